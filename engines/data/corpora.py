@@ -1,0 +1,159 @@
+"""Corpora: what `--data` names, as a stream of documents that can be read again and again."""
+
+import glob
+import hashlib
+import importlib.resources
+import sysconfig
+import tokenize
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from engines.config import BUILT_IN_CORPORA
+from engines.data import text_files
+from engines.errors import LabError
+
+KEEP_IN_MEMORY = 1 << 24  # characters; longer corpora are streamed once more when they are packed
+
+FUTURISTIC_LINES = (
+    "the neon tram hums over the quantum harbor while orbital gardens open their glass petals\n"
+    "a neural lighthouse counts the autonomous ships and whispers each synthetic name\n"
+    "beneath the reactor the night engineers braid a wormhole out of patience and copper\n"
+    "tomorrow is a quiet machine that dreams in light and wakes up asking questions\n"
+)
+
+_NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
+
+
+class Piece(NamedTuple):
+    """Some text of a document. `nats`: of a whole document whose exact information is known."""
+
+    text: str
+    starts_document: bool = True
+    nats: float | None = None
+
+
+class Corpus(NamedTuple):
+    name: str
+    pieces: Callable[[], Iterator[Piece]]
+
+
+class Facts(NamedTuple):
+    """What one reading of a corpus tells. `kept` holds its pieces where they are few enough to keep."""
+
+    sha256: str
+    documents: int
+    characters: int
+    bytes: int
+    alphabet: str
+    kept: list[Piece] | None
+
+
+def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> Corpus:
+    """The corpus that these settings name; LabError if there is none."""
+    built_in: dict[str, Callable[[], Iterator[Piece]]] = {
+        "names": _names,
+        "stories": lambda: _stories(size, seed),
+        "pydoc": _pydoc,
+        "stdlib": _stdlib,
+    }
+    if data in built_in:
+        plain = built_in[data]
+    else:
+        paths = locate(data)
+
+        def plain() -> Iterator[Piece]:
+            return _files(paths, documents)
+
+    if style == "classic":
+        return Corpus(data, plain)
+    return Corpus(data, lambda: _with_futuristic_lines(plain(), documents == "file" and data not in built_in))
+
+
+def locate(data: str) -> list[Path]:
+    """The files of a path, folder or glob, in a fixed order; LabError if there are none."""
+    path = Path(data).expanduser()
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and text_files.is_corpus_file(file))
+        if not files:
+            raise LabError(f"--data {data} is a folder without .txt or .jsonl files.")
+        return files
+    if path.exists():
+        return [path]
+    files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+    if not files:
+        built_in = ", ".join(BUILT_IN_CORPORA)
+        raise LabError(f"--data {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
+    return files
+
+
+def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
+    """Read all of a corpus once; `progress` is told the characters read so far."""
+    digest = hashlib.sha256()
+    alphabet: set[str] = set()
+    documents = characters = size = 0
+    kept: list[Piece] | None = []
+    for piece in corpus.pieces():
+        encoded = piece.text.encode()
+        if piece.starts_document:
+            digest.update(b"\0")
+            documents += 1
+        digest.update(encoded)
+        alphabet.update(piece.text)
+        characters += len(piece.text)
+        size += len(encoded)
+        if kept is not None:
+            kept.append(piece)
+            if characters > KEEP_IN_MEMORY:
+                kept = None
+        progress(characters)
+    if characters < 2:
+        raise LabError(f"--data {corpus.name} holds {characters} characters; training needs at least 2.")
+    return Facts(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), kept)
+
+
+def _names() -> Iterator[Piece]:
+    text = importlib.resources.files("engines.data").joinpath("names.txt").read_text("ascii")
+    return map(Piece, text.splitlines())
+
+
+def _stories(size: int, seed: int) -> Iterator[Piece]:
+    from engines.data.stories import stories
+
+    return (Piece(story.text, True, story.nats) for story in stories(size, seed))
+
+
+def _pydoc() -> Iterator[Piece]:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise LabError("--data pydoc: this Python comes without its help texts; use another corpus.") from None
+    return (Piece(text) for _, text in sorted(topics.items()) if text)
+
+
+def _stdlib() -> Iterator[Piece]:
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(root.rglob("*.py")):
+        if _NOT_SOURCE.isdisjoint(path.relative_to(root).parts):
+            with tokenize.open(path) as file:
+                if text := file.read():
+                    yield Piece(text)
+
+
+def _files(paths: list[Path], documents: str) -> Iterator[Piece]:
+    for path in paths:
+        if text_files.format_of(path) == ".jsonl":
+            yield from (Piece(text) for text in text_files.records(path) if text)
+        elif documents == "line":
+            yield from (Piece(line.strip()) for line in text_files.lines(path) if line.strip())
+        else:
+            yield from (Piece(text, index == 0) for index, text in enumerate(text_files.chunks(path)))
+
+
+def _with_futuristic_lines(pieces: Iterator[Piece], go_on: bool) -> Iterator[Piece]:
+    """Where files are documents the lines go on with the last one, as in the ancestor; else they are documents."""
+    yield from pieces
+    if go_on:
+        yield Piece("\n" + FUTURISTIC_LINES, starts_document=False)
+    else:
+        yield from map(Piece, FUTURISTIC_LINES.splitlines())

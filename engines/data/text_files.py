@@ -1,0 +1,127 @@
+"""Streams the text of files, plain or compressed, in bounded memory; says where a file is not text."""
+
+import codecs
+import json
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from engines.errors import LabError
+
+COMPRESSIONS = (".gz", ".xz", ".zst")
+FORMATS = (".txt", ".jsonl")
+_CHUNK = 1 << 20  # bytes
+_LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
+
+
+def format_of(path: Path) -> str:
+    """.jsonl or .txt, whatever the compression; any other name is taken for plain text."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
+    return ".jsonl" if suffixes[-1:] == [".jsonl"] else ".txt"
+
+
+def is_corpus_file(path: Path) -> bool:
+    """Whether a folder's file counts as corpus text."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
+    return bool(suffixes) and suffixes[-1] in FORMATS
+
+
+def chunks(path: Path) -> Iterator[str]:
+    """The file's text, a piece at a time. LabError names the file, and the byte where it is no UTF-8 text."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0  # bytes given to the decoder before this chunk
+    for data in _bytes(path):
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, offset - pending + error.start) from None
+        if "\0" in text:
+            raise LabError(f"{path} looks binary (a zero byte at or after byte {offset - pending}); give text files.")
+        if offset == 0:
+            text = text.removeprefix("\ufeff")  # a byte order mark is no text
+        offset += len(data)
+        if text:
+            yield text
+    if decoder.getstate()[0]:
+        raise _not_utf8(path, offset - len(decoder.getstate()[0]))
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The file's lines without their ends. LabError for a line too long to hold."""
+    rest = ""
+    for text in chunks(path):
+        *whole, rest = (rest + text).split("\n")
+        yield from whole
+        if len(rest) > _LONGEST_LINE:
+            raise LabError(f"{path} has a line of over {_LONGEST_LINE >> 20} Mi characters; is --documents line meant?")
+    if rest:
+        yield rest
+
+
+def records(path: Path) -> Iterator[str]:
+    """The `text` of each line of a .jsonl file."""
+    for number, line in enumerate(lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"]
+        except (ValueError, KeyError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            raise LabError(f'{path}, line {number}: expected a JSON object with a string under "text".')
+        yield text
+
+
+def _not_utf8(path: Path, offset: int) -> LabError:
+    unpacked = " of the unpacked file" if path.suffix in COMPRESSIONS else ""
+    return LabError(f"{path} is not UTF-8 text: byte {offset}{unpacked} is wrong; convert it, or leave it out.")
+
+
+def _bytes(path: Path) -> Iterator[bytes]:
+    try:
+        with _open(path) as file:
+            while data := file.read(_CHUNK):
+                yield data
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
+        raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read ({error.strerror or error}).") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        import gzip
+
+        return gzip.open(path)  # type: ignore[return-value]
+    if path.suffix == ".xz":
+        return lzma.open(path)
+    if path.suffix == ".zst":
+        return _open_zstandard(path)
+    return open(path, "rb")
+
+
+def _open_zstandard(path: Path) -> IO[bytes]:
+    import zstandard
+
+    class Reader:
+        """Turns zstandard's own exception into an OSError, as the other formats raise."""
+
+        def __init__(self) -> None:
+            self._file = zstandard.open(path, "rb")
+
+        def __enter__(self) -> "Reader":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def read(self, size: int) -> bytes:
+            try:
+                return bytes(self._file.read(size))
+            except zstandard.ZstdError as error:
+                raise OSError(str(error)) from None
+
+    return Reader()  # type: ignore[return-value]

@@ -1,0 +1,89 @@
+"""What a run reports while it works: the one schema behind `events.jsonl`, `--json` and every viewer.
+
+An event is a JSON object on one line. Every event has `v` (schema version), `t` (seconds since the
+run's first start) and `kind`; `KINDS` tells the rest. JSON has no NaN: a number that is not finite is
+`null`, and `nonfinite` names it.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+VERSION = 1
+Event = dict[str, Any]
+
+_NUMBER = (int, float)
+_MAYBE_NUMBER = (int, float, type(None))
+
+# kind -> field -> the JSON types it may have. Fields after `*` are optional.
+KINDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "run": {"pid": (int,), "host": (str,), "start": (int,)},
+    "phase": {"phase": (str,), "done": _MAYBE_NUMBER, "total": _MAYBE_NUMBER},
+    "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,)},
+    "eval": {"step": (int,), "loss": _MAYBE_NUMBER, "bpb": _MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": _NUMBER, "best": (bool,), "floor_bpb": _MAYBE_NUMBER, "floor_error": _MAYBE_NUMBER},
+    "sample": {"step": (int,), "prompt": (str,), "text": (str,)},
+    "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": _MAYBE_NUMBER, "threshold": _MAYBE_NUMBER, "hint": (str,)},
+    "system": {"rss_bytes": (int,), "cpu_percent": _NUMBER, "disk_free_bytes": (int,)},
+    "checkpoint": {"step": (int,), "path": (str,), "bytes": (int,), "seconds": _NUMBER, "removed": (list,)},
+    "control": {"request": (str,), "verb": (str,), "outcome": (str,)},
+    "heartbeat": {"step": (int,)},
+    "resumed": {"from_step": (int,), "reason": (str,)},
+    "ended": {"reason": (str,), "step": (int,), "exit_code": (int,), "detail": (str, type(None)), "traceback": (str, type(None))},
+}  # fmt: skip
+
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+class NewerSchema(ValueError):
+    """The line was written by a newer version of the lab than this one."""
+
+
+def encode(event: Mapping[str, Any]) -> bytes:
+    """One line, newline included."""
+    try:
+        text = _encoder.encode(event)
+    except ValueError:  # NaN or infinity somewhere: rare, so only then look where
+        text = _encoder.encode(_without_nonfinite(event))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or type(event.get("v")) is not int:
+        return None
+    if event["v"] > VERSION:
+        raise NewerSchema(f"events of schema {event['v']}; this version reads up to {VERSION}")
+    fields = KINDS.get(event.get("kind", ""))
+    if fields is None or type(event.get("t")) not in _NUMBER:
+        return None
+    if any(type(event.get(name)) not in types for name, types in fields.items()):
+        return None
+    return event
+
+
+def column(event: Event, name: str) -> list[float]:
+    """A column of a `steps` event with its NaNs and infinities put back."""
+    values: list[float] = event[name]
+    for index, word in event.get("nonfinite", {}).get(name, {}).items():
+        values[int(index)] = float(word)
+    return values
+
+
+def _without_nonfinite(event: Mapping[str, Any]) -> Event:
+    clean: Event = {}
+    nonfinite: dict[str, Any] = {}
+    for name, value in event.items():
+        if isinstance(value, list):
+            bad = {str(i): str(x) for i, x in enumerate(value) if isinstance(x, float) and not math.isfinite(x)}
+            clean[name] = [None if str(i) in bad else x for i, x in enumerate(value)] if bad else value
+        else:
+            bad = str(value) if isinstance(value, float) and not math.isfinite(value) else {}  # type: ignore[assignment]
+            clean[name] = None if bad else value
+        if bad:
+            nonfinite[name] = bad
+    return {**clean, "nonfinite": nonfinite}

@@ -1,0 +1,126 @@
+"""What a run leaves behind on its way: checkpoints, evaluations, samples; each at most once a step."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from engines.checkpoints import Checkpoint, Saved, Saver
+from engines.config import SampleSettings, TrainSettings
+from engines.data.packing import Packed
+from engines.data.tokenizers import CharTokenizer
+from engines.engine import LanguageModel, LearnerState
+from engines.errors import LabError
+from engines.evaluation import Evaluation, evaluate
+from engines.runs.history import History
+from engines.runs.log import EventLog
+from engines.runs.store import Run
+from engines.sampling import generate
+
+
+class Milestones:
+    """The reached ones, and how to reach more. The order is the caller's: checkpoint, THEN evaluate, THEN sample."""
+
+    def __init__(
+        self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: CharTokenizer, log: EventLog
+    ) -> None:
+        self._settings = settings
+        self._packed = packed
+        self._tokenizer = tokenizer
+        self._log = log
+        self._resolved: dict[str, Any] = run.config["resolved"]
+        self.folder = run.checkpoints_dir
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabError(f"--checkpoint-dir: {self.folder} cannot be made ({error.strerror}).") from None
+        self._saver = Saver(self.folder, settings.keep_last, self._report_saved)
+        self.evals: dict[int, Evaluation] = {}
+        self.best_step: int | None = None
+        self.saved_step = -1
+        self.sampled_step = -1
+
+    def save(self, step: int, learner: LearnerState, progress: dict[str, Any]) -> None:
+        """Begin to write a checkpoint; every loss up to `step` must have been recorded and judged."""
+        self._log.sync()
+        best = self.best_step if self._settings.keep_best else None
+        checkpoint = Checkpoint(learner, self._tokenizer.to_json(), self._resolved, progress)
+        self._saver.save(step, checkpoint, best)
+        self.saved_step = step
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is durable."""
+        self._saver.wait()
+
+    def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
+        """Score the validation tokens, once the checkpoint before is durable."""
+        self.wait()
+        result = evaluate(
+            model,
+            self._packed.val,
+            self._tokenizer.token_bytes,
+            self._settings.context_length,
+            self._settings.eval_tokens,
+            self._log.flush_if_due,
+        )
+        best = self._is_best(result)
+        self.evals[step] = result
+        if best:
+            self.best_step = step
+        floor = self._packed.floor
+        self._log.emit(
+            "eval",
+            step=step,
+            loss=result.loss,
+            bpb=result.bpb,
+            tokens=result.tokens,
+            bytes=result.bytes,
+            seconds=round(seconds(), 4),
+            best=best,
+            floor_bpb=floor.bpb if floor else None,
+            floor_error=floor.error if floor else None,
+        )
+
+    def sample(self, step: int, model: LanguageModel) -> None:
+        """Let the model speak."""
+        settings = self._settings
+        how = SampleSettings(
+            prompt=settings.prompt,
+            temperature=settings.temperature,
+            max_new_tokens=settings.sample_tokens,
+            seed=settings.seed,
+        )
+        text = "".join(token.text for token in generate(model, self._tokenizer, how))
+        self._log.emit("sample", step=step, prompt=settings.prompt, text=text)
+        self.sampled_step = step
+
+    def recall(self, history: History, step: int) -> None:
+        """Take over what an earlier worker of this run reached up to `step`."""
+        for event in history.evals:
+            if event["step"] <= step:
+                loss, bpb = (math.nan if event[name] is None else event[name] for name in ("loss", "bpb"))
+                self.evals[event["step"]] = Evaluation(loss, bpb, event["tokens"], event["bytes"])
+        self.sampled_step = max((event["step"] for event in history.samples if event["step"] <= step), default=-1)
+        self.go_back(step)
+
+    def go_back(self, step: int) -> None:
+        """Forget what lies after `step`, the checkpoint that training returns to."""
+        self.saved_step = step
+        self.sampled_step = min(self.sampled_step, step)
+        self.evals = {at: result for at, result in self.evals.items() if at <= step}
+        finite = [at for at, result in self.evals.items() if math.isfinite(result.loss)]
+        self.best_step = min(finite, key=lambda at: (self.evals[at].loss, at), default=None)
+
+    def _is_best(self, result: Evaluation) -> bool:
+        if not math.isfinite(result.loss):
+            return False
+        return self.best_step is None or result.loss < self.evals[self.best_step].loss
+
+    def _report_saved(self, saved: Saved) -> None:
+        self._log.emit(
+            "checkpoint",
+            step=saved.step,
+            path=str(saved.path),
+            bytes=saved.bytes,
+            seconds=saved.seconds,
+            removed=saved.removed,
+        )

@@ -1,0 +1,39 @@
+"""From (mode, model kind) to the code that trains or runs it, imported only when asked for."""
+
+import importlib
+from typing import Protocol, cast
+
+from engines.config import TrainSettings
+from engines.engine import LanguageModel, Learner
+from engines.errors import LabError
+from engines.safetensors import Array
+
+
+class _Factory(Protocol):
+    def new_learner(self, settings: TrainSettings, vocab_size: int) -> Learner: ...
+    def load_model(self, settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel: ...
+
+
+_FACTORIES = {("scalar", "bigram"): "engines.scalar.factory"}
+
+
+def available(mode: str, model_kind: str) -> None:
+    """LabError if this version cannot build the model."""
+    if (mode, model_kind) not in _FACTORIES:
+        known = " or ".join(f"--mode {mode} --model-kind {kind}" for mode, kind in _FACTORIES)
+        raise LabError(f"--mode {mode} with --model-kind {model_kind} is not in this version; use {known}.")
+
+
+def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
+    """A freshly initialised model with its optimizer."""
+    return _factory(settings).new_learner(settings, vocab_size)
+
+
+def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
+    """A trained model, without an optimizer."""
+    return _factory(settings).load_model(settings, vocab_size, weights)
+
+
+def _factory(settings: TrainSettings) -> _Factory:
+    available(settings.mode, settings.model_kind)
+    return cast(_Factory, importlib.import_module(_FACTORIES[settings.mode, settings.model_kind]))

@@ -1,0 +1,54 @@
+"""Requests to a live run: one file each in its `control` folder, done by the worker, answered by an event."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+VERBS = ("pause", "resume", "stop", "checkpoint", "evaluate", "sample")
+
+
+class Request(NamedTuple):
+    """`name` is the file's name, and so the id that the answering event carries."""
+
+    name: str
+    verb: str
+
+
+def request(control_dir: Path, verb: str) -> Request:
+    """Ask a run to do `verb`; the file appears whole or not at all."""
+    control_dir.mkdir(exist_ok=True)
+    name = f"{time.time_ns()}-{verb}.json"
+    partial = control_dir / f".{name}.tmp"
+    partial.write_text(json.dumps({"verb": verb}))
+    partial.rename(control_dir / name)
+    return Request(name, verb)
+
+
+class Inbox:
+    """The worker's side. Requests from before `since_ns` were meant for an earlier worker and are deleted unread."""
+
+    def __init__(self, control_dir: Path, since_ns: int) -> None:
+        self._dir = control_dir
+        self._since_ns = since_ns
+
+    def poll(self) -> list[Request]:
+        """Requests that wait, oldest first."""
+        try:
+            names = sorted(os.listdir(self._dir))
+        except FileNotFoundError:
+            return []
+        found = []
+        for name in names:
+            stamp, _, verb = name.removesuffix(".json").partition("-")
+            if name.startswith(".") or not stamp.isdigit():
+                continue
+            if int(stamp) < self._since_ns or verb not in VERBS:
+                self.done(Request(name, verb))
+            else:
+                found.append(Request(name, verb))
+        return found
+
+    def done(self, request: Request) -> None:
+        (self._dir / request.name).unlink(missing_ok=True)

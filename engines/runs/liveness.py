@@ -1,0 +1,77 @@
+"""Is a run alive, and if not, how did it end: derived from lock, events and the worker's log, stored nowhere."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from engines.runs.history import History
+from engines.runs.store import Run
+
+STUCK_AFTER = 10.0  # seconds without a heartbeat; a worker beats every 2
+START_MARK = "--- worker started"  # first line of each start in worker.log
+_DUMPS = (b"Fatal Python error", b"Traceback (most recent call last)")
+
+LIVE_STATES = ("starting", "running", "paused", "stuck")
+GLYPHS = {
+    "starting": "◌", "running": "●", "paused": "‖", "stuck": "?",
+    "stopped": "■", "halted": "▲", "finished": "✔", "crashed": "✖", "killed": "†",
+}  # fmt: skip
+
+
+def lock_is_held(lock: Path) -> bool:
+    """Whether a worker lives. The probe's own lock is shared and let go at once."""
+    try:
+        fd = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def state(run: Run, history: History) -> str:
+    """One word for how the run is. Probe first, read after: a run that ends in between is not called killed."""
+    held = lock_is_held(run.lock_path)
+    return live_state(run, history) if held else ended_state(run, history)
+
+
+def live_state(run: Run, history: History) -> str:
+    if _seconds_since_written(run.events_path) > STUCK_AFTER:
+        return "stuck"
+    if history.paused:
+        return "paused"
+    if history.ended is None and any(event["phase"] == "train" for event in history.phases):
+        return "running"
+    return "starting"
+
+
+def ended_state(run: Run, history: History) -> str:
+    """For a run whose lock is free and whose events are all read."""
+    if history.ended:
+        return {"finished": "finished", "halted": "halted", "crashed": "crashed"}.get(
+            history.ended["reason"], "stopped"
+        )
+    return "crashed" if any(dump in worker_log_tail(run) for dump in _DUMPS) else "killed"
+
+
+def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
+    """The end of what the latest worker printed."""
+    try:
+        with open(run.log_path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read().rpartition(START_MARK.encode())[2]
+    except FileNotFoundError:
+        return b""
+
+
+def _seconds_since_written(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

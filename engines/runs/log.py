@@ -1,0 +1,133 @@
+"""The writer of `events.jsonl`: many steps a line, few writes, whole lines only."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from engines import events
+from engines.errors import LabError
+
+WRITE_INTERVAL = 0.05  # seconds between writes of steps: at most 20 a second
+_MICROSECONDS = 6  # digits kept of a step's duration
+
+
+class LogError(LabError):
+    """The log cannot be written; the run must end, as nobody would see it."""
+
+
+class EventLog:
+    """Appends to one run's log. A thread may call `flush_if_due` and `emit` beside the one that trains."""
+
+    def __init__(self, path: Path, started_at: float) -> None:
+        """`started_at` is the Unix time of the run's first start: every `t` counts from there."""
+        self._path = path
+        self._started_at = started_at
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._lock = threading.RLock()
+        self._pending: list[bytes] = []
+        self._due = 0.0
+        self._broken: LogError | None = None
+        self.step = 0  # the last one recorded
+        self._tokens = 0
+        self._clear_columns()
+        end_torn_line(path, self._fd)
+
+    def _clear_columns(self) -> None:
+        self._losses: list[float] = []
+        self._lr: list[float] = []
+        self._seconds: list[float] = []
+        self._grad_norms: list[float] = []
+
+    def start_from(self, step: int) -> None:
+        """The next step recorded is `step + 1`."""
+        with self._lock:
+            self._steps_to_pending()
+            self.step = step
+
+    def record_step(self, loss: float, lr: float, seconds: float, grad_norm: float, tokens: int) -> None:
+        """One finished step; `tokens` counts from the run's beginning."""
+        with self._lock:
+            self._losses.append(loss)
+            self._lr.append(lr)
+            self._seconds.append(round(seconds, _MICROSECONDS))
+            self._grad_norms.append(grad_norm)
+            self._tokens = tokens
+            self.step += 1
+            if time.monotonic() >= self._due:
+                self.flush()
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Append one event, after the steps that came before it."""
+        with self._lock:
+            self._steps_to_pending()
+            self._pending.append(events.encode({"v": events.VERSION, "t": self._now(), "kind": kind, **fields}))
+            self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Write what waits, unless something was written just now."""
+        if time.monotonic() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        with self._lock:
+            if self._broken:
+                raise self._broken
+            self._steps_to_pending()
+            if not self._pending:
+                return
+            self._due = time.monotonic() + WRITE_INTERVAL
+            lines, self._pending = b"".join(self._pending), []
+            try:
+                _write_all(self._fd, lines)
+            except OSError as error:
+                self._broken = LogError(f"{self._path} cannot be written ({error.strerror}); free some disk space.")
+                raise self._broken from error
+
+    def sync(self) -> None:
+        """Hand everything to the disk (about 4 ms)."""
+        self.flush()
+        _datasync(self._fd)
+
+    def _now(self) -> float:
+        return round(max(0.0, time.time() - self._started_at), 3)
+
+    def _steps_to_pending(self) -> None:
+        if not self._losses:
+            return
+        event = {
+            "v": events.VERSION,
+            "t": self._now(),
+            "kind": "steps",
+            "first_step": self.step - len(self._losses) + 1,
+            "losses": self._losses,
+            "lr": self._lr,
+            "seconds": self._seconds,
+            "grad_norms": self._grad_norms,
+            "tokens": self._tokens,
+        }
+        self._pending.append(events.encode(event))
+        self._clear_columns()
+
+
+def end_torn_line(path: Path, fd: int) -> None:
+    """A writer that was killed may have left half a line: end it, so that the next one starts afresh."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            os.write(fd, b"\n")
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _datasync(fd: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(fd)  # macOS has no fdatasync

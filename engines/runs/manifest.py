@@ -1,0 +1,55 @@
+"""What a manifest records of the machine and the code, so that a run can be repeated."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from engines import __version__
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def code() -> dict[str, Any]:
+    """Versions of what trains; the commit where the code runs from a git checkout."""
+    return {
+        "nanochat_tui": __version__,
+        "commit": _commit(_ROOT / ".git"),
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+    }
+
+
+def hardware() -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _commit(git: Path) -> str | None:
+    """The commit that HEAD names, read from the files: starting git would take longer than the run's first steps."""
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        reference = head.removeprefix("ref: ")
+        if (git / reference).exists():
+            return (git / reference).read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
+    except OSError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

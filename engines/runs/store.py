@@ -1,0 +1,173 @@
+"""Where runs are kept: their directories, their short names, finding and removing them."""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.errors import LabError
+
+RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
+CONFIG_SCHEMA = 1
+
+_FIRST = (
+    "amber ashen bold brave breezy bright brisk calm clear coral crisp deep early fair fleet fond frosty gentle "
+    "glad golden grand green hardy hazel humble ivory jolly keen kind late lively lucid lunar mellow merry mild "
+    "misty neat noble olive pale plain proud quick quiet rapid ready rosy royal rustic silent silver sleek snowy "
+    "solar steady stern sunny swift tidy vivid warm wise witty"
+).split()
+_SECOND = (
+    "acorn alder apple aspen badger beech birch bison brook cedar clover comet crane creek cricket dove eagle elm "
+    "falcon fern finch fjord fox gannet grove harbor hare hawk heron hill ibis island jay kestrel kite lagoon lark "
+    "lily linden lynx maple marten meadow moon moss oak ocean orchid osprey otter owl pebble pine plover raven reef "
+    "robin sparrow stone swan thrush tiger tulip willow"
+).split()
+
+
+class Run:
+    """The paths of one run, and its manifest."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.config_path = path / "config.json"
+        self.events_path = path / "events.jsonl"
+        self.control_dir = path / "control"
+        self.lock_path = path / "run.lock"
+        self.log_path = path / "worker.log"
+        self.summary_path = path / "summary.json"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The manifest; LabError if it is missing or broken."""
+        try:
+            config = json.loads(self.config_path.read_text())
+        except FileNotFoundError:
+            raise LabError(f"run {self.id} has no config.json in {self.path}; remove it with rm.") from None
+        except ValueError:
+            raise LabError(f"{self.config_path} is damaged; the run cannot be read.") from None
+        if config.get("v") != CONFIG_SCHEMA:
+            raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config.get('v')}).")
+        return dict(config)
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return Path(self.config["checkpoints"])
+
+    @property
+    def created_at(self) -> float:
+        """Unix time; 0 if the manifest cannot be read."""
+        try:
+            return float(self.config["created_at"])
+        except (LabError, KeyError):
+            return 0.0
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_json(self.config_path, {"v": CONFIG_SCHEMA, **config})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all, and on disk when this returns."""
+    partial = path.with_name(f".{path.name}.tmp")
+    with open(partial, "w") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def results_dir(asked: str | None) -> Path:
+    """Where runs go: what was asked, else the environment's word, else ./results."""
+    return Path(asked or os.environ.get(RESULTS_VARIABLE) or "results").expanduser().absolute()
+
+
+def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]) -> Run:
+    """A new directory with a manifest in it, under a name that was free."""
+    runs = results / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        run = Run(_claim_name(runs))
+    except OSError as error:
+        raise LabError(f"{runs} cannot hold runs ({error.strerror}); choose another with --results-dir.") from None
+    checkpoints = run.path / "checkpoints"
+    if checkpoint_dir is not None:
+        checkpoints = Path(checkpoint_dir).expanduser().absolute() / run.id
+    run.control_dir.mkdir()
+    run.events_path.touch()
+    run.write_config({"run": run.id, "created_at": time.time(), "checkpoints": str(checkpoints), **config})
+    remember(results)
+    return run
+
+
+def _claim_name(runs: Path) -> Path:
+    while True:
+        draw = int.from_bytes(os.urandom(4), "little")
+        name = f"{_FIRST[draw % len(_FIRST)]}-{_SECOND[draw // 64 % len(_SECOND)]}"
+        number = 1
+        while (path := runs / (name if number == 1 else f"{name}-{number}")).exists():
+            number += 1
+        with contextlib.suppress(FileExistsError):  # somebody else was quicker
+            path.mkdir()
+            return path
+
+
+def all_runs(results: Path) -> list[Run]:
+    """Every run under one results directory, oldest first."""
+    try:
+        paths = [path for path in (results / "runs").iterdir() if path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(map(Run, paths), key=lambda run: (run.created_at, run.id))
+
+
+def find_run(wanted: str, results: Path) -> Run:
+    """The run of that id, unambiguous prefix or path, or the `last` one; here first, then where runs were before."""
+    if os.sep in wanted and (Path(wanted) / "events.jsonl").exists():
+        return Run(Path(wanted).absolute())
+    for root in dict.fromkeys([results, *remembered()]):
+        runs = all_runs(root)
+        if wanted == "last" and runs:
+            return runs[-1]
+        matches = [run for run in runs if run.id == wanted] or [run for run in runs if run.id.startswith(wanted)]
+        if len(matches) > 1:
+            names = ", ".join(run.id for run in matches[:5])
+            raise LabError(f"{wanted!r} could be {names}; type more of the name.")
+        if matches:
+            return matches[0]
+    if wanted == "last":
+        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
+    raise LabError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
+
+
+def remove_run(run: Run) -> None:
+    """Delete the run's directory. Checkpoints that were sent elsewhere with --checkpoint-dir stay."""
+    shutil.rmtree(run.path)
+
+
+def remembered() -> list[Path]:
+    """Results directories that ever held runs and still exist."""
+    try:
+        lines = _memory().read_text().splitlines()
+    except OSError:
+        return []
+    return [path for path in map(Path, lines) if (path / "runs").is_dir()]
+
+
+def remember(results: Path) -> None:
+    """Note a results directory, so that its runs are found from anywhere. Not being able to is no failure."""
+    with contextlib.suppress(OSError):
+        if results not in remembered():
+            memory = _memory()
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            with open(memory, "a") as file:
+                file.write(f"{results}\n")
+
+
+def _memory() -> Path:
+    import platformdirs  # 10 ms, and only needed here
+
+    return Path(platformdirs.user_state_path("nanochat-tui")) / "results-dirs"

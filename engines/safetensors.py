@@ -1,0 +1,59 @@
+"""Reads and writes the safetensors format: a JSON header, then raw little-endian numbers.
+
+The format is described at https://github.com/huggingface/safetensors. Written here because its package's
+convenient interfaces need numpy or torch, which scalar runs and viewers do without.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from math import prod
+from typing import NamedTuple
+
+from engines.errors import LabError
+
+_WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+_MAX_HEADER = 100_000_000  # the format's own limit
+
+assert sys.byteorder == "little", "weights on disk are little-endian, and so must be the machine"
+
+
+class Array(NamedTuple):
+    """Numbers as they lie on disk. `dtype` is the format's name, such as F64; `data` holds prod(shape) numbers."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+def dump(arrays: Mapping[str, Array]) -> list[bytes | memoryview]:
+    """The parts of a file, to be written one after another."""
+    header: dict[str, object] = {}
+    offset = 0
+    for name, array in arrays.items():
+        end = offset + len(array.data)
+        header[name] = {"dtype": array.dtype, "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)  # so that the numbers are aligned
+    return [len(encoded).to_bytes(8, "little"), encoded, *(array.data for array in arrays.values())]
+
+
+def parse(content: bytes, name: str) -> dict[str, Array]:
+    """The arrays of a file's content; LabError, naming the file `name`, if it is not whole."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        if length > _MAX_HEADER:
+            raise ValueError
+        header = json.loads(content[8 : 8 + length])
+        data = memoryview(content)[8 + length :]
+        return {key: _array(data, entry) for key, entry in header.items() if key != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise LabError(f"{name} is not a whole safetensors file; use another checkpoint.") from None
+
+
+def _array(data: memoryview, entry: dict[str, list[int]]) -> Array:
+    dtype, shape, (begin, end) = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
+    if not 0 <= begin <= end <= len(data) or end - begin != prod(shape) * _WIDTHS[dtype]:
+        raise ValueError
+    return Array(dtype, shape, data[begin:end])

@@ -1,0 +1,1 @@
+"""The pure-Python engine: no numpy, no torch, every number a Python float."""

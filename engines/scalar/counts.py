@@ -1,0 +1,63 @@
+"""A bigram fitted by counting: the yardstick for the trained one, and what speaks where nothing was trained."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from engines.config import CountSettings, TrainSettings
+from engines.data.corpora import open_corpus, scan
+from engines.data.tokenizers import BOS, CharTokenizer
+from engines.engine import Batch
+from engines.fields import fields
+from engines.scalar.bigram import score_pairs
+
+# The ancestor counts these words 400 times more in its futuristic style.
+FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")
+_FUTURISTIC_TIMES = 400
+
+
+class CountBigram:
+    """Counts of pairs plus one (Laplace): p(next | current) = (count + 1) / (all counts + V)."""
+
+    context_length = 1
+
+    def __init__(self, vocab_size: int, documents_end: bool = True) -> None:
+        """Where documents never end, no sample does before its length."""
+        self.parameter_count = vocab_size**2
+        self._counts = [[1] * vocab_size for _ in range(vocab_size)]
+        if not documents_end:
+            for row in self._counts:
+                row[BOS] = 0
+
+    def add(self, tokens: Sequence[int], times: int = 1) -> None:
+        """Count every pair of a token stream."""
+        for current, target in pairwise(tokens):
+            self._counts[current][target] += times
+
+    def logits(self, context: Sequence[int]) -> list[float]:
+        return [math.log(count) if count else -math.inf for count in self._counts[context[-1]]]
+
+    def score(self, rows: Batch) -> list[list[float]]:
+        return score_pairs(self.logits, rows)
+
+
+def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
+    """Count a whole corpus; futuristic words count extra, as in the ancestor."""
+    size = fields(TrainSettings)["corpus_size"].default
+    corpus = open_corpus(settings.data, "file", settings.style, size, seed=0)
+    facts = scan(corpus, lambda done: None)
+    tokenizer = CharTokenizer(facts.alphabet)
+    model = CountBigram(tokenizer.vocab_size, documents_end=facts.documents > 1)
+    last = BOS
+    for piece in facts.kept if facts.kept is not None else corpus.pieces():
+        tokens = tokenizer.encode(piece.text)
+        if piece.starts_document and last != BOS:
+            model.add((last, BOS))
+        model.add([BOS if piece.starts_document else last, *tokens])
+        last = tokens[-1]
+    if facts.documents > 1:
+        model.add((last, BOS))
+    if settings.style == "futuristic":
+        for word in FUTURISTIC_WORDS:
+            model.add([BOS, *tokenizer.encode(word)], _FUTURISTIC_TIMES)
+    return model, tokenizer

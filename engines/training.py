@@ -1,0 +1,307 @@
+"""The training loop: one, for every engine, never waiting for the device but where a checkpoint needs it."""
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from engines.checkpoints import Checkpoint, clear_unfinished, load_newest, size_of
+from engines.config import TrainSettings
+from engines.data.batches import Batches
+from engines.engine import Learner
+from engines.errors import LabError
+from engines.guards import Guards, Trip
+from engines.milestones import Milestones
+from engines.runs.control import Inbox, Request
+from engines.runs.history import History
+from engines.runs.log import EventLog
+from engines.schedules import lr_multiplier
+
+POLL_INTERVAL = 0.05  # seconds between looks at the requests
+_MOST_ROLLBACKS = 3  # in a row without a new checkpoint: more would go round for ever
+LAST_LOSSES = 50  # steps behind the mean that summaries give, as in the ancestor
+
+
+class Ending(NamedTuple):
+    """Why training ended. Reasons: finished, stopped, interrupted, terminated, halted, crashed."""
+
+    reason: str
+    exit_code: int
+    detail: str | None = None
+    traceback: str | None = None
+
+
+class Pulse(Protocol):
+    """Where the loop finds readings that are taken beside it."""
+
+    def take_rss(self) -> list[int]:
+        """Bytes of memory this process held, since the last call."""
+
+
+class Training:
+    """One run in training: where it stands, and the steps of the loop."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        learner: Learner,
+        batches: Batches,
+        milestones: Milestones,
+        log: EventLog,
+        inbox: Inbox,
+        pulse: Pulse,
+    ) -> None:
+        self.settings = settings
+        self._learner = learner
+        self._batches = batches
+        self.milestones = milestones
+        self._log = log
+        self._inbox = inbox
+        self._pulse = pulse
+        self._guards = Guards(settings)
+        self._actions: dict[str, Callable[[], None]] = {
+            "checkpoint": self._checkpoint,
+            "evaluate": self._evaluate,
+            "sample": self._sample,
+        }
+        self.step = 0  # updates handed to the learner; what is collected lags behind on a device
+        self.train_seconds = 0.0
+        self.recent_losses: deque[float] = deque(maxlen=LAST_LOSSES)
+        self._position = 0  # rows consumed
+        self._collected = 0
+        self._rollbacks = 0
+        self._worth_saving = True
+        self._mark = 0.0  # when the last collected step was done
+        self._next_poll = 0.0
+        self._ending: Ending | None = None
+
+    def train(self) -> Ending:
+        """Go on from where the run stands until something ends it; a durable checkpoint is left behind."""
+        if self.step == 0 and self._guards.asks_for("rollback"):
+            self._checkpoint()  # something to roll back to
+        self._mark = time.monotonic()
+        while True:
+            self._do_what_is_due()
+            self._obey()
+            self._mind_the_budget()
+            if self._ending:
+                break
+            self._take_step()
+            self._collect()
+        self._finish(self._ending)
+        return self._ending
+
+    def stop(self, ending: Ending) -> None:
+        """End after the current step; may be called from a signal handler."""
+        self._ending = self._ending or ending
+
+    # --- steps of the loop ------------------------------------------------------------------------
+
+    def _take_step(self) -> None:
+        self._learner.step(self._batches.batch(self._position), self._lr(self.step))
+        self.step += 1
+        self._position += self.settings.batch_size
+
+    def _collect(self) -> None:
+        """Record what the learner has finished, and let the guards look at it."""
+        results = self._learner.finished()
+        if not results:
+            return
+        now = time.monotonic()
+        seconds, self._mark = (now - self._mark) / len(results), now
+        tokens = self.settings.tokens_per_step
+        for loss, grad_norm in results:
+            lr = self._lr(self._collected)
+            self._collected += 1
+            self.train_seconds += seconds
+            self.recent_losses.append(loss)
+            self._log.record_step(loss, lr, seconds, grad_norm, self._collected * tokens)
+            for trip in self._guards.observe_step(self._collected, loss, grad_norm, tokens, seconds):
+                self._answer(trip, self._collected)
+                if trip.action == "rollback":
+                    return  # the other results are of steps that are undone now
+
+    def _do_what_is_due(self) -> None:
+        """Checkpoint, THEN evaluate, THEN sample: nothing is reported of a model that could still be lost."""
+        if self._is_due(self.settings.checkpoint_every) and self.step > 0:
+            self._checkpoint()
+        if self._is_due(self.settings.eval_every) or self.step == 0:
+            self._evaluate()
+        if self._is_due(self.settings.sample_every):
+            self._sample()
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0 and self._ending is None
+
+    def _obey(self) -> None:
+        """Do what was asked, at most every 50 ms."""
+        now = time.monotonic()
+        if now < self._next_poll:
+            return
+        self._next_poll = now + POLL_INTERVAL
+        for rss in self._pulse.take_rss():
+            for trip in self._guards.observe_memory(self.step, rss):
+                self._answer(trip, self.step)
+        for request in self._inbox.poll():
+            self._do(request)
+
+    def _mind_the_budget(self) -> None:
+        settings = self.settings
+        latest = self.milestones.evals.get(self.step)
+        if self.step >= settings.steps:
+            self.stop(Ending("finished", 0))
+        elif settings.tokens is not None and self.step * settings.tokens_per_step >= settings.tokens:
+            self.stop(Ending("finished", 0, "the token budget is used up"))
+        elif settings.time_budget is not None and self.train_seconds >= settings.time_budget:
+            self.stop(Ending("finished", 0, "the time budget is used up"))
+        elif settings.target_bpb is not None and latest and latest.bpb <= settings.target_bpb:
+            self.stop(Ending("finished", 0, f"{latest.bpb:.4f} bits per byte reach the target"))
+
+    def _finish(self, ending: Ending) -> None:
+        self._settle()
+        self._checkpoint()
+        if ending.reason == "finished":
+            self._evaluate()
+            self._sample()
+        self.milestones.wait()
+
+    def _lr(self, step: int) -> float:
+        settings = self.settings
+        return settings.lr * lr_multiplier(
+            step,
+            settings.steps,
+            settings.lr_schedule,
+            settings.warmup_fraction,
+            settings.warmdown_fraction,
+            settings.final_lr_fraction,
+        )
+
+    # --- checkpoint, evaluate, sample: at most once a step, outside the steps' time -----------------
+
+    def _settle(self) -> None:
+        """Wait for the device and collect every step."""
+        self._learner.wait()
+        self._collect()
+
+    def _checkpoint(self) -> None:
+        self._settle()
+        if self.milestones.saved_step == self.step or not self._worth_saving:
+            return
+        learner = self._learner.state()
+        free = shutil.disk_usage(self.milestones.folder).free
+        for trip in self._guards.observe_disk(self.step, free, size_of(learner)):
+            self._answer(trip, self.step)
+            if trip.action == "halt":
+                return
+        self.milestones.save(self.step, learner, self._progress())
+        self._rollbacks = 0
+        self._mark = time.monotonic()
+
+    def _evaluate(self) -> None:
+        self._settle()
+        if self.step not in self.milestones.evals:
+            started = time.monotonic()
+            self.milestones.evaluate(self.step, self._learner.model, lambda: time.monotonic() - started)
+            self._mark = time.monotonic()
+
+    def _sample(self) -> None:
+        self._settle()
+        if self.milestones.sampled_step != self.step and self.settings.sample_tokens:
+            self.milestones.sample(self.step, self._learner.model)
+            self._mark = time.monotonic()
+
+    # --- requests and guards ----------------------------------------------------------------------
+
+    def _do(self, request: Request) -> None:
+        if request.verb == "stop":
+            self.stop(Ending("stopped", 0))
+        elif request.verb in self._actions:
+            self._actions[request.verb]()
+        self._log.emit("control", request=request.name, verb=request.verb, outcome="done")
+        self._inbox.done(request)
+        if request.verb == "pause":
+            self._wait_for_resume()
+
+    def _wait_for_resume(self) -> None:
+        while self._ending is None:
+            time.sleep(POLL_INTERVAL)
+            for request in self._inbox.poll():
+                if request.verb == "pause":
+                    self._inbox.done(request)
+                    continue
+                self._do(request)
+                if request.verb == "resume":
+                    self._mark = time.monotonic()
+                    return
+
+    def _answer(self, trip: Trip, step: int) -> None:
+        """Report a guard's trip and do what its settings say."""
+        self._log.emit(
+            "guard",
+            rule=trip.rule,
+            step=step,
+            action=trip.action,
+            value=trip.value,
+            threshold=trip.threshold,
+            hint=trip.hint,
+        )
+        if trip.action == "halt":
+            self._halt(trip, step)
+        elif trip.action == "rollback":
+            self._roll_back(trip, step)
+
+    def _halt(self, trip: Trip, step: int) -> None:
+        self._worth_saving = trip.rule not in ("nonfinite", "disk")
+        code = 4 if trip.rule == "nonfinite" else 3
+        self.stop(Ending("halted", code, f"{trip.rule} at step {step}: {trip.hint}."))
+
+    # --- going back -------------------------------------------------------------------------------
+
+    def resume(self, history: History) -> None:
+        """Take up a run that ended or died, exactly where its newest whole checkpoint stands."""
+        clear_unfinished(self.milestones.folder)
+        checkpoint, complaints = load_newest(self.milestones.folder)
+        if checkpoint:
+            self._go_to(checkpoint, " ".join(["resume", *complaints]))
+            self.milestones.recall(history, self.step)
+        elif complaints:
+            raise LabError(f"no checkpoint is whole: {' '.join(complaints)}")
+        else:
+            self._log.emit("resumed", from_step=0, reason="resume")
+        self.recent_losses.extend(history.losses[: self.step][-LAST_LOSSES:])
+
+    def _roll_back(self, trip: Trip, step: int) -> None:
+        """Return to the newest checkpoint, past the data that did the harm."""
+        self.milestones.wait()
+        self._rollbacks += 1
+        checkpoint, _ = load_newest(self.milestones.folder)
+        if checkpoint is None or self._rollbacks > _MOST_ROLLBACKS:
+            self._halt(trip, step)
+            return
+        self._learner.wait()
+        self._learner.finished()  # of steps that are undone now
+        position, seconds = self._position, self.train_seconds
+        self._go_to(checkpoint, "rollback")
+        self.milestones.go_back(self.step)
+        self.recent_losses.clear()
+        self._position, self.train_seconds = position, seconds
+
+    def _go_to(self, checkpoint: Checkpoint, reason: str) -> None:
+        progress = checkpoint.progress
+        self._learner.load_state(checkpoint.learner)
+        self.step = self._collected = progress["step"]
+        self._position = progress["position"]
+        self.train_seconds = progress["train_seconds"]
+        self._guards.load_state(progress["guards"])
+        self._log.emit("resumed", from_step=self.step, reason=reason)
+        self._log.start_from(self.step)
+        self._mark = time.monotonic()
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "position": self._position,
+            "train_seconds": self.train_seconds,
+            "guards": self._guards.state(),
+        }

@@ -1,0 +1,256 @@
+"""The training process: `python -m engines.worker RUN --lock=FD --since=NS`, started by `runs.launch`.
+
+It holds the run's lock for as long as it lives, trains, and reports everything as events; what it prints
+goes to worker.log.
+"""
+
+import faulthandler
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from engines import events
+from engines.config import TrainSettings
+from engines.errors import LabError
+from engines.runs import manifest
+from engines.runs.control import Inbox
+from engines.runs.history import History
+from engines.runs.log import WRITE_INTERVAL, EventLog
+from engines.runs.reader import EventReader
+from engines.runs.store import Run, write_json
+
+HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
+_REPORT_INTERVAL = 0.5  # seconds between reports of progress within a phase
+_ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
+
+
+class _Stopped(Exception):
+    """Asked to end before training began. Arguments: reason, exit code."""
+
+
+class Worker:
+    """One process's work on one run, from its first event to its last."""
+
+    def __init__(self, run: Run, since_ns: int) -> None:
+        self._run = run
+        self._config = run.config
+        self._inbox = Inbox(run.control_dir, since_ns)
+        self._history = _past(run)
+        self._log = EventLog(run.events_path, self._config["created_at"])
+        self._pulse = _Pulse(self._log)
+        self._training: Any = None
+        self._facts: dict[str, Any] = {}
+        self._reported = 0.0
+        self._phase = ""
+
+    def main(self) -> int:
+        """Work until the run ends, however it does; returns the exit code."""
+        for number in _ENDINGS:
+            signal.signal(number, self._on_signal)
+        self._log.emit("run", pid=os.getpid(), host=socket.gethostname(), start=len(self._history.runs) + 1)
+        self._run.summary_path.unlink(missing_ok=True)
+        self._pulse.start()
+        try:
+            ending = self._work()
+        except _Stopped as stopped:
+            ending = {"reason": stopped.args[0], "exit_code": stopped.args[1], "detail": None, "traceback": None}
+        except LabError as error:
+            ending = {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
+        except Exception as error:
+            detail = f"{type(error).__name__}: {error}"
+            ending = {"reason": "crashed", "exit_code": 5, "detail": detail, "traceback": traceback.format_exc()}
+        self._end(ending)
+        return int(ending["exit_code"])
+
+    def _work(self) -> dict[str, Any]:
+        self._enter("import")
+        from engines import registry
+        from engines.data.batches import Batches
+        from engines.data.prepare import prepare
+        from engines.milestones import Milestones
+        from engines.training import Training
+
+        settings = TrainSettings(**self._config["resolved"])
+        self._enter("data")
+        data = prepare(settings, self._report_progress)
+        data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
+        self._enter("model")
+        learner = registry.new_learner(settings, data.tokenizer.vocab_size)
+        self._complete_manifest({**data.facts, "parameters": learner.model.parameter_count})
+        self._training = Training(
+            settings,
+            learner,
+            Batches(data.packed.train, settings.context_length, settings.batch_size, settings.seed),
+            Milestones(self._run, settings, data.packed, data.tokenizer, self._log),
+            self._log,
+            self._inbox,
+            self._pulse,
+        )
+        if self._history.runs:
+            self._training.resume(self._history)
+        self._history = History()  # a long one takes memory
+        self._enter("train")
+        return dict(self._training.train()._asdict())
+
+    # --- reporting --------------------------------------------------------------------------------
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._log.emit("phase", phase=phase, done=None, total=None)
+
+    def _report_progress(self, activity: str, done: int, total: int | None) -> None:
+        """Called for every document: mostly it just looks at the clock."""
+        now = time.monotonic()
+        if now - self._reported < _REPORT_INTERVAL:
+            return
+        if self._reported:  # not for what is over at once
+            self._log.emit("phase", phase=self._phase, activity=activity, done=done, total=total)
+        self._reported = now
+        for request in self._inbox.poll():
+            if request.verb == "stop":
+                self._log.emit("control", request=request.name, verb="stop", outcome="done")
+                self._inbox.done(request)
+                raise _Stopped("stopped", 0)
+
+    def _complete_manifest(self, facts: dict[str, Any]) -> None:
+        """Add what only the worker could find out; on a resumed run, check that it still holds."""
+        self._facts = facts
+        known = self._config.get("facts")
+        if known is None:
+            self._config |= {"facts": facts, "hardware": manifest.hardware()}
+            self._run.write_config(self._config)
+        elif known["sha256"] != facts["sha256"] or known["val_sha256"] != facts["val_sha256"]:
+            name = self._config["resolved"]["data"]
+            raise LabError(f"--data {name} has changed since this run began; restore it, or start a new run.")
+
+    def _end(self, ending: dict[str, Any]) -> None:
+        step = self._training.step if self._training else self._history.step
+        self._pulse.stop()
+        event = {"step": step, **ending}
+        try:
+            self._log.emit("ended", **event)
+            self._log.sync()
+        except LabError as error:  # no room for the last word: say it where the log of the process is
+            event |= {"reason": "halted", "exit_code": 3, "detail": str(error)}
+            ending |= event
+            last_word = {"v": events.VERSION, "t": 0, "kind": "ended", **event}
+            sys.stderr.write(events.encode(last_word).decode())
+            return
+        write_json(self._run.summary_path, self._summary(ending))
+
+    def _summary(self, ending: dict[str, Any]) -> dict[str, Any]:
+        """The run in one object; figures of what never happened are null."""
+        summary: dict[str, Any] = {
+            "v": 1,
+            "run": self._run.id,
+            **{k: ending[k] for k in ("reason", "detail", "exit_code")},
+        }
+        training = self._training
+        if training is None:
+            return summary
+        losses = list(training.recent_losses)
+        evals = training.milestones.evals
+        last = evals[max(evals)] if evals else None
+        best = evals.get(training.milestones.best_step)
+        tokens = training.step * training.settings.tokens_per_step
+        seconds = training.train_seconds
+        figures = {
+            "steps": training.step,
+            "tokens": tokens,
+            "train_seconds": round(seconds, 6),
+            "steps_per_second": round(training.step / seconds, 2) if seconds else 0.0,
+            "tokens_per_second": round(tokens / seconds, 2) if seconds else 0.0,
+            "final_loss": losses[-1] if losses else None,
+            "mean_loss_last_n": sum(losses) / len(losses) if losses else None,
+            "last_n": len(losses),
+            "val_loss": last.loss if last else None,
+            "val_bpb": last.bpb if last else None,
+            "best_val_loss": best.loss if best else None,
+            "best_bpb": best.bpb if best else None,
+            "best_step": training.milestones.best_step,
+            "checkpoint_step": training.milestones.saved_step if training.milestones.saved_step >= 0 else None,
+            **self._facts,
+        }
+        return summary | {name: _json_number(value) for name, value in figures.items()}
+
+    # --- being asked to end -----------------------------------------------------------------------
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        reason, code = _ENDINGS[signal.Signals(number)]
+        if self._training is None or self._phase != "train":
+            raise _Stopped(reason, code)
+        from engines.training import Ending
+
+        self._training.stop(Ending(reason, code))
+
+
+class _Pulse:
+    """A thread beside the training: flushes the log, beats, and reads the machine's gauges."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._rss: list[int] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def take_rss(self) -> list[int]:
+        readings, self._rss = self._rss, []
+        return readings
+
+    def _beat(self) -> None:
+        next_beat = time.monotonic() + HEARTBEAT_INTERVAL
+        while not self._over.wait(WRITE_INTERVAL):
+            try:
+                self._log.flush_if_due()
+                if time.monotonic() >= next_beat:
+                    next_beat += HEARTBEAT_INTERVAL
+                    self._log.emit("heartbeat", step=self._log.step)
+                    self._read_gauges()
+            except LabError:
+                return  # the log is full: the training thread meets the same error
+
+    def _read_gauges(self) -> None:
+        import psutil  # 20 ms; runs that are over within a beat never pay
+
+        process = psutil.Process()
+        rss = process.memory_info().rss
+        self._rss.append(rss)
+        free = psutil.disk_usage(str(Path.cwd())).free
+        self._log.emit("system", rss_bytes=rss, cpu_percent=psutil.cpu_percent(), disk_free_bytes=free)
+
+
+def _past(run: Run) -> History:
+    """What earlier workers of this run reported."""
+    history = History()
+    history.apply(event for _, event in EventReader(run.events_path).poll())
+    return history
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main(arguments: list[str]) -> int:
+    path, lock, since = arguments
+    os.set_inheritable(int(lock.removeprefix("--lock=")), False)  # what this process starts must not hold the lock
+    faulthandler.enable()
+    return Worker(Run(Path(path)), int(since.removeprefix("--since="))).main()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

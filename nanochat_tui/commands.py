@@ -1,0 +1,85 @@
+"""Which commands there are and what each takes: the table behind the parser, the help and the dispatch."""
+
+from typing import Any, NamedTuple
+
+from engines.config import CountSettings, SampleSettings, TrainSettings
+
+PROGRAM = "nanochat-tui"
+
+
+class Options(NamedTuple):
+    """What was typed: `words` are the command's own arguments, `settings` are parsed but not resolved."""
+
+    json: bool
+    words: dict[str, Any]
+    settings: dict[str, Any]
+
+
+class Argument(NamedTuple):
+    """A positional or a flag of one command; `how` goes to argparse as it is."""
+
+    name: str
+    how: dict[str, Any]
+
+
+class Command(NamedTuple):
+    """`module` names the file in `headless/` where a function of the command's name does the work."""
+
+    module: str
+    help: str
+    arguments: tuple[Argument, ...] = ()
+    settings: tuple[type, ...] = ()
+
+
+def _flag(name: str, help: str) -> Argument:
+    return Argument(name, {"action": "store_true", "help": help})
+
+
+def _value(name: str, metavar: str, help: str) -> Argument:
+    return Argument(name, {"metavar": metavar, "help": help})
+
+
+_RUN = _value("run", "RUN", "run id, any unambiguous beginning of it, a path, or: last")
+_RUNS = Argument("run", {"metavar": "RUN", "nargs": "+", "help": "runs to delete, with their checkpoints"})
+_SPEAKER = Argument(
+    "run", {"metavar": "RUN", "nargs": "?", "help": "run, or a checkpoint's folder (default: the latest run with one)"}
+)
+
+COMMANDS = {
+    "train": Command(
+        "train",
+        "train a model and watch it",
+        (
+            _value("--config", "FILE", "settings from TOML or from a run's config.json; flags win"),
+            _flag("--detach", "print the run id and leave; the run goes on"),
+        ),
+        (TrainSettings,),
+    ),
+    "sample": Command(
+        "sample",
+        "let a trained model speak",
+        (
+            _SPEAKER,
+            _value("--checkpoint", "STEP", "step number, best, or last (default: last)"),
+            _value("--mode", "scalar|tensor", "take the latest run of this engine"),
+            _value("--model-kind", "bigram|mini-gpt", "take the latest run of this kind"),
+        ),
+        (SampleSettings, CountSettings),
+    ),
+    "runs": Command("inspect", "list all runs"),
+    "show": Command("inspect", "tell everything about one run", (_RUN,)),
+    "attach": Command("train", "follow a run, live or ended", (_RUN,)),
+    "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
+    "pause": Command("control", "hold a live run", (_RUN,)),
+    "resume": Command(
+        "train", "go on with a paused, ended or dead run", (_RUN, _flag("--detach", "do not follow the run"))
+    ),
+    "rm": Command("control", "delete runs", (_RUNS, _flag("--yes", "do not ask"))),
+    "bench": Command(
+        "bench",
+        "measure this program",
+        (Argument("what", {"choices": ("log",), "help": "log: the event log, and start-up times"}),),
+    ),
+}
+
+RESULTS_DIR = _value("--results-dir", "DIR", "where runs are kept (default: ./results)")

@@ -1,0 +1,1 @@
+"""The flows of `--no-ui`: each module holds the commands of one kind, each command a function of `Options`."""

@@ -1,0 +1,127 @@
+"""Follows a run's events until it ends, and shows them: as JSON, as lines, or as a progress bar."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from engines.events import Event
+from engines.runs import liveness
+from engines.runs.history import History
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
+
+BROKEN_PIPE = 141  # what a shell reports for a process that died of SIGPIPE
+_FAST, _SLOW = 0.01, 0.1  # seconds between looks: short runs should not wait for us
+_FAST_FOR = 2.0
+_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Presenter(Protocol):
+    """Shows a run to whoever watches."""
+
+    def show(self, line: bytes, event: Event, history: History) -> None: ...
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+
+    def close(self) -> None: ...
+
+
+def follow(run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> tuple[str, History, int]:
+    """Show events until the run ends; returns its state, its history and the exit code for the shell.
+
+    `process` is the worker if it is ours: then SIGINT and SIGTERM go on to it, and the run stops after a
+    checkpoint. Otherwise they just end the watching.
+    """
+    follower = _Follower(run, process, presenter)
+    try:
+        with _signals(follower.on_signal):
+            return follower.follow()
+    finally:
+        presenter.close()
+
+
+class _Follower:
+    def __init__(self, run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> None:
+        self._run = run
+        self._process = process
+        self._presenter = presenter
+        self._reader = EventReader(run.events_path)
+        self._history = History()
+        self._exit_code: int | None = None
+        self._left = False
+
+    def follow(self) -> tuple[str, History, int]:
+        started = time.monotonic()
+        while not self._left:
+            alive = self._is_alive()  # before reading: what was written before the end is read after it
+            self._read()
+            if not alive:
+                break
+            time.sleep(_FAST if time.monotonic() - started < _FAST_FOR else _SLOW)
+        if self._left:
+            self._presenter.say(
+                f"run {self._run.id} goes on; come back with: nanochat-tui --no-ui attach {self._run.id}"
+            )
+            return "running", self._history, self._exit_code or 0
+        state = liveness.ended_state(self._run, self._history)
+        ended = self._history.ended
+        return state, self._history, self._exit_code or (ended["exit_code"] if ended else 5)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        again = self._exit_code is not None
+        self._exit_code = _BY_SIGNAL[signal.Signals(number)]
+        if self._process is None or again:
+            self._left = True
+            return
+        self._presenter.say("stopping after a checkpoint; once more to leave the run going")
+        self._process.send_signal(number)
+
+    def _is_alive(self) -> bool:
+        if self._process:
+            return self._process.poll() is None
+        return liveness.lock_is_held(self._run.lock_path)
+
+    def _read(self) -> None:
+        for line, event in self._reader.poll():
+            self._history.apply([event])
+            self._presenter.show(line, event, self._history)
+        if self._reader.newer_schema:
+            self._presenter.say(f"run {self._run.id}: {self._reader.newer_schema}")
+            self._left = True
+
+
+class JsonLines:
+    """Passes the run's own lines on."""
+
+    def show(self, line: bytes, event: Event, history: History) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def close(self) -> None:
+        pass
+
+
+def leave_broken_pipe() -> int:
+    """Nobody reads our output any more: the run goes on, we end quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
+
+
+@contextmanager
+def _signals(handler: object) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in _BY_SIGNAL}  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)

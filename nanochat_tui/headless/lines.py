@@ -1,0 +1,163 @@
+"""How a run reads in words: one line an event in a pipe, a progress bar above the same lines on a terminal."""
+
+import sys
+import time
+from typing import Any
+
+from engines.events import Event
+from engines.runs.history import History
+
+_PROGRESS_INTERVAL = 2.0  # seconds between plain progress lines
+
+
+class Lines:
+    """Plain lines on stderr."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
+
+    def show(self, line: bytes, event: Event, history: History) -> None:
+        text = sentence(event, history, self._steps)
+        if text:
+            self.say(text)
+        elif event["kind"] == "steps" and time.monotonic() >= self._next_progress:
+            self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
+            self.say(progress(history, self._steps))
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class Bar:
+    """A progress bar on a terminal, with the same lines above it."""
+
+    def __init__(self, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._steps = steps
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(stderr=True, highlight=False),
+        )
+        self._task = self._progress.add_task("starting", total=steps, figures="")
+        self._progress.start()
+
+    def show(self, line: bytes, event: Event, history: History) -> None:
+        text = sentence(event, history, self._steps)
+        if text:
+            self.say(text)
+        kind = event["kind"]
+        if kind == "phase":
+            self._progress.update(self._task, description=phase(event))
+        elif kind in ("steps", "eval"):
+            self._progress.update(
+                self._task,
+                description=f"step {history.step:,}/{self._steps:,}",
+                completed=history.step,
+                figures=figures(history, self._steps),
+            )
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def sentence(event: Event, history: History, steps: int) -> str:
+    """What a person wants to read of an event; nothing for the frequent kinds."""
+    kind = event["kind"]
+    if kind == "eval":
+        best = "  best so far" if event["best"] and event["step"] else ""
+        floor = f"  (floor {event['floor_bpb']:.3f})" if event["floor_bpb"] else ""
+        loss, bpb = _fixed(event["loss"]), _fixed(event["bpb"])
+        return f"step {event['step']:>6}/{steps}  val {loss} nats  {bpb} bpb{floor}{best}"
+    if kind == "sample":
+        return f"     it says  {event['prompt']}{event['text']!r}"
+    if kind == "guard":
+        return f"     GUARD    {event['rule']} at step {event['step']} ({event['action']}): {event['hint']}"
+    if kind == "resumed":
+        return f"     going on from step {event['from_step']} ({event['reason']})"
+    if kind == "control":
+        return f"     {event['verb']}: {event['outcome']}"
+    if kind == "phase" and event["total"] is None and event["done"] is None:
+        return "" if event["phase"] == "train" else f"     {event['phase']} ..."
+    if kind == "phase":
+        return f"     {phase(event)}"
+    return ""
+
+
+def phase(event: Event) -> str:
+    if event["done"] is None:
+        return str(event["phase"])
+    share = f" of {event['total']:,}" if event["total"] else ""
+    return f"{event['phase']}: {event.get('activity', '')} {event['done']:,}{share} characters"
+
+
+def progress(history: History, steps: int) -> str:
+    return f"step {history.step:>6}/{steps}  {figures(history, steps)}"
+
+
+def figures(history: History, steps: int) -> str:
+    """Loss, bits per byte, throughput, time to go."""
+    parts = []
+    if history.step:
+        parts.append(f"loss {_fixed(history.losses[-1])}")
+    if history.evals:
+        parts.append(f"bpb {_fixed(history.evals[-1]['bpb'])}")
+    speed = history.tokens_per_second()
+    if speed:
+        parts.append(f"{speed:,.0f} tok/s")
+        left = (steps - history.step) * history.tokens / history.step / speed
+        parts.append(f"eta {duration(left)}")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def result_line(config: dict[str, Any], summary: dict[str, Any]) -> str:
+    """The ancestor's line of key=value pairs, with ours behind it."""
+    settings = config["resolved"]
+    pairs = {
+        **{key: settings[key] for key in ("mode", "model_kind", "style", "tie_lm_head", "input_rmsnorm")},
+        "params": summary["parameters"],
+        "steps": summary["steps"],
+        "final_loss": _six(summary["final_loss"]),
+        "val_loss": _six(summary["val_loss"]),
+        f"mean_loss_last_{summary['last_n']}": _six(summary["mean_loss_last_n"]),
+        "steps_per_sec": f"{summary['steps_per_second']:.2f}",
+        "tokens_per_sec": f"{summary['tokens_per_second']:.2f}",
+        "vocab_size": summary["vocab_size"],
+        "train_tokens": summary["train_tokens"],
+        "val_bpb": _six(summary["val_bpb"]),
+        "best_bpb": _six(summary["best_bpb"]),
+        "best_step": summary["best_step"],
+        "state": summary["reason"],
+        "run": config["run"],
+    }
+    return " ".join(f"{key}={_word(value)}" for key, value in pairs.items())
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _six(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6f}"
+
+
+def _fixed(value: float | None) -> str:
+    return "nan" if value is None else f"{value:.4f}"
