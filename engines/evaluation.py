@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engines.data.tokenizers import BOS
 from engines.engine import LanguageModel
 
-_ROWS_AT_ONCE = 1024
+_TOKENS_AT_ONCE = 1 << 17
 
 
 class Evaluation(NamedTuple):
@@ -30,8 +30,9 @@ def evaluate(
     """Score `tokens` (the first `limit` targets; 0: all) in rows of `context_length`; `between` runs every few rows."""
     targets = len(tokens) - 1 if limit == 0 else min(limit, len(tokens) - 1)
     all_nats, text_nats, size = [], [], 0
-    for begin in range(0, targets, context_length * _ROWS_AT_ONCE):
-        end = min(begin + context_length * _ROWS_AT_ONCE, targets)
+    stride = max(1, _TOKENS_AT_ONCE // context_length) * context_length
+    for begin in range(0, targets, stride):
+        end = min(begin + stride, targets)
         rows = [
             tokens[start : min(start + context_length, targets) + 1].tolist()
             for start in range(begin, end, context_length)

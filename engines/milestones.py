@@ -104,7 +104,7 @@ class Milestones:
 
     def go_back(self, step: int) -> None:
         """Forget what lies after `step`, the checkpoint that training returns to."""
-        self.saved_step = step
+        self.saved_step = min(self.saved_step, step)
         self.sampled_step = min(self.sampled_step, step)
         self.evals = {at: result for at, result in self.evals.items() if at <= step}
         finite = [at for at, result in self.evals.items() if math.isfinite(result.loss)]

@@ -143,7 +143,7 @@ class Training:
         for rss in self._pulse.take_rss():
             for trip in self._guards.observe_memory(self.step, rss):
                 self._answer(trip, self.step)
-        for request in self._inbox.poll():
+        while request := self._inbox.next():
             self._do(request)
 
     def _mind_the_budget(self) -> None:
@@ -226,10 +226,10 @@ class Training:
     def _wait_for_resume(self) -> None:
         while self._ending is None:
             time.sleep(POLL_INTERVAL)
-            for request in self._inbox.poll():
-                if request.verb == "pause":
-                    self._inbox.done(request)
-                    continue
+            request = self._inbox.next()
+            if request and request.verb == "pause":
+                self._inbox.done(request)
+            elif request:
                 self._do(request)
                 if request.verb == "resume":
                     self._mark = time.monotonic()
@@ -264,11 +264,11 @@ class Training:
         checkpoint, complaints = load_newest(self.milestones.folder)
         if checkpoint:
             self._go_to(checkpoint, " ".join(["resume", *complaints]))
-            self.milestones.recall(history, self.step)
         elif complaints:
             raise LabError(f"no checkpoint is whole: {' '.join(complaints)}")
         else:
             self._log.emit("resumed", from_step=0, reason="resume")
+        self.milestones.recall(history, self.step)
         self.recent_losses.extend(history.losses[: self.step][-LAST_LOSSES:])
 
     def _roll_back(self, trip: Trip, step: int) -> None:
@@ -294,6 +294,7 @@ class Training:
         self._position = progress["position"]
         self.train_seconds = progress["train_seconds"]
         self._guards.load_state(progress["guards"])
+        self.milestones.saved_step = self.step
         self._log.emit("resumed", from_step=self.step, reason=reason)
         self._log.start_from(self.step)
         self._mark = time.monotonic()

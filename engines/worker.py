@@ -114,11 +114,11 @@ class Worker:
         if self._reported:  # not for what is over at once
             self._log.emit("phase", phase=self._phase, activity=activity, done=done, total=total)
         self._reported = now
-        for request in self._inbox.poll():
-            if request.verb == "stop":
-                self._log.emit("control", request=request.name, verb="stop", outcome="done")
-                self._inbox.done(request)
-                raise _Stopped("stopped", 0)
+        request = self._inbox.next()
+        if request and request.verb == "stop":
+            self._log.emit("control", request=request.name, verb="stop", outcome="done")
+            self._inbox.done(request)
+            raise _Stopped("stopped", 0)
 
     def _complete_manifest(self, facts: dict[str, Any]) -> None:
         """Add what only the worker could find out; on a resumed run, check that it still holds."""

@@ -33,22 +33,20 @@ class Inbox:
         self._dir = control_dir
         self._since_ns = since_ns
 
-    def poll(self) -> list[Request]:
-        """Requests that wait, oldest first."""
+    def next(self) -> Request | None:
+        """The oldest request that waits, until it is `done`."""
         try:
             names = sorted(os.listdir(self._dir))
         except FileNotFoundError:
-            return []
-        found = []
+            return None
         for name in names:
             stamp, _, verb = name.removesuffix(".json").partition("-")
             if name.startswith(".") or not stamp.isdigit():
                 continue
-            if int(stamp) < self._since_ns or verb not in VERBS:
-                self.done(Request(name, verb))
-            else:
-                found.append(Request(name, verb))
-        return found
+            if int(stamp) >= self._since_ns and verb in VERBS:
+                return Request(name, verb)
+            self.done(Request(name, verb))
+        return None
 
     def done(self, request: Request) -> None:
         (self._dir / request.name).unlink(missing_ok=True)

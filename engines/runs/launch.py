@@ -1,18 +1,42 @@
-"""Starts a run's worker: locked from its first moment, in a session of its own, independent of who started it."""
+"""Makes a run of settings, and starts its worker: locked from the first moment, in a session of its own."""
 
+import dataclasses
 import fcntl
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from engines import registry
+from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
+from engines.data.corpora import locate
 from engines.errors import LabError
+from engines.runs import manifest
 from engines.runs.liveness import START_MARK
-from engines.runs.store import Run
+from engines.runs.store import Run, create_run
 
 _LOCK_PATIENCE = 1.0  # seconds; a viewer's probe holds the lock for microseconds
+_WORKER = "engines.worker"
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def new_run(given: Mapping[str, Any], results: Path) -> Run:
+    """A run of what was asked for, not started yet. LabError, before anything is written, if it could not be."""
+    settings = resolve(given)
+    registry.available(settings.mode, settings.model_kind)
+    for data in filter(None, (settings.data, settings.val_data)):
+        if data not in BUILT_IN_CORPORA:
+            locate(data)
+    config = {
+        "given": dict(given),
+        "resolved": _with_absolute_paths(settings),
+        "seed": settings.seed,
+        "code": manifest.code(),
+    }
+    return create_run(results, settings.checkpoint_dir, config)
 
 
 def launch(run: Run) -> subprocess.Popen[bytes]:
@@ -25,7 +49,7 @@ def launch(run: Run) -> subprocess.Popen[bytes]:
             log.flush()
             return subprocess.Popen(
                 # -P: a file of the user's in the current folder must not stand in for a module of the lab
-                [sys.executable, "-P", "-m", "engines.worker", run.path, f"--lock={lock}", f"--since={started_ns}"],
+                [sys.executable, "-P", "-m", _WORKER, run.path, f"--lock={lock}", f"--since={started_ns}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -35,6 +59,15 @@ def launch(run: Run) -> subprocess.Popen[bytes]:
             )
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
+
+
+def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
+    """A resumed run may be started from another folder."""
+    resolved = dataclasses.asdict(settings)
+    for name in ("data", "val_data"):
+        if resolved[name] and resolved[name] not in BUILT_IN_CORPORA:
+            resolved[name] = str(Path(resolved[name]).expanduser().absolute())
+    return resolved
 
 
 def _take_lock(run: Run) -> int:

@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+from engines import events
+from engines.events import Event
 from engines.runs.history import History
 from engines.runs.store import Run
 
@@ -53,11 +55,21 @@ def live_state(run: Run, history: History) -> str:
 
 def ended_state(run: Run, history: History) -> str:
     """For a run whose lock is free and whose events are all read."""
-    if history.ended:
-        return {"finished": "finished", "halted": "halted", "crashed": "crashed"}.get(
-            history.ended["reason"], "stopped"
-        )
+    ended = ending(run, history)
+    if ended:
+        return ended["reason"] if ended["reason"] in ("finished", "halted", "crashed") else "stopped"
     return "crashed" if any(dump in worker_log_tail(run) for dump in _DUMPS) else "killed"
+
+
+def ending(run: Run, history: History) -> Event | None:
+    """The run's last word: in its events, or, where they could not be written any more, in the worker's log."""
+    if history.ended:
+        return history.ended
+    for line in worker_log_tail(run).splitlines():
+        event = events.decode(line)
+        if event and event["kind"] == "ended":
+            return event
+    return None
 
 
 def worker_log_tail(run: Run, size: int = 16_384) -> bytes:

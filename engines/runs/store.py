@@ -128,19 +128,25 @@ def find_run(wanted: str, results: Path) -> Run:
     """The run of that id, unambiguous prefix or path, or the `last` one; here first, then where runs were before."""
     if os.sep in wanted and (Path(wanted) / "events.jsonl").exists():
         return Run(Path(wanted).absolute())
+    if wanted == "last":
+        return _last_run(results)
     for root in dict.fromkeys([results, *remembered()]):
         runs = all_runs(root)
-        if wanted == "last" and runs:
-            return runs[-1]
         matches = [run for run in runs if run.id == wanted] or [run for run in runs if run.id.startswith(wanted)]
         if len(matches) > 1:
             names = ", ".join(run.id for run in matches[:5])
             raise LabError(f"{wanted!r} could be {names}; type more of the name.")
         if matches:
             return matches[0]
-    if wanted == "last":
-        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
     raise LabError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
+
+
+def _last_run(results: Path) -> Run:
+    """The newest run here; where there is none here, the newest anywhere."""
+    runs = all_runs(results) or [run for root in remembered() for run in all_runs(root)]
+    if not runs:
+        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
+    return max(runs, key=lambda run: run.created_at)
 
 
 def remove_run(run: Run) -> None:

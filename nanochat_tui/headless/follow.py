@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engines.events import Event
 from engines.runs import liveness
@@ -16,6 +16,7 @@ from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
+DIED = 5  # the worker left no last word
 BROKEN_PIPE = 141  # what a shell reports for a process that died of SIGPIPE
 _FAST, _SLOW = 0.01, 0.1  # seconds between looks: short runs should not wait for us
 _FAST_FOR = 2.0
@@ -33,8 +34,16 @@ class Presenter(Protocol):
     def close(self) -> None: ...
 
 
-def follow(run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> tuple[str, History, int]:
-    """Show events until the run ends; returns its state, its history and the exit code for the shell.
+class Outcome(NamedTuple):
+    """How following ended: the run's state, its last word if it said one, and the exit code for the shell."""
+
+    state: str
+    ended: Event | None
+    exit_code: int
+
+
+def follow(run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> Outcome:
+    """Show events until the run ends.
 
     `process` is the worker if it is ours: then SIGINT and SIGTERM go on to it, and the run stops after a
     checkpoint. Otherwise they just end the watching.
@@ -57,7 +66,7 @@ class _Follower:
         self._exit_code: int | None = None
         self._left = False
 
-    def follow(self) -> tuple[str, History, int]:
+    def follow(self) -> Outcome:
         started = time.monotonic()
         while not self._left:
             alive = self._is_alive()  # before reading: what was written before the end is read after it
@@ -69,10 +78,10 @@ class _Follower:
             self._presenter.say(
                 f"run {self._run.id} goes on; come back with: nanochat-tui --no-ui attach {self._run.id}"
             )
-            return "running", self._history, self._exit_code or 0
+            return Outcome("running", None, self._exit_code or 0)
         state = liveness.ended_state(self._run, self._history)
-        ended = self._history.ended
-        return state, self._history, self._exit_code or (ended["exit_code"] if ended else 5)
+        ended = liveness.ending(self._run, self._history)
+        return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else DIED))
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self._exit_code is not None

@@ -1,20 +1,16 @@
 """train, attach, resume: everything that ends in following a run."""
 
-import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from engines import registry
-from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.config_file import read_config_file
-from engines.data.corpora import locate
 from engines.errors import LabError
-from engines.runs import control, liveness, manifest
-from engines.runs.launch import launch
-from engines.runs.store import Run, create_run, find_run, results_dir
+from engines.runs import control, liveness
+from engines.runs.launch import launch, new_run
+from engines.runs.store import Run, find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, leave_broken_pipe
 from nanochat_tui.headless.lines import Bar, Lines, result_line
@@ -24,12 +20,7 @@ def train(options: Options) -> int:
     """A new run, followed to its end unless --detach."""
     from_file = read_config_file(Path(options.words["config"])) if options.words["config"] else {}
     given = from_file | options.settings
-    settings = resolve(given)
-    registry.available(settings.mode, settings.model_kind)
-    for data in filter(None, (settings.data, settings.val_data)):
-        if data not in BUILT_IN_CORPORA:
-            locate(data)
-    run = create_run(results_dir(options.words["results_dir"]), settings.checkpoint_dir, _manifest(given, settings))
+    run = new_run(given, results_dir(options.words["results_dir"]))
     process = launch(run)
     if options.words["detach"]:
         print(json.dumps({"run": run.id, "path": str(run.path)}) if options.json else run.id)
@@ -50,7 +41,6 @@ def resume(options: Options) -> int:
         control.request(run.control_dir, "resume")
         _say(options, f"asked run {run.id} to go on")
         return 0 if options.words["detach"] else _follow(run, None, options)
-    registry.available(run.config["resolved"]["mode"], run.config["resolved"]["model_kind"])
     process = launch(run)
     if options.words["detach"]:
         print(run.id)
@@ -62,21 +52,12 @@ def _find(options: Options) -> Run:
     return find_run(options.words["run"], results_dir(options.words["results_dir"]))
 
 
-def _manifest(given: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
-    """Paths are made absolute where they are kept: a resumed run may be started from another folder."""
-    resolved = dataclasses.asdict(settings)
-    for name in ("data", "val_data"):
-        if resolved[name] and resolved[name] not in BUILT_IN_CORPORA:
-            resolved[name] = str(Path(resolved[name]).expanduser().absolute())
-    return {"given": given, "resolved": resolved, "seed": settings.seed, "code": manifest.code()}
-
-
 def _follow(run: Run, process: Any, options: Options) -> int:
     try:
-        state, history, code = follow(run, process, _presenter(options, run.config["resolved"]["steps"]))
+        state, ended, code = follow(run, process, _presenter(options, run.config["resolved"]["steps"]))
         if state == "running":
             return code
-        _say_how_it_ended(run, state, history.ended)
+        _say_how_it_ended(run, state, ended)
         if not options.json and run.summary_path.exists():
             summary = json.loads(run.summary_path.read_text())
             if "steps" in summary:

@@ -1,0 +1,46 @@
+"""Builds what tests begin with: small corpora, runs, and runs that have ended."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engines import checkpoints
+from engines.runs.history import History
+from engines.runs.launch import launch, new_run
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
+
+TEXT = "the quick brown fox jumps over the lazy dog\nand the dog dreams of a brown fox\n" * 6
+QUICK = {"steps": 20, "batch_size": 2, "context_length": 4, "eval_every": 5, "sample_tokens": 8}
+
+
+def write_text(folder: Path, text: str = TEXT) -> Path:
+    path = folder / "text.txt"
+    path.write_text(text)
+    return path
+
+
+def make_run(folder: Path, **given: Any) -> Run:
+    """A run that takes a fraction of a second, not started."""
+    return new_run({"data": str(write_text(folder)), **QUICK, **given}, folder / "results")
+
+
+def finished_run(folder: Path, **given: Any) -> Run:
+    run = make_run(folder, **given)
+    launch(run).wait()
+    return run
+
+
+def history_of(run: Run) -> History:
+    history = History()
+    history.apply(event for _, event in EventReader(run.events_path).poll())
+    return history
+
+
+def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:
+    return [event for _, event in EventReader(run.events_path).poll() if not kinds or event["kind"] in kinds]
+
+
+def weights_sha256(run: Run, step: int) -> str:
+    state = json.loads((checkpoints.path_of(run.checkpoints_dir, step) / "state.json").read_text())
+    return str(state["sha256"]["model.safetensors"])

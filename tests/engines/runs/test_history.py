@@ -1,0 +1,52 @@
+"""History: the sum of events, in which a run that went back takes its later points with it."""
+
+from array import array
+from typing import Any
+
+from engines.runs.history import History
+
+
+def steps(first: int, losses: list[float]) -> dict[str, Any]:
+    column = [0.1] * len(losses)
+    return {
+        "t": 1.0, "kind": "steps", "first_step": first, "losses": losses, "lr": column, "seconds": column,
+        "grad_norms": column, "tokens": 10 * (first + len(losses) - 1),
+    }  # fmt: skip
+
+
+def evaluation(step: int, loss: float) -> dict[str, Any]:
+    return {"t": 1.0, "kind": "eval", "step": step, "loss": loss, "bpb": loss, "best": True}
+
+
+def test_points_after_the_checkpoint_that_a_run_resumed_from_are_dropped() -> None:
+    history = History()
+    history.apply([steps(1, [5.0, 4.0, 3.0]), evaluation(2, 4.0), evaluation(3, 3.0)])
+    history.apply([{"t": 2.0, "kind": "resumed", "from_step": 2, "reason": "resume"}, steps(3, [2.5, 2.0])])
+    assert history.losses == array("d", [5.0, 4.0, 2.5, 2.0])
+    assert [event["step"] for event in history.evals] == [2]
+    assert history.tokens == 40
+
+
+def test_a_new_start_forgets_how_the_last_one_ended() -> None:
+    history = History()
+    history.apply([{"t": 1.0, "kind": "ended", "reason": "stopped", "step": 1, "exit_code": 0}])
+    history.apply([{"t": 9.0, "kind": "run", "pid": 1, "host": "lab", "start": 2}])
+    assert history.ended is None and len(history.runs) == 1
+
+
+def test_throughput_counts_the_tokens_of_recent_steps() -> None:
+    history = History()
+    history.apply([steps(1, [1.0] * 100)])
+    assert round(history.tokens_per_second()) == 100
+
+
+def test_the_best_evaluation_is_the_lowest_finite_loss() -> None:
+    history = History()
+    history.apply([evaluation(1, 3.0), evaluation(2, 2.0), {**evaluation(3, 0.0), "loss": None}])
+    assert history.best_eval is not None and history.best_eval["step"] == 2
+
+
+def test_columns_of_unequal_length_and_steps_out_of_order_are_counted_not_applied() -> None:
+    history = History()
+    history.apply([{**steps(1, [1.0, 2.0]), "lr": [0.1]}, steps(7, [1.0])])
+    assert history.step == 0 and history.bad_events == 2

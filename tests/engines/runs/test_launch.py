@@ -1,0 +1,123 @@
+"""Launching: locked from the first moment, alone in its session, deaf to the user's own files."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from builders import events_of, history_of, make_run
+
+from engines.errors import LabError, SettingsError
+from engines.runs import control, liveness
+from engines.runs.launch import launch, new_run
+from engines.runs.store import Run
+
+LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
+
+
+def wait_for(run: Run, text: bytes) -> None:
+    deadline = time.monotonic() + 20
+    while text not in run.events_path.read_bytes():
+        assert time.monotonic() < deadline, f"{text!r} never came: {run.events_path.read_bytes()[-500:]!r}"
+        time.sleep(0.005)
+
+
+def test_a_run_is_locked_before_its_worker_has_done_anything(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG)
+    worker = launch(run)
+    assert liveness.lock_is_held(run.lock_path)
+    with pytest.raises(LabError, match="is live"):
+        launch(run)
+    worker.kill()
+    worker.wait()
+    assert not liveness.lock_is_held(run.lock_path)
+
+
+def test_a_worker_outlives_the_hang_up_of_its_terminal(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG)
+    worker = launch(run)
+    assert os.getsid(worker.pid) == worker.pid != os.getsid(0)
+    wait_for(run, b'"steps"')
+    worker.terminate()
+    assert worker.wait() == 143
+
+
+def test_a_file_of_the_users_does_not_stand_in_for_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    assert launch(run).wait() == 0
+
+
+def test_requests_are_done_and_answered_in_order(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG, checkpoint_every=0)
+    worker = launch(run)
+    wait_for(run, b'"steps"')
+    for verb in ("pause", "checkpoint", "evaluate", "sample"):
+        control.request(run.control_dir, verb)
+    wait_for(run, b'"verb":"sample"')
+    assert liveness.state(run, history_of(run)) == "paused"
+    paused_at = history_of(run).step
+    for kind in ("checkpoint", "eval", "sample"):
+        assert paused_at in [event["step"] for event in events_of(run, kind)]
+    control.request(run.control_dir, "resume")
+    wait_for(run, b'"verb":"resume"')
+    assert liveness.state(run, history_of(run)) == "running"
+    control.request(run.control_dir, "stop")
+    assert worker.wait() == 0
+    assert [event["verb"] for event in events_of(run, "control")] == [
+        "pause", "checkpoint", "evaluate", "sample", "resume", "stop",
+    ]  # fmt: skip
+    assert history_of(run).step > paused_at and os.listdir(run.control_dir) == []
+    assert liveness.state(run, history_of(run)) == "stopped"
+
+
+def test_requests_to_an_earlier_worker_are_deleted_unread(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    control.request(run.control_dir, "stop")
+    assert launch(run).wait() == 0
+    assert history_of(run).step == 20 and events_of(run, "control") == []
+    assert os.listdir(run.control_dir) == []
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG, checkpoint_every=0)
+    worker = launch(run)
+    wait_for(run, b'"steps"')
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 143
+    history = history_of(run)
+    assert history.ended and history.ended["reason"] == "terminated"
+    assert history.checkpoints[-1]["step"] == history.step == history.ended["step"]
+
+
+def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG)
+    worker = launch(run)
+    wait_for(run, b'"heartbeat"')
+    wait_for(run, b'"system"')
+    worker.kill()
+    worker.wait()
+    assert 1.9 < events_of(run, "heartbeat")[0]["t"] < 4
+
+
+def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
+    for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "tensor"}):
+        with pytest.raises(LabError):
+            new_run(given, tmp_path)
+    with pytest.raises(SettingsError):
+        new_run({"steps": -1}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_halts_the_run_and_the_last_word_is_in_the_workers_log(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **LONG)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, unlimited[1]))  # no file of the worker may grow past this
+    worker = launch(run)
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert worker.wait() == 3
+    assert "events.jsonl cannot be written" in run.log_path.read_text()
+    assert liveness.state(run, history_of(run)) == "halted"

@@ -1,0 +1,79 @@
+"""Run directories: unique names, found by any clear beginning and from anywhere, removed without collateral damage."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from builders import finished_run, make_run
+
+from engines import checkpoints
+from engines.errors import LabError
+from engines.runs import store
+from engines.runs.store import Run
+
+
+def empty_run(results: Path) -> Run:
+    return store.create_run(results, None, {"given": {}, "resolved": {}})
+
+
+def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:
+    runs = [empty_run(tmp_path) for _ in range(3)]
+    assert store.find_run(runs[1].id, tmp_path).path == runs[1].path
+    assert store.find_run("last", tmp_path).path == runs[2].path
+    assert store.find_run(str(runs[0].path), tmp_path / "elsewhere").path == runs[0].path
+    assert [run.id for run in store.all_runs(tmp_path)] == [run.id for run in runs]
+
+
+def test_an_ambiguous_prefix_names_the_candidates(tmp_path: Path) -> None:
+    for name in ("calm-owl", "calm-fox"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    with pytest.raises(LabError, match="calm-fox, calm-owl"):
+        store.find_run("calm", tmp_path)
+    assert store.find_run("calm-f", tmp_path).id == "calm-fox"
+
+
+def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
+    for name in ("calm-owl", "calm-owl-2"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert store.find_run("calm-owl", tmp_path).id == "calm-owl"
+
+
+def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "there")
+    assert store.find_run(run.id, tmp_path / "here").path == run.path
+    assert store.find_run("last", tmp_path / "here").path == run.path
+
+
+def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
+    empty_run(tmp_path)
+    with pytest.raises(LabError, match="`nanochat-tui --no-ui runs` lists them"):
+        store.find_run("zzz", tmp_path)
+
+
+def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.os, "urandom", lambda size: bytes(size))  # always the same draw
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(empty_run(tmp_path).id for _ in range(25))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 100
+
+
+def test_removing_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, checkpoint_dir=str(tmp_path / "kept"))
+    folder = run.checkpoints_dir
+    assert folder == tmp_path / "kept" / run.id
+    store.remove_run(run)
+    assert not run.path.exists() and checkpoints.list_steps(folder)[-1] == 20
+
+
+def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path) -> None:
+    run, other = make_run(tmp_path), make_run(tmp_path)
+    run.config_path.write_text("{")
+    with pytest.raises(LabError, match="damaged"):
+        _ = run.config
+    assert {found.id for found in store.all_runs(tmp_path / "results")} == {run.id, other.id}

@@ -1,0 +1,114 @@
+"""A run that was killed, however often and wherever, ends with the losses and weights of one that was not."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from builders import TEXT, history_of, make_run, weights_sha256
+
+from engines import checkpoints
+from engines.events import Event
+from engines.runs import launch, liveness
+from engines.runs.store import Run
+
+STEPS = 600
+EVERY = {"eval_every": 30, "checkpoint_every": 20, "sample_every": 50}
+SETTINGS = {"steps": STEPS, "batch_size": 2, "keep_last": 2, **EVERY}
+TESTS_FOLDER = str(Path(__file__).parent.parent)
+
+# 50 kills: 38 inside something, 12 at random moments.
+INSIDE = {
+    "a checkpoint's files": [f"checkpoint:{n}" for n in (1, 2, 3, 4, 9, 10, 15, 20)],
+    "naming a checkpoint": [*(f"rename:{n}" for n in (1, 2, 3)), *(f"named:{n}" for n in (1, 2, 3, 4))],
+    "an evaluation": [f"evaluation:{n}" for n in (1, 2, 3, 1, 2, 4, 1, 2, 3, 5)],
+    "an event's line": [f"event:{n}" for n in (1, 2, 3, 4, 6, 8, 1, 2, 5, 7, 9, 3, 4)],
+}
+RANDOM_KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = make_run(tmp_path_factory.mktemp("reference"), **SETTINGS)
+    assert launch.launch(run).wait() == 0
+    return run
+
+
+def timeless(events: list[Event]) -> list[Event]:
+    return [{name: value for name, value in event.items() if name not in ("t", "seconds")} for event in events]
+
+
+def assert_same(run: Run, reference: Run) -> None:
+    ours, theirs = history_of(run), history_of(reference)
+    assert ours.losses == theirs.losses and len(ours.losses) == STEPS
+    assert ours.lr == theirs.lr and ours.grad_norms == theirs.grad_norms and ours.tokens == theirs.tokens
+    assert timeless(ours.evals) == timeless(theirs.evals) and timeless(ours.samples) == timeless(theirs.samples)
+    assert weights_sha256(run, STEPS) == weights_sha256(reference, STEPS)
+    assert checkpoints.list_steps(run.checkpoints_dir) == checkpoints.list_steps(reference.checkpoints_dir)
+    assert liveness.state(run, ours) == "finished"
+
+
+@pytest.mark.parametrize("kills", INSIDE.values(), ids=INSIDE.keys())
+def test_killed_inside_resumes_exactly(
+    kills: list[str], uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, **SETTINGS)
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    for place in kills:
+        with monkeypatch.context() as patch:
+            patch.setattr(launch, "_WORKER", "killed_worker")
+            patch.setenv("KILL_AT", place)
+            assert launch.launch(run).wait() == -signal.SIGKILL, f"{place} was never reached"
+        assert liveness.state(run, history_of(run)) == "killed"
+    assert launch.launch(run).wait() == 0
+    assert_same(run, uninterrupted)
+
+
+def test_killed_at_random_moments_resumes_exactly(uninterrupted: Run, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    run = make_run(tmp_path, **SETTINGS)
+    killed = 0
+    while killed < RANDOM_KILLS:
+        before = run.events_path.stat().st_size
+        wanted = before + chance.randrange(1, 12_000)  # a whole run writes some 55 kB
+        worker = launch.launch(run)
+        while worker.poll() is None and run.events_path.stat().st_size < wanted:
+            time.sleep(chance.random() * 0.002)
+        worker.kill()
+        if worker.wait() == 0:  # too late: start over with another
+            assert_same(run, uninterrupted)
+            run = make_run(tmp_path, **SETTINGS)
+        else:
+            killed += 1
+    assert launch.launch(run).wait() == 0, f"seed {seed}"
+    assert_same(run, uninterrupted)
+
+
+def test_fifty_kills_are_tried() -> None:
+    assert sum(map(len, INSIDE.values())) + RANDOM_KILLS == 50
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(uninterrupted: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path, **SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_WORKER", "killed_worker")
+        patch.setenv("PYTHONPATH", TESTS_FOLDER)
+        patch.setenv("KILL_AT", "rename:5")
+        launch.launch(run).wait()
+    newest = checkpoints.list_steps(run.checkpoints_dir)[-1]
+    file = checkpoints.path_of(run.checkpoints_dir, newest) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    assert launch.launch(run).wait() == 0
+    resumed = [line for line in run.events_path.read_text().splitlines() if '"kind":"resumed"' in line]
+    assert str(file) in resumed[-1]
+    assert_same(run, uninterrupted)
+
+
+def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, **SETTINGS)
+    assert launch.launch(run).wait() == 0
+    (tmp_path / "text.txt").write_text(TEXT + "more")
+    assert launch.launch(run).wait() == 1
+    assert "has changed" in str(history_of(run).ended)

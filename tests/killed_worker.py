@@ -1,0 +1,64 @@
+"""A worker that kills itself with SIGKILL in the middle of something, as `KILL_AT=<place>:<n>` says.
+
+Places: `checkpoint` (half of the n-th file of a checkpoint written), `rename` (just before the n-th checkpoint gets
+its name), `named` (just after), `evaluation` (before the n-th chunk is scored), `event` (half of the n-th write done).
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines import checkpoints, milestones, worker
+from engines.runs import log
+
+_place, _, _number = os.environ["KILL_AT"].partition(":")
+_left = int(_number)
+
+
+def _die_at(place: str, last_act: Callable[[], object] = lambda: None) -> None:
+    """Counts down; at zero does half of the thing, then dies as under `kill -9`."""
+    global _left
+    if place != _place:
+        return
+    _left -= 1
+    if _left == 0:
+        last_act()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+_write_file, _write_all, _evaluate, _rename = checkpoints._write_file, log._write_all, milestones.evaluate, Path.rename
+
+
+def write_file(path: Path, parts: Any) -> str:
+    content = b"".join(parts)
+    _die_at("checkpoint", lambda: path.write_bytes(content[: len(content) // 2]))
+    return _write_file(path, [content])
+
+
+def write_all(fd: int, content: bytes) -> None:
+    _die_at("event", lambda: os.write(fd, content[: len(content) // 2]))
+    _write_all(fd, content)
+
+
+def evaluate(*arguments: Any) -> Any:
+    _die_at("evaluation")
+    return _evaluate(*arguments)
+
+
+def rename(self: Path, target: Path) -> Path:
+    if target.name.startswith("step-"):
+        _die_at("rename")
+    result = _rename(self, target)
+    if target.name.startswith("step-"):
+        _die_at("named")
+    return result
+
+
+checkpoints._write_file, log._write_all, milestones.evaluate = write_file, write_all, evaluate
+Path.rename = rename  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:]))

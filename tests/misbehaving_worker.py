@@ -1,0 +1,29 @@
+"""A worker whose model fails at the step that `MISBEHAVE=<how>:<step>` names: by an exception, or by a segfault."""
+
+import ctypes
+import os
+import sys
+from typing import Any
+
+from engines import worker
+from engines.scalar.bigram import BigramLearner
+
+_how, _, _number = os.environ["MISBEHAVE"].partition(":")
+_step = BigramLearner.step
+_count = 0
+
+
+def step(self: BigramLearner, batch: Any, lr: float) -> None:
+    global _count
+    _count += 1
+    if _count == int(_number):
+        if _how == "segfault":
+            ctypes.string_at(0)
+        raise RuntimeError("the model fell over")
+    _step(self, batch, lr)
+
+
+BigramLearner.step = step  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:]))

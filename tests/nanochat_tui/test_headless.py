@@ -1,0 +1,253 @@
+"""The headless contract, by real processes: exit codes, what goes to stdout, what to stderr, and what goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import history_of, write_text
+
+from engines.runs import liveness
+from engines.runs.launch import new_run
+from engines.runs.store import Run, all_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "5")
+ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000")
+
+
+class Lab:
+    """A folder to work in, and the command in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.text = write_text(folder)
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+    def start(self, *words: str, **how: Any) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **pipes)
+
+    def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*words)
+        stdout, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr, stderr
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    def train(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        return self("train", "--data", str(self.text), *words)
+
+    def run(self) -> Run:
+        return all_runs(self.results)[-1]
+
+    def wait_for_steps(self) -> Run:
+        deadline = time.monotonic() + 20
+        while not (runs := all_runs(self.results)) or not history_of(runs[-1]).step:
+            assert time.monotonic() < deadline, "the run never made a step"
+            time.sleep(0.01)
+        return runs[-1]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def pairs(line: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def test_train_prints_its_result_on_stdout_and_the_rest_on_stderr(lab: Lab) -> None:
+    result = lab.train(*QUICK)
+    assert result.returncode == 0, result.stderr
+    found = pairs(result.stdout)
+    assert found["mode"] == "scalar" and found["model_kind"] == "bigram" and found["steps"] == "20"
+    assert float(found["val_loss"]) > 0 and found["mean_loss_last_20"] and found["run"] == lab.run().id
+    assert "step     20/20" in result.stderr and "it says" in result.stderr
+
+
+def test_json_prints_the_runs_own_events(lab: Lab) -> None:
+    result = lab.train("--json", *QUICK)
+    assert result.stdout == lab.run().events_path.read_text()
+    kinds = [json.loads(line)["kind"] for line in result.stdout.splitlines()]
+    assert kinds[0] == "run" and kinds[-1] == "ended" and "eval" in kinds
+
+
+def test_every_wrong_value_is_told_at_once(lab: Lab) -> None:
+    result = lab.train("--steps=-1", "--lr", "fast", "--stile", "classic")
+    assert result.returncode == 2 and result.stdout == ""
+    assert [word in result.stderr for word in ("--steps", "--lr", "--style?")] == [True] * 3
+    assert not lab.results.exists()
+
+
+def test_a_missing_corpus_is_one_sentence(lab: Lab) -> None:
+    result = lab("train", "--data", "missing.txt")
+    assert result.returncode == 1 and "missing.txt does not exist" in result.stderr
+
+
+def test_a_corpus_that_is_no_text_is_one_sentence_from_the_worker(lab: Lab) -> None:
+    lab.text.write_bytes(b"good text\xff")
+    result = lab.train(*QUICK)
+    assert result.returncode == 1 and "byte 9" in result.stderr
+
+
+def test_a_loss_that_is_not_finite_exits_4(lab: Lab) -> None:
+    result = lab.train(*QUICK, "--optimizer", "sgd", "--lr", "1e300")
+    assert result.returncode == 4 and "halted: nonfinite at step 2" in result.stderr
+
+
+def test_another_guard_exits_3(lab: Lab) -> None:
+    words = ("--steps", "600", "--batch-size", "2", "--guard-spike", "halt", "--guard-spike-sigmas", "0.1")
+    result = lab.train(*words)
+    assert result.returncode == 3 and "GUARD    spike" in result.stderr
+    assert history_of(lab.run()).checkpoints[-1]["step"] == history_of(lab.run()).step
+
+
+def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
+    process = lab.start("train", "--data", str(lab.text), *ENDLESS)
+    run = lab.wait_for_steps()
+    os.kill(history_of(run).runs[0]["pid"], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 5 and f"resume {run.id}" in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: Lab) -> None:
+    process = lab.start("train", "--data", str(lab.text), *ENDLESS)
+    run = lab.wait_for_steps()
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    history = history_of(run)
+    assert process.returncode == code and liveness.state(run, history) == "stopped"
+    assert history.checkpoints[-1]["step"] == history.step
+
+
+def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
+    process = lab.start("--json", "train", "--data", str(lab.text), *ENDLESS, stderr=subprocess.DEVNULL)
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 141
+    run = lab.wait_for_steps()
+    assert liveness.lock_is_held(run.lock_path)
+    assert lab("stop", run.id).returncode == 0
+
+
+def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
+    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
+    watcher = lab.start("attach", run_id, "--json")
+    run = lab.wait_for_steps()
+    assert lab("pause", run_id[:6]).returncode == 0
+    assert liveness.state(run, history_of(run)) == "paused"
+    assert lab("resume", "last", "--detach").returncode == 0
+    assert lab("stop", run_id).returncode == 0
+    stdout, _ = watcher.communicate(timeout=20)
+    assert stdout == run.events_path.read_text() and watcher.returncode == 0
+
+
+def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
+    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
+    run = lab.wait_for_steps()
+    watcher = lab.start("attach", run_id)
+    assert watcher.stderr
+    watcher.stderr.readline()
+    watcher.send_signal(signal.SIGINT)
+    _, stderr = watcher.communicate(timeout=20)
+    assert watcher.returncode == 130 and f"attach {run_id}" in stderr and liveness.lock_is_held(run.lock_path)
+    lab("stop", run_id)
+
+
+def test_resume_goes_on_to_the_end(lab: Lab) -> None:
+    run = new_run({"data": str(lab.text), "steps": 20, "batch_size": 2}, lab.results)
+    result = lab("resume", run.id)
+    assert result.returncode == 0 and pairs(result.stdout)["steps"] == "20"
+
+
+def test_runs_and_show_tell_state_and_figures(lab: Lab) -> None:
+    lab.train(*QUICK)
+    run = lab.run()
+    assert f"{run.id}  ✔ finished" in lab("runs").stdout
+    assert json.loads(lab("runs", "--json").stdout)["best_bpb"] > 0
+    shown = lab("show", "last").stdout
+    assert "--steps 20" in shown and "parameters" in shown and "checkpoints of steps" in shown
+    assert json.loads(lab("show", "last", "--json").stdout)["state"] == "finished"
+
+
+def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
+    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
+    assert "is live" in lab("rm", run_id, "--yes").stderr
+    lab("stop", run_id)
+    assert "add --yes" in lab("rm", run_id).stderr
+    assert lab("rm", run_id, "--yes").returncode == 0
+    assert all_runs(lab.results) == []
+
+
+def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:
+    lab.train(*QUICK)
+    one, again = lab("sample", "--prompt", "the "), lab("sample", "--prompt", "the ")
+    assert one.stdout.startswith("the ") and one.stdout == again.stdout and f"run {lab.run().id}" in one.stderr
+    assert lab("sample", "--prompt", "the ", "--seed", "2").stdout != one.stdout
+    assert lab("sample", "--count", "3", "--max-new-tokens", "5").stdout.count("\n") >= 3
+    folder = lab.run().checkpoints_dir / "step-00000020"
+    assert lab("sample", str(folder), "--prompt", "the ").stdout == one.stdout
+
+
+def test_sample_in_json_tells_each_tokens_probability_and_alternatives(lab: Lab) -> None:
+    lab.train(*QUICK)
+    *tokens, done = map(json.loads, lab("sample", "--json", "--max-new-tokens", "4").stdout.splitlines())
+    assert done["kind"] == "done" and done["text"] == "".join(token["text"] for token in tokens)
+    for token in tokens:
+        best = [alternative["probability"] for alternative in token["alternatives"]]
+        assert 0 < token["probability"] <= best[0] <= 1 and best == sorted(best, reverse=True)
+
+
+def test_sample_without_a_run_counts_and_says_so(lab: Lab) -> None:
+    result = lab("sample", "--max-new-tokens", "30")
+    assert result.returncode == 0 and result.stdout.strip() and "fitted by counting names" in result.stderr
+    futuristic = lab("sample", "--data", str(lab.text), "--style", "futuristic", "--max-new-tokens", "300")
+    assert len(futuristic.stdout) == 301
+
+
+def test_sample_of_a_kind_that_was_never_trained_is_one_sentence(lab: Lab) -> None:
+    result = lab("sample", "--model-kind", "mini-gpt")
+    assert result.returncode == 1 and "no mini-gpt run" in result.stderr
+
+
+def test_an_unknown_character_in_a_prompt_is_named_with_its_position(lab: Lab) -> None:
+    lab.train(*QUICK)
+    result = lab("sample", "--prompt", "the 日")
+    assert result.returncode == 1 and "'日' at position 4" in result.stderr and result.stdout == ""
+
+
+def test_a_toml_file_and_an_old_runs_config_give_settings_and_flags_win(lab: Lab) -> None:
+    (lab.folder / "run.toml").write_text('steps = 7\nbatch-size = 2\noptimizer = "sgd"\n')
+    assert pairs(lab.train("--config", "run.toml").stdout)["steps"] == "7"
+    again = lab("train", "--config", str(lab.run().config_path), "--steps", "5")
+    assert pairs(again.stdout)["steps"] == "5"
+    assert lab.run().config["resolved"]["optimizer"] == "sgd"
+    (lab.folder / "bad.toml").write_text('stepz = 7\nlr = "fast"\n')
+    result = lab.train("--config", "bad.toml")
+    assert result.returncode == 2 and "stepz" in result.stderr and "lr must be" in result.stderr
+
+
+def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
+    import pty
+
+    master, terminal = pty.openpty()
+    process = lab.start("train", "--data", str(lab.text), *QUICK, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    try:
+        while piece := os.read(master, 65_536):
+            shown += piece
+    except OSError:  # how Linux says that the terminal's other end is closed
+        pass
+    process.communicate(timeout=20)
+    assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()

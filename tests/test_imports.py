@@ -1,0 +1,83 @@
+"""The floors: arrows only point down, and nothing heavy is imported where nobody asked for it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "engines": {"engines"},
+    "screens": {"engines", "screens"},
+    "nanochat_tui": {"engines", "screens", "nanochat_tui"},
+}
+LIGHT_SIDE = ("config", "config_file", "events", "fields", "errors", "estimate", "ablation", "runs")
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("floor", MAY_IMPORT)
+def test_a_floor_imports_only_itself_and_those_below(floor: str) -> None:
+    for path in (ROOT / floor).rglob("*.py"):
+        ours = {name for name in imports_of(path) if name.split(".")[0] in MAY_IMPORT}
+        assert {name.split(".")[0] for name in ours} <= MAY_IMPORT[floor], path
+        if floor == "screens":
+            assert {name.split(".")[1] for name in ours if name.startswith("engines.")} <= set(LIGHT_SIDE), path
+
+
+def test_every_file_says_first_what_it_is_for() -> None:
+    for floor in MAY_IMPORT:
+        for path in (ROOT / floor).rglob("*.py"):
+            assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def modules_after(code: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "numpy", "textual", "rich"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = modules_after("from nanochat_tui.cli import main\nmain(['--help'])")
+    assert loaded.isdisjoint(HEAVY | {"argparse", "subprocess", "platformdirs"})
+    assert modules_after("from nanochat_tui.cli import main\nmain(['train', '--help'])").isdisjoint(HEAVY)
+
+
+def test_what_watches_runs_imports_nothing_heavy() -> None:
+    code = "import engines.config, engines.events, engines.runs.launch, engines.runs.liveness, engines.runs.reader"
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+def test_a_headless_scalar_run_imports_nothing_heavy(tmp_path: Path) -> None:
+    words = ["train", "--steps", "3", "--data", str(write_text(tmp_path)), "--results-dir", str(tmp_path)]
+    assert modules_after(f"from nanochat_tui.cli import main\nmain({words!r})").isdisjoint(HEAVY)
+
+
+def test_a_scalar_worker_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+import os, time
+from builders import make_run
+from engines import worker
+run = make_run(Path({str(tmp_path)!r}))
+lock = os.open(run.lock_path, os.O_RDWR | os.O_CREAT)
+worker.main([str(run.path), f"--lock={{lock}}", f"--since={{time.time_ns()}}"])
+"""
+    assert modules_after(f"sys.path.append('tests')\n{code}").isdisjoint(HEAVY)
