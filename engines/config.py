@@ -8,6 +8,7 @@ from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all, setting
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
+SCALAR_EVAL_TOKENS = 200_000  # about a second of pure Python
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
@@ -50,7 +51,7 @@ class TrainSettings:
     weight_decay: float = setting("optimization", "float", 0.0, "AdamW's decoupled decay, a part of the learning rate", at_least=0)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
-    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: all)", at_least=0)
+    eval_tokens: int = setting("evaluation", "int", AUTO, f"validation tokens to score, 0 for all (auto: at most {SCALAR_EVAL_TOKENS:,} in scalar mode)", at_least=0)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0)
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0)
     temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0)
@@ -129,7 +130,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     model["lr"] = model["lr"][values["optimizer"]]
     _fill(values, model)
     _fill(values, {"steps": _auto_steps(values)})
-    _fill(values, {"eval_every": min(250, max(1, values["steps"] // 10)), "eval_tokens": 0})
+    _fill(values, {"eval_every": min(250, max(1, values["steps"] // 10)), "eval_tokens": SCALAR_EVAL_TOKENS})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
     return TrainSettings(**values)
 

@@ -16,7 +16,7 @@ Event = dict[str, Any]
 _NUMBER = (int, float)
 _MAYBE_NUMBER = (int, float, type(None))
 
-# kind -> field -> the JSON types it may have. Fields after `*` are optional.
+# kind -> field -> the JSON types it may have
 KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": {"pid": (int,), "host": (str,), "start": (int,)},
     "phase": {"phase": (str,), "done": _MAYBE_NUMBER, "total": _MAYBE_NUMBER},

@@ -14,7 +14,7 @@ from engines.evaluation import Evaluation, evaluate
 from engines.runs.history import History
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from engines.sampling import generate
+from engines.sampling import documents
 
 
 class Milestones:
@@ -89,8 +89,7 @@ class Milestones:
             max_new_tokens=settings.sample_tokens,
             seed=settings.seed,
         )
-        text = "".join(token.text for token in generate(model, self._tokenizer, how))
-        self._log.emit("sample", step=step, prompt=settings.prompt, text=text)
+        self._log.emit("sample", step=step, prompt=settings.prompt, text=documents(model, self._tokenizer, how))
         self.sampled_step = step
 
     def recall(self, history: History, step: int) -> None:

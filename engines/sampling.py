@@ -1,5 +1,6 @@
 """Draws text from a language model, a token at a time, and tells how likely each token was."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -48,6 +49,18 @@ def _continuation(
         if chosen == BOS:
             return
         context.append(chosen)
+
+
+def documents(model: LanguageModel, tokenizer: CharTokenizer, settings: SampleSettings) -> str:
+    """Some `max_new_tokens` tokens of documents, a line each: one if there is a prompt, else as many as it takes."""
+    texts: list[str] = []
+    left = settings.max_new_tokens
+    while left > 0 and not (texts and settings.prompt):
+        limited = dataclasses.replace(settings, max_new_tokens=left)
+        tokens = list(generate(model, tokenizer, limited, index=len(texts)))
+        texts.append("".join(token.text for token in tokens))
+        left -= len(tokens)
+    return "\n".join(texts)
 
 
 def draw(logits: Sequence[float], settings: SampleSettings, stream: RandomStream) -> int:

@@ -80,7 +80,7 @@ def sentence(event: Event, history: History, steps: int) -> str:
         loss, bpb = _fixed(event["loss"]), _fixed(event["bpb"])
         return f"step {event['step']:>6}/{steps}  val {loss} nats  {bpb} bpb{floor}{best}"
     if kind == "sample":
-        return f"     it says  {event['prompt']}{event['text']!r}"
+        return f"     it says  {' / '.join((event['prompt'] + event['text']).splitlines())}"
     if kind == "guard":
         return f"     GUARD    {event['rule']} at step {event['step']} ({event['action']}): {event['hint']}"
     if kind == "resumed":

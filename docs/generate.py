@@ -1,0 +1,78 @@
+"""Writes the tables in docs/ from the declarations in the code: `python docs/generate.py`. A test compares."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from engines import events  # noqa: E402
+from engines.config import CountSettings, SampleSettings, TrainSettings  # noqa: E402
+from engines.fields import AUTO, Field, fields, shown_default  # noqa: E402
+
+NOTE = "<!-- made by docs/generate.py from the code: change it there -->"
+
+
+def settings() -> str:
+    """docs/settings.md"""
+    lines = ["# Settings", "", NOTE, "", "Every one is a flag, and a key of the TOML that `train --config FILE` takes."]
+    for title, declared in (
+        ("train", TrainSettings),
+        ("sample", SampleSettings),
+        ("sample without a run", CountSettings),
+    ):
+        group = ""
+        for field in fields(declared).values():
+            if field.group != group:
+                group = field.group
+                heading = title if title.endswith(group) else f"{title}: {group}"
+                lines += [
+                    "",
+                    f"## {heading}",
+                    "",
+                    "| setting | takes | default | what it is |",
+                    "| --- | --- | --- | --- |",
+                ]
+            lines.append(f"| `{field.flag}` | {_takes(field)} | {_default(field)} | {field.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def event_table() -> str:
+    """docs/events.md"""
+    lines = ["# Events", "", NOTE, "", *(events.__doc__ or "").strip().splitlines(), ""]
+    lines += ["Every event may carry more fields than these; readers ignore what they do not know.", ""]
+    lines += ["| kind | fields |", "| --- | --- |"]
+    for kind, names in events.KINDS.items():
+        shown = ", ".join(f"`{name}` {_types(types)}" for name, types in names.items())
+        lines.append(f"| `{kind}` | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _takes(field: Field) -> str:
+    return field.takes.replace("|", ", ").lower()
+
+
+def _default(field: Field) -> str:
+    if field.default is AUTO:
+        return "auto"
+    return shown_default(field) or "none"
+
+
+def _types(types: tuple[type, ...]) -> str:
+    names = {
+        "int": "whole",
+        "float": "number",
+        "str": "text",
+        "list": "list",
+        "bool": "true or false",
+        "NoneType": "null",
+    }
+    found = [names[kind.__name__] for kind in types]
+    return " or ".join(name for name in found if not (name == "whole" and "number" in found))
+
+
+PAGES = {"settings.md": settings, "events.md": event_table}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())

@@ -1,0 +1,1 @@
+"""Side-by-side measurements: each module measures one thing and returns a report."""

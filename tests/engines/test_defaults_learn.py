@@ -1,0 +1,23 @@
+"""The defaults learn: what a newcomer gets without a flag is a trained model."""
+
+import json
+from pathlib import Path
+
+from engines.config import resolve
+from engines.data.prepare import prepare
+from engines.evaluation import evaluate
+from engines.runs.launch import launch, new_run
+from engines.scalar.counts import CountBigram
+
+
+def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> None:
+    data = prepare(resolve({}), lambda activity, done, total: None)
+    counts = CountBigram(data.tokenizer.vocab_size)
+    counts.add(data.packed.train.tolist())
+    best = evaluate(counts, data.packed.val, data.tokenizer.token_bytes, 8, 0, lambda: None)
+
+    run = new_run({}, tmp_path)
+    assert launch(run).wait() == 0
+    summary = json.loads(run.summary_path.read_text())
+    assert summary["steps"] == 500
+    assert summary["val_loss"] < best.loss + 0.05, f"counts reach {best.loss}"

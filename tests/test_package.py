@@ -1,0 +1,42 @@
+"""The wheel: holds what it should, and works in an empty environment, away from the checkout."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, folder=folder)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"engines/data/names.txt", "nanochat_tui/cli.py", "screens/__init__.py"} <= set(names)
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"engines", "nanochat_tui", "screens"}
+
+
+def test_the_wheel_trains_and_samples_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=True)
+    python, command = tmp_path / "env" / "bin" / "python", tmp_path / "env" / "bin" / "nanochat-tui"
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel, folder=tmp_path)  # a scalar run needs no torch
+    run(python, "-m", "pip", "install", "--quiet", "platformdirs", folder=tmp_path)
+    assert "model_kind=bigram" in run(command, "--no-ui", "train", "--steps", "5", folder=tmp_path)
+    assert run(command, "--no-ui", "sample", folder=tmp_path)
