@@ -228,7 +228,8 @@ class _Pulse:
         import psutil  # 20 ms; runs that are over within a beat never pay
 
         process = psutil.Process()
-        rss = process.memory_info().rss
+        memory = process.memory_info()
+        rss = memory.rss - getattr(memory, "shared", 0)  # pages of mapped token files come and go as they please
         self._rss.append(rss)
         free = psutil.disk_usage(str(Path.cwd())).free
         self._log.emit("system", rss_bytes=rss, cpu_percent=psutil.cpu_percent(), disk_free_bytes=free)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.data.corpora import Corpus, Facts, Piece
-from engines.data.tokenizers import BOS, CharTokenizer
+from engines.data.tokenizers import BOS, CharTokenizer, TypeCode
 from engines.random_stream import Permutation
 
 VAL_PART = 0.1  # of the documents, or of the text where there are few documents
@@ -68,7 +68,7 @@ def pack(source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int
 
 
 class _Memory:
-    def __init__(self, typecode: str) -> None:
+    def __init__(self, typecode: TypeCode) -> None:
         self._tokens = array(typecode)
         self.extend = self._tokens.extend
 
@@ -210,7 +210,7 @@ def _write_cache(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _mapped(path: Path, typecode: str) -> memoryview:
+def _mapped(path: Path, typecode: TypeCode) -> memoryview:
     with open(path, "rb") as file:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return view.cast("H") if typecode == "H" else view.cast("I")
+    return view.cast(typecode)

@@ -21,9 +21,9 @@ class Lines:
         text = sentence(event, history, self._steps)
         if text:
             self.say(text)
-        elif event["kind"] == "steps" and time.monotonic() >= self._next_progress:
+        elif event["kind"] in ("steps", "phase") and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
-            self.say(progress(history, self._steps))
+            self.say(progress(history, self._steps) if event["kind"] == "steps" else f"     {phase(event)}")
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -87,10 +87,8 @@ def sentence(event: Event, history: History, steps: int) -> str:
         return f"     going on from step {event['from_step']} ({event['reason']})"
     if kind == "control":
         return f"     {event['verb']}: {event['outcome']}"
-    if kind == "phase" and event["total"] is None and event["done"] is None:
-        return "" if event["phase"] == "train" else f"     {event['phase']} ..."
-    if kind == "phase":
-        return f"     {phase(event)}"
+    if kind == "phase" and event["done"] is None and event["phase"] != "train":
+        return f"     {event['phase']} ..."
     return ""
 
 
