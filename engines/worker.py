@@ -22,9 +22,8 @@ from engines.config import TrainSettings
 from engines.errors import LabError
 from engines.runs import manifest
 from engines.runs.control import Inbox
-from engines.runs.history import History
+from engines.runs.history import History, read_history
 from engines.runs.log import WRITE_INTERVAL, EventLog
-from engines.runs.reader import EventReader
 from engines.runs.store import Run, write_json
 
 HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
@@ -43,8 +42,9 @@ class Worker:
         self._run = run
         self._config = run.config
         self._inbox = Inbox(run.control_dir, since_ns)
-        self._history = _past(run)
-        self._log = EventLog(run.events_path, self._config["created_at"])
+        self._history = read_history(run)
+        parent_seconds = self._config.get("parent", {}).get("seconds", 0.0)
+        self._log = EventLog(run.events_path, self._config["created_at"] - parent_seconds)
         self._pulse = _Pulse(self._log)
         self._training: Any = None
         self._facts: dict[str, Any] = {}
@@ -233,13 +233,6 @@ class _Pulse:
         self._rss.append(rss)
         free = psutil.disk_usage(str(Path.cwd())).free
         self._log.emit("system", rss_bytes=rss, cpu_percent=psutil.cpu_percent(), disk_free_bytes=free)
-
-
-def _past(run: Run) -> History:
-    """What earlier workers of this run reported."""
-    history = History()
-    history.apply(event for _, event in EventReader(run.events_path).poll())
-    return history
 
 
 def _json_number(value: Any) -> Any:

@@ -72,7 +72,10 @@ COMMANDS = {
     "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
     "pause": Command("control", "hold a live run", (_RUN,)),
     "resume": Command(
-        "train", "go on with a paused, ended or dead run", (_RUN, _flag("--detach", "do not follow the run"))
+        "train",
+        "go on with a paused, ended or dead run; with settings: a new run that goes on from there",
+        (_RUN, _flag("--detach", "do not follow the run")),
+        (TrainSettings,),
     ),
     "rm": Command("control", "delete runs", (_RUNS, _flag("--yes", "do not ask"))),
     "bench": Command(

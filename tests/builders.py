@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from engines import checkpoints
-from engines.runs.history import History
 from engines.runs.launch import launch, new_run
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
@@ -29,12 +28,6 @@ def finished_run(folder: Path, **given: Any) -> Run:
     run = make_run(folder, **given)
     launch(run).wait()
     return run
-
-
-def history_of(run: Run) -> History:
-    history = History()
-    history.apply(event for _, event in EventReader(run.events_path).poll())
-    return history
 
 
 def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:

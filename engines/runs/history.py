@@ -4,6 +4,8 @@ from array import array
 from collections.abc import Iterable
 
 from engines.events import Event, column
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
 
 _COLUMNS = ("losses", "lr", "seconds", "grad_norms")
 
@@ -101,6 +103,13 @@ class History:
         self.evals = _up_to(step, self.evals)
         self.samples = _up_to(step, self.samples)
         self.checkpoints = _up_to(step, self.checkpoints)
+
+
+def read_history(run: Run) -> History:
+    """All that a run has reported so far."""
+    history = History()
+    history.apply(event for _, event in EventReader(run.events_path).poll())
+    return history
 
 
 def _up_to(step: int, events: list[Event]) -> list[Event]:

@@ -23,8 +23,11 @@ _WORKER = "engines.worker"
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def new_run(given: Mapping[str, Any], results: Path) -> Run:
-    """A run of what was asked for, not started yet. LabError, before anything is written, if it could not be."""
+def new_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None) -> Run:
+    """A run of what was asked for, not started yet. LabError, before anything is written, if it could not be.
+
+    `origin` is added to the manifest: where the run comes from, if it goes on from another.
+    """
     settings = resolve(given)
     registry.available(settings.mode, settings.model_kind)
     for data in filter(None, (settings.data, settings.val_data)):
@@ -35,6 +38,7 @@ def new_run(given: Mapping[str, Any], results: Path) -> Run:
         "resolved": _with_absolute_paths(settings),
         "seed": settings.seed,
         "code": manifest.code(),
+        **(origin or {}),
     }
     return create_run(results, settings.checkpoint_dir, config)
 

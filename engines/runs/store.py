@@ -141,12 +141,17 @@ def find_run(wanted: str, results: Path) -> Run:
     raise LabError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
 
 
-def _last_run(results: Path) -> Run:
-    """The newest run here; where there is none here, the newest anywhere."""
+def runs_in_view(results: Path) -> list[Run]:
+    """The runs of one results directory; where it has none, those of every remembered one. Oldest first."""
     runs = all_runs(results) or [run for root in remembered() for run in all_runs(root)]
+    return sorted(runs, key=lambda run: (run.created_at, run.id))
+
+
+def _last_run(results: Path) -> Run:
+    runs = runs_in_view(results)
     if not runs:
         raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
-    return max(runs, key=lambda run: run.created_at)
+    return runs[-1]
 
 
 def remove_run(run: Run) -> None:

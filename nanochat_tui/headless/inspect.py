@@ -11,7 +11,7 @@ from engines.errors import LabError
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, all_runs, find_run, results_dir
+from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration, figures, sentence
 
@@ -21,7 +21,7 @@ _SHOWN_EVALS = 10
 
 def runs(options: Options) -> int:
     """A line for each run of the results directory, oldest first."""
-    found = all_runs(results_dir(options.words["results_dir"]))
+    found = runs_in_view(results_dir(options.words["results_dir"]))
     rows = [row for run in found if (row := _row(run))]
     if options.json:
         for row in rows:
@@ -46,6 +46,8 @@ def show(options: Options) -> int:
     print(f"{liveness.GLYPHS[state]} {run.id}  {state}  step {history.step:,}/{steps:,}  {figures(history, steps)}")
     print(f"  in      {run.path}")
     print(f"  model   {resolved['mode']} {resolved['model_kind']}, {_facts(config)}")
+    if parent := config.get("parent"):
+        print(f"  from    run {parent['run']}, step {parent['step']}")
     print(f"  asked   {_asked(config) or 'nothing: all defaults'}")
     for event in [*history.evals[-_SHOWN_EVALS:], *history.samples[-1:], *history.guards[-_SHOWN_EVALS:]]:
         print(f"  {sentence(event, history, steps)}")

@@ -11,9 +11,8 @@ from engines.data import tokenizers
 from engines.data.tokenizers import CharTokenizer
 from engines.engine import LanguageModel
 from engines.errors import LabError
-from engines.runs.history import History
-from engines.runs.reader import EventReader
-from engines.runs.store import Run, all_runs, find_run, results_dir
+from engines.runs.history import read_history
+from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import leave_broken_pipe
@@ -80,7 +79,7 @@ def _speaker(options: Options) -> Speaker:
     counted = CountSettings.__dataclass_fields__.keys() & options.settings.keys()
     filters = {name: options.words[name] for name in ("mode", "model_kind") if options.words[name]}
     if not counted:
-        for run in reversed(all_runs(results)):
+        for run in reversed(runs_in_view(results)):
             if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
                 return _trained(_checkpoint_of(run, options.words["checkpoint"]))
     if options.words["checkpoint"]:
@@ -117,9 +116,7 @@ def _checkpoint_of(run: Run, wanted: str | None) -> Path:
 
 
 def _best_step(run: Run) -> int | None:
-    history = History()
-    history.apply(event for _, event in EventReader(run.events_path).poll())
-    best = history.best_eval
+    best = read_history(run).best_eval
     return best["step"] if best else None
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from engines.config_file import read_config_file
 from engines.errors import LabError
 from engines.runs import control, liveness
+from engines.runs.fork import fork_run
+from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run, find_run, results_dir
 from nanochat_tui.commands import Options
@@ -35,12 +37,17 @@ def attach(options: Options) -> int:
 
 
 def resume(options: Options) -> int:
-    """Wake a paused run, or start a worker where the last one ended."""
+    """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
     run = _find(options)
+    if options.settings:
+        run = fork_run(run, options.settings)
+        _say(options, f"run {run.id} in {run.path}")
     if liveness.lock_is_held(run.lock_path):
         control.request(run.control_dir, "resume")
         _say(options, f"asked run {run.id} to go on")
         return 0 if options.words["detach"] else _follow(run, None, options)
+    if liveness.state(run, read_history(run)) == "finished" and not options.settings:
+        raise LabError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
     process = launch(run)
     if options.words["detach"]:
         print(run.id)

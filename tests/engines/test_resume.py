@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import TEXT, history_of, make_run, weights_sha256
+from builders import TEXT, make_run, weights_sha256
 
 from engines import checkpoints
 from engines.events import Event
 from engines.runs import launch, liveness
+from engines.runs.history import read_history
 from engines.runs.store import Run
 
 STEPS = 600
@@ -40,7 +41,7 @@ def timeless(events: list[Event]) -> list[Event]:
 
 
 def assert_same(run: Run, reference: Run) -> None:
-    ours, theirs = history_of(run), history_of(reference)
+    ours, theirs = read_history(run), read_history(reference)
     assert ours.losses == theirs.losses and len(ours.losses) == STEPS
     assert ours.lr == theirs.lr and ours.grad_norms == theirs.grad_norms and ours.tokens == theirs.tokens
     assert timeless(ours.evals) == timeless(theirs.evals) and timeless(ours.samples) == timeless(theirs.samples)
@@ -60,7 +61,7 @@ def test_killed_inside_resumes_exactly(
             patch.setattr(launch, "_WORKER", "killed_worker")
             patch.setenv("KILL_AT", place)
             assert launch.launch(run).wait() == -signal.SIGKILL, f"{place} was never reached"
-        assert liveness.state(run, history_of(run)) == "killed"
+        assert liveness.state(run, read_history(run)) == "killed"
     assert launch.launch(run).wait() == 0
     assert_same(run, uninterrupted)
 
@@ -111,4 +112,4 @@ def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
     assert launch.launch(run).wait() == 0
     (tmp_path / "text.txt").write_text(TEXT + "more")
     assert launch.launch(run).wait() == 1
-    assert "has changed" in str(history_of(run).ended)
+    assert "has changed" in str(read_history(run).ended)

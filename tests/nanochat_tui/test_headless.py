@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import history_of, write_text
+from builders import write_text
 
 from engines.runs import liveness
+from engines.runs.history import read_history
 from engines.runs.launch import new_run
 from engines.runs.store import Run, all_runs
 
@@ -49,7 +50,7 @@ class Lab:
 
     def wait_for_steps(self) -> Run:
         deadline = time.monotonic() + 20
-        while not (runs := all_runs(self.results)) or not history_of(runs[-1]).step:
+        while not (runs := all_runs(self.results)) or not read_history(runs[-1]).step:
             assert time.monotonic() < deadline, "the run never made a step"
             time.sleep(0.01)
         return runs[-1]
@@ -107,13 +108,13 @@ def test_another_guard_exits_3(lab: Lab) -> None:
     words = ("--steps", "600", "--batch-size", "2", "--guard-spike", "halt", "--guard-spike-sigmas", "0.1")
     result = lab.train(*words)
     assert result.returncode == 3 and "GUARD    spike" in result.stderr
-    assert history_of(lab.run()).checkpoints[-1]["step"] == history_of(lab.run()).step
+    assert read_history(lab.run()).checkpoints[-1]["step"] == read_history(lab.run()).step
 
 
 def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     process = lab.start("train", "--data", str(lab.text), *ENDLESS)
     run = lab.wait_for_steps()
-    os.kill(history_of(run).runs[0]["pid"], signal.SIGKILL)
+    os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 5 and f"resume {run.id}" in stderr
 
@@ -124,7 +125,7 @@ def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: 
     run = lab.wait_for_steps()
     process.send_signal(number)
     process.communicate(timeout=20)
-    history = history_of(run)
+    history = read_history(run)
     assert process.returncode == code and liveness.state(run, history) == "stopped"
     assert history.checkpoints[-1]["step"] == history.step
 
@@ -145,7 +146,7 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
     watcher = lab.start("attach", run_id, "--json")
     run = lab.wait_for_steps()
     assert lab("pause", run_id[:6]).returncode == 0
-    assert liveness.state(run, history_of(run)) == "paused"
+    assert liveness.state(run, read_history(run)) == "paused"
     assert lab("resume", "last", "--detach").returncode == 0
     assert lab("stop", run_id).returncode == 0
     stdout, _ = watcher.communicate(timeout=20)
@@ -251,3 +252,18 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
         pass
     process.communicate(timeout=20)
     assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()
+
+
+def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab) -> None:
+    lab.train(*QUICK)
+    parent = lab.run()
+    assert "is finished" in lab("resume", parent.id).stderr
+    result = lab("resume", parent.id, "--steps", "30", "--lr", "0.01")
+    assert result.returncode == 0 and pairs(result.stdout)["steps"] == "30"
+    child = lab.run()
+    assert child.config["parent"]["run"] == parent.id and child.config["parent"]["step"] == 20
+    ours, theirs = read_history(child), read_history(parent)
+    assert ours.losses[:20] == theirs.losses and ours.step == 30 and ours.lr[25] < 0.011
+    assert f"run {parent.id}, step 20" in lab("show", child.id).stdout
+    refused = lab("resume", parent.id, "--data", "names", "--optimizer", "sgd")
+    assert refused.returncode == 2 and "--data cannot" in refused.stderr and "--optimizer cannot" in refused.stderr

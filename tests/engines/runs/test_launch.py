@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import events_of, history_of, make_run
+from builders import events_of, make_run
 
 from engines.errors import LabError, SettingsError
 from engines.runs import control, liveness
+from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run
 
@@ -58,27 +59,27 @@ def test_requests_are_done_and_answered_in_order(tmp_path: Path) -> None:
     for verb in ("pause", "checkpoint", "evaluate", "sample"):
         control.request(run.control_dir, verb)
     wait_for(run, b'"verb":"sample"')
-    assert liveness.state(run, history_of(run)) == "paused"
-    paused_at = history_of(run).step
+    assert liveness.state(run, read_history(run)) == "paused"
+    paused_at = read_history(run).step
     for kind in ("checkpoint", "eval", "sample"):
         assert paused_at in [event["step"] for event in events_of(run, kind)]
     control.request(run.control_dir, "resume")
     wait_for(run, b'"verb":"resume"')
-    assert liveness.state(run, history_of(run)) == "running"
+    assert liveness.state(run, read_history(run)) == "running"
     control.request(run.control_dir, "stop")
     assert worker.wait() == 0
     assert [event["verb"] for event in events_of(run, "control")] == [
         "pause", "checkpoint", "evaluate", "sample", "resume", "stop",
     ]  # fmt: skip
-    assert history_of(run).step > paused_at and os.listdir(run.control_dir) == []
-    assert liveness.state(run, history_of(run)) == "stopped"
+    assert read_history(run).step > paused_at and os.listdir(run.control_dir) == []
+    assert liveness.state(run, read_history(run)) == "stopped"
 
 
 def test_requests_to_an_earlier_worker_are_deleted_unread(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     control.request(run.control_dir, "stop")
     assert launch(run).wait() == 0
-    assert history_of(run).step == 20 and events_of(run, "control") == []
+    assert read_history(run).step == 20 and events_of(run, "control") == []
     assert os.listdir(run.control_dir) == []
 
 
@@ -88,7 +89,7 @@ def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
     wait_for(run, b'"steps"')
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 143
-    history = history_of(run)
+    history = read_history(run)
     assert history.ended and history.ended["reason"] == "terminated"
     assert history.checkpoints[-1]["step"] == history.step == history.ended["step"]
 
@@ -120,4 +121,4 @@ def test_a_full_disk_halts_the_run_and_the_last_word_is_in_the_workers_log(tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert worker.wait() == 3
     assert "events.jsonl cannot be written" in run.log_path.read_text()
-    assert liveness.state(run, history_of(run)) == "halted"
+    assert liveness.state(run, read_history(run)) == "halted"

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import history_of
 
 from engines.runs import liveness
-from engines.runs.history import History
+from engines.runs.history import History, read_history
 from engines.runs.store import Run
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
@@ -35,7 +34,7 @@ ENDED = {
 
 
 def test_every_recorded_ending_has_its_state() -> None:
-    found = {path.name: liveness.state(Run(path), history_of(Run(path))) for path in FIXTURES.iterdir()}
+    found = {path.name: liveness.state(Run(path), read_history(Run(path))) for path in FIXTURES.iterdir()}
     assert found == ENDED
 
 
