@@ -8,7 +8,6 @@ from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all, setting
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
-SCALAR_EVAL_TOKENS = 200_000  # about a second of pure Python
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
@@ -23,7 +22,11 @@ class TrainSettings:
     model_kind: str = setting("model", "str", "bigram", "model to train", choices=("bigram", "mini-gpt"))
     tie_lm_head: bool = setting("model", "bool", AUTO, "use the embedding as the head too (auto: only where that can learn)")
     input_rmsnorm: bool = setting("model", "bool", AUTO, "normalise embeddings before the first layer (auto: where the model needs it)")
-    context_length: int = setting("model", "int", AUTO, "tokens in a row of training data (auto: 8 for bigram)", at_least=1, at_most=1 << 20)
+    final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)")
+    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1; mini-gpt)", at_least=1)
+    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16; mini-gpt)", at_least=1)
+    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4; mini-gpt)", at_least=1)
+    context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that mini-gpt looks back on (auto: 8 for bigram, 16 for mini-gpt)", at_least=1, at_most=1 << 20)
 
     data: str = setting("data", "str", "names", f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)}")
     val_data: str | None = setting("data", "str", None, "validation text (default: a tenth of --data)", optional=True)
@@ -39,7 +42,7 @@ class TrainSettings:
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, optional=True)
 
     optimizer: str = setting("optimization", "str", "adamw", "how weights move", choices=("sgd", "adamw"))
-    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram)", at_least=1)
+    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 4 for mini-gpt)", at_least=1)
     lr: float = setting("optimization", "float", AUTO, "peak learning rate (auto: by model and optimizer)", above=0)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"))
     warmup_fraction: float = setting("optimization", "float", 0.0, "part of the steps that raises the learning rate", at_least=0, at_most=1)
@@ -51,7 +54,7 @@ class TrainSettings:
     weight_decay: float = setting("optimization", "float", 0.0, "AdamW's decoupled decay, a part of the learning rate", at_least=0)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
-    eval_tokens: int = setting("evaluation", "int", AUTO, f"validation tokens to score, 0 for all (auto: at most {SCALAR_EVAL_TOKENS:,} in scalar mode)", at_least=0)
+    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto in scalar mode: 200,000 for bigram, 4,096 for mini-gpt)", at_least=0)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0)
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0)
     temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0)
@@ -100,21 +103,33 @@ class CountSettings:
     style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
 
 
+_GPT_ONLY = ("final_rmsnorm", "layers", "width", "heads")
+
 # What `auto` means for a kind of model: learning rates are by optimizer.
 _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "bigram": {
         "tie_lm_head": False,  # tied logits are symmetric: they cannot tell "qu" from "uq"
         "input_rmsnorm": False,
+        "final_rmsnorm": False,
+        "layers": 0,
+        "width": 0,
+        "heads": 0,
         "context_length": 8,
         "batch_size": 64,
         "lr": {"adamw": 0.03, "sgd": 3.0},
+        "eval_tokens": 200_000,
     },
     "mini-gpt": {
         "tie_lm_head": False,
         "input_rmsnorm": True,
+        "final_rmsnorm": True,
+        "layers": 1,
+        "width": 16,
+        "heads": 4,
         "context_length": 16,
-        "batch_size": 8,
+        "batch_size": 4,
         "lr": {"adamw": 0.01, "sgd": 0.5},
+        "eval_tokens": 4096,
     },
 }
 
@@ -129,8 +144,10 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     model = dict(_MODEL_DEFAULTS[values["model_kind"]])
     model["lr"] = model["lr"][values["optimizer"]]
     _fill(values, model)
+    if values["heads"] and values["width"] % values["heads"]:
+        raise SettingsError([f"--width {values['width']} must be a multiple of --heads {values['heads']}."])
     _fill(values, {"steps": _auto_steps(values)})
-    _fill(values, {"eval_every": min(250, max(1, values["steps"] // 10)), "eval_tokens": SCALAR_EVAL_TOKENS})
+    _fill(values, {"eval_every": min(250, max(1, values["steps"] // 10))})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
     return TrainSettings(**values)
 
@@ -152,6 +169,10 @@ def _auto_steps(values: Mapping[str, Any]) -> int:
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
     problems = []
+    if values["model_kind"] == "bigram":
+        for name in _GPT_ONLY:
+            if values[name] not in (AUTO, False):
+                problems.append(f"--{name.replace('_', '-')} does not fit --model-kind bigram, which has no such part.")
     if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
         problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
     return problems

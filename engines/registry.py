@@ -14,7 +14,10 @@ class _Factory(Protocol):
     def load_model(self, settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel: ...
 
 
-_FACTORIES = {("scalar", "bigram"): "engines.scalar.factory"}
+_FACTORIES = {
+    ("scalar", "bigram"): "engines.scalar.factory",
+    ("scalar", "mini-gpt"): "engines.scalar.factory",
+}
 
 
 def available(mode: str, model_kind: str) -> None:

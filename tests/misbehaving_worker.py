@@ -6,14 +6,14 @@ import sys
 from typing import Any
 
 from engines import worker
-from engines.scalar.bigram import BigramLearner
+from engines.scalar.learner import ScalarLearner
 
 _how, _, _number = os.environ["MISBEHAVE"].partition(":")
-_step = BigramLearner.step
+_step = ScalarLearner.step
 _count = 0
 
 
-def step(self: BigramLearner, batch: Any, lr: float) -> None:
+def step(self: ScalarLearner, batch: Any, lr: float) -> None:
     global _count
     _count += 1
     if _count == int(_number):
@@ -23,7 +23,7 @@ def step(self: BigramLearner, batch: Any, lr: float) -> None:
     _step(self, batch, lr)
 
 
-BigramLearner.step = step  # type: ignore[method-assign]
+ScalarLearner.step = step  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.exit(worker.main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from engines.data.corpora import open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.engine import Batch
 from engines.fields import fields
-from engines.scalar.bigram import score_pairs
+from engines.scalar.models import score_pairs
 
 # The ancestor counts these words 400 times more in its futuristic style.
 FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")
@@ -38,7 +38,7 @@ class CountBigram:
         return [math.log(count) if count else -math.inf for count in self._counts[context[-1]]]
 
     def score(self, rows: Batch) -> list[list[float]]:
-        return score_pairs(self.logits, rows)
+        return score_pairs(lambda tokens: [self.logits((token,)) for token in tokens], rows)
 
 
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:

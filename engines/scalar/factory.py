@@ -3,26 +3,29 @@
 from engines.config import TrainSettings
 from engines.engine import LanguageModel, Learner
 from engines.safetensors import Array
-from engines.scalar.bigram import Bigram, BigramLearner
-from engines.scalar.optimizers import SGD, AdamW, Matrix
+from engines.scalar.learner import ScalarLearner, load_parameters
+from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
+from engines.scalar.optimizers import SGD, AdamW
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
-    model = _bigram(settings, vocab_size)
-    return BigramLearner(model, _optimizer(settings, model.parameters))
+    model = new_model(settings, vocab_size)
+    if settings.optimizer == "sgd":
+        return ScalarLearner(model, SGD(model.parameters))
+    betas = settings.beta1, settings.beta2
+    return ScalarLearner(model, AdamW(model.parameters, *betas, settings.adam_eps, settings.weight_decay))
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
-    model = _bigram(settings, vocab_size)
-    model.load(weights)
+    model = new_model(settings, vocab_size)
+    load_parameters(model.parameters, weights)
     return model
 
 
-def _bigram(settings: TrainSettings, vocab_size: int) -> Bigram:
-    return Bigram(vocab_size, settings.tie_lm_head, settings.input_rmsnorm, settings.seed)
-
-
-def _optimizer(settings: TrainSettings, parameters: dict[str, Matrix]) -> SGD | AdamW:
-    if settings.optimizer == "sgd":
-        return SGD(parameters)
-    return AdamW(parameters, settings.beta1, settings.beta2, settings.adam_eps, settings.weight_decay)
+def new_model(settings: TrainSettings, vocab_size: int) -> Bigram | MiniGPT:
+    tied, seed = settings.tie_lm_head, settings.seed
+    if settings.model_kind == "bigram":
+        return Bigram(bigram_parameters(vocab_size, tied, seed), settings.input_rmsnorm)
+    shape = settings.width, settings.layers, settings.context_length
+    parameters = gpt_parameters(vocab_size, *shape, tied, seed)
+    return MiniGPT(parameters, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)

@@ -1,0 +1,55 @@
+"""A scalar model in training: one step is forward, backward, update."""
+
+import math
+
+from engines.engine import Batch, LearnerState, StepResult
+from engines.safetensors import Array
+from engines.scalar.models import Bigram, MiniGPT, Parameters
+from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
+
+
+class ScalarLearner:
+    """A model and its optimizer."""
+
+    def __init__(self, model: Bigram | MiniGPT, optimizer: SGD | AdamW) -> None:
+        self.model = model
+        self._optimizer = optimizer
+        self._finished: list[StepResult] = []
+
+    def step(self, batch: Batch, lr: float) -> None:
+        parameters = self.model.parameters
+        tape = self.model.loss(batch)
+        tape.backward()
+        loss = tape.nodes[-1].rows[0][0]
+        gradients = flat_gradients(parameters)
+        squares = 0.0
+        for g in gradients:
+            squares += g * g
+        norm = math.sqrt(squares)
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._optimizer.update(gradients, lr)
+        for node in parameters.values():
+            node.grads = None
+        self._finished.append(StepResult(loss, norm))
+
+    def finished(self) -> list[StepResult]:
+        results, self._finished = self._finished, []
+        return results
+
+    def wait(self) -> None:
+        """Nothing runs in the background."""
+
+    def state(self) -> LearnerState:
+        optimizer, counters = self._optimizer.state()
+        model = {name: to_array(node.rows) for name, node in self.model.parameters.items()}
+        return LearnerState(model, optimizer, counters)
+
+    def load_state(self, state: LearnerState) -> None:
+        load_parameters(self.model.parameters, state.model)
+        self._optimizer.load_state(state.optimizer, state.counters)
+
+
+def load_parameters(parameters: Parameters, weights: dict[str, Array]) -> None:
+    """Replace the numbers of every parameter by those of a checkpoint."""
+    for name, node in parameters.items():
+        node.rows[:] = to_matrix(weights[name])

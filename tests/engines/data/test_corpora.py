@@ -1,0 +1,124 @@
+"""Corpora: what `--data` can name, and what one reading tells of it."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.data.corpora import FUTURISTIC_LINES, Corpus, Facts, Piece, open_corpus, scan
+from engines.data.tokenizers import BOS, CharTokenizer, from_json
+from engines.errors import LabError
+
+
+def corpus(
+    data: str | Path, documents: str = "file", style: str = "classic", size: int = 2000, seed: int = 0
+) -> Corpus:
+    return open_corpus(str(data), documents, style, size, seed)
+
+
+def facts(data: str | Path, **how: str | int) -> Facts:
+    return scan(corpus(data, **how), lambda done: None)  # type: ignore[arg-type]
+
+
+def texts(data: str | Path, **how: str | int) -> list[str]:
+    return [piece.text for piece in corpus(data, **how).pieces()]  # type: ignore[arg-type]
+
+
+def test_the_names_are_the_census_list_of_32000() -> None:
+    found = facts("names")
+    assert found.documents == 32_000 and found.alphabet == "abcdefghijklmnopqrstuvwxyz"
+    listed = (Path(__file__).parents[3] / "engines" / "data" / "names.txt").read_text().split()
+    assert texts("names") == listed
+
+
+def test_python_explains_itself() -> None:
+    assert facts("pydoc").documents > 50
+    first = next(iter(corpus("stdlib").pieces()))
+    assert first.starts_document and "import" in first.text
+
+
+def test_stories_carry_their_information() -> None:
+    pieces = list(corpus("stories").pieces())
+    assert sum(len(piece.text) for piece in pieces) >= 2000 and all(piece.nats for piece in pieces)
+
+
+def test_a_folder_gives_its_text_files_in_order(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.txt").write_text("second")
+    (tmp_path / "a.txt").write_text("first")
+    (tmp_path / "c.jsonl").write_text('{"text": "third"}\n{"text": "fourth"}\n')
+    (tmp_path / "ignored.png").write_bytes(b"\x89PNG")
+    assert texts(tmp_path) == ["first", "third", "fourth", "second"]
+    assert texts(tmp_path / "*.txt") == ["first"]
+    assert texts(tmp_path / "**" / "*.txt") == ["first", "second"]
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    for missing in (tmp_path / "none.txt", tmp_path / "*.txt"):
+        with pytest.raises(LabError, match="does not exist; give a file"):
+            corpus(missing)
+    with pytest.raises(LabError, match="folder without"):
+        corpus(tmp_path)
+
+
+def test_lines_can_be_documents(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(" one \n\ntwo\r\n")
+    assert texts(path, documents="line") == ["one", "two"]
+    assert texts(path) == [" one \n\ntwo\r\n"]
+
+
+def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+    pieces = list(corpus(path, style="futuristic").pieces())
+    assert "".join(piece.text for piece in pieces) == "text\n" + FUTURISTIC_LINES
+    assert [piece.starts_document for piece in pieces] == [True, False]
+    assert texts("names", style="futuristic")[-4:] == FUTURISTIC_LINES.splitlines()
+
+
+@pytest.mark.parametrize("content", ["", "x"])
+def test_too_little_text_is_told(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    with pytest.raises(LabError, match=r"holds [01] characters; training needs at least 2"):
+        facts(path)
+
+
+def test_the_hash_is_of_the_documents_not_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one text")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one text"))
+    (tmp_path / "two.jsonl").write_text('{"text": "one "}\n{"text": "text"}\n')
+    plain, packed, split = (facts(tmp_path / name) for name in ("a.txt", "a.txt.gz", "two.jsonl"))
+    assert plain.sha256 == packed.sha256 != split.sha256
+
+
+def test_long_corpora_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.data.corpora.KEEP_IN_MEMORY", 100)
+    long = Corpus("long", lambda: iter([Piece("x" * 60), Piece("y" * 60)]))
+    assert scan(long, lambda done: None).kept is None
+
+
+@given(st.text(max_size=60))
+def test_characters_survive_the_way_to_tokens_and_back(text: str) -> None:
+    tokenizer = CharTokenizer("".join(sorted(set(text))))
+    again = from_json(tokenizer.to_json())
+    assert again.decode(tokenizer.encode(text)) == text and BOS not in tokenizer.encode(text)
+    assert sum(tokenizer.token_bytes[token] for token in tokenizer.encode(text)) == len(
+        text.encode("utf-8", "surrogatepass")
+    )
+
+
+@pytest.mark.parametrize("alphabet", ["abc", "abcé"])
+@pytest.mark.parametrize(("text", "position"), [("abx", 2), ("日", 0), ("ab\nc", 2)])
+def test_an_unknown_character_is_named_with_its_position(alphabet: str, text: str, position: int) -> None:
+    with pytest.raises(LabError, match=f"at position {position} "):
+        CharTokenizer(alphabet).encode(text)
+
+
+def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:
+    assert CharTokenizer("".join(map(chr, range(128)))).typecode == "B"
+    assert CharTokenizer("".join(map(chr, range(1000)))).typecode == "H"
+    assert CharTokenizer("".join(map(chr, range(0x20000, 0x32000)))).typecode == "I"

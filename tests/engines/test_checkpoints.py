@@ -1,0 +1,114 @@
+"""Checkpoints and their format: whole or refused, read by others, thinned out, written beside the training."""
+
+import os
+from array import array
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save
+
+from engines import checkpoints, safetensors
+from engines.checkpoints import Checkpoint, Saver
+from engines.engine import LearnerState
+from engines.errors import LabError
+from engines.safetensors import Array
+
+
+def numbers(*values: float) -> Array:
+    return Array("F64", (len(values),), array("d", values).tobytes())
+
+
+def checkpoint(step: int = 1) -> Checkpoint:
+    learner = LearnerState({"w": numbers(1.0, 2.0)}, {"m": numbers(3.0)}, {"updates": step})
+    return Checkpoint(learner, {"kind": "char", "alphabet": "ab"}, {"mode": "scalar"}, {"step": step})
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=9), st.lists(st.floats(), min_size=1, max_size=20), max_size=5).filter(
+        lambda arrays: "__metadata__" not in arrays
+    )
+)
+def test_the_formats_own_library_reads_what_we_write_and_we_what_it_writes(arrays: dict[str, list[float]]) -> None:
+    ours = b"".join(safetensors.dump({name: numbers(*values) for name, values in arrays.items()}))
+    plain = {name: numpy.array(values) for name, values in arrays.items()}
+    path = Path(os.environ["HOME"]) / "w.safetensors"
+    path.write_bytes(ours)
+    for name, read in load_file(path).items():
+        assert read.tobytes() == plain[name].tobytes()
+    for name, stored in safetensors.parse(save(plain), "w").items():
+        assert bytes(stored.data) == plain[name].tobytes() and stored.dtype == "F64"
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    size = checkpoints.write(tmp_path, 7, checkpoint(7))
+    again = checkpoints.load(checkpoints.path_of(tmp_path, 7))
+    assert again.progress == {"step": 7} and again.learner.counters == {"updates": 7}
+    assert bytes(again.learner.model["w"].data) == checkpoint().learner.model["w"].data
+    assert size == sum(file.stat().st_size for file in checkpoints.path_of(tmp_path, 7).iterdir())
+    assert checkpoints.load(checkpoints.path_of(tmp_path, 7), with_optimizer=False).learner.optimizer == {}
+
+
+FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
+def test_any_damage_is_refused_and_the_file_is_named(file: str, harm: str, tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, checkpoint())
+    path = checkpoints.path_of(tmp_path, 1) / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    {
+        "flipped": lambda: path.write_bytes(content),
+        "truncated": lambda: path.write_bytes(content[:-1]),
+        "missing": path.unlink,
+    }[harm]()
+    with pytest.raises(LabError, match=file):
+        checkpoints.load(path.parent)
+
+
+def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_told(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoints.write(tmp_path, step, checkpoint(step))
+    (checkpoints.path_of(tmp_path, 3) / "state.json").write_text("{")
+    found, complaints = checkpoints.load_newest(tmp_path)
+    assert found and found.progress["step"] == 2 and len(complaints) == 1 and "step-00000003" in complaints[0]
+
+
+def test_what_a_killed_writer_left_is_not_seen_and_is_swept_up(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, checkpoint())
+    (tmp_path / ".writing-step-00000002").mkdir()
+    assert checkpoints.list_steps(tmp_path) == [1]
+    checkpoints.clear_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "best", "kept"),
+    [(2, 1, [1, 4, 5]), (1, None, [5]), (0, None, [1, 2, 3, 4, 5]), (9, 2, [1, 2, 3, 4, 5])],
+)
+def test_the_last_and_the_best_are_kept(keep_last: int, best: int | None, kept: list[int], tmp_path: Path) -> None:
+    for step in range(1, 6):
+        checkpoints.write(tmp_path, step, checkpoint(step))
+    removed = checkpoints.prune(tmp_path, keep_last, best)
+    assert checkpoints.list_steps(tmp_path) == kept and sorted(kept + removed) == [1, 2, 3, 4, 5]
+
+
+def test_a_failure_to_save_is_raised_where_it_is_waited_for(tmp_path: Path) -> None:
+    saver = Saver(tmp_path / "missing", 1, lambda saved: None)
+    saver.save(1, checkpoint(), None)
+    with pytest.raises(LabError, match="no checkpoint could be written"):
+        saver.wait()
+
+
+def test_saving_reports_when_it_is_durable(tmp_path: Path) -> None:
+    seen: list[int] = []
+    saver = Saver(tmp_path, 1, lambda saved: seen.append(saved.step) if saved.path.exists() else None)
+    saver.save(1, checkpoint(1), None)
+    saver.save(2, checkpoint(2), None)
+    saver.wait()
+    assert seen == [1, 2] and checkpoints.list_steps(tmp_path) == [2]

@@ -1,0 +1,124 @@
+"""Settings: one parser behind flags, files and manifests; every mistake told; every `auto` decided."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.config import SampleSettings, TrainSettings, resolve
+from engines.config_file import read_config_file
+from engines.errors import SettingsError
+from engines.fields import AUTO, Field, fields, parse_all
+
+ALL = [*fields(TrainSettings).values(), *fields(SampleSettings).values()]
+
+
+@pytest.mark.parametrize("field", ALL, ids=lambda field: field.name)
+def test_every_default_is_a_legal_value(field: Field) -> None:
+    assert field.parse(field.default) == field.default
+    if field.default is not None:
+        assert field.parse(str(field.default)) == field.default
+
+
+@pytest.mark.parametrize("field", ALL, ids=lambda field: field.name)
+@given(raw=st.text(max_size=8) | st.floats() | st.integers() | st.booleans() | st.none() | st.lists(st.integers()))
+def test_a_value_is_understood_or_refused_with_a_sentence(field: Field, raw: object) -> None:
+    try:
+        value = field.parse(raw)
+    except ValueError as error:
+        assert str(error).startswith("must be ")
+    else:
+        assert value is None or value == field.parse(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("size", "10M", 10_000_000), ("size", "1.5k", 1500), ("size", "7", 7), ("size", "2GB", 2_000_000_000),
+        ("duration", "90", 90.0), ("duration", "5m", 300.0), ("duration", "1h30m", 5400.0), ("duration", "2s", 2.0),
+        ("int", "1e6", 1_000_000), ("int", "1_000", 1000), ("bool", "yes", True), ("bool", "OFF", False),
+    ],
+)  # fmt: skip
+def test_people_write_numbers_in_many_ways(kind: str, text: str, value: object) -> None:
+    assert Field("x", "g", kind, 0, "").parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [("int", "1.5"), ("int", True), ("int", 3.0), ("float", "nan"), ("float", "inf"), ("float", True), ("bool", "x"),
+     ("size", "ten"), ("duration", "5 parsecs"), ("duration", "5m3"), ("str", 5)],
+)  # fmt: skip
+def test_what_is_no_such_value_is_refused(kind: str, raw: object) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Field("x", "g", kind, 0, "").parse(raw)
+
+
+def test_bounds_hold() -> None:
+    field = Field("x", "g", "float", 0.5, "", at_least=0, at_most=1)
+    assert field.parse("0") == 0 and field.parse("1") == 1
+    for raw in ("-0.1", "1.1"):
+        with pytest.raises(ValueError, match="at"):
+            field.parse(raw)
+    with pytest.raises(ValueError, match="more than 0"):
+        Field("x", "g", "float", 0.5, "", above=0).parse("0")
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        parse_all(TrainSettings, {"lr": "x", "steps": -1, "mode": "quantum", "wat": 1})
+    assert len(error.value.problems) == 4
+
+
+def test_resolving_leaves_no_auto() -> None:
+    for kind in ("bigram", "mini-gpt"):
+        assert AUTO not in dataclasses.asdict(resolve({"model_kind": kind})).values()
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps"),
+    [
+        ({}, 500),
+        ({"tokens": 10_240}, 20),
+        ({"tokens": 10_241}, 21),
+        ({"time_budget": "5m"}, 1_000_000),
+        ({"steps": 7}, 7),
+    ],
+)
+def test_steps_follow_from_the_budget(asked: dict[str, object], steps: int) -> None:
+    assert resolve(asked).steps == steps
+
+
+def test_a_given_value_changes_what_follows_from_it() -> None:
+    assert resolve({"steps": 100}).eval_every == 10 and resolve({"steps": 100, "eval_every": 7}).sample_every == 7
+    assert resolve({"optimizer": "sgd"}).lr > resolve({}).lr
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"warmup_fraction": 0.7, "warmdown_fraction": 0.7},
+        {"model_kind": "bigram", "layers": 2},
+        {"model_kind": "mini-gpt", "width": 18},
+    ],
+)
+def test_contradictions_are_refused(asked: dict[str, object]) -> None:
+    with pytest.raises(SettingsError):
+        resolve(asked)
+
+
+def test_a_config_file_is_toml_or_the_manifest_of_a_run(tmp_path: Path) -> None:
+    toml, manifest = tmp_path / "a.toml", tmp_path / "config.json"
+    toml.write_text('batch-size = 3\ntime_budget = "5m"\ntie-lm-head = true\n')
+    assert read_config_file(toml) == {"batch_size": 3, "time_budget": 300.0, "tie_lm_head": True}
+    manifest.write_text('{"given": {"lr": 0.5}, "resolved": {"lr": 0.5, "steps": 500}}')
+    assert read_config_file(manifest) == {"lr": 0.5}
+
+
+@pytest.mark.parametrize("content", ["steps =", "[1, 2", 'steps = "many"', "unknown = 1"])
+def test_a_bad_config_file_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=r"bad\.toml"):
+        read_config_file(path)

@@ -1,0 +1,83 @@
+"""Guards: quiet on healthy runs, loud on sick ones, and as harsh as they are told."""
+
+import math
+
+import pytest
+
+from engines.config import resolve
+from engines.guards import Guards
+from engines.random_stream import RandomStream
+
+
+def guards(**asked: object) -> Guards:
+    return Guards(resolve(asked))
+
+
+def noisy_descent(steps: int, seed: int = 0) -> list[float]:
+    stream = RandomStream(seed)
+    return [2.0 + 1.5 * math.exp(-step / 60) + 0.2 * (stream.unit() - 0.5) for step in range(steps)]
+
+
+def trips(watch: Guards, losses: list[float]) -> list[tuple[int, str]]:
+    return [
+        (step, trip.rule)
+        for step, loss in enumerate(losses, 1)
+        for trip in watch.observe_step(step, loss, 1.0, 64, 0.001)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_healthy_run_trips_nothing(seed: int) -> None:
+    assert trips(guards(), noisy_descent(2000, seed)) == []
+
+
+def test_a_jump_of_the_loss_trips_once_and_again_only_after_a_while() -> None:
+    losses = noisy_descent(400)
+    losses[200] = losses[210] = losses[350] = 9.0
+    assert trips(guards(), losses) == [(201, "spike"), (351, "spike")]
+
+
+def test_a_loss_that_stays_high_stops_counting_as_a_jump() -> None:
+    losses = noisy_descent(200) + [6.0] * 3000
+    last = max(step for step, _ in trips(guards(), losses))
+    assert last < 1500
+
+
+@pytest.mark.parametrize("bad", [(math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (2.0, math.inf)])
+def test_what_is_not_finite_halts_by_default(bad: tuple[float, float]) -> None:
+    (trip,) = guards().observe_step(1, *bad, 64, 0.001)
+    assert trip.rule == "nonfinite" and trip.action == "halt"
+
+
+@pytest.mark.parametrize("action", ["off", "warn", "halt", "rollback"])
+def test_a_guard_does_what_its_setting_says(action: str) -> None:
+    found = guards(guard_nonfinite=action).observe_step(1, math.nan, 1.0, 64, 0.001)
+    assert [trip.action for trip in found] == ([] if action == "off" else [action])
+
+
+def test_a_run_that_slows_down_to_less_than_half_is_told() -> None:
+    watch = guards()
+    found = [t for step in range(600) for t in watch.observe_step(step, 2.0, 1.0, 64, 0.1 if step < 300 else 0.25)]
+    assert {trip.rule for trip in found} == {"throughput"} and len(found) <= 3
+
+
+def test_memory_that_grows_is_told_and_start_up_is_not() -> None:
+    watch = guards()
+    mebibytes = [20, 40, 60, 80, *([80] * 50)]
+    assert not any(watch.observe_memory(step, m << 20) for step, m in enumerate(mebibytes))
+    (trip,) = watch.observe_memory(99, 200 << 20)
+    assert trip.rule == "memory" and trip.action == "warn"
+
+
+def test_a_disk_without_room_for_two_checkpoints_halts() -> None:
+    assert guards().observe_disk(1, 2000, 1000) == []
+    (trip,) = guards().observe_disk(1, 1999, 1000)
+    assert trip.rule == "disk" and trip.action == "halt"
+
+
+def test_a_resumed_guard_judges_as_the_one_before() -> None:
+    losses = noisy_descent(300)
+    watch, again = guards(), guards()
+    trips(watch, losses)
+    again.load_state(watch.state())
+    assert again.observe_step(301, 3.4, 1.0, 64, 0.001) == watch.observe_step(301, 3.4, 1.0, 64, 0.001) != []

@@ -1,0 +1,89 @@
+"""The command line: a superset of the ancestor's, legal in many forms, and honest about every mistake."""
+
+import pytest
+
+from engines.config import TrainSettings
+from engines.errors import SettingsError
+from engines.fields import fields
+from nanochat_tui.cli import main
+from nanochat_tui.commands import COMMANDS
+from nanochat_tui.parser import parse
+
+
+def settings(*words: str, command: str = "train") -> dict[str, object]:
+    return parse(command, list(words), False).settings
+
+
+def test_the_ancestors_flags_all_parse() -> None:
+    train = (
+        "--mode tensor --model-kind mini-gpt --style futuristic --data input.txt --seed 1 --optimizer adamw "
+        "--lr-schedule sqrt --tie-lm-head false --input-rmsnorm true --steps 500 --checkpoint-every 10 "
+        "--checkpoint-dir results/checkpoints"
+    )
+    found = settings(*train.split())
+    assert found["tie_lm_head"] is False and found["input_rmsnorm"] is True and found["checkpoint_every"] == 10
+    sample = (
+        "--mode scalar --model-kind bigram --style classic --data input.txt --seed 1 --temperature 0.8 --prompt the"
+    )
+    assert settings(*sample.split(), "--max-new-tokens", "9", command="sample")["max_new_tokens"] == 9
+
+
+@pytest.mark.parametrize("words", ["--tie-lm-head", "--tie-lm-head=true", "--tie-lm-head true", "--tie-lm-head yes"])
+def test_a_yes_can_be_said_in_many_ways(words: str) -> None:
+    assert settings(*words.split()) == {"tie_lm_head": True}
+
+
+@pytest.mark.parametrize("words", ["--no-tie-lm-head", "--tie-lm-head=false", "--tie-lm-head off"])
+def test_and_so_can_a_no(words: str) -> None:
+    assert settings(*words.split()) == {"tie_lm_head": False}
+
+
+def test_only_what_was_typed_is_given() -> None:
+    assert settings() == {} and settings("--steps", "5") == {"steps": 5} and settings("--lr=auto") == {"lr": "auto"}
+
+
+def test_abbreviations_are_no_flags() -> None:
+    with pytest.raises(SettingsError, match=r"--step is no flag of train\. Did you mean --steps\?"):
+        settings("--step", "5")
+
+
+def test_every_mistake_is_told_in_one_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--steps=-1", "--lr", "x", "--wat", "7", "stray", "--no-ui"]) == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in ("--steps must", "--lr must", "--wat is no flag")) and told.count("\n") == 3
+
+
+def test_help_lists_every_command_and_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name}" in shown for name in COMMANDS)
+    assert all(f"  {field.flag} " in shown for field in fields(TrainSettings).values())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert COMMANDS[command].help in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["--no-ui", "--json", "runs"], ["runs", "--json", "--no-ui"], ["--json", "runs", "--no-ui"]]
+)
+def test_no_ui_and_json_may_stand_anywhere(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    assert main(words) == 0 and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("words", [[], ["--no-ui"]])
+def test_no_command_shows_the_help_and_is_a_mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2 and "commands:" in capsys.readouterr().err
+
+
+def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2 and "train" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("nanochat-tui 0.")
