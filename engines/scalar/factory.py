@@ -2,6 +2,7 @@
 
 from engines.config import TrainSettings
 from engines.engine import LanguageModel, Learner
+from engines.random_stream import RandomStream
 from engines.safetensors import Array
 from engines.scalar.learner import ScalarLearner, load_parameters
 from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
@@ -23,9 +24,9 @@ def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Arra
 
 
 def new_model(settings: TrainSettings, vocab_size: int) -> Bigram | MiniGPT:
-    tied, seed = settings.tie_lm_head, settings.seed
+    tied, stream = settings.tie_lm_head, RandomStream(settings.seed, "weights")
     if settings.model_kind == "bigram":
-        return Bigram(bigram_parameters(vocab_size, tied, seed), settings.input_rmsnorm)
+        return Bigram(bigram_parameters(vocab_size, tied, stream), settings.input_rmsnorm)
     shape = settings.width, settings.layers, settings.context_length
-    parameters = gpt_parameters(vocab_size, *shape, tied, seed)
+    parameters = gpt_parameters(vocab_size, *shape, tied, stream)
     return MiniGPT(parameters, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)

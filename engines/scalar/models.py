@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Protocol
 
 from engines.engine import Batch
-from engines.random_stream import RandomStream
 from engines.scalar.autograd import (
     Node,
     Tape,
@@ -33,15 +32,6 @@ GPT_INIT = 0.02
 _MLP_FACTOR = 4
 
 Parameters = dict[str, Node]
-
-
-class ScalarModel(Protocol):
-    """What a learner needs of a model besides being a language model."""
-
-    parameters: Parameters
-
-    def loss(self, batch: Batch) -> Tape:
-        """The computation from the batch to its mean loss, which is the tape's last node."""
 
 
 class Bigram:
@@ -147,13 +137,21 @@ class MiniGPT:
         return found
 
 
-def bigram_parameters(vocab_size: int, tied: bool, seed: int) -> Parameters:
+class Uniform(Protocol):
+    """Where initial numbers come from."""
+
+    def uniform(self, low: float, high: float) -> float: ...
+
+
+def bigram_parameters(vocab_size: int, tied: bool, stream: Uniform) -> Parameters:
     """Uniform in ±0.01, drawn in the order of the names below, row by row."""
     shapes = {"embedding": (vocab_size, vocab_size), "head": (vocab_size, vocab_size)}
-    return _uniform({n: s for n, s in shapes.items() if not (tied and n == "head")}, BIGRAM_INIT, seed)
+    return _uniform({n: s for n, s in shapes.items() if not (tied and n == "head")}, BIGRAM_INIT, stream)
 
 
-def gpt_parameters(vocab_size: int, width: int, layers: int, context_length: int, tied: bool, seed: int) -> Parameters:
+def gpt_parameters(
+    vocab_size: int, width: int, layers: int, context_length: int, tied: bool, stream: Uniform
+) -> Parameters:
     """Uniform in ±0.02; what each block adds at its end (wo, fc2) begins at zero and takes no draws."""
     shapes = {"wte": (vocab_size, width), "wpe": (context_length, width)}
     if not tied:
@@ -162,7 +160,16 @@ def gpt_parameters(vocab_size: int, width: int, layers: int, context_length: int
         shapes |= {f"{layer}.{name}": (width, width) for name in ("wq", "wk", "wv", "wo")}
         shapes[f"{layer}.fc1"] = (_MLP_FACTOR * width, width)
         shapes[f"{layer}.fc2"] = (width, _MLP_FACTOR * width)
-    return _uniform(shapes, GPT_INIT, seed)
+    return _uniform(shapes, GPT_INIT, stream)
+
+
+def _uniform(shapes: dict[str, tuple[int, int]], bound: float, stream: Uniform) -> Parameters:
+    def matrix(name: str, rows: int, columns: int) -> Matrix:
+        if name.endswith((".wo", ".fc2")):
+            return [[0.0] * columns for _ in range(rows)]
+        return [[stream.uniform(-bound, bound) for _ in range(columns)] for _ in range(rows)]
+
+    return {name: Node(matrix(name, *shape), name) for name, shape in shapes.items()}
 
 
 def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Batch) -> list[list[float]]:
@@ -170,17 +177,6 @@ def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Batch) -> list[
     tokens = sorted({token for row in rows for token in row[:-1]})
     nats = dict(zip(tokens, map(_nats, logits(tokens)), strict=True))
     return [[nats[current][target] for current, target in pairwise(row)] for row in rows]
-
-
-def _uniform(shapes: dict[str, tuple[int, int]], bound: float, seed: int) -> Parameters:
-    stream = RandomStream(seed, "weights")
-
-    def matrix(name: str, rows: int, columns: int) -> Matrix:
-        if name.endswith((".wo", ".fc2")):
-            return [[0.0] * columns for _ in range(rows)]
-        return [[stream.uniform(-bound, bound) for _ in range(columns)] for _ in range(rows)]
-
-    return {name: Node(matrix(name, *shape), name) for name, shape in shapes.items()}
 
 
 def _count(parameters: Parameters) -> int:

@@ -1,0 +1,159 @@
+"""The Rust ancestor's randomness, data and loop, to hold the scalar engine against the numbers that it printed.
+
+Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. See the specification beside its goldens.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from engines.scalar.learner import ScalarLearner
+from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
+from engines.scalar.optimizers import SGD, AdamW
+from engines.schedules import lr_multiplier, round_half_up
+
+PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
+FLOOR = 1e-12
+_WINDOW = 9
+_BIGRAM_DATA, _GPT_DATA = 0x9E3779B97F4A7C15, 0xA36CD6F215B39241  # seeds of the data's stream are xored with these
+_M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
+
+
+class StdRng:
+    """rand's StdRng::seed_from_u64."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = []
+        for _ in range(8):
+            seed = (seed * 6364136223846793005 + 11634580027462260723) & _M64
+            mixed = (((seed >> 18) ^ seed) >> 27) & _M32
+            turn = seed >> 59
+            self._key.append(((mixed >> turn) | (mixed << (-turn & 31))) & _M32)
+        self._counter = 0
+        self._words: list[int] = []
+
+    def u64(self) -> int:
+        if len(self._words) < 2:
+            self._words += self._block()
+        low, high = self._words[:2]
+        del self._words[:2]
+        return low | high << 32
+
+    def uniform(self, low: float, high: float) -> float:
+        while True:
+            (unit,) = struct.unpack("<d", struct.pack("<Q", (self.u64() >> 12) | (1023 << 52)))
+            value: float = (unit - 1.0) * (high - low) + low
+            if value < high:
+                return value
+
+    def below(self, n: int) -> int:
+        zone = (n << (64 - n.bit_length())) - 1
+        while True:
+            product = self.u64() * n
+            if product & _M64 <= zone:
+                return product >> 64
+
+    def _block(self) -> list[int]:
+        start = [
+            *struct.unpack("<4I", b"expand 32-byte k"),
+            *self._key,
+            self._counter & _M32,
+            self._counter >> 32,
+            0,
+            0,
+        ]
+        self._counter += 1
+        x = start[:]
+        for _ in range(6):
+            for a, b, c, d in ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+                               (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)):  # fmt: skip
+                for one, other, into, turn in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+                    x[one] = (x[one] + x[other]) & _M32
+                    y = x[into] ^ x[one]
+                    x[into] = ((y << turn) | (y >> (32 - turn))) & _M32
+        return [(a + b) & _M32 for a, b in zip(x, start, strict=True)]
+
+
+class Tokens(NamedTuple):
+    train: list[int]
+    val: list[int]
+    vocab_size: int
+
+
+def tokens(style: str) -> Tokens:
+    text = (PARITY / "ancestor_input.txt").read_text()
+    if style == "futuristic":
+        text += "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
+    ids = {character: index for index, character in enumerate(sorted(set(text)), 1)}
+    stream = [0, *(ids[character] for character in text)]
+    val = round_half_up(len(stream) * 0.1)
+    return Tokens(stream[:-val], stream[-val:], len(ids) + 1)
+
+
+class Figures(NamedTuple):
+    final: float
+    val: float
+    mean_of_last_50: float
+
+
+def train_bigram(
+    style: str,
+    optimizer: str,
+    steps: int,
+    tied: bool = True,
+    rmsnorm: bool = False,
+    schedule: str = "linear",
+    seed: int = 1337,
+) -> Figures:
+    data, stream = tokens(style), StdRng(seed ^ _BIGRAM_DATA)
+    parameters = bigram_parameters(data.vocab_size, tied, StdRng(seed))
+    model = Bigram(parameters, rmsnorm, rms_eps=1e-8, probability_floor=FLOOR)
+    pairs = len(data.train) - 1
+
+    def batch() -> list[list[int]]:
+        start = stream.below(pairs)
+        return [data.train[start : start + 2]]
+
+    losses = _train(model, optimizer, {"sgd": 0.1, "adamw": 0.03}[optimizer], steps, batch, schedule)
+    return _figures(losses, _loss(model, [data.val]))
+
+
+def train_gpt(style: str, optimizer: str, steps: int, rmsnorm: bool = False, seed: int = 1337) -> Figures:
+    data, stream = tokens(style), StdRng(seed ^ _GPT_DATA)
+    parameters = gpt_parameters(data.vocab_size, 16, 1, 8, True, StdRng(seed))
+    model = MiniGPT(parameters, 4, rmsnorm, False, probability_floor=FLOOR)
+
+    def batch() -> list[list[int]]:
+        start = stream.below(len(data.train) - _WINDOW + 1)
+        return [data.train[start : start + _WINDOW]]
+
+    losses = _train(model, optimizer, {"sgd": 0.02, "adamw": 0.01}[optimizer], steps, batch)
+    stride = max(1, (len(data.val) - _WINDOW) // 32)
+    starts = range(0, len(data.val) - _WINDOW + 1, stride)[:32]
+    windows = [_loss(model, [data.val[start : start + _WINDOW]]) for start in starts]
+    return _figures(losses, sum(windows) / len(windows))
+
+
+def _train(
+    model: Bigram | MiniGPT,
+    optimizer: str,
+    lr: float,
+    steps: int,
+    batch: Callable[[], list[list[int]]],
+    schedule: str = "linear",
+) -> list[float]:
+    by_name = {"sgd": SGD(model.parameters), "adamw": AdamW(model.parameters, 0.9, 0.999, 1e-8, 0.01)}
+    learner = ScalarLearner(model, by_name[optimizer])
+    for step in range(steps):
+        learner.step(batch(), lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0))
+    return [result.loss for result in learner.finished()]
+
+
+def _loss(model: Bigram | MiniGPT, rows: list[list[int]]) -> float:
+    return model.loss(rows).nodes[-1].rows[0][0]
+
+
+def _figures(losses: list[float], val: float) -> Figures:
+    last = losses[-50:]
+    return Figures(losses[-1], val, sum(last) / len(last))

@@ -1,0 +1,125 @@
+"""Models, optimizers and learner: torch agrees, causality holds, bad updates are left out, state comes back exactly."""
+
+import math
+from array import array
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.config import resolve
+from engines.scalar.autograd import Node
+from engines.scalar.counts import CountBigram
+from engines.scalar.factory import load_model, new_learner
+from engines.scalar.optimizers import SGD, AdamW
+
+V = 7
+ROWS = [[1, 2, 3, 4, 5], [2, 2, 6, 0, 1]]
+KINDS = [
+    {"model_kind": "bigram"},
+    {"model_kind": "bigram", "tie_lm_head": True, "input_rmsnorm": True, "optimizer": "sgd", "lr": 0.3},
+    {"model_kind": "mini-gpt", "layers": 2, "width": 8, "heads": 2, "context_length": 4},
+    {
+        "model_kind": "mini-gpt",
+        "tie_lm_head": True,
+        "width": 4,
+        "heads": 1,
+        "context_length": 4,
+        "final_rmsnorm": False,
+    },
+]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@settings(deadline=None, max_examples=20)
+@given(gradients=st.lists(st.lists(st.floats(-10, 10), min_size=6, max_size=6), min_size=1, max_size=8))
+def test_adamw_and_sgd_are_torchs(decay: float, gradients: list[list[float]]) -> None:
+    for make, theirs_of in (
+        (lambda p: AdamW(p, 0.9, 0.95, 1e-8, decay), lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.95), 1e-8, decay)),
+        (SGD, lambda p: torch.optim.SGD(p, 0.01)),
+    ):
+        start = [[0.5, -1.0, 2.0], [0.0, 1.0, -0.1]]
+        node = Node([row[:] for row in start], "w")
+        ours = make({"w": node})
+        weights = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+        theirs = theirs_of([weights])
+        for flat in gradients:
+            ours.update(flat, 0.01)
+            weights.grad = torch.tensor(flat, dtype=torch.float64).reshape(2, 3)
+            theirs.step()
+        for row, expected in zip(node.rows, weights.tolist(), strict=True):
+            assert row == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("asked", KINDS)
+def test_a_first_loss_is_about_the_log_of_the_vocabulary(asked: dict[str, object]) -> None:
+    learner = new_learner(resolve(asked), V)
+    learner.step(ROWS, 0.01)
+    (result,) = learner.finished()
+    assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.finished() == []
+
+
+@pytest.mark.parametrize("asked", KINDS)
+def test_training_lowers_the_loss_and_scores_agree_with_it(asked: dict[str, object]) -> None:
+    settings = resolve(asked)
+    learner = new_learner(settings, V)
+    for _ in range(60):
+        learner.step(ROWS, settings.lr)
+    losses = [result.loss for result in learner.finished()]
+    assert losses[-1] < losses[0] - 0.3
+    nats = [n for row in learner.model.score(ROWS) for n in row]
+    learner.step(ROWS, settings.lr)
+    assert math.fsum(nats) / len(nats) == pytest.approx(learner.finished()[0].loss)
+
+
+@pytest.mark.parametrize("asked", KINDS)
+def test_state_comes_back_to_the_last_bit(asked: dict[str, object]) -> None:
+    settings = resolve(asked)
+    one, other = new_learner(settings, V), new_learner(resolve({**asked, "seed": 5}), V)
+    for _ in range(3):
+        one.step(ROWS, 0.01)
+    other.load_state(one.state())
+    for learner in (one, other):
+        learner.step(ROWS, 0.01)
+    assert one.state() == other.state() and one.finished()[-1] == other.finished()[-1]
+    again = load_model(settings, V, one.state().model)
+    assert again.logits([1, 2]) == one.model.logits([1, 2])
+
+
+@pytest.mark.parametrize("asked", KINDS)
+def test_an_update_that_is_not_finite_is_left_out(asked: dict[str, object]) -> None:
+    learner = new_learner(resolve(asked), V)
+    name, node = next(iter(learner.model.parameters.items()))  # type: ignore[attr-defined]
+    node.rows[1][0] = math.nan
+    before = learner.state()
+    learner.step(ROWS, 0.01)
+    (result,) = learner.finished()
+    assert math.isnan(result.loss) and learner.state() == before, name
+
+
+@pytest.mark.parametrize("asked", KINDS[2:])
+def test_a_later_token_changes_no_earlier_score(asked: dict[str, object]) -> None:
+    learner = new_learner(resolve(asked), V)
+    for _ in range(5):
+        learner.step(ROWS, 0.05)
+    one, other = learner.model.score([[1, 2, 3, 4, 5], [1, 2, 3, 6, 5]])
+    assert one[:2] == other[:2] and one[2] != other[2] and one[3] != other[3]
+
+
+def test_mini_gpt_speaks_past_its_context() -> None:
+    model = new_learner(resolve(KINDS[2]), V).model
+    assert model.logits([5, 6, 1, 2, 3, 4]) == model.logits([1, 2, 3, 4]) != model.logits([2, 3, 4])
+
+
+def test_tying_the_head_saves_its_parameters() -> None:
+    counts = [new_learner(resolve(asked), V).model.parameter_count for asked in KINDS]
+    assert counts == [2 * V * V, V * V, 2 * 8 * V + 4 * 8 + 2 * 12 * 8 * 8, 4 * V + 4 * 4 + 12 * 4 * 4]
+
+
+def test_the_counting_bigram_adds_one_to_every_count() -> None:
+    model = CountBigram(3)
+    model.add(array("B", [0, 1, 2, 1, 2]))
+    assert [math.exp(-n) for n in model.score([[1, 2, 1]])[0]] == pytest.approx([3 / 5, 2 / 4])
+    endless = CountBigram(3, documents_end=False)
+    assert endless.logits([1])[0] == -math.inf

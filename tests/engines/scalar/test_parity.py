@@ -1,0 +1,120 @@
+"""The scalar engine against numbers printed by others: karpathy's microgpt and the Rust ancestor."""
+
+import json
+import math
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from ancestor import PARITY, train_bigram, train_gpt
+
+from engines.random_stream import RandomStream
+from engines.scalar.autograd import Node, softmax
+from engines.scalar.learner import ScalarLearner
+from engines.scalar.models import MiniGPT, gpt_parameters
+from engines.scalar.optimizers import AdamW
+
+needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="the numbers of others are not beside this checkout")
+TRACE = Path(__file__).parents[2] / "fixtures" / "microgpt_40.json"
+NAMES = Path(__file__).parents[3] / "engines" / "data" / "names.txt"
+
+
+class MicroGPT:
+    """microgpt's data, initial weights and loop around our model and optimizer."""
+
+    def __init__(self, names: Path, steps: int) -> None:
+        random.seed(42)
+        self.documents = names.read_text().split()
+        random.shuffle(self.documents)
+        self.alphabet = sorted(set("".join(self.documents)))
+        self.end = len(self.alphabet)
+        shapes = {"wte": (self.end + 1, 16), "wpe": (8, 16), "head": (self.end + 1, 16)}
+        shapes |= {f"0.{name}": (16, 16) for name in ("wq", "wk", "wv", "wo")}
+        shapes |= {"0.fc1": (64, 16), "0.fc2": (16, 64)}
+        parameters = {name: Node(self._matrix(name, *shape), name) for name, shape in shapes.items()}
+        self.model = MiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
+        self.learner = ScalarLearner(self.model, AdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
+        self.steps = steps
+
+    def _matrix(self, name: str, rows: int, columns: int) -> list[list[float]]:
+        deviation = 0.0 if name.endswith(("wo", "fc2")) else 0.02
+        return [[random.gauss(0, deviation) for _ in range(columns)] for _ in range(rows)]
+
+    def train(self) -> list[float]:
+        for step in range(self.steps):
+            document = self.documents[step % len(self.documents)]
+            tokens = [self.end, *map(self.alphabet.index, document), self.end]
+            self.learner.step([tokens[:9]], 0.01 * 0.5 * (1 + math.cos(math.pi * step / 500)))
+        return [result.loss for result in self.learner.finished()]
+
+    def sample(self) -> str:
+        tokens = [self.end]
+        while len(tokens) <= 8:
+            weights = softmax([logit / 0.5 for logit in self.model.logits(tokens)])
+            tokens += random.choices(range(self.end + 1), weights)
+            if tokens[-1] == self.end:
+                break
+        return "".join(self.alphabet[token] for token in tokens[1:] if token != self.end)
+
+
+@needs_parity
+def test_the_500_losses_and_20_samples_of_microgpt() -> None:
+    recorded = json.loads((PARITY / "microgpt_names_500.json").read_text())
+    micro = MicroGPT(PARITY / "names.txt", 500)
+    losses = micro.train()
+    assert max(abs(a - b) for a, b in zip(losses, recorded["losses"], strict=True)) < 1e-9
+    assert [micro.sample() for _ in range(20)] == recorded["samples"]
+
+
+def test_forty_steps_on_the_bundled_names_are_what_was_recorded() -> None:
+    """To the last bit on Linux, whatever the Python version; other systems have an `exp` of their own."""
+    losses = MicroGPTOnOurStream(40).train()
+    recorded = json.loads(TRACE.read_text())["losses"]
+    assert losses == (recorded if sys.platform == "linux" else pytest.approx(recorded, rel=1e-12))
+
+
+class MicroGPTOnOurStream(MicroGPT):
+    """Initial weights from our own stream: `random.gauss` promises no bits across Python versions."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(NAMES, steps)
+        self.documents = NAMES.read_text().split()
+        parameters = gpt_parameters(self.end + 1, 16, 1, 8, tied=False, stream=RandomStream(1, "weights"))
+        self.model = MiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
+        self.learner = ScalarLearner(self.model, AdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
+
+
+@needs_parity
+@pytest.mark.parametrize(
+    ("how", "final", "val", "mean"),
+    [
+        ({"optimizer": "adamw", "steps": 200, "seed": 42}, "3.889961", "3.279437", "3.223855"),
+        ({"optimizer": "sgd", "steps": 500}, "3.364276", "3.360818", "3.362494"),
+        ({"optimizer": "sgd", "steps": 500, "schedule": "sqrt"}, "3.365920", "3.363748", "3.364614"),
+        ({"optimizer": "adamw", "steps": 500}, "2.800412", "3.068885", "3.049872"),
+        ({"optimizer": "sgd", "steps": 200}, "3.367061", None, "3.366984"),
+        ({"optimizer": "sgd", "steps": 200, "rmsnorm": True}, "27.631021", None, "27.078342"),
+        ({"optimizer": "sgd", "steps": 200, "tied": False}, "3.367228", None, "3.367048"),
+        ({"optimizer": "sgd", "steps": 200, "tied": False, "rmsnorm": True}, "1.327887", None, "3.130257"),
+    ],
+)
+def test_the_ancestors_bigram_to_every_digit(how: dict[str, object], final: str, val: str | None, mean: str) -> None:
+    figures = train_bigram("futuristic", **how)  # type: ignore[arg-type]
+    assert f"{figures.final:.6f} {figures.mean_of_last_50:.6f}" == f"{final} {mean}"
+    assert val is None or f"{figures.val:.6f}" == val
+
+
+@needs_parity
+@pytest.mark.parametrize(
+    ("style", "how", "printed"),
+    [
+        ("classic", {"optimizer": "sgd", "steps": 200}, "3.295412 3.295873 3.295738"),
+        ("futuristic", {"optimizer": "sgd", "steps": 500}, "3.365785 3.366902 3.366486"),
+        ("classic", {"optimizer": "sgd", "steps": 500, "rmsnorm": True}, "2.586810 3.325641 2.828007"),
+        ("classic", {"optimizer": "adamw", "steps": 500, "rmsnorm": True}, "1.997946 4.526090 1.923149"),
+    ],
+)
+def test_the_ancestors_mini_gpt_to_every_digit(style: str, how: dict[str, object], printed: str) -> None:
+    figures = train_gpt(style, **how)  # type: ignore[arg-type]
+    assert " ".join(f"{figure:.6f}" for figure in figures) == printed
