@@ -1,8 +1,8 @@
 """Checkpoints: written whole, checked when read, and thinned out.
 
 A checkpoint is a folder `step-<n>` with model.safetensors, optimizer.safetensors and tokenizer.json, and
-state.json, which holds the sha256 of each. It is written under another name and renamed when all of it is
-on disk, so that one with the right name is complete.
+state.json, which holds the sha256 of each and a seal: its own. It is written under another name and renamed
+when all of it is on disk, so that one with the right name is complete.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from engines.safetensors import Array
 SCHEMA = 1
 _PREFIX = "step-"
 _WRITING = ".writing-"
+_NO_SEAL = "0" * 64
 
 
 class Checkpoint(NamedTuple):
@@ -54,12 +55,15 @@ def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
         "counters": checkpoint.learner.counters,
         "progress": checkpoint.progress,
     }
-    _write_file(partial / "state.json", [json.dumps(state, indent=1).encode()])
+    _write_file(partial / "state.json", [_sealed(state)])
     size = sum(file.stat().st_size for file in partial.iterdir())
     _sync_folder(partial)
-    shutil.rmtree(final, ignore_errors=True)  # after a roll-back this step is reached again
+    doomed = _doomed(final)
+    if final.exists():  # after a roll-back this step is reached again
+        final.rename(doomed)
     partial.rename(final)
     _sync_folder(folder)
+    shutil.rmtree(doomed, ignore_errors=True)
     return size
 
 
@@ -97,7 +101,7 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
     """Read one checkpoint folder. LabError if any file is missing or is not what was written."""
     try:
-        state = json.loads((path / "state.json").read_bytes())
+        state = _load_state(path / "state.json")
         if state["v"] != SCHEMA:
             raise LabError(f"{path} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
         model = _load_arrays(path / "model.safetensors", state)
@@ -107,7 +111,7 @@ def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
         return Checkpoint(learner, tokenizer, state["settings"], state["progress"])
     except OSError as error:
         raise LabError(f"{error.filename} cannot be read ({error.strerror}); use another checkpoint.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LabError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
 
 
@@ -117,16 +121,40 @@ def prune(folder: Path, keep_last: int, best_step: int | None) -> list[int]:
     kept = set(steps[-keep_last:]) | {best_step}
     removed = [step for step in steps if step not in kept]
     for step in removed:
-        doomed = folder / f"{_WRITING}removed-{step}"  # never a half-deleted folder with a good name
+        doomed = _doomed(path_of(folder, step))
         path_of(folder, step).rename(doomed)
         shutil.rmtree(doomed)
     return removed
+
+
+def _doomed(path: Path) -> Path:
+    """The name to delete a checkpoint under: never a half-deleted folder with a good name."""
+    return path.with_name(f"{_WRITING}removed-{path.name}")
 
 
 def clear_unfinished(folder: Path) -> None:
     """Sweep up what a killed worker was writing."""
     for path in folder.glob(f"{_WRITING}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _sealed(state: dict[str, Any]) -> bytes:
+    """state.json with its own sha256, taken with zeros in its place: no byte of it changes unnoticed."""
+    blank = json.dumps({**state, "seal": _NO_SEAL}, indent=1).encode()
+    return blank.replace(_seal(_NO_SEAL), _seal(hashlib.sha256(blank).hexdigest()))
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    state: dict[str, Any] = json.loads(content)
+    blank = content.replace(_seal(state["seal"]), _seal(_NO_SEAL))
+    if hashlib.sha256(blank).hexdigest() != state["seal"]:
+        raise ValueError
+    return state
+
+
+def _seal(sha256: str) -> bytes:
+    return f'"seal": "{sha256}"'.encode()
 
 
 def _load_file(path: Path, state: dict[str, Any]) -> bytes:

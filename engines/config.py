@@ -42,7 +42,7 @@ class TrainSettings:
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, optional=True)
 
     optimizer: str = setting("optimization", "str", "adamw", "how weights move", choices=("sgd", "adamw"))
-    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 4 for mini-gpt)", at_least=1)
+    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt)", at_least=1)
     lr: float = setting("optimization", "float", AUTO, "peak learning rate (auto: by model and optimizer)", above=0)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"))
     warmup_fraction: float = setting("optimization", "float", 0.0, "part of the steps that raises the learning rate", at_least=0, at_most=1)
@@ -127,8 +127,8 @@ _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "width": 16,
         "heads": 4,
         "context_length": 16,
-        "batch_size": 4,
-        "lr": {"adamw": 0.01, "sgd": 0.5},
+        "batch_size": 8,
+        "lr": {"adamw": 0.015, "sgd": 0.5},
         "eval_tokens": 4096,
     },
 }

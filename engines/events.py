@@ -52,13 +52,14 @@ def decode(line: bytes) -> Event | None:
     """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets nested too deep for the parser
         return None
     if not isinstance(event, dict) or type(event.get("v")) is not int:
         return None
     if event["v"] > VERSION:
         raise NewerSchema(f"events of schema {event['v']}; this version reads up to {VERSION}")
-    fields = KINDS.get(event.get("kind", ""))
+    kind = event.get("kind")
+    fields = KINDS.get(kind) if isinstance(kind, str) else None
     if fields is None or type(event.get("t")) not in _NUMBER:
         return None
     if any(type(event.get(name)) not in types for name, types in fields.items()):

@@ -61,7 +61,7 @@ class Field:
             return None
         try:
             value = _PARSERS[self.kind](raw)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             wanted = f"one of {', '.join(self.choices)}" if self.choices else _EXPECTED[self.kind]
             raise ValueError(f"must be {wanted}{self._or_auto()}, not {raw!r}") from None
         self._check(value)
@@ -175,7 +175,7 @@ def _parse_duration(raw: object) -> float:
             digits = ""
         else:
             digits += character
-    return seconds
+    return _parse_float(seconds)  # hours of a large number may be more than a float holds
 
 
 _PARSERS = {

@@ -48,7 +48,7 @@ def parse(content: bytes, name: str) -> dict[str, Array]:
         header = json.loads(content[8 : 8 + length])
         data = memoryview(content)[8 + length :]
         return {key: _array(data, entry) for key, entry in header.items() if key != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LabError(f"{name} is not a whole safetensors file; use another checkpoint.") from None
 
 

@@ -72,7 +72,12 @@ def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> 
 
 def locate(data: str) -> list[Path]:
     """The files of a path, folder or glob, in a fixed order; LabError if there are none."""
-    path = Path(data).expanduser()
+    try:
+        path = Path(data).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long for any file; a ~user whom nobody knows
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LabError(f"--data {data[:60]!r} names no file ({reason}).") from None
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and text_files.is_corpus_file(file))
         if not files:
@@ -152,8 +157,11 @@ def _files(paths: list[Path], documents: str) -> Iterator[Piece]:
 
 def _with_futuristic_lines(pieces: Iterator[Piece], go_on: bool) -> Iterator[Piece]:
     """Where files are documents the lines go on with the last one, as in the ancestor; else they are documents."""
-    yield from pieces
+    empty = True
+    for piece in pieces:
+        empty = False
+        yield piece
     if go_on:
-        yield Piece("\n" + FUTURISTIC_LINES, starts_document=False)
+        yield Piece("\n" + FUTURISTIC_LINES, starts_document=empty)
     else:
         yield from map(Piece, FUTURISTIC_LINES.splitlines())

@@ -197,6 +197,7 @@ def _write_cache(
     folder: Path, source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int, progress: Progress
 ) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
     partial.mkdir(parents=True)
     try:
         train_tokens, val_tokens = _File(partial / "train.tokens"), _File(partial / "val.tokens")

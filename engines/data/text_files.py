@@ -70,11 +70,22 @@ def records(path: Path) -> Iterator[str]:
             continue
         try:
             text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str):
             raise LabError(f'{path}, line {number}: expected a JSON object with a string under "text".')
+        if not _encodable(text):
+            raise LabError(f'{path}, line {number}: "text" holds half a character (a lone \\ud800 to \\udfff).')
         yield text
+
+
+def _encodable(text: str) -> bool:
+    """Whether text is made of whole characters: JSON can name halves of a surrogate pair, which UTF-8 has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _not_utf8(path: Path, offset: int) -> LabError:

@@ -1,6 +1,7 @@
 """Checkpoints and their format: whole or refused, read by others, thinned out, written beside the training."""
 
 import os
+import shutil
 from array import array
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 from engines import checkpoints, safetensors
-from engines.checkpoints import Checkpoint, Saver
+from engines.checkpoints import Checkpoint, Saved, Saver
 from engines.engine import LearnerState
 from engines.errors import LabError
 from engines.safetensors import Array
@@ -112,3 +113,68 @@ def test_saving_reports_when_it_is_durable(tmp_path: Path) -> None:
     saver.save(2, checkpoint(2), None)
     saver.wait()
     assert seen == [1, 2] and checkpoints.list_steps(tmp_path) == [2]
+
+
+@pytest.mark.parametrize("file", [*FILES, "state.json"])
+def test_not_one_byte_of_any_file_changes_unnoticed(file: str, tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, 1, checkpoint())
+    path = checkpoints.path_of(tmp_path, 1) / file
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        for flipped in (1, 32):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
+            with pytest.raises(LabError, match=file):
+                checkpoints.load(path.parent)
+    path.write_bytes(whole)
+    assert checkpoints.load(path.parent).progress == {"step": 1}
+
+
+@settings(deadline=None, max_examples=50)
+@given(prompt=st.text() | st.just('"seal": "' + "0" * 64 + '"'), position=st.integers(0, 1 << 62), lr=st.floats(0, 1))
+def test_settings_and_progress_come_back_whatever_they_hold(prompt: str, position: int, lr: float) -> None:
+    folder = Path(os.environ["HOME"])
+    learner, tokenizer, *_ = checkpoint()
+    kept = {"prompt": prompt, "lr": lr, "val_data": None}
+    checkpoints.write(folder, 1, Checkpoint(learner, tokenizer, kept, {"position": position}))
+    again = checkpoints.load(checkpoints.path_of(folder, 1))
+    assert again.settings == kept and again.progress == {"position": position}
+
+
+def test_a_step_reached_again_replaces_its_checkpoint_and_is_never_half_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted: list[str] = []
+    really_delete = shutil.rmtree
+    monkeypatch.setattr(
+        checkpoints.shutil, "rmtree", lambda path, **how: (deleted.append(path.name), really_delete(path, **how))
+    )
+    for updates in (1, 2):
+        checkpoints.write(tmp_path, 7, checkpoint(updates))
+    assert checkpoints.load(checkpoints.path_of(tmp_path, 7)).learner.counters == {"updates": 2}
+    checkpoints.write(tmp_path, 8, checkpoint(8))
+    checkpoints.prune(tmp_path, 1, None)
+    assert deleted and not any(name.startswith("step-") for name in deleted)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000008"]
+
+
+def test_where_nothing_was_written_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    assert checkpoints.list_steps(tmp_path / "none") == [] and checkpoints.load_newest(tmp_path) == (None, [])
+
+
+def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "SCHEMA", 2)
+    checkpoints.write(tmp_path, 1, checkpoint())
+    monkeypatch.undo()
+    with pytest.raises(LabError, match="schema 2; this version reads 1"):
+        checkpoints.load(checkpoints.path_of(tmp_path, 1))
+
+
+def test_a_failure_after_the_write_is_raised_as_it_is(tmp_path: Path) -> None:
+    def fail(saved: Saved) -> None:
+        raise RuntimeError("nobody listens")
+
+    saver = Saver(tmp_path, 1, fail)
+    saver.save(1, checkpoint(), None)
+    with pytest.raises(RuntimeError, match="nobody listens"):
+        saver.save(2, checkpoint(2), None)
+    assert checkpoints.list_steps(tmp_path) == [1]

@@ -1,0 +1,86 @@
+"""Events: every event comes back as it was, NaN and all, in plain JSON; whatever else a line holds is no event."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.events import KINDS, VERSION, NewerSchema, column, decode, encode
+
+TEXT = st.text(st.characters(), max_size=20)  # halves of surrogate pairs too, as in a path that is no UTF-8
+NUMBERS = st.floats() | st.integers(-(1 << 60), 1 << 60)
+BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
+    int: st.integers(-(1 << 60), 1 << 60),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    str: TEXT,
+    bool: st.booleans(),
+    list: st.lists(NUMBERS, max_size=5),
+    type(None): st.none(),
+}
+EVENTS = st.sampled_from(sorted(KINDS)).flatmap(
+    lambda kind: st.fixed_dictionaries(
+        {"v": st.just(VERSION), "t": BY_TYPE[float], "kind": st.just(kind)}
+        | {name: st.one_of(*(BY_TYPE[type_] for type_ in types)) for name, types in KINDS[kind].items()}
+    )
+)
+
+
+def heartbeat(**changed: Any) -> dict[str, Any]:
+    return {"v": VERSION, "t": 0.5, "kind": "heartbeat", "step": 3, **changed}
+
+
+def refuse(word: str) -> None:
+    raise AssertionError(f"{word} is not JSON")
+
+
+@settings(deadline=None, max_examples=150)
+@given(EVENTS)
+def test_every_event_comes_back_from_one_line_of_plain_json(event: dict[str, Any]) -> None:
+    line = encode(event)
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
+    json.loads(line.decode("utf-8"), parse_constant=refuse)
+    again = decode(line)
+    assert again is not None and {name: again[name] for name in event if not isinstance(event[name], list)} == {
+        name: value for name, value in event.items() if not isinstance(value, list)
+    }
+    for name, value in event.items():
+        if isinstance(value, list):
+            assert list(map(repr, column(again, name))) == list(map(repr, value))
+
+
+def test_a_number_that_is_not_finite_is_null_and_named() -> None:
+    plain = json.loads(encode({"loss": math.nan, "bpb": 1.0, "lr": [1.0, math.inf, -math.inf]}))
+    assert plain["loss"] is None and plain["bpb"] == 1.0 and plain["lr"] == [1.0, None, None]
+    assert plain["nonfinite"] == {"loss": "nan", "lr": {"1": "inf", "2": "-inf"}}
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.binary(max_size=40)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["v", "t", "kind", "step"]), inner),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_no_line_however_wrong_is_more_than_no_event(line: bytes) -> None:
+    assert decode(line) is None
+
+
+@pytest.mark.parametrize("name", ["v", "t", "kind", "step"])
+@pytest.mark.parametrize("value", [None, True, "1", [], {}, ["heartbeat"]])
+def test_an_event_with_a_value_of_the_wrong_type_is_none(name: str, value: object) -> None:
+    assert decode(encode(heartbeat())) == heartbeat()
+    assert decode(json.dumps(heartbeat(**{name: value})).encode()) is None
+
+
+def test_brackets_nested_without_end_are_no_event() -> None:
+    assert decode(b"[" * 200_000) is None
+
+
+def test_a_later_schema_is_told_and_not_guessed_at() -> None:
+    with pytest.raises(NewerSchema, match=f"schema {VERSION + 1}"):
+        decode(encode(heartbeat(v=VERSION + 1)))
