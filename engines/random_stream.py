@@ -52,23 +52,26 @@ class RandomStream:
 class Permutation:
     """A keyed bijection of range(size): random access, no memory.
 
-    A balanced Feistel network on the next even number of bits; outcomes past `size` are
-    enciphered again until they fall inside (cycle walking: Black and Rogaway, 2002).
+    A Feistel network on as many bits as `size` needs; outcomes past `size` are enciphered again until they fall
+    inside (cycle walking: Black and Rogaway, 2002). Its rounds hash by multiply-shift (Dietzfelbinger, 1997).
     """
 
     def __init__(self, size: int, seed: int, purpose: str = "") -> None:
         self.size = size
-        self._half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
-        self._half_mask = (1 << self._half_bits) - 1
+        bits = max(2, (size - 1).bit_length())
+        self._right_bits = bits // 2
         stream = RandomStream(seed, purpose)
-        self._keys = [stream.u64() for _ in range(_FEISTEL_ROUNDS)]
+        # Each round hashes one part of the number into the other, in turns: the hash has the other's width.
+        widths = (bits - self._right_bits, self._right_bits)
+        self._rounds = [(stream.u64(), stream.u64() | 1, 64 - widths[turn % 2]) for turn in range(_FEISTEL_ROUNDS)]
 
     def __call__(self, index: int) -> int:
-        half_bits, half_mask = self._half_bits, self._half_mask
+        right_bits = self._right_bits
+        right_mask = (1 << right_bits) - 1
         while True:
-            left, right = index >> half_bits, index & half_mask
-            for key in self._keys:
-                left, right = right, left ^ (mix(right + key) & half_mask)
-            index = (left << half_bits) | right
+            left, right = index >> right_bits, index & right_mask
+            for offset, factor, shift in self._rounds:
+                left, right = right, left ^ (((right + offset) * factor & _MASK) >> shift)
+            index = (left << right_bits) | right
             if index < self.size:
                 return index

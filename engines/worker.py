@@ -5,6 +5,7 @@ goes to worker.log.
 """
 
 import faulthandler
+import gc
 import math
 import os
 import signal
@@ -84,6 +85,9 @@ class Worker:
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
         self._enter("model")
         learner = registry.new_learner(settings, data.tokenizer.vocab_size)
+        if settings.mode == "scalar":  # its graphs have no cycles, and looking for some would take longer than training
+            gc.freeze()
+            gc.disable()
         self._complete_manifest({**data.facts, "parameters": learner.model.parameter_count})
         self._training = Training(
             settings,

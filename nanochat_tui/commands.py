@@ -66,8 +66,8 @@ COMMANDS = {
         ),
         (SampleSettings, CountSettings),
     ),
-    "runs": Command("inspect", "list all runs"),
-    "show": Command("inspect", "tell everything about one run", (_RUN,)),
+    "runs": Command("listing", "list all runs"),
+    "show": Command("listing", "tell everything about one run", (_RUN,)),
     "attach": Command("train", "follow a run, live or ended", (_RUN,)),
     "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
     "pause": Command("control", "hold a live run", (_RUN,)),
@@ -78,10 +78,22 @@ COMMANDS = {
         (TrainSettings,),
     ),
     "rm": Command("control", "delete runs", (_RUNS, _flag("--yes", "do not ask"))),
+    "inspect": Command(
+        "microscope",
+        "look at the numbers inside a scalar run: parameters, attention, the graph around one number",
+        (
+            _RUN,
+            _value("--checkpoint", "STEP", "step number, best, or last (default: last)"),
+            _value("--text", "TEXT", "text to compute the loss of (default: the alphabet's beginning)"),
+            _value("--node", "NAME[I,J]", "one number: where it comes from, what the loss' gradient by it is"),
+            Argument("--depth", {"metavar": "N", "default": "2", "help": "levels of numbers behind it (default: 2)"}),
+            Argument("--top", {"metavar": "N", "default": "5", "help": "numbers shown on each level (default: 5)"}),
+        ),
+    ),
     "bench": Command(
         "bench",
         "measure this program",
-        (Argument("what", {"choices": ("log",), "help": "log: the event log, and start-up times"}),),
+        (Argument("what", {"choices": ("log", "scalar"), "help": "the event log and start-up; the scalar engine"}),),
     ),
 }
 

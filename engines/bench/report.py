@@ -16,6 +16,7 @@ class Figure(NamedTuple):
     unit: str
     values: list[float]
     limit: float | None = None
+    more_is_better: bool = False
 
     @property
     def median(self) -> float:
@@ -44,7 +45,8 @@ class Report(NamedTuple):
             "| --- | --- | --- | --- |",
         ]
         for figure in self.figures:
-            wanted = "" if figure.limit is None else f"at most {figure.limit:g} {figure.unit}"
+            bound = "at least" if figure.more_is_better else "at most"
+            wanted = "" if figure.limit is None else f"{bound} {figure.limit:g} {figure.unit}"
             spread = f"{min(figure.values):.3g} - {max(figure.values):.3g}"
             lines.append(f"| {figure.name} | {figure.median:.3g} {figure.unit} | {spread} | {wanted} |")
         return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import os
 import shutil
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -200,10 +201,11 @@ def _write_cache(
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
     partial.mkdir(parents=True)
     try:
-        train_tokens, val_tokens = _File(partial / "train.tokens"), _File(partial / "val.tokens")
-        floor = _write(source, val, tokenizer, seed, train_tokens, val_tokens, progress)
-        train_tokens.close()
-        val_tokens.close()
+        with (
+            closing(_File(partial / "train.tokens")) as train_tokens,
+            closing(_File(partial / "val.tokens")) as val_tokens,
+        ):
+            floor = _write(source, val, tokenizer, seed, train_tokens, val_tokens, progress)
         (partial / "floor.json").write_text(json.dumps(floor))
         if not folder.exists():  # another process may have been quicker
             partial.rename(folder)

@@ -22,10 +22,7 @@ class ScalarLearner:
         tape.backward()
         loss = tape.nodes[-1].rows[0][0]
         gradients = flat_gradients(parameters)
-        squares = 0.0
-        for g in gradients:
-            squares += g * g
-        norm = math.sqrt(squares)
+        norm = math.hypot(*gradients)
         if math.isfinite(loss) and math.isfinite(norm):
             self._optimizer.update(gradients, lr)
         for node in parameters.values():

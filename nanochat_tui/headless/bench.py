@@ -1,5 +1,6 @@
 """bench: measures this program and writes a report."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from nanochat_tui.commands import Options
 
 def bench(options: Options) -> int:
     """Measure, print, and write results/bench/<what>.{json,md}."""
-    from engines.bench import log
-
-    report = log.measure(lambda what: print(f"measuring {what} ...", file=sys.stderr, flush=True))
-    paths = report.write(results_dir(options.words["results_dir"]) / "bench", "log")
+    what = options.words["what"]
+    measure = importlib.import_module(f"engines.bench.{what}").measure
+    report = measure(lambda text: print(f"measuring {text} ...", file=sys.stderr, flush=True))
+    paths = report.write(results_dir(options.words["results_dir"]) / "bench", what)
     print(report.to_json() if options.json else report.to_markdown(), end="")
     print(f"written: {', '.join(str(_relative(path)) for path in paths)}", file=sys.stderr)
     return 0

@@ -73,15 +73,15 @@ def _speaker(options: Options) -> Speaker:
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
     if named and (Path(named) / "state.json").exists():
-        return _trained(Path(named))
+        return open_checkpoint(Path(named))
     if named:
-        return _trained(_checkpoint_of(find_run(named, results), options.words["checkpoint"]))
+        return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]))
     counted = CountSettings.__dataclass_fields__.keys() & options.settings.keys()
     filters = {name: options.words[name] for name in ("mode", "model_kind") if options.words[name]}
     if not counted:
         for run in reversed(runs_in_view(results)):
             if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
-                return _trained(_checkpoint_of(run, options.words["checkpoint"]))
+                return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]))
     if options.words["checkpoint"]:
         raise LabError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
     if filters.get("model_kind", "bigram") != "bigram":
@@ -100,7 +100,8 @@ def _fits(run: Run, filters: dict[str, str]) -> bool:
     return all(resolved[name] == value for name, value in filters.items())
 
 
-def _checkpoint_of(run: Run, wanted: str | None) -> Path:
+def checkpoint_of(run: Run, wanted: str | None) -> Path:
+    """The folder of a run's checkpoint: a step, `best`, or `last` (also None)."""
     folder = run.checkpoints_dir
     steps = checkpoints.list_steps(folder)
     if not steps:
@@ -120,7 +121,8 @@ def _best_step(run: Run) -> int | None:
     return best["step"] if best else None
 
 
-def _trained(path: Path) -> Speaker:
+def open_checkpoint(path: Path) -> Speaker:
+    """The model and tokenizer of a checkpoint folder."""
     checkpoint = checkpoints.load(path, with_optimizer=False)
     tokenizer = tokenizers.from_json(checkpoint.tokenizer)
     settings = TrainSettings(**checkpoint.settings)

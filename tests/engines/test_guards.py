@@ -81,3 +81,37 @@ def test_a_resumed_guard_judges_as_the_one_before() -> None:
     trips(watch, losses)
     again.load_state(watch.state())
     assert again.observe_step(301, 3.4, 1.0, 64, 0.001) == watch.observe_step(301, 3.4, 1.0, 64, 0.001) != []
+
+
+def test_a_warning_is_not_repeated_for_a_hundred_steps_and_a_halt_always_is() -> None:
+    for action, told in (("warn", [1, 101, 201]), ("halt", list(range(1, 251)))):
+        watch = guards(guard_nonfinite=action)
+        assert [step for step in range(1, 251) if watch.observe_step(step, math.nan, 1.0, 64, 0.001)] == told
+
+
+def test_each_guard_that_is_off_says_nothing() -> None:
+    off = {f"guard_{rule}": "off" for rule in ("nonfinite", "spike", "disk", "memory", "throughput")}
+    watch = guards(**off)
+    assert trips(watch, [*noisy_descent(200), 99.0, math.nan]) == []
+    assert watch.observe_disk(1, 0, 1000) == watch.observe_memory(1, 1) == watch.observe_memory(2, 1 << 40) == []
+
+
+def test_what_is_not_finite_leaves_the_other_guards_as_they_were() -> None:
+    watch, untouched = guards(), guards()
+    trips(watch, noisy_descent(100))
+    trips(untouched, noisy_descent(100))
+    watch.observe_step(101, math.inf, 1.0, 64, 0.001)
+    assert watch.state() == untouched.state() and all(map(math.isfinite, watch.state().values()))
+
+
+def test_a_trip_names_the_value_and_the_threshold_it_passed() -> None:
+    watch = guards(guard_spike_sigmas=4)
+    trips(watch, [2.0 + 0.1 * (step % 2) for step in range(100)])
+    (trip,) = watch.observe_step(101, 9.0, 1.0, 64, 0.001)
+    assert (
+        trip.value == 9.0 and trip.threshold == pytest.approx(2.05 + 4 * 0.05, abs=0.05) and "lower --lr" in trip.hint
+    )
+
+
+def test_whether_any_guard_would_roll_back_is_known_before() -> None:
+    assert not guards().asks_for("rollback") and guards(guard_spike="rollback").asks_for("rollback")

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.config import SampleSettings
 from engines.data.tokenizers import BOS, CharTokenizer
+from engines.errors import LabError
 from engines.evaluation import evaluate
 from engines.random_stream import RandomStream
-from engines.sampling import documents, draw, generate
+from engines.sampling import documents, draw, generate, softmax
 
 
 class Fixed:
@@ -112,3 +113,37 @@ def test_every_token_is_scored_once(length: int, context: int, limit: int) -> No
     tokens = memoryview(array("B", [1] * length))
     result = evaluate(Fixed(0.5, 0.5), tokens, [0, 1], context, limit, lambda: None)
     assert result.tokens == result.bytes == min(length - 1, limit or length)
+
+
+def test_an_unknown_character_in_the_prompt_is_told_before_anything_is_drawn() -> None:
+    with pytest.raises(LabError, match="character 'x' at position 1"):
+        generate(Fixed(0.5, 0.5), CharTokenizer("a"), SampleSettings(prompt="ax"))
+
+
+def test_a_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
+    tokenizer = CharTokenizer("abcdef")
+    model = Fixed(0.0, 0.4, 0.3, 0.1, 0.1, 0.06, 0.04)
+    (token,) = generate(model, tokenizer, SampleSettings(temperature=0.001, max_new_tokens=1))
+    assert token.text == "a" and token.probability == pytest.approx(0.4)
+    assert [text for text, _ in token.alternatives] == ["a", "b", "c", "d", "e"]
+    assert [p for _, p in token.alternatives] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.06])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.05, 20), st.floats(-1000, 1000))
+def test_a_softmax_is_a_distribution_that_a_shift_does_not_change(logits: list[float], t: float, shift: float) -> None:
+    found = softmax(logits, t)
+    assert math.fsum(found) == pytest.approx(1.0) and min(found) >= 0.0
+    assert softmax([x + shift for x in logits], t) == pytest.approx(found, abs=1e-9)
+
+
+def test_a_nucleus_is_measured_after_the_top_k() -> None:
+    # of the two likeliest, 0.5 and 0.3, the first holds 62.5 %
+    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.62)) == {0}
+    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.63)) == {0, 1}
+
+
+def test_no_tokens_asked_for_is_no_text() -> None:
+    nothing = SampleSettings(max_new_tokens=0)
+    assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), nothing)) == []
+    assert documents(Fixed(0.5, 0.5), CharTokenizer("a"), nothing) == ""

@@ -1,6 +1,8 @@
 """Learning rate schedules: warmup, plateau, warmdown, and the ancestor's rounding."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engines.schedules import lr_multiplier, round_half_up
 
@@ -37,3 +39,33 @@ def test_constant_stays_and_the_final_fraction_is_a_floor() -> None:
 
 def test_a_horizon_of_nothing_is_no_error() -> None:
     assert lr_multiplier(0, 0, "linear", 0.0, 0.5, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("schedule", ["linear", "sqrt"])
+def test_every_horizon_has_the_ancestors_curve(schedule: str) -> None:
+    for total in range(60):
+        down = total // 2 + total % 2  # half of it, halves up
+        for step in range(total + 1):
+            left = {
+                "linear": (total - step) / max(1, down),
+                "sqrt": 1 - max(0, (step - total + down) / max(1, down)) ** 0.5,
+            }
+            expected = 1.0 if step <= total - down else left[schedule]
+            assert lr_multiplier(step, total, schedule, 0.0, 0.5, 0.0) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    horizon=st.integers(0, 2000),
+    schedule=st.sampled_from(["linear", "sqrt", "cosine", "constant"]),
+    warmup=st.floats(0, 1),
+    cooling=st.floats(0, 1),
+    final=st.floats(0, 1),
+    step=st.integers(0, 3000),
+)
+def test_a_learning_rate_is_between_the_final_one_and_the_peak(
+    horizon: int, schedule: str, warmup: float, cooling: float, final: float, step: int
+) -> None:
+    value = lr_multiplier(step, horizon, schedule, warmup, (1 - warmup) * cooling, final)
+    is_warm = step >= round_half_up(warmup * horizon)
+    assert 0 <= value <= 1 and (value >= final - 1e-12 if is_warm else value > 0)

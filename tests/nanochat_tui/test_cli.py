@@ -1,10 +1,13 @@
 """The command line: a superset of the ancestor's, legal in many forms, and honest about every mistake."""
 
+from pathlib import Path
+
 import pytest
 
+from engines import __version__
 from engines.config import TrainSettings
 from engines.errors import SettingsError
-from engines.fields import fields
+from engines.fields import Field, fields
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS
 from nanochat_tui.parser import parse
@@ -87,3 +90,85 @@ def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("nanochat-tui 0.")
+
+
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.settings])
+def test_a_commands_help_lists_all_its_settings_and_what_they_take(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([command, "--help"])
+    shown = capsys.readouterr().out
+    for settings_type in COMMANDS[command].settings:
+        for field in fields(settings_type).values():
+            assert f"  {field.flag} " in shown and field.takes in shown
+
+
+@pytest.mark.parametrize("field", fields(TrainSettings).values(), ids=lambda field: field.name)
+def test_every_setting_is_a_flag_that_takes_its_own_default(field: Field) -> None:
+    typed = str(field.default).lower() if field.default in (None, True, False) else str(field.default)
+    assert settings(field.flag, typed) == settings(f"{field.flag}={typed}") == {field.name: field.default}
+
+
+def test_all_wrong_values_are_named_at_once_each_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [field.flag for field in fields(TrainSettings).values() if field.kind != "str" or field.choices]
+    assert len(flags) > 40 and main(["train", *(f"{flag}=*" for flag in flags)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(" must be ")[0] for line in told] == [f"nanochat-tui: {flag}" for flag in flags]
+
+
+def test_the_last_of_two_words_on_a_thing_holds() -> None:
+    assert settings("--steps", "5", "--steps", "7", "--tie-lm-head", "--no-tie-lm-head") == {
+        "steps": 7,
+        "tie_lm_head": False,
+    }
+
+
+@pytest.mark.parametrize("words", [["--temperature", "-1"], ["--temperature=-1"], ["--temperature", "nan"]])
+def test_a_temperature_that_is_none_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", *words]) == 2
+    assert capsys.readouterr().err.startswith("nanochat-tui: --temperature must be ")
+
+
+def test_a_prompt_may_begin_with_a_dash_or_be_empty() -> None:
+    assert settings("--prompt=-x", command="sample") == {"prompt": "-x"}
+    assert settings("--prompt", "", command="sample") == {"prompt": ""}
+
+
+@pytest.mark.parametrize("word", ["-h", "--help", "help"])
+def test_help_can_be_asked_for_in_three_ways(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0 and "commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["-V"], ["--no-ui", "--version"], ["--version", "--json"]])
+def test_the_version_is_told_whatever_stands_around_it(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0 and capsys.readouterr().out == f"nanochat-tui {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["show"], "required: RUN"),
+        (["train", "--steps"], "--steps: expected one argument"),
+        (["runs", "extra"], "'extra' is not expected here"),
+        (["train", "--wat=5"], "--wat is no flag of train"),
+        (["train", "--tie-lm-head", "maybe"], "--tie-lm-head must be true or false"),
+        (["bench", "cpu"], "invalid choice"),
+        (["--results", "runs"], "'--results' is no command"),
+        (["train", "--config", "/no/such.toml"], "/no/such.toml cannot be read"),
+        (["train", "--tokens", "infk"], "--tokens must be a size"),
+    ],
+)
+def test_a_mistake_in_the_words_is_one_sentence(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert told in shown.err and shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_corpus_that_is_not_there_fails_by_its_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", "none.txt"]) == 1
+    assert capsys.readouterr().err.startswith("train failed: --data none.txt does not exist")

@@ -122,3 +122,42 @@ def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:
     assert CharTokenizer("".join(map(chr, range(128)))).typecode == "B"
     assert CharTokenizer("".join(map(chr, range(1000)))).typecode == "H"
     assert CharTokenizer("".join(map(chr, range(0x20000, 0x32000)))).typecode == "I"
+
+
+@pytest.mark.parametrize(
+    "data", ["x" * 300, "some words that are no name " * 200, "~nobody-of-this-name/a.txt", "a\0b"]
+)
+def test_a_text_that_can_name_no_file_is_told_in_a_sentence(data: str) -> None:
+    with pytest.raises(LabError, match="--data"):
+        corpus(data)
+
+
+def test_a_name_with_glob_characters_is_the_file_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "a[1].txt").write_text("this one")
+    (tmp_path / "a1.txt").write_text("not this one")
+    assert texts(tmp_path / "a[1].txt") == ["this one"]
+
+
+def test_futuristic_lines_after_nothing_are_a_document(tmp_path: Path) -> None:
+    path = tmp_path / "empty.txt"
+    path.write_text("")
+    assert list(corpus(path, style="futuristic").pieces()) == [Piece("\n" + FUTURISTIC_LINES)]
+
+
+def test_one_reading_tells_the_facts_and_how_far_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("né")
+    (tmp_path / "b.txt").write_text("日n")
+    seen: list[int] = []
+    found = scan(corpus(tmp_path), seen.append)
+    assert (found.documents, found.characters, found.bytes, found.alphabet) == (2, 4, 7, "né日")
+    assert found.kept == [Piece("né"), Piece("日n")] and seen == [2, 4]
+
+
+def test_a_corpus_can_be_read_again_and_again() -> None:
+    for data in ("names", "stories"):
+        one = corpus(data)
+        assert list(one.pieces()) == list(one.pieces())
+
+
+def test_another_seed_tells_other_stories() -> None:
+    assert texts("stories") == texts("stories") != texts("stories", seed=1)

@@ -1,11 +1,14 @@
 """Packing and order: nothing lost, nothing seen twice in an epoch, and the order a function of seed and position."""
 
+import math
+import os
 from array import array
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.config import resolve
@@ -125,3 +128,107 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
     batches = rows(400, 4, batch=100)
     assert batches.batch(0) != batches.batch(100)
     assert sorted(batches.batch(0)) == sorted(batches.batch(100))  # type: ignore[type-var]
+
+
+def split_of(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
+    documents = [chr(0x100 + number) for number in range(count)]
+    both, tokenizer = packed(source(*documents), seed=seed)
+    return documents_of(both.train, tokenizer), documents_of(both.val, tokenizer)
+
+
+@settings(deadline=None, max_examples=60)
+@given(count=st.integers(20, 300), seed=st.integers(0, 1 << 32))
+def test_every_document_is_on_one_side_and_a_tenth_rounded_up_validates(count: int, seed: int) -> None:
+    train, val = split_of(count, seed)
+    assert len(val) == -(-count // 10) and not set(train) & set(val) and len(train) + len(val) == count
+
+
+def test_twenty_documents_are_the_first_to_be_split_whole() -> None:
+    assert [len(part) for part in split_of(20)] == [18, 2]
+    train, val = split_of(19)
+    assert (len(train), len(val)) == (17, 2) and val == sorted(val)  # by place: the text's last tenth
+
+
+DOCUMENTS = st.lists(st.text("ab\né日", min_size=1, max_size=12), min_size=2, max_size=40)
+
+
+@settings(deadline=None, max_examples=30)
+@given(train=DOCUMENTS, val=st.none() | DOCUMENTS, seed=st.integers(0, 9))
+def test_any_corpus_is_packed_into_files_to_the_same_tokens(train: list[str], val: list[str] | None, seed: int) -> None:
+    def tokens() -> list[list[int]]:
+        both, _ = packed(source(*train), source(*val) if val else None, seed)
+        return [both.train.tolist(), both.val.tolist()]
+
+    in_memory = tokens()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+        assert tokens() == tokens() == in_memory
+
+
+def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> Packed:
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return packed(source(*documents))[0]
+
+
+def test_files_are_mapped_in_the_width_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both = cached(monkeypatch, tmp_path, *(chr(number) for number in range(0x100, 0x300)))
+    assert (both.train.format, both.val.format, both.train.readonly) == ("H", "H", True)
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"train.tokens", "val.tokens", "floor.json"}
+
+
+def test_what_was_packed_before_is_found_and_not_packed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cached(monkeypatch, tmp_path, *WORDS)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(packing, "_write", lambda *arguments: pytest.fail("packed again"))
+    cached(monkeypatch, tmp_path, *WORDS)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokens = cached(monkeypatch, tmp_path, *WORDS).val.tolist()
+    (folder,) = (path.parent for path in tmp_path.rglob("floor.json"))
+    folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
+    assert cached(monkeypatch, tmp_path, *WORDS).val.tolist() == tokens
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_what_fails_half_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(done: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    long = source(*WORDS)
+    with pytest.raises(KeyboardInterrupt):
+        pack(long, None, CharTokenizer(long.facts.alphabet), 1, broken)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    corpus = Corpus("known", lambda: (Piece(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
+    in_files, in_files_again = (packed(Source(corpus, scan(corpus, lambda done: None)))[0].floor for _ in range(2))
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1 << 20)
+    in_memory = packed(Source(corpus, scan(corpus, lambda done: None)))[0].floor
+    assert in_files == in_files_again == in_memory is not None
+
+
+def test_a_text_that_no_grammar_wrote_has_no_floor() -> None:
+    assert packed(source(*WORDS))[0].floor is None and packing._floor([(1.0, 4)]) is None
+
+
+def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
+    floor = packing._floor([(1.0, 2), (2.0, 4), (3.0, 6)])
+    assert floor == pytest.approx((0.5 / math.log(2), 0.0))  # all alike: nothing to doubt
+    floor = packing._floor([(1.0, 4), (3.0, 4), (2.0, 4)])
+    assert floor == pytest.approx((0.5 / math.log(2), math.sqrt(2 * 3 / 2) / 12 / math.log(2)))
+
+
+def test_a_piece_that_goes_on_with_a_document_gets_no_bos() -> None:
+    halves = Corpus("halves", lambda: iter([Piece("one "), Piece("text\n", False), Piece("tw"), Piece("o", False)]))
+    both, tokenizer = packed(Source(halves, scan(halves, lambda done: None)), source("other"))
+    assert documents_of(both.train, tokenizer) == ["one text\n", "two"]

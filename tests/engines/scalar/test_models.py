@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,7 @@ def bigram_loss_by_its_formula(model: Bigram, rmsnorm: bool, rows: Sequence[Sequ
     head = model.parameters.get("head", model.parameters["embedding"]).rows
     nats = []
     for row in rows:
-        for current, target in zip(row[:-1], row[1:], strict=True):
+        for current, target in pairwise(row):
             h = embedding[current]
             if rmsnorm:
                 h = [x / math.sqrt(math.fsum(y * y for y in h) / V + RMS_EPS) for x in h]

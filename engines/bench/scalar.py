@@ -1,0 +1,100 @@
+"""How fast the scalar engine is: whole processes against an autograd of single numbers, and on tiny runs."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engines.bench import plain_value
+from engines.bench.report import Figure, Report
+from engines.data.corpora import open_corpus
+from engines.scalar.autograd import Node
+from engines.scalar.learner import ScalarLearner
+from engines.scalar.models import MiniGPT
+from engines.scalar.optimizers import AdamW
+
+_STEPS = 500
+# The tiny runs do what the ancestor's do: evaluate every 20 steps, write no checkpoints before the last, no samples.
+_MICROGPT = (
+    "--model-kind mini-gpt --batch-size 1 --context-length 8 --no-final-rmsnorm --lr 0.01 --beta2 0.95 "
+    "--lr-schedule cosine --warmdown-fraction 1 --eval-every 0 --eval-tokens 64 --sample-tokens 0"
+).split()
+_TINY_GPT = (
+    "--model-kind mini-gpt --batch-size 1 --context-length 8 --tie-lm-head --no-input-rmsnorm --no-final-rmsnorm "
+    "--optimizer sgd --lr 0.02 --steps 200 --eval-every 20 --checkpoint-every 0 --sample-tokens 0"
+).split()
+_TINY_BIGRAM = (
+    "--batch-size 1 --context-length 1 --tie-lm-head --steps 200 --eval-every 20 --checkpoint-every 0 --sample-tokens 0"
+).split()
+# As long as the ancestor's default text: 195 characters of 26 kinds.
+_TINY_TEXT = (
+    "a small model learns to write by guessing the next letter again and again.\n"
+    "each guess is a number and each number can be seen here.\n"
+    "replace these lines with a text of your own just to see.\n"
+)
+
+
+def measure(say: Callable[[str], None], repeats: int = 5) -> Report:
+    """All figures; `say` hears what is being measured. The plain autograd takes minutes, and is run once."""
+    say("the plain autograd without the garbage collector, 500 steps")
+    plain_losses, plain_nogc = _plain("nogc")
+    say("the plain autograd, 500 steps (some three minutes)")
+    _, plain = _plain()
+    difference = _largest_difference(plain_losses)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        text = folder / "tiny.txt"
+        text.write_text(_TINY_TEXT)
+        say("microgpt's 500 steps as a run")
+        ours = [_train(folder, "--steps", str(_STEPS), *_MICROGPT) for _ in range(repeats)]
+        say("mini-gpt and bigram, 200 steps on a tiny text")
+        tiny_gpt = [_train(folder, "--data", str(text), *_TINY_GPT) for _ in range(repeats)]
+        tiny_bigram = [_train(folder, "--data", str(text), *_TINY_BIGRAM) for _ in range(repeats)]
+    figures = [
+        Figure("microgpt, 500 steps, run directory and all", "s", ours),
+        Figure("the same by an autograd of single numbers", "s", [plain]),
+        Figure("the same without the garbage collector", "s", [plain_nogc]),
+        Figure("how much faster", "times", [plain / seconds for seconds in ours], 60, True),
+        Figure("how much faster than without the garbage collector", "times", [plain_nogc / s for s in ours], 8, True),
+        Figure("largest difference of the 500 losses, same weights and documents", "nats", [difference], 1e-9),
+        Figure("mini-gpt, 200 steps on a tiny text", "s", tiny_gpt, 1.0),
+        Figure("bigram, 200 AdamW steps on a tiny text", "s", tiny_bigram, 0.2),
+    ]
+    return Report("The scalar engine, whole processes", "nanochat-tui --no-ui bench scalar", figures)
+
+
+def _plain(*words: str) -> tuple[list[float], float]:
+    """Losses and seconds of the plain autograd, as a process of its own."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "engines.bench.plain_value", str(_STEPS), *words]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(result.stdout), time.perf_counter() - started
+
+
+def _train(folder: Path, *words: str) -> float:
+    """Seconds of a whole `train`, from before its process to after its end."""
+    command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(folder), *words]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def _largest_difference(losses: list[float]) -> float:
+    """Between the plain autograd's losses and our engine's on the same weights and documents."""
+    documents = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).pieces()]
+    alphabet, numbers = plain_value.initial_numbers(documents)
+    names = {name: name if name in ("wte", "wpe", "head") else f"0.{name}" for name in numbers}
+    parameters = {names[name]: Node(rows, name) for name, rows in numbers.items()}
+    model = MiniGPT(parameters, plain_value.HEADS, input_rmsnorm=True, final_rmsnorm=False)
+    optimizer = AdamW(parameters, plain_value.BETA1, plain_value.BETA2, plain_value.EPS, 0.0)
+    learner = ScalarLearner(model, optimizer)
+    for step in range(len(losses)):
+        tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
+        lr = plain_value.LR * 0.5 * (1 + math.cos(math.pi * step / plain_value.HORIZON))
+        learner.step([tokens[: plain_value.CONTEXT + 1]], lr)
+    found = [result.loss for result in learner.finished()]
+    return max(abs(a - b) for a, b in zip(found, losses, strict=True))

@@ -1,0 +1,83 @@
+"""inspect: the numbers inside a scalar run's checkpoint."""
+
+import json
+from typing import Any
+
+from engines.data.tokenizers import BOS
+from engines.errors import LabError
+from engines.runs.store import find_run, results_dir
+from nanochat_tui.commands import Options
+from nanochat_tui.headless.sample import checkpoint_of, open_checkpoint
+
+_DEFAULT_TEXT = 12  # tokens of the run's own sample to look at where no text is given
+
+
+def inspect(options: Options) -> int:
+    """Parameters, attention and, with --node, the graph around one number."""
+    from engines.scalar import microscope
+    from engines.scalar.models import Bigram, MiniGPT
+
+    words = options.words
+    run = find_run(words["run"], results_dir(words["results_dir"]))
+    speaker = open_checkpoint(checkpoint_of(run, words["checkpoint"]))
+    if not isinstance(speaker.model, Bigram | MiniGPT):
+        raise LabError(f"run {run.id} is not of the scalar engine; inspect shows only numbers that Python holds.")
+    text = words["text"] if words["text"] is not None else speaker.tokenizer.decode(range(1, _DEFAULT_TEXT))
+    tokens = [BOS, *speaker.tokenizer.encode(text)]
+    slide = microscope.prepare(speaker.model, tokens)
+    found: dict[str, Any] = {"run": run.id, "text": speaker.tokenizer.decode(slide.tokens), "loss": slide.loss}
+    if words["node"]:
+        found["graph"] = microscope.graph(slide, words["node"], _whole(words, "depth"), _whole(words, "top"))
+    else:
+        found["parameters"] = microscope.parameters(slide)
+        found["attention"] = microscope.attention(slide)
+        found["nodes"] = [{"name": name, "shape": list(node.shape)} for name, node in slide.nodes.items()]
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    print(f"{speaker.origin}, on {found['text']!r}: loss {found['loss']:.4f} nats a token")
+    if words["node"]:
+        _print_graph(found["graph"])
+        return 0
+    labels = [speaker.tokenizer.token_text(token) or "BOS" for token in slide.tokens]
+    _print_parameters(found["parameters"])
+    _print_attention(found["attention"], labels)
+    print("\nnodes, to look at with --node NAME[row,column]:")
+    print("  " + "  ".join(f"{node['name']}{node['shape']}" for node in found["nodes"]))
+    return 0
+
+
+def _whole(words: dict[str, Any], name: str) -> int:
+    if not str(words[name]).isdigit():
+        raise LabError(f"--{name} must be a whole number, not {words[name]!r}.")
+    return int(words[name])
+
+
+def _print_parameters(parameters: list[dict[str, Any]]) -> None:
+    print(f"\n{'parameter':<12} {'shape':>10} {'norm':>10} {'grad norm':>10}")
+    for entry in parameters:
+        shape = "x".join(map(str, entry["shape"]))
+        print(f"{entry['name']:<12} {shape:>10} {entry['norm']:>10.4f} {entry['grad_norm']:>10.4f}")
+
+
+def _print_attention(heads: list[dict[str, Any]], labels: list[str]) -> None:
+    """Rows look at columns, in hundredths."""
+    for head in heads:
+        print(f"\nattention, layer {head['layer']}, head {head['head']} (hundredths)")
+        print("     " + "".join(f"{label!r:>5}" if label != "BOS" else "  BOS" for label in labels[:-1]))
+        for label, row in zip(labels, head["weights"], strict=False):
+            shown = repr(label) if label != "BOS" else label
+            print(f"{shown:<5}" + "".join(f"{round(100 * weight):>5}" for weight in row))
+
+
+def _print_graph(number: dict[str, Any], indent: int = 0) -> None:
+    how = f"  × {number['derivative']:+.4g}" if "derivative" in number else ""
+    print(f"\n{'  ' * indent}{number['node']} = {number['value']:.6g}, gradient {number['gradient']:.4g}{how}", end="")
+    if "behind" in number:
+        shown, made_from = len(number["behind"]), number["made_from"]
+        cut = f", the {shown} that matter most" if shown < made_from else ""
+        print(f", made from {made_from} numbers{cut}:", end="")
+        for part in number["behind"]:
+            _print_graph(part, indent + 1)
+    if indent == 0:
+        print()
