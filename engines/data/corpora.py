@@ -1,6 +1,5 @@
 """Corpora: what `--data` names, as a stream of documents that can be read again and again."""
 
-import glob
 import hashlib
 import importlib.resources
 import sysconfig
@@ -9,8 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.config import BUILT_IN_CORPORA
-from engines.data import text_files
+from engines.data import sources, text_files
 from engines.errors import LabError
 
 KEEP_IN_MEMORY = 1 << 24  # characters; longer corpora are streamed once more when they are packed
@@ -60,7 +58,7 @@ def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> 
     if data in built_in:
         plain = built_in[data]
     else:
-        paths = locate(data)
+        paths = sources.locate(data)
 
         def plain() -> Iterator[Piece]:
             return _files(paths, documents)
@@ -68,28 +66,6 @@ def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> 
     if style == "classic":
         return Corpus(data, plain)
     return Corpus(data, lambda: _with_futuristic_lines(plain(), documents == "file" and data not in built_in))
-
-
-def locate(data: str) -> list[Path]:
-    """The files of a path, folder or glob, in a fixed order; LabError if there are none."""
-    try:
-        path = Path(data).expanduser()
-        path.exists()
-    except (OSError, RuntimeError) as error:  # a name too long for any file; a ~user whom nobody knows
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise LabError(f"--data {data[:60]!r} names no file ({reason}).") from None
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and text_files.is_corpus_file(file))
-        if not files:
-            raise LabError(f"--data {data} is a folder without .txt or .jsonl files.")
-        return files
-    if path.exists():
-        return [path]
-    files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-    if not files:
-        built_in = ", ".join(BUILT_IN_CORPORA)
-        raise LabError(f"--data {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
-    return files
 
 
 def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
@@ -147,7 +123,7 @@ def _stdlib() -> Iterator[Piece]:
 
 def _files(paths: list[Path], documents: str) -> Iterator[Piece]:
     for path in paths:
-        if text_files.format_of(path) == ".jsonl":
+        if sources.is_json_lines(path):
             yield from (Piece(text) for text in text_files.records(path) if text)
         elif documents == "line":
             yield from (Piece(line.strip()) for line in text_files.lines(path) if line.strip())

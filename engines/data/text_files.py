@@ -1,33 +1,17 @@
 """Streams the text of files, plain or compressed, in bounded memory; says where a file is not text."""
 
 import codecs
-import gzip
 import json
-import lzma
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from engines.data.sources import COMPRESSIONS
 from engines.errors import LabError
 
-COMPRESSIONS = (".gz", ".xz", ".zst")
-FORMATS = (".txt", ".jsonl")
 _CHUNK = 1 << 20  # bytes
 _PACKED_CHUNK = 1 << 14  # bytes of a .zst read at a time, as what they unpack to is held in memory whole
 _LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
-
-
-def format_of(path: Path) -> str:
-    """.jsonl or .txt, whatever the compression; any other name is taken for plain text."""
-    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
-    return ".jsonl" if suffixes[-1:] == [".jsonl"] else ".txt"
-
-
-def is_corpus_file(path: Path) -> bool:
-    """Whether a folder's file counts as corpus text."""
-    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
-    return bool(suffixes) and suffixes[-1] in FORMATS
 
 
 def chunks(path: Path) -> Iterator[str]:
@@ -101,16 +85,20 @@ def _bytes(path: Path) -> Iterator[bytes]:
         with _open(path) as file:
             while data := file.read(_CHUNK):
                 yield data
-    except (EOFError, lzma.LZMAError, zlib.error) as error:
-        raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
     except OSError as error:
         raise LabError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except Exception as error:  # each compression has errors of its own; all mean the same
+        raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
 
 
 def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
+        import gzip
+
         return gzip.open(path)  # type: ignore[return-value]
     if path.suffix == ".xz":
+        import lzma
+
         return lzma.open(path)
     return open(path, "rb")
 
@@ -125,10 +113,7 @@ def _zstandard_bytes(path: Path) -> Iterator[bytes]:
             while data:
                 if frame is None or frame.eof:
                     frame = zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    yield frame.decompress(data)
-                except zstandard.ZstdError as error:
-                    raise EOFError(error) from None
+                yield frame.decompress(data)
                 data = frame.unused_data if frame.eof else b""
     if frame is not None and not frame.eof:
         raise EOFError("it ends too early")

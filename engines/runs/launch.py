@@ -12,7 +12,7 @@ from typing import Any
 
 from engines import registry
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
-from engines.data.corpora import locate
+from engines.data.sources import locate
 from engines.errors import LabError
 from engines.runs import manifest
 from engines.runs.liveness import START_MARK

@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engines.config_file import read_config_file
 from engines.errors import LabError
 from engines.runs import control, liveness
-from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run, find_run, results_dir
@@ -20,9 +18,7 @@ from nanochat_tui.headless.lines import Bar, Lines, result_line
 
 def train(options: Options) -> int:
     """A new run, followed to its end unless --detach."""
-    from_file = read_config_file(Path(options.words["config"])) if options.words["config"] else {}
-    given = from_file | options.settings
-    run = new_run(given, results_dir(options.words["results_dir"]))
+    run = new_run(_from_file(options) | options.settings, results_dir(options.words["results_dir"]))
     process = launch(run)
     if options.words["detach"]:
         print(json.dumps({"run": run.id, "path": str(run.path)}) if options.json else run.id)
@@ -40,6 +36,8 @@ def resume(options: Options) -> int:
     """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
     run = _find(options)
     if options.settings:
+        from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
+
         run = fork_run(run, options.settings)
         _say(options, f"run {run.id} in {run.path}")
     if liveness.lock_is_held(run.lock_path):
@@ -53,6 +51,14 @@ def resume(options: Options) -> int:
         print(run.id)
         return 0
     return _follow(run, process, options)
+
+
+def _from_file(options: Options) -> dict[str, Any]:
+    if not options.words["config"]:
+        return {}
+    from engines.config_file import read_config_file  # a TOML parser, and 10 ms, that most runs do without
+
+    return read_config_file(Path(options.words["config"]))
 
 
 def _find(options: Options) -> Run:

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import text_files
+from engines.data import sources, text_files
 from engines.errors import LabError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -159,13 +159,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_corpus", "found"),
-    [("a.txt", True, ".txt"), ("a.b.txt.gz", True, ".txt"), ("a.jsonl", True, ".jsonl"),
-     ("a.jsonl.zst", True, ".jsonl"), ("a.md", False, ".txt"),
-     ("a.gz", False, ".txt"), ("txt", False, ".txt"), ("a.txt.bak", False, ".txt")],
+    ("name", "is_corpus", "json_lines"),
+    [("a.txt", True, False), ("a.b.txt.gz", True, False), ("a.jsonl", True, True), ("a.jsonl.zst", True, True),
+     ("a.md", False, False), ("a.gz", False, False), ("txt", False, False), ("a.txt.bak", False, False)],
 )  # fmt: skip
-def test_a_files_name_tells_its_format(name: str, is_corpus: bool, found: str) -> None:
-    assert text_files.is_corpus_file(Path(name)) is is_corpus and text_files.format_of(Path(name)) == found
+def test_a_files_name_tells_its_format(name: str, is_corpus: bool, json_lines: bool, tmp_path: Path) -> None:
+    (tmp_path / "always.txt").touch()
+    (tmp_path / name).touch()
+    assert (tmp_path / name in sources.locate(str(tmp_path))) is is_corpus
+    assert sources.is_json_lines(tmp_path / name) is json_lines
 
 
 @settings(deadline=None, max_examples=50)
