@@ -104,7 +104,7 @@ ENDINGS: dict[str, tuple[dict[str, Any], Callable[[Run], None]]] = {
     "spikes-warned": ({"steps": 300, "eval_every": 50, "guard_spike_sigmas": 0.1}, finish),
     "failed": ({}, lose_corpus),
     "crashed": ({"steps": 600, "eval_every": 60}, with_worker("misbehaving_worker", MISBEHAVE="exception:30")),
-    "crashed-segfault": ({"steps": 600, "eval_every": 60}, with_worker("misbehaving_worker", MISBEHAVE="segfault:30")),
+    "crashed-segfault": ({"steps": 600, "eval_every": 60}, with_worker("misbehaving_worker", MISBEHAVE="segfault:500")),
 }
 
 

@@ -21,3 +21,10 @@ def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> Non
     summary = json.loads(run.summary_path.read_text())
     assert summary["steps"] == 500
     assert summary["val_loss"] < best.loss + 0.05, f"counts reach {best.loss}"
+
+
+def test_the_default_mini_gpt_on_names_learns_more_than_any_bigram(tmp_path: Path) -> None:
+    run = new_run({"model_kind": "mini-gpt", "sample_tokens": 0, "eval_every": 0, "eval_tokens": 0}, tmp_path)
+    assert launch(run).wait() == 0
+    summary = json.loads(run.summary_path.read_text())
+    assert summary["steps"] == 500 and summary["val_loss"] <= 2.45

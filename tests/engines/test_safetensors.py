@@ -59,3 +59,9 @@ def test_a_harmed_file_is_read_or_refused_and_nothing_else(place: int, change: i
 def test_a_header_that_describes_no_arrays_is_refused(header: bytes) -> None:
     with pytest.raises(LabError, match="a file"):
         parse(len(header).to_bytes(8, "little") + header, "a file")
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F8"])
+def test_numbers_that_do_not_fill_their_shape_are_refused(dtype: str) -> None:
+    with pytest.raises(LabError, match="a file is not a whole"):
+        parse(content(a=Array(dtype, (3,), bytes(16))), "a file")

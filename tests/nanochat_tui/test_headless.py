@@ -267,3 +267,14 @@ def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab)
     assert f"run {parent.id}, step 20" in lab("show", child.id).stdout
     refused = lab("resume", parent.id, "--data", "names", "--optimizer", "sgd")
     assert refused.returncode == 2 and "--data cannot" in refused.stderr and "--optimizer cannot" in refused.stderr
+
+
+def test_inspect_shows_parameters_attention_and_the_graph_around_a_number(lab: Lab) -> None:
+    lab.train("--model-kind", "mini-gpt", "--steps", "5", "--eval-every", "5", "--eval-tokens", "50")
+    shown = lab("inspect", "last", "--text", "the dog")
+    assert shown.returncode == 0 and "0.fc2" in shown.stdout and "attention, layer 0, head 3" in shown.stdout
+    found = json.loads(lab("inspect", "last", "--text", "the dog", "--json").stdout)
+    assert found["text"] == "the dog" and len(found["attention"]) == 4 and found["loss"] > 0
+    graph = lab("inspect", "last", "--node", "0.wq[3,2]").stdout
+    assert "0.wq[3,2] = " in graph and "gradient" in graph
+    assert "there is no node" in lab("inspect", "last", "--node", "wat[0,0]").stderr
