@@ -41,7 +41,7 @@ class TrainSettings:
     time_budget: float | None = setting("budget", "duration", None, "stop after this much training time", above=0, optional=True)
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, optional=True)
 
-    optimizer: str = setting("optimization", "str", "adamw", "how weights move", choices=("sgd", "adamw"))
+    optimizer: str = setting("optimization", "str", "adamw", "how weights move", choices=("sgd", "adamw"), aliases=(("adam-w", "adamw"),))
     batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt)", at_least=1)
     lr: float = setting("optimization", "float", AUTO, "peak learning rate (auto: by model and optimizer)", above=0)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"))

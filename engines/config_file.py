@@ -13,9 +13,9 @@ from engines.fields import parse_all
 def read_config_file(path: Path) -> dict[str, Any]:
     """What a TOML file, or the config.json of a run, asks for, parsed; SettingsError names the file and its faults."""
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         if path.suffix == ".json":
-            raw = json.loads(text)["given"]
+            raw = dict(json.loads(text)["given"].items())
         else:
             raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
     except OSError as error:

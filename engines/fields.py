@@ -37,6 +37,7 @@ class Field:
     at_most: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    aliases: tuple[tuple[str, str], ...] = ()  # other words for a choice
 
     @property
     def flag(self) -> str:
@@ -57,6 +58,7 @@ class Field:
         """The value of what was typed (a string) or read (a JSON or TOML value); ValueError says what is wrong."""
         if raw == AUTO and self.default is AUTO:
             return AUTO
+        raw = next((word for alias, word in self.aliases if raw == alias), raw)
         if self.optional and (raw is None or raw in ("none", "")):
             return None
         try:

@@ -9,11 +9,9 @@ import gc
 import math
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -56,7 +54,7 @@ class Worker:
         """Work until the run ends, however it does; returns the exit code."""
         for number in _ENDINGS:
             signal.signal(number, self._on_signal)
-        self._log.emit("run", pid=os.getpid(), host=socket.gethostname(), start=len(self._history.runs) + 1)
+        self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=len(self._history.runs) + 1)
         self._run.summary_path.unlink(missing_ok=True)
         self._pulse.start()
         try:
@@ -66,6 +64,8 @@ class Worker:
         except LabError as error:
             ending = {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
         except Exception as error:
+            import traceback
+
             detail = f"{type(error).__name__}: {error}"
             ending = {"reason": "crashed", "exit_code": 5, "detail": detail, "traceback": traceback.format_exc()}
         self._end(ending)

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("slow machines too", deadline=None)
+settings.load_profile("slow machines too")
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from engines.random_stream import Permutation
 
 VAL_PART = 0.1  # of the documents, or of the text where there are few documents
 FEW_DOCUMENTS = 20  # fewer are not split by document but at a line break
+_CACHE_VERSION = 1  # of the way text is split and packed: cached tokens of another are not used
 _LINE_BREAK_SEARCH = 0.05  # how far from 90 % of the text a line break may lie
 
 Progress = Callable[[int], None]
@@ -189,7 +190,7 @@ def _floor(information: list[tuple[float, int]]) -> Floor | None:
 def _cache_folder(source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int) -> Path:
     import platformdirs
 
-    identity = [source.facts.sha256, val.facts.sha256 if val else None, tokenizer.to_json(), seed]
+    identity = [_CACHE_VERSION, source.facts.sha256, val.facts.sha256 if val else None, tokenizer.to_json(), seed]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     return Path(platformdirs.user_cache_path("nanochat-tui")) / "tokens" / key
 

@@ -1,7 +1,6 @@
 """What a manifest records of the machine and the code, so that a run can be repeated."""
 
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,16 @@ def code() -> dict[str, Any]:
     return {
         "nanochat_tui": __version__,
         "commit": _commit(_ROOT / ".git"),
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
         "implementation": sys.implementation.name,
     }
 
 
 def hardware() -> dict[str, Any]:
+    system = os.uname()
     return {
-        "host": platform.node(),
-        "system": f"{platform.system()} {platform.release()}",
+        "host": system.nodename,
+        "system": f"{system.sysname} {system.release}",
         "processor": _processor(),
         "cores": os.cpu_count(),
     }
@@ -52,4 +52,4 @@ def _processor() -> str:
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return os.uname().machine

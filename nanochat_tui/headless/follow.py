@@ -18,7 +18,7 @@ from engines.runs.store import Run
 
 DIED = 5  # the worker left no last word
 BROKEN_PIPE = 141  # what a shell reports for a process that died of SIGPIPE
-_FAST, _SLOW = 0.01, 0.1  # seconds between looks: short runs should not wait for us
+_FAST, _SLOW = 0.005, 0.1  # seconds between looks: short runs should not wait for us
 _FAST_FOR = 2.0
 _BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
 

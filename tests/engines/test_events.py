@@ -58,6 +58,11 @@ def test_a_number_that_is_not_finite_is_null_and_named() -> None:
     assert plain["nonfinite"] == {"loss": "nan", "lr": {"1": "inf", "2": "-inf"}}
 
 
+def test_a_path_that_is_no_utf8_comes_back_too() -> None:
+    event = heartbeat(path="runs/\udcff日")
+    assert decode(encode(event)) == event
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     st.binary(max_size=40)

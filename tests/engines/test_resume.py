@@ -113,3 +113,18 @@ def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT + "more")
     assert launch.launch(run).wait() == 1
     assert "has changed" in str(read_history(run).ended)
+
+
+def test_a_killed_mini_gpt_resumes_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"model_kind": "mini-gpt", "steps": 60, "checkpoint_every": 10, "sample_every": 30}
+    reference, run = make_run(tmp_path, **how), make_run(tmp_path, **how)
+    assert launch.launch(reference).wait() == 0
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    for place in ("checkpoint:5", "named:2", "evaluation:3"):
+        with monkeypatch.context() as patch:
+            patch.setattr(launch, "_WORKER", "killed_worker")
+            patch.setenv("KILL_AT", place)
+            assert launch.launch(run).wait() == -signal.SIGKILL
+    assert launch.launch(run).wait() == 0
+    assert read_history(run).losses == read_history(reference).losses
+    assert weights_sha256(run, 60) == weights_sha256(reference, 60)

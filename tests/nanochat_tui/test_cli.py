@@ -24,6 +24,7 @@ def test_the_ancestors_flags_all_parse() -> None:
         "--checkpoint-dir results/checkpoints"
     )
     found = settings(*train.split())
+    assert settings("--optimizer", "adam-w") == {"optimizer": "adamw"}  # its hidden alias
     assert found["tie_lm_head"] is False and found["input_rmsnorm"] is True and found["checkpoint_every"] == 10
     sample = (
         "--mode scalar --model-kind bigram --style classic --data input.txt --seed 1 --temperature 0.8 --prompt the"

@@ -130,6 +130,11 @@ def test_a_byte_order_mark_is_no_text_at_the_beginning_only(suffix: str, tmp_pat
     assert "".join(text_files.chunks(path)) == "one\ufeff"
 
 
+def test_a_mark_where_a_later_chunk_begins_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "_CHUNK", 3)
+    assert list(text_files.chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()))) == ["one", "\ufeff", "two"]
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_an_archive_cut_after_any_byte_is_refused(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"cut.txt{suffix}", b"a few words, and a few words more\n" * 9)
