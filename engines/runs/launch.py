@@ -16,7 +16,7 @@ from engines.data.sources import locate
 from engines.errors import LabError
 from engines.runs import manifest
 from engines.runs.liveness import START_MARK
-from engines.runs.store import Run, create_run
+from engines.runs.store import Run, create_run, remember
 
 _LOCK_PATIENCE = 1.0  # seconds; a viewer's probe holds the lock for microseconds
 _WORKER = "engines.worker"
@@ -51,7 +51,7 @@ def launch(run: Run) -> subprocess.Popen[bytes]:
         with open(run.log_path, "ab") as log:
             log.write(f"{START_MARK}\n".encode())
             log.flush()
-            return subprocess.Popen(
+            worker = subprocess.Popen(
                 # -P: a file of the user's in the current folder must not stand in for a module of the lab
                 [sys.executable, "-P", "-m", _WORKER, run.path, f"--lock={lock}", f"--since={started_ns}"],
                 stdin=subprocess.DEVNULL,
@@ -63,6 +63,8 @@ def launch(run: Run) -> subprocess.Popen[bytes]:
             )
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
+    remember(run.path.parent.parent)  # while the worker starts
+    return worker
 
 
 def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:

@@ -99,7 +99,6 @@ def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]
     run.control_dir.mkdir()
     run.events_path.touch()
     run.write_config({"run": run.id, "created_at": time.time(), "checkpoints": str(checkpoints), **config})
-    remember(results)
     return run
 
 

@@ -40,6 +40,7 @@ def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
 
 def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
+    store.remember(tmp_path / "there")
     assert store.find_run(run.id, tmp_path / "here").path == run.path
     assert store.find_run("last", tmp_path / "here").path == run.path
 
