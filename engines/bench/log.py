@@ -1,12 +1,12 @@
 """What watching costs: start-up, the first event, writing and reading the event log."""
 
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engines.bench import process
 from engines.bench.report import Figure, Report
 from engines.random_stream import RandomStream
 from engines.runs.history import History
@@ -49,16 +49,10 @@ def _help_over_bare(repeats: int) -> list[float]:
     """Milliseconds that --help takes longer, in turns: shared machines drift."""
     differences = []
     for _ in range(repeats + 1):
-        bare = _seconds_of([sys.executable, "-c", "pass"])
-        full = _seconds_of([sys.executable, "-m", _MODULE, "--help"])
+        _, bare = process.run([sys.executable, "-c", "pass"])
+        _, full = process.run([sys.executable, "-m", _MODULE, "--help"])
         differences.append((full - bare) * 1e3)
     return differences[1:]  # the first warms the disk
-
-
-def _seconds_of(command: list[str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
 
 
 def _spawn_to_first_event(folder: Path) -> float:

@@ -2,14 +2,12 @@
 
 import json
 import math
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.bench import plain_value
+from engines.bench import plain_value, process
 from engines.bench.report import Figure, Report
 from engines.data.corpora import open_corpus
 from engines.scalar.autograd import Node
@@ -50,10 +48,10 @@ def measure(say: Callable[[str], None], repeats: int = 5) -> Report:
         text = folder / "tiny.txt"
         text.write_text(_TINY_TEXT)
         say("microgpt's 500 steps as a run")
-        ours = [_train(folder, "--steps", str(_STEPS), *_MICROGPT) for _ in range(repeats)]
+        ours = _train(folder, "--steps", str(_STEPS), *_MICROGPT, repeats=repeats)
         say("mini-gpt and bigram, 200 steps on a tiny text")
-        tiny_gpt = [_train(folder, "--data", str(text), *_TINY_GPT) for _ in range(repeats)]
-        tiny_bigram = [_train(folder, "--data", str(text), *_TINY_BIGRAM) for _ in range(repeats)]
+        tiny_gpt = _train(folder, "--data", str(text), *_TINY_GPT, repeats=repeats)
+        tiny_bigram = _train(folder, "--data", str(text), *_TINY_BIGRAM, repeats=repeats)
     figures = [
         Figure("microgpt, 500 steps, run directory and all", "s", ours),
         Figure("the same by an autograd of single numbers", "s", [plain]),
@@ -69,18 +67,14 @@ def measure(say: Callable[[str], None], repeats: int = 5) -> Report:
 
 def _plain(*words: str) -> tuple[list[float], float]:
     """Losses and seconds of the plain autograd, as a process of its own."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "engines.bench.plain_value", str(_STEPS), *words]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(result.stdout), time.perf_counter() - started
+    printed, seconds = process.run([sys.executable, "-m", "engines.bench.plain_value", str(_STEPS), *words])
+    return json.loads(printed), seconds
 
 
-def _train(folder: Path, *words: str) -> float:
-    """Seconds of a whole `train`, from before its process to after its end."""
+def _train(folder: Path, *words: str, repeats: int) -> list[float]:
+    """Seconds of whole `train` commands, the first of which is not counted: it warms disk and bytecode."""
     command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(folder), *words]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - started
+    return [process.run(command)[1] for _ in range(repeats + 1)][1:]
 
 
 def _largest_difference(losses: list[float]) -> float:

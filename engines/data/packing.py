@@ -208,8 +208,11 @@ def _write_cache(
         ):
             floor = _write(source, val, tokenizer, seed, train_tokens, val_tokens, progress)
         (partial / "floor.json").write_text(json.dumps(floor))
-        if not folder.exists():  # another process may have been quicker
+        try:
             partial.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was quicker, with the same tokens
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
