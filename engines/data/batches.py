@@ -1,7 +1,5 @@
 """The order of training data: a pure function of (seed, position), in no memory and with random access."""
 
-from collections.abc import Sequence
-
 from engines.engine import Batch
 from engines.random_stream import Permutation
 
@@ -25,15 +23,12 @@ class Batches:
 
     def batch(self, position: int) -> Batch:
         """The rows at `position` and after."""
-        return [self._row(place) for place in range(position, position + self._batch_size)]
+        starts = [self._start(place) for place in range(position, position + self._batch_size)]
+        return Batch(self._tokens, starts, self._context_length + 1)
 
-    def _row(self, position: int) -> Sequence[int]:
+    def _start(self, position: int) -> int:
         epoch, place = divmod(position, self.rows)
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = Permutation(self.rows, self._seed, f"epoch {epoch}")
-        start = self._order(place) * self._context_length
-        row: list[int] = self._tokens[start : start + self._context_length + 1].tolist()
-        while len(row) <= self._context_length:
-            row += self._tokens[: self._context_length + 1 - len(row)].tolist()
-        return row
+        return self._order(place) * self._context_length

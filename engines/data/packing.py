@@ -1,9 +1,8 @@
-"""Splits a corpus and packs its tokens: documents in corpus order, each behind BOS, nothing thrown away.
+"""Packs a corpus' tokens: documents in corpus order, each behind BOS, nothing thrown away.
 
-Short corpora are packed in memory; long ones into files in the user's cache directory, which are mapped.
+Those of short corpora lie in memory; those of others in files in the user's cache, which are mapped.
 """
 
-import hashlib
 import json
 import math
 import mmap
@@ -13,16 +12,16 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from engines.data.corpora import Corpus, Facts, Piece
-from engines.data.tokenizers import BOS, CharTokenizer, TypeCode
-from engines.random_stream import Permutation
+from engines.data import caches
+from engines.data.corpora import KEEP_IN_MEMORY
+from engines.data.encoding import encode
+from engines.data.splitting import Part, Split
+from engines.data.tokenizers import BOS, Tokenizer, TypeCode
+from engines.errors import LabError
 
-VAL_PART = 0.1  # of the documents, or of the text where there are few documents
-FEW_DOCUMENTS = 20  # fewer are not split by document but at a line break
-_CACHE_VERSION = 1  # of the way text is split and packed: cached tokens of another are not used
-_LINE_BREAK_SEARCH = 0.05  # how far from 90 % of the text a line break may lie
+_CACHE_VERSION = 2  # of the way text is split, encoded and packed: cached tokens of another are not used
 
 Progress = Callable[[int], None]
 
@@ -41,137 +40,71 @@ class Packed(NamedTuple):
     train: memoryview
     val: memoryview
     floor: Floor | None
+    train_bytes: int  # of the training text
 
 
-class Source(NamedTuple):
-    """A corpus and what is known of it."""
+class _Written(NamedTuple):
+    """What is known of tokens once all are written."""
 
-    corpus: Corpus
-    facts: Facts
-
-    def pieces(self) -> Iterator[Piece]:
-        return iter(self.facts.kept) if self.facts.kept is not None else self.corpus.pieces()
+    floor: Floor | None
+    train_bytes: int
 
 
-def pack(source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int, progress: Progress) -> Packed:
+class _Sink(Protocol):
+    def extend(self, tokens: "array[int]", /) -> None: ...
+
+
+def pack(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
     """Both token streams; `progress` is told the characters done."""
-    if source.facts.kept is not None:
-        train_tokens, val_tokens = _Memory(tokenizer.typecode), _Memory(tokenizer.typecode)
-        floor = _write(source, val, tokenizer, seed, train_tokens, val_tokens, progress)
-        return Packed(train_tokens.view(), val_tokens.view(), floor)
-    folder = _cache_folder(source, val, tokenizer, seed)
-    if not folder.exists():
-        _write_cache(folder, source, val, tokenizer, seed, progress)
-    floor_json = json.loads((folder / "floor.json").read_text())
-    floor = Floor(*floor_json) if floor_json else None
-    return Packed(
-        _mapped(folder / "train.tokens", tokenizer.typecode), _mapped(folder / "val.tokens", tokenizer.typecode), floor
-    )
+    if split.characters < caches.WORTHWHILE:
+        return _pack_in_memory(split, tokenizer, progress)
+    folder = caches.folder("tokens") / caches.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
+    if packed := _cached(folder, tokenizer.typecode):
+        return packed
+    try:
+        _write_cache(folder, split, tokenizer, progress)
+    except OSError as error:
+        if split.characters <= KEEP_IN_MEMORY:
+            return _pack_in_memory(split, tokenizer, progress)
+        reason = f"cannot keep the tokens ({error.strerror}); free space there, or make it writable."
+        raise LabError(f"{folder.parent} {reason}") from None
+    if packed := _cached(folder, tokenizer.typecode):
+        return packed
+    raise LabError(f"the tokens written to {folder} cannot be read again; delete that folder and start again.")
 
 
-class _Memory:
-    def __init__(self, typecode: TypeCode) -> None:
-        self._tokens = array(typecode)
-        self.extend = self._tokens.extend
-
-    def view(self) -> memoryview:
-        return memoryview(self._tokens)
+def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
+    train_tokens, val_tokens = array(tokenizer.typecode), array(tokenizer.typecode)
+    written = _write(split, tokenizer, train_tokens, val_tokens, progress)
+    return Packed(memoryview(train_tokens), memoryview(val_tokens), *written)
 
 
-class _File:
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
-
-    def extend(self, tokens: "array[int]") -> None:
-        self._file.write(tokens.tobytes())
-
-    def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def _write(
-    source: Source,
-    val: Source | None,
-    tokenizer: CharTokenizer,
-    seed: int,
-    train_tokens: Any,
-    val_tokens: Any,
-    progress: Progress,
-) -> Floor | None:
+def _write(split: Split, tokenizer: Tokenizer, train_tokens: _Sink, val_tokens: _Sink, progress: Progress) -> _Written:
     bos = array(tokenizer.typecode, [BOS])
     information: list[tuple[float, int]] = []  # nats and bytes of validation documents
-    done = 0
-    for piece, is_val in _assigned(source, val, seed):
-        tokens = val_tokens if is_val else train_tokens
-        if piece.starts_document:
+    characters = train_bytes = 0
+    for part, encoded in encode(_informing(split.parts(), information), tokenizer, split.characters):
+        tokens = val_tokens if part.is_val else train_tokens
+        if part.starts_document:
             tokens.extend(bos)
-        tokens.extend(tokenizer.encode(piece.text))
-        if is_val and piece.nats is not None:
-            information.append((piece.nats, len(piece.text.encode())))
-        done += len(piece.text)
-        progress(done)
-    return _floor(information)
+        tokens.extend(encoded)
+        if not part.is_val:
+            train_bytes += _utf8_bytes(part.text)
+        characters += len(part.text)
+        progress(characters)
+    return _Written(_floor(information), train_bytes)
 
 
-def _assigned(source: Source, val: Source | None, seed: int) -> Iterator[tuple[Piece, bool]]:
-    """Every piece, and whether it is for validation."""
-    if val is not None:
-        yield from ((piece, False) for piece in source.pieces())
-        yield from ((piece, True) for piece in val.pieces())
-    elif source.facts.documents < FEW_DOCUMENTS:
-        yield from _split_at_line_break(source)
-    else:
-        yield from _split_by_document(source, seed)
+def _informing(parts: Iterator[Part], information: list[tuple[float, int]]) -> Iterator[Part]:
+    """The same parts; notes the information of whole validation documents as they pass."""
+    for part in parts:
+        if part.is_val and part.nats is not None:
+            information.append((part.nats, _utf8_bytes(part.text)))
+        yield part
 
 
-def _split_by_document(source: Source, seed: int) -> Iterator[tuple[Piece, bool]]:
-    """The last tenth of the documents after a seeded shuffle, without holding the shuffle."""
-    documents = source.facts.documents
-    place = Permutation(documents, seed, "split")
-    first_val_place = documents - math.ceil(VAL_PART * documents)
-    index, is_val = -1, False
-    for piece in source.pieces():
-        if piece.starts_document:
-            index += 1
-            is_val = place(index) >= first_val_place
-        yield piece, is_val
-
-
-def _split_at_line_break(source: Source) -> Iterator[tuple[Piece, bool]]:
-    cut = _cut_position(source)
-    seen = 0
-    for piece in source.pieces():
-        before = max(0, min(len(piece.text), cut - seen))
-        seen += len(piece.text)
-        if before:
-            yield Piece(piece.text[:before], piece.starts_document), False
-        if before < len(piece.text):
-            begins_val = seen - len(piece.text) + before == cut
-            yield Piece(piece.text[before:], (piece.starts_document and not before) or begins_val), True
-
-
-def _cut_position(source: Source) -> int:
-    """The character that validation begins with: after the line break nearest to 90 %, else just there."""
-    total = source.facts.characters
-    target = min(total - 1, max(1, round((1 - VAL_PART) * total)))
-    reach = max(1, int(_LINE_BREAK_SEARCH * total))
-    best = target
-    best_distance = reach + 1
-    seen = 0
-    for piece in source.pieces():
-        first, last = max(0, target - reach - seen), min(len(piece.text), target + reach - seen)
-        found = piece.text.find("\n", first, last) if first < last else -1
-        while found != -1:
-            after = seen + found + 1
-            if abs(after - target) < best_distance and 0 < after < total:
-                best, best_distance = after, abs(after - target)
-            found = piece.text.find("\n", found + 1, last)
-        seen += len(piece.text)
-        if seen > target + reach:
-            break
-    return best
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _floor(information: list[tuple[float, int]]) -> Floor | None:
@@ -187,17 +120,23 @@ def _floor(information: list[tuple[float, int]]) -> Floor | None:
     return Floor(ratio / math.log(2), error / math.log(2))
 
 
-def _cache_folder(source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int) -> Path:
-    import platformdirs
-
-    identity = [_CACHE_VERSION, source.facts.sha256, val.facts.sha256 if val else None, tokenizer.to_json(), seed]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
-    return Path(platformdirs.user_cache_path("nanochat-tui")) / "tokens" / key
+# --- in files -------------------------------------------------------------------------------------
 
 
-def _write_cache(
-    folder: Path, source: Source, val: Source | None, tokenizer: CharTokenizer, seed: int, progress: Progress
-) -> None:
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
+
+    def extend(self, tokens: "array[int]") -> None:
+        self._file.write(tokens)
+
+    def close(self) -> None:
+        with self._file:  # closed even where the disk is full
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+
+def _write_cache(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
     partial.mkdir(parents=True)
@@ -206,15 +145,37 @@ def _write_cache(
             closing(_File(partial / "train.tokens")) as train_tokens,
             closing(_File(partial / "val.tokens")) as val_tokens,
         ):
-            floor = _write(source, val, tokenizer, seed, train_tokens, val_tokens, progress)
-        (partial / "floor.json").write_text(json.dumps(floor))
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was quicker, with the same tokens
-                raise
+            written = _write(split, tokenizer, train_tokens, val_tokens, progress)
+        sizes = [(partial / name).stat().st_size for name in ("train.tokens", "val.tokens")]
+        (partial / "about.json").write_text(json.dumps({**written._asdict(), "sizes": sizes}))
+        _put(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """Give the folder its name; another process may be quicker, with the same tokens."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+
+
+def _cached(folder: Path, typecode: TypeCode) -> Packed | None:
+    """What was written there; None where nothing was, or it is damaged."""
+    if not os.path.exists(folder):  # nor is it to be removed: another process may be about to put it there
+        return None
+    try:
+        about: dict[str, Any] = json.loads((folder / "about.json").read_bytes())
+        floor = Floor(*about["floor"]) if about["floor"] else None
+        train, val = (_mapped(folder / name, typecode) for name in ("train.tokens", "val.tokens"))
+        if [train.nbytes, val.nbytes] == about["sizes"]:
+            return Packed(train, val, floor, about["train_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def _mapped(path: Path, typecode: TypeCode) -> memoryview:

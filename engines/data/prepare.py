@@ -1,19 +1,28 @@
-"""From settings to tokens: reads the corpora, builds the tokenizer, packs both splits."""
+"""From settings to tokens: reads the corpora, builds the tokenizer, packs both splits.
 
-from collections.abc import Callable
+What takes long is remembered in the user's cache: a second start on the same files reads no text.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from engines.config import TrainSettings
-from engines.data.corpora import Corpus, open_corpus, scan
-from engines.data.packing import Packed, Source, pack
-from engines.data.tokenizers import CharTokenizer
+from engines.data import caches, tokenizers
+from engines.data.corpora import Corpus, open_corpus
+from engines.data.packing import Packed, pack
+from engines.data.scans import facts_of
+from engines.data.splitting import Source, Split
+from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import LabError
 
-Report = Callable[[str, int, int | None], None]  # phase, characters done, characters in all if known
+Report = Callable[[str, int, int | None], None]  # activity, characters done, characters in all if known
+
+MOST_TO_LEARN_FROM = 200_000_000  # characters of training text that a bpe tokenizer is trained on
+_BPE_VERSION = 1  # of the way it is trained: one that was trained otherwise is not used
 
 
 class Prepared(NamedTuple):
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     packed: Packed
     facts: dict[str, Any]  # for the manifest
 
@@ -22,10 +31,9 @@ def prepare(settings: TrainSettings, report: Report) -> Prepared:
     """Everything that training needs to know of its data; `report` hears of progress often."""
     source = _read(_train_corpus(settings), report)
     val = _read(_val_corpus(settings), report) if settings.val_data else None
-    alphabet = set(source.facts.alphabet) | set(val.facts.alphabet if val else "")
-    tokenizer = CharTokenizer("".join(sorted(alphabet)))
-    total = source.facts.characters + (val.facts.characters if val else 0)
-    packed = pack(source, val, tokenizer, settings.seed, lambda done: report("pack", done, total))
+    split = Split(source, val, settings.seed)
+    tokenizer = _tokenizer(settings, split, report)
+    packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters))
     if len(packed.val) < 2:
         raise LabError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")
     floor = packed.floor
@@ -35,9 +43,11 @@ def prepare(settings: TrainSettings, report: Report) -> Prepared:
         "documents": source.facts.documents,
         "characters": source.facts.characters,
         "bytes": source.facts.bytes,
+        "tokenizer": settings.tokenizer,
         "vocab_size": tokenizer.vocab_size,
         "train_tokens": len(packed.train),
         "val_tokens": len(packed.val),
+        "bytes_per_token": round(packed.train_bytes / len(packed.train), 4),
         "floor_bpb": floor.bpb if floor else None,
         "floor_error": floor.error if floor else None,
     }
@@ -55,4 +65,52 @@ def _val_corpus(settings: TrainSettings) -> Corpus:
 
 
 def _read(corpus: Corpus, report: Report) -> Source:
-    return Source(corpus, scan(corpus, lambda done: report("read", done, None)))
+    return Source(corpus, facts_of(corpus, lambda done: report("read", done, None)))
+
+
+# --- the tokenizer --------------------------------------------------------------------------------
+
+
+def _tokenizer(settings: TrainSettings, split: Split, report: Report) -> Tokenizer:
+    if settings.tokenizer == "byte":
+        return ByteTokenizer()
+    if settings.tokenizer == "bpe":
+        return _bpe(settings.vocab_size, split, report)
+    alphabet = set(split.source.facts.alphabet) | set(split.val.facts.alphabet if split.val else "")
+    return CharTokenizer("".join(sorted(alphabet)))
+
+
+def _bpe(vocab_size: int, split: Split, report: Report) -> Tokenizer:
+    """Trained on the training text alone, or remembered. It has fewer tokens where that text is short."""
+    from engines.data.bpe import SPLIT_PATTERN, BPETokenizer
+    from engines.data.bpe_training import learn, learn_beside
+
+    merges = vocab_size - ByteTokenizer().vocab_size
+    if split.characters < caches.WORTHWHILE:
+        return BPETokenizer(learn(_training_texts(split), merges))
+    key = caches.key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
+    if known := _recalled_tokenizer(key):
+        return known
+    merged = learn_beside(_training_texts(split), merges, lambda done: report("train tokenizer", done, None))
+    trained = BPETokenizer(merged)
+    caches.remember("tokenizers", key, trained.to_json())
+    return trained
+
+
+def _recalled_tokenizer(key: str) -> Tokenizer | None:
+    try:
+        return tokenizers.from_json(caches.recall("tokenizers", key))
+    except LabError:  # there is none, or it is damaged
+        return None
+
+
+def _training_texts(split: Split) -> Iterator[str]:
+    """Texts of moderate length, cut where that leaves words whole."""
+    from engines.data.encoding import in_portions
+
+    left = MOST_TO_LEARN_FROM
+    for part in in_portions(split.training_parts()):
+        if left <= 0:
+            return
+        left -= len(part.text)
+        yield part.text

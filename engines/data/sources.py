@@ -7,7 +7,7 @@ from engines.config import BUILT_IN_CORPORA
 from engines.errors import LabError
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-FORMATS = (".txt", ".jsonl")
+FORMATS = (".txt", ".jsonl", ".parquet")
 
 
 def locate(data: str) -> list[Path]:
@@ -21,7 +21,7 @@ def locate(data: str) -> list[Path]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and _format_suffix(file) in FORMATS)
         if not files:
-            raise LabError(f"--data {data} is a folder without .txt or .jsonl files.")
+            raise LabError(f"--data {data} is a folder without .txt, .jsonl or .parquet files.")
         return files
     if path.exists():
         return [path]
@@ -32,9 +32,10 @@ def locate(data: str) -> list[Path]:
     return files
 
 
-def is_json_lines(path: Path) -> bool:
-    """Whatever the compression; any other name is taken for plain text."""
-    return _format_suffix(path) == ".jsonl"
+def format_of(path: Path) -> str:
+    """One of FORMATS, whatever the compression; any other name is taken for plain text."""
+    suffix = _format_suffix(path)
+    return suffix if suffix in FORMATS else ".txt"
 
 
 def _format_suffix(path: Path) -> str:

@@ -161,3 +161,11 @@ def test_a_corpus_can_be_read_again_and_again() -> None:
 
 def test_another_seed_tells_other_stories() -> None:
     assert texts("stories") == texts("stories") != texts("stories", seed=1)
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=8))
+def test_the_alphabet_is_every_character_once_in_order(written: list[str]) -> None:
+    text = "".join(written)
+    found = scan(Corpus("any", lambda: iter([*map(Piece, written), Piece("xy")])), lambda done: None)
+    assert found.alphabet == "".join(sorted({*text, *"xy"}))
+    assert (found.characters, found.bytes) == (len(text) + 2, len(text.encode()) + 2)

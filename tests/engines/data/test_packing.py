@@ -1,10 +1,10 @@
 """Packing and order: nothing lost, nothing seen twice in an epoch, and the order a function of seed and position."""
 
+import errno
 import math
 import os
-from array import array
-from collections import Counter
-from itertools import pairwise
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +12,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.config import resolve
-from engines.data import corpora, packing
-from engines.data.batches import Batches
+from engines.data import caches, corpora, packing
+from engines.data.bpe import BPETokenizer
 from engines.data.corpora import Corpus, Piece, scan
-from engines.data.packing import Packed, Source, pack
+from engines.data.packing import Packed, pack
 from engines.data.prepare import prepare
-from engines.data.tokenizers import BOS, CharTokenizer
+from engines.data.splitting import Source, Split
+from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
+from engines.errors import LabError
+
+
+def ignore(done: int) -> None:
+    pass
 
 
 def source(*documents: str) -> Source:
     corpus = Corpus("test", lambda: map(Piece, documents))
-    return Source(corpus, scan(corpus, lambda done: None))
+    return Source(corpus, scan(corpus, ignore))
+
+
+def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any corpus be long enough for that."""
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
 
 
 def packed(train: Source, val: Source | None = None, seed: int = 1) -> tuple[Packed, CharTokenizer]:
     alphabet = {*train.facts.alphabet, *(val.facts.alphabet if val else "")}
     tokenizer = CharTokenizer("".join(sorted(alphabet)))
-    return pack(train, val, tokenizer, seed, lambda done: None), tokenizer
+    return pack(Split(train, val, seed), tokenizer, ignore), tokenizer
 
 
 def documents_of(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
@@ -82,7 +95,7 @@ def test_validation_data_of_its_own_leaves_the_corpus_whole() -> None:
 
 def test_a_long_corpus_is_packed_into_files_to_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     in_memory, _ = packed(source(*WORDS))
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 10)
+    into_files(monkeypatch)
     for _ in range(2):  # written, then found
         in_files, _ = packed(source(*WORDS))
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
@@ -93,41 +106,6 @@ def test_the_floor_is_the_information_of_the_validation_stories() -> None:
     floor = data.packed.floor
     assert floor and 0.2 < floor.bpb < 0.5 and 0 < floor.error < 0.05
     assert packing._floor([(1.0, 4), (3.0, 4)]) == pytest.approx((0.7213, 0.3607), abs=1e-4)
-
-
-def rows(tokens: int, context: int, batch: int = 1, seed: int = 3) -> Batches:
-    return Batches(memoryview(array("H", range(tokens))), context, batch, seed)
-
-
-@given(tokens=st.integers(2, 300), context=st.integers(1, 20), seed=st.integers(0, 99))
-def test_every_token_is_a_target_once_an_epoch(tokens: int, context: int, seed: int) -> None:
-    batches = rows(tokens, context, seed=seed)
-    for epoch in range(2):
-        targets = Counter(
-            target for place in range(batches.rows) for target in batches.batch(epoch * batches.rows + place)[0][1:]
-        )
-        assert set(targets) == set(range(tokens))
-        assert sum(targets.values()) - tokens < context  # the last row goes on at the beginning
-
-
-def test_rows_have_one_length_and_follow_the_stream() -> None:
-    for row in rows(10, 4, batch=3).batch(0):
-        assert len(row) == 5 and all((a + 1) % 10 == b for a, b in pairwise(row))
-    assert len(rows(2, 7).batch(0)[0]) == 8  # a stream shorter than a row goes round
-
-
-def test_a_batch_depends_on_seed_and_position_alone() -> None:
-    one, other = rows(1000, 4, batch=8), rows(1000, 4, batch=8)
-    later = [other.batch(position) for position in (800, 3, 0, 800)]
-    assert one.batch(0) == later[2] and one.batch(3) == later[1] and one.batch(800) == later[0] == later[3]
-    assert rows(1000, 4, batch=8, seed=4).batch(0) != one.batch(0)
-    assert one.batch(0)[3:] == one.batch(3)[:5]
-
-
-def test_each_epoch_has_an_order_of_its_own() -> None:
-    batches = rows(400, 4, batch=100)
-    assert batches.batch(0) != batches.batch(100)
-    assert sorted(batches.batch(0)) == sorted(batches.batch(100))  # type: ignore[type-var]
 
 
 def split_of(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -161,12 +139,12 @@ def test_any_corpus_is_packed_into_files_to_the_same_tokens(train: list[str], va
 
     in_memory = tokens()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+        into_files(patch)
         assert tokens() == tokens() == in_memory
 
 
 def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> Packed:
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return packed(source(*documents))[0]
 
@@ -174,7 +152,7 @@ def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> Pa
 def test_files_are_mapped_in_the_width_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     both = cached(monkeypatch, tmp_path, *(chr(number) for number in range(0x100, 0x300)))
     assert (both.train.format, both.val.format, both.train.readonly) == ("H", "H", True)
-    assert {path.name for path in tmp_path.rglob("*.*")} == {"train.tokens", "val.tokens", "floor.json"}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"train.tokens", "val.tokens", "about.json"}
 
 
 def test_what_was_packed_before_is_found_and_not_packed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -189,7 +167,7 @@ def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tokens = cached(monkeypatch, tmp_path, *WORDS).val.tolist()
-    (folder,) = (path.parent for path in tmp_path.rglob("floor.json"))
+    (folder,) = (path.parent for path in tmp_path.rglob("about.json"))
     folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
     assert cached(monkeypatch, tmp_path, *WORDS).val.tolist() == tokens
     assert list(folder.parent.iterdir()) == [folder]
@@ -199,21 +177,19 @@ def test_what_fails_half_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     def broken(done: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     long = source(*WORDS)
     with pytest.raises(KeyboardInterrupt):
-        pack(long, None, CharTokenizer(long.facts.alphabet), 1, broken)
+        pack(Split(long, None, 1), CharTokenizer(long.facts.alphabet), broken)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Corpus("known", lambda: (Piece(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
-    in_files, in_files_again = (packed(Source(corpus, scan(corpus, lambda done: None)))[0].floor for _ in range(2))
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1 << 20)
-    in_memory = packed(Source(corpus, scan(corpus, lambda done: None)))[0].floor
+    in_memory = packed(Source(corpus, scan(corpus, ignore)))[0].floor
+    into_files(monkeypatch)
+    in_files, in_files_again = (packed(Source(corpus, scan(corpus, ignore)))[0].floor for _ in range(2))
     assert in_files == in_files_again == in_memory is not None
 
 
@@ -230,5 +206,206 @@ def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
 
 def test_a_piece_that_goes_on_with_a_document_gets_no_bos() -> None:
     halves = Corpus("halves", lambda: iter([Piece("one "), Piece("text\n", False), Piece("tw"), Piece("o", False)]))
-    both, tokenizer = packed(Source(halves, scan(halves, lambda done: None)), source("other"))
+    both, tokenizer = packed(Source(halves, scan(halves, ignore)), source("other"))
     assert documents_of(both.train, tokenizer) == ["one text\n", "two"]
+
+
+# --- with any tokenizer ---------------------------------------------------------------------------
+
+BPE = BPETokenizer([b"li", b"ne", b"line", b" of", b" the", b" text", b".\n"])
+TOKENIZERS = pytest.mark.parametrize("tokenizer", [CharTokenizer("\n abcdefghilmnorstuvwxy"), ByteTokenizer(), BPE])
+
+
+@TOKENIZERS
+@pytest.mark.parametrize("files", [False, True], ids=["in memory", "in files"])
+def test_text_comes_back_from_packed_tokens_and_its_bytes_are_counted(
+    tokenizer: Tokenizer, files: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if files:
+        into_files(monkeypatch)
+    train, val = ["one line of the text\n", "another\n"], ["the end"]
+    for _ in range(2):
+        found = pack(Split(source(*train), source(*val), 1), tokenizer, ignore)
+        assert tokenizer.decode(found.train) == "".join(train) and tokenizer.decode(found.val) == "".join(val)
+        assert (list(found.train).count(BOS), list(found.val).count(BOS)) == (2, 1)
+        assert found.train_bytes == len("".join(train).encode())
+
+
+def test_bytes_are_counted_not_characters() -> None:
+    assert packed(source("日é"), source("x日"))[0].train_bytes == 5
+
+
+def test_documents_stay_apart_where_one_portion_of_text_could_hold_both() -> None:
+    found = pack(Split(source("a line", " of the text", " line"), source(" of"), 1), BPE, ignore)
+    assert documents_of(found.train, BPE) == ["a line", " of the text", " line"]
+    assert documents_of(found.val, BPE) == [" of"]
+
+
+def test_progress_counts_every_character_of_both_sides() -> None:
+    told: list[int] = []
+    split = Split(source("one\ntwo\n" * 9), None, 1)
+    pack(split, BPE, told.append)
+    assert told == sorted(told) and told[-1] == split.characters == 72
+
+
+# --- what decides the split -----------------------------------------------------------------------
+
+
+def test_what_decides_the_split_is_the_text_and_a_seed_that_draws() -> None:
+    few, many, other = source("few\ndocuments"), source(*WORDS), source(*WORDS[1:])
+    assert Split(few, None, 1).identity() == Split(few, None, 2).identity()
+    assert Split(many, None, 1).identity() != Split(many, None, 2).identity()
+    assert Split(many, few, 1).identity() == Split(many, few, 2).identity() != Split(many, None, 1).identity()
+    assert Split(many, few, 1).identity() != Split(many, other, 1).identity() != Split(other, many, 1).identity()
+
+
+# --- the cache of tokens --------------------------------------------------------------------------
+
+
+def token_folders(folder: Path) -> list[Path]:
+    return [path.parent for path in folder.rglob("about.json")]
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with every packing of text."""
+    calls: list[int] = []
+    write = packing._write
+    monkeypatch.setattr(packing, "_write", lambda *arguments: calls.append(1) or write(*arguments))
+    return calls
+
+
+def test_short_corpora_leave_no_tokens_behind(own_home: Path) -> None:
+    packed(source(*WORDS))
+    assert not list(own_home.rglob("*"))
+
+
+def test_other_tokenizers_texts_and_seeds_have_tokens_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    into_files(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    one, other = source(*WORDS), source(*WORDS[1:])
+    for expected, (train, val, seed, tokenizer) in enumerate(
+        [
+            (one, None, 1, BPE),
+            (one, None, 1, ByteTokenizer()),
+            (one, None, 1, BPETokenizer([b"li"])),
+            (one, None, 2, BPE),
+            (other, None, 1, BPE),
+            (one, other, 1, BPE),
+        ],
+        1,
+    ):
+        found = pack(Split(train, val, seed), tokenizer, ignore)
+        assert found.val.tolist() == pack(Split(train, val, seed), tokenizer, ignore).val.tolist()
+        assert len(token_folders(tmp_path)) == expected
+    pack(Split(one, other, 2), BPE, ignore)  # nothing is drawn: the seed has no say
+    assert len(token_folders(tmp_path)) == 6
+
+
+DAMAGES = {
+    "nothing about them": lambda folder: (folder / "about.json").unlink(),
+    "half of what is said": lambda folder: (folder / "about.json").write_text('{"floor": nu'),
+    "an older file": lambda folder: (folder / "about.json").write_text('{"floor": null}'),
+    "not an object": lambda folder: (folder / "about.json").write_text("[]"),
+    "tokens gone": lambda folder: (folder / "train.tokens").unlink(),
+    "no tokens": lambda folder: (folder / "val.tokens").write_bytes(b""),
+    "tokens cut off": lambda folder: os.truncate(folder / "train.tokens", 2),
+    "half a token": lambda folder: os.truncate(folder / "train.tokens", 3),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_tokens_are_packed_again(damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    into_files(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    split = Split(source(*WORDS), None, 1)
+    expected = pack(split, BPE, ignore).train.tolist()
+    (folder,) = token_folders(tmp_path)
+    DAMAGES[damage](folder)
+    calls = spied(monkeypatch)
+    assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
+    assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
+
+
+@pytest.mark.parametrize("blocked", ["the cache", "its tokens"])
+def test_tokens_that_cannot_be_kept_are_held_in_memory_if_they_fit(
+    blocked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file stands where a folder should."""
+    into_files(monkeypatch)
+    file = tmp_path / "cache" if blocked == "the cache" else tmp_path / "cache" / "nanochat-tui" / "tokens"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(LabError, match=rf"{tmp_path}/cache/nanochat-tui/tokens cannot keep the tokens"):
+        packed(source(*WORDS))
+    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1 << 20)
+    both, tokenizer = packed(source(*WORDS))
+    assert sorted(documents_of(both.train, tokenizer) + documents_of(both.val, tokenizer)) == sorted(WORDS)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LabError, match=r"cannot keep the tokens \(No space left on device\); free space there"):
+        cached(monkeypatch, tmp_path, *WORDS)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_who_packs_second_takes_what_the_first_has_put_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two runs on one corpus start together."""
+    into_files(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    split = Split(source(*WORDS), None, 1)
+    quicker: list[Packed] = []
+
+    def progress(done: int) -> None:
+        if not quicker:
+            quicker.append(first())
+
+    def first() -> Packed:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 1)
+            return pack(split, BPE, ignore)
+
+    second = pack(split, BPE, progress)
+    assert second.train.tolist() == quicker[0].train.tolist()
+    (folder,) = token_folders(tmp_path)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_reading_that_fails_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    into_files(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    broken = source(*WORDS)
+
+    def pieces() -> Iterator[Piece]:
+        yield Piece("w1")
+        raise LabError("a.txt cannot be read (gone).")
+
+    with pytest.raises(LabError, match=r"a\.txt cannot be read"):
+        pack(Split(broken._replace(corpus=Corpus("gone", pieces)), None, 1), BPE, ignore)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_who_finds_no_tokens_removes_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another process may put them there in that moment."""
+    removed: list[Path] = []
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **how: removed.append(path) or remove(path, **how))
+    cached(monkeypatch, tmp_path, *WORDS)
+    assert removed and not set(removed) & set(token_folders(tmp_path))
+
+
+def test_damaged_tokens_that_cannot_be_removed_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cached(monkeypatch, tmp_path, *WORDS)
+    (folder,) = token_folders(tmp_path)
+    (folder / "about.json").write_text("{}")
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **how: path == folder or remove(path, **how))
+    with pytest.raises(LabError, match=f"written to {folder} cannot be read again; delete that folder"):
+        cached(monkeypatch, tmp_path, *WORDS)
+    assert list(folder.parent.iterdir()) == [folder]

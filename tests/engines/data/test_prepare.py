@@ -1,15 +1,25 @@
-"""From settings to tokens: one alphabet for both splits, the facts of the manifest, and progress all the way."""
+"""From settings to tokens: one tokenizer for both splits, the facts, caches, and progress all the way."""
 
+import json
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engines.config import resolve
+from engines.data import bpe, bpe_training, caches, corpora, encoding, packing, parallel
+from engines.data import prepare as module
+from engines.data.bpe import BPETokenizer
 from engines.data.prepare import Prepared, prepare
-from engines.data.tokenizers import BOS
+from engines.data.stories import stories
+from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
 from engines.errors import LabError
 
 Reports = list[tuple[str, int, int | None]]
+STORIES = [story.text for story in stories(40_000, 5)]
 
 
 def write(folder: Path, name: str, text: str) -> str:
@@ -21,10 +31,13 @@ def prepared(reports: Reports | None = None, **asked: object) -> Prepared:
     return prepare(resolve(asked), lambda *report: None if reports is None else reports.append(report))
 
 
+# --- alphabet, facts, progress --------------------------------------------------------------------
+
+
 def test_both_splits_share_an_alphabet_and_bos(tmp_path: Path) -> None:
     data, val = write(tmp_path, "a.txt", "abab\n"), write(tmp_path, "b.txt", "bbé")
     found = prepared(data=data, val_data=val)
-    assert found.tokenizer.alphabet == "\nabé"
+    assert isinstance(found.tokenizer, CharTokenizer) and found.tokenizer.alphabet == "\nabé"
     assert found.tokenizer.decode(found.packed.train) == "abab\n" and found.tokenizer.decode(found.packed.val) == "bbé"
     assert found.packed.train[0] == found.packed.val[0] == BOS
 
@@ -36,24 +49,45 @@ def test_the_facts_are_of_what_was_read(tmp_path: Path) -> None:
     assert facts["vocab_size"] == len(set("onetw é")) + 1 and facts["floor_bpb"] is None and facts["val_sha256"] is None
 
 
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_the_facts_of_every_kind_of_tokenizer(tokenizer: str, tmp_path: Path) -> None:
+    data, val = write(tmp_path, "a.txt", "thé thé thé thé"), write(tmp_path, "b.txt", "the thé")
+    found = prepared(data=data, val_data=val, tokenizer=tokenizer, vocab_size=300 if tokenizer == "bpe" else "auto")
+    facts = found.facts
+    kind = {"char": CharTokenizer, "byte": ByteTokenizer, "bpe": BPETokenizer}[tokenizer]
+    assert type(found.tokenizer) is kind and facts["tokenizer"] == tokenizer
+    assert facts["vocab_size"] == found.tokenizer.vocab_size
+    assert (facts["characters"], facts["bytes"]) == (15, 19)
+    sizes = {"char": (6, 16, 8), "byte": (257, 20, 9)}
+    if tokenizer == "bpe":
+        assert 257 < facts["vocab_size"] < 300 and facts["train_tokens"] < 10
+    else:
+        assert (facts["vocab_size"], facts["train_tokens"], facts["val_tokens"]) == sizes[tokenizer]
+    assert facts["bytes_per_token"] == round(19 / facts["train_tokens"], 4)
+    assert (len(found.packed.train), len(found.packed.val)) == (facts["train_tokens"], facts["val_tokens"])
+    assert json.loads(json.dumps(facts)) == facts
+
+
 def test_the_same_text_has_the_same_hash_and_another_has_not(tmp_path: Path) -> None:
     one, same, other = (write(tmp_path, name, text) for name, text in (("a", "text"), ("b", "text"), ("c", "next")))
     hashes = [prepared(data=data, val_data=other).facts for data in (one, same, other)]
     assert hashes[0]["sha256"] == hashes[1]["sha256"] != hashes[2]["sha256"] == hashes[0]["val_sha256"]
 
 
-def test_progress_reaches_all_there_is_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_progress_reaches_all_there_is_to_do(tokenizer: str, tmp_path: Path) -> None:
     reports: Reports = []
-    prepared(reports, data=write(tmp_path, "a.txt", "ab" * 50), val_data=write(tmp_path, "b.txt", "ab" * 10))
+    data, val = write(tmp_path, "a.txt", "ab" * 50), write(tmp_path, "b.txt", "ab" * 10)
+    prepared(reports, data=data, val_data=val, tokenizer=tokenizer)
     assert [report for report in reports if report[0] == "read"] == [("read", 100, None), ("read", 20, None)]
     assert reports[-1] == ("pack", 120, 120)
 
 
 def test_the_split_follows_the_seed_and_validation_stories_are_others() -> None:
-    stories = {"data": "stories", "corpus_size": 50_000}
-    vals = [prepared(seed=seed, **stories).packed.val.tolist() for seed in (1, 1, 2)]
+    asked = {"data": "stories", "corpus_size": 50_000}
+    vals = [prepared(seed=seed, **asked).packed.val.tolist() for seed in (1, 1, 2)]
     assert vals[0] == vals[1] != vals[2]
-    own = prepared(val_data="stories", **stories).packed
+    own = prepared(val_data="stories", **asked).packed
     assert own.train.tolist() != own.val.tolist()
 
 
@@ -61,3 +95,238 @@ def test_the_split_follows_the_seed_and_validation_stories_are_others() -> None:
 def test_a_corpus_that_is_not_there_is_told(setting: str, tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"none\.txt does not exist"):
         prepared(**{"data": write(tmp_path, "a.txt", "text"), setting: str(tmp_path / "none.txt")})
+
+
+# --- the bpe tokenizer ----------------------------------------------------------------------------
+
+
+def test_a_bpe_tokenizer_has_the_tokens_asked_for_or_what_its_text_gives(tmp_path: Path) -> None:
+    long, short = write(tmp_path, "long.txt", "".join(STORIES)), write(tmp_path, "short.txt", "a few words\n" * 3)
+    assert prepared(data=long, tokenizer="bpe", vocab_size=400).facts["vocab_size"] == 400
+    assert 257 < prepared(data=short, tokenizer="bpe", vocab_size=400).facts["vocab_size"] < 300
+    assert prepared(data=long, tokenizer="bpe", vocab_size=258).facts["vocab_size"] == 258
+
+
+def tokens_of(found: Prepared) -> set[str]:
+    return {found.tokenizer.token_text(token) for token in range(257, found.tokenizer.vocab_size)}
+
+
+@pytest.mark.parametrize("worthwhile", [1, 1 << 40], ids=["beside", "here"])
+def test_validation_text_leaves_no_token(worthwhile: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(caches, "WORTHWHILE", worthwhile)
+    data, val = write(tmp_path, "a.txt", "train words\n" * 50), write(tmp_path, "b.txt", "zyzzyva quiz\n" * 500)
+    merged = "".join(tokens_of(prepared(data=data, val_data=val, tokenizer="bpe")))
+    assert "train" in merged and "words" in merged and not set(merged) & set("zyvqu")
+    few = write(tmp_path, "few.txt", "train words\n" * 90 + "zyzzyva quiz\n" * 9)  # the last tenth
+    merged = "".join(tokens_of(prepared(data=few, tokenizer="bpe")))
+    assert "train" in merged and not set(merged) & set("zyvqu")
+
+
+def test_documents_drawn_for_validation_leave_no_token(tmp_path: Path) -> None:
+    names = ["".join(chr(0x4E00 + 40 * number + place) for place in range(9)) for number in range(100)]
+    data = write(tmp_path, "a.txt", "\n".join(names))
+    for seed in (1, 2):
+        found = prepared(data=data, documents="line", tokenizer="bpe", vocab_size=5000, seed=seed)
+        train, val = found.tokenizer.decode(found.packed.train), found.tokenizer.decode(found.packed.val)
+        assert tokens_of(found) >= {name for name in names if name in train}
+        assert not tokens_of(found) & {name for name in names if name in val} and len(val) == 90
+
+
+@pytest.mark.parametrize("most", [1, 5_000, 15_000])
+def test_a_tokenizer_learns_from_so_much_text_at_most(
+    most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bpe, "PORTION", 1000)
+    monkeypatch.setattr(bpe, "_SEARCH", 100)
+    monkeypatch.setattr(module, "MOST_TO_LEARN_FROM", most)
+    read: list[str] = []
+    learn = bpe_training.learn
+    monkeypatch.setattr(bpe_training, "learn", lambda texts, count: learn(map(noted(read), texts), count))
+    text = "".join(STORIES)
+    prepared(data=write(tmp_path, "a.txt", text), tokenizer="bpe")
+    assert text.startswith("".join(read)) and most <= len("".join(read)) < most + 1000
+
+
+def noted(read: list[str]) -> Callable[[str], str]:
+    return lambda text: read.append(text) or text  # type: ignore[func-returns-value]
+
+
+def test_the_same_tokenizer_is_learnt_here_and_in_another_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
+    here = prepared(**asked)
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    beside = prepared(**asked)
+    assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
+
+
+def test_tokens_are_the_same_whether_one_process_encodes_or_several(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in STORIES))
+    asked = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
+    here = prepared(**asked)
+    monkeypatch.setattr(encoding, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(parallel, "_BATCH", 2000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
+    beside = prepared(**asked)
+    assert bytes(beside.packed.train) == bytes(here.packed.train) and beside.facts == here.facts
+    assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.floor is None
+
+
+def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
+    reports: Reports = []
+    prepared(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
+    told = [done for activity, done, total in reports if activity == "train tokenizer" and total is None]
+    assert len(told) > 5 and told == sorted(told) and 8_500 < told[-1] < 9_500  # without the text for validation
+
+
+def test_reports_come_from_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The worker's report raises what ends the run."""
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    threads: set[threading.Thread] = set()
+    data = write(tmp_path, "a.txt", "some text\n" * 100)
+    prepare(resolve({"data": data, "tokenizer": "bpe"}), lambda *_: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("during", ["read", "train tokenizer", "pack"])
+def test_a_stop_that_a_report_raises_ends_the_work(
+    during: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for where, name, value in (
+        (caches, "WORTHWHILE", 1),
+        (bpe_training, "_REPORT_INTERVAL", 0.001),
+        (encoding, "_WORTH_PROCESSES", 1),
+    ):
+        monkeypatch.setattr(where, name, value)
+
+    def stop(activity: str, done: int, total: int | None) -> None:
+        if activity == during:
+            raise InterruptedError("stop")
+
+    data = write(tmp_path, "a.txt", "some text\n" * 1000)
+    with pytest.raises(InterruptedError):
+        prepare(resolve({"data": data, "tokenizer": "bpe"}), stop)
+    assert not psutil.Process().children()
+    left = {"read": set(), "train tokenizer": {"scans"}, "pack": {"scans", "tokenizers"}}[during]
+    assert {path.parent.name for path in caches.folder("").rglob("*") if path.is_file()} == left
+    assert prepared(data=data, tokenizer="bpe").facts["documents"] == 1
+
+
+# --- a second start -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any text be long enough for the caches, and too long for memory."""
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> dict[str, object]:
+    return {"data": write(tmp_path, "a.txt", "".join(STORIES)), "val_data": write(tmp_path, "b.txt", "some val text\n")}
+
+
+def same(one: Prepared, other: Prepared) -> bool:
+    tokens = [(bytes(found.packed.train), bytes(found.packed.val), found.tokenizer.to_json()) for found in (one, other)]
+    return tokens[0] == tokens[1] and one.facts == other.facts and one.packed.floor == other.packed.floor
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_a_second_start_reads_no_text_and_gives_the_same(
+    tokenizer: str, all_worthwhile: None, asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepared(**asked, tokenizer=tokenizer)
+    monkeypatch.setattr(corpora, "_files", lambda *_: pytest.fail("text is read"))
+    monkeypatch.setattr(bpe_training, "learn_beside", lambda *_: pytest.fail("a tokenizer is learnt"))
+    reports: Reports = []
+    assert same(prepared(reports, **asked, tokenizer=tokenizer), first) and reports == []
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_caches_change_no_result(tokenizer: str, asked: dict[str, object], request: pytest.FixtureRequest) -> None:
+    without = prepared(**asked, tokenizer=tokenizer)
+    request.getfixturevalue("all_worthwhile")
+    assert all(same(prepared(**asked, tokenizer=tokenizer), without) for _ in range(2))
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+@pytest.mark.parametrize("setting", ["data", "val_data"])
+def test_a_file_that_changed_is_read_encoded_and_learnt_from_again(
+    tokenizer: str, setting: str, all_worthwhile: None, asked: dict[str, object]
+) -> None:
+    before = prepared(**asked, tokenizer=tokenizer)
+    Path(str(asked[setting])).write_text("quite another text\n" * 20)
+    after = prepared(**asked, tokenizer=tokenizer)
+    sides = [(bytes(found.packed.train), bytes(found.packed.val)) for found in (before, after)]
+    assert sides[0][0 if setting == "data" else 1] != sides[1][0 if setting == "data" else 1]
+    decode = after.tokenizer.decode
+    assert decode(after.packed.train if setting == "data" else after.packed.val) == "quite another text\n" * 20
+
+
+def test_stories_are_told_once(all_worthwhile: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"data": "stories", "corpus_size": 50_000, "tokenizer": "bpe"}
+    first = prepared(**settings)
+    monkeypatch.setattr(corpora, "_stories", lambda *_: pytest.fail("stories are told"))
+    assert same(prepared(**settings), first) and first.packed.floor
+
+
+def kept(kind: str) -> set[str]:
+    return {path.name for path in caches.folder(kind).iterdir()} if caches.folder(kind).exists() else set()
+
+
+def test_a_seed_that_draws_nothing_shares_tokens_and_tokenizer(all_worthwhile: None, asked: dict[str, object]) -> None:
+    one, other = (prepared(**asked, tokenizer="bpe", seed=seed) for seed in (1, 2))
+    assert same(one, other) and len(kept("tokens")) == len(kept("tokenizers")) == 1
+
+
+def test_a_seed_that_draws_the_split_has_tokens_and_tokenizer_of_its_own(all_worthwhile: None, tmp_path: Path) -> None:
+    data = write(tmp_path, "a.txt", "\n".join(f"line {number}" for number in range(50)))
+    for seed in (1, 2):
+        prepared(data=data, documents="line", tokenizer="bpe", seed=seed)
+        assert len(kept("tokens")) == len(kept("tokenizers")) == seed and len(kept("scans")) == 1
+
+
+def test_tokenizers_share_no_tokens(all_worthwhile: None, asked: dict[str, object]) -> None:
+    for number, (tokenizer, size) in enumerate([("char", "auto"), ("byte", "auto"), ("bpe", 300), ("bpe", 320)], 1):
+        found = [prepared(**asked, tokenizer=tokenizer, vocab_size=size) for _ in range(2)]
+        assert same(*found) and len(kept("tokens")) == number
+    assert len(kept("tokenizers")) == 2
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
+def test_short_text_leaves_nothing_behind(tokenizer: str, asked: dict[str, object], own_home: Path) -> None:
+    prepared(**asked, tokenizer=tokenizer)
+    assert not list(own_home.rglob("*"))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"kind": "bpe"}', '{"kind": "words"}'])
+@pytest.mark.parametrize("kind", ["scans", "tokenizers"])
+def test_damaged_caches_are_built_again(
+    kind: str, content: str, all_worthwhile: None, asked: dict[str, object]
+) -> None:
+    first = prepared(**asked, tokenizer="bpe")
+    for path in caches.folder(kind).iterdir():
+        path.write_text(content)
+    assert same(prepared(**asked, tokenizer="bpe"), first)
+    assert all(path.read_text() != content for path in caches.folder(kind).iterdir())
+
+
+def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
+    asked: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without = prepared(**asked, tokenizer="bpe")
+    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    (tmp_path / "blocked").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
+    assert same(prepared(**asked, tokenizer="bpe"), without)
+    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
+    with pytest.raises(LabError, match="blocked/nanochat-tui/tokens cannot keep the tokens"):
+        prepared(**asked, tokenizer="bpe")

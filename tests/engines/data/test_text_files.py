@@ -164,15 +164,17 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_corpus", "json_lines"),
-    [("a.txt", True, False), ("a.b.txt.gz", True, False), ("a.jsonl", True, True), ("a.jsonl.zst", True, True),
-     ("a.md", False, False), ("a.gz", False, False), ("txt", False, False), ("a.txt.bak", False, False)],
+    ("name", "is_corpus", "form"),
+    [("a.txt", True, ".txt"), ("a.b.txt.gz", True, ".txt"), ("a.jsonl", True, ".jsonl"),
+     ("a.jsonl.zst", True, ".jsonl"),
+     ("a.parquet", True, ".parquet"), ("a.md", False, ".txt"), ("a.gz", False, ".txt"), ("txt", False, ".txt"),
+     ("a.txt.bak", False, ".txt"), ("a.jsonl.bak", False, ".txt")],
 )  # fmt: skip
-def test_a_files_name_tells_its_format(name: str, is_corpus: bool, json_lines: bool, tmp_path: Path) -> None:
+def test_a_files_name_tells_its_format(name: str, is_corpus: bool, form: str, tmp_path: Path) -> None:
     (tmp_path / "always.txt").touch()
     (tmp_path / name).touch()
     assert (tmp_path / name in sources.locate(str(tmp_path))) is is_corpus
-    assert sources.is_json_lines(tmp_path / name) is json_lines
+    assert sources.format_of(tmp_path / name) == form
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,13 +1,24 @@
-"""Tokenizers: ids as the ancestor gives them, and the same ones by the fast way and the slow."""
+"""Tokenizers: text comes back from its tokens, whole characters stream, and what is kept of one is checked."""
 
+import json
 from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data.tokenizers import BOS, CharTokenizer, from_json
+from engines.data.bpe import BPETokenizer
+from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer, from_json
 from engines.errors import LabError
+
+CHARACTERS = st.characters(exclude_categories=["Cs"])
+TEXT = st.text(CHARACTERS, max_size=60) | st.text("the cat's 12 hats.\n\r\t 日é😀", max_size=60)
+MERGED = [b"th", b"the", b" t", b" th", b" the", b"at", b"  ", b".\n", b"\xf0\x9f", "é".encode(), b"\xb6\x80"]
+BYTE, BPE = ByteTokenizer(), BPETokenizer(MERGED)
+of_bytes = pytest.mark.parametrize("tokenizer", [BYTE, BPE], ids=["byte", "bpe"])
+
+
+# --- characters -----------------------------------------------------------------------------------
 
 
 def test_ids_count_the_characters_from_one_and_bos_is_zero_and_silent() -> None:
@@ -18,13 +29,15 @@ def test_ids_count_the_characters_from_one_and_bos_is_zero_and_silent() -> None:
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300), st.data())
+@given(st.sets(CHARACTERS, min_size=1, max_size=300), st.data())
 def test_every_character_has_one_id_and_every_id_one_character(characters: set[str], data: st.DataObject) -> None:
     tokenizer = from_json(CharTokenizer("".join(sorted(characters))).to_json())
     text = "".join(data.draw(st.lists(st.sampled_from(sorted(characters)), max_size=50)))
     tokens = tokenizer.encode(text)
     assert tokenizer.decode(tokens) == text and tokens.typecode == tokenizer.typecode
     assert tokens.tolist() == [1 + sorted(characters).index(character) for character in text]
+    stream = tokenizer.text_stream()
+    assert [stream.add(token) for token in tokens] == list(text) and stream.end() == ""
 
 
 def test_the_fast_way_for_ascii_gives_what_the_slow_way_gives() -> None:
@@ -40,7 +53,135 @@ def test_a_token_takes_the_least_bytes_that_hold_the_vocabulary(characters: int,
     assert tokenizer.typecode == typecode and tokenizer.encode(alphabet[-1]).tolist() == [characters]
 
 
-@pytest.mark.parametrize("content", [{}, {"kind": "bpe", "merges": []}])
-def test_a_tokenizer_of_another_kind_is_refused(content: dict[str, object]) -> None:
+# --- bytes and pieces of words --------------------------------------------------------------------
+
+
+@of_bytes
+@given(text=TEXT)
+def test_any_text_comes_back_from_its_tokens(tokenizer: Tokenizer, text: str) -> None:
+    tokens = tokenizer.encode(text)
+    assert tokenizer.decode(tokens) == text and tokens.typecode == tokenizer.typecode
+    assert all(BOS < token < tokenizer.vocab_size for token in tokens)
+    assert sum(tokenizer.token_bytes[token] for token in tokens) == len(text.encode())
+
+
+def test_bytes_are_tokens_from_one_and_merges_follow_them() -> None:
+    assert BYTE.encode("a\0日").tolist() == [98, 1, *(value + 1 for value in "日".encode())]
+    assert BPE.encode("a the").tolist() == [98, 257 + MERGED.index(b" the")]
+    assert (BYTE.vocab_size, BPE.vocab_size) == (257, 257 + len(MERGED)) and BYTE.token_bytes[BOS] == 0
+    assert BYTE.cuttable and not BPE.cuttable
+
+
+def test_without_merges_pieces_of_words_are_bytes() -> None:
+    bare = BPETokenizer([])
+    assert bare.cuttable and bare.encode("a thé") == BYTE.encode("a thé")
+
+
+@of_bytes
+def test_text_that_looks_like_a_special_token_is_plain_text(tokenizer: Tokenizer) -> None:
+    for text in ("<|bos|>", "<|endoftext|>", "a<|bos|>b"):
+        tokens = tokenizer.encode(text)
+        assert BOS not in tokens and tokenizer.decode(tokens) == text and len(tokens) > 3
+
+
+@of_bytes
+def test_half_a_character_from_a_command_line_is_named(tokenizer: Tokenizer) -> None:
+    with pytest.raises(LabError, match=r"'\\udcff' at position 3 is no character"):
+        tokenizer.encode("ab日\udcff")
+
+
+@of_bytes
+@given(data=st.data())
+def test_a_stream_gives_the_text_of_decode_whatever_the_tokens(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    tokens = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=30))
+    stream = tokenizer.text_stream()
+    assert "".join(map(stream.add, tokens)) + stream.end() == tokenizer.decode(tokens)
+
+
+@of_bytes
+@given(text=TEXT)
+def test_a_stream_gives_whole_characters_as_soon_as_they_are_certain(tokenizer: Tokenizer, text: str) -> None:
+    stream = tokenizer.text_stream()
+    told, size = "", 0
+    for token in tokenizer.encode(text):
+        told += stream.add(token)
+        size += tokenizer.token_bytes[token]
+        assert told == text.encode()[:size].decode(errors="ignore")
+    assert told == text and stream.end() == ""
+
+
+@of_bytes
+def test_an_emoji_over_several_tokens_comes_whole_with_the_last(tokenizer: Tokenizer) -> None:
+    stream = tokenizer.text_stream()
+    said = [stream.add(token) for token in tokenizer.encode("😀")]
+    assert len(said) > 1 and said == [""] * (len(said) - 1) + ["😀"]
+
+
+@of_bytes
+def test_what_is_cut_off_ends_in_one_replacement_character(tokenizer: Tokenizer) -> None:
+    stream = tokenizer.text_stream()
+    assert "".join(map(stream.add, tokenizer.encode("a😀")[:-1])) + stream.end() == "a\ufffd"
+    assert tokenizer.decode(tokenizer.encode("a😀")[:-1]) == "a\ufffd"
+
+
+@of_bytes
+def test_bos_is_silent_and_a_lone_byte_is_shown(tokenizer: Tokenizer) -> None:
+    assert tokenizer.token_text(BOS) == "" and tokenizer.decode([BOS, 98, BOS]) == "a"
+    assert tokenizer.token_text(1 + 0xF0) == "\ufffd"
+
+
+# --- what is kept of them -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokenizer", [CharTokenizer("\n aé日"), CharTokenizer(""), BYTE, BPE, BPETokenizer([])])
+def test_a_tokenizer_comes_back_from_json(tokenizer: Tokenizer) -> None:
+    again = from_json(json.loads(json.dumps(tokenizer.to_json())))
+    assert again.to_json() == tokenizer.to_json() and type(again) is type(tokenizer)
+    assert (again.vocab_size, again.typecode, again.token_bytes) == (
+        tokenizer.vocab_size,
+        tokenizer.typecode,
+        tokenizer.token_bytes,
+    )
+    if tokenizer.vocab_size > 1:
+        assert again.encode("a a\n") == tokenizer.encode("a a\n")
+
+
+@given(merged=st.lists(st.binary(min_size=2, max_size=4), max_size=20, unique=True))
+def test_any_merged_bytes_survive_json(merged: list[bytes]) -> None:
+    kept = json.loads(json.dumps(BPETokenizer(merged).to_json()))
+    assert list(map(from_json(kept)._pieces.__getitem__, range(257, 257 + len(merged)))) == merged
+
+
+@pytest.mark.parametrize("content", [{}, {"kind": "words"}, {"kind": None}, [], "char", None])
+def test_a_tokenizer_of_another_kind_is_refused(content: object) -> None:
     with pytest.raises(LabError, match="no tokenizer of kind"):
+        from_json(content)
+
+
+PATTERN = BPE.to_json()["pattern"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "char"},
+        {"kind": "char", "alphabet": None},
+        {"kind": "char", "alphabet": ["a", "b"]},
+        {"kind": "char", "alphabet": "aa"},
+        {"kind": "char", "alphabet": "\ud800"},
+        {"kind": "bpe"},
+        {"kind": "bpe", "merges": []},
+        {"kind": "bpe", "merged": ["ab"]},
+        {"kind": "bpe", "merged": None, "pattern": PATTERN},
+        {"kind": "bpe", "merged": [1], "pattern": PATTERN},
+        {"kind": "bpe", "merged": ["日本"], "pattern": PATTERN},
+        {"kind": "bpe", "merged": ["ab", "ab"], "pattern": PATTERN},
+        {"kind": "bpe", "merged": ["a"], "pattern": PATTERN},
+        {"kind": "bpe", "merged": ["ab"], "pattern": "("},
+        {"kind": "bpe", "merged": ["ab"], "pattern": 5},
+    ],
+    ids=str,
+)
+def test_a_damaged_tokenizer_is_told(content: dict[str, object]) -> None:
+    with pytest.raises(LabError, match=f"a {content['kind']} tokenizer is damaged; use another checkpoint"):
         from_json(content)

@@ -1,0 +1,36 @@
+"""Remembers what a reading of a corpus told: a second start on the same files reads no text."""
+
+from collections.abc import Callable
+
+from engines.data import caches
+from engines.data.corpora import Corpus, Facts, scan
+
+_VERSION = 1  # of the way corpora are read: what another one found is not used
+_KINDS = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alphabet": str}
+
+
+def facts_of(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
+    """As `corpora.scan`, but remembered where its origin is known and it takes long; `kept` is not."""
+    key = _key(corpus)
+    if key and (known := _recall(key)):
+        return known
+    facts = scan(corpus, progress)
+    if key and facts.characters >= caches.WORTHWHILE:
+        caches.remember("scans", key, {name: value for name, value in facts._asdict().items() if name in _KINDS})
+    return facts
+
+
+def _key(corpus: Corpus) -> str | None:
+    if corpus.origin is None:
+        return None
+    try:
+        return caches.key(_VERSION, corpus.origin())
+    except OSError:  # a file is gone: reading it will tell
+        return None
+
+
+def _recall(key: str) -> Facts | None:
+    found = caches.recall("scans", key)
+    if found is None or {name: type(value) for name, value in found.items()} != _KINDS:
+        return None
+    return Facts(**found, kept=None)

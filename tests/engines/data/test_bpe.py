@@ -1,0 +1,206 @@
+"""Byte pair encoding: portions change no token, and both packages that learn merges learn as good ones."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.data import bpe, bpe_training
+from engines.data.bpe import BPETokenizer, portions
+from engines.data.bpe_training import learn, learn_beside
+from engines.data.stories import stories
+from engines.errors import LabError
+
+STORIES = [story.text for story in stories(100_000, 0)]
+WORDS = st.lists(
+    st.sampled_from(["the", "cat", "'s", "'ll", "12", "345", "日本", "é", "😀", "...", "(", "x" * 9])
+    | st.sampled_from([" ", "  ", "   ", "\n", "\n\n", "\r\n", " \n", "\n ", "\t", "\u3000", "\x1c", "\x85", "\u2028"]),
+    max_size=40,
+)
+LEARNT = BPETokenizer(learn(iter([*STORIES, "\n\n the ... cat's 12 \n  日本 \r\n\r\n (é) \t"] * 3), 400))
+
+
+def tokens_in(tokenizer: BPETokenizer, texts: list[str]) -> int:
+    return sum(len(tokenizer.encode(text)) for text in texts)
+
+
+# --- portions -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(words=WORDS, portion=st.integers(2, 40), search=st.integers(1, 39))
+def test_portions_make_up_the_text_and_none_is_long(words: list[str], portion: int, search: int) -> None:
+    text = "".join(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bpe, "PORTION", portion)
+        patch.setattr(bpe, "_SEARCH", min(search, portion - 1))
+        cut = list(portions(text))
+        assert "".join(cut) == text and max(map(len, cut)) <= portion
+        assert LEARNT.decode(LEARNT.encode(text)) == text
+
+
+@settings(max_examples=300)
+@given(words=WORDS)
+def test_a_cut_where_a_portion_may_end_changes_no_token(words: list[str]) -> None:
+    text = "".join(words)
+    whole = LEARNT.encode(text)
+    for place in bpe._PLACES.finditer(text):
+        assert LEARNT.encode(text[: place.start()]) + LEARNT.encode(text[place.start() :]) == whole
+
+
+@settings(max_examples=300)
+@given(text=st.text(max_size=40))
+def test_nor_does_it_in_any_other_text(text: str) -> None:
+    whole = LEARNT.encode(text)
+    for place in bpe._PLACES.finditer(text):
+        assert LEARNT.encode(text[: place.start()]) + LEARNT.encode(text[place.start() :]) == whole
+
+
+def test_portions_end_where_words_do_if_they_can() -> None:
+    text = " ".join(STORIES)
+    cut = list(portions(text))
+    assert len(cut) == -(-len(text) // bpe.PORTION) > 1 and all(part.startswith((" ", "\n")) for part in cut[1:])
+    assert LEARNT.encode(text).tolist() == LEARNT._encoding.encode_ordinary(text)
+
+
+@pytest.mark.parametrize("monotonous", ["x", " ", "^", "\n", " \n", "\t", "日", "😀"])
+def test_a_million_times_the_same_is_encoded_at_once(monotonous: str) -> None:
+    text = monotonous * 1_000_000
+    begun = time.monotonic()
+    assert LEARNT.decode(LEARNT.encode(text)) == text
+    assert time.monotonic() - begun < 10  # it takes a fifth of a second; by a square law it would be minutes
+
+
+# --- learning -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_rustbpe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rustbpe", None)
+
+
+def test_merges_are_of_the_most_frequent_pairs_in_their_order() -> None:
+    assert learn(iter(["abab abab"]), 2) == [b"ab", b"abab"]
+    assert learn(iter(["ab", "cd", "cd"]), 1) == [b"cd"]
+    assert learn(iter([]), 9) == learn(iter(["a", "b"]), 9) == []
+
+
+def test_without_rustbpe_tokenizers_learns(without_rustbpe: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe_training, "_learn_with_rustbpe", lambda *_: pytest.fail("rustbpe is not there"))
+    assert learn(iter(["abab abab"]), 2) == [b"ab", b"abab"]
+    assert learn(iter([]), 9) == learn(iter(["a", "b"]), 9) == []
+
+
+@pytest.mark.parametrize("count", [50, 767])
+def test_both_packages_learn_to_compress_alike_and_text_comes_back(count: int) -> None:
+    one = BPETokenizer(learn(iter(STORIES), count))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "rustbpe", None)
+        other = BPETokenizer(learn(iter(STORIES), count))
+    assert one.vocab_size == other.vocab_size == 257 + count
+    assert tokens_in(one, STORIES) == pytest.approx(tokens_in(other, STORIES), rel=0.01)
+    for text in (*STORIES[:9], "Ünïcödé 日本 😀 \r\n\t 12345"):
+        assert one.decode(one.encode(text)) == other.decode(other.encode(text)) == text
+
+
+def test_words_are_split_alike_for_learning_by_both_packages_and_for_encoding() -> None:
+    text = "it's 12345 (don't!)\n\n  we'll\tgo...\r\n \n日本 é" * 20
+    one = learn(iter([text]), 10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "rustbpe", None)
+        other = learn(iter([text]), 10_000)
+    pieces = [BPETokenizer(merged) for merged in (one, other)]
+    words = [{tokenizer.token_text(token) for token in tokenizer.encode(text)} for tokenizer in pieces]
+    assert (
+        words[0]
+        == words[1]
+        >= {"it", "'s", " ", "12", "34", "5", " (", "'t", "!)\n\n", " we", "\tgo", "...\r\n", " \n"}
+    )
+
+
+def test_without_both_it_is_told_what_to_install(without_rustbpe: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(LabError, match=r"--tokenizer bpe .*: pip install rustbpe"):
+        learn(iter(["text"]), 9)
+
+
+def test_little_text_gives_few_merges() -> None:
+    assert 0 < len(learn(iter(["a small text"]), 10_000)) < 12
+
+
+def test_the_same_text_gives_the_same_merges() -> None:
+    assert learn(iter(STORIES), 500) == learn(iter(STORIES), 500)
+
+
+def test_every_merge_is_of_two_that_came_before() -> None:
+    """Else tiktoken would never make the piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        for _ in range(2):
+            merged = learn(iter(STORIES), 600)
+            known = {bytes([value]) for value in range(256)}
+            for piece in merged:
+                assert any(piece[:cut] in known and piece[cut:] in known for cut in range(1, len(piece)))
+                known.add(piece)
+            patch.setitem(sys.modules, "rustbpe", None)
+
+
+# --- in a process of its own ----------------------------------------------------------------------
+
+
+def test_another_process_learns_the_same_and_progress_is_told_all_the_while() -> None:
+    told: list[int] = []
+    assert learn_beside(iter(STORIES), 500, told.append) == learn(iter(STORIES), 500)
+    assert told == sorted(told) and told[0] == len(STORIES[0]) and told[-1] == sum(map(len, STORIES))
+
+
+def test_progress_goes_on_while_the_other_process_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
+    told: list[int] = []
+    learn_beside(iter(["a text to learn from\n"]), 500, told.append)
+    assert len(told) > 5 and set(told) == {21}
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_what_progress_raises_ends_the_work(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before all text is there, and while it merges."""
+    monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
+    calls = 0
+
+    def stop(done: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise InterruptedError("stop")
+
+    with pytest.raises(InterruptedError):
+        learn_beside(iter(["one text", "another"]), 500, stop)
+    assert calls == after
+
+
+def test_what_the_text_raises_ends_the_work() -> None:
+    def texts() -> Iterator[str]:
+        yield "some text"
+        raise LabError("text.txt cannot be read.")
+
+    with pytest.raises(LabError, match=r"text\.txt cannot be read"):
+        learn_beside(texts(), 9, lambda done: None)
+
+
+def test_a_missing_package_is_told_before_text_is_read(without_rustbpe: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    texts = iter(["text"])
+    with pytest.raises(LabError, match="pip install rustbpe"):
+        learn_beside(texts, 9, lambda done: None)
+    assert list(texts) == ["text"]
+
+
+def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hide_both = "import sys; sys.modules['rustbpe'] = sys.modules['tokenizers'] = None"
+    (tmp_path / "sitecustomize.py").write_text(hide_both)  # every Python with this folder in its path runs it
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(LabError, match=r"engines\.data\.bpe_training, ended with exit code 1"):
+        learn_beside(iter(["text"]), 9, lambda done: None)

@@ -1,0 +1,116 @@
+"""Parquet: the column `text` of one file or many, and a sentence that names the file where there is none."""
+
+import sys
+from pathlib import Path
+
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from engines.data.corpora import Piece, open_corpus, scan
+from engines.data.parquet import texts
+from engines.errors import LabError
+
+
+def write(path: Path, column: object, name: str = "text", **how: int) -> Path:
+    parquet.write_table(pyarrow.table({"id": range(len(column)), name: column}), path, **how)  # type: ignore[arg-type]
+    return path
+
+
+@settings(max_examples=20)
+@given(written=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=30))
+def test_texts_come_back_and_empty_ones_are_left_out(
+    written: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.mktemp("parquet") / "a.parquet", pyarrow.array(written, pyarrow.string()))
+    assert list(texts(path)) == [text for text in written if text]
+
+
+def test_many_row_groups_come_in_order_and_nothing_is_no_text(tmp_path: Path) -> None:
+    written = [f"text {number}" if number % 3 else None for number in range(3000)]
+    path = write(tmp_path / "a.parquet", written, row_group_size=700)
+    assert list(texts(path)) == [text for text in written if text]
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
+def test_short_and_large_strings_are_text(kind: pyarrow.DataType, tmp_path: Path) -> None:
+    assert list(texts(write(tmp_path / "a.parquet", pyarrow.array(["日", "é"], kind)))) == ["日", "é"]
+
+
+def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    for number in (2, 0, 1):
+        write(tmp_path / f"shard-{number:05}.parquet", [f"{number} one", f"{number} two"])
+    (tmp_path / "README.md").write_text("no text of ours")
+    for data in (tmp_path, tmp_path / "*.parquet"):
+        pieces = list(open_corpus(str(data), "file", "classic", 0, 0).pieces())
+        assert pieces == [Piece(f"{number} {word}") for number in (0, 1, 2) for word in ("one", "two")]
+
+
+def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> None:
+    write(tmp_path / "b.parquet", ["two\nlines", "three"])
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "c.jsonl").write_text('{"text": "four"}\n')
+    corpus = open_corpus(str(tmp_path), "line", "classic", 0, 0)
+    assert [piece.text for piece in corpus.pieces()] == ["one", "two\nlines", "three", "four"]
+    assert scan(corpus, lambda done: None).documents == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [(["text"], "content"), ([1], "text"), ([b"bytes"], "text"), ([["a", "list"]], "text"), ([None], "text")],
+)
+def test_a_file_without_a_column_of_texts_is_named(column: list[object], name: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r'bad\.parquet has no column "text" of strings\.$'):
+        list(texts(write(tmp_path / "bad.parquet", column, name)))
+
+
+@pytest.mark.parametrize("content", [b"", b"just text", b"PAR1" + bytes(100) + b"PAR1"])
+def test_what_is_no_parquet_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.parquet").write_bytes(content)
+    with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet \(") as raised:
+        list(texts(tmp_path / "bad.parquet"))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"none\.parquet cannot be read as parquet"):
+        list(texts(tmp_path / "none.parquet"))
+
+
+def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.parquet", [f"{number} some words" for number in range(5000)])
+    whole = path.read_bytes()
+    page = parquet.read_metadata(path).row_group(0).column(1).data_page_offset
+    for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:page] + bytes(100) + whole[page + 100 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet"):
+            list(texts(path))
+
+
+def test_strings_that_are_no_utf8_are_named(tmp_path: Path) -> None:
+    wrong = pyarrow.array([b"fine", b"\xff"]).view(pyarrow.string())
+    with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet .*utf-8"):
+        list(texts(write(tmp_path / "bad.parquet", wrong)))
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "pyarrow.parquet"])
+def test_without_pyarrow_it_is_told_what_to_install(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.parquet", ["text"])
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delattr(pyarrow, "parquet")
+    with pytest.raises(LabError, match=r"a\.parquet needs .*: pip install 'nanochat-tui\[parquet\]'"):
+        list(texts(path))
+    (tmp_path / "b.txt").write_text("other files need it not")
+    assert next(open_corpus(str(tmp_path / "b.txt"), "file", "classic", 0, 0).pieces()).text
+
+
+def test_what_is_wrong_with_our_text_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """An error of who reads comes as it is: of a full disk, say."""
+    path = write(tmp_path / "a.parquet", ["one", "two"])
+    with pytest.raises(OSError, match="full"):
+        for _ in texts(path):
+            raise OSError("full")
