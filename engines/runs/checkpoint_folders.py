@@ -1,0 +1,58 @@
+"""Which checkpoints a run has, without opening any: folders `step-<n>` beside each other."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import LabError
+
+if TYPE_CHECKING:
+    from engines.runs.watch import Watch
+
+_PREFIX = "step-"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointFolder:
+    """One checkpoint of a run, and what the run's events tell about it."""
+
+    run_id: str
+    model_kind: str
+    step: int
+    path: Path
+    bpb: float | None  # of the evaluation at this step
+    best: bool
+    newest: bool
+
+
+def list_steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints that were written to their end, oldest first."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    numbers = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+    return sorted(int(number) for number in numbers if number.isdigit())
+
+
+def path_of(folder: Path, step: int) -> Path:
+    return folder / f"{_PREFIX}{step:08d}"
+
+
+def checkpoints_of(watch: "Watch") -> list[CheckpointFolder]:
+    """A watched run's checkpoints, newest first; none where the run or its folder cannot be read."""
+    try:
+        folder = watch.run.checkpoints_dir
+        steps = list_steps(folder)
+    except (LabError, KeyError, OSError):
+        return []
+    best = watch.history.best_eval
+    best_step = best["step"] if best else None
+    bpb = {event["step"]: event["bpb"] for event in list(watch.history.evals)}
+    kind = str(watch.settings.get("model_kind", ""))
+    return [
+        CheckpointFolder(
+            watch.run.id, kind, step, path_of(folder, step), bpb.get(step), step == best_step, step == steps[-1]
+        )
+        for step in reversed(steps)
+    ]

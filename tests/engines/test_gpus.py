@@ -1,0 +1,98 @@
+"""GPUs are told by the driver: which there are, and how they are doing; where it tells nothing, nothing is amiss."""
+
+import dataclasses
+import sys
+
+import pytest
+from builders import pretend_gpus
+from pretend_nvml import MIB, Gpu, Nvml
+
+from engines import gpus
+from engines.gpus import Gauges
+
+H200 = Gpu()
+L4 = Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, uuid="GPU-77c1", celsius=40)
+PART = Gpu(
+    "NVIDIA H200 MIG 1g.18gb", 16384 * MIB, 16000 * MIB, uuid="MIG-1f00",
+    utilisation=None, milliwatts=None, limit_milliwatts=None, celsius=None, whole=H200,
+)  # fmt: skip
+
+
+def test_gpus_are_told_with_their_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, H200, L4)
+    assert gpus.gpus() == [
+        gpus.Gpu("NVIDIA H200", 143771 * MIB, 143160 * MIB, "580.65.06"),
+        gpus.Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, "580.65.06"),
+    ]
+
+
+def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch)
+    assert gpus.gpus() == [] and Gauges().read() == []
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpus.gpus() == [] and Gauges().read() == []
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("0", ["NVIDIA H200"]),
+        ("1, 0", ["NVIDIA L4", "NVIDIA H200"]),
+        ("", []),
+        ("-1", []),
+        ("7", []),
+        ("1,7,0", ["NVIDIA L4"]),  # CUDA reads no further than the first that is not there
+        ("GPU-77", ["NVIDIA L4"]),
+        ("GPU-8a3f,1", ["NVIDIA H200", "NVIDIA L4"]),
+        ("GPU-0000", []),
+        ("MIG-1f00", ["NVIDIA H200 MIG 1g.18gb"]),
+        ("MIG-0000", []),
+    ],
+)
+def test_only_gpus_that_cuda_would_see_count(visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, H200, L4, parts=(PART,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.name for gpu in gpus.gpus()] == names
+    assert [gpu["name"] for gpu in Gauges().read()] == names
+
+
+def test_gauges_tell_how_each_gpu_is_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, H200, L4)
+    first, second = Gauges().read()
+    assert first == {
+        "name": "NVIDIA H200",
+        "utilisation_percent": 97,
+        "memory_used_bytes": 611 * MIB,
+        "memory_total_bytes": 143771 * MIB,
+        "power_watts": 512.3,
+        "power_limit_watts": 700.0,
+        "temperature_celsius": 61,
+    }
+    assert second["name"] == "NVIDIA L4" and second["temperature_celsius"] == 40
+
+
+def test_a_part_of_a_gpu_has_memory_of_its_own_and_the_power_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, H200, parts=(PART,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1f00")
+    (found,) = Gauges().read()
+    assert found["utilisation_percent"] is None and found["memory_total_bytes"] == 16384 * MIB
+    assert found["power_watts"] == 512.3 and found["temperature_celsius"] == 61
+
+
+def test_a_figure_that_the_driver_does_not_tell_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, dataclasses.replace(H200, milliwatts=None, celsius=None))
+    (found,) = Gauges().read()
+    assert found["power_watts"] is None and found["temperature_celsius"] is None and found["utilisation_percent"] == 97
+
+
+def test_the_driver_is_asked_once_whether_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = pretend_gpus(monkeypatch)
+    gauges = Gauges()
+    assert nvml.asked == []
+    assert gauges.read() == gauges.read() == [] and nvml.asked == ["nvmlInit"]
+
+
+def test_the_stand_in_has_nothing_that_the_library_lacks() -> None:
+    library = pytest.importorskip("pynvml")
+    names = [name for name in vars(Nvml) if name.lower().startswith("nvml")]
+    assert len(names) > 10 and [name for name in names if not hasattr(library, name)] == []
