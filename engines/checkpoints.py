@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from engines import safetensors
 from engines.engine import LearnerState
 from engines.errors import LabError
+from engines.runs.checkpoint_folders import list_steps as list_steps
+from engines.runs.checkpoint_folders import path_of as path_of
 from engines.safetensors import Array
 
 SCHEMA = 1
-_PREFIX = "step-"
 _WRITING = ".writing-"
 _NO_SEAL = "0" * 64
 
@@ -37,7 +38,7 @@ class Checkpoint(NamedTuple):
 
 def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
     """Write step-<n> into an existing folder, durably and atomically; returns its size in bytes."""
-    final = folder / f"{_PREFIX}{step:08d}"
+    final = path_of(folder, step)
     partial = folder / f"{_WRITING}{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -71,20 +72,6 @@ def size_of(learner: LearnerState) -> int:
     """About how many bytes a checkpoint of this state takes on disk."""
     arrays = (*learner.model.values(), *learner.optimizer.values())
     return sum(len(array.data) for array in arrays) + 65_536
-
-
-def list_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints that were written to their end, oldest first."""
-    try:
-        names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        return []
-    numbers = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
-    return sorted(int(number) for number in numbers if number.isdigit())
-
-
-def path_of(folder: Path, step: int) -> Path:
-    return folder / f"{_PREFIX}{step:08d}"
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from engines import dial
 from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all, setting
 
@@ -15,46 +16,81 @@ _GUARD_BACK = (*_GUARD, "rollback")
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """All settings of a training run. An instance is resolved: no value is `auto` any more (see `resolve`)."""
+    """All settings of a training run. An instance is resolved (see `resolve`): no value is `auto` any more but device,
+    dtype and compile, which the worker decides when it sees its machine."""
 
     # fmt: off
-    mode: str = setting("model", "str", "scalar", "engine: pure Python numbers, or torch tensors", choices=("scalar", "tensor"))
-    model_kind: str = setting("model", "str", "bigram", "model to train", choices=("bigram", "mini-gpt"))
+    mode: str = setting("model", "str", AUTO, "engine: pure Python numbers, or torch tensors (auto: tensor for gpt)", choices=("scalar", "tensor"))
+    model_kind: str = setting("model", "str", "bigram", "model to train", choices=("bigram", "mini-gpt", "gpt"))
+    depth: int = setting("model", "int", AUTO, "the gpt's one dial: width, heads, batch, steps and rates follow from it (auto: 4)", at_least=1, at_most=64)
     tie_lm_head: bool = setting("model", "bool", AUTO, "use the embedding as the head too (auto: only where that can learn)")
     input_rmsnorm: bool = setting("model", "bool", AUTO, "normalise embeddings before the first layer (auto: where the model needs it)")
     final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)")
-    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1; mini-gpt)", at_least=1)
-    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16; mini-gpt)", at_least=1)
-    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4; mini-gpt)", at_least=1)
-    context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that mini-gpt looks back on (auto: 8 for bigram, 16 for mini-gpt)", at_least=1, at_most=1 << 20)
+    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1)
+    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1)
+    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1)
+    context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that a gpt looks back on (auto: 8 for bigram, 16 for mini-gpt, 2048 for gpt)", at_least=1, at_most=1 << 20)
 
-    data: str = setting("data", "str", "names", f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)}")
+    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1)
+    rotary: bool = setting("gpt", "bool", AUTO, "rotary positions (auto: yes; no: the model sees no positions)")
+    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1)
+    qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)")
+    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0)
+    activation: str = setting("gpt", "str", AUTO, "what bends the MLP (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"))
+    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0)
+    window_pattern: str = setting("gpt", "str", AUTO, "attention of the layers in turn, L the whole context and S a window; the last is L (auto: L)")
+    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: a quarter of the context)", at_least=1)
+    document_mask: bool = setting("gpt", "bool", AUTO, "attention stays within a document (auto: no)")
+    value_embeddings: bool = setting("gpt", "bool", AUTO, "every other layer mixes an embedding of the token into its values (auto: yes)")
+    residual_scalars: bool = setting("gpt", "bool", AUTO, "a learned factor on the residual stream before each layer (auto: yes)")
+    embedding_scalars: bool = setting("gpt", "bool", AUTO, "each layer adds a learned part of the embedding again (auto: yes)")
+    smear: bool = setting("gpt", "bool", AUTO, "mix a gated part of the previous token's embedding into each (auto: yes)")
+    backout: bool = setting("gpt", "bool", AUTO, "take a learned part of the middle layer away before the head (auto: yes)")
+
+    data: str = setting("data", "str", AUTO, f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)} (auto: names; stories for gpt)")
     val_data: str | None = setting("data", "str", None, "validation text (default: a tenth of --data)", optional=True)
     documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"))
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
-    corpus_size: int = setting("data", "size", 1_000_000, "bytes of text that `stories` writes", at_least=1_000)
+    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000)
     corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0)
+    tokenizer: str = setting("data", "str", AUTO, "what a token is: a character, a byte, or a piece of a word (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
+    vocab_size: int = setting("data", "int", AUTO, "tokens of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20)
     seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0)
 
-    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0)
+    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0)
     tokens: int | None = setting("budget", "size", None, "stop after this many training tokens", at_least=1, optional=True)
     time_budget: float | None = setting("budget", "duration", None, "stop after this much training time", above=0, optional=True)
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, optional=True)
 
-    optimizer: str = setting("optimization", "str", "adamw", "how weights move", choices=("sgd", "adamw"), aliases=(("adam-w", "adamw"),))
-    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt)", at_least=1)
-    lr: float = setting("optimization", "float", AUTO, "peak learning rate (auto: by model and optimizer)", above=0)
+    optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
+    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1)
+    lr: float = setting("optimization", "float", AUTO, "peak learning rate, with muon that of the matrices (auto: by model and optimizer)", above=0)
+    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0)
+    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0)
+    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"))
-    warmup_fraction: float = setting("optimization", "float", 0.0, "part of the steps that raises the learning rate", at_least=0, at_most=1)
-    warmdown_fraction: float = setting("optimization", "float", 0.5, "part of the steps that lowers it", at_least=0, at_most=1)
-    final_lr_fraction: float = setting("optimization", "float", 0.0, "learning rate at the end, as a part of the peak", at_least=0, at_most=1)
+    warmup_fraction: float = setting("optimization", "float", AUTO, "part of the steps that raises the learning rate (auto: 0; 40 steps for gpt)", at_least=0, at_most=1)
+    warmdown_fraction: float = setting("optimization", "float", AUTO, "part of the steps that lowers it (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1)
+    final_lr_fraction: float = setting("optimization", "float", AUTO, "learning rate at the end, as a part of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1)
     beta1: float = setting("optimization", "float", 0.9, "AdamW's memory of the gradient", at_least=0, at_most=0.999999)
     beta2: float = setting("optimization", "float", 0.99, "AdamW's memory of its square", at_least=0, at_most=0.999999)
     adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0)
-    weight_decay: float = setting("optimization", "float", 0.0, "AdamW's decoupled decay, a part of the learning rate", at_least=0)
+    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0)
+    polar_express: bool = setting("muon", "bool", AUTO, "Muon's five steps have coefficients of their own (auto: yes; no: one quintic five times)")
+    row_equilibration: bool = setting("muon", "bool", AUTO, "Muon evens out the rows of a gradient first (auto: yes)")
+    renormalization: bool = setting("muon", "bool", AUTO, "Muon gives its update the norm of an orthogonal matrix (auto: yes)")
+    variance_reduction: bool = setting("muon", "bool", AUTO, "Muon evens out the size of its updates by neuron over time (auto: yes)")
+    cautious_decay: bool = setting("muon", "bool", AUTO, "weights decay only where the update shrinks them, and less and less (auto: yes)")
+    momentum_schedule: bool = setting("muon", "bool", AUTO, "Muon's momentum rises at first and falls with the learning rate (auto: yes; no: 0.95)")
+
+    device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
+    dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 on CUDA, else float32)", choices=("float32", "bfloat16", "float64"))
+    compile: str = setting("machine", "str", AUTO, "torch.compile (auto: for gpt on CUDA)", choices=("on", "off"))
+    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than there are cores", at_least=0, at_most=4096)
+    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit", at_least=0)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
-    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto in scalar mode: 200,000 for bigram, 4,096 for mini-gpt)", at_least=0)
+    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0)
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0)
     temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0)
@@ -92,6 +128,7 @@ class SampleSettings:
     max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0)
     count: int = setting("sampling", "int", 1, "samples to draw", at_least=1)
     seed: int = setting("sampling", "int", 1337, "seed of the draws", at_least=0)
+    device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
     # fmt: on
 
 
@@ -103,23 +140,28 @@ class CountSettings:
     style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
 
 
-_GPT_ONLY = ("final_rmsnorm", "layers", "width", "heads")
+_ATTENTION_ONLY = ("final_rmsnorm", "layers", "width", "heads")
+_DEPTH_ONLY = ("depth", "embedding_lr", "head_lr", "scalar_lr")  # and the group gpt
 
-# What `auto` means for a kind of model: learning rates are by optimizer.
+# What `auto` means for a kind of model.
 _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "bigram": {
+        "mode": "scalar",
+        "data": "names",
+        "tokenizer": "char",
+        "optimizer": "adamw",
         "tie_lm_head": False,  # tied logits are symmetric: they cannot tell "qu" from "uq"
         "input_rmsnorm": False,
         "final_rmsnorm": False,
-        "layers": 0,
-        "width": 0,
-        "heads": 0,
         "context_length": 8,
         "batch_size": 64,
-        "lr": {"adamw": 0.03, "sgd": 3.0},
         "eval_tokens": 200_000,
     },
     "mini-gpt": {
+        "mode": "scalar",
+        "data": "names",
+        "tokenizer": "char",
+        "optimizer": "adamw",
         "tie_lm_head": False,
         "input_rmsnorm": True,
         "final_rmsnorm": True,
@@ -128,51 +170,157 @@ _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "heads": 4,
         "context_length": 16,
         "batch_size": 8,
-        "lr": {"adamw": 0.015, "sgd": 0.5},
-        "eval_tokens": 4096,
+    },
+    "gpt": {
+        "mode": "tensor",
+        "data": "stories",
+        "tokenizer": "bpe",
+        "optimizer": "muon",
+        "tie_lm_head": False,
+        "input_rmsnorm": True,
+        "final_rmsnorm": True,
+        "context_length": 2048,
+        "rotary": True,
+        "rotary_base": 100_000.0,
+        "qk_norm": True,
+        "qk_scale": 1.2,
+        "activation": "relu2",
+        "softcap": 15.0,
+        "window_pattern": "L",
+        "document_mask": False,
+        "value_embeddings": True,
+        "residual_scalars": True,
+        "embedding_scalars": True,
+        "smear": True,
+        "backout": True,
+        "corpus_size": 10_000_000,
+        "warmdown_fraction": 0.65,
+        "final_lr_fraction": 0.05,
+        "eval_tokens": 0,
     },
 }
+_RATES = {
+    "bigram": {"adamw": 0.03, "sgd": 3.0, "muon": 0.02},
+    "mini-gpt": {"adamw": 0.015, "sgd": 0.5, "muon": 0.02},
+}
+_MINI_GPT_EVAL_TOKENS = {"scalar": 4096, "tensor": 200_000}
+_COMMON_DEFAULTS = {
+    "corpus_size": 1_000_000,
+    "warmup_fraction": 0.0,
+    "warmdown_fraction": 0.5,
+    "final_lr_fraction": 0.0,
+    "weight_decay": 0.0,
+}
+_SMALL_BPE_VOCAB = 1024
+_MACHINE_DECIDES = ("device", "dtype", "compile")
 
 
 def resolve(given: Mapping[str, object]) -> TrainSettings:
     """The settings of a run from what was asked for, every `auto` decided; SettingsError names all that is wrong."""
     values = {name: field.default for name, field in fields(TrainSettings).items()}
     values |= parse_all(TrainSettings, given)
-    problems = _contradictions(values)
-    if problems:
-        raise SettingsError(problems)
-    model = dict(_MODEL_DEFAULTS[values["model_kind"]])
-    model["lr"] = model["lr"][values["optimizer"]]
-    _fill(values, model)
-    if values["heads"] and values["width"] % values["heads"]:
-        raise SettingsError([f"--width {values['width']} must be a multiple of --heads {values['heads']}."])
-    _fill(values, {"steps": _auto_steps(values)})
-    _fill(values, {"eval_every": min(250, max(1, values["steps"] // 10))})
+    kind = values["model_kind"]
+    _fill(values, {name: _MODEL_DEFAULTS[kind][name] for name in ("mode", "tokenizer", "optimizer")})
+    _complain(_contradictions(values))
+    _fill(values, _MODEL_DEFAULTS[kind])
+    if kind == "gpt":
+        _fill(values, dial.shape(values))
+        _fill(values, {"window": max(1, values["context_length"] // 4)})
+    else:
+        _fill(values, {"lr": _RATES[kind][values["optimizer"]], "eval_tokens": _MINI_GPT_EVAL_TOKENS[values["mode"]]})
+    _fill(values, {"vocab_size": _SMALL_BPE_VOCAB if values["tokenizer"] == "bpe" else 0})
+    _complain(_misfits(values))
+    auto_budget = dial.budget(values) if kind == "gpt" else {"steps": 500}
+    _fill(values, {name: value for name, value in auto_budget.items() if name != "steps"})
+    _fill(values, {"steps": _auto_steps(values, kind, auto_budget["steps"])})
+    if kind == "gpt":
+        _fill(values, {"warmup_fraction": dial.warmup_fraction(values["steps"], values["warmdown_fraction"])})
+    _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
+    _fill(values, _COMMON_DEFAULTS | {"eval_every": min(250, max(1, values["steps"] // 10))})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
+    _complain(_misfits_of_the_budget(values))
+    _fill(values, {name: _NONE[field.kind] for name, field in fields(TrainSettings).items()})
     return TrainSettings(**values)
+
+
+_NONE = {"int": 0, "float": 0.0, "bool": False, "str": "", "size": 0, "duration": 0.0}  # of parts that a model has not
 
 
 def _fill(values: dict[str, Any], decided: Mapping[str, Any]) -> None:
     for name, value in decided.items():
-        if values[name] == AUTO:
+        if values[name] == AUTO and name not in _MACHINE_DECIDES:
             values[name] = value
 
 
-def _auto_steps(values: Mapping[str, Any]) -> int:
+def _complain(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError(problems)
+
+
+def _auto_steps(values: Mapping[str, Any], kind: str, default: int) -> int:
     if values["tokens"] is not None:
         tokens_per_step: int = values["batch_size"] * values["context_length"]
         return -(-int(values["tokens"]) // tokens_per_step)
-    if values["time_budget"] is not None or values["target_bpb"] is not None:
+    if kind != "gpt" and (values["time_budget"] is not None or values["target_bpb"] is not None):
         return UNBOUNDED_STEPS
-    return 500
+    return default
+
+
+def _muon_settings() -> list[str]:
+    return _group("muon")
+
+
+def _group(group: str) -> list[str]:
+    return [name for name, field in fields(TrainSettings).items() if field.group == group]
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    """What was asked for and does not fit what else was asked for."""
+    kind, mode, optimizer = values["model_kind"], values["mode"], values["optimizer"]
+    misplaced: list[tuple[list[str], str]] = []
+    if kind == "bigram":
+        misplaced.append(([*_ATTENTION_ONLY], "--model-kind bigram, which has no such part"))
+    if kind != "gpt":
+        misplaced.append(([*_DEPTH_ONLY, *_group("gpt")], f"--model-kind {kind}; use --model-kind gpt"))
+    if optimizer != "muon":
+        misplaced.append((_muon_settings(), f"--optimizer {optimizer}; use --optimizer muon"))
+    if mode == "scalar":
+        misplaced.append((_group("machine"), "--mode scalar, which runs pure Python; use --mode tensor"))
+    if values["tokenizer"] != "bpe":
+        misplaced.append((["vocab_size"], f"--tokenizer {values['tokenizer']}, whose vocabulary follows from the text"))
+    problems = [
+        f"--{name.replace('_', '-')} does not fit {where}."
+        for names, where in misplaced
+        for name in names
+        if values[name] not in (AUTO, False)
+    ]
+    if mode == "scalar" and kind == "gpt":
+        problems.append("--mode scalar does not fit --model-kind gpt; use --mode tensor.")
+    elif mode == "scalar" and optimizer == "muon":
+        problems.append("--optimizer muon does not fit --mode scalar; use --mode tensor.")
+    return problems
+
+
+def _misfits(values: Mapping[str, Any]) -> list[str]:
+    """Numbers of the model that do not fit each other."""
     problems = []
-    if values["model_kind"] == "bigram":
-        for name in _GPT_ONLY:
-            if values[name] not in (AUTO, False):
-                problems.append(f"--{name.replace('_', '-')} does not fit --model-kind bigram, which has no such part.")
+    width, heads, kv_heads = (values[name] if values[name] != AUTO else 0 for name in ("width", "heads", "kv_heads"))
+    if heads and width % heads:
+        problems.append(f"--width {width} must be a multiple of --heads {heads}.")
+    elif values["rotary"] is True and width // heads % 2:
+        problems.append(f"--rotary turns pairs: --width {width} / --heads {heads} must be even.")
+    if kv_heads and heads % kv_heads:
+        problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
+    pattern = values["window_pattern"]
+    if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
+        problems.append(f"--window-pattern must be made of L and S, such as SSSL, not {pattern!r}.")
+    return problems
+
+
+def _misfits_of_the_budget(values: Mapping[str, Any]) -> list[str]:
+    problems = []
     if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
         problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
+    if values["micro_batch"] and values["batch_size"] % values["micro_batch"]:
+        problems.append(f"--micro-batch {values['micro_batch']} must divide --batch-size {values['batch_size']}.")
     return problems

@@ -1,12 +1,40 @@
 """What may be asked of any engine: to learn (`Learner`) and to speak (`LanguageModel`)."""
 
-from collections.abc import Sequence
+import dataclasses
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from engines.config import SampleSettings
 from engines.safetensors import Array
 
 Row = Sequence[int]  # token ids; the token at i + 1 is the target of the tokens up to i
-Batch = Sequence[Row]  # rows of equal length: context_length + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Rows of equal length out of a token stream, named by where they begin: an engine may hold the stream on its
+    device. A row that reaches the stream's end goes on at its beginning."""
+
+    tokens: memoryview
+    starts: Sequence[int]
+    row_length: int  # context_length + 1
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Batch":
+        """A batch of these very rows, all of one length."""
+        tokens = array("I", (token for row in rows for token in row))
+        length = len(rows[0])
+        return cls(memoryview(tokens), range(0, len(tokens), length), length)
+
+    def rows(self) -> list[list[int]]:
+        return [self._row(start) for start in self.starts]
+
+    def _row(self, start: int) -> list[int]:
+        row: list[int] = self.tokens[start : start + self.row_length].tolist()
+        while len(row) < self.row_length:
+            row += self.tokens[: self.row_length - len(row)].tolist()
+        return row
 
 
 class StepResult(NamedTuple):
@@ -24,6 +52,32 @@ class LearnerState(NamedTuple):
     counters: dict[str, int]
 
 
+class Choice(NamedTuple):
+    """What an engine decided where `auto` was asked for, and why."""
+
+    setting: str
+    value: str
+    why: str
+
+
+class Drawn(NamedTuple):
+    """A token drawn by a decoder. Probabilities are the model's own, before temperature and truncation."""
+
+    id: int
+    probability: float
+    alternatives: list[tuple[int, float]]  # the likeliest tokens and their probabilities
+
+
+class Decoder(Protocol):
+    """Texts in the making, one a row: what was read of them is kept, so that a token costs the same at any length."""
+
+    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
+        """The next token of each row, each by a number in [0, 1); not read yet."""
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """One token more for each row."""
+
+
 class LanguageModel(Protocol):
     """What evaluation and sampling need; never holds optimizer state."""
 
@@ -33,8 +87,12 @@ class LanguageModel(Protocol):
     def logits(self, context: Sequence[int]) -> Sequence[float]:
         """Unnormalised log-probabilities of the token after `context` (at least one token), one for each id."""
 
-    def score(self, rows: Batch) -> list[list[float]]:
-        """For each row the nats of each of its targets: one fewer than its tokens. Rows may differ in length."""
+    def score(self, rows: Sequence[Row]) -> Iterable[list[float]]:
+        """For each row the nats of each of its targets: one fewer than its tokens. Rows may differ in length. They
+        may be still in the making: who iterates waits."""
+
+    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+        """A decoder that has read these prompts, of at least one token each."""
 
 
 class Learner(Protocol):
@@ -42,6 +100,17 @@ class Learner(Protocol):
 
     @property
     def model(self) -> LanguageModel: ...
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What was decided for the machine, complete after `warm_up`."""
+
+    @property
+    def gpu(self) -> str | None:
+        """The name of the GPU that it works on, if it does."""
+
+    def warm_up(self, batch: Batch) -> None:
+        """Compile and allocate what steps like this batch need; nothing else changes."""
 
     def step(self, batch: Batch, lr: float) -> None:
         """One update. Where the loss or a gradient is not finite, the update is left out."""

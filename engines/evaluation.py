@@ -1,13 +1,16 @@
 """Exact loss and bits per byte of a model on validation tokens, each token scored once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from engines.data.tokenizers import BOS
-from engines.engine import LanguageModel
+from engines.engine import LanguageModel, Row
 
 _TOKENS_AT_ONCE = 1 << 17
+_IN_THE_MAKING = 4  # portions of rows that a device may work on before the host waits for the first
 
 
 class Evaluation(NamedTuple):
@@ -29,20 +32,36 @@ def evaluate(
 ) -> Evaluation:
     """Score `tokens` (the first `limit` targets; 0: all) in rows of `context_length`; `between` runs every few rows."""
     targets = len(tokens) - 1 if limit == 0 else min(limit, len(tokens) - 1)
-    all_nats, text_nats, size = [], [], 0
+    all_nats: list[float] = []
+    for nats in _scores(model, _portions(tokens, context_length, targets), between):
+        all_nats += nats
+    scored = tokens[1 : targets + 1].tolist()
+    size = sum(map(token_bytes.__getitem__, scored))
+    text_nats = list(compress(all_nats, (target != BOS for target in scored)))
+    return Evaluation(_mean(all_nats), _total(text_nats) / math.log(2) / size if size else math.nan, targets, size)
+
+
+def _portions(tokens: memoryview, context_length: int, targets: int) -> Iterator[list[Row]]:
+    """Rows, some at a time; each row ends with the token that the next one begins with."""
     stride = max(1, _TOKENS_AT_ONCE // context_length) * context_length
     for begin in range(0, targets, stride):
         end = min(begin + stride, targets)
-        rows = [
+        yield [
             tokens[start : min(start + context_length, targets) + 1].tolist()
             for start in range(begin, end, context_length)
         ]
-        for row, nats in zip(rows, model.score(rows), strict=True):
-            all_nats += nats
-            text_nats += [n for n, target in zip(nats, row[1:], strict=True) if target != BOS]
-            size += sum(token_bytes[target] for target in row[1:])
+
+
+def _scores(model: LanguageModel, portions: Iterable[list[Row]], between: Callable[[], None]) -> Iterator[list[float]]:
+    """The nats of every row, read only when a few portions more are on their way."""
+    pending: deque[Iterable[list[float]]] = deque()
+    for rows in portions:
+        pending.append(model.score(rows))
+        if len(pending) > _IN_THE_MAKING:
+            yield from pending.popleft()
         between()
-    return Evaluation(_mean(all_nats), _total(text_nats) / math.log(2) / size if size else math.nan, targets, size)
+    for found in pending:
+        yield from found
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -3,6 +3,10 @@
 An event is a JSON object on one line. Every event has `v` (schema version), `t` (seconds since the
 run's first start) and `kind`; `KINDS` tells the rest. JSON has no NaN: a number that is not finite is
 `null`, and `nonfinite` names it.
+
+`gpus` of `system` has an object for each GPU that a run on GPUs may use: `name`, `utilisation_percent` (null under MIG),
+`memory_used_bytes`, `memory_total_bytes`, `power_watts`, `power_limit_watts`, `temperature_celsius`; null is what the
+driver does not tell.
 """
 
 import json
@@ -20,11 +24,12 @@ _MAYBE_NUMBER = (int, float, type(None))
 KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": {"pid": (int,), "host": (str,), "start": (int,)},
     "phase": {"phase": (str,), "done": _MAYBE_NUMBER, "total": _MAYBE_NUMBER},
+    "engine": {"choices": (list,), "gpu": (str, type(None)), "flops_per_token": (int,), "peak_flops": _MAYBE_NUMBER},
     "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,)},
     "eval": {"step": (int,), "loss": _MAYBE_NUMBER, "bpb": _MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": _NUMBER, "best": (bool,), "floor_bpb": _MAYBE_NUMBER, "floor_error": _MAYBE_NUMBER},
     "sample": {"step": (int,), "prompt": (str,), "text": (str,)},
     "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": _MAYBE_NUMBER, "threshold": _MAYBE_NUMBER, "hint": (str,)},
-    "system": {"rss_bytes": (int,), "cpu_percent": _NUMBER, "disk_free_bytes": (int,)},
+    "system": {"rss_bytes": (int,), "cpu_percent": _NUMBER, "disk_free_bytes": (int,), "gpus": (list,)},
     "checkpoint": {"step": (int,), "path": (str,), "bytes": (int,), "seconds": _NUMBER, "removed": (list,)},
     "control": {"request": (str,), "verb": (str,), "outcome": (str,)},
     "heartbeat": {"step": (int,)},

@@ -16,6 +16,8 @@ _SPIKE_WARMUP = 50  # steps before the running figures mean anything
 _SPIKE_LEAST_RISE = 0.1  # as a part of the mean: a smaller jump is noise however calm the curve was
 _COOLDOWN = 100  # steps in which a rule that tripped stays silent, so that logs stay short
 _MEMORY_WINDOW = 60  # readings, 2 s apart
+_MEMORY_WARMUP = 5  # readings: the first evaluation and checkpoint take memory that stays
+_MEMORY_LASTING = 5  # readings that must all be high: a checkpoint on its way to disk is no growth
 _MEMORY_LEAST_GROWTH = 64 << 20  # bytes: smaller growth is start-up
 _THROUGHPUT_READING = 1.0  # seconds of training in one reading
 _THROUGHPUT_WINDOW = 60  # readings whose median is the usual speed
@@ -117,14 +119,19 @@ class _Memory:
     def __init__(self, growth: float) -> None:
         self._growth = growth
         self._recent: deque[int] = deque(maxlen=_MEMORY_WINDOW)
+        self._seen = 0
 
     def observe(self, rss_bytes: int) -> tuple[float, float, str] | None:
+        self._seen += 1
+        if self._seen <= _MEMORY_WARMUP:
+            return None
         self._recent.append(rss_bytes)
         least = min(self._recent)
+        lasting = min(list(self._recent)[-_MEMORY_LASTING:])
         threshold = max(self._growth * least, least + _MEMORY_LEAST_GROWTH)
-        if rss_bytes <= threshold:
+        if lasting <= threshold:
             return None
-        return rss_bytes, threshold, "the training process keeps growing; it may run out of memory"
+        return lasting, threshold, "the training process keeps growing; it may run out of memory"
 
 
 class _Throughput:

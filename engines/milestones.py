@@ -7,7 +7,7 @@ from typing import Any
 from engines.checkpoints import Checkpoint, Saved, Saver
 from engines.config import SampleSettings, TrainSettings
 from engines.data.packing import Packed
-from engines.data.tokenizers import CharTokenizer
+from engines.data.tokenizers import Tokenizer
 from engines.engine import LanguageModel, LearnerState
 from engines.errors import LabError
 from engines.evaluation import Evaluation, evaluate
@@ -20,9 +20,7 @@ from engines.sampling import documents
 class Milestones:
     """The reached ones, and how to reach more. The order is the caller's: checkpoint, THEN evaluate, THEN sample."""
 
-    def __init__(
-        self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: CharTokenizer, log: EventLog
-    ) -> None:
+    def __init__(self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: Tokenizer, log: EventLog) -> None:
         self._settings = settings
         self._packed = packed
         self._tokenizer = tokenizer

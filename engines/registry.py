@@ -17,6 +17,9 @@ class _Factory(Protocol):
 _FACTORIES = {
     ("scalar", "bigram"): "engines.scalar.factory",
     ("scalar", "mini-gpt"): "engines.scalar.factory",
+    ("tensor", "bigram"): "engines.tensor.factory",
+    ("tensor", "mini-gpt"): "engines.tensor.factory",
+    ("tensor", "gpt"): "engines.tensor.factory",
 }
 
 

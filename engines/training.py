@@ -78,6 +78,7 @@ class Training:
 
     def train(self) -> Ending:
         """Go on from where the run stands until something ends it; a durable checkpoint is left behind."""
+        self._pulse.take_rss()  # of the start
         if self.step == 0 and self._guards.asks_for("rollback"):
             self._checkpoint()  # something to roll back to
         self._mark = time.monotonic()
@@ -91,6 +92,10 @@ class Training:
             self._collect()
         self._finish(self._ending)
         return self._ending
+
+    def warm_up(self) -> None:
+        """Let the learner compile and allocate what its steps will need; not part of the training's time."""
+        self._learner.warm_up(self._batches.batch(self._position))
 
     def stop(self, ending: Ending) -> None:
         """End after the current step; may be called from a signal handler."""
@@ -147,16 +152,27 @@ class Training:
             self._do(request)
 
     def _mind_the_budget(self) -> None:
+        used_up = self._used_up()
+        if used_up is None:
+            return
+        step = self.step
+        self._settle()
+        if self.step == step:  # else the last steps were rolled back: there is more to do
+            self.stop(Ending("finished", 0, used_up or None))
+
+    def _used_up(self) -> str | None:
+        """Why there is nothing more to do: in words, or empty where all steps are done; None if there is."""
         settings = self.settings
         latest = self.milestones.evals.get(self.step)
         if self.step >= settings.steps:
-            self.stop(Ending("finished", 0))
-        elif settings.tokens is not None and self.step * settings.tokens_per_step >= settings.tokens:
-            self.stop(Ending("finished", 0, "the token budget is used up"))
-        elif settings.time_budget is not None and self.train_seconds >= settings.time_budget:
-            self.stop(Ending("finished", 0, "the time budget is used up"))
-        elif settings.target_bpb is not None and latest and latest.bpb <= settings.target_bpb:
-            self.stop(Ending("finished", 0, f"{latest.bpb:.4f} bits per byte reach the target"))
+            return ""
+        if settings.tokens is not None and self.step * settings.tokens_per_step >= settings.tokens:
+            return "the token budget is used up"
+        if settings.time_budget is not None and self.train_seconds >= settings.time_budget:
+            return "the time budget is used up"
+        if settings.target_bpb is not None and latest and latest.bpb <= settings.target_bpb:
+            return f"{latest.bpb:.4f} bits per byte reach the target"
+        return None
 
     def _finish(self, ending: Ending) -> None:
         self._settle()

@@ -10,7 +10,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -19,13 +18,13 @@ from typing import Any
 from engines import events
 from engines.config import TrainSettings
 from engines.errors import LabError
+from engines.pulse import Pulse
 from engines.runs import manifest
 from engines.runs.control import Inbox
 from engines.runs.history import History, read_history
-from engines.runs.log import WRITE_INTERVAL, EventLog
+from engines.runs.log import EventLog
 from engines.runs.store import Run, write_json
 
-HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
 _REPORT_INTERVAL = 0.5  # seconds between reports of progress within a phase
 _ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
 
@@ -44,9 +43,11 @@ class Worker:
         self._history = read_history(run)
         parent_seconds = self._config.get("parent", {}).get("seconds", 0.0)
         self._log = EventLog(run.events_path, self._config["created_at"] - parent_seconds)
-        self._pulse = _Pulse(self._log)
+        self._pulse = Pulse(self._log)
         self._training: Any = None
         self._facts: dict[str, Any] = {}
+        self._flops_per_token = 0
+        self._peak_flops: float | None = None
         self._reported = 0.0
         self._phase = ""
 
@@ -80,13 +81,18 @@ class Worker:
         from engines.training import Training
 
         settings = TrainSettings(**self._config["resolved"])
+        registry.available(settings.mode, settings.model_kind)
+        if settings.mode == "tensor":
+            import torch  # noqa: F401 - seconds, which belong to this phase
         self._enter("data")
         data = prepare(settings, self._report_progress)
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
         self._enter("model")
         learner = registry.new_learner(settings, data.tokenizer.vocab_size)
+        if learner.gpu:
+            self._pulse.watch_gpus()
+        gc.freeze()
         if settings.mode == "scalar":  # its graphs have no cycles, and looking for some would take longer than training
-            gc.freeze()
             gc.disable()
         self._complete_manifest({**data.facts, "parameters": learner.model.parameter_count})
         self._training = Training(
@@ -101,6 +107,10 @@ class Worker:
         if self._history.runs:
             self._training.resume(self._history)
         self._history = History()  # a long one takes memory
+        if settings.mode == "tensor":
+            self._enter("compile")
+            self._training.warm_up()
+            self._report_engine(learner, settings, data.tokenizer.vocab_size)
         self._enter("train")
         return dict(self._training.train()._asdict())
 
@@ -123,6 +133,20 @@ class Worker:
             self._log.emit("control", request=request.name, verb="stop", outcome="done")
             self._inbox.done(request)
             raise _Stopped("stopped", 0)
+
+    def _report_engine(self, learner: Any, settings: TrainSettings, vocab_size: int) -> None:
+        """What was decided for this machine, and what its speed is to be measured against."""
+        from engines import estimate
+
+        self._flops_per_token = estimate.flops_per_token(settings, vocab_size)
+        self._peak_flops = estimate.peak_flops(learner.gpu) if learner.gpu else None
+        self._log.emit(
+            "engine",
+            choices=[choice._asdict() for choice in learner.choices],
+            gpu=learner.gpu,
+            flops_per_token=self._flops_per_token,
+            peak_flops=self._peak_flops,
+        )
 
     def _complete_manifest(self, facts: dict[str, Any]) -> None:
         """Add what only the worker could find out; on a resumed run, check that it still holds."""
@@ -172,6 +196,7 @@ class Worker:
             "train_seconds": round(seconds, 6),
             "steps_per_second": round(training.step / seconds, 2) if seconds else 0.0,
             "tokens_per_second": round(tokens / seconds, 2) if seconds else 0.0,
+            "mfu": self._mfu(tokens / seconds) if seconds else None,
             "final_loss": losses[-1] if losses else None,
             "mean_loss_last_n": sum(losses) / len(losses) if losses else None,
             "last_n": len(losses),
@@ -185,6 +210,10 @@ class Worker:
         }
         return summary | {name: _json_number(value) for name, value in figures.items()}
 
+    def _mfu(self, tokens_per_second: float) -> float | None:
+        """The part of the GPU's peak that training reached."""
+        return tokens_per_second * self._flops_per_token / self._peak_flops if self._peak_flops else None
+
     # --- being asked to end -----------------------------------------------------------------------
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -194,49 +223,6 @@ class Worker:
         from engines.training import Ending
 
         self._training.stop(Ending(reason, code))
-
-
-class _Pulse:
-    """A thread beside the training: flushes the log, beats, and reads the machine's gauges."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
-        self._rss: list[int] = []
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def take_rss(self) -> list[int]:
-        readings, self._rss = self._rss, []
-        return readings
-
-    def _beat(self) -> None:
-        next_beat = time.monotonic() + HEARTBEAT_INTERVAL
-        while not self._over.wait(WRITE_INTERVAL):
-            try:
-                self._log.flush_if_due()
-                if time.monotonic() >= next_beat:
-                    next_beat += HEARTBEAT_INTERVAL
-                    self._log.emit("heartbeat", step=self._log.step)
-                    self._read_gauges()
-            except LabError:
-                return  # the log is full: the training thread meets the same error
-
-    def _read_gauges(self) -> None:
-        import psutil  # 20 ms; runs that are over within a beat never pay
-
-        process = psutil.Process()
-        memory = process.memory_info()
-        rss = memory.rss - getattr(memory, "shared", 0)  # pages of mapped token files come and go as they please
-        self._rss.append(rss)
-        free = psutil.disk_usage(str(Path.cwd())).free
-        self._log.emit("system", rss_bytes=rss, cpu_percent=psutil.cpu_percent(), disk_free_bytes=free)
 
 
 def _json_number(value: Any) -> Any:

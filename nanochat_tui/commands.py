@@ -45,13 +45,24 @@ _SPEAKER = Argument(
     "run", {"metavar": "RUN", "nargs": "?", "help": "run, or a checkpoint's folder (default: the latest run with one)"}
 )
 
+_CONFIG = _value("--config", "FILE", "settings from TOML or from a run's config.json; flags win")
+
 COMMANDS = {
     "train": Command(
         "train",
         "train a model and watch it",
         (
-            _value("--config", "FILE", "settings from TOML or from a run's config.json; flags win"),
+            _CONFIG,
             _flag("--detach", "print the run id and leave; the run goes on"),
+        ),
+        (TrainSettings,),
+    ),
+    "plan": Command(
+        "plan",
+        "tell what a training run would take, before anything runs",
+        (
+            _CONFIG,
+            _value("--device-name", "NAME", 'plan for another machine\'s GPU, such as "NVIDIA H200"'),
         ),
         (TrainSettings,),
     ),
@@ -88,6 +99,16 @@ COMMANDS = {
             _value("--node", "NAME[I,J]", "one number: where it comes from, what the loss' gradient by it is"),
             Argument("--depth", {"metavar": "N", "default": "2", "help": "levels of numbers behind it (default: 2)"}),
             Argument("--top", {"metavar": "N", "default": "5", "help": "numbers shown on each level (default: 5)"}),
+        ),
+    ),
+    "doctor": Command(
+        "doctor",
+        "tell what this machine has, and try whether training works on it",
+        (
+            Argument(
+                "--device",
+                {"choices": ("auto", "cpu", "cuda", "mps"), "default": "auto", "help": "train there (auto: on all)"},
+            ),
         ),
     ),
     "bench": Command(

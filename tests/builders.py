@@ -1,13 +1,19 @@
-"""Builds what tests begin with: small corpora, runs, and runs that have ended."""
+"""Builds what tests begin with: small corpora, runs, runs that have ended, and GPUs that a driver tells of."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pretend_nvml import Gpu, Nvml
 
 from engines import checkpoints
 from engines.runs.launch import launch, new_run
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
+
+if TYPE_CHECKING:
+    import pytest
 
 TEXT = "the quick brown fox jumps over the lazy dog\nand the dog dreams of a brown fox\n" * 6
 QUICK = {"steps": 20, "batch_size": 2, "context_length": 4, "eval_every": 5, "sample_tokens": 8}
@@ -37,3 +43,11 @@ def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:
 def weights_sha256(run: Run, step: int) -> str:
     state = json.loads((checkpoints.path_of(run.checkpoints_dir, step) / "state.json").read_text())
     return str(state["sha256"]["model.safetensors"])
+
+
+def pretend_gpus(monkeypatch: "pytest.MonkeyPatch", *gpus: Gpu, parts: tuple[Gpu, ...] = ()) -> Nvml:
+    """Let the driver tell of these GPUs; of none: let there be no driver."""
+    nvml = Nvml(*gpus, parts=parts)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return nvml

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import write_text
+from builders import finished_run, write_text
+
+from engines.checkpoints import path_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -62,6 +64,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_what_watches_runs_imports_nothing_heavy() -> None:
     code = "import engines.config, engines.events, engines.runs.launch, engines.runs.liveness, engines.runs.reader"
+    code += ", engines.runs.sampler_client"
     assert modules_after(code).isdisjoint(HEAVY)
 
 
@@ -81,3 +84,18 @@ lock = os.open(run.lock_path, os.O_RDWR | os.O_CREAT)
 worker.main([str(run.path), f"--lock={{lock}}", f"--since={{time.time_ns()}}"])
 """
     assert modules_after(f"sys.path.append('tests')\n{code}").isdisjoint(HEAVY)
+
+
+def test_a_scalar_run_is_sampled_with_nothing_heavy(tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    code = f"""
+import json
+from engines.sampler import Sampler
+said = []
+sampler = Sampler(said.append)
+sampler.take(json.dumps({{"id": 1, "checkpoint": {str(path_of(run.checkpoints_dir, 20))!r}}}).encode())
+while sampler.busy:
+    sampler.advance()
+assert said[-1]["kind"] == "done"
+"""
+    assert modules_after(code).isdisjoint(HEAVY)

@@ -25,6 +25,7 @@ class History:
         self.samples: list[Event] = []
         self.guards: list[Event] = []
         self.checkpoints: list[Event] = []
+        self.engine: Event | None = None  # what the latest start decided for its machine
         self.system: Event | None = None
         self.paused = False
         self.ended: Event | None = None  # of the latest start
@@ -45,6 +46,12 @@ class History:
         recent = self.seconds[-window:]
         elapsed = sum(recent)
         return self.tokens / self.step * len(recent) / elapsed if self.step and elapsed > 0 else 0.0
+
+    def mfu(self) -> float | None:
+        """The part of the GPU's peak that training reaches, where both are known."""
+        if self.engine is None or self.engine["peak_flops"] is None:
+            return None
+        return self.tokens_per_second() * float(self.engine["flops_per_token"] / self.engine["peak_flops"])
 
     def apply(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -67,8 +74,8 @@ class History:
             self._add_phase(event)
         elif kind == "control":
             self._note_control(event)
-        elif kind == "system":
-            self.system = event
+        elif kind in ("system", "engine"):
+            setattr(self, kind, event)
         elif kind == "ended":
             self.ended = event
         elif kind != "heartbeat":

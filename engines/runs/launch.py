@@ -59,7 +59,7 @@ def launch(run: Run) -> subprocess.Popen[bytes]:
                 stderr=log,
                 pass_fds=[lock],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, "PYTHONPATH": python_path()},
             )
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
@@ -90,6 +90,6 @@ def _take_lock(run: Run) -> int:
             time.sleep(0.02)
 
 
-def _python_path() -> str:
+def python_path() -> str:
     inherited = os.environ.get("PYTHONPATH")
     return f"{_CODE_ROOT}{os.pathsep}{inherited}" if inherited else str(_CODE_ROOT)

@@ -4,16 +4,17 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from engines.config import CountSettings, TrainSettings
+from engines.config import CountSettings
 from engines.data.corpora import open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.engine import Batch
-from engines.fields import fields
+from engines.decoding import RereadingDecoder
+from engines.engine import Decoder, Row
 from engines.scalar.models import score_pairs
 
 # The ancestor counts these words 400 times more in its futuristic style.
 FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")
 _FUTURISTIC_TIMES = 400
+_STORIES_SIZE = 1_000_000  # bytes
 
 
 class CountBigram:
@@ -37,14 +38,16 @@ class CountBigram:
     def logits(self, context: Sequence[int]) -> list[float]:
         return [math.log(count) if count else -math.inf for count in self._counts[context[-1]]]
 
-    def score(self, rows: Batch) -> list[list[float]]:
+    def score(self, rows: Sequence[Row]) -> list[list[float]]:
         return score_pairs(lambda tokens: [self.logits((token,)) for token in tokens], rows)
+
+    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+        return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
     """Count a whole corpus; futuristic words count extra, as in the ancestor."""
-    size = fields(TrainSettings)["corpus_size"].default
-    corpus = open_corpus(settings.data, "file", settings.style, size, seed=0)
+    corpus = open_corpus(settings.data, "file", settings.style, _STORIES_SIZE, seed=0)
     facts = scan(corpus, lambda done: None)
     tokenizer = CharTokenizer(facts.alphabet)
     model = CountBigram(tokenizer.vocab_size, documents_end=facts.documents > 1)

@@ -5,7 +5,7 @@ from engines.engine import LanguageModel, Learner
 from engines.random_stream import RandomStream
 from engines.safetensors import Array
 from engines.scalar.learner import ScalarLearner, load_parameters
-from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
+from engines.scalar.models import Bigram, MiniGPT, Parameters, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
 
 
@@ -24,9 +24,15 @@ def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Arra
 
 
 def new_model(settings: TrainSettings, vocab_size: int) -> Bigram | MiniGPT:
+    parameters = initial_parameters(settings, vocab_size)
+    if settings.model_kind == "bigram":
+        return Bigram(parameters, settings.input_rmsnorm)
+    return MiniGPT(parameters, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
+
+
+def initial_parameters(settings: TrainSettings, vocab_size: int) -> Parameters:
+    """The numbers that training begins with, the same in every engine."""
     tied, stream = settings.tie_lm_head, RandomStream(settings.seed, "weights")
     if settings.model_kind == "bigram":
-        return Bigram(bigram_parameters(vocab_size, tied, stream), settings.input_rmsnorm)
-    shape = settings.width, settings.layers, settings.context_length
-    parameters = gpt_parameters(vocab_size, *shape, tied, stream)
-    return MiniGPT(parameters, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
+        return bigram_parameters(vocab_size, tied, stream)
+    return gpt_parameters(vocab_size, settings.width, settings.layers, settings.context_length, tied, stream)

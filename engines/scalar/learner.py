@@ -2,7 +2,7 @@
 
 import math
 
-from engines.engine import Batch, LearnerState, StepResult
+from engines.engine import Batch, Choice, LearnerState, StepResult
 from engines.safetensors import Array
 from engines.scalar.models import Bigram, MiniGPT, Parameters
 from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
@@ -13,12 +13,17 @@ class ScalarLearner:
 
     def __init__(self, model: Bigram | MiniGPT, optimizer: SGD | AdamW) -> None:
         self.model = model
+        self.choices: list[Choice] = []
+        self.gpu: str | None = None
         self._optimizer = optimizer
         self._finished: list[StepResult] = []
 
+    def warm_up(self, batch: Batch) -> None:
+        """There is nothing to compile."""
+
     def step(self, batch: Batch, lr: float) -> None:
         parameters = self.model.parameters
-        tape = self.model.loss(batch)
+        tape = self.model.loss(batch.rows())
         tape.backward()
         loss = tape.nodes[-1].rows[0][0]
         gradients = flat_gradients(parameters)

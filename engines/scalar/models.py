@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from engines.engine import Batch
+from engines.decoding import RereadingDecoder
+from engines.engine import Decoder, Row
 from engines.scalar.autograd import (
     Node,
     Tape,
@@ -55,7 +56,7 @@ class Bigram:
             h = rmsnorm(tape, h, self._rms_eps)
         return linear(tape, h, self.parameters.get("head", self.parameters["embedding"]))
 
-    def loss(self, batch: Batch) -> Tape:
+    def loss(self, batch: Sequence[Row]) -> Tape:
         """A batch has few different current tokens: each is worked out once, its targets weighted by their counts."""
         tape = Tape()
         tokens, targets = _pair_counts(batch)
@@ -65,8 +66,11 @@ class Bigram:
     def logits(self, context: Sequence[int]) -> list[float]:
         return self.forward(Tape(), context[-1:]).rows[0]
 
-    def score(self, rows: Batch) -> list[list[float]]:
+    def score(self, rows: Sequence[Row]) -> list[list[float]]:
         return score_pairs(lambda tokens: self.forward(Tape(), tokens).rows, rows)
+
+    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+        return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
 class MiniGPT:
@@ -119,7 +123,7 @@ class MiniGPT:
         h = rmsnorm(tape, x, self._rms_eps)
         return add(tape, x, linear(tape, relu_squared(tape, linear(tape, h, fc1)), fc2))
 
-    def loss(self, batch: Batch) -> Tape:
+    def loss(self, batch: Sequence[Row]) -> Tape:
         tape = Tape()
         weight = 1.0 / sum(len(row) - 1 for row in batch)
         targets = [[(target, weight)] for row in batch for target in row[1:]]
@@ -129,12 +133,15 @@ class MiniGPT:
     def logits(self, context: Sequence[int]) -> list[float]:
         return self.forward(Tape(), [context[-self.context_length :]]).rows[-1]
 
-    def score(self, rows: Batch) -> list[list[float]]:
+    def score(self, rows: Sequence[Row]) -> list[list[float]]:
         found = []
         for row in rows:  # one at a time: the tape holds only one row's numbers
             logits = self.forward(Tape(), [row[:-1]]).rows
             found.append([log_sum_exp(values) - values[target] for values, target in zip(logits, row[1:], strict=True)])
         return found
+
+    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+        return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
 class Uniform(Protocol):
@@ -172,7 +179,7 @@ def _uniform(shapes: dict[str, tuple[int, int]], bound: float, stream: Uniform) 
     return {name: Node(matrix(name, *shape), name) for name, shape in shapes.items()}
 
 
-def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Batch) -> list[list[float]]:
+def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Sequence[Row]) -> list[list[float]]:
     """The nats of every target, where the current token alone decides: each one's logits are worked out once."""
     tokens = sorted({token for row in rows for token in row[:-1]})
     nats = dict(zip(tokens, map(_nats, logits(tokens)), strict=True))
@@ -188,7 +195,7 @@ def _nats(logits: list[float]) -> list[float]:
     return [total - value for value in logits]
 
 
-def _pair_counts(batch: Batch) -> tuple[list[int], Targets]:
+def _pair_counts(batch: Sequence[Row]) -> tuple[list[int], Targets]:
     """Different current tokens, and for each what came next with its share of all pairs."""
     pairs = Counter(pair for row in batch for pair in pairwise(row))
     total = sum(pairs.values())

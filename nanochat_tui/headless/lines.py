@@ -87,6 +87,8 @@ def sentence(event: Event, history: History, steps: int) -> str:
         return f"     going on from step {event['from_step']} ({event['reason']})"
     if kind == "control":
         return f"     {event['verb']}: {event['outcome']}"
+    if kind == "engine":
+        return "\n".join(f"     {c['setting']}: {c['value']} ({c['why']})" for c in event["choices"])
     if kind == "phase" and event["done"] is None and event["phase"] != "train":
         return f"     {event['phase']} ..."
     return ""
@@ -113,6 +115,8 @@ def figures(history: History, steps: int) -> str:
     speed = history.tokens_per_second()
     if speed:
         parts.append(f"{speed:,.0f} tok/s")
+        if mfu := history.mfu():
+            parts.append(f"mfu {100 * mfu:.1f} %")
         left = (steps - history.step) * history.tokens / history.step / speed
         parts.append(f"eta {duration(left)}")
     return "  ".join(parts)

@@ -6,8 +6,9 @@ from typing import Any
 from engines.data.tokenizers import BOS
 from engines.errors import LabError
 from engines.runs.store import find_run, results_dir
+from engines.speaker import open_checkpoint
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.sample import checkpoint_of, open_checkpoint
+from nanochat_tui.headless.sample import checkpoint_of
 
 _DEFAULT_TEXT = 12  # tokens of the run's own sample to look at where no text is given
 

@@ -2,62 +2,70 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from engines import checkpoints, registry
-from engines.config import CountSettings, SampleSettings, TrainSettings
-from engines.data import tokenizers
-from engines.data.tokenizers import CharTokenizer
-from engines.engine import LanguageModel
+from engines import checkpoints
+from engines.config import CountSettings, SampleSettings
 from engines.errors import LabError
 from engines.runs.history import read_history
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
-from engines.sampling import Token, generate
+from engines.sampling import Token, generate, side_by_side
+from engines.speaker import Speaker, open_checkpoint
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import leave_broken_pipe
 
 
-class Speaker(NamedTuple):
-    """Who speaks, and one line that says who that is."""
-
-    model: LanguageModel
-    tokenizer: CharTokenizer
-    origin: str
-
-
 def sample(options: Options) -> int:
-    """Draw `count` samples."""
+    """Draw `count` samples, some side by side."""
     names = SampleSettings.__dataclass_fields__
     settings = SampleSettings(**{name: value for name, value in options.settings.items() if name in names})
-    speaker = _speaker(options)
+    speaker = _speaker(options, settings.device)
     if not options.json:
         print(speaker.origin, file=sys.stderr)
     try:
-        for index in range(settings.count):
-            tokens = generate(speaker.model, speaker.tokenizer, settings, index)
+        for samples in side_by_side(settings.count):
+            tokens = generate(speaker.model, speaker.tokenizer, settings, samples)
             write = _write_json if options.json else _write_text
-            write(settings, index, tokens)
+            write(settings.prompt, samples, tokens)
     except BrokenPipeError:
         return leave_broken_pipe()
     return 0
 
 
-def _write_text(settings: SampleSettings, index: int, tokens: Any) -> None:
-    sys.stdout.write(settings.prompt)
+def _write_text(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) -> None:
+    """The samples one after another, each as it comes: those that run ahead of their turn are kept until then."""
+    kept = dict.fromkeys(samples, prompt)
+    ended: set[int] = set()
+    turn = iter(samples)
+    current = next(turn)
     for token in tokens:
-        sys.stdout.write(token.text)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        kept[token.sample] += token.text
+        if token.last:
+            kept[token.sample] += "\n"
+            ended.add(token.sample)
+        _show(kept, current)
+        while current in ended and (following := next(turn, None)) is not None:
+            current = following
+            _show(kept, current)
+    if not ended:  # nothing was to be drawn
+        sys.stdout.write(f"{prompt}\n" * len(samples))
+
+
+def _show(kept: dict[int, str], sample: int) -> None:
+    sys.stdout.write(kept[sample])
     sys.stdout.flush()
+    kept[sample] = ""
 
 
-def _write_json(settings: SampleSettings, index: int, tokens: Any) -> None:
-    text = settings.prompt
+def _write_json(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) -> None:
+    texts = dict.fromkeys(samples, prompt)
     for token in tokens:
-        text += token.text
-        print(json.dumps({"kind": "token", "sample": index, **_token_json(token)}), flush=True)
-    print(json.dumps({"kind": "done", "sample": index, "prompt": settings.prompt, "text": text}), flush=True)
+        texts[token.sample] += token.text
+        print(json.dumps({"kind": "token", "sample": token.sample, **_token_json(token)}), flush=True)
+    for sample, text in texts.items():
+        print(json.dumps({"kind": "done", "sample": sample, "prompt": prompt, "text": text}), flush=True)
 
 
 def _token_json(token: Token) -> dict[str, Any]:
@@ -68,20 +76,20 @@ def _token_json(token: Token) -> dict[str, Any]:
 # --- who speaks -----------------------------------------------------------------------------------
 
 
-def _speaker(options: Options) -> Speaker:
+def _speaker(options: Options, device: str) -> Speaker:
     """The named run or checkpoint; else, where a corpus is named, its counts; else the latest run; else counts."""
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
     if named and (Path(named) / "state.json").exists():
-        return open_checkpoint(Path(named))
+        return open_checkpoint(Path(named), device)
     if named:
-        return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]))
+        return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]), device)
     counted = CountSettings.__dataclass_fields__.keys() & options.settings.keys()
     filters = {name: options.words[name] for name in ("mode", "model_kind") if options.words[name]}
     if not counted:
         for run in reversed(runs_in_view(results)):
             if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
-                return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]))
+                return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]), device)
     if options.words["checkpoint"]:
         raise LabError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
     if filters.get("model_kind", "bigram") != "bigram":
@@ -119,16 +127,6 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
 def _best_step(run: Run) -> int | None:
     best = read_history(run).best_eval
     return best["step"] if best else None
-
-
-def open_checkpoint(path: Path) -> Speaker:
-    """The model and tokenizer of a checkpoint folder."""
-    checkpoint = checkpoints.load(path, with_optimizer=False)
-    tokenizer = tokenizers.from_json(checkpoint.tokenizer)
-    settings = TrainSettings(**checkpoint.settings)
-    model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
-    name = path.absolute().parent.parent.name
-    return Speaker(model, tokenizer, f"run {name}, step {checkpoint.progress['step']}: {settings.model_kind}")
 
 
 def _counted(options: Options) -> Speaker:

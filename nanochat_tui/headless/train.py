@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from nanochat_tui.headless.lines import Bar, Lines, result_line
 
 def train(options: Options) -> int:
     """A new run, followed to its end unless --detach."""
-    run = new_run(_from_file(options) | options.settings, results_dir(options.words["results_dir"]))
+    run = new_run(given_settings(options), results_dir(options.words["results_dir"]))
     process = launch(run)
     if options.words["detach"]:
         print(json.dumps({"run": run.id, "path": str(run.path)}) if options.json else run.id)
@@ -40,17 +41,29 @@ def resume(options: Options) -> int:
 
         run = fork_run(run, options.settings)
         _say(options, f"run {run.id} in {run.path}")
-    if liveness.lock_is_held(run.lock_path):
-        control.request(run.control_dir, "resume")
+    process = wake(run, options)
+    if process is None:
         _say(options, f"asked run {run.id} to go on")
         return 0 if options.words["detach"] else _follow(run, None, options)
-    if liveness.state(run, read_history(run)) == "finished" and not options.settings:
-        raise LabError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
-    process = launch(run)
     if options.words["detach"]:
         print(run.id)
         return 0
     return _follow(run, process, options)
+
+
+def wake(run: Run, options: Options) -> subprocess.Popen[bytes] | None:
+    """Ask a live run to go on, or start a worker on one that is not, and return that."""
+    if liveness.lock_is_held(run.lock_path):
+        control.request(run.control_dir, "resume")
+        return None
+    if liveness.state(run, read_history(run)) == "finished" and not options.settings:
+        raise LabError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
+    return launch(run)
+
+
+def given_settings(options: Options) -> dict[str, Any]:
+    """What was asked for: in a file, and by flags, which win."""
+    return _from_file(options) | options.settings
 
 
 def _from_file(options: Options) -> dict[str, Any]:

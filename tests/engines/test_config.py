@@ -71,9 +71,41 @@ def test_every_mistake_is_told_at_once() -> None:
     assert len(error.value.problems) == 4
 
 
-def test_resolving_leaves_no_auto() -> None:
-    for kind in ("bigram", "mini-gpt"):
-        assert AUTO not in dataclasses.asdict(resolve({"model_kind": kind})).values()
+def test_resolving_leaves_auto_only_to_what_the_machine_decides() -> None:
+    for kind in ("bigram", "mini-gpt", "gpt"):
+        resolved = dataclasses.asdict(resolve({"model_kind": kind}))
+        left = {name for name, value in resolved.items() if value == AUTO}
+        assert left == {"device", "dtype", "compile"}
+
+
+def test_a_machine_that_is_asked_for_is_kept() -> None:
+    asked = {"device": "cpu", "dtype": "float64", "compile": "off", "threads": 3, "micro_batch": 2}
+    settings = resolve({"model_kind": "gpt", **asked})
+    assert {name: getattr(settings, name) for name in asked} == asked
+
+
+def test_each_kind_has_the_engine_text_and_optimizer_that_suit_it() -> None:
+    def suits(**given: object) -> tuple[str, str, str, str]:
+        settings = resolve(given)
+        return settings.mode, settings.data, settings.tokenizer, settings.optimizer
+
+    assert suits() == suits(model_kind="mini-gpt") == ("scalar", "names", "char", "adamw")
+    assert suits(model_kind="gpt") == ("tensor", "stories", "bpe", "muon")
+    assert suits(mode="tensor", data="pydoc") == ("tensor", "pydoc", "char", "adamw")
+
+
+def test_parts_that_a_model_has_not_are_off() -> None:
+    settings = resolve({"model_kind": "mini-gpt"})
+    assert (settings.depth, settings.kv_heads, settings.embedding_lr, settings.window_pattern) == (0, 0, 0.0, "")
+    assert not (settings.rotary or settings.smear or settings.polar_express)
+    assert resolve({"model_kind": "gpt", "optimizer": "adamw"}).momentum_schedule is False
+    assert resolve({"model_kind": "gpt"}).momentum_schedule is True
+
+
+def test_a_bpe_vocabulary_is_small_unless_a_gpt_is_trained() -> None:
+    assert resolve({}).vocab_size == 0
+    assert resolve({"tokenizer": "bpe"}).vocab_size == 1024
+    assert resolve({"tokenizer": "bpe", "vocab_size": 400}).vocab_size == 400
 
 
 @pytest.mark.parametrize(
@@ -95,17 +127,52 @@ def test_a_given_value_changes_what_follows_from_it() -> None:
     assert resolve({"optimizer": "sgd"}).lr > resolve({}).lr
 
 
+GPT = {"model_kind": "gpt"}
+
+
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "sentence"),
     [
-        {"warmup_fraction": 0.7, "warmdown_fraction": 0.7},
-        {"model_kind": "bigram", "layers": 2},
-        {"model_kind": "mini-gpt", "width": 18},
+        ({"warmup_fraction": 0.7, "warmdown_fraction": 0.7}, "--warmup-fraction and --warmdown-fraction together"),
+        ({"layers": 2}, "--layers does not fit --model-kind bigram"),
+        ({"model_kind": "mini-gpt", "width": 18}, "--width 18 must be a multiple of --heads 4"),
+        ({"depth": 4}, "--depth does not fit --model-kind bigram; use --model-kind gpt"),
+        ({"model_kind": "mini-gpt", "depth": 4}, "--depth does not fit --model-kind mini-gpt"),
+        ({"model_kind": "mini-gpt", "rotary": True}, "--rotary does not fit --model-kind mini-gpt"),
+        ({"head_lr": 0.1}, "--head-lr does not fit --model-kind bigram"),
+        ({"renormalization": True}, "--renormalization does not fit --optimizer adamw; use --optimizer muon"),
+        ({**GPT, "optimizer": "sgd", "cautious_decay": True}, "--cautious-decay does not fit --optimizer sgd"),
+        ({"optimizer": "muon"}, "--optimizer muon does not fit --mode scalar; use --mode tensor"),
+        ({**GPT, "mode": "scalar"}, "--mode scalar does not fit --model-kind gpt; use --mode tensor"),
+        ({"device": "cpu"}, "--device does not fit --mode scalar"),
+        ({"micro_batch": 2}, "--micro-batch does not fit --mode scalar"),
+        ({"vocab_size": 300}, "--vocab-size does not fit --tokenizer char"),
+        ({**GPT, "tokenizer": "byte", "vocab_size": 300}, "--vocab-size does not fit --tokenizer byte"),
+        ({**GPT, "heads": 3}, "--width 256 must be a multiple of --heads 3"),
+        ({**GPT, "heads": 4, "kv_heads": 3}, "--kv-heads 3 must divide --heads 4"),
+        ({**GPT, "width": 6, "heads": 2}, "--rotary turns pairs"),
+        ({**GPT, "window_pattern": "SLX"}, "--window-pattern must be made of L and S"),
+        ({**GPT, "window_pattern": ""}, "--window-pattern must be made of L and S"),
+        ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 64"),
     ],
 )
-def test_contradictions_are_refused(asked: dict[str, object]) -> None:
-    with pytest.raises(SettingsError):
+def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError) as error:
         resolve(asked)
+    assert len(error.value.problems) == 1 and sentence in error.value.problems[0]
+
+
+def test_contradictions_are_told_together() -> None:
+    with pytest.raises(SettingsError) as error:
+        resolve({"depth": 4, "kv_heads": 2, "device": "cpu", "polar_express": True, "vocab_size": 300})
+    assert len(error.value.problems) == 5
+    with pytest.raises(SettingsError) as error:
+        resolve({**GPT, "heads": 3, "kv_heads": 2, "window_pattern": "x"})
+    assert len(error.value.problems) == 3
+
+
+def test_odd_heads_fit_a_gpt_without_rotary_positions() -> None:
+    assert resolve({**GPT, "width": 6, "heads": 2, "rotary": False}).rotary is False
 
 
 def test_a_config_file_is_toml_or_the_manifest_of_a_run(tmp_path: Path) -> None:

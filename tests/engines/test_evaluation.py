@@ -1,8 +1,9 @@
-"""Evaluation: a case worked out by hand, and figures that depend neither on chunks nor, for a bigram, on rows."""
+"""Evaluation: a case worked out by hand, figures that depend neither on chunks nor, for a bigram, on rows, and scores
+that may be still in the making."""
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from engines import evaluation
 from engines.data.tokenizers import BOS
+from engines.engine import Decoder
 from engines.evaluation import Evaluation, evaluate
 
 TOKEN_BYTES = [0, 1, 3]  # BOS, "a" and a character of three bytes
+NATS = {(a, b): 0.5 + a + 10.0 * b for a in range(3) for b in range(3)}
 
 
 class Guesser:
@@ -28,17 +31,16 @@ class Guesser:
     def logits(self, context: Sequence[int]) -> Sequence[float]:
         raise AssertionError("evaluation only scores")
 
-    def score(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+    def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
+        raise AssertionError("evaluation only scores")
+
+    def score(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
         self.asked += map(list, rows)
         return [[self._nats[a, b] for a, b in pairwise(row)] for row in rows]
 
 
-def guesser() -> Guesser:
-    return Guesser({(a, b): 0.5 + a + 10.0 * b for a in range(3) for b in range(3)})
-
-
 def evaluated(tokens: list[int], context: int = 2, limit: int = 0, model: Guesser | None = None) -> Evaluation:
-    return evaluate(model or guesser(), memoryview(array("B", tokens)), TOKEN_BYTES, context, limit, lambda: None)
+    return evaluate(model or Guesser(NATS), memoryview(array("B", tokens)), TOKEN_BYTES, context, limit, lambda: None)
 
 
 def test_a_case_worked_out_by_hand() -> None:
@@ -48,7 +50,7 @@ def test_a_case_worked_out_by_hand() -> None:
 
 
 def test_rows_share_their_edge_so_that_each_token_is_a_target_once() -> None:
-    model = guesser()
+    model = Guesser(NATS)
     evaluated([BOS, 1, 2, 1, 2, 1], context=2, model=model)
     assert model.asked == [[BOS, 1, 2], [2, 1, 2], [2, 1]]
 
@@ -75,8 +77,40 @@ def test_work_in_between_is_let_in_after_every_chunk(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(evaluation, "_TOKENS_AT_ONCE", 4)
     calls: list[None] = []
     tokens = memoryview(array("B", [1] * 11))
-    evaluate(guesser(), tokens, TOKEN_BYTES, 2, 0, lambda: calls.append(None))
+    evaluate(Guesser(NATS), tokens, TOKEN_BYTES, 2, 0, lambda: calls.append(None))
     assert len(calls) == 3  # ten targets, four at once
+
+
+class Slow(Guesser):
+    """Its scores are in the making until they are asked for; `told` and `asked_for` count portions of rows."""
+
+    def __init__(self) -> None:
+        super().__init__(NATS)
+        self.asked_for = self.told = self.most_ahead = 0
+
+    def score(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
+        self.asked_for += 1
+        self.most_ahead = max(self.most_ahead, self.asked_for - self.told)
+        return self._when_asked(rows)
+
+    def _when_asked(self, rows: Sequence[Sequence[int]]) -> Iterator[list[float]]:
+        self.told += 1
+        yield from super().score(rows)
+
+
+@settings(deadline=None, max_examples=40)
+@given(tokens=st.lists(st.integers(0, 2), min_size=2, max_size=40), at_once=st.integers(1, 20))
+def test_scores_in_the_making_are_waited_for_and_count_the_same(tokens: list[int], at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "_TOKENS_AT_ONCE", at_once)
+        assert list(map(str, evaluated(tokens, model=Slow()))) == list(map(str, evaluated(tokens)))
+
+
+def test_a_device_is_a_few_portions_ahead_of_the_host_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_TOKENS_AT_ONCE", 2)
+    model = Slow()
+    evaluated([1] * 101, model=model)
+    assert model.asked_for == model.told == 50 and 1 < model.most_ahead <= 5
 
 
 def test_what_cannot_be_told_is_not_a_number() -> None:

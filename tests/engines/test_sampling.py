@@ -1,20 +1,20 @@
-"""Sampling and evaluation: draws follow the probabilities, and bits per byte is what its definition says."""
+"""Sampling and evaluation: samples are drawn side by side as each alone, and bits per byte is what it says."""
 
 import math
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.config import SampleSettings
-from engines.data.tokenizers import BOS, CharTokenizer
+from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
+from engines.decoding import RereadingDecoder
+from engines.engine import Decoder
 from engines.errors import LabError
 from engines.evaluation import evaluate
-from engines.random_stream import RandomStream
-from engines.sampling import documents, draw, generate, softmax
+from engines.sampling import Token, documents, generate
 
 
 class Fixed:
@@ -34,40 +34,21 @@ class Fixed:
     def score(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
         return [[-self._logits[target] for target in row[1:]] for row in rows]
 
-
-def drawn(logits: Sequence[float], count: int = 20_000, **how: float) -> Counter[int]:
-    stream = RandomStream(5)
-    return Counter(draw(logits, SampleSettings(**how), stream) for _ in range(count))  # type: ignore[arg-type]
+    def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
+        return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
-LOGITS = [math.log(p) for p in (0.5, 0.3, 0.15, 0.05)]
+class Circle(Fixed):
+    """A model that is sure of what follows each token."""
 
+    def __init__(self, vocab_size: int, followers: dict[int, int]) -> None:
+        super().__init__()
+        self._vocab_size = vocab_size
+        self._followers = followers
 
-def test_draws_follow_the_probabilities() -> None:
-    counts = drawn(LOGITS, temperature=1.0)
-    assert [round(counts[i] / 20_000, 1) for i in range(2)] == [0.5, 0.3]
-
-
-def test_temperature_sharpens_and_flattens() -> None:
-    assert drawn(LOGITS, temperature=0.01) == {0: 20_000}
-    assert all(abs(count - 5000) < 400 for count in drawn(LOGITS, temperature=1e6).values())
-
-
-def test_top_k_and_top_p_cut_the_tail() -> None:
-    assert set(drawn(LOGITS, temperature=1.0, top_k=2)) == {0, 1}
-    assert set(drawn(LOGITS, temperature=1.0, top_p=0.6)) == {0, 1}
-    assert set(drawn(LOGITS, temperature=1.0, top_p=0.5)) == {0}
-
-
-@given(
-    st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20),
-    st.floats(1e-310, 1e308, exclude_min=True),
-    st.integers(0, 25),
-    st.floats(0.0, 1.0, exclude_min=True),
-)
-def test_no_temperature_or_cut_however_extreme_fails(logits: list[float], t: float, top_k: int, top_p: float) -> None:
-    how = SampleSettings(temperature=t, top_k=top_k, top_p=top_p)
-    assert 0 <= draw(logits, how, RandomStream(1)) < len(logits)
+    def logits(self, context: Sequence[int]) -> Sequence[float]:
+        follower = self._followers[context[-1]]
+        return [0.0 if token == follower else -math.inf for token in range(self._vocab_size)]
 
 
 def test_a_sample_ends_with_the_document_or_at_its_length() -> None:
@@ -78,13 +59,50 @@ def test_a_sample_ends_with_the_document_or_at_its_length() -> None:
     assert end.id == BOS and end.text == "" and end.probability == 1.0
 
 
-def test_a_sample_is_a_function_of_its_seed_and_index() -> None:
-    def text(index: int, **how: int) -> str:
-        return "".join(
-            t.text for t in generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(**how), index)
-        )
+def test_the_last_token_of_a_sample_says_so() -> None:
+    three = generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(max_new_tokens=3))
+    assert [token.last for token in three] == [False, False, True]
+    (end,) = generate(Fixed(1.0, 0.0, 0.0), CharTokenizer("ab"), SampleSettings())
+    assert end.last
 
+
+def text(sample: int, **how: int) -> str:
+    tokens = generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(**how), (sample,))
+    return "".join(token.text for token in tokens)
+
+
+def test_a_sample_is_a_function_of_its_seed_and_index() -> None:
     assert text(0) == text(0) and len({text(0), text(1), text(0, seed=2)}) == 3
+
+
+@given(samples=st.lists(st.integers(0, 50), unique=True, max_size=6), bos=st.floats(0.05, 0.6))
+def test_samples_are_drawn_side_by_side_as_each_alone(samples: list[int], bos: float) -> None:
+    """Though some end earlier than others."""
+
+    def drawn(samples: Sequence[int]) -> list[Token]:
+        model = Fixed(bos, (1 - bos) / 2, (1 - bos) / 2)
+        return list(generate(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=12), samples))
+
+    together = drawn(samples)
+    assert {token.sample for token in together} == set(samples)
+    for sample in samples:
+        assert [token for token in together if token.sample == sample] == drawn([sample])
+
+
+def test_samples_take_turns() -> None:
+    tokens = generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(max_new_tokens=2), (3, 1))
+    assert [token.sample for token in tokens] == [3, 1, 3, 1]
+
+
+def test_a_character_of_several_tokens_comes_whole_or_as_a_replacement_where_the_sample_ends() -> None:
+    tokenizer = ByteTokenizer()
+    first, second = tokenizer.encode("é")
+    one_after_another = Circle(tokenizer.vocab_size, {BOS: first, first: second, second: first})
+
+    def texts(count: int) -> list[str]:
+        return [token.text for token in generate(one_after_another, tokenizer, SampleSettings(max_new_tokens=count))]
+
+    assert texts(4) == ["", "é", "", "é"] and texts(3) == ["", "é", "\ufffd"]
 
 
 def test_the_model_sees_no_more_than_its_context() -> None:
@@ -116,8 +134,10 @@ def test_every_token_is_scored_once(length: int, context: int, limit: int) -> No
 
 
 def test_an_unknown_character_in_the_prompt_is_told_before_anything_is_drawn() -> None:
+    model = Fixed(0.5, 0.5)
     with pytest.raises(LabError, match="character 'x' at position 1"):
-        generate(Fixed(0.5, 0.5), CharTokenizer("a"), SampleSettings(prompt="ax"))
+        next(generate(model, CharTokenizer("a"), SampleSettings(prompt="ax")))
+    assert model.contexts == []
 
 
 def test_a_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
@@ -129,21 +149,8 @@ def test_a_token_tells_the_models_own_probabilities_whatever_the_temperature() -
     assert [p for _, p in token.alternatives] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.06])
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.05, 20), st.floats(-1000, 1000))
-def test_a_softmax_is_a_distribution_that_a_shift_does_not_change(logits: list[float], t: float, shift: float) -> None:
-    found = softmax(logits, t)
-    assert math.fsum(found) == pytest.approx(1.0) and min(found) >= 0.0
-    assert softmax([x + shift for x in logits], t) == pytest.approx(found, abs=1e-9)
-
-
-def test_a_nucleus_is_measured_after_the_top_k() -> None:
-    # of the two likeliest, 0.5 and 0.3, the first holds 62.5 %
-    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.62)) == {0}
-    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.63)) == {0, 1}
-
-
 def test_no_tokens_asked_for_is_no_text() -> None:
     nothing = SampleSettings(max_new_tokens=0)
     assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), nothing)) == []
+    assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), SampleSettings(), ())) == []
     assert documents(Fixed(0.5, 0.5), CharTokenizer("a"), nothing) == ""

@@ -1,10 +1,13 @@
-"""Learning rate schedules: warmup, plateau, warmdown, and the ancestor's rounding."""
+"""Schedules: the learning rate's warmup, plateau and warmdown, the ancestor's rounding, and Muon's numbers."""
+
+import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.schedules import lr_multiplier, round_half_up
+from engines.config import resolve
+from engines.schedules import decay_left, lr_multiplier, momentum, round_half_up
 
 
 def curve(horizon: int, schedule: str, warmup: float = 0.0, warmdown: float = 0.5, final: float = 0.0) -> list[float]:
@@ -69,3 +72,39 @@ def test_a_learning_rate_is_between_the_final_one_and_the_peak(
     value = lr_multiplier(step, horizon, schedule, warmup, (1 - warmup) * cooling, final)
     is_warm = step >= round_half_up(warmup * horizon)
     assert 0 <= value <= 1 and (value >= final - 1e-12 if is_warm else value > 0)
+
+
+def momenta(steps: int, **given: object) -> list[float]:
+    settings = resolve({"model_kind": "gpt", "steps": steps, **given})
+    return [momentum(step, settings) for step in range(steps + 1)]
+
+
+def test_momentum_rises_for_400_steps_holds_and_falls_with_the_learning_rate() -> None:
+    values = momenta(1000, warmdown_fraction=0.5)
+    assert values[:401] == pytest.approx([0.85 + 0.12 * step / 400 for step in range(401)])
+    assert set(values[400:501]) == {0.97}
+    assert values[500:] == pytest.approx([0.97 - 0.07 * step / 500 for step in range(501)])
+
+
+def test_the_momentum_of_a_short_run_is_at_its_peak_when_the_warmdown_begins() -> None:
+    values = momenta(100, warmdown_fraction=0.6)
+    assert values[0] == 0.85 and values[40] == max(values) == 0.97 and values[100] == pytest.approx(0.90)
+    assert values[:41] == sorted(values[:41]) and values[40:] == sorted(values[40:], reverse=True)
+
+
+def test_momentum_without_a_schedule_stays() -> None:
+    assert set(momenta(50, momentum_schedule=False)) == {0.95}
+
+
+@pytest.mark.parametrize("down", [0.0, 1.0])
+def test_momentum_stays_in_its_bounds_without_a_warmdown_and_with_nothing_else(down: float) -> None:
+    for steps in (0, 1, 2, 30):
+        values = momenta(steps, warmdown_fraction=down, warmup_fraction=0.0)
+        assert all(0.85 <= value <= 0.97 for value in values)
+
+
+def test_decay_leaves_by_half_a_cosine() -> None:
+    assert [decay_left(step, 4) for step in (0, 1, 2, 4, 9)] == pytest.approx(
+        [1.0, 0.5 + math.sqrt(0.125), 0.5, 0.0, 0.0]
+    )
+    assert decay_left(0, 0) == 1.0

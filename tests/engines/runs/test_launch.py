@@ -105,7 +105,7 @@ def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
-    for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "tensor"}):
+    for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "scalar", "model_kind": "gpt"}):
         with pytest.raises(LabError):
             new_run(given, tmp_path)
     with pytest.raises(SettingsError):

@@ -1,0 +1,105 @@
+"""Where tensors live and in what precision: `auto` is decided here and said; what is missing is an error."""
+
+import importlib.util
+import os
+import shutil
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engines.config import TrainSettings
+from engines.engine import Choice
+from engines.errors import LabError
+from engines.fields import AUTO
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+_BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
+
+
+class Place(NamedTuple):
+    """A device, the precision of what is computed on it, and that of the weights, which is never less than float32."""
+
+    device: torch.device
+    dtype: torch.dtype
+    weights: torch.dtype
+    compiled: bool
+    choices: list[Choice]
+
+
+def place(settings: TrainSettings) -> Place:
+    """Decide for this machine, and set the number of threads. LabError if what was asked for is not there."""
+    threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
+    torch.set_num_threads(threads)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device.value)
+    compiled = _compiled(settings, device.value)
+    asked = {"device": settings.device, "dtype": settings.dtype, "compile": settings.compile}
+    choices = [choice for choice in (device, dtype, compiled) if asked[choice.setting] == AUTO]
+    if settings.threads == 0 and device.value == "cpu":
+        choices.append(Choice("threads", str(threads), "one fewer than there are cores"))
+    weights = torch.float64 if dtype.value == "float64" else torch.float32
+    return Place(torch.device(device.value), _DTYPES[dtype.value], weights, compiled.value == "on", choices)
+
+
+def device_name(device: torch.device) -> str | None:
+    """The name of a GPU; None for a processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """The most exact precision of a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device, without a wait: it leaves from pinned memory, which is kept until the copy is done."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _device(asked: str) -> Choice:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise LabError("--device cuda: torch sees no CUDA GPU here; use --device cpu, or ask `doctor` what is wrong.")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise LabError("--device mps: torch sees no Metal GPU here; use --device cpu.")
+    if asked != AUTO:
+        return Choice("device", asked, "asked for")
+    if torch.cuda.is_available():
+        return Choice("device", "cuda", torch.cuda.get_device_name())
+    if torch.backends.mps.is_available():
+        return Choice("device", "mps", "a Metal GPU")
+    return Choice("device", "cpu", "torch sees no GPU")
+
+
+def _dtype(asked: str, device: str) -> Choice:
+    if asked == "float64" and device == "mps":
+        raise LabError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
+    if asked != AUTO:
+        return Choice("dtype", asked, "asked for")
+    if device == "cuda" and torch.cuda.get_device_capability() >= _BFLOAT16_CAPABILITY:
+        return Choice("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")
+    return Choice("dtype", "float32", "the fastest precision here")
+
+
+def _compiled(settings: TrainSettings, device: str) -> Choice:
+    missing = _missing_for_compile(device)
+    if settings.compile == "on" and missing:
+        raise LabError(f"--compile on needs {missing}, which is not here; install it, or use --compile off.")
+    if settings.compile != AUTO:
+        return Choice("compile", settings.compile, "asked for")
+    if settings.model_kind != "gpt" or device != "cuda":
+        return Choice("compile", "off", "compiling takes longer than it saves here")
+    if missing:
+        return Choice("compile", "off", f"{missing} is not here, and training is slower without")
+    return Choice("compile", "on", "fused kernels are far faster on a GPU")
+
+
+def _missing_for_compile(device: str) -> str | None:
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    compilers = ("g++", "clang++", "c++") if device != "cuda" else ("gcc", "clang", "cc")
+    if not (os.environ.get("CC") or os.environ.get("CXX") or any(map(shutil.which, compilers))):
+        return f"a C compiler ({compilers[0]})"
+    return None

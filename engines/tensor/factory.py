@@ -1,0 +1,47 @@
+"""Builds the tensor engine's models and learners from settings."""
+
+import torch
+from torch import Tensor
+
+from engines.config import TrainSettings
+from engines.engine import LanguageModel, Learner
+from engines.safetensors import Array
+from engines.scalar import factory as scalar
+from engines.tensor import gpt
+from engines.tensor.devices import Place, place
+from engines.tensor.learner import TensorLearner
+from engines.tensor.micro_batch import MicroBatch
+from engines.tensor.models import Bigram, MiniGPT, Parameters, TensorModel
+from engines.tensor.recipe import optimizer_of
+from engines.tensor.storage import to_tensor
+
+
+def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
+    where = place(settings)
+    initial = _initial_parameters(settings, vocab_size)
+    optimizer = optimizer_of(settings, initial, where)
+    views = optimizer.parameters()
+    model = _model(settings, {name: views[name] for name in initial}, where, vocab_size)
+    micro_batch = MicroBatch(settings, vocab_size, where)
+    return TensorLearner(model, optimizer, settings, where, micro_batch)
+
+
+def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
+    where = place(settings)
+    held = {name: to_tensor(array).to(where.device, where.weights) for name, array in weights.items()}
+    return _model(settings, held, where, vocab_size)
+
+
+def _initial_parameters(settings: TrainSettings, vocab_size: int) -> dict[str, Tensor]:
+    if settings.model_kind == "gpt":
+        return gpt.initial_parameters(settings, vocab_size)
+    nodes = scalar.initial_parameters(settings, vocab_size)
+    return {name: torch.tensor(node.rows, dtype=torch.float64) for name, node in nodes.items()}
+
+
+def _model(settings: TrainSettings, parameters: Parameters, where: Place, vocab_size: int) -> TensorModel:
+    if settings.model_kind == "bigram":
+        return Bigram(parameters, where, settings.input_rmsnorm)
+    if settings.model_kind == "mini-gpt":
+        return MiniGPT(parameters, where, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
+    return gpt.GPT(parameters, where, settings, vocab_size)

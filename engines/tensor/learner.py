@@ -1,0 +1,123 @@
+"""A tensor model in training: nothing in a step waits for the device."""
+
+from collections import deque
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from engines.config import TrainSettings
+from engines.engine import Batch, Choice, LearnerState, StepResult
+from engines.errors import LabError
+from engines.schedules import decay_left, momentum
+from engines.tensor.devices import Place, device_name, exact_dtype, sent
+from engines.tensor.micro_batch import MicroBatch
+from engines.tensor.models import Arrival, TensorModel
+from engines.tensor.optimizers import Optimizer, Pace
+from engines.tensor.recorded import Recorded
+from engines.tensor.storage import to_array, to_tensor
+from engines.tensor.streams import TokenStreams
+
+_IN_FLIGHT = 16  # steps that the host may be ahead of the device: enough to keep it busy, few enough to stop soon
+
+
+class TensorLearner:
+    """A model and its optimizer. A step works through its batch in micro-batches and adds up their gradients."""
+
+    def __init__(
+        self, model: TensorModel, optimizer: Optimizer, settings: TrainSettings, where: Place, micro_batch: MicroBatch
+    ) -> None:
+        self.model = model
+        self._optimizer = optimizer
+        self._settings = settings
+        self._where = where
+        self._micro_batch = micro_batch
+        self._streams = TokenStreams(where.device)
+        self._pending: deque[Arrival] = deque()
+        self._steps = 0
+        self._nats: Callable[[Tensor], Tensor] = model.nats
+        self._update = optimizer.update
+        if where.compiled:
+            self._nats = torch.compile(model.nats, dynamic=False)
+            self._update = torch.compile(optimizer.update, dynamic=False)
+        self._run: Callable[[Tensor, Tensor], Tensor] = self._forward_backward_update
+        self._recorded = where.device.type == "cuda" and settings.model_kind != "gpt"
+
+    @property
+    def choices(self) -> list[Choice]:
+        recorded = [Choice("steps", "a recorded graph", "small ones wait for launches, not for arithmetic")]
+        return [*self._where.choices, *self._micro_batch.choices, *(recorded if self._recorded else [])]
+
+    @property
+    def gpu(self) -> str | None:
+        return device_name(self._where.device)
+
+    def warm_up(self, batch: Batch) -> None:
+        """A step whose update is left out. Where the micro-batch is free, smaller ones are tried until one fits."""
+        while True:
+            try:
+                self._work(batch, lr=0.0, wanted=False).numbers()
+                break
+            except torch.OutOfMemoryError:
+                self._optimizer.zero_gradients()
+                torch.cuda.empty_cache()
+                self._micro_batch.halve()
+        if self._recorded:
+            self._run = Recorded(self._run, (self._streams.rows(batch), self._pace(lr=0.0, wanted=False)))
+        compiled = self._nats if self._where.compiled else None
+        self.model.score_with(self._micro_batch.rows, batch.row_length, compiled)
+
+    def step(self, batch: Batch, lr: float) -> None:
+        try:
+            self._pending.append(self._work(batch, lr, wanted=True))
+        except torch.OutOfMemoryError:
+            raise LabError(
+                f"the GPU ran out of memory at {self._micro_batch.rows} rows at once: is something else using it? "
+                f"The run can be resumed; --micro-batch {max(1, self._micro_batch.rows // 2)} takes half as much."
+            ) from None
+        self._steps += 1
+        if len(self._pending) > _IN_FLIGHT:
+            self._pending[-_IN_FLIGHT].numbers()
+
+    def finished(self) -> list[StepResult]:
+        done: list[StepResult] = []
+        while self._pending and self._pending[0].is_there():
+            done.append(StepResult(*self._pending.popleft().numbers().tolist()))
+        return done
+
+    def wait(self) -> None:
+        if self._pending:
+            self._pending[-1].numbers()
+
+    def state(self) -> LearnerState:
+        model = {name: to_array(parameter) for name, parameter in self.model.parameters.items()}
+        optimizer = {name: to_array(tensor) for name, tensor in self._optimizer.kept().items()}
+        return LearnerState(model, optimizer, {"steps": self._steps})
+
+    @torch.no_grad()
+    def load_state(self, state: LearnerState) -> None:
+        for name, parameter in self.model.parameters.items():
+            parameter.copy_(to_tensor(state.model[name]))
+        for name, tensor in self._optimizer.kept().items():
+            tensor.copy_(to_tensor(state.optimizer[name]))
+        self._steps = state.counters["steps"]
+
+    def _work(self, batch: Batch, lr: float, wanted: bool) -> Arrival:
+        """A step, or without an update if that is not wanted; its loss and the gradient's norm on their way."""
+        return Arrival(self._run(self._streams.rows(batch), self._pace(lr, wanted)))
+
+    def _forward_backward_update(self, rows: Tensor, pace: Tensor) -> Tensor:
+        self._optimizer.zero_gradients()
+        losses = []
+        portions = rows.split(self._micro_batch.rows)
+        for portion in portions:
+            loss = self._nats(portion).mean()
+            (loss / len(portions)).backward()
+            losses.append(loss.detach())
+        return self._update(torch.stack(losses), Pace(*pace.unbind()))
+
+    def _pace(self, lr: float, wanted: bool) -> Tensor:
+        """The numbers of a `Pace`, in one copy."""
+        settings, step = self._settings, self._steps
+        pace = lr, momentum(step, settings), decay_left(step, settings.steps), float(wanted)
+        return sent(torch.tensor(pace, dtype=exact_dtype(self._where.device)), self._where.device)

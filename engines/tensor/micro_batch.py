@@ -1,0 +1,52 @@
+"""How many rows of a batch are worked on at once: as many as fit, or as many as were asked for."""
+
+import dataclasses
+
+import psutil
+import torch
+
+from engines.config import TrainSettings
+from engines.engine import Choice
+from engines.errors import LabError
+from engines.estimate import USABLE_MEMORY, divisors, rows_at_once
+from engines.tensor.devices import Place
+
+
+class MicroBatch:
+    """A divisor of the batch size."""
+
+    def __init__(self, settings: TrainSettings, vocab_size: int, where: Place) -> None:
+        self._asked = settings.micro_batch
+        self._batch_size = settings.batch_size
+        self.rows = self._asked or _fitting(settings, vocab_size, where)
+        on_cpu = where.device.type == "cpu"
+        self._why = "enough to keep the processor busy" if on_cpu else "as many as fit in memory"
+
+    @property
+    def choices(self) -> list[Choice]:
+        if self._asked:
+            return []
+        return [Choice("micro-batch", f"{self.rows} of {self._batch_size} rows", self._why)]
+
+    def halve(self) -> None:
+        """Go on with about half as many. LabError where that is not ours to decide, or one row is too much."""
+        smaller = [rows for rows in divisors(self._batch_size) if rows <= self.rows // 2]
+        if not smaller:
+            raise LabError("not even one row fits in the GPU's memory; lower --context-length or --depth.")
+        if self._asked:
+            raise LabError(
+                f"--micro-batch {self.rows} does not fit in the GPU's memory; try {smaller[0]}, or 0 to have one found."
+            )
+        self.rows = smaller[0]
+
+
+def _fitting(settings: TrainSettings, vocab_size: int, where: Place) -> int:
+    on_gpu = where.device.type == "cuda"
+    free = torch.cuda.mem_get_info(where.device)[0] if on_gpu else psutil.virtual_memory().available
+    decided = dataclasses.replace(
+        settings,
+        device=where.device.type,
+        dtype=str(where.dtype).removeprefix("torch."),
+        compile="on" if where.compiled else "off",
+    )
+    return max(1, rows_at_once(decided, vocab_size, int(USABLE_MEMORY * free)))

@@ -1,0 +1,121 @@
+"""SGD and AdamW on banks, and the optimizer that holds a rule for each bank.
+
+An update that is not finite is masked on the device, so that no step waits for the host to look.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from engines.tensor.banks import Bank
+from engines.tensor.devices import exact_dtype
+
+
+class Pace(NamedTuple):
+    """What changes from step to step: numbers on the device, so that compiled and recorded code takes new ones."""
+
+    lr: Tensor
+    momentum: Tensor  # Muon's
+    decay: Tensor  # part of Muon's weight decay that is left
+    wanted: Tensor  # 0 where the update is to be left out
+
+
+class Rule(Protocol):
+    """How one bank moves."""
+
+    bank: Bank
+
+    def update(self, pace: Pace, good: Tensor) -> None:
+        """One update; where `good`, a boolean on the device, is false, nothing changes."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """What the rule remembers between updates, to be saved and loaded in place."""
+
+
+class SGD:
+    """p -= lr * g."""
+
+    def __init__(self, bank: Bank) -> None:
+        self.bank = bank
+
+    def update(self, pace: Pace, good: Tensor) -> None:
+        weights = self.bank.weights
+        keep(good, (weights, weights - pace.lr * self.bank.gradients))
+
+    def kept(self) -> dict[str, Tensor]:
+        return {}
+
+
+class AdamW:
+    """The scalar engine's AdamW (Loshchilov and Hutter, 2019), number for number."""
+
+    def __init__(self, bank: Bank, rate: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> None:
+        """`rate`: this bank's learning rate as a multiple of the run's."""
+        self.bank = bank
+        self._rate, self._beta1, self._beta2, self._eps, self._decay = rate, beta1, beta2, eps, weight_decay
+        self._means, self._squares = torch.zeros_like(bank.weights), torch.zeros_like(bank.weights)
+        self._updates = torch.zeros((), dtype=exact_dtype(bank.weights.device), device=bank.weights.device)
+
+    def update(self, pace: Pace, good: Tensor) -> None:
+        weights, gradients, lr = self.bank.weights, self.bank.gradients, self._rate * pace.lr
+        updates = self._updates + good
+        means = self._beta1 * self._means + (1.0 - self._beta1) * gradients
+        squares = self._beta2 * self._squares + (1.0 - self._beta2) * gradients.square()
+        # sqrt(v / correction) + eps, with the correction taken out of the large tensors
+        correction = torch.sqrt(1.0 - self._beta2**updates)
+        rate = (lr * correction / (1.0 - self._beta1**updates)).to(weights.dtype)
+        eps = (self._eps * correction).to(weights.dtype)
+        moved = weights * (1.0 - lr * self._decay) - rate * means / (squares.sqrt() + eps)
+        keep(good, (weights, moved), (self._means, means), (self._squares, squares))
+        self._updates.copy_(updates)
+
+    def kept(self) -> dict[str, Tensor]:
+        return {"mean": self._means, "square": self._squares, "updates": self._updates}
+
+
+def keep(good: Tensor, *changes: tuple[Tensor, Tensor]) -> None:
+    """Put each new value in the place of the old one, unless the update is bad."""
+    for old, new in changes:
+        old.copy_(torch.where(good, new, old))
+
+
+class Optimizer:
+    """A rule for each bank of a model's parameters."""
+
+    def __init__(self, rules: dict[str, Rule]) -> None:
+        self._rules = rules
+
+    @property
+    def banks(self) -> Iterator[Bank]:
+        return (rule.bank for rule in self._rules.values())
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {name: parameter for bank in self.banks for name, parameter in bank.parameters.items()}
+
+    def zero_gradients(self) -> None:
+        for bank in self.banks:
+            bank.gradients.zero_()
+
+    @torch.no_grad()
+    def update(self, losses: Tensor, pace: Pace) -> Tensor:
+        """Update all banks if it is wanted and the mean of `losses` and the gradient are finite; that mean and the
+        gradient's norm, in one tensor of float64 (float32 on MPS)."""
+        norm = _norm([bank.gradients for bank in self.banks])
+        exact = exact_dtype(norm.device)
+        result = torch.stack((losses.to(exact).mean(), norm.to(exact)))
+        good = torch.isfinite(result).all() & (pace.wanted > 0.0)
+        for rule in self._rules.values():
+            rule.update(pace, good)
+        return result
+
+    def kept(self) -> dict[str, Tensor]:
+        """All that the rules remember, by the names that checkpoints use."""
+        return {
+            f"{group}.{name}": tensor for group, rule in self._rules.items() for name, tensor in rule.kept().items()
+        }
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).square().sum().sqrt()

@@ -1,0 +1,100 @@
+"""What only a process with torch can tell of a machine: `python -m engines.tensor.probe QUESTION [DEVICE]`.
+
+The answer is one line of JSON on stdout. `engines.doctor` asks in a process of its own, because a broken torch or
+driver may hang or crash it.
+"""
+
+import importlib.util
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from engines import registry
+from engines.config import resolve
+from engines.engine import Batch
+from engines.errors import LabError
+
+_TINY_GPT = {
+    "model_kind": "gpt", "tokenizer": "char", "depth": 1, "width": 64, "heads": 1, "context_length": 32,
+    "batch_size": 2, "steps": 2, "compile": "off",
+}  # fmt: skip
+_VOCAB_SIZE = 64
+
+
+def report(device: str) -> dict[str, Any]:
+    """What this torch is, and which GPUs it sees."""
+    gpus = []
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            major, minor = torch.cuda.get_device_capability(index)
+            gpus.append(f"{torch.cuda.get_device_name(index)} (capability {major}.{minor})")
+    return {
+        "version": torch.__version__,
+        "built_for": _built_for(),
+        "gpus": gpus,
+        "mps": torch.backends.mps.is_available(),
+        "triton": importlib.util.find_spec("triton") is not None,
+    }
+
+
+def compiles(device: str) -> dict[str, Any]:
+    """Compile a tiny function, and compare what it says."""
+    started = time.perf_counter()
+
+    def bend(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x * 2.0).sum()
+
+    x = torch.linspace(-1.0, 1.0, 1000, device=device)
+    difference = abs(torch.compile(bend)(x).item() - bend(x).item())
+    if difference > 1e-3:
+        raise LabError(f"compiled code computes something else: it is {difference:.3g} off")
+    return {"seconds": time.perf_counter() - started}
+
+
+def train(device: str) -> dict[str, Any]:
+    """Two steps of a tiny gpt, by the very engine that runs use."""
+    started = time.perf_counter()
+    settings = resolve({**_TINY_GPT, "device": device})
+    learner = registry.new_learner(settings, _VOCAB_SIZE)
+    length = settings.context_length + 1
+    batch = Batch.of([[7 * i % _VOCAB_SIZE for i in range(row, row + length)] for row in range(settings.batch_size)])
+    learner.warm_up(batch)
+    for _ in range(settings.steps):
+        learner.step(batch, settings.lr)
+    learner.wait()
+    losses = [result.loss for result in learner.finished()]
+    if len(losses) != settings.steps or not all(map(math.isfinite, losses)):
+        raise LabError(f"the losses of {settings.steps} steps are {losses}")
+    choices = {choice.setting: choice.value for choice in learner.choices}
+    return {"losses": losses, "choices": choices, "seconds": time.perf_counter() - started}
+
+
+_ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {"report": report, "compiles": compiles, "train": train}
+
+
+def _built_for() -> str:
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    return f"ROCm {torch.version.hip}" if torch.version.hip else "no CUDA"
+
+
+def main(question: str, device: str = "cpu") -> int:
+    """The exit code; a failure's one sentence is the last line on stderr."""
+    try:
+        print(json.dumps(_ANSWERS[question](device)))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception as error:
+        print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

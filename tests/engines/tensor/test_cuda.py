@@ -1,0 +1,157 @@
+"""What only a CUDA GPU can show: compiled code, masks of fused kernels, recorded graphs, memory. `pytest -m cuda`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import events_of, finished_run
+from tensors import TINY_GPT, V, awake_gpt, batch_of, learner_of, nats_of, some_batches, some_rows
+
+from engines.config import SampleSettings, TrainSettings, resolve
+from engines.data.tokenizers import BOS
+from engines.engine import StepResult
+from engines.errors import LabError
+from engines.evaluation import evaluate
+from engines.tensor.cache import CachedDecoder
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU here"),
+    pytest.mark.filterwarnings("default"),  # the compiler's own warnings are not ours to forbid
+]
+
+CUDA = {"mode": "tensor", "device": "cuda", "dtype": "float32", "compile": "off"}
+EAGER_BY_STEPS = {"model_kind": "mini-gpt", "tokenizer": "char", "batch_size": 4, "steps": 40}
+MASKS: list[dict[str, Any]] = [
+    {},
+    {"window_pattern": "S", "window": 3},
+    {"window_pattern": "SL", "window": 40, "document_mask": True, "kv_heads": 2},
+    {"document_mask": True},
+]
+GREEDY = SampleSettings(top_k=1)
+
+
+def gpt(**given: Any) -> TrainSettings:
+    return resolve({**TINY_GPT, "context_length": 160, "width": 64, **CUDA, **given})
+
+
+def losses(settings: TrainSettings, steps: int) -> list[float]:
+    learner = learner_of(settings)
+    batches = some_batches(settings)
+    learner.warm_up(batches.batch(0))
+    for step in range(steps):
+        learner.step(batches.batch(step * settings.batch_size), settings.lr)
+    learner.wait()
+    found: list[StepResult] = learner.finished()
+    return [result.loss for result in found]
+
+
+@pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_fused_attention_masks_as_plain_attention_does(masks: dict[str, Any], compile: str) -> None:
+    plain, fused = gpt(**masks, device="cpu"), gpt(**masks, compile=compile)
+    rows = some_rows(3, 161, vocab_size=6)  # every sixth token begins a document
+    expected = torch.tensor(nats_of(awake_gpt(plain), rows))
+    model = awake_gpt(fused)
+    if compile == "on":
+        for parameter in model.parameters.values():
+            parameter.requires_grad_()  # as a learner's
+        model.score_with(3, 161, torch.compile(model.nats, dynamic=False))
+    assert torch.allclose(torch.tensor(nats_of(model, rows)), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_compiled_training_gives_the_losses_of_eager_training_to_rounding() -> None:
+    assert losses(gpt(compile="on"), 20) == pytest.approx(losses(gpt(), 20), abs=2e-3)
+
+
+def test_a_gpu_trains_as_a_processor_does() -> None:
+    assert losses(gpt(), 20) == pytest.approx(losses(gpt(device="cpu"), 20), abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
+def test_recorded_steps_give_the_losses_of_a_processor(kind: str) -> None:
+    settings = {**EAGER_BY_STEPS, "model_kind": kind}
+    on_gpu = losses(resolve({**settings, **CUDA}), 40)
+    assert on_gpu == pytest.approx(losses(resolve({**settings, **CUDA, "device": "cpu"}), 40), abs=1e-4)
+
+
+@pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
+def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[str, Any]) -> None:
+    model = awake_gpt(gpt(**masks))
+    prompts = [[BOS], [BOS, 7, 7, 3, 21], some_rows(1, 150)[0]]
+    cached = model.decoder(prompts)
+    assert isinstance(cached, CachedDecoder)
+    texts = [list(prompt) for prompt in prompts]
+    for step in range(60):
+        found = [drawn.id for drawn in cached.draw(GREEDY, [0.5] * 3)]
+        for text, token in zip(texts, found, strict=True):
+            if len(text) > model.context_length:
+                text[:] = text[-(model.context_length // 2) :]
+            scores = model.logits(text)
+            assert scores[token] == pytest.approx(max(scores), abs=1e-4), f"token {step}"
+            text.append(token)
+        cached.read(found)
+
+
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
+    settings = gpt(compile=compile)
+    batches = some_batches(settings)
+
+    def train(learner: Any, begin: int, end: int) -> list[float]:
+        for step in range(begin, end):
+            learner.step(batches.batch(step * settings.batch_size), settings.lr)
+        learner.wait()
+        return [result.loss for result in learner.finished()]
+
+    through = learner_of(settings)
+    through.warm_up(batches.batch(0))
+    train(through, 0, 8)
+    state = through.state()
+    again = learner_of(settings)
+    again.load_state(state)
+    again.warm_up(batches.batch(0))
+    assert train(again, 8, 16) == pytest.approx(train(through, 8, 16), abs=2e-3)
+
+
+def test_evaluation_compiles_nothing_and_a_thousand_take_no_more_memory_than_one() -> None:
+    settings = gpt(compile="on")
+    learner = learner_of(settings)
+    learner.warm_up(batch_of(settings, seed=3))
+    learner.step(batch_of(settings), settings.lr)
+    learner.wait()
+    tokens = memoryview(some_batches(settings).batch(0).tokens)
+    sizes = [1] * V
+
+    def once() -> float:
+        return evaluate(learner.model, tokens, sizes, settings.context_length, 700, lambda: None).loss
+
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    first = once()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for _ in range(1000):
+        last = once()
+    torch.cuda.synchronize()
+    assert first == last
+    assert torch.cuda.memory_allocated() == before
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+
+
+def test_a_micro_batch_that_cannot_fit_is_an_error_that_says_what_to_try() -> None:
+    huge = gpt(batch_size=1 << 14, micro_batch=1 << 14, context_length=2048, vocab_size=32768, tokenizer="bpe")
+    learner = learner_of(huge, vocab_size=32768)
+    with pytest.raises(LabError, match=r"--micro-batch 16384 does not fit in the GPU's memory; try 8192"):
+        learner.warm_up(batch_of(huge))
+
+
+def test_a_run_says_which_gpu_it_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # packages need not be installed there
+    run = finished_run(tmp_path, **{**TINY_GPT, "mode": "tensor", "device": "cuda", "steps": 12, "eval_every": 6})
+    (ended,) = events_of(run, "ended")
+    assert ended["reason"] == "finished", ended
+    (engine,) = events_of(run, "engine")
+    assert engine["gpu"] == torch.cuda.get_device_name()

@@ -1,0 +1,116 @@
+"""Devices and precision: what is missing is an error that names its flag, and `auto` says what it chose and why."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensors import TINY_GPT
+
+from engines.config import TrainSettings, resolve
+from engines.errors import LabError
+from engines.tensor.devices import Place, place
+from engines.tensor.storage import to_array, to_tensor
+
+
+def gpt(**given: Any) -> TrainSettings:
+    return resolve({**TINY_GPT, "threads": 1, **given})
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without any GPU, whatever runs the tests."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def with_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *device: "NVIDIA Pretended")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: capability)
+
+
+def chosen(where: Place) -> dict[str, tuple[str, str]]:
+    return {choice.setting: (choice.value, choice.why) for choice in where.choices}
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str) -> None:
+    with pytest.raises(LabError, match=rf"^--device {device}: torch sees no .* GPU here; use --device cpu") as error:
+        place(gpt(device=device))
+    assert "\n" not in str(error.value)
+
+
+def test_auto_without_a_gpu_is_the_processor_and_says_so() -> None:
+    where = place(gpt(threads=0))
+    assert where[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
+    assert chosen(where) == {
+        "device": ("cpu", "torch sees no GPU"),
+        "dtype": ("float32", "the fastest precision here"),
+        "compile": ("off", "compiling takes longer than it saves here"),
+        "threads": (str(max(1, (os.cpu_count() or 1) - 1)), "one fewer than there are cores"),
+    }
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])
+def test_auto_with_a_gpu_names_it_and_takes_the_precision_it_is_made_for(
+    capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpu(monkeypatch, capability)
+    found = chosen(place(gpt()))
+    assert found["device"] == ("cuda", "NVIDIA Pretended") and found["dtype"][0] == dtype
+
+
+def test_a_gpu_that_has_no_compiler_goes_without_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_gpu(monkeypatch, (9, 0))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    where = place(gpt())
+    assert not where.compiled and chosen(where)["compile"] == (
+        "off",
+        "the package triton is not here, and training is slower without",
+    )
+    with pytest.raises(LabError, match="--compile on needs the package triton, which is not here"):
+        place(gpt(compile="on"))
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match=r"--compile on needs a C compiler \(g\+\+\), which is not here; install it"):
+        place(gpt(device="cpu", compile="on"))
+    assert not place(gpt(device="cpu", compile="off")).compiled
+
+
+def test_what_was_asked_for_is_kept_and_no_choice() -> None:
+    where = place(gpt(device="cpu", dtype="bfloat16", compile="off", threads=2))
+    assert where == Place(torch.device("cpu"), torch.bfloat16, torch.float32, False, [])
+    assert torch.get_num_threads() == 2
+    place(gpt(threads=1))
+    assert torch.get_num_threads() == 1
+
+
+def test_only_float64_has_weights_that_are_not_float32() -> None:
+    found = {dtype: place(gpt(dtype=dtype)).weights for dtype in ("float32", "bfloat16", "float64")}
+    assert found == {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+def test_float64_does_not_exist_on_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(LabError, match="--dtype float64 does not exist on --device mps; use float32"):
+        place(gpt(dtype="float64"))
+    assert chosen(place(gpt()))["device"] == ("mps", "a Metal GPU")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(3, 4), (5,), (), (2, 1, 3)], ids=str)
+def test_tensors_come_back_from_checkpoints_bit_for_bit(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    if shape:
+        tensor.view(-1)[-1] = math.nan
+    array = to_array(tensor.requires_grad_())
+    assert to_tensor(array).dtype == dtype and array.shape == shape
+    assert bytes(to_array(to_tensor(array)).data) == bytes(array.data)
+    assert torch.equal(to_tensor(array).nan_to_num(7.0), tensor.detach().nan_to_num(7.0))

@@ -1,0 +1,155 @@
+"""The scalar engine and the tensor engine are one: same weights, same batches, and in float64 the same numbers."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensors import EXACT, gradients_of, learner_of, nats_of, some_rows
+
+from engines.config import TrainSettings, resolve
+from engines.data.batches import Batches
+from engines.data.prepare import Prepared, prepare
+from engines.engine import Batch, Learner
+from engines.random_stream import RandomStream
+from engines.scalar import factory as scalar
+from engines.scalar.learner import ScalarLearner
+from engines.scalar.optimizers import to_array, to_matrix
+from engines.schedules import lr_multiplier
+from engines.tensor.learner import TensorLearner
+from engines.tensor.storage import to_tensor
+
+
+@pytest.fixture(scope="module")
+def names() -> Prepared:
+    return prepare(resolve({}), lambda activity, done, total: None)
+
+
+def losses(learner: Learner, how: TrainSettings, data: Prepared, steps: int) -> list[float]:
+    """The first losses of a run by these settings."""
+    batches = Batches(data.packed.train, how.context_length, how.batch_size, how.seed)
+    for step in range(steps):
+        lr = how.lr * lr_multiplier(
+            step, how.steps, how.lr_schedule, how.warmup_fraction, how.warmdown_fraction, how.final_lr_fraction
+        )
+        learner.step(batches.batch(step * how.batch_size), lr)
+    return [result.loss for result in learner.finished()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps"),
+    [
+        ({"model_kind": "bigram"}, 200),
+        ({"model_kind": "bigram", "optimizer": "sgd"}, 200),
+        ({"model_kind": "mini-gpt"}, 200),
+        ({"model_kind": "mini-gpt", "optimizer": "sgd"}, 40),
+    ],
+    ids=["bigram", "bigram-sgd", "mini-gpt", "mini-gpt-sgd"],
+)
+def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same_model(
+    asked: dict[str, Any], steps: int, names: Prepared
+) -> None:
+    vocab_size = names.tokenizer.vocab_size
+    ours = learner_of(resolve({**asked, **EXACT}), vocab_size)
+    theirs = scalar.new_learner(resolve(asked), vocab_size)
+    found = losses(ours, resolve({**asked, **EXACT}), names, steps)
+    assert found == pytest.approx(losses(theirs, resolve(asked), names, steps), rel=0, abs=1e-9)
+    assert found[-1] < found[0]
+    rows = [names.packed.val[begin : begin + 9].tolist() for begin in range(0, 90, 9)]
+    for mine, other in zip(nats_of(ours.model, rows), nats_of(theirs.model, rows), strict=True):
+        assert mine == pytest.approx(other, rel=0, abs=1e-9)
+    assert ours.model.logits(rows[0]) == pytest.approx(theirs.model.logits(rows[0]), rel=0, abs=1e-9)
+
+
+BIGRAMS = st.fixed_dictionaries(
+    {
+        "model_kind": st.just("bigram"),
+        "tie_lm_head": st.booleans(),
+        "input_rmsnorm": st.booleans(),
+        "context_length": st.integers(2, 6),
+    }
+)
+MINI_GPTS = st.fixed_dictionaries(
+    {
+        "model_kind": st.just("mini-gpt"),
+        "layers": st.integers(1, 3),
+        "heads": st.integers(1, 3),
+        "tie_lm_head": st.booleans(),
+        "input_rmsnorm": st.booleans(),
+        "final_rmsnorm": st.booleans(),
+        "context_length": st.integers(2, 6),
+    }
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    model=st.one_of(BIGRAMS, MINI_GPTS),
+    head_size=st.integers(2, 4),
+    how=st.fixed_dictionaries(
+        {
+            "batch_size": st.integers(1, 4),
+            "optimizer": st.sampled_from(["sgd", "adamw"]),
+            "seed": st.integers(0, 99),
+            "weight_decay": st.sampled_from([0.0, 0.1]),
+            "adam_eps": st.just(1e-5),  # the usual 1e-8 blows up the rounding of gradients that are zero in truth
+        }
+    ),
+    vocab_size=st.integers(2, 9),
+)
+def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
+    model: dict[str, Any], head_size: int, how: dict[str, Any], vocab_size: int
+) -> None:
+    asked = {**model, **how}
+    if "heads" in model:
+        asked["width"] = head_size * model["heads"]
+    ours, theirs = learner_of(resolve({**asked, **EXACT}), vocab_size), scalar_learner(asked, vocab_size)
+    ours.load_state(ours.state()._replace(model=theirs.state().model))
+    rows = some_rows(how["batch_size"], model["context_length"] + 1, vocab_size, how["seed"])
+
+    expected = scalar_gradients(theirs, rows)
+    for learner in (ours, theirs):
+        learner.step(Batch.of(rows), 0.05)
+    assert_near(gradients_of(ours), expected)
+    assert_near(ours.model.parameters, {name: to_tensor(array) for name, array in theirs.state().model.items()})
+    (mine,), (other,) = ours.finished(), theirs.finished()
+    assert mine == pytest.approx(other, rel=1e-12)
+
+
+def scalar_learner(asked: dict[str, Any], vocab_size: int) -> ScalarLearner:
+    """One whose weights are of the size of 1, so that no gradient is too small to see."""
+    learner = scalar.new_learner(resolve(asked), vocab_size)
+    assert isinstance(learner, ScalarLearner)
+    stream = RandomStream(asked["seed"], "wide")
+    state = learner.state()
+    wide = {
+        name: to_array([[stream.uniform(-1, 1) for _ in row] for row in to_matrix(array)])
+        for name, array in state.model.items()
+    }
+    learner.load_state(state._replace(model=wide))
+    return learner
+
+
+def scalar_gradients(learner: ScalarLearner, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    learner.model.loss(rows).backward()
+    found = {}
+    for name, node in learner.model.parameters.items():
+        assert node.grads is not None
+        found[name] = torch.tensor(node.grads, dtype=torch.float64)
+        node.grads = None
+    return found
+
+
+def assert_near(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert list(ours) == list(theirs)
+    for name, tensor in ours.items():
+        torch.testing.assert_close(
+            tensor, theirs[name], rtol=1e-12, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
+def test_both_engines_count_the_same_parameters(kind: str) -> None:
+    ours: TensorLearner = learner_of(resolve({"model_kind": kind, **EXACT}), 27)
+    assert ours.model.parameter_count == scalar.new_learner(resolve({"model_kind": kind}), 27).model.parameter_count

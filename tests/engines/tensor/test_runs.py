@@ -1,0 +1,109 @@
+"""Tensor runs as wholes: they leave behind what others do, and killed ones resume exactly."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import events_of, finished_run, make_run, weights_sha256
+
+from engines import checkpoints
+from engines.config import TrainSettings
+from engines.engine import LanguageModel
+from engines.registry import load_model
+from engines.runs import launch, liveness
+from engines.runs.history import read_history
+from engines.runs.store import Run
+
+TESTS_FOLDER = str(Path(__file__).parent.parent.parent)
+GPT = {
+    "model_kind": "gpt", "tokenizer": "char", "depth": 1, "width": 16, "heads": 2, "context_length": 8,
+    "batch_size": 4, "device": "cpu", "threads": 1,
+}  # fmt: skip
+EVERY = {"steps": 24, "eval_every": 8, "checkpoint_every": 4, "sample_every": 12, "sample_tokens": 12}
+
+
+def reloaded(run: Run) -> tuple[LanguageModel, TrainSettings]:
+    """The model of a run's last checkpoint."""
+    checkpoint, complaints = checkpoints.load_newest(run.checkpoints_dir)
+    assert checkpoint and not complaints
+    settings = TrainSettings(**run.config["resolved"])
+    vocab_size = run.config["facts"]["vocab_size"]
+    return load_model(settings, vocab_size, checkpoint.learner.model), settings
+
+
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finished_run(tmp_path_factory.mktemp("reference"), **GPT, **EVERY)
+
+
+def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
+    history = read_history(gpt)
+    assert liveness.state(gpt, history) == "finished", (gpt.path / "worker.log").read_text()
+    assert len(history.losses) == 24 and history.losses[-1] < history.losses[0]
+    assert [event["step"] for event in history.evals] == [0, 8, 16, 24]
+    assert [event["step"] for event in history.samples] == [0, 12, 24]
+    assert history.samples[-1]["text"] and checkpoints.list_steps(gpt.checkpoints_dir)[-1] == 24
+    summary = json.loads(gpt.summary_path.read_text())
+    assert summary["steps"] == 24 and summary["val_bpb"] < history.evals[0]["bpb"]
+
+
+def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
+    (engine,) = events_of(gpt, "engine")
+    assert engine["gpu"] is None and engine["peak_flops"] is None and engine["flops_per_token"] > 0
+    assert {choice["setting"] for choice in engine["choices"]} == {"dtype", "compile", "micro-batch"}
+    assert "compile" in [event["phase"] for event in events_of(gpt, "phase")]
+
+
+def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
+    model, settings = reloaded(gpt)
+    from engines.data.prepare import prepare
+    from engines.evaluation import evaluate
+
+    data = prepare(settings, lambda activity, done, total: None)
+    found = evaluate(model, data.packed.val, data.tokenizer.token_bytes, settings.context_length, 0, lambda: None)
+    assert found.bpb == pytest.approx(read_history(gpt).evals[-1]["bpb"], rel=1e-5)
+
+
+def test_a_gpt_killed_in_several_places_resumes_to_the_last_bit(
+    gpt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, **GPT, **EVERY)
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    for place in ("rename:2", "evaluation:2"):
+        with monkeypatch.context() as patch:
+            patch.setattr(launch, "_WORKER", "killed_worker")
+            patch.setenv("KILL_AT", place)
+            assert launch.launch(run).wait() == -signal.SIGKILL, f"{place} was never reached"
+    assert launch.launch(run).wait() == 0
+    assert_same(run, gpt)
+
+
+def assert_same(run: Run, reference: Run) -> None:
+    ours, theirs = read_history(run), read_history(reference)
+    assert ours.losses == theirs.losses and ours.grad_norms == theirs.grad_norms and ours.lr == theirs.lr
+    assert [event["text"] for event in ours.samples] == [event["text"] for event in theirs.samples]
+    assert [event["loss"] for event in ours.evals] == [event["loss"] for event in theirs.evals]
+    assert weights_sha256(run, 24) == weights_sha256(reference, 24)
+
+
+@pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
+def test_a_tensor_run_is_the_scalar_run(kind: str, tmp_path: Path) -> None:
+    def losses(folder: str, **given: Any) -> list[float]:
+        (tmp_path / folder).mkdir()
+        run = finished_run(tmp_path / folder, model_kind=kind, **given)
+        assert liveness.state(run, read_history(run)) == "finished", (run.path / "worker.log").read_text()
+        return [*read_history(run).losses, *(event["loss"] for event in read_history(run).evals)]
+
+    tensor = losses("tensor", mode="tensor", device="cpu", dtype="float64", threads=1)
+    assert tensor == pytest.approx(losses("scalar"), rel=0, abs=1e-9)
+
+
+def test_a_device_that_is_not_there_ends_a_run_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    run = finished_run(tmp_path, **{**GPT, "device": "cuda"})
+    (ended,) = events_of(run, "ended")
+    assert ended["exit_code"] == 1 and ended["detail"].startswith("--device cuda: torch sees no CUDA GPU here")

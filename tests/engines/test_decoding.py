@@ -1,0 +1,114 @@
+"""Draws follow the probabilities, whatever the temperature and the cuts; a rereading decoder sees its context alone."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.config import SampleSettings
+from engines.decoding import RereadingDecoder, draw, softmax
+from engines.random_stream import RandomStream
+
+LOGITS = [math.log(p) for p in (0.5, 0.3, 0.15, 0.05)]
+
+
+def drawn(logits: Sequence[float], count: int = 20_000, **how: float) -> Counter[int]:
+    stream = RandomStream(5)
+    return Counter(draw(logits, SampleSettings(**how), stream.unit()) for _ in range(count))  # type: ignore[arg-type]
+
+
+def test_draws_follow_the_probabilities() -> None:
+    counts = drawn(LOGITS, temperature=1.0)
+    assert [round(counts[i] / 20_000, 1) for i in range(2)] == [0.5, 0.3]
+
+
+def test_a_number_between_0_and_1_picks_the_token_whose_share_it_falls_into() -> None:
+    numbers = (0.0, 0.49, 0.51, 0.79, 0.81, 0.94, 0.96, 1.0 - 2.0**-53)
+    assert [draw(LOGITS, SampleSettings(temperature=1.0), number) for number in numbers] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_temperature_sharpens_and_flattens() -> None:
+    assert drawn(LOGITS, temperature=0.01) == {0: 20_000}
+    assert all(abs(count - 5000) < 400 for count in drawn(LOGITS, temperature=1e6).values())
+
+
+def test_top_k_and_top_p_cut_the_tail() -> None:
+    assert set(drawn(LOGITS, temperature=1.0, top_k=2)) == {0, 1}
+    assert set(drawn(LOGITS, temperature=1.0, top_p=0.6)) == {0, 1}
+    assert set(drawn(LOGITS, temperature=1.0, top_p=0.5)) == {0}
+
+
+def test_a_nucleus_is_measured_after_the_top_k() -> None:
+    # of the two likeliest, 0.5 and 0.3, the first holds 62.5 %
+    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.62)) == {0}
+    assert set(drawn(LOGITS, temperature=1.0, top_k=2, top_p=0.63)) == {0, 1}
+
+
+@given(
+    logits=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20),
+    t=st.floats(1e-310, 1e308, exclude_min=True),
+    top_k=st.integers(0, 25),
+    top_p=st.floats(0.0, 1.0, exclude_min=True),
+    uniform=st.floats(0.0, 1.0, exclude_max=True),
+)
+def test_no_temperature_or_cut_however_extreme_fails(
+    logits: list[float], t: float, top_k: int, top_p: float, uniform: float
+) -> None:
+    how = SampleSettings(temperature=t, top_k=top_k, top_p=top_p)
+    assert 0 <= draw(logits, how, uniform) < len(logits)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.05, 20), st.floats(-1000, 1000))
+def test_a_softmax_is_a_distribution_that_a_shift_does_not_change(logits: list[float], t: float, shift: float) -> None:
+    found = softmax(logits, t)
+    assert math.fsum(found) == pytest.approx(1.0) and min(found) >= 0.0
+    assert softmax([x + shift for x in logits], t) == pytest.approx(found, abs=1e-9)
+
+
+class Successor:
+    """A model that is nearly sure of the last token's successor among five, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.contexts: list[list[int]] = []
+
+    def logits(self, context: Sequence[int]) -> list[float]:
+        self.contexts.append(list(context))
+        return [20.0 if token == (context[-1] + 1) % 5 else 0.0 for token in range(5)]
+
+
+def test_each_row_goes_on_from_its_own_text() -> None:
+    decoder = RereadingDecoder(Successor().logits, 3, [[1], [0, 3]])
+    texts: list[list[int]] = [[], []]
+    for _ in range(3):
+        found = [drawn.id for drawn in decoder.draw(SampleSettings(), [0.5, 0.5])]
+        decoder.read(found)
+        for text, token in zip(texts, found, strict=True):
+            text.append(token)
+    assert texts == [[2, 3, 4], [4, 0, 1]]
+
+
+def test_a_rereading_decoder_shows_the_model_the_last_tokens_that_fit() -> None:
+    model = Successor()
+    decoder = RereadingDecoder(model.logits, 3, [[4, 3, 2, 1]])
+    decoder.draw(SampleSettings(), [0.5])
+    decoder.read([0])
+    decoder.draw(SampleSettings(), [0.5])
+    assert model.contexts == [[3, 2, 1], [2, 1, 0]]
+
+
+def test_a_draw_is_not_read_by_itself() -> None:
+    decoder = RereadingDecoder(Successor().logits, 3, [[1]])
+    assert decoder.draw(SampleSettings(), [0.5]) == decoder.draw(SampleSettings(), [0.5])
+
+
+def test_a_drawn_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
+    probabilities = [0.04, 0.4, 0.3, 0.1, 0.1, 0.06]
+    decoder = RereadingDecoder(lambda context: [math.log(p) for p in probabilities], 1, [[0]])
+    (found,) = decoder.draw(SampleSettings(temperature=0.001, top_k=1), [0.99])
+    assert found.id == 1 and found.probability == pytest.approx(0.4)
+    assert [token for token, _ in found.alternatives] == [1, 2, 3, 4, 5]
+    assert [p for _, p in found.alternatives] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.06])

@@ -1,0 +1,117 @@
+"""The gpt's one dial: what follows from it, what is kept, and what follows from what is kept."""
+
+import math
+from typing import Any
+
+import pytest
+
+from engines.config import TrainSettings, resolve
+
+
+def gpt(**given: Any) -> TrainSettings:
+    return resolve({"model_kind": "gpt", **given})
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "heads", "steps", "tokens_per_step"),
+    [(4, 256, 2, 480, 131_072), (6, 384, 3, 630, 262_144)],
+)
+def test_depth_decides_what_nanochat_would(
+    depth: int, width: int, heads: int, steps: int, tokens_per_step: int
+) -> None:
+    settings = gpt(depth=depth, vocab_size=8192)
+    assert (settings.layers, settings.width, settings.heads, settings.kv_heads) == (depth, width, heads, heads)
+    assert (settings.steps, settings.tokens_per_step) == (steps, tokens_per_step)
+
+
+def test_depth_12_is_where_the_constants_were_tuned() -> None:
+    settings = gpt(depth=12)
+    assert settings.tokens_per_step == 1 << 19 and settings.vocab_size == 32768 and settings.width == 768
+    rates = (settings.lr, settings.embedding_lr, settings.head_lr, settings.scalar_lr, settings.weight_decay)
+    assert rates == pytest.approx((0.02, 0.3, 0.008, 0.5, 0.28))
+
+
+def test_rates_follow_the_batch_and_the_width() -> None:
+    settings = gpt(depth=4)
+    batch = math.sqrt(131_072 / 524_288)
+    assert settings.lr == pytest.approx(0.02 * batch) and settings.scalar_lr == pytest.approx(0.5 * batch)
+    assert settings.embedding_lr == pytest.approx(0.3 * batch * math.sqrt(768 / 256))
+    assert settings.head_lr == pytest.approx(0.008 * batch * math.sqrt(768 / 256))
+    scaling = 12 * 4 * 256**2 + 8192 * 256
+    reference = 12 * 12 * 768**2 + 8192 * 768
+    assert settings.weight_decay == pytest.approx(0.28 * batch * reference / scaling)
+
+
+def test_no_depth_is_depth_4_and_the_vocabulary_grows_after_8() -> None:
+    assert gpt() == gpt(depth=4)
+    assert [gpt(depth=depth).vocab_size for depth in (1, 8, 9, 20)] == [8192, 8192, 32768, 32768]
+
+
+@pytest.mark.parametrize("depth", range(1, 65))
+def test_any_depth_fits_itself(depth: int) -> None:
+    settings = gpt(depth=depth)
+    assert settings.width >= 64 * depth and settings.width == 128 * settings.heads
+    assert settings.tokens_per_step == 2 ** round(math.log2(settings.tokens_per_step)) and settings.steps >= 1
+    assert 0 < settings.warmup_fraction <= 0.2
+
+
+HAND_SET = {
+    "layers": 5, "width": 512, "heads": 8, "kv_heads": 2, "vocab_size": 1000, "batch_size": 24, "steps": 77,
+    "lr": 0.5, "embedding_lr": 0.6, "head_lr": 0.7, "scalar_lr": 0.8, "weight_decay": 0.9, "warmup_fraction": 0.01,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HAND_SET)
+def test_what_is_set_by_hand_is_kept(name: str) -> None:
+    assert getattr(gpt(**{name: HAND_SET[name]}), name) == HAND_SET[name]
+
+
+def test_all_of_it_can_be_set_by_hand() -> None:
+    settings = gpt(**HAND_SET)
+    assert {name: getattr(settings, name) for name in HAND_SET} == HAND_SET
+
+
+def test_what_depends_on_a_value_set_by_hand_follows() -> None:
+    usual, half = gpt(), gpt(batch_size=32)
+    assert half.steps == 2 * usual.steps and half.lr == pytest.approx(usual.lr / math.sqrt(2))
+    wide = gpt(width=512)
+    assert (wide.layers, wide.heads, wide.kv_heads) == (4, 4, 4) and wide.steps != usual.steps
+    assert gpt(layers=9).vocab_size == 32768 and gpt(layers=9).width == 256
+    assert gpt(heads=4).kv_heads == 4
+
+
+def test_horizon_and_rates_do_not_follow_steps_set_by_hand() -> None:
+    usual, short = gpt(), gpt(steps=100)
+    assert (short.lr, short.weight_decay, short.batch_size) == (usual.lr, usual.weight_decay, usual.batch_size)
+    assert short.warmup_fraction == 0.2 and gpt(steps=400).warmup_fraction == 0.1 and gpt(steps=0).warmup_fraction == 0
+
+
+def test_a_shorter_context_takes_more_rows_of_it() -> None:
+    assert gpt(context_length=512).tokens_per_step == gpt().tokens_per_step
+    assert gpt(context_length=1 << 20).batch_size == 1
+
+
+def test_rows_are_a_power_of_two_whatever_the_context() -> None:
+    assert gpt(context_length=1000).batch_size == 128 and gpt(context_length=3000).batch_size == 64
+
+
+def test_a_long_warmdown_leaves_less_to_the_warmup() -> None:
+    assert gpt(steps=100, warmdown_fraction=0.9).warmup_fraction == pytest.approx(0.1)
+    assert gpt(steps=100, warmdown_fraction=1).warmup_fraction == 0
+
+
+def test_tokens_decide_steps_and_a_time_budget_leaves_them() -> None:
+    assert gpt(tokens="1M").steps == math.ceil(1_000_000 / 131_072)
+    assert gpt(time_budget="5m").steps == gpt(target_bpb=1.0).steps == 480
+
+
+def test_other_optimizers_have_rates_of_their_own_and_no_decay() -> None:
+    rates = {optimizer: gpt(optimizer=optimizer).lr for optimizer in ("muon", "adamw", "sgd")}
+    assert rates["adamw"] < rates["muon"] < rates["sgd"]
+    assert gpt(optimizer="adamw").weight_decay == 0
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+def test_a_vocabulary_that_the_text_decides_is_not_decided_here(tokenizer: str) -> None:
+    settings = gpt(tokenizer=tokenizer)
+    assert settings.vocab_size == 0 and settings.steps == 12 * (12 * 4 * 256**2 + 256 * 256) // settings.tokens_per_step

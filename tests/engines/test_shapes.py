@@ -1,0 +1,69 @@
+"""The shapes that are told are those that the engines build, and need."""
+
+from typing import Any
+
+import pytest
+
+from engines.config import TrainSettings, resolve
+from engines.scalar import factory as scalar
+from engines.shapes import is_matrix, parameter_shapes, role_of, window_of
+
+TINY_GPT = {"model_kind": "gpt", "layers": 3, "width": 32, "heads": 4, "context_length": 16, "batch_size": 2}
+OFF = ("value_embeddings", "residual_scalars", "embedding_scalars", "smear", "backout")
+
+
+@pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_small_models_are_built_as_told(kind: str, tied: bool) -> None:
+    settings = resolve({"model_kind": kind, "tie_lm_head": tied} | ({"layers": 2} if kind == "mini-gpt" else {}))
+    built = {name: node.shape for name, node in scalar.initial_parameters(settings, 11).items()}
+    assert built == parameter_shapes(settings, 11)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"kv_heads": 2}, {"tie_lm_head": True}, {"layers": 4}, dict.fromkeys(OFF, False), {"width": 8, "kv_heads": 1}],
+)
+def test_a_gpt_needs_every_parameter_that_is_told_and_no_other(switches: dict[str, Any]) -> None:
+    import torch
+
+    from engines.tensor.devices import place
+    from engines.tensor.gpt import GPT
+
+    settings = resolve({**TINY_GPT, "device": "cpu", **switches})
+    parameters = {
+        name: torch.full(shape, 0.1).requires_grad_() for name, shape in parameter_shapes(settings, 100).items()
+    }
+    GPT(parameters, place(settings), settings, 100).nats(torch.arange(34).view(2, 17)).mean().backward()
+    assert [name for name, parameter in parameters.items() if parameter.grad is None] == []
+
+
+def test_shapes_of_a_gpt_with_fewer_heads_of_keys_and_values() -> None:
+    shapes = parameter_shapes(resolve(TINY_GPT | {"kv_heads": 2}), 100)
+    assert shapes["wte"] == shapes["head"] == (128, 32)
+    assert shapes["1.q"] == shapes["1.o"] == (32, 32) and shapes["1.k"] == shapes["1.v"] == (16, 32)
+    assert shapes["1.fc"] == (128, 32) and shapes["1.proj"] == (32, 128)
+    assert {name for name in shapes if "value" in name} == {
+        "0.value_embedding", "0.value_gate", "2.value_embedding", "2.value_gate",
+    }  # fmt: skip
+    assert shapes["0.value_embedding"] == (128, 16) and shapes["0.value_gate"] == (2, 12)
+
+
+def test_every_parameter_has_a_role_and_muon_moves_what_is_inside_of_blocks() -> None:
+    names = parameter_shapes(resolve(TINY_GPT), 100)
+    assert {role_of(name) for name in names} == {
+        "embedding", "head", "attention", "mlp", "value embeddings", "gates", "scalars",
+    }  # fmt: skip
+    matrices = {name.partition(".")[2] for name in names if is_matrix(name)}
+    assert matrices == {"q", "k", "v", "o", "fc", "proj", "value_gate"}
+
+
+def windows(**given: Any) -> list[int]:
+    settings: TrainSettings = resolve({**TINY_GPT, "layers": 5, **given})
+    return [window_of(settings, layer) for layer in range(settings.layers)]
+
+
+def test_windows_repeat_and_the_last_layer_sees_all() -> None:
+    assert windows(window_pattern="SSL", window=4) == [4, 4, 0, 4, 0]
+    assert windows(window_pattern="S") == [4, 4, 4, 4, 0]  # a quarter of the context
+    assert windows(window_pattern="S", window=16) == windows() == [0] * 5

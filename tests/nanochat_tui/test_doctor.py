@@ -1,0 +1,162 @@
+"""doctor: one line a check, an exit code that scripts can use, and nothing that breaks it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from builders import pretend_gpus
+from pretend_nvml import MIB, Gpu
+
+from engines.doctor import FAIL, OK, WARN, Check, ask, checks, examine
+from engines.errors import LabError
+from nanochat_tui.headless.doctor import tell
+
+GOOD = Check("good", lambda: (OK, "all is well"))
+DOUBTFUL = Check("doubtful", lambda: (WARN, "mend it"))
+BAD = Check("bad", lambda: (FAIL, "it is broken"))
+NOT_HERE = Check("not here", lambda: None)
+
+
+def breaks() -> None:
+    raise ZeroDivisionError("by zero")
+
+
+def refuses() -> None:
+    raise LabError("no GPU here; use another.")
+
+
+def check(name: str, results: Path, device: str = "auto") -> Check:
+    return next(check for check in checks(results, device) if check.name == name)
+
+
+def found(name: str, results: Path, device: str = "auto") -> tuple[str, str]:
+    finding = examine(check(name, results, device))
+    assert finding is not None and finding.check == name
+    return finding.status, finding.detail
+
+
+@pytest.mark.parametrize(
+    ("todo", "code"), [([GOOD], 0), ([GOOD, DOUBTFUL, NOT_HERE], 0), ([GOOD, BAD, GOOD], 1), ([], 0)]
+)
+def test_only_a_failure_is_one(todo: list[Check], code: int) -> None:
+    assert tell(todo, as_json=False) == tell(todo, as_json=True) == code
+
+
+def test_each_check_is_a_line_with_glyph_and_word(capsys: pytest.CaptureFixture[str]) -> None:
+    tell([GOOD, NOT_HERE, DOUBTFUL, BAD], as_json=False)
+    out, err = capsys.readouterr()
+    words = [line.split()[:3] for line in out.splitlines()]
+    assert words == [["✔", "OK", "good"], ["▲", "WARN", "doubtful"], ["✖", "FAIL", "bad"]]
+    assert [f"checking {name} ..." in err for name in ("good", "not here", "bad")] == [True] * 3
+
+
+def test_json_is_a_list_of_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    tell([GOOD, NOT_HERE, BAD], as_json=True)
+    assert json.loads(capsys.readouterr().out) == [
+        {"check": "good", "status": "ok", "detail": "all is well"},
+        {"check": "bad", "status": "fail", "detail": "it is broken"},
+    ]
+
+
+def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell([Check("broken", breaks), Check("refused", refuses), GOOD], as_json=False) == 1
+    broken, refused, good = capsys.readouterr().out.splitlines()
+    assert "ZeroDivisionError: by zero" in broken and refused.endswith("no GPU here; use another.") and "OK" in good
+
+
+def test_training_works_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """All checks but the one that compiles, which takes half a minute."""
+    todo = [check for check in checks(tmp_path, "cpu") if check.name != "torch.compile"]
+    assert tell(todo, as_json=True) == 0
+    findings = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert {"python", "machine", "disk", "textual", "torch", "training on cpu"} <= set(findings)
+    assert "loss 4." in findings["training on cpu"]["detail"] and "gpu" not in findings
+
+
+def test_devices_that_are_not_here_are_tried_only_when_asked_for(tmp_path: Path) -> None:
+    names = [check.name for check in checks(tmp_path)]
+    assert [f"training on {name}" in names for name in ("cpu", "cuda", "mps")] == [True] * 3
+    assert "training on cpu" not in [check.name for check in checks(tmp_path, "cuda")]
+    torch = pytest.importorskip("torch")
+    if not torch.backends.mps.is_available():
+        assert examine(check("training on mps", tmp_path)) is None
+        status, detail = found("training on mps", tmp_path, "mps")
+        assert status == FAIL and "torch sees no Metal GPU" in detail
+
+
+def test_a_missing_torch_is_told_once_with_what_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, detail = found("torch", tmp_path)
+    assert status == FAIL and "only --mode scalar works" in detail and "pip install torch" in detail
+    assert examine(check("torch.compile", tmp_path)) is None and examine(check("training on cpu", tmp_path)) is None
+
+
+@pytest.mark.parametrize("package", ["rustbpe", "tiktoken", "zstandard", "pyarrow", "textual"])
+def test_a_missing_package_is_told_with_what_it_is_for(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    status, detail = found(package, tmp_path)
+    assert status == WARN and detail.startswith("not here; it ") and detail.endswith(f"pip install {package}")
+
+
+def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    status, detail = found("compiler", tmp_path)
+    assert status == WARN and "no C++ compiler" in detail
+    assert examine(check("torch.compile", tmp_path, "cpu")) is None
+    (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "broken").chmod(0o755)
+    monkeypatch.setenv("CXX", "broken")
+    assert found("compiler", tmp_path) == (
+        WARN,
+        f"{tmp_path / 'broken'} does not work, so --compile on cannot either; training works without",
+    )
+
+
+@pytest.mark.parametrize(
+    ("told_of", "device", "status", "words"),
+    [
+        ((), "auto", OK, "no NVIDIA GPU"),
+        ((), "cuda", FAIL, "no NVIDIA GPU"),
+        ((Gpu(),), "auto", OK, "NVIDIA H200 with 139.8 GiB of 140.4 GiB free"),
+        ((Gpu(free=20000 * MIB),), "auto", WARN, "something else uses"),
+    ],
+)
+def test_gpus_are_told_with_their_memory(
+    told_of: tuple[Gpu, ...],
+    device: str,
+    status: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_gpus(monkeypatch, *told_of)
+    told, detail = found("gpu", tmp_path, device)
+    assert told == status and words in detail
+
+
+def test_a_gpu_that_torch_does_not_see_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a GPU here")
+    pretend_gpus(monkeypatch, Gpu())
+    status, detail = found("torch", tmp_path)
+    assert status == WARN and "the driver tells of NVIDIA H200" in detail
+
+
+def test_results_need_not_exist_and_are_not_made(tmp_path: Path) -> None:
+    results = tmp_path / "not" / "yet"
+    status, detail = found("disk", results)
+    assert status in (OK, WARN) and str(results) in detail and not results.exists()
+
+
+def test_a_probe_that_hangs_or_fails_is_a_sentence() -> None:
+    with pytest.raises(LabError, match=r"no answer within 0 s"):
+        ask("report", seconds=0.01)
+    with pytest.raises(LabError, match=r"--device must be one of"):
+        ask("train", "abacus")
+    with pytest.raises(LabError, match=r"KeyError: 'joke'"):
+        ask("joke")

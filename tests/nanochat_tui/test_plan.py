@@ -1,0 +1,168 @@
+"""plan: a run's needs, told before it runs, for this machine or another."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import pretend_gpus
+from pretend_nvml import MIB, Gpu
+
+from nanochat_tui.cli import main
+
+GPT = ("--model-kind", "gpt")
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a test has one."""
+    pretend_gpus(monkeypatch)
+
+
+class Told:
+    """What `plan` told for these words."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *words: str) -> None:
+        self.code = main(["--no-ui", "plan", *words])
+        self.out, self.err = capsys.readouterr()
+        self.lines = " ".join(self.out.split())
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return dict(json.loads(self.out))
+
+
+def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, *GPT, "--depth", "6", "--device-name", "NVIDIA H200")
+    assert told.code == 0 and told.err == ""
+    for words in (
+        "tensor gpt, layers 6, width 384, heads 3 of 128, vocabulary 8,192",
+        "26,345,618: embedding 3,145,728",
+        "630 steps of 262,144 tokens (128 rows of 2,048): 165,150,720 tokens",
+        "--depth 6 decides layers 6, width 384, heads 3",
+        "weight decay 1.312",
+        "at 128 of 128 rows at once",
+        "on NVIDIA H200, at 25 % of 989 TFLOP/s",
+    ):
+        assert words in told.lines
+    assert max(map(len, told.out.splitlines())) <= 120
+
+
+def test_json_tells_the_same_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Told(capsys, *GPT, "--json", "--device-name", "NVIDIA H200").json
+    assert found["parameters"] == sum(found["parameters_by_role"].values()) == 11_534_418
+    assert found["tokens"] == found["steps"] * found["tokens_per_step"] == 480 * 131_072
+    assert found["flops"] == found["tokens"] * found["flops_per_token"]
+    assert found["settings"]["dtype"] == "bfloat16" and found["settings"]["steps"] == 480
+    assert 20 < found["seconds"] < 80 and found["free_bytes"] is None
+
+
+@pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
+def test_small_models_are_planned_too(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, "--model-kind", kind)
+    assert f"scalar {kind}" in told.lines and "vocabulary 27" in told.lines and "pure Python" in told.lines
+    assert "--depth" not in told.lines
+
+
+def test_what_was_set_by_hand_is_not_the_dials(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, *GPT, "--batch-size", "16", "--lr", "0.5")
+    decided, _, by_hand = told.lines.partition("by hand")
+    assert by_hand.startswith(" batch size 16, lr 0.5") and "steps 1,920" in decided and "batch size" not in decided
+    assert "by hand steps 8" in Told(capsys, *GPT, "--tokens", "1M").lines
+
+
+def test_a_config_file_is_planned_and_flags_win(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('model-kind = "gpt"\nsteps = 7\nbatch-size = 2\n')
+    found = Told(capsys, "--config", str(path), "--steps", "5", "--json").json
+    assert (found["steps"], found["tokens_per_step"]) == (5, 4096)
+
+
+def test_an_assumed_vocabulary_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "vocabulary 256 (assumed: the alphabet" in Told(capsys, "--data", "book.txt").lines
+    assert Told(capsys, "--data", "book.txt", "--json").json["vocab_size_is_assumed"] is True
+
+
+def test_the_gpu_that_is_here_is_planned_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_gpus(monkeypatch, Gpu())
+    found = Told(capsys, *GPT, "--json").json
+    assert found["device"] == "NVIDIA H200" and found["free_bytes"] == 143160 << 20
+    assert found["memory"]["micro_batch"] == 64 and found["memory"]["total"] < found["free_bytes"]
+    assert "140 GiB free" in Told(capsys, *GPT).lines
+    assert "a processor" in Told(capsys, *GPT, "--device", "cpu").lines
+    assert "a processor" in Told(capsys).lines  # a scalar run
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "words", "sentence"),
+    [
+        (2500, (), "of 64 rows at once"),
+        (2500, ("--micro-batch", "64"), "DOES NOT FIT --micro-batch 8 would"),
+        (200, (), "DOES NOT FIT not even one row"),
+        (10, ("--micro-batch", "1"), "DOES NOT FIT not even one row"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_what_would(
+    free_mib: int,
+    words: tuple[str, ...],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_gpus(monkeypatch, Gpu("NVIDIA L4", 23034 * MIB, free_mib * MIB))
+    told = Told(capsys, *GPT, *words)
+    assert told.code == 0 and sentence in told.lines
+
+
+def test_an_unknown_gpu_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, *GPT, "--device-name", "Voodoo 2")
+    assert told.code == 0 and "not known on Voodoo 2" in told.lines
+    assert Told(capsys, *GPT, "--device-name", "Voodoo 2", "--json").json["seconds"] is None
+
+
+def test_budgets_that_may_end_a_run_early_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "at most 480 steps" in Told(capsys, *GPT, "--target-bpb", "1").lines
+    told = Told(capsys, *GPT, "--time-budget", "10s", "--device-name", "NVIDIA H200")
+    assert "which is what --time-budget leaves" in told.lines and "about 10 s" in told.lines
+
+
+def test_every_wrong_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, *GPT, "--lr=-1", "--depth", "deep", "--stepz", "5")
+    assert told.code == 2 and told.out == ""
+    assert all(word in told.err for word in ("--lr must", "--depth must", "Did you mean --steps?"))
+    assert Told(capsys, "--depth", "4").code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--device-name", "NVIDIA H200"), 2, "--device-name is for a GPU"),
+        ((*GPT, "--device", "cpu", "--device-name", "NVIDIA H200"), 2, "--device-name is for a GPU"),
+        ((*GPT, "--device", "cuda"), 1, "there is no NVIDIA GPU here"),
+        ((*GPT, "--mode", "scalar"), 2, "--mode tensor"),
+        (("--config", "missing.toml"), 2, "missing.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_sentence(
+    words: tuple[str, ...], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(capsys, *words)
+    assert told.code == code and sentence in told.err and told.out == ""
+
+
+def test_planning_imports_nothing_heavy_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom nanochat_tui.cli import main\nmain(['plan', '--model-kind', 'gpt'])\n"
+        "print({'torch', 'numpy', 'textual', 'rich'} & set(sys.modules))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    before = set(tmp_path.iterdir())
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(root)}
+    )
+    assert result.stdout.splitlines()[-1] == "set()" and set(tmp_path.iterdir()) == before
