@@ -1,0 +1,97 @@
+"""Runs as a viewer sees them: read on from where the last look stopped, and never written to."""
+
+import time
+from typing import Any
+
+from engines.errors import LabError
+from engines.events import Event
+from engines.runs import liveness
+from engines.runs.history import History
+from engines.runs.reader import EventReader
+from engines.runs.store import Run, runs_in_view
+
+
+class Watch:
+    """One run, as far as it has been read."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.history = History()
+        self.state = "starting"
+        self.problem = ""  # why it cannot be read, or not wholly, in a sentence
+        self._reader = EventReader(run.events_path)
+        self._config: dict[str, Any] = {}
+        self._worth_a_look: tuple[int, int] | None = None  # size and time of change of the log that was read
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The manifest, or an empty one where `problem` says why. The worker completes it once, when data is read."""
+        if "facts" not in self._config:
+            try:
+                self._config = self.run.config
+            except LabError as error:
+                self.problem = str(error)
+        return self._config
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Resolved settings, empty where the manifest cannot be read."""
+        return dict(self.config.get("resolved", {}))
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in liveness.LIVE_STATES
+
+    def poll(self) -> list[Event]:
+        """What happened since the last call; state and history are up to date after it."""
+        held = liveness.lock_is_held(self.run.lock_path)  # before reading: its last word is not missed
+        truncations = self._reader.truncations
+        found = [event for _, event in self._reader.poll()]
+        if self._reader.truncations > truncations:
+            self.history = History()
+            self.problem = "events.jsonl became shorter: it is read anew from its beginning."
+        self.history.apply(found)
+        look_up = liveness.live_state if held else liveness.ended_state
+        self.state = look_up(self.run, self.history)
+        self._note_problems()
+        return found
+
+    def is_worth_a_poll(self) -> bool:
+        """Whether the log has changed since this was last asked, or the run lives."""
+        try:
+            status = self.run.events_path.stat()
+        except OSError:
+            return self._worth_a_look is not None
+        seen, self._worth_a_look = self._worth_a_look, (status.st_size, status.st_mtime_ns)
+        return self.is_live or seen != self._worth_a_look
+
+    def age(self) -> float:
+        """Seconds since the run was made."""
+        return max(0.0, time.time() - float(self.config.get("created_at", time.time())))
+
+    def _note_problems(self) -> None:
+        if not self.run.path.exists():
+            self.problem = "its directory is gone."
+        elif self._reader.newer_schema:
+            self.problem = f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
+        elif self._reader.malformed > 1:  # a crash leaves one
+            self.problem = f"{self._reader.malformed} lines of events.jsonl are no events and were skipped."
+
+
+class Board:
+    """Every run of a results directory. A refresh reads only what has changed."""
+
+    def __init__(self, results: Any) -> None:
+        self._results = results
+        self._watches: dict[str, Watch] = {}
+
+    def refresh(self) -> list[Watch]:
+        """All runs, newest first; it reads files, so a screen calls it from a thread."""
+        runs = runs_in_view(self._results)
+        known, self._watches = self._watches, {}
+        for run in reversed(runs):
+            watch = known.get(str(run.path)) or Watch(run)
+            if watch.is_worth_a_poll():
+                watch.poll()
+            self._watches[str(run.path)] = watch
+        return list(self._watches.values())
