@@ -1,0 +1,238 @@
+"""The drawing: what is in the data is on the canvas, at every size, in braille and in ASCII."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from screens.widgets.chart.canvas import BLANK, Canvas, Ink
+from screens.widgets.chart.painting import Painting, paint
+from screens.widgets.chart.plot import AXES, Plot
+from screens.widgets.chart.series import Dots, Level, Line
+
+VALUES = st.floats() | st.floats(0, 5)
+
+
+def plot_of(*lines: list[float], smoothing: float = 0.0) -> Plot:
+    """A plot of lines named a, b, c ..., of one group each."""
+    plot = Plot()
+    plot.smoothing = smoothing
+    for name, values in zip("abcdefgh", lines, strict=False):
+        group = "" if len(lines) == 1 else name
+        plot.lines[name] = Line(name, name, f"series-{len(plot.lines) + 1}", True, group)
+        plot.axes_of(group)
+        plot.lines[name].extend(1, values)
+    return plot
+
+
+def rows_of(plot: Plot, width: int = 40, height: int = 12, ascii: bool = True, monochrome: bool = False) -> list[str]:
+    return paint(plot, width, height, ascii, monochrome).canvas.text().split("\n")
+
+
+def cells_of(painting: Painting, part: str) -> set[tuple[int, int]]:
+    inks = painting.canvas.inks
+    return {(x, y) for y, row in enumerate(inks) for x, ink in enumerate(row) if ink.part == part}
+
+
+def test_a_small_chart_in_ascii() -> None:
+    assert rows_of(plot_of([4.0, 3.0, 2.0, 2.0, 1.0]), 26, 8) == [
+        "      4+   '.",
+        "       |     '.",
+        "       |      '.",
+        "      2+        '....",
+        "       |             '.",
+        "       |               '.",
+        "       ++-----------------",
+        "        0             step",
+    ]
+
+
+def test_a_small_chart_in_braille() -> None:
+    assert rows_of(plot_of([1.0, 2.0]), 10, 3, ascii=False) == ["        ⡔⠁", "      ⡠⠊", "    ⢀⠜"]
+
+
+def test_nothing_yet_is_said_in_words_with_the_levels_drawn() -> None:
+    plot = Plot()
+    assert any("no losses yet" in row for row in rows_of(plot))
+    plot.levels["guessing"] = Level("guessing", "ln 29", 3.37)
+    rows = rows_of(plot)
+    assert any("no losses yet" in row for row in rows)
+    assert any("....." in row for row in rows)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_a_spike_among_a_million_steps_is_seen(smoothing: float) -> None:
+    values = [2.0] * 1_000_000
+    values[765_432] = 9.0
+    painting = paint(plot_of(values, smoothing=smoothing), 120, 40, False, False)
+    columns = {x for x, y in cells_of(painting, "raw" if smoothing else "line") if y < 20}
+    spike = painting.left + painting.view.pixel(765_433) // painting.across
+    assert columns == {spike}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_a_finite_step_between_two_nans_is_seen_and_joined_to_nothing(smoothing: float) -> None:
+    values = [1.0, 1.0, math.nan, 3.0, math.nan, 1.0, 1.0]
+    painting = paint(plot_of(values, smoothing=smoothing), 60, 20, False, False)
+    of_step = {step: painting.left + painting.view.pixel(step) // painting.across for step in range(1, 8)}
+    drawn = {x for x, _ in cells_of(painting, "line") | cells_of(painting, "raw")}
+    assert of_step[4] in drawn
+    assert not drawn & set(range(of_step[2] + 1, of_step[4]))
+    assert not drawn & set(range(of_step[4] + 1, of_step[6]))
+
+
+def test_one_finite_step_in_a_million_nans_is_seen() -> None:
+    values = [math.nan] * 1_000_000
+    values[500_000] = 2.0
+    assert len(cells_of(paint(plot_of(values), 120, 40, False, False), "line")) == 1
+
+
+def test_nans_do_not_move_the_y_axis_and_stand_in_the_lane() -> None:
+    clean, broken = plot_of([2.0, 3.0, 4.0, 3.0]), plot_of([2.0, 3.0, 4.0, 3.0, math.nan, -math.inf])
+    assert [row[:8] for row in rows_of(broken)[:-3]] == [row[:8] for row in rows_of(clean, height=11)[:-2]]
+    assert "NaN" in rows_of(broken)[-1]
+    assert "NaN" not in rows_of(clean)[-1]
+
+
+def test_of_a_warning_and_an_error_in_a_cell_the_error_is_shown() -> None:
+    plot = plot_of([2.0] * 100)
+    plot.marks.add(50, "warn", "spike")
+    assert "!spike" in rows_of(plot)[-1]
+    plot.marks.add(50, "error", "nonfinite")
+    assert "xnonfinite" in rows_of(plot)[-1]
+    assert "▲" not in rows_of(plot, ascii=False)[-1]
+
+
+def test_a_warning_where_a_value_is_not_finite_hides_neither() -> None:
+    plot = plot_of([2.0] * 49 + [math.nan] + [2.0] * 50)
+    plot.marks.add(50, "warn", "nonfinite")
+    assert "!nonfinite NaN" in rows_of(plot)[-1]
+    plot.marks.add(60, "warn", "spike")
+    assert "N  !spike" in rows_of(plot)[-1]
+
+
+def test_marks_with_no_room_for_words_are_characters_alone() -> None:
+    plot = plot_of([2.0] * 100)
+    for step in range(0, 100, 5):
+        plot.marks.add(step, "warn", "spike")
+    assert "!" in rows_of(plot)[-1]
+    assert "spike" not in rows_of(plot)[-1].rstrip()[:-6]
+
+
+def test_growing_data_leaves_old_cells_as_they_are() -> None:
+    values = [2 + math.sin(step / 9) for step in range(1_000)]
+    plot = plot_of(values[:900])
+    before = paint(plot, 100, 30, False, False)
+    for length in range(910, 1_000, 10):
+        plot.lines["a"].extend(length - 9, values[length - 10 : length])
+        after = paint(plot, 100, 30, False, False)
+        if after.view != before.view:
+            break
+        oldest = min(x for _, x, _ in after.canvas.changes(before.canvas) or [])
+        assert oldest >= after.left + after.view.pixel(length - 10) // 2 - 1
+        before = after
+    else:
+        pytest.fail("the view never grew: nothing was tested at its end")
+
+
+def test_several_series_have_a_legend_with_their_newest_values() -> None:
+    plot = plot_of([2.0, 1.5], [3.0, 2.5])
+    plot.dots["val"] = Dots("val", "validation", "series-3", "a")
+    plot.dots["val"].add(2, 1.75)
+    text = "\n".join(rows_of(plot, 100, 20))
+    assert all(words in text for words in ("a 1.5000", "b 2.5000", "validation 1.7500"))
+    assert "a 1.5000" not in "\n".join(rows_of(plot_of([2.0, 1.5]), 100, 20))
+
+
+def test_a_legend_without_room_says_how_much_is_left_out() -> None:
+    text = "\n".join(rows_of(plot_of(*[[1.0, 2.0]] * 8), 40, 12))
+    assert "+" in text.split("\n")[1]
+
+
+def test_without_colours_lines_differ_by_their_dashes() -> None:
+    lines = [[2.0] * 300, [3.0] * 300, [4.0] * 300]
+    solid = cells_of(paint(plot_of(*lines), 80, 20, False, False), "line")
+    dashed = cells_of(paint(plot_of(*lines), 80, 20, False, True), "line")
+    assert len(dashed) < len(solid)
+
+
+def test_without_colours_a_spike_is_never_in_the_gap_of_a_dash() -> None:
+    for place in range(40, 60):
+        lines = [[2.0] * 100, [2.0] * 100]
+        lines[1][place] = 9.0
+        rows = {y for _, y in cells_of(paint(plot_of(*lines), 60, 20, False, True), "line")}
+        assert len(rows) > 8
+
+
+def test_in_ascii_lines_differ_by_their_characters() -> None:
+    text = "\n".join(rows_of(plot_of([2.0] * 50, [3.0] * 50), 60, 20))
+    assert "***" in text
+    assert "+++" in text
+
+
+def test_an_ascii_drawing_is_ascii() -> None:
+    plot = plot_of([2.0, math.nan, 3.0], smoothing=0.9)
+    plot.dots["val"] = Dots("val", "val", "series-2", "")
+    plot.dots["val"].add(2, 2.5)
+    plot.levels["floor"] = Level("floor", "floor", 1.0)
+    plot.marks.add(2, "error", "nonfinite")
+    plot.cross = 2.0
+    assert paint(plot, 80, 20, True, False).canvas.text().isascii()
+
+
+def test_a_dot_that_is_not_finite_is_in_the_lane() -> None:
+    plot = plot_of([2.0] * 10)
+    plot.dots["val"] = Dots("val", "val", "series-2", "")
+    plot.dots["val"].add(5, math.nan)
+    assert "NaN" in rows_of(plot)[-1]
+
+
+@given(
+    st.lists(st.lists(VALUES, max_size=40), min_size=1, max_size=3),
+    st.integers(1, 90),
+    st.integers(1, 40),
+    st.sampled_from(AXES),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_values_can_be_drawn_at_any_size(
+    lines: list[list[float]], width: int, height: int, axis: str, log: bool, ascii: bool
+) -> None:
+    plot = plot_of(*lines, smoothing=0.6)
+    for group in list(plot.groups):
+        plot.axes_of(group).set_values("time", 1, range(1, 50))
+        plot.axes_of(group).set_values("tokens", 1, [512.0] * 50)
+    plot.log, plot.axis, plot.cross = log, axis, 2.0
+    plot.marks.add(3, "warn", "spike")
+    canvas = paint(plot, width, height, ascii, ascii).canvas
+    assert all(len(row) == width for row in canvas.characters)
+    assert len(canvas.characters) == height
+
+
+def test_changes_are_the_cells_that_differ() -> None:
+    before, after = Canvas(30, 2), Canvas(30, 2)
+    after.put(1, 1, "ab", BLANK)
+    after.put(20, 1, "c", BLANK)
+    assert after.changes(before) == [(1, 1, 20)]
+    assert after.changes(before, (0, 10, 20)) == [(1, 1, 2), (1, 20, 1)]
+    assert after.changes(after) == []
+    assert after.changes(None) is None
+    assert after.changes(Canvas(29, 2)) is None
+    coloured = Canvas(30, 2)
+    coloured.put(0, 0, " ", Ink("axis"))
+    assert coloured.changes(Canvas(30, 2)) == [(0, 0, 1)]
+
+
+def test_a_row_changes_its_style_only_where_something_is_written() -> None:
+    canvas = Canvas(8, 1)
+    canvas.put(0, 0, "a", Ink("axis"))
+    canvas.put(3, 0, "b", Ink("axis"))
+    canvas.put(5, 0, "c", Ink("label"))
+    assert list(canvas.runs(0)) == [("a  b ", Ink("axis")), ("c  ", Ink("label"))]
+
+
+def test_what_is_not_one_cell_wide_keeps_the_grid() -> None:
+    canvas = Canvas(6, 1)
+    canvas.put(0, 0, "a語\n\u0301b", BLANK)
+    assert canvas.text() == "a???b"
