@@ -7,6 +7,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from engines import events  # noqa: E402
+from engines.ablation.settings import StudySettings  # noqa: E402
 from engines.config import CountSettings, SampleSettings, TrainSettings  # noqa: E402
 from engines.fields import AUTO, Field, fields, shown_default  # noqa: E402
 
@@ -20,6 +21,7 @@ def settings() -> str:
         ("train", TrainSettings),
         ("sample", SampleSettings),
         ("sample without a run", CountSettings),
+        ("ablate", StudySettings),
     ):
         group = ""
         for field in fields(declared).values():

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from engines import __version__
+from engines.ablation.settings import StudySettings
 from engines.config import SampleSettings, TrainSettings
 from engines.errors import LabError, SettingsError
 from engines.fields import fields, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 
 USAGE_ERROR = 2
+_GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    words, as_json, no_ui = _take_globals(words)
+    words, globals_ = _take_globals(words)
+    as_json = "--json" in globals_
     if not words:
-        print(_help(), file=sys.stderr)
-        return USAGE_ERROR
+        return _without_command(globals_)
     if words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -50,16 +52,34 @@ def _dispatch(words: list[str]) -> int:
         print(parser.command_help(name))
         return 0
     options = parser.parse(name, words[1:], as_json)
-    if not no_ui and sys.stderr.isatty():
-        print("This version has no dashboard yet: going on as with --no-ui.", file=sys.stderr)
+    if "--no-ui" not in globals_:
+        from nanochat_tui import dashboard
+
+        reason = dashboard.why_not(name, options)
+        if reason is None:
+            return dashboard.open_dashboard(name, options, "--readonly" in globals_, "--ascii" in globals_)
+        if reason and sys.stderr.isatty():
+            print(f"No dashboard: {reason}; going on as with --no-ui.", file=sys.stderr)
     return _work(name)(options)
 
 
-def _take_globals(words: list[str]) -> tuple[list[str], bool, bool]:
-    """--no-ui and --json may stand anywhere before a `--`."""
+def _without_command(globals_: set[str]) -> int:
+    """The dashboard; where there is none, how to use the program."""
+    from nanochat_tui import dashboard
+
+    reason = "--no-ui needs a command" if "--no-ui" in globals_ else dashboard.why_not("", None)
+    if reason is None:
+        return dashboard.open_dashboard("", None, "--readonly" in globals_, "--ascii" in globals_)
+    print(_help(), file=sys.stderr)
+    print(f"\nNo dashboard: {reason}.", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _take_globals(words: list[str]) -> tuple[list[str], set[str]]:
+    """What holds for every command may stand anywhere before a `--`."""
     end = words.index("--") if "--" in words else len(words)
-    head = [word for word in words[:end] if word not in ("--no-ui", "--json")]
-    return head + words[end + 1 :], "--json" in words[:end], "--no-ui" in words[:end]
+    head = [word for word in words[:end] if word not in _GLOBALS]
+    return head + words[end + 1 :], _GLOBALS.intersection(words[:end])
 
 
 def _work(name: str) -> Callable[[Options], int]:
@@ -73,18 +93,20 @@ def _work(name: str) -> Callable[[Options], int]:
 def _help() -> str:
     """Commands, and the full list of settings."""
     lines = [
-        f"usage: {PROGRAM} [--no-ui] [--json] COMMAND ...",
+        f"usage: {PROGRAM} [--no-ui] [--json] [COMMAND ...]",
         "",
-        "A lab for tiny language models in a terminal.",
+        "A lab for tiny language models in a terminal. Without a command it opens the dashboard.",
         "",
         "commands:",
         *(f"  {name:<10} {command.help}" for name, command in COMMANDS.items()),
         "",
         "  --no-ui    plain text; results on stdout, everything else on stderr",
+        "  --readonly the dashboard only watches",
+        "  --ascii    the dashboard draws with ASCII alone",
         "  --json     events and results as JSON lines on stdout",
         "  --version  print the version",
     ]
-    for title, settings in (("train", TrainSettings), ("sample", SampleSettings)):
+    for title, settings in (("train", TrainSettings), ("sample", SampleSettings), ("ablate", StudySettings)):
         group = ""
         for field in fields(settings).values():
             if field.group != group:

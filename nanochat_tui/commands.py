@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from engines.ablation.settings import StudySettings
 from engines.config import CountSettings, SampleSettings, TrainSettings
 
 PROGRAM = "nanochat-tui"
@@ -77,6 +78,27 @@ COMMANDS = {
         ),
         (SampleSettings, CountSettings),
     ),
+    "ablate": Command(
+        "ablate",
+        "train variants with several seeds, and tell which differ by more than noise",
+        (
+            Argument(
+                "--axis",
+                {
+                    "metavar": "NAME=A,B",
+                    "action": "append",
+                    "help": "a setting and values to try; may be repeated (default: tie_lm_head and input_rmsnorm)",
+                },
+            ),
+            _value("--config", "FILE", "TOML of settings with tables [axes] and [study], or a plan.json; flags win"),
+            _value("--resume", "STUDY", "go on with a study, or follow one that lives; a name, a path, or: last"),
+            _value("--pause", "STUDY", "hold a live study and its runs"),
+            _value("--stop", "STUDY", "end a live study; its runs keep a checkpoint to go on from"),
+            _flag("--detach", "print the study's name and leave; it goes on"),
+        ),
+        (TrainSettings, StudySettings),
+    ),
+    "studies": Command("ablate", "list all studies"),
     "runs": Command("listing", "list all runs"),
     "show": Command("listing", "tell everything about one run", (_RUN,)),
     "attach": Command("train", "follow a run, live or ended", (_RUN,)),
@@ -114,7 +136,15 @@ COMMANDS = {
     "bench": Command(
         "bench",
         "measure this program",
-        (Argument("what", {"choices": ("log", "scalar"), "help": "the event log and start-up; the scalar engine"}),),
+        (
+            Argument(
+                "what",
+                {
+                    "choices": ("log", "scalar", "ui"),
+                    "help": "the event log and start-up; the scalar engine; the dashboard",
+                },
+            ),
+        ),
     ),
 }
 

@@ -1,1 +1,1 @@
-"""The Textual app: its screens, widgets and themes."""
+"""The face: the Textual app. It reads run directories and starts workers; it never imports an engine's heavy side."""

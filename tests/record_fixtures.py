@@ -78,10 +78,8 @@ def lose_corpus(run: Run) -> None:
 
 def with_worker(module: str, **environment: str) -> Callable[[Run], None]:
     def act(run: Run) -> None:
-        os.environ.update(environment, PYTHONPATH=str(TESTS))
-        launch._WORKER = module
-        finish(run)
-        launch._WORKER = "engines.worker"
+        os.environ["PYTHONPATH"] = str(TESTS)
+        launch.launch(run, module, environment).wait()
 
     return act
 

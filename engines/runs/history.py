@@ -27,6 +27,7 @@ class History:
         self.checkpoints: list[Event] = []
         self.engine: Event | None = None  # what the latest start decided for its machine
         self.system: Event | None = None
+        self.rewinds: list[int] = []  # steps that the run went back to
         self.paused = False
         self.ended: Event | None = None  # of the latest start
         self.last_t = 0.0
@@ -103,6 +104,7 @@ class History:
 
     def _drop_after(self, step: int) -> None:
         """A run that went back to a checkpoint takes its later points with it."""
+        self.rewinds.append(step)
         if self.step > step:
             self.tokens = self.tokens * step // self.step
         for name in _COLUMNS:

@@ -43,23 +43,26 @@ def new_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] |
     return create_run(results, settings.checkpoint_dir, config)
 
 
-def launch(run: Run) -> subprocess.Popen[bytes]:
-    """Start a worker on a new or a dead run. LabError if one lives already."""
+def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a worker on a new or a dead run. LabError if one lives already.
+
+    `environment` is added to this process's own. A study is a run whose worker is another `module`.
+    """
     started_ns = time.time_ns()
-    lock = _take_lock(run)
+    lock = take_lock(run)
     try:
         with open(run.log_path, "ab") as log:
             log.write(f"{START_MARK}\n".encode())
             log.flush()
             worker = subprocess.Popen(
                 # -P: a file of the user's in the current folder must not stand in for a module of the lab
-                [sys.executable, "-P", "-m", _WORKER, run.path, f"--lock={lock}", f"--since={started_ns}"],
+                [sys.executable, "-P", "-m", module, run.path, f"--lock={lock}", f"--since={started_ns}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[lock],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": python_path()},
+                env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
             )
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
@@ -76,7 +79,8 @@ def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
     return resolved
 
 
-def _take_lock(run: Run) -> int:
+def take_lock(run: Run) -> int:
+    """A descriptor that holds the run's lock until it is closed. LabError if a worker has it."""
     fd = os.open(run.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
     deadline = time.monotonic() + _LOCK_PATIENCE
     while True:

@@ -41,9 +41,10 @@ class EventReader:
         except FileNotFoundError:
             return
         with file:
-            self._notice_truncation(file.seek(0, 2))
+            size = file.seek(0, 2)  # what is written from now on is for the next poll
+            self._notice_truncation(size)
             file.seek(self._offset)
-            while chunk := file.read(_CHUNK):
+            while chunk := file.read(min(_CHUNK, size - self._offset)):
                 self._offset += len(chunk)
                 *lines, self._torn = (self._torn + chunk).split(b"\n")
                 yield from lines

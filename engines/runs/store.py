@@ -40,6 +40,13 @@ class Run:
         self.log_path = path / "worker.log"
         self.summary_path = path / "summary.json"
 
+    def __eq__(self, other: object) -> bool:
+        """Two are the same if their directories are."""
+        return isinstance(other, Run) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def config(self) -> dict[str, Any]:
         """The manifest; LabError if it is missing or broken."""
@@ -47,11 +54,15 @@ class Run:
             config = json.loads(self.config_path.read_text())
         except FileNotFoundError:
             raise LabError(f"run {self.id} has no config.json in {self.path}; remove it with rm.") from None
+        except OSError as error:
+            raise LabError(f"{self.config_path} cannot be read ({error.strerror}).") from None
         except ValueError:
-            raise LabError(f"{self.config_path} is damaged; the run cannot be read.") from None
+            config = None
+        if not isinstance(config, dict):
+            raise LabError(f"{self.config_path} is damaged; the run cannot be read.")
         if config.get("v") != CONFIG_SCHEMA:
             raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config.get('v')}).")
-        return dict(config)
+        return config
 
     @property
     def checkpoints_dir(self) -> Path:
@@ -62,7 +73,7 @@ class Run:
         """Unix time; 0 if the manifest cannot be read."""
         try:
             return float(self.config["created_at"])
-        except (LabError, KeyError):
+        except (LabError, KeyError, TypeError, ValueError):
             return 0.0
 
     def write_config(self, config: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Runs as a viewer sees them: read on from where the last look stopped, and never written to."""
 
+import threading
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ class Watch:
         self.history = History()
         self.state = "starting"
         self.problem = ""  # why it cannot be read, or not wholly, in a sentence
+        self.lock = threading.RLock()  # held by a poll, and by whoever wants a history that holds still
         self._reader = EventReader(run.events_path)
         self._config: dict[str, Any] = {}
         self._worth_a_look: tuple[int, int] | None = None  # size and time of change of the log that was read
@@ -36,17 +38,26 @@ class Watch:
     @property
     def settings(self) -> dict[str, Any]:
         """Resolved settings, empty where the manifest cannot be read."""
-        return dict(self.config.get("resolved", {}))
+        return self.part("resolved")
+
+    def part(self, name: str) -> dict[str, Any]:
+        """An object of the manifest; empty where there is none, or something else in its place."""
+        part = self.config.get(name)
+        return part if isinstance(part, dict) else {}
 
     @property
     def is_live(self) -> bool:
         return self.state in liveness.LIVE_STATES
 
     def poll(self) -> list[Event]:
-        """What happened since the last call; state and history are up to date after it."""
+        """Read what is new, and give it back; state and history are up to date after it."""
+        with self.lock:
+            return self._poll()
+
+    def _poll(self) -> list[Event]:
         held = liveness.lock_is_held(self.run.lock_path)  # before reading: its last word is not missed
         truncations = self._reader.truncations
-        found = [event for _, event in self._reader.poll()]
+        found = self._read()
         if self._reader.truncations > truncations:
             self.history = History()
             self.problem = "events.jsonl became shorter: it is read anew from its beginning."
@@ -69,6 +80,13 @@ class Watch:
         """Seconds since the run was made."""
         return max(0.0, time.time() - float(self.config.get("created_at", time.time())))
 
+    def _read(self) -> list[Event]:
+        try:
+            return [event for _, event in self._reader.poll()]
+        except OSError as error:
+            self.problem = f"events.jsonl cannot be read: {error.strerror}."
+            return []
+
     def _note_problems(self) -> None:
         if not self.run.path.exists():
             self.problem = "its directory is gone."
@@ -85,13 +103,16 @@ class Board:
         self._results = results
         self._watches: dict[str, Watch] = {}
 
+    def watch_of(self, run: Run) -> Watch:
+        """What has been read of a run already is not read again."""
+        return self._watches.setdefault(str(run.path), Watch(run))
+
     def refresh(self) -> list[Watch]:
         """All runs, newest first; it reads files, so a screen calls it from a thread."""
-        runs = runs_in_view(self._results)
-        known, self._watches = self._watches, {}
-        for run in reversed(runs):
-            watch = known.get(str(run.path)) or Watch(run)
+        watches = [self.watch_of(run) for run in reversed(runs_in_view(self._results))]
+        for watch in watches:
             if watch.is_worth_a_poll():
                 watch.poll()
-            self._watches[str(run.path)] = watch
-        return list(self._watches.values())
+        for gone in self._watches.keys() - {str(watch.run.path) for watch in watches}:
+            del self._watches[gone]
+        return watches

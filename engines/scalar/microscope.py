@@ -36,11 +36,16 @@ def prepare(model: Bigram | MiniGPT, tokens: Sequence[int]) -> Slide:
 
 
 def parameters(slide: Slide) -> list[JSON]:
-    """Every parameter by name: its shape, its norm, and the norm of the loss' gradient by it."""
+    """Every parameter by name: its shape, its norm, that of the loss' gradient by it, and all numbers of both."""
     return [
-        {"name": name, "shape": list(node.shape), "norm": _norm(node.rows), "grad_norm": _norm(node.grads or [])}
+        {"name": name, "norm": _norm(node.rows), "grad_norm": _norm(node.grads or []), **_numbers(node)}
         for name, node in slide.parameters.items()
     ]
+
+
+def nodes(slide: Slide) -> list[JSON]:
+    """Every step of the computation by name, with its numbers and the loss' gradients by them."""
+    return [{"name": name, **_numbers(node)} for name, node in slide.nodes.items()]
 
 
 def attention(slide: Slide) -> list[JSON]:
@@ -90,6 +95,10 @@ def _parse(wanted: str) -> tuple[str, int, int]:
         return name, int(row), int(column)
     except ValueError:
         raise LabError(f"--node {wanted} should look like 0.wq[3,2] or 12:linear[0,5].") from None
+
+
+def _numbers(node: Node) -> JSON:
+    return {"shape": list(node.shape), "values": node.rows, "gradients": node.grads or []}
 
 
 def _norm(rows: Matrix) -> float:

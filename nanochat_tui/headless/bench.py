@@ -7,11 +7,13 @@ from pathlib import Path
 from engines.runs.store import results_dir
 from nanochat_tui.commands import Options
 
+_MODULES = {"log": "engines.bench.log", "scalar": "engines.bench.scalar", "ui": "nanochat_tui.bench_ui"}
+
 
 def bench(options: Options) -> int:
     """Measure, print, and write results/bench/<what>.{json,md}."""
     what = options.words["what"]
-    measure = importlib.import_module(f"engines.bench.{what}").measure
+    measure = importlib.import_module(_MODULES[what]).measure
     report = measure(lambda text: print(f"measuring {text} ...", file=sys.stderr, flush=True))
     paths = report.write(results_dir(options.words["results_dir"]) / "bench", what)
     print(report.to_json() if options.json else report.to_markdown(), end="")

@@ -42,13 +42,15 @@ class Outcome(NamedTuple):
     exit_code: int
 
 
-def follow(run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> Outcome:
-    """Show events until the run ends.
+def follow(
+    run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, come_back: str = "attach"
+) -> Outcome:
+    """Show events until the run ends. `come_back` is the command that shows it again.
 
     `process` is the worker if it is ours: then SIGINT and SIGTERM go on to it, and the run stops after a
     checkpoint. Otherwise they just end the watching.
     """
-    follower = _Follower(run, process, presenter)
+    follower = _Follower(run, process, presenter, come_back)
     try:
         with _signals(follower.on_signal):
             return follower.follow()
@@ -57,8 +59,11 @@ def follow(run: Run, process: "subprocess.Popen[bytes] | None", presenter: Prese
 
 
 class _Follower:
-    def __init__(self, run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter) -> None:
+    def __init__(
+        self, run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, come_back: str
+    ) -> None:
         self._run = run
+        self._come_back = come_back
         self._process = process
         self._presenter = presenter
         self._reader = EventReader(run.events_path)
@@ -76,7 +81,7 @@ class _Follower:
             time.sleep(_FAST if time.monotonic() - started < _FAST_FOR else _SLOW)
         if self._left:
             self._presenter.say(
-                f"run {self._run.id} goes on; come back with: nanochat-tui --no-ui attach {self._run.id}"
+                f"{self._run.id} goes on; come back with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
             )
             return Outcome("running", None, self._exit_code or 0)
         state = liveness.ended_state(self._run, self._history)

@@ -3,48 +3,31 @@
 import json
 from typing import Any
 
-from engines.data.tokenizers import BOS
 from engines.errors import LabError
 from engines.runs.store import find_run, results_dir
-from engines.speaker import open_checkpoint
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of
-
-_DEFAULT_TEXT = 12  # tokens of the run's own sample to look at where no text is given
 
 
 def inspect(options: Options) -> int:
     """Parameters, attention and, with --node, the graph around one number."""
-    from engines.scalar import microscope
-    from engines.scalar.models import Bigram, MiniGPT
+    from engines.scalar import inspection
 
     words = options.words
     run = find_run(words["run"], results_dir(words["results_dir"]))
-    speaker = open_checkpoint(checkpoint_of(run, words["checkpoint"]))
-    if not isinstance(speaker.model, Bigram | MiniGPT):
-        raise LabError(f"run {run.id} is not of the scalar engine; inspect shows only numbers that Python holds.")
-    text = words["text"] if words["text"] is not None else speaker.tokenizer.decode(range(1, _DEFAULT_TEXT))
-    tokens = [BOS, *speaker.tokenizer.encode(text)]
-    slide = microscope.prepare(speaker.model, tokens)
-    found: dict[str, Any] = {"run": run.id, "text": speaker.tokenizer.decode(slide.tokens), "loss": slide.loss}
-    if words["node"]:
-        found["graph"] = microscope.graph(slide, words["node"], _whole(words, "depth"), _whole(words, "top"))
-    else:
-        found["parameters"] = microscope.parameters(slide)
-        found["attention"] = microscope.attention(slide)
-        found["nodes"] = [{"name": name, "shape": list(node.shape)} for name, node in slide.nodes.items()]
+    node, depth, top = words["node"], _whole(words, "depth"), _whole(words, "top")
+    found = inspection.inspect(checkpoint_of(run, words["checkpoint"]), words["text"], node or "", depth, top)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({"run": run.id, **found}))
         return 0
-    print(f"{speaker.origin}, on {found['text']!r}: loss {found['loss']:.4f} nats a token")
-    if words["node"]:
+    print(f"{found['origin']}, on {found['text']!r}: loss {found['loss']:.4f} nats a token")
+    if node:
         _print_graph(found["graph"])
         return 0
-    labels = [speaker.tokenizer.token_text(token) or "BOS" for token in slide.tokens]
     _print_parameters(found["parameters"])
-    _print_attention(found["attention"], labels)
+    _print_attention(found["attention"], found["tokens"])
     print("\nnodes, to look at with --node NAME[row,column]:")
-    print("  " + "  ".join(f"{node['name']}{node['shape']}" for node in found["nodes"]))
+    print("  " + "  ".join(f"{entry['name']}{entry['shape']}" for entry in found["nodes"]))
     return 0
 
 

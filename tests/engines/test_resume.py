@@ -57,10 +57,7 @@ def test_killed_inside_resumes_exactly(
     run = make_run(tmp_path, **SETTINGS)
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     for place in kills:
-        with monkeypatch.context() as patch:
-            patch.setattr(launch, "_WORKER", "killed_worker")
-            patch.setenv("KILL_AT", place)
-            assert launch.launch(run).wait() == -signal.SIGKILL, f"{place} was never reached"
+        assert launch.launch(run, "killed_worker", {"KILL_AT": place}).wait() == -signal.SIGKILL, f"no {place}"
         assert liveness.state(run, read_history(run)) == "killed"
     assert launch.launch(run).wait() == 0
     assert_same(run, uninterrupted)
@@ -94,10 +91,8 @@ def test_fifty_kills_are_tried() -> None:
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(uninterrupted: Run, tmp_path: Path) -> None:
     run = make_run(tmp_path, **SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "_WORKER", "killed_worker")
         patch.setenv("PYTHONPATH", TESTS_FOLDER)
-        patch.setenv("KILL_AT", "rename:5")
-        launch.launch(run).wait()
+        launch.launch(run, "killed_worker", {"KILL_AT": "rename:5"}).wait()
     newest = checkpoints.list_steps(run.checkpoints_dir)[-1]
     file = checkpoints.path_of(run.checkpoints_dir, newest) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
@@ -121,10 +116,7 @@ def test_a_killed_mini_gpt_resumes_exactly_too(tmp_path: Path, monkeypatch: pyte
     assert launch.launch(reference).wait() == 0
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     for place in ("checkpoint:5", "named:2", "evaluation:3"):
-        with monkeypatch.context() as patch:
-            patch.setattr(launch, "_WORKER", "killed_worker")
-            patch.setenv("KILL_AT", place)
-            assert launch.launch(run).wait() == -signal.SIGKILL
+        assert launch.launch(run, "killed_worker", {"KILL_AT": place}).wait() == -signal.SIGKILL
     assert launch.launch(run).wait() == 0
     assert read_history(run).losses == read_history(reference).losses
     assert weights_sha256(run, 60) == weights_sha256(reference, 60)

@@ -72,10 +72,7 @@ def test_a_gpt_killed_in_several_places_resumes_to_the_last_bit(
     run = make_run(tmp_path, **GPT, **EVERY)
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     for place in ("rename:2", "evaluation:2"):
-        with monkeypatch.context() as patch:
-            patch.setattr(launch, "_WORKER", "killed_worker")
-            patch.setenv("KILL_AT", place)
-            assert launch.launch(run).wait() == -signal.SIGKILL, f"{place} was never reached"
+        assert launch.launch(run, "killed_worker", {"KILL_AT": place}).wait() == -signal.SIGKILL, f"no {place}"
     assert launch.launch(run).wait() == 0
     assert_same(run, gpt)
 

@@ -1,0 +1,192 @@
+"""A study's report for people: what was asked, which cells differ from the base by more than noise, and what broke."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engines.ablation.analysis import ALPHA, FEWEST_PAIRS, Analysis, CellReport
+from engines.ablation.effects import Effect
+from engines.ablation.plan import Plan
+from engines.ablation.results import Result
+from engines.ablation.statistics import CONFIDENCE, Difference, Spread
+
+_FEWEST_DIGITS, _MOST_DIGITS = 4, 8
+_UNITS = {"val_bpb": "validation bits per byte at the end", "tokens_to_target": "training tokens until the target"}
+
+
+def markdown(name: str, plan: Plan, analysis: Analysis, config: Mapping[str, Any]) -> str:
+    lines = [
+        f"# Ablation {name}",
+        "",
+        *_question(plan, analysis),
+        "",
+        *_table(analysis),
+        "",
+        *_reading(plan, analysis),
+        *_effects("Effect of each axis", analysis.effects),
+        *_effects("Interactions", analysis.interactions),
+        *_broken(analysis),
+        *_dropped(plan),
+        *_runs(analysis),
+        *_how(plan, config),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _question(plan: Plan, analysis: Analysis) -> list[str]:
+    axes = "; ".join(f"`{axis.name}` = {', '.join(map(shown, axis.values))}" for axis in plan.axes)
+    base = ", ".join(f"{name} {shown(value)}" for name, value in plan.given.items()) or "all defaults"
+    how = plan.options.pick + (f" with halving on {len(plan.rungs)} rungs" if plan.options.halving else "")
+    return [
+        f"Base: {base}. Axes: {axes}. Cells: {len(plan.cells)} ({how}), each with "
+        f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)} ({', '.join(map(str, plan.seeds))}). "
+        f"Done: {analysis.done} of {analysis.total} runs.",
+        "",
+        f"Judged by {_UNITS[analysis.metric]}, less is better; compared with `{analysis.base}`, seed by seed.",
+    ]
+
+
+def _table(analysis: Analysis) -> list[str]:
+    percent = round(100 * CONFIDENCE)
+    head = ["", "variant", "seeds", "val bpb", "best bpb", f"against the base, {percent} %", "bootstrap", "p (Holm)",
+            "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
+    rows = [
+        [
+            str(rank),
+            f"`{cell.name}`",
+            str(len(cell.results)),
+            spread_text(cell.val_bpb),
+            spread_text(cell.best_bpb),
+            difference_text(cell.difference),
+            _bootstrap(cell.difference),
+            "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}",
+            f"**{cell.verdict}**" if cell.verdict in ("better", "worse") else verdict_text(cell),
+            _count(cell.tokens_to_target.mean if cell.tokens_to_target else None),
+            f"{cell.seconds_to_target.mean:.3g}" if cell.seconds_to_target else "",
+            _count(cell.mean("tokens_per_second")),
+            _count(cell.mean("parameters")),
+        ]
+        for rank, cell in enumerate(analysis.cells, 1)
+    ]
+    return _lines(head, rows)
+
+
+def _reading(plan: Plan, analysis: Analysis) -> list[str]:
+    number = analysis.comparisons
+    target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
+    rungs = (
+        " Cells on the last rung were chosen by the seeds that judge them: they look a little better than they are."
+        if len(plan.rungs) > 1
+        else ""
+    )
+    return [
+        f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base "
+        f"{'were' if number != 1 else 'was'} made, at {ALPHA:.2g} in all: p is of Student's t on the differences of "
+        f"equal seeds, corrected for {number} by Holm. The intervals are of each difference alone. "
+        f'"No difference shown" means that the noise between seeds is as large, not that there is none; fewer than '
+        f"{FEWEST_PAIRS} seeds are not judged.{target}{rungs}",
+        "",
+    ]
+
+
+def _effects(title: str, effects: Sequence[Effect]) -> list[str]:
+    if not effects:
+        return []
+    rows = [
+        [
+            " × ".join(f"`{name}` {shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
+            " × ".join(map(shown, effect.instead_of)),
+            difference_text(effect.difference),
+        ]
+        for effect in effects
+    ]
+    explained = (
+        "What two axes do together beyond the sum of what each does alone."
+        if len(effects[0].axes) > 1
+        else "The other axes are averaged over; not corrected for their number."
+    )
+    return [f"## {title}", "", explained, "", *_lines(["value", "instead of", "difference"], rows), ""]
+
+
+def _broken(analysis: Analysis) -> list[str]:
+    rows = [
+        [f"`{cell.name}`", str(result.job.seed), result.outcome, result.detail or "", result.run]
+        for cell in analysis.cells
+        for result in cell.results
+        if not result.is_comparable
+    ]
+    head = ["variant", "seed", "outcome", "why", "run"]
+    return ["## Runs without a result", "", *_lines(head, rows), ""] if rows else []
+
+
+def _dropped(plan: Plan) -> list[str]:
+    if not plan.dropped:
+        return []
+    rows = [[f"`{one.name}`", one.reason] for one in plan.dropped]
+    return ["## Combinations that were not trained", "", *_lines(["combination", "why"], rows), ""]
+
+
+def _runs(analysis: Analysis) -> list[str]:
+    rows = [[f"`{cell.name}`", ", ".join(map(_run, cell.results))] for cell in analysis.cells if cell.results]
+    return ["## Runs", "", *_lines(["variant", "runs"], rows), ""] if rows else []
+
+
+def _run(result: Result) -> str:
+    figure = "" if result.val_bpb is None else f" {result.val_bpb:.4f}"
+    return f"{result.run or 'none'} (seed {result.job.seed}{figure})"
+
+
+def _how(plan: Plan, config: Mapping[str, Any]) -> list[str]:
+    code = config.get("code", {})
+    return [
+        "## How it was made",
+        "",
+        f"nanochat-tui {code.get('nanochat_tui')}, commit {code.get('commit')}, Python {code.get('python')}. "
+        "Again: `nanochat-tui --no-ui ablate --config plan.json`, with the plan.json of this study.",
+    ]
+
+
+def difference_text(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.spread.mean:+.{_digits(found)}f} {_interval(found, found.low, found.high)}".strip()
+
+
+def _interval(found: Difference, low: float | None, high: float | None) -> str:
+    digits = _digits(found)
+    return "" if low is None or high is None else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _bootstrap(found: Difference | None) -> str:
+    return _interval(found, found.bootstrap_low, found.bootstrap_high) if found else ""
+
+
+def _digits(found: Difference) -> int:
+    """Behind the point: enough to tell the ends of the interval from its middle."""
+    width = (found.high or 0.0) - (found.low or 0.0)
+    return min(_MOST_DIGITS, max(_FEWEST_DIGITS, 1 - math.floor(math.log10(width)))) if width > 0 else _FEWEST_DIGITS
+
+
+def spread_text(found: Spread | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.mean:.4f}" + ("" if found.sd is None else f" ± {found.sd:.4f}")
+
+
+def shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def verdict_text(cell: CellReport) -> str:
+    """With how many of its seeds, where not all ended like that."""
+    number = cell.outcomes.get(cell.verdict, len(cell.results))
+    return cell.verdict + (f" ({number} of {len(cell.results)})" if number < len(cell.results) else "")
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    rule = ["---"] * len(head)
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, rule, *rows)]

@@ -1,0 +1,158 @@
+"""A study's plan: base configuration, axes, seeds, and the cells that follow; made of flags, TOML or an older plan."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines import registry
+from engines.ablation import launchers
+from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
+from engines.ablation.settings import StudySettings
+from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
+from engines.data.sources import locate
+from engines.errors import LabError, SettingsError
+from engines.fields import AUTO
+
+SCHEMA = 1
+MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work
+ANCESTORS_AXES = (Axis("tie_lm_head", (True, False)), Axis("input_rmsnorm", (False, True)))
+_NO_AXIS = {
+    "seed": "--seeds N trains every cell with N seeds",
+    "checkpoint_dir": "it does not change what is learned",
+}
+_PATHS = ("data", "val_data", "checkpoint_dir")
+_BY_LOT = 16
+_FEWEST_LEFT = 2  # halving ends with the base and the best of the others
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that decides which runs a study makes. `rungs` are how many cells halving trains: all, then fewer."""
+
+    given: dict[str, Any]
+    axes: tuple[Axis, ...]
+    options: StudySettings
+    cells: tuple[Cell, ...]
+    base: str
+    seeds: tuple[int, ...]
+    rungs: tuple[int, ...]
+    dropped: tuple[Dropped, ...]
+
+    @property
+    def base_index(self) -> int:
+        return [cell.name for cell in self.cells].index(self.base)
+
+    @property
+    def total(self) -> int:
+        """Runs in all."""
+        return sum(self.rungs) * len(self.seeds)
+
+    def given_of(self, cell: Cell, seed: int) -> dict[str, Any]:
+        """What a run of this cell is asked for."""
+        return {**self.given, **cell.changes, "seed": seed}
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def make_plan(given: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], options: Mapping[str, Any]) -> Plan:
+    """The plan of parsed settings, axes and options; SettingsError names all that stands against it."""
+    study = StudySettings(**options)
+    anchored = {name: _anchored(name, value) for name, value in given.items()}
+    chosen = tuple(
+        Axis(name, tuple(dict.fromkeys(_anchored(name, value) for value in values))) for name, values in axes.items()
+    )
+    chosen = chosen or ANCESTORS_AXES
+    base, problems = _base(anchored)
+    problems += _problems_of_options(study, base) + launchers.problems(study)
+    problems += _problems_of_axes(chosen, study.pick) + _missing(chosen)
+    if problems or base is None:
+        raise SettingsError(problems)
+    picked = pick(study.pick, anchored, chosen, study.cells or _BY_LOT, base.seed)
+    if len(picked.cells) == 1:
+        raise SettingsError(["no axis changes anything:", *(f"{one.name}: {one.reason}" for one in picked.dropped)])
+    return Plan(
+        given=anchored,
+        axes=chosen,
+        options=study,
+        cells=picked.cells,
+        base=picked.base,
+        seeds=tuple(base.seed + index for index in range(study.seeds)),
+        rungs=_rungs(len(picked.cells)) if study.halving else (len(picked.cells),),
+        dropped=picked.dropped,
+    )
+
+
+def plan_from_json(raw: Mapping[str, Any]) -> Plan:
+    """The inverse of `to_json`."""
+    return Plan(
+        given=raw["given"],
+        axes=tuple(Axis(axis["name"], tuple(axis["values"])) for axis in raw["axes"]),
+        options=StudySettings(**raw["options"]),
+        cells=tuple(Cell(**cell) for cell in raw["cells"]),
+        base=raw["base"],
+        seeds=tuple(raw["seeds"]),
+        rungs=tuple(raw["rungs"]),
+        dropped=tuple(Dropped(**one) for one in raw["dropped"]),
+    )
+
+
+def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
+    try:
+        base = resolve(given)
+        registry.available(base.mode, base.model_kind)
+        for data in filter(None, (base.data, base.val_data)):
+            if data not in BUILT_IN_CORPORA:
+                locate(data)
+    except SettingsError as error:
+        return None, list(error.problems)
+    except LabError as error:
+        return None, [str(error)]
+    return base, []
+
+
+def _problems_of_options(study: StudySettings, base: TrainSettings | None) -> list[str]:
+    problems = []
+    if study.cells is not None and study.pick != "random":
+        problems.append("--cells is for --pick random; a grid has all its cells.")
+    if study.halving and base and (base.time_budget is not None or base.target_bpb is not None):
+        problems.append("--halving divides steps; it does not fit --time-budget and --target-bpb.")
+    return problems
+
+
+def _problems_of_axes(axes: tuple[Axis, ...], how: str) -> list[str]:
+    problems = [f"--axis {axis.name}: {_NO_AXIS[axis.name]}." for axis in axes if axis.name in _NO_AXIS]
+    problems += [f"--axis {axis.name} has no values." for axis in axes if not axis.values]
+    number = combinations(axes)
+    if how == "grid" and number > MOST_CELLS:
+        problems.append(f"the grid has {number:,} cells, more than {MOST_CELLS:,}; use --pick random --cells N.")
+    return problems
+
+
+def _missing(axes: tuple[Axis, ...]) -> list[str]:
+    """Texts that an axis names and that are not there."""
+    problems = []
+    for axis in axes:
+        for value in axis.values:
+            if axis.name in ("data", "val_data") and value not in (*BUILT_IN_CORPORA, None, AUTO):
+                try:
+                    locate(value)
+                except LabError as error:
+                    problems.append(str(error))
+    return problems
+
+
+def _anchored(name: str, value: Any) -> Any:
+    """A path that means the same in every folder: the queue may be started again from another."""
+    if name not in _PATHS or value in (*BUILT_IN_CORPORA, None, AUTO):
+        return value
+    return str(Path(value).expanduser().absolute())
+
+
+def _rungs(cells: int) -> tuple[int, ...]:
+    sizes = [cells]
+    while sizes[-1] > _FEWEST_LEFT:
+        sizes.append(max(_FEWEST_LEFT, math.ceil(sizes[-1] / 2)))
+    return tuple(sizes)

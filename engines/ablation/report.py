@@ -1,0 +1,176 @@
+"""What a study leaves behind: a row for each run as CSV and JSON lines, all figures as JSON, a report in Markdown."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines import events
+from engines.ablation.analysis import Analysis, CellReport, analyse
+from engines.ablation.markdown import markdown, shown
+from engines.ablation.plan import Plan
+from engines.ablation.results import Result
+from engines.ablation.schedule import Job
+from engines.ablation.statistics import Spread
+from engines.ablation.study import Study
+from engines.config import TrainSettings, resolve
+from engines.fields import fields
+
+_DIGITS = 6  # of losses and rates, as in the ancestor's files
+_OF_A_DIFFERENCE = ("low", "high", "bootstrap_low", "bootstrap_high", "p")
+
+
+def write(study: Study, plan: Plan, results: Mapping[Job, Result]) -> list[str]:
+    """All tables in the study's directory, and beside the runs under the ancestor's names; returns the latter."""
+    tables = write_tables(study, plan, results)
+    base = resolve(plan.given)
+    stamp = round(study.created_at * 1e9)
+    stem = f"ablate_style-{base.style}_seed-{base.seed}_steps-{base.steps}_{stamp}"
+    paths = [study.results / f"{stem}{suffix}" for suffix in (".csv", ".jsonl", ".md")]
+    for path in paths:
+        _write_whole(path, tables[path.suffix])
+    return [str(path) for path in paths]
+
+
+def write_tables(study: Study, plan: Plan, results: Mapping[Job, Result]) -> dict[str, str]:
+    """Into the study's directory, of what is known so far; returns each text by its suffix."""
+    rows = [row_of(plan, results[job]) for job in sorted(results)]
+    analysis = analyse(plan, results)
+    texts = {
+        ".csv": csv_text(rows),
+        ".jsonl": "".join(events.encode(row).decode() for row in rows),
+        ".json": json.dumps(as_json(plan, analysis), indent=1, ensure_ascii=False) + "\n",
+        ".md": markdown(study.id, plan, analysis, study.config),
+    }
+    for suffix, text in texts.items():
+        _write_whole(study.path / f"table{suffix}", text)
+    return texts
+
+
+def row_of(plan: Plan, result: Result) -> dict[str, Any]:
+    """A run in a line: the ancestor's columns, in its order, then ours."""
+    cell = plan.cells[result.job.cell]
+    settings = resolve(plan.given_of(cell, result.job.seed))
+    row = {
+        "variant": cell.name,
+        "tie_lm_head": settings.tie_lm_head,
+        "input_rmsnorm": settings.input_rmsnorm,
+        "style": settings.style,
+        "parameter_count": result.parameters,
+        "steps": result.steps,
+        "seed": result.job.seed,
+        "final_loss": _rounded(result.final_loss),
+        "mean_loss_last_n": _rounded(result.mean_loss_last_n),
+        "last_n": result.last_n,
+        "steps_per_sec": _rounded(result.steps_per_second),
+        "tokens_per_sec": _rounded(result.tokens_per_second),
+        "vocab_size": result.vocab_size,
+        "train_tokens": result.train_tokens,
+        "val_loss": _rounded(result.val_loss),
+        "val_bpb": _rounded(result.val_bpb),
+        "best_bpb": _rounded(result.best_bpb),
+        "best_step": result.best_step,
+        "val_bytes": result.val_bytes,
+        "tokens": result.tokens,
+        "train_seconds": _rounded(result.train_seconds),
+        "outcome": result.outcome,
+        "detail": result.detail,
+        "base": cell.name == plan.base,
+        "rung": result.job.rung,
+        "run": result.run,
+    }
+    return _with_axes(row, plan, settings)
+
+
+def _with_axes(row: dict[str, Any], plan: Plan, settings: TrainSettings) -> dict[str, Any]:
+    """And a column for each axis that has none yet."""
+    return row | {axis.name: getattr(settings, axis.name) for axis in plan.axes if axis.name not in row}
+
+
+def summary_rows(plan: Plan, analysis: Analysis) -> list[dict[str, Any]]:
+    """A cell in a line, in the plan's order: the columns that the ancestor prints, in its order, then ours."""
+    ranks = {cell.cell: rank for rank, cell in enumerate(analysis.cells, 1)}
+    return [_summary(plan, cell, ranks[cell.cell]) for cell in sorted(analysis.cells, key=lambda cell: cell.cell)]
+
+
+def _summary(plan: Plan, cell: CellReport, rank: int) -> dict[str, Any]:
+    settings = resolve(plan.given | cell.changes)
+    found = cell.difference
+    row = {
+        "variant": cell.name,
+        "tie_lm_head": settings.tie_lm_head,
+        "input_rmsnorm": settings.input_rmsnorm,
+        "style": settings.style,
+        "params": cell.results[0].parameters if cell.results else None,
+        "final_loss": _rounded(cell.mean("final_loss")),
+        "mean_loss_last_n": _rounded(cell.mean("mean_loss_last_n")),
+        "steps_per_sec": _rounded(cell.mean("steps_per_second")),
+        "tokens_per_sec": _rounded(cell.mean("tokens_per_second")),
+        "seeds": len(cell.results),
+        "val_bpb": _mean(cell.val_bpb),
+        "val_bpb_sd": _rounded(cell.val_bpb.sd if cell.val_bpb else None),
+        "best_bpb": _mean(cell.best_bpb),
+        "best_bpb_sd": _rounded(cell.best_bpb.sd if cell.best_bpb else None),
+        "difference": _mean(found.spread if found else None),
+        **{name: _rounded(getattr(found, name, None)) for name in _OF_A_DIFFERENCE},
+        "p_corrected": _rounded(cell.p_corrected),
+        "verdict": cell.verdict,
+        "rank": rank,
+        "tokens_to_target": _mean(cell.tokens_to_target),
+        "seconds_to_target": _mean(cell.seconds_to_target),
+    }
+    return _with_axes(row, plan, settings)
+
+
+def _mean(found: Spread | None) -> float | None:
+    return _rounded(found.mean if found else None)
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_csv_cell(name, value) for name, value in row.items()] for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(name: str, value: Any) -> str:
+    """As the ancestor writes it: lower-case words, six digits, but for settings; nothing for what there is not."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and name not in fields(TrainSettings):
+        return f"{value:.{_DIGITS}f}"
+    return shown(value)
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or not math.isfinite(value) else round(value, _DIGITS)
+
+
+def as_json(plan: Plan, analysis: Analysis) -> dict[str, Any]:
+    """The whole analysis; of the runs only which they are, as the rows of runs have the rest."""
+    in_order = sorted(analysis.cells, key=lambda cell: cell.cell)
+    cells = [
+        {
+            **row,
+            "changes": cell.changes,
+            "outcomes": cell.outcomes,
+            "runs": {str(result.job.seed): result.run for result in cell.results},
+        }
+        for row, cell in zip(summary_rows(plan, analysis), in_order, strict=True)
+    ]
+    told = {name: value for name, value in dataclasses.asdict(analysis).items() if name != "cells"}
+    return told | {"cells": [json.loads(events.encode(cell)) for cell in cells]}
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whole or not at all: somebody may be reading it."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text)
+    partial.rename(path)

@@ -1,0 +1,154 @@
+"""A study's directory: a run's, with a plan for a manifest, and links to the runs that are its cells."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.ablation.plan import SCHEMA, Plan, plan_from_json
+from engines.ablation.results import Result, result_of
+from engines.ablation.schedule import Job, every_job
+from engines.errors import LabError
+from engines.runs import liveness, manifest
+from engines.runs.launch import launch
+from engines.runs.store import Run, all_runs, remembered, write_json
+
+_QUEUE = "engines.ablation.queue"
+_NAME_LENGTH = 60  # of a link; many axes make long names
+MANIFEST_KEY = "study"  # in a run's manifest: the study and the job that it belongs to
+
+
+class Study(Run):
+    """The paths of one study. Lock, events, control and log are a run's, so all that watches a run can watch it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.config_path = path / "plan.json"
+        self.lock_path = path / "lock"
+        self.log_path = path / "queue.log"
+        self.links_dir = path / "runs"
+        self.results = path.parent.parent
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The plan as it is written, with when and with which code it was made."""
+        try:
+            config = json.loads(self.config_path.read_text())
+        except (OSError, ValueError):
+            raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
+        if not isinstance(config, dict) or config.get("v") != SCHEMA:
+            raise LabError(f"study {self.id} was written by another version of nanochat-tui.")
+        return config
+
+    @property
+    def plan(self) -> Plan:
+        try:
+            return plan_from_json(self.config)
+        except (KeyError, TypeError):
+            raise LabError(f"{self.config_path} is damaged; the study cannot be read.") from None
+
+    def run_of(self, job: Job) -> Run | None:
+        """The run of a job, if it was made and is still there."""
+        path = self._link(job).resolve()
+        return Run(path) if path.is_dir() else None
+
+    def link(self, job: Job, run: Run) -> None:
+        """Note which run is a job's. The link is relative: the results directory may be moved."""
+        link = self._link(job)
+        link.unlink(missing_ok=True)  # to a run that was deleted
+        link.symlink_to(os.path.relpath(run.path, self.links_dir))
+
+    def mark(self, job: Job) -> dict[str, Any]:
+        """What the run's manifest says of this."""
+        return {MANIFEST_KEY: {"id": self.id, **job._asdict()}}
+
+    def adopt_strays(self) -> None:
+        """Link runs that a queue made just before it was killed."""
+        linked = {path.resolve() for path in self.links_dir.iterdir()}
+        for run in all_runs(self.results):
+            with contextlib.suppress(LabError, TypeError):
+                mark = run.config.get(MANIFEST_KEY)
+                if mark and run.path not in linked and mark.pop("id") == self.id:
+                    self.link(Job(**mark), run)
+
+    def _link(self, job: Job) -> Path:
+        name = f"{job.cell:04d}.seed-{job.seed}" + (f".rung-{job.rung}" if job.rung else "")
+        return self.links_dir / name
+
+
+def create_study(results: Path, plan: Plan) -> Study:
+    """A new directory with the plan in it; nothing is started."""
+    studies = results / "studies"
+    try:
+        studies.mkdir(parents=True, exist_ok=True)
+        study = Study(_claim_name(studies))
+    except OSError as error:
+        raise LabError(
+            f"{studies} cannot hold studies ({error.strerror}); choose another with --results-dir."
+        ) from None
+    study.control_dir.mkdir()
+    study.links_dir.mkdir()
+    study.events_path.touch()
+    content = {"v": SCHEMA, "study": study.id, "created_at": time.time(), "code": manifest.code(), **plan.to_json()}
+    write_json(study.config_path, content)
+    return study
+
+
+def start(study: Study) -> subprocess.Popen[bytes]:
+    """Start the queue of a new, stopped or dead study. LabError if it lives already."""
+    return launch(study, _QUEUE)
+
+
+def all_studies(results: Path) -> list[Study]:
+    """Every study under one results directory, oldest first."""
+    try:
+        paths = [path for path in (results / "studies").iterdir() if (path / "plan.json").exists()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(map(Study, paths), key=lambda study: (study.created_at, study.id))
+
+
+def studies_in_view(results: Path) -> list[Study]:
+    """The studies of one results directory; where it has none, those of every remembered one."""
+    return all_studies(results) or [study for root in remembered() for study in all_studies(root)]
+
+
+def find_study(wanted: str, results: Path) -> Study:
+    """The study of that id, path, or the `last` one; here first, then where there were studies before."""
+    if os.sep in wanted and (Path(wanted) / "plan.json").exists():
+        return Study(Path(wanted).absolute())
+    for root in dict.fromkeys([results, *remembered()]):
+        studies = all_studies(root)
+        if studies and wanted == "last":
+            return studies[-1]
+        for study in studies:
+            if study.id == wanted:
+                return study
+    raise LabError(f"there is no study {wanted!r} in {results}; `nanochat-tui --no-ui studies` lists them.")
+
+
+def _claim_name(studies: Path) -> Path:
+    """The next number."""
+    taken = [int(match[1]) for path in studies.iterdir() if (match := re.fullmatch(r"study-(\d+)", path.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = studies / f"study-{number}"
+        with contextlib.suppress(FileExistsError):  # somebody else was quicker
+            path.mkdir()
+            return path
+        number += 1
+
+
+def results_so_far(study: Study, plan: Plan) -> dict[Job, Result]:
+    """What the runs have come to that are not live, read from their directories."""
+    results: dict[Job, Result] = {}
+    for job in every_job(plan):
+        run = study.run_of(job)
+        if run is not None and not liveness.lock_is_held(run.lock_path):
+            with contextlib.suppress(LabError):
+                results[job] = result_of(job, run)
+    return results

@@ -1,0 +1,80 @@
+"""Opens the dashboard: on a new run, on one that is there, or on a screen."""
+
+import locale
+import os
+import sys
+from pathlib import Path
+
+from engines.runs.launch import launch, new_run
+from engines.runs.liveness import lock_is_held
+from engines.runs.store import Run, find_run, results_dir, runs_in_view
+from nanochat_tui.commands import Options
+
+SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
+
+
+def why_not(name: str, options: Options | None) -> str | None:
+    """Why a command goes on without the dashboard; empty where nobody would expect one, None where it opens."""
+    if name not in SCREENS or (options and (options.json or options.words.get("detach"))):
+        return ""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "this is no terminal"
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return "TERM=dumb cannot show it"
+    try:
+        import textual  # noqa: F401
+    except ImportError:
+        return "the package textual is not here"
+    return None
+
+
+def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bool) -> int:
+    """Run the app; what is still to be said when it is left goes to the shell."""
+    results = results_dir(options.words["results_dir"] if options else None)
+    run = _run(name, options)
+    if run is None and name in ("", "train"):
+        run = _the_one_that_lives(results)
+    from screens.app import LabApp
+
+    app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode())
+    if last_words := app.run():
+        print(last_words)
+    return app.return_code or 0
+
+
+def _run(name: str, options: Options | None) -> Run | None:
+    """The run to show: a new one if settings were given."""
+    if options is None:
+        return None
+    if name == "train":
+        from nanochat_tui.headless.train import given_settings
+
+        given = given_settings(options)
+        if not given:
+            return None
+        run = new_run(given, results_dir(options.words["results_dir"]))
+        launch(run)
+        return run
+    if name in ("attach", "resume"):
+        run = find_run(options.words["run"], results_dir(options.words["results_dir"]))
+        if name == "resume":
+            from nanochat_tui.headless.train import wake
+
+            wake(run, options)
+        return run
+    if name == "sample" and options.words["run"]:
+        return find_run(options.words["run"], results_dir(options.words["results_dir"]))
+    return None
+
+
+def _the_one_that_lives(results: Path) -> Run | None:
+    """Where just one run lives, it is what a person wants to see."""
+    live = [run for run in runs_in_view(results) if lock_is_held(run.lock_path)]
+    return live[0] if len(live) == 1 else None
+
+
+def _draws_unicode() -> bool:
+    term = os.environ.get("TERM", "")
+    return locale.getpreferredencoding(False).lower().replace("-", "") == "utf8" and not (
+        term == "linux" or term.startswith("vt")
+    )

@@ -1,0 +1,249 @@
+"""ablate, studies: make a study or find one, follow it, and print its table."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.ablation.analysis import Analysis, analyse
+from engines.ablation.plan import Plan, make_plan
+from engines.ablation.progress import Progress
+from engines.ablation.report import csv_text, summary_rows
+from engines.ablation.results import Result
+from engines.ablation.study import Study, create_study, find_study, results_so_far, start, studies_in_view
+from engines.ablation.study_file import Asked, parse_axes, read_study_file
+from engines.config import TrainSettings, resolve
+from engines.errors import LabError, SettingsError
+from engines.events import Event
+from engines.fields import fields
+from engines.runs import control, liveness
+from engines.runs.history import History, read_history
+from engines.runs.store import results_dir
+from nanochat_tui.commands import Options
+from nanochat_tui.headless.follow import JsonLines, Presenter, follow, leave_broken_pipe
+from nanochat_tui.headless.lines import duration
+
+_COME_BACK = "ablate --resume"
+_REQUESTS = ("pause", "stop")
+
+
+def ablate(options: Options) -> int:
+    """A new study, or one that is there, followed to its end unless --detach."""
+    for verb in _REQUESTS:
+        if options.words[verb]:
+            return _ask(options.words[verb], verb, options)
+    if options.words["resume"]:
+        study = _find(options.words["resume"], options)
+        _refuse_changes(options)
+        process = _wake(study)
+    else:
+        plan = _plan(options)
+        study = create_study(results_dir(options.words["results_dir"]), plan)
+        process = start(study)
+    if options.words["detach"]:
+        print(json.dumps({"study": study.id, "path": str(study.path)}) if options.json else study.id)
+        return 0
+    return _follow(study, process, options)
+
+
+def studies(options: Options) -> int:
+    """A line for each study, oldest first."""
+    found = studies_in_view(results_dir(options.words["results_dir"]))
+    rows = [row for study in found if (row := _row(study))]
+    if not rows and not options.json:
+        print("no studies yet; start one with: nanochat-tui --no-ui ablate", file=sys.stderr)
+    for row in rows:
+        if options.json:
+            print(json.dumps(row))
+        else:
+            print(
+                f"{liveness.GLYPHS[row['state']]} {row['study']}  {row['state']}  {row['done']}/{row['total']} runs  "
+                f"{row['cells']} cells of {', '.join(row['axes'])}  {duration(time.time() - row['created_at'])}"
+            )
+    return 0
+
+
+def _row(study: Study) -> dict[str, Any] | None:
+    """None for one whose plan cannot be read; that is told."""
+    try:
+        plan = study.plan
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return None
+    history = read_history(study)
+    phase = history.phases[-1] if history.phases else {"done": 0}
+    return {
+        "study": study.id,
+        "state": liveness.state(study, history),
+        "done": phase["done"],
+        "total": plan.total,
+        "cells": len(plan.cells),
+        "seeds": len(plan.seeds),
+        "axes": [axis.name for axis in plan.axes],
+        "created_at": study.created_at,
+    }
+
+
+# --- what is asked for ------------------------------------------------------------------------------
+
+
+def _plan(options: Options) -> Plan:
+    """From a file and from flags, which win; every mistake is told at once."""
+    problems: list[str] = []
+    asked, axes = Asked({}, {}, {}), {}
+    try:
+        if options.words["config"]:
+            asked = read_study_file(Path(options.words["config"]))
+    except SettingsError as error:
+        problems += error.problems
+    try:
+        axes = parse_axes(options.words["axis"] or [])
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    of_runs, of_study = _split(options.settings)
+    return make_plan(asked.given | of_runs, asked.axes | axes, asked.options | of_study)
+
+
+def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    known = fields(TrainSettings)
+    runs = {name: value for name, value in settings.items() if name in known}
+    return runs, {name: value for name, value in settings.items() if name not in known}
+
+
+def _refuse_changes(options: Options) -> None:
+    """A study's plan is what makes its comparisons fair."""
+    changed = [name for name in ("axis", "config") if options.words[name]] + list(options.settings)
+    if changed:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        raise SettingsError(
+            [f"a study goes on with the plan it began with, without {flags}; start a new one with them."]
+        )
+
+
+def _find(word: str, options: Options) -> Study:
+    return find_study(word, results_dir(options.words["results_dir"]))
+
+
+def _wake(study: Study) -> Any:
+    """Start a queue where there is none; ask one that waits to go on."""
+    if not liveness.lock_is_held(study.lock_path):
+        return start(study)
+    if read_history(study).paused:
+        control.request(study.control_dir, "resume")
+    return None
+
+
+def _ask(word: str, verb: str, options: Options) -> int:
+    study = _find(word, options)
+    if not liveness.lock_is_held(study.lock_path):
+        raise LabError(f"{study.id} is not live.")
+    control.request(study.control_dir, verb)
+    print(f"asked {study.id} to {verb}; go on with: nanochat-tui --no-ui {_COME_BACK} {study.id}", file=sys.stderr)
+    return 0
+
+
+# --- following ----------------------------------------------------------------------------------------
+
+
+class _Lines:
+    """A line for each run that begins or ends."""
+
+    def __init__(self) -> None:
+        self._progress = Progress()
+
+    def show(self, line: bytes, event: Event, history: History) -> None:
+        self._progress.apply([event])
+        if text := _sentence(event):
+            left = self._progress.seconds_left()
+            self.say(text + (f"  eta {duration(left)}" if left and event["kind"] == "phase" else ""))
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _sentence(event: Event) -> str:
+    if event["kind"] == "control":
+        return f"     {event['verb']}: {event['outcome']}"
+    cell = event.get("cell")
+    if event["kind"] != "phase" or cell is None:
+        return ""
+    rung = f" rung {cell['rung'] + 1}" if cell["rung"] else ""
+    told = f"{event['done']:>5}/{event['total']}  {cell['cell']} seed {cell['seed']}{rung}: {cell['state']}"
+    if cell["state"] == "running":
+        return f"{told}  (run {cell['run']})"
+    bpb = "" if cell["val_bpb"] is None else f"  {cell['val_bpb']:.4f} bpb"
+    return f"{told}{bpb}  {cell['seconds']:.1f} s" + (f"  {cell['detail']}" if cell["detail"] else "")
+
+
+def _follow(study: Study, process: Any, options: Options) -> int:
+    presenter: Presenter = JsonLines() if options.json else _Lines()
+    if not options.json:
+        plan = study.plan
+        presenter.say(
+            f"{study.id} in {study.path}: {len(plan.cells)} cells × {len(plan.seeds)} seeds, {plan.total} runs"
+        )
+        for one in plan.dropped:
+            presenter.say(f"     not trained: {one.name}: {one.reason}")
+    try:
+        state, ended, code = follow(study, process, presenter, _COME_BACK)
+        if state == "running":
+            return code
+        _say_how_it_ended(study, state, ended)
+        if not options.json:
+            _print_table(study, ended)
+        return code
+    except BrokenPipeError:
+        return leave_broken_pipe()
+
+
+def _say_how_it_ended(study: Study, state: str, ended: Event | None) -> None:
+    again = f"go on with: nanochat-tui --no-ui {_COME_BACK} {study.id}"
+    if ended is None:
+        print(f"{study.id} {state}: its queue died without a last word ({study.log_path}); {again}", file=sys.stderr)
+    elif state == "crashed":
+        print(f"{study.id} crashed: {ended['detail']}; {again}", file=sys.stderr)
+    elif state == "stopped":
+        print(f"{study.id} stopped; {again}", file=sys.stderr)
+
+
+def _print_table(study: Study, ended: Event | None) -> None:
+    """The ancestor's line and table, with our columns behind; a table for eyes on a terminal."""
+    plan = study.plan
+    results: dict[Any, Result] = results_so_far(study, plan)
+    analysis = analyse(plan, results)
+    if sys.stdout.isatty():
+        _print_for_eyes(analysis)
+        print(f"report: {study.path / 'table.md'}")
+        return
+    tables = {Path(path).suffix: path for path in (ended or {}).get("tables", [])}
+    mode = resolve(plan.given).mode
+    print(
+        f"mode={mode} ablate variants={len(plan.cells)} csv={tables.get('.csv', 'none')} "
+        f"jsonl={tables.get('.jsonl', 'none')} md={tables.get('.md', 'none')} study={study.id} "
+        f"comparisons={analysis.comparisons}"
+    )
+    print(csv_text(summary_rows(plan, analysis)))
+
+
+def _print_for_eyes(analysis: Analysis) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from engines.ablation.markdown import difference_text, spread_text, verdict_text
+
+    table = Table("", "variant", "val bpb", "against the base", "p", "verdict", box=None, pad_edge=False)
+    for rank, cell in enumerate(analysis.cells, 1):
+        p = "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}"
+        figures = spread_text(cell.val_bpb), difference_text(cell.difference)
+        table.add_row(str(rank), cell.name, *figures, p, verdict_text(cell))
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print(
+        f"{analysis.comparisons} comparisons with {analysis.base}; 95 % intervals of paired differences, p by Holm"
+    )

@@ -1,0 +1,1 @@
+"""The ablate screen: studies of variants."""

@@ -1,0 +1,120 @@
+"""The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens.ablate.screen import AblateScreen
+from screens.lab import Lab
+from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
+from screens.runs.screen import RunsScreen
+from screens.sample.screen import SampleScreen
+from screens.themes import THEMES
+from screens.train.screen import TrainScreen
+from screens.widgets.chart import SERIES
+
+REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
+
+if os.environ.get("SSH_CONNECTION"):  # read before textual's constants are used: every frame goes over the wire
+    os.environ.setdefault("TEXTUAL_FPS", "15")
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+
+
+class LabApp(App[str]):
+    """Returns, on leaving, what the shell should print."""
+
+    TITLE = "nanochat-tui"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "train": TrainScreen,
+        "runs": RunsScreen,
+        "sample": SampleScreen,
+        "ablate": AblateScreen,
+    }
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual's own
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-low"), (30, "-high")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "open('train')", "Train", id="open.train", tooltip="Start a run, watch one", show=False),
+        Binding("2", "open('runs')", "Runs", id="open.runs", tooltip="Every run, compared", show=False),
+        Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Let a model speak", show=False),
+        Binding("4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Studies of variants", show=False),
+        Binding("q", "leave", "Leave", id="leave", tooltip="Leave; runs go on"),
+        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", show=False, system=True),
+        Binding("question_mark,f1", "help", "Help", id="help", tooltip="Every key of this screen", key_display="?"),
+    ]
+
+    def __init__(
+        self, results: Path, screen: str = "train", run: Run | None = None, readonly: bool = False, ascii: bool = False
+    ) -> None:
+        super().__init__()
+        self.lab = Lab(results, readonly, ascii, run)
+        self._first_screen = screen
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return SERIES
+
+    def on_mount(self) -> None:
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self.set_class(self.lab.ascii, "-ascii")
+        self.switch_mode(self._first_screen)
+        self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
+        self._refresh_runs()
+
+    def _refresh_runs(self) -> None:
+        """In a thread: there may be hundreds of runs to read."""
+        self.run_worker(self._read_runs, thread=True, group="runs", exclusive=False, exit_on_error=True)
+
+    def _read_runs(self) -> None:
+        if self._reading_runs:
+            return
+        self._reading_runs = True
+        try:
+            watches = self.lab.board.refresh()
+        finally:
+            self._reading_runs = False
+        self.call_from_thread(self._take_runs, watches)
+
+    _reading_runs = False
+
+    def _take_runs(self, watches: list[Watch]) -> None:
+        self.lab.watches = watches
+        self.screen.post_message(RunsRefreshed())
+
+    # --- what the screens ask for -----------------------------------------------------------------
+
+    def on_run_chosen(self, message: RunChosen) -> None:
+        self.lab.selected = message.run
+        self.switch_mode("train")
+
+    def on_sample_wanted(self, message: SampleWanted) -> None:
+        self.lab.to_hear = message.run
+        self.switch_mode("sample")
+
+    async def on_form_wanted(self, message: FormWanted) -> None:
+        await self.switch_mode("train")
+        if isinstance(self.screen, TrainScreen):
+            self.screen.call_after_refresh(self.screen.show_form, message.given)
+
+    def action_open(self, mode: str) -> None:
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def action_leave(self) -> None:
+        lines = [
+            f"{watch.run.id} goes on; come back with: nanochat-tui attach {watch.run.id}" for watch in self.lab.live
+        ]
+        self.exit("\n".join(lines))

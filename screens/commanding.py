@@ -1,0 +1,69 @@
+"""What the screens share that command runs: asking first, saying why not, acting in a thread."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+
+from engines.errors import LabError
+from engines.runs.watch import Watch
+from screens.messages import FormWanted
+from screens.orders import Order
+from screens.widgets.confirm import ConfirmScreen
+
+if TYPE_CHECKING:
+    from screens.app import LabApp
+
+
+class CommandingScreen(Screen[None]):
+    """A screen that gives orders to runs."""
+
+    @property
+    def lab_app(self) -> "LabApp":
+        return cast("LabApp", self.app)
+
+    def refuses(self) -> bool:
+        """Whether this view only reads; if so it says why nothing happens."""
+        if self.lab_app.lab.readonly:
+            self.notify("this view only reads: it was opened with --readonly.")
+        return self.lab_app.lab.readonly
+
+    def order(self, watch: Watch, make: Callable[[Watch], Order], before: Callable[[], None] | None = None) -> None:
+        """Order it of a run, after a question where there is one; `before` is called when it is sure."""
+        try:
+            order = make(watch)
+        except LabError as refusal:
+            self.notify(str(refusal))
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                if before:
+                    before()
+                # in a thread: a large run takes a while to delete, and a lock may be waited for
+                self.run_worker(partial(self._carry_out, order), thread=True, group="orders")
+
+        if order.question:
+            self.app.push_screen(ConfirmScreen(order.question, order.verb), answered)
+        else:
+            answered(True)
+
+    def restart(self, watch: Watch) -> None:
+        """Open the form with the settings of a run."""
+        resolved = watch.part("resolved")
+        if not resolved:
+            self.notify(f"the settings of {watch.run.id} are not known: {watch.problem}")
+            return
+        given = watch.part("given")
+        for name in {"data", "val_data"} & given.keys() & resolved.keys():  # typed in a folder that may be another
+            given = {**given, name: resolved[name]}
+        self.post_message(FormWanted(given))
+
+    def _carry_out(self, order: Order) -> None:
+        try:
+            said = order.carry_out()
+        except LabError as error:
+            self.app.call_from_thread(self.notify, str(error), severity="error")
+        else:
+            self.app.call_from_thread(self.notify, said)

@@ -1,0 +1,31 @@
+"""What all screens share: where runs are, which one is looked at, and what may be done."""
+
+import dataclasses
+from pathlib import Path
+
+from engines.runs.store import Run
+from engines.runs.watch import Board, Watch
+
+
+@dataclasses.dataclass
+class Lab:
+    """`selected`: the run that the train screen shows; `to_hear`: the one that somebody asked the sample screen for."""
+
+    results: Path
+    readonly: bool = False
+    ascii: bool = False
+    selected: Run | None = None
+    to_hear: Run | None = None
+    watches: list[Watch] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.results)
+
+    @property
+    def live(self) -> list[Watch]:
+        return [watch for watch in self.watches if watch.is_live]
+
+    @property
+    def guard_count(self) -> int:
+        """Trips of live runs."""
+        return sum(len(watch.history.guards) for watch in self.live)

@@ -1,0 +1,117 @@
+"""What can be ordered of a run: why not, what to ask first, and how it is done."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from engines.errors import LabError
+from engines.runs import control, liveness
+from engines.runs.launch import launch
+from engines.runs.store import Run, remove_run
+from engines.runs.watch import Watch
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """`carry_out` may take a while; it returns what to say, or raises LabError. With a question, ask it first."""
+
+    carry_out: Callable[[], str]
+    question: str = ""
+    verb: str = ""
+
+
+# Each takes a run and gives back an order, or raises LabError with the reason why there is none.
+
+
+def pause_or_go_on(watch: Watch) -> Order:
+    """Hold a live run, or let a held one go."""
+    _demand_life(watch)
+    verb, words = ("resume", "go on") if watch.history.paused else ("pause", "pause")
+    return Order(partial(_request, watch.run, verb, words))
+
+
+def stop(watch: Watch) -> Order:
+    _demand_life(watch)
+    words = "stop after a checkpoint"
+    return Order(partial(_request, watch.run, "stop", words), f"Stop {watch.run.id} after a checkpoint?", "stop")
+
+
+def resume(watch: Watch) -> Order:
+    """Let a paused run go on; start a worker on one that has ended."""
+    if watch.state == "paused":
+        return pause_or_go_on(watch)
+    if watch.is_live:
+        raise LabError(f"{watch.run.id} lives already.")
+    if watch.state == "finished":
+        raise LabError(f"{watch.run.id} is finished; R starts another with its settings.")
+    if not watch.part("resolved"):
+        raise LabError(f"{watch.run.id} cannot go on: {watch.problem or 'its settings are not known.'}")
+    return Order(partial(_go_on, watch.run))
+
+
+def ask(verb: str, watch: Watch) -> Order:
+    """A checkpoint, an evaluation or a sample, now."""
+    _demand_life(watch)
+    return Order(partial(_request, watch.run, verb, f"make a {verb}" if verb != "evaluate" else verb))
+
+
+def delete(watch: Watch) -> Order:
+    if watch.is_live:
+        raise LabError(f"{watch.run.id} lives; S stops it first.")
+    return Order(partial(_delete, watch.run), f"Delete {watch.run.id} for good?", "delete")
+
+
+def _demand_life(watch: Watch) -> None:
+    if not watch.is_live:
+        again = "R starts another" if watch.state == "finished" else "r goes on with it"
+        raise LabError(f"{watch.run.id} does not run; {again}.")
+
+
+# --- doing it ---------------------------------------------------------------------------------------
+
+
+def _request(run: Run, verb: str, words: str) -> str:
+    if not liveness.lock_is_held(run.lock_path):
+        raise LabError(f"{run.id} has ended meanwhile.")
+    try:
+        control.request(run.control_dir, verb)
+    except OSError as error:
+        raise LabError(f"{run.id} could not be asked: {error.strerror}.") from None
+    return f"asked {run.id} to {words}"
+
+
+def start(run: Run) -> None:
+    """Start a worker. LabError if that cannot be."""
+    try:
+        worker = launch(run)
+    except OSError as error:
+        raise LabError(f"{run.id} could not be started: {error.strerror}.") from None
+    threading.Thread(target=worker.wait, daemon=True).start()  # else it would stay a zombie when it ends
+
+
+def _go_on(run: Run) -> str:
+    start(run)
+    return f"{run.id} goes on from its last checkpoint"
+
+
+def _delete(run: Run) -> str:
+    """The lock is looked at once more: somebody may have resumed it meanwhile."""
+    if liveness.lock_is_held(run.lock_path):
+        raise LabError(f"{run.id} lives; S stops it first.")
+    elsewhere = _checkpoints_elsewhere(run)
+    try:
+        remove_run(run)
+    except FileNotFoundError:
+        return f"{run.id} was gone already"
+    except OSError as error:
+        raise LabError(f"{run.id} could not be deleted: {error.strerror}.") from None
+    return f"deleted {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
+
+
+def _checkpoints_elsewhere(run: Run) -> str:
+    try:
+        folder = run.checkpoints_dir
+    except (LabError, KeyError, OSError):
+        return ""
+    return "" if folder.is_relative_to(run.path) else str(folder)

@@ -1,0 +1,164 @@
+"""Runs side by side: what they reached, and the settings in which they differ."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Static
+
+from engines.config import TrainSettings
+from engines.fields import fields
+from engines.runs.watch import Watch
+from screens.runs.columns import age, short_number
+from screens.sample.words import plain
+from screens.train.panel import figure, state_words
+
+
+class Line(NamedTuple):
+    """One thing, as it is in each of the runs."""
+
+    group: str
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.values)) > 1
+
+
+def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
+    """How each run stands."""
+    rows = [_results_of(watch, ascii) for watch in watches]
+    return [Line("results", name, tuple(row[name] for row in rows)) for name in rows[0]]
+
+
+def settings(watches: Sequence[Watch]) -> list[Line]:
+    """Every setting of any of them, in the order of the declaration, then what the lab no longer or not yet knows."""
+    resolved = [watch.part("resolved") for watch in watches]
+    declared = fields(TrainSettings)
+    found = {name for values in resolved for name in values}
+    names = [name for name in declared if name in found] + sorted(found - declared.keys())
+    lines = [
+        Line(
+            declared[name].group if name in declared else "other",
+            declared[name].label if name in declared else name,
+            tuple(_told(values.get(name, _MISSING)) for values in resolved),
+        )
+        for name in names
+    ]
+    return lines + [Line("code", name, values) for name, values in _origins(watches)]
+
+
+_MISSING = object()
+
+
+def _told(value: object) -> str:
+    if value is _MISSING:
+        return "–"
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
+    history = watch.history
+    best = history.best_eval
+    facts = watch.part("facts")
+    return {
+        "state": f"{state_words(watch, ascii)[0]} {watch.state}",
+        "step": f"{history.step:,}/{_told(watch.part('resolved').get('steps', '?'))}",
+        "best bpb": f"{figure(best['bpb'])} @ {best['step']:,}" if best else "–",
+        "last loss": figure(history.losses[-1] if history.losses else None),
+        "tokens": short_number(float(history.tokens)),
+        "tok/s": short_number(history.tokens_per_second() or None),
+        "training": f"{sum(history.seconds):,.1f} s",
+        "parameters": f"{facts['parameters']:,}" if "parameters" in facts else "–",
+        "guards": str(len(history.guards)),
+        "age": age(watch.config.get("created_at")),
+    }
+
+
+def _origins(watches: Sequence[Watch]) -> list[tuple[str, tuple[str, ...]]]:
+    def part(watch: Watch, group: str, name: str) -> str:
+        return str(watch.part(group).get(name) or "–")
+
+    wanted = (("commit", "code", "commit"), ("corpus sha256", "facts", "sha256"), ("host", "hardware", "host"))
+    return [(label, tuple(part(watch, group, name)[:12] for watch in watches)) for label, group, name in wanted]
+
+
+class DifferenceScreen(ModalScreen[None]):
+    """Shows what differs; a key shows all."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "all", "All", id="difference.all", tooltip="All settings, or only those that differ"),
+        Binding("escape,d", "dismiss", "Back", id="difference.back", tooltip="Back to the runs"),
+    ]
+
+    def __init__(self, watches: Sequence[Watch], ascii: bool) -> None:
+        super().__init__()
+        self._watches = list(watches)
+        self._ascii = ascii
+        self._settings = settings(watches)
+        self._all = False
+        self._shown: list[Line] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box", classes="pane") as box:
+            box.border_subtitle = "a: all or what differs, esc leaves"
+            yield DataTable(id="lines", cursor_type="row")
+            yield Static(id="told", markup=False)
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def on_runs_refreshed(self) -> None:
+        """Live runs go on: their results change, the settings do not."""
+        self._show()
+
+    def action_all(self) -> None:
+        self._all = not self._all
+        self._show()
+
+    def _show(self) -> None:
+        lines = results(self._watches, self._ascii)
+        different = [line for line in self._settings if line.differs]
+        lines += self._settings if self._all else different
+        title = "all settings" if self._all else "what differs"
+        self.query_one("#box").border_title = plain(f"{title} – {len(different)} of {len(self._settings)}", self._ascii)
+        self.query_one("#told", Static).update("" if different else "their settings are the same: a shows them")
+        if [line[:2] for line in lines] != [line[:2] for line in self._shown]:
+            self._build(lines)
+        else:
+            self._change(lines)
+        self._shown = lines
+
+    def _build(self, lines: Sequence[Line]) -> None:
+        table = self.query_one("#lines", DataTable)
+        table.clear(columns=True)
+        table.add_column("", key="name")
+        for number, watch in enumerate(self._watches):
+            table.add_column(Text(watch.run.id), key=str(number))
+        group = ""
+        for line in lines:
+            if line.group != group:
+                group = line.group
+                table.add_row(Text(group, "bold"), key=f"{group}")
+            table.add_row(self._label(line), *map(self._value, line.values), key=f"{line.group} {line.name}")
+
+    def _change(self, lines: Sequence[Line]) -> None:
+        table = self.query_one("#lines", DataTable)
+        for line, was in zip(lines, self._shown, strict=True):
+            for number, (value, old) in enumerate(zip(line.values, was.values, strict=True)):
+                if value != old:
+                    table.update_cell(f"{line.group} {line.name}", str(number), self._value(value), update_width=True)
+
+    def _label(self, line: Line) -> Text:
+        sign = " " if line.group == "results" or not line.differs else "!" if self._ascii else "≠"
+        return Text(f"{sign} {line.name}")
+
+    def _value(self, value: str) -> Text:
+        return Text(plain(value, self._ascii), no_wrap=True)

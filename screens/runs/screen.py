@@ -1,0 +1,289 @@
+"""The runs screen: every run of the lab in a table, found, compared, commanded."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.getters import query_one
+from textual.widgets import DataTable, Footer, Input
+
+from engines.runs.watch import Watch
+from screens import orders
+from screens.commanding import CommandingScreen
+from screens.messages import RunChosen, SampleWanted
+from screens.orders import Order
+from screens.runs import columns
+from screens.runs.detail import detail, one_line
+from screens.runs.difference import DifferenceScreen
+from screens.runs.marks import Marks
+from screens.runs.overlay import Overlay
+from screens.runs.page import Page
+from screens.runs.pane import RunsPane
+from screens.runs.row import Row, RowReader
+from screens.runs.table import RunsTable
+from screens.runs.words import RunWords
+from screens.train.told import guards
+from screens.widgets.header import LabHeader
+
+
+class RunsScreen(CommandingScreen):
+    """Shows what the lab's watches have read; reads nothing of many runs itself but in a thread."""
+
+    CSS_PATH = "runs.tcss"
+    AUTO_FOCUS = "#table"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", id="runs.mark", tooltip="Mark it for overlay and difference"),
+        Binding("d", "difference", "Diff", id="runs.difference", tooltip="How the marked runs differ"),
+        Binding("v", "overlay", "Overlay", id="runs.overlay", tooltip="The marked runs' curves on one chart"),
+        Binding("slash", "filter", "Filter", id="runs.filter", tooltip="Show some runs only", key_display="/"),
+        Binding("o", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
+        Binding("O", "reverse", "Reverse", id="runs.reverse", tooltip="Turn the order round", show=False),
+        Binding("p", "pause", "Pause", id="runs.pause", tooltip="Hold the run, or let it go on"),
+        Binding("S", "stop", "Stop", id="runs.stop", tooltip="End the run after a checkpoint"),
+        Binding("r", "resume", "Resume", id="runs.resume", tooltip="Go on from the last checkpoint"),
+        Binding(
+            "R", "restart", "Restart", id="runs.restart", tooltip="A new run, beginning with its settings", show=False
+        ),
+        Binding("D,delete", "delete", "Delete", id="runs.delete", tooltip="Delete the run", key_display="D"),
+        Binding("t", "sample", "Sample", id="runs.sample", tooltip="Let its model speak", show=False),
+        Binding("g", "guards", "Guards", id="runs.guards", tooltip="Guards of the run that tripped", show=False),
+        Binding("i", "about", "About", id="runs.about", tooltip="All about the run", show=False),
+        Binding("enter", "open_run", "Open", id="runs.open.anywhere", tooltip="Look at it", show=False),
+        Binding("escape", "back", "Back", id="runs.back", tooltip="One step back", show=False),
+    ]
+
+    pane = query_one("#runs", RunsPane)
+    table = query_one("#table", RunsTable)
+    filter_input = query_one("#filter", Input)
+    overlay = query_one("#overlay", Overlay)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reader = RowReader()
+        self._rows: list[Row] | None = None  # None: not read yet
+        self._reading = False
+        self._sort = (columns.FIRST_SORT, False)
+        self._marks = Marks()
+        self._deleted: set[str] = set()  # from here, so that nobody is told of it twice
+
+    def compose(self) -> ComposeResult:
+        lab = self.lab_app.lab
+        yield LabHeader("runs", lab)
+        yield Input(id="filter", placeholder="id, state, engine, model, corpus; esc leaves", compact=True)
+        yield RunsPane(lab.results, lab.ascii, id="runs")
+        with Horizontal(id="lower"):
+            yield Overlay(lab.ascii, id="overlay")
+            with VerticalScroll(id="detail", classes="pane") as pane:
+                pane.border_title = "run"
+                yield RunWords(detail, lab.ascii)
+        yield RunWords(one_line, lab.ascii, id="line")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.filter_input.display = False
+        self.overlay.display = False
+
+    # --- what there is ------------------------------------------------------------------------------
+
+    def on_runs_refreshed(self) -> None:
+        self.query_one(LabHeader).look_again()
+        if not self._reading:
+            self._reading = True
+            self.run_worker(partial(self._read, list(self.lab_app.lab.watches)), thread=True, group="rows")
+
+    def on_screen_resume(self) -> None:
+        """What happened while another screen was in front."""
+        if self.lab_app.lab.watches:
+            self.on_runs_refreshed()
+
+    def _read(self, watches: list[Watch]) -> None:
+        try:
+            rows = self._reader.read(watches)
+        finally:
+            self._reading = False
+        self.app.call_from_thread(self._take_rows, rows)
+
+    def _take_rows(self, rows: list[Row]) -> None:
+        keys = {row.key for row in rows}
+        for row in self._rows or ():
+            if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):
+                self.notify(f"{row.run.id} is gone: its directory was deleted.")
+        self._rows = rows
+        self._marks.keep(keys)
+        self._show()
+
+    def _show(self) -> None:
+        """The table as filter, order and marks want it, and all that follows from its cursor."""
+        if self._rows is None:
+            return
+        wanted = self.filter_input.value
+        found = [row for row in self._rows if row.fits(wanted.split())]
+        rows = columns.in_order(found, *self._sort)
+        self.pane.show(rows, len(self._rows), wanted, self._marks.numbers, self._sort)
+        self._show_overlay()
+        self._show_words()
+
+    # --- the run at the cursor ----------------------------------------------------------------------
+
+    @property
+    def _row(self) -> Row | None:
+        return self.table.row_at_cursor
+
+    def _watch(self) -> Watch | None:
+        """The run at the cursor; where there is none, the screen says why."""
+        row = self._row
+        if row is None:
+            self.notify(
+                "no run fits the filter; esc clears it." if self._rows else "there is no run yet; 1 opens the form."
+            )
+        return row.watch if row else None
+
+    @on(DataTable.RowHighlighted)
+    def _show_words(self) -> None:
+        row = self._row
+        self.query_one("#detail").border_title = row.run.id if row else "run"
+        for words in self.query(RunWords):
+            words.show(row.watch if row else None)
+
+    def action_open_run(self) -> None:
+        if watch := self._watch():
+            self.post_message(RunChosen(watch.run))
+
+    def action_sample(self) -> None:
+        watch = self._watch()
+        if watch and not watch.history.checkpoints:
+            self.notify(f"{watch.run.id} has no checkpoint that could speak.")
+        elif watch:
+            self.post_message(SampleWanted(watch.run))
+
+    def action_guards(self) -> None:
+        if watch := self._watch():
+            self.app.push_screen(Page(f"guards of {watch.run.id}", RunWords(guards, self.lab_app.lab.ascii, watch)))
+
+    def action_about(self) -> None:
+        if watch := self._watch():
+            self.app.push_screen(Page(watch.run.id, RunWords(detail, self.lab_app.lab.ascii, watch)))
+
+    # --- finding ------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        self.filter_input.display = True
+        self.filter_input.focus()
+
+    @on(Input.Changed, "#filter")
+    def _take_filter(self) -> None:
+        self._show()
+
+    @on(Input.Submitted, "#filter")
+    def _leave_filter(self) -> None:
+        self.filter_input.display = bool(self.filter_input.value)
+        self.table.focus()
+
+    def action_back(self) -> None:
+        """Out of the filter, then no filter, then no overlay."""
+        if self.focused is self.filter_input:
+            self._leave_filter()
+        elif self.filter_input.value:
+            self.filter_input.value = ""
+            self.filter_input.display = False
+        elif self.focused is not self.table and self.pane.display:
+            self.table.focus()
+        elif self.overlay.display:
+            self._close_overlay()
+        else:
+            self.notify("there is nothing to step out of; q leaves.")
+
+    def action_sort(self) -> None:
+        names = columns.SORTED_BY
+        self._sort = (names[(names.index(self._sort[0]) + 1) % len(names)], False)
+        self._show()
+
+    @on(DataTable.HeaderSelected)
+    def _sort_by_click(self, message: DataTable.HeaderSelected) -> None:
+        name = message.column_key.value
+        if name in columns.SORTED_BY:
+            self._sort = (name, name == self._sort[0] and not self._sort[1])
+            self._show()
+
+    def action_reverse(self) -> None:
+        self._sort = (self._sort[0], not self._sort[1])
+        self._show()
+
+    # --- comparing ----------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        watch = self._watch()
+        if watch is None:
+            return
+        if not self._marks.turn(str(watch.run.path)):
+            self.notify(f"{len(self._marks)} runs are marked, and more curves cannot be told apart; unmark one first.")
+        self._show()
+
+    def action_difference(self) -> None:
+        watches = [row.watch for row in self._marked_rows()]
+        row = self._row
+        if len(watches) == 1 and row and row.watch is not watches[0]:
+            watches.append(row.watch)
+        if len(watches) < 2:
+            self.notify("space marks runs: mark two, or mark one and stand on another.")
+        else:
+            self.app.push_screen(DifferenceScreen(watches, self.lab_app.lab.ascii))
+
+    def action_overlay(self) -> None:
+        if self.overlay.display:
+            self._close_overlay()
+        elif not self._marks:
+            self.notify("space marks runs; then v shows their curves on one chart.")
+        else:
+            self.overlay.display = True
+            self.add_class("-overlay")
+            self._show_overlay()
+
+    def _close_overlay(self) -> None:
+        self.overlay.display = False
+        self.remove_class("-overlay")
+        self.table.focus()
+
+    def _show_overlay(self) -> None:
+        if not self.overlay.display:
+            return
+        if not self._marks:
+            self._close_overlay()
+        else:
+            self.overlay.show({self._marks.numbers[row.key]: row.watch for row in self._marked_rows()})
+
+    def _marked_rows(self) -> list[Row]:
+        """In the order of their numbers."""
+        found = {row.key: row for row in self._rows or ()}
+        return [found[key] for key in self._marks.numbers if key in found]
+
+    # --- commanding ---------------------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        self._order(orders.pause_or_go_on)
+
+    def action_stop(self) -> None:
+        self._order(orders.stop)
+
+    def action_resume(self) -> None:
+        self._order(orders.resume)
+
+    def action_delete(self) -> None:
+        self._order(orders.delete)
+
+    def action_restart(self) -> None:
+        watch = None if self.refuses() else self._watch()
+        if watch:
+            self.restart(watch)
+
+    def _order(self, make: Callable[[Watch], Order]) -> None:
+        """Order it of the run at the cursor."""
+        watch = None if self.refuses() else self._watch()
+        if watch is None:
+            return
+        forget = partial(self._deleted.add, str(watch.run.path)) if make is orders.delete else None
+        self.order(watch, make, forget)

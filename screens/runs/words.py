@@ -1,0 +1,48 @@
+"""Words about a run, read in a thread: telling how it ended may need its log."""
+
+from collections.abc import Callable
+from functools import partial
+
+from rich.text import Text
+from textual.widgets import Static
+
+from engines.runs.watch import Watch
+
+
+class RunWords(Static):
+    """What `tell` says of a run, in ASCII or not."""
+
+    def __init__(
+        self,
+        tell: Callable[[Watch, bool], Text],
+        ascii: bool,
+        watch: Watch | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id, markup=False)
+        self._tell = tell
+        self._ascii = ascii
+        self._watch = watch
+
+    def on_mount(self) -> None:
+        self.show(self._watch)
+
+    def on_show(self) -> None:
+        """Nothing is read while nobody sees it."""
+        self.show(self._watch)
+
+    def show(self, watch: Watch | None) -> None:
+        """As it is now, or nothing."""
+        self._watch = watch
+        if watch is None:
+            self.update("")
+        elif self.is_on_screen:
+            self.run_worker(partial(self._read, watch), thread=True, exclusive=True)
+
+    def _read(self, watch: Watch) -> None:
+        text = self._tell(watch, self._ascii)
+        self.app.call_from_thread(self._take, watch, text)
+
+    def _take(self, watch: Watch, text: Text) -> None:
+        if watch is self._watch and text != self.content:
+            self.update(text)

@@ -1,0 +1,1 @@
+"""The sample screen: a trained model speaks."""

@@ -1,0 +1,124 @@
+"""A run's losses, evaluations and guards as curves of a chart."""
+
+import math
+from array import array
+from collections.abc import Iterable
+from itertools import accumulate
+
+from engines.events import Event
+from engines.runs.history import History
+from engines.runs.watch import Watch
+from screens.widgets.chart import Chart
+
+_LEVELS = {"warn": "warn", "halt": "error", "rollback": "error"}  # what a guard did -> level of its mark
+
+
+class Curves:
+    """Feeds a chart from one run. Several, each with a name and a colour of its own, may share a chart.
+
+    Without a name the run has the chart to itself: its levels are drawn, and the title tells which run it is.
+    """
+
+    def __init__(
+        self, chart: Chart, ascii: bool, name: str = "", label: str = "training", colour: str = "series-1"
+    ) -> None:
+        self._chart = chart
+        self._ascii = ascii
+        self._name, self._label, self._colour = name, label, colour
+        self._loss, self._validation = f"{name}/loss", f"{name}/validation"
+        self._history: History | None = None
+        self._steps = self._rewinds = self._evals = self._guards = 0
+        self._forget()
+
+    def take(self, watch: Watch) -> None:
+        """Show what the run's history holds by now."""
+        if watch.history is not self._history:
+            self._begin(watch.history)
+        elif not self._has_grown(watch.history):
+            return
+        for step in watch.history.rewinds[self._rewinds :]:
+            self._go_back(step)
+        self._rewinds = len(watch.history.rewinds)
+        self._take_steps(watch.history)
+        self._take_evals(watch.history)
+        self._take_guards(watch.history)
+        if not self._name:
+            self._take_levels(watch)
+            self._chart.border_title = self._title(watch)
+        self._chart.redraw()
+
+    def _has_grown(self, history: History) -> bool:
+        shown = (self._steps, self._rewinds, self._evals, self._guards)
+        return shown != (history.step, len(history.rewinds), len(history.evals), len(history.guards))
+
+    def _begin(self, history: History) -> None:
+        """A history that is read from its beginning replaces what was shown of another."""
+        if not self._name:
+            self._chart.clear()
+        self._chart.marks.clear(self._name)
+        self._history = history
+        self._forget()
+        self._chart.add_line(self._loss, self._label, self._colour, group=self._name)
+        label, colour = (f"{self._label} val", self._colour) if self._name else ("validation", "series-2")
+        self._chart.add_dots(self._validation, label, colour, group=self._name)
+
+    def _forget(self) -> None:
+        self._steps = self._rewinds = self._evals = self._guards = 0  # how many of each are shown
+        self._seconds = array("d", [0.0])  # after each step, from 0 on
+
+    def _title(self, watch: Watch) -> str:
+        kind = watch.settings.get("model_kind", "")
+        return f"{watch.run.id} {'-' if self._ascii else '·'} {kind}" if kind else watch.run.id
+
+    # --- what a history holds ---------------------------------------------------------------------
+
+    def _go_back(self, step: int) -> None:
+        """The run has gone on from an earlier step. Its evaluations are few: all of them are told again."""
+        if step < self._steps:
+            self._steps = step
+            del self._seconds[step + 1 :]
+        self._chart.truncate(step, self._name)
+        self._evals = 0
+
+    def _take_steps(self, history: History) -> None:
+        done, self._steps = self._steps, history.step
+        if done == history.step:
+            return
+        self._chart.extend(self._loss, done + 1, history.losses[done:])
+        clock = accumulate(_durations(history.seconds[done:]), initial=self._seconds.pop())
+        self._seconds.extend(clock)
+        self._chart.set_axis_values("time", done + 1, self._seconds[done + 1 :], group=self._name)
+        self._chart.set_axis_rate("tokens", history.tokens / history.step, group=self._name)  # every step has as many
+
+    def _take_evals(self, history: History) -> None:
+        for event in history.evals[self._evals :]:
+            self._chart.add(self._validation, event["step"], math.nan if event["loss"] is None else event["loss"])
+        self._evals = len(history.evals)
+
+    def _take_guards(self, history: History) -> None:
+        for event in history.guards[self._guards :]:
+            self._chart.marks.add(event["step"], _LEVELS.get(event["action"], "warn"), event["rule"], self._name)
+        self._guards = len(history.guards)
+
+    def _take_levels(self, watch: Watch) -> None:
+        vocabulary = watch.config.get("facts", {}).get("vocab_size")
+        if vocabulary:
+            self._chart.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
+        floor = _floor_nats(watch.history.evals)
+        if floor is not None:
+            self._chart.add_level("floor", "floor", floor)
+
+
+def _floor_nats(evals: Iterable[Event]) -> float | None:
+    """The corpus' entropy in nats a token, where it is known: in bits a byte, of as many bytes as were scored."""
+    for event in evals:
+        if event["floor_bpb"] is not None and event["tokens"]:
+            return float(event["floor_bpb"] * math.log(2) * event["bytes"] / event["tokens"])
+    return None
+
+
+def _durations(seconds: "array[float]") -> Iterable[float]:
+    """Without those that no clock can have measured."""
+    if min(seconds) >= 0 and math.isfinite(sum(seconds)):
+        return seconds
+    return (duration if 0 <= duration < math.inf else 0.0 for duration in seconds)

@@ -1,0 +1,63 @@
+"""The form with its plan beside it, and what starts the run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Static
+
+from engines.runs.store import Run
+from screens.train.form import SettingsForm
+from screens.train.plan import PlanView, here
+
+
+class NewRun(Vertical):
+    """Asks for settings and says `Wanted` when a run is to be started with them."""
+
+    BINDINGS = [  # noqa: RUF012 - as Textual's own
+        Binding("f5,ctrl+s", "start", "Start", id="form.start", tooltip="Start a run with these settings"),
+    ]
+
+    @dataclasses.dataclass
+    class Wanted(Message):
+        """A run with these settings is wanted; `parent` is the run that they were taken from."""
+
+        given: dict[str, Any]
+        parent: Run | None = None
+
+    def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._given = given
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="both"):
+            form = SettingsForm(self._given, id="form")
+            form.border_title = "new run"
+            form.add_class("pane")
+            yield form
+            plan = PlanView(id="plan")
+            plan.border_title = "plan"
+            plan.add_class("pane")
+            yield plan
+        yield Static("  f5 starts it; what is left empty follows from the rest", id="start", markup=False)
+
+    def on_mount(self) -> None:
+        self._plan()
+
+    def on_settings_form_changed(self) -> None:
+        self._plan()
+
+    def action_start(self) -> None:
+        form = self.query_one(SettingsForm)
+        if form.problems:
+            self.notify("\n".join(form.problems), severity="error")
+            return
+        self.post_message(self.Wanted(form.given))
+
+    def _plan(self) -> None:
+        form = self.query_one(SettingsForm)
+        self.query_one(PlanView).show(form.given, form.problems, here())

@@ -1,0 +1,136 @@
+"""The side panel of a run: how it stands, in figures."""
+
+import math
+import time
+from collections.abc import Callable
+
+from rich.text import Text
+
+from engines.runs import liveness
+from engines.runs.watch import Watch
+from screens.widgets.lines import Lines
+
+_BAR = 24
+_SPARKS = "▁▂▃▄▅▆▇█"
+_ASCII_SPARKS = "_.-~=+*#"
+_ASCII_GLYPHS = {
+    "starting": "o", "running": "*", "paused": "=", "stuck": "?",
+    "stopped": "#", "halted": "^", "finished": "+", "crashed": "x", "killed": "X",
+}  # fmt: skip
+_SPEED_WINDOW = 24  # readings of the sparkline
+
+
+class RunPanel(Lines):
+    """State, step, progress, throughput, rates, checkpoint, machine."""
+
+    def __init__(self, ascii: bool, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._ascii = ascii
+
+    def tell(self, watch: Watch) -> None:
+        self.show(list(_lines(watch, self._ascii).split("\n")))
+
+
+def state_words(watch: Watch, ascii: bool) -> str:
+    """Glyph and word of a run's state."""
+    glyphs = _ASCII_GLYPHS if ascii else liveness.GLYPHS
+    return f"{glyphs[watch.state]} {watch.state.upper()}"
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A number that may be missing or no number."""
+    if value is None or not math.isfinite(value):
+        return "–" if value is None else str(value)
+    return f"{value:.{digits}f}"
+
+
+def spark(values: list[float], ascii: bool) -> str:
+    """Values as a line of bars, from their least to their most."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    marks = _ASCII_SPARKS if ascii else _SPARKS
+    low, high = min(finite), max(finite)
+    scale = (len(marks) - 1) / (high - low) if high > low else 0.0
+    return "".join(marks[round((value - low) * scale)] if math.isfinite(value) else "!" for value in values)
+
+
+def _lines(watch: Watch, ascii: bool) -> Text:
+    history, settings = watch.history, watch.settings
+    steps = int(settings.get("steps", 0))
+    text = Text(no_wrap=True, overflow="ellipsis")
+
+    def row(name: str, value: str, style: str = "") -> None:
+        text.append(f"{name:<8}", "dim")
+        text.append(f"{value}\n", style)
+
+    row("run", watch.run.id, "bold")
+    row("state", state_words(watch, ascii), "bold")
+    row("model", f"{settings.get('mode', '?')} {settings.get('model_kind', '?')}")
+    facts = watch.config.get("facts", {})
+    if facts:
+        row("params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
+    share = history.step / steps if steps else 0.0
+    row("step", f"{history.step:,} / {steps:,}")
+    text.append(f"{_bar(share, ascii)} {100 * share:.1f} %\n")
+    speed = history.tokens_per_second()
+    row("eta", _eta(watch, steps, speed))
+    row("loss", figure(history.losses[-1] if history.losses else None))
+    best = history.best_eval
+    row("best", f"{figure(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
+    row("tok/s", f"{speed:,.0f}" if speed and watch.state == "running" else "–")
+    if trend := spark(_speeds(watch), ascii):
+        row("", trend)
+    row("ms/step", figure(1e3 * history.seconds[-1] if history.seconds else None, 3))
+    mfu = history.mfu()
+    row("mfu", f"{100 * mfu:.1f} %" if mfu else "–")
+    row("lr", f"{history.lr[-1]:.3g}" if history.lr else "–")
+    row("gnorm", figure(history.grad_norms[-1] if history.grad_norms else None, 3))
+    row("ckpt", _checkpoint(watch))
+    _machine(watch, row)
+    return text
+
+
+def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
+    system = watch.history.system
+    if not system:
+        return
+    add("host", f"cpu {system['cpu_percent']:.0f} %  rss {system['rss_bytes'] / 2**30:.2f} GiB")
+    for gpu in system.get("gpus", []):
+        busy = "–" if gpu["utilisation_percent"] is None else f"{gpu['utilisation_percent']:.0f} %"
+        add("gpu", f"{busy}  {_of(gpu['memory_used_bytes'], gpu['memory_total_bytes'], 2**30)} GiB")
+        heat = "" if gpu["temperature_celsius"] is None else f"  {gpu['temperature_celsius']} °C"
+        add("", f"{_of(gpu['power_watts'], gpu['power_limit_watts'], 1)} W{heat}")
+
+
+def _of(part: float | None, whole: float | None, unit: int) -> str:
+    """`part/whole`, as far as the driver tells."""
+    return "/".join("–" if value is None else f"{value / unit:.0f}" for value in (part, whole))
+
+
+def _bar(share: float, ascii: bool) -> str:
+    done = round(min(1.0, share) * _BAR)
+    return "#" * done + "." * (_BAR - done) if ascii else "━" * done + "╌" * (_BAR - done)
+
+
+def _eta(watch: Watch, steps: int, speed: float) -> str:
+    history = watch.history
+    if not speed or watch.state not in ("running", "paused") or not history.step:
+        return "–"
+    left = (steps - history.step) * history.tokens / history.step / speed
+    return time.strftime("%H:%M:%S", time.gmtime(left)) if left < 86_400 else f"{left / 86_400:.1f} days"
+
+
+def _speeds(watch: Watch) -> list[float]:
+    """Steps a second in equal parts of the recent past."""
+    recent = watch.history.seconds[-_SPEED_WINDOW * 20 :]
+    size = max(1, len(recent) // _SPEED_WINDOW)
+    parts = [recent[i : i + size] for i in range(0, len(recent) - size + 1, size)]
+    return [len(part) / total for part in parts[-_SPEED_WINDOW:] if (total := sum(part)) > 0]
+
+
+def _checkpoint(watch: Watch) -> str:
+    kept = watch.history.checkpoints
+    if not kept:
+        return "–"
+    return f"step {kept[-1]['step']:,}  {kept[-1]['bytes'] / 2**20:,.1f} MiB"

@@ -1,0 +1,64 @@
+"""What the form's settings would take, told while they are typed."""
+
+import os
+
+from rich.text import Text
+from textual.widgets import Static
+
+from engines.config import TrainSettings, resolve
+from engines.errors import SettingsError
+from engines.estimate import Estimate, Machine, estimate, expected_vocab_size
+
+
+class PlanView(Static):
+    """Parameters, tokens, memory and time; or what is wrong."""
+
+    def show(self, given: dict[str, object], problems: list[str], machine: Machine) -> None:
+        """Work out the plan for what was given, unless some of it cannot be understood."""
+        if problems:
+            self.update(_wrong(problems))
+            return
+        try:
+            settings = resolve(given)
+        except SettingsError as error:
+            self.update(_wrong(error.problems))
+            return
+        vocab_size, note = expected_vocab_size(settings)
+        self.update(_told(settings, estimate(settings, vocab_size, machine), vocab_size, note))
+
+
+def here() -> Machine:
+    """This machine, as far as it is known without asking a driver."""
+    return Machine(None, os.cpu_count() or 1)
+
+
+def _wrong(problems: list[str]) -> Text:
+    return Text("\n".join(f"✕ {problem}" for problem in problems), "bold")
+
+
+def _told(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -> Text:
+    lines = [
+        ("model", f"{settings.mode} {settings.model_kind}, {plan.parameter_count:,} parameters"),
+        ("tokens", f"{plan.tokens:,} in {plan.steps:,} steps of {plan.tokens_per_step:,}"),
+        ("vocabulary", f"{vocab_size:,} {note}".strip()),
+        ("arithmetic", f"{plan.flops_per_token / 1e6:,.3g} MFLOP a token"),
+        ("memory", f"{_bytes(plan.memory.fixed)}, and {_bytes(plan.memory.activations_per_row)} a row at once"),
+        ("time", f"about {_time(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
+    ]
+    text = Text()
+    for name, told in lines:
+        text.append(f"{name:<11}", "dim").append(f"{told}\n")
+    return text
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

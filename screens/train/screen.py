@@ -1,0 +1,171 @@
+"""The train screen: the form of a new run, or a run as it goes."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Footer, Input
+
+from engines.errors import LabError, SettingsError
+from engines.runs.launch import new_run
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens import orders
+from screens.commanding import CommandingScreen
+from screens.orders import Order
+from screens.train.live import LiveView
+from screens.train.new_run import NewRun
+from screens.widgets.chart import Chart
+from screens.widgets.header import LabHeader
+
+
+class TrainScreen(CommandingScreen):
+    """Starts runs, watches one, and passes on what is asked of it."""
+
+    CSS_PATH = "train.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "New run", id="train.new", tooltip="The form of a new run"),
+        Binding("p", "pause", "Pause", id="train.pause", tooltip="Hold the run, or let it go on"),
+        Binding("S", "stop", "Stop", id="train.stop", tooltip="End the run after a checkpoint"),
+        Binding("r", "resume", "Resume", id="train.resume", tooltip="Go on from the last checkpoint"),
+        Binding("R", "restart", "Restart", id="train.restart", tooltip="A new run with its settings", show=False),
+        Binding("C", "ask('checkpoint')", "Checkpoint", id="train.checkpoint", tooltip="Checkpoint now", show=False),
+        Binding("E", "ask('evaluate')", "Evaluate", id="train.evaluate", tooltip="Evaluate now", show=False),
+        Binding("V", "ask('sample')", "Sample", id="train.sample", tooltip="Let it speak now", show=False),
+        Binding("v", "tab('samples')", "Samples", id="train.samples", tooltip="What the model says", show=False),
+        Binding("g", "tab('guards')", "Guards", id="train.guards", tooltip="Guards that tripped"),
+        Binding("w", "tab('news')", "News", id="train.news", tooltip="What has happened", show=False),
+        Binding("l", "tab('log')", "Log", id="train.log", tooltip="What the worker printed"),
+        Binding("m", "tab('microscope')", "Microscope", id="train.microscope", tooltip="Every number", show=False),
+        Binding("enter", "maximise", "Maximise", id="train.maximise", tooltip="The chart alone", show=False),
+        Binding("escape", "back", "Back", id="train.back", tooltip="One step back", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        lab = self.lab_app.lab
+        first = "live" if lab.selected else "new"
+        yield LabHeader("train", lab)
+        with ContentSwitcher(id="content", initial=first):
+            yield self._made(first)
+        yield Footer()
+
+    async def on_mount(self) -> None:
+        await self._take_selected()
+
+    async def on_screen_resume(self) -> None:
+        await self._take_selected()
+
+    def on_runs_refreshed(self) -> None:
+        self.query_one(LabHeader).look_again()
+
+    # --- form or run --------------------------------------------------------------------------------
+
+    def _made(self, view: str, given: Mapping[str, Any] | None = None) -> Widget:
+        return LiveView(self.lab_app.lab.ascii, id="live") if view == "live" else NewRun(given or {}, id="new")
+
+    @property
+    def _view(self) -> str | None:
+        return self.query_one(ContentSwitcher).current
+
+    @property
+    def _live(self) -> LiveView | None:
+        return self.query_one(LiveView) if self.query(LiveView) else None
+
+    async def _show(self, view: str) -> None:
+        """Each view is made when it is first wanted: the form has many parts, and most look at runs only."""
+        switcher = self.query_one(ContentSwitcher)
+        if not switcher.query(f"#{view}"):
+            await switcher.add_content(self._made(view), id=view)
+        switcher.current = view
+        self.query_one("#form" if view == "new" else Chart).focus()
+
+    async def _take_selected(self) -> None:
+        """Show the run that was chosen meanwhile."""
+        run = self.lab_app.lab.selected
+        live = self._live
+        if run and (live is None or live.watch_of_run is None or live.watch_of_run.run != run):
+            await self.show_run(run)
+
+    async def show_run(self, run: Run) -> None:
+        self.lab_app.lab.selected = run
+        await self._show("live")
+        self.query_one(LiveView).watch_run(self.lab_app.lab.board.watch_of(run))
+
+    async def show_form(self, given: Mapping[str, Any]) -> None:
+        """A form that begins with these settings."""
+        switcher = self.query_one(ContentSwitcher)
+        await switcher.query("#new").remove()
+        await switcher.add_content(self._made("new", given), id="new")
+        await self._show("new")
+
+    async def on_new_run_wanted(self, message: NewRun.Wanted) -> None:
+        if self.refuses():
+            return
+        try:
+            run = new_run(message.given, self.lab_app.lab.results)
+            orders.start(run)
+        except SettingsError as error:
+            self.notify("\n".join(error.problems), severity="error")
+        except LabError as error:
+            self.notify(str(error), severity="error")
+        else:
+            await self.show_run(run)
+
+    # --- keys ---------------------------------------------------------------------------------------
+
+    async def action_new(self) -> None:
+        await self._show("new")
+
+    def action_pause(self) -> None:
+        self._order(orders.pause_or_go_on)
+
+    def action_stop(self) -> None:
+        self._order(orders.stop)
+
+    def action_resume(self) -> None:
+        self._order(orders.resume)
+
+    def action_ask(self, verb: str) -> None:
+        self._order(partial(orders.ask, verb))
+
+    def action_restart(self) -> None:
+        watch = None if self.refuses() else self._watch()
+        if watch:
+            self.restart(watch)
+
+    def action_tab(self, name: str) -> None:
+        if self._watch():
+            self.query_one(LiveView).show_tab(name)
+
+    def action_maximise(self) -> None:
+        if self._watch():
+            self.query_one(Chart).focus()
+            self.maximize(self.query_one(Chart), container=False)
+
+    async def action_back(self) -> None:
+        live = self._live
+        if self.maximized:
+            self.minimize()
+        elif self._view == "new" and live and live.watch_of_run:
+            await self._show("live")
+        elif self._view == "new" and isinstance(self.focused, Input):
+            self.query_one("#form").focus()
+        else:
+            self.notify("there is nothing to step out of; q leaves.")
+
+    def _watch(self) -> Watch | None:
+        """The run in view; where there is none, the app says so."""
+        live = self._live
+        if live is None or live.watch_of_run is None or self._view != "live":
+            self.notify("no run is in view; f5 starts one, 2 lists all.")
+            return None
+        return live.watch_of_run
+
+    def _order(self, make: Callable[[Watch], Order]) -> None:
+        """Order it of the run in view."""
+        watch = None if self.refuses() else self._watch()
+        if watch:
+            self.order(watch, make)

@@ -1,0 +1,147 @@
+"""What a run tells in words: its phases, its end, its guards, its samples, its log."""
+
+import time
+
+from rich.text import Text
+
+from engines.events import Event
+from engines.runs import liveness
+from engines.runs.watch import Watch
+from screens.train.panel import figure, state_words
+
+_PHASES = ("import", "data", "model", "compile", "train")
+_SAMPLES = 20
+_NEWS = 200
+
+
+def phases(watch: Watch, ascii: bool) -> Text:
+    """Each phase of the start with its time, ticked off when it is over."""
+    done, now, to_come = ("+", "*", "o") if ascii else ("✔", "●", "○")
+    text = Text()
+    seen = watch.history.phases
+    names = [event["phase"] for event in seen]
+    for place, event in enumerate(seen):
+        over = place + 1 < len(seen)
+        until = seen[place + 1]["t"] if over else _now(watch)
+        activity = "" if over or not event.get("activity") else f" {_progress(event)}"
+        seconds = max(0.0, until - event["t"])
+        text.append(f"{done if over else now} {event['phase']} {seconds:.1f} s{activity}  ", "" if over else "bold")
+    expected = [name for name in _PHASES if name not in names and not (name == "compile" and _is_scalar(watch))]
+    text.append("  ".join(f"{to_come} {name}" for name in expected), "dim")
+    return text
+
+
+def banner(watch: Watch, ascii: bool) -> Text:
+    """How a run ended or what is wrong with it, and what to do; empty while all is well."""
+    again = "r goes on from the last checkpoint"
+    if watch.problem:
+        return Text(f"{watch.run.id}: {watch.problem}", "bold")
+    if watch.state in ("running", "starting"):
+        return Text()
+    words = state_words(watch, ascii)
+    ended = liveness.ending(watch.run, watch.history)
+    detail = f": {ended['detail']}" if ended and ended["detail"] else ""
+    if watch.state == "paused":
+        return Text(f"{words}  p goes on", "bold")
+    if watch.state == "stuck":
+        return Text(f"{words}  its worker lives but has said nothing for 10 s; l shows its log", "bold")
+    if watch.state == "killed":
+        return Text(f"{words}  its worker died without a last word (out of memory?); {again}, l shows its log", "bold")
+    if watch.state == "finished":
+        return Text(f"{words}{detail}  3 lets it speak", "bold")
+    return Text(f"{words} at step {watch.history.step:,}{detail}  {again}", "bold")
+
+
+def guards(watch: Watch, ascii: bool) -> Text:
+    """Each rule that has tripped: first and last step, how often, value against threshold, what was done."""
+    trips: dict[tuple[str, str], list[Event]] = {}
+    for event in watch.history.guards:
+        trips.setdefault((event["rule"], event["action"]), []).append(event)
+    if not trips:
+        return Text("no guard has tripped", "dim")
+    text = Text(
+        f"{'':2}{'rule':<12}{'first':>9}{'last':>9}{'times':>6}  {'value':>11} {'threshold':>11}  action\n", "dim"
+    )
+    for (rule, action), events in trips.items():
+        last = events[-1]
+        mark = guard_mark(action, ascii)
+        text.append(
+            f"{mark} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>6}  "
+            f"{_short(last['value']):>11} {_short(last['threshold']):>11}  {action}\n"
+        )
+        text.append(f"  {last['hint']}\n", "dim")
+    return text
+
+
+def guard_mark(action: str, ascii: bool) -> str:
+    marks = {"warn": "!", "halt": "#", "rollback": "x"} if ascii else {"warn": "▲", "halt": "■", "rollback": "✕"}
+    return marks[action]
+
+
+def samples(watch: Watch) -> Text:
+    """What the model says, the newest first."""
+    if not watch.history.samples:
+        return Text("it has not spoken yet", "dim")
+    text = Text()
+    for event in reversed(watch.history.samples[-_SAMPLES:]):
+        text.append(f"step {event['step']:,}\n", "dim")
+        text.append(event["prompt"], "underline").append(f"{event['text']}\n\n")
+    return text
+
+
+def log_tail(watch: Watch) -> Text:
+    """What the worker printed last."""
+    tail = liveness.worker_log_tail(watch.run).decode(errors="replace").strip()
+    return Text(tail or "the worker has printed nothing", "" if tail else "dim")
+
+
+def news(watch: Watch) -> Text:
+    """What has happened, the newest first."""
+    history = watch.history
+    told = [*history.runs, *history.evals, *history.guards, *history.checkpoints]
+    told += [event for event in (history.engine, history.ended) if event]
+    newest = sorted(told, key=lambda event: float(event["t"]), reverse=True)[:_NEWS]
+    return Text("\n".join(f"{_clock(event['t'])}  {_sentence(event)}" for event in newest))
+
+
+def _sentence(event: Event) -> str:
+    kind = event["kind"]
+    if kind == "eval":
+        best = ", the best so far" if event["best"] else ""
+        return f"step {event['step']:,}: validation {figure(event['loss'])} nats, {figure(event['bpb'])} bpb{best}"
+    if kind == "checkpoint":
+        return f"step {event['step']:,}: checkpoint, {event['bytes'] / 2**20:,.1f} MiB in {event['seconds']:.2f} s"
+    if kind == "guard":
+        return f"step {event['step']:,}: guard {event['rule']} ({event['action']}): {event['hint']}"
+    if kind == "run":
+        again = "" if event["start"] == 1 else f", start {event['start']}"
+        return f"worker {event['pid']} on {event['host']}{again}"
+    if kind == "engine":
+        return ", ".join(f"{choice['setting']} {choice['value']}" for choice in event["choices"])
+    return f"{event['reason']} at step {event['step']:,}{': ' + event['detail'] if event['detail'] else ''}"
+
+
+def _clock(seconds: float) -> str:
+    """Since the run's first start."""
+    return f"{seconds // 3600:02.0f}:{seconds // 60 % 60:02.0f}:{seconds % 60:02.0f}"
+
+
+def _progress(event: Event) -> str:
+    share = f" of {event['total']:,}" if event["total"] else ""
+    return f"({event['activity']} {event['done']:,}{share} characters)"
+
+
+def _is_scalar(watch: Watch) -> bool:
+    return watch.settings.get("mode") == "scalar"
+
+
+def _now(watch: Watch) -> float:
+    """Seconds since the run's first start, as its events count them."""
+    if not watch.is_live:
+        return watch.history.last_t
+    parent = watch.config.get("parent", {}).get("seconds", 0.0)
+    return time.time() - float(watch.config.get("created_at", time.time())) + float(parent)
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.4g}"

@@ -1,0 +1,1 @@
+"""What screens are made of; each widget owns its messages."""

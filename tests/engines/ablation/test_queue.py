@@ -1,0 +1,265 @@
+"""Studies by real processes: what they leave behind, and what becomes of those that are stopped, killed or broken."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import QUICK, events_of, make_run, write_text
+
+from engines.ablation.plan import make_plan
+from engines.ablation.progress import StudyWatch
+from engines.ablation.schedule import Job, every_job
+from engines.ablation.study import Study, create_study, find_study, results_so_far, start
+from engines.errors import LabError
+from engines.runs import control, liveness
+from engines.runs.history import read_history
+from engines.runs.launch import launch
+from engines.runs.store import Run, all_runs
+
+SLOW = {"steps": 400, "eval_every": 100, "sample_tokens": 0}  # about half a second
+PATIENCE = 20.0
+
+
+def make_study(
+    folder: Path, axes: dict[str, tuple[Any, ...]], given: dict[str, Any] | None = None, **options: Any
+) -> Study:
+    asked = {"data": str(write_text(folder)), **QUICK, **(given or {})}
+    return create_study(folder / "results", make_plan(asked, axes, {"seeds": 2, "jobs": 2, **options}))
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+
+
+def outcomes(study: Study) -> dict[str, list[str]]:
+    plan = study.plan
+    found: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
+    for job, result in results_so_far(study, plan).items():
+        found[plan.cells[job.cell].name].append(result.outcome)
+    return found
+
+
+def losses(study: Study) -> dict[Job, list[float]]:
+    runs = {job: study.run_of(job) for job in every_job(study.plan)}
+    return {job: list(read_history(run).losses) for job, run in runs.items() if run}
+
+
+def starts(run: Run) -> int:
+    return len(events_of(run, "run"))
+
+
+def live_runs(study: Study) -> list[Run]:
+    return [run for run in all_runs(study.results) if liveness.lock_is_held(run.lock_path)]
+
+
+def state(study: Study) -> str:
+    return liveness.state(study, read_history(study))
+
+
+def test_a_study_leaves_ordinary_runs_links_and_tables(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01, 0.1)})
+    assert start(study).wait() == 0 and state(study) == "finished"
+    runs = all_runs(study.results)
+    assert len(runs) == 6 and {liveness.state(run, read_history(run)) for run in runs} == {"finished"}
+    assert {Path(link).resolve() for link in study.links_dir.iterdir()} == {run.path for run in runs}
+    run = study.run_of(Job(1, 1338))
+    assert run and run.config["given"]["lr"] == 0.01 and run.config["seed"] == 1338
+    assert run.config["study"] == {"id": "study-1", "cell": 1, "seed": 1338, "rung": 0}
+    rows = [json.loads(line) for line in (study.path / "table.jsonl").read_text().splitlines()]
+    assert [row["variant"] for row in rows] == ["base"] * 2 + ["lr=0.01"] * 2 + ["lr=0.1"] * 2
+    assert (study.path / "table.csv").read_text().count("\n") == 7
+    stems = {path.stem for path in study.results.glob("ablate_style-classic_seed-1337_steps-20_*")}
+    assert len(stems) == 1 and len(list(study.results.glob("ablate_*"))) == 3
+    (ended,) = events_of(study, "ended")
+    assert all(Path(path).exists() for path in ended["tables"])
+
+
+def test_progress_tells_every_run_as_it_begins_and_ends(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, jobs=1)
+    start(study).wait()
+    told = [(event["done"], event["total"], event.get("cell", {})) for event in events_of(study, "phase")]
+    assert told[0] == (0, 4, {})
+    assert [(cell["cell"], cell["seed"], cell["state"]) for _, _, cell in told[1:5]] == [
+        ("base", 1337, "running"),
+        ("base", 1337, "finished"),
+        ("lr=0.01", 1337, "running"),
+        ("lr=0.01", 1337, "finished"),
+    ]
+    assert [done for done, _, _ in told] == [0, 0, 1, 1, 2, 2, 3, 3, 4] and told[-1][2]["val_bpb"] > 0
+    watch = StudyWatch(study)
+    watch.poll()
+    assert watch.state == "finished" and watch.progress.done == 4 and len(watch.progress.told) == 4
+
+
+def test_a_cell_that_diverges_or_crashes_is_a_result(tmp_path: Path) -> None:
+    given = {"optimizer": "sgd", "lr": 0.1}
+    study = make_study(tmp_path, {"lr": (1e300,), "prompt": ("é",)}, given, pick="one-at-a-time")
+    assert start(study).wait() == 0
+    found = outcomes(study)
+    assert found == {"base": ["finished"] * 2, "lr=1e+300": ["diverged"] * 2, "prompt=é": ["crashed"] * 2}
+    table = json.loads((study.path / "table.json").read_text())
+    assert {cell["variant"]: cell["verdict"] for cell in table["cells"]}["prompt=é"] == "crashed"
+    assert all(find_rows(study, "outcome", "diverged")[0][name] is None for name in ("val_bpb", "final_loss"))
+
+
+def find_rows(study: Study, column: str, value: str) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (study.path / "table.jsonl").read_text().splitlines()]
+    return [row for row in rows if row[column] == value]
+
+
+@pytest.mark.parametrize("one_process", [False, True])
+def test_a_killed_queue_is_resumed_with_what_is_missing(one_process: bool, tmp_path: Path) -> None:
+    """Its runs live on; the next queue waits for them and starts none of them again."""
+    study = make_study(tmp_path, {"lr": (0.01,)}, SLOW, one_process=one_process)
+    queue = start(study)
+    wait_until(lambda: len(live_runs(study)) == 2 and all(read_history(run).step for run in live_runs(study)))
+    queue.kill()
+    queue.wait()
+    assert state(study) == "killed" and len(live_runs(study)) == 2
+    assert start(study).wait() == 0
+    assert outcomes(study) == {"base": ["finished"] * 2, "lr=0.01": ["finished"] * 2}
+    assert [starts(run) for run in all_runs(study.results)] == [1] * 4
+
+
+@pytest.mark.parametrize("one_process", [False, True])
+def test_everything_killed_ends_with_the_losses_of_a_study_that_was_not(one_process: bool, tmp_path: Path) -> None:
+    """And that shared its processes where this one does not, and the other way round."""
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = make_study(tmp_path / "undisturbed", {"lr": (0.01,)}, SLOW, one_process=not one_process)
+    queue = start(undisturbed)
+    study = make_study(tmp_path, {"lr": (0.01,)}, SLOW, one_process=one_process)
+    killed = start(study)
+    wait_until(lambda: any(events_of(run, "checkpoint") for run in live_runs(study)))
+    killed.kill()
+    for run in live_runs(study):
+        os.kill(events_of(run, "run")[-1]["pid"], signal.SIGKILL)
+    killed.wait()
+    wait_until(lambda: not live_runs(study))
+    assert start(study).wait() == 0 == queue.wait()
+    assert losses(study) == losses(undisturbed) and len(all_runs(study.results)) == 4
+    assert "resumed" in {event["kind"] for run in all_runs(study.results) for event in events_of(run)}
+
+
+def test_a_run_made_just_before_the_kill_is_not_made_twice(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)})
+    start(study).wait()
+    for link in list(study.links_dir.iterdir())[:2]:
+        link.unlink()
+    assert start(study).wait() == 0
+    assert len(all_runs(study.results)) == 4 and len(list(study.links_dir.iterdir())) == 4
+    assert [starts(run) for run in all_runs(study.results)] == [1] * 4
+
+
+def test_stopping_a_study_stops_its_runs_after_a_checkpoint(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, {**SLOW, "steps": 1_000_000}, seeds=1)
+    queue = start(study)
+    wait_until(lambda: len(live_runs(study)) == 2 and all(read_history(run).step for run in live_runs(study)))
+    control.request(study.control_dir, "pause")
+    wait_until(lambda: [liveness.state(run, read_history(run)) for run in live_runs(study)] == ["paused"] * 2)
+    assert state(study) == "paused"
+    with pytest.raises(LabError, match="is live"):
+        start(study)
+    control.request(study.control_dir, "resume")
+    control.request(study.control_dir, "checkpoint")  # what a study cannot do
+    wait_until(lambda: len(events_of(study, "control")) == 3)
+    queue.terminate()
+    assert queue.wait() == 143 and live_runs(study) == [] and state(study) == "stopped"
+    assert outcomes(study) == {"base": ["stopped"], "lr=0.01": ["stopped"]}
+    assert [event["outcome"] for event in events_of(study, "control")] == ["done", "done", "not for a study"]
+
+
+def test_tiny_cells_share_a_process_and_are_still_ordinary_runs(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, jobs=1)  # no word on it: these cells are tiny
+    apart = make_study(tmp_path, {"lr": (0.01,)}, jobs=1, one_process=False)
+    assert start(study).wait() == 0 == start(apart).wait()
+    for one, processes in ((study, 1), (apart, 4)):
+        runs = [run for job in every_job(one.plan) if (run := one.run_of(job))]
+        assert len({event["pid"] for run in runs for event in events_of(run, "run")}) == processes
+        assert all(run.summary_path.exists() and liveness.START_MARK in run.log_path.read_text() for run in runs)
+    assert losses(study) == losses(apart)
+
+
+def test_a_process_of_many_cells_that_dies_takes_one_with_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, SLOW, jobs=1, one_process=True)
+    queue = start(study)
+    wait_until(lambda: len(live_runs(study)) == 1 and read_history(live_runs(study)[0]).step)
+    os.kill(events_of(live_runs(study)[0], "run")[0]["pid"], signal.SIGKILL)
+    assert queue.wait() == 0
+    assert outcomes(study) == {"base": ["killed", "finished"], "lr=0.01": ["finished"] * 2}
+    assert start(study).wait() == 0  # which gives the killed one another try
+    assert outcomes(study) == {"base": ["finished"] * 2, "lr=0.01": ["finished"] * 2}
+
+
+def test_a_deleted_run_is_trained_again(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, seeds=1)
+    start(study).wait()
+    subprocess.run(["rm", "-r", *map(str, [study.run_of(Job(1, 1337)).path])], check=True)  # type: ignore[union-attr]
+    assert study.run_of(Job(1, 1337)) is None and start(study).wait() == 0
+    assert outcomes(study) == {"base": ["finished"], "lr=0.01": ["finished"]}
+
+
+def test_a_text_that_vanishes_is_told_as_the_runs_end(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.01,)}, seeds=1)
+    (tmp_path / "text.txt").unlink()
+    assert start(study).wait() == 0
+    cells = [event["cell"] for event in events_of(study, "phase") if "cell" in event]
+    assert [cell["state"] for cell in cells] == ["crashed"] * 2 and "text.txt" in cells[0]["detail"]
+
+
+def test_halving_goes_on_with_runs_and_ends_where_a_whole_run_does(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.03, 0.01, 1e-6)}, halving=True, seeds=1)
+    assert start(study).wait() == 0 and study.plan.rungs == (3, 2)
+    assert study.plan.base == "lr=0.03"
+    found = losses(study)
+    assert sorted(job.rung for job in found) == [0, 0, 0, 1, 1] and {
+        len(found[Job(0, 1337, rung)]) for rung in (0, 1)
+    } == {10, 20}
+    whole = make_run(tmp_path, lr=0.03)
+    launch(whole).wait()
+    assert list(read_history(whole).losses) == found[Job(0, 1337, 1)]
+    run = study.run_of(Job(0, 1337, 1))
+    assert run and run.config["parent"]["step"] == 10 and run.config["study"]["rung"] == 1
+
+
+def test_studies_are_numbered_and_found(tmp_path: Path) -> None:
+    first = make_study(tmp_path, {"lr": (0.01,)})
+    second = make_study(tmp_path, {"lr": (0.01,)})
+    assert (first.id, second.id) == ("study-1", "study-2")
+    assert find_study("last", tmp_path / "results").id == "study-2" == find_study(str(second.path), tmp_path).id
+    with pytest.raises(LabError, match="no study 'study-3'"):
+        find_study("study-3", tmp_path / "results")
+    second.config_path.write_text("{")
+    with pytest.raises(LabError, match=r"no readable plan\.json"):
+        _ = second.plan
+    second.config_path.write_text('{"v": 99}')
+    with pytest.raises(LabError, match="another version"):
+        _ = second.plan
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a process' environment is read from /proc")
+def test_a_worker_sees_the_gpu_of_its_place(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=10_000_000, eval_every=0)
+    worker = launch(run, environment={"CUDA_VISIBLE_DEVICES": "5"})
+    wait_until(lambda: events_of(run, "run"))
+    assert b"CUDA_VISIBLE_DEVICES=5\0" in Path(f"/proc/{worker.pid}/environ").read_bytes()
+    worker.kill()
+    worker.wait()
+
+
+def test_plans_studies_and_reports_import_nothing_heavy() -> None:
+    code = (
+        "import sys, engines.ablation.report, engines.ablation.queue, engines.ablation.study_file; print(*sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert {"torch", "numpy", "textual", "rich"}.isdisjoint(found.stdout.split())

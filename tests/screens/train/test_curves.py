@@ -1,0 +1,199 @@
+"""A chart shows what a run has reported: losses, evaluations, guards, and what it took back."""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+from engines.events import Event, decode, encode
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens.train.curves import Curves
+from screens.widgets.chart import Chart
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
+RECORDED = sorted(path.name for path in FIXTURES.iterdir())
+
+
+class ChartApp(App[None]):
+    """A chart alone."""
+
+    def compose(self) -> ComposeResult:
+        yield Chart(id="chart")
+
+
+def in_chart(act: Callable[[Chart], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        app = ChartApp()
+        async with app.run_test(size=(100, 30)):
+            await act(app.query_one(Chart))
+
+    asyncio.run(scenario())
+
+
+def watch_of(name: str) -> Watch:
+    return Watch(Run(FIXTURES / name))
+
+
+def events_of(name: str) -> list[Event]:
+    lines = (FIXTURES / name / "events.jsonl").read_bytes().splitlines()
+    return [event for line in lines if (event := decode(line)) is not None]
+
+
+def steps(first: int, losses: list[float], tokens: int | None = None) -> Event:
+    ones = [1.0] * len(losses)
+    return {
+        "v": 1, "t": 1.0, "kind": "steps", "first_step": first, "losses": losses, "lr": ones, "seconds": ones,
+        "grad_norms": ones, "tokens": 8 * (first + len(losses) - 1) if tokens is None else tokens,
+    }  # fmt: skip
+
+
+class Written:
+    """A run whose events a test writes one after the other."""
+
+    def __init__(self, folder: Path, **facts: Any) -> None:
+        self.run = Run(folder / "merry-fox")
+        self.run.path.mkdir()
+        config = {"v": 1, "resolved": {"model_kind": "bigram"}, "facts": facts}
+        self.run.config_path.write_text(json.dumps(config))
+        self.run.events_path.touch()
+        self.watch = Watch(self.run)
+
+    def read(self, *events: Event) -> Watch:
+        """The watch, when these have been written too."""
+        with self.run.events_path.open("ab") as log:
+            log.writelines(map(encode, events))
+        return read(self.watch)
+
+
+def read(watch: Watch) -> Watch:
+    watch.poll()
+    return watch
+
+
+def evaluation(step: int, loss: float | None, floor_bpb: float | None = None) -> Event:
+    return {
+        "v": 1, "t": 1.0, "kind": "eval", "step": step, "loss": loss, "bpb": loss, "tokens": 100, "bytes": 200,
+        "seconds": 0.1, "best": True, "floor_bpb": floor_bpb, "floor_error": None,
+    }  # fmt: skip
+
+
+def resumed(step: int) -> Event:
+    return {"v": 1, "t": 2.0, "kind": "resumed", "from_step": step, "reason": "resume"}
+
+
+def shown(chart: Chart, name: str = "") -> list[float]:
+    return chart._plot.lines[f"{name}/loss"].pyramid.values.tolist()
+
+
+def same(some: list[float], others: list[float]) -> bool:
+    return [str(value) for value in some] == [str(value) for value in others]  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
+    async def act(chart: Chart) -> None:
+        watch = watch_of(name)
+        Curves(chart, ascii=False).take(read(watch))
+        assert same(shown(chart), watch.history.losses.tolist())
+        assert chart._plot.dots["/validation"].steps.tolist() == [event["step"] for event in watch.history.evals]
+        assert str(chart.border_title).startswith(name)
+        assert ("no losses yet" in chart.text) is (not watch.history.step and not watch.history.evals)
+
+    in_chart(act)
+
+
+@pytest.mark.parametrize("name", ["resumed", "rolled-back", "nonfinite-warned", "spikes-warned"])
+def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path, vocab_size=29)
+        curves = Curves(chart, ascii=False)
+        for event in events_of(name):
+            curves.take(written.read(event))
+            assert same(shown(chart), written.watch.history.losses.tolist())
+        piecemeal = chart.text
+        Curves(chart, ascii=False).take(written.watch)
+        assert chart.text == piecemeal
+
+    in_chart(act)
+
+
+def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
+    async def act(chart: Chart) -> None:
+        for name, lane in (("nonfinite-warned", "NaN"), ("halted-nonfinite", "✕"), ("spikes-warned", "▲spike")):
+            watch = watch_of(name)
+            Curves(chart, ascii=False).take(read(watch))
+            assert lane in chart.text.split("\n")[-1]
+
+    in_chart(act)
+
+
+def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path)
+        curves = Curves(chart, ascii=False)
+        curves.take(written.read(steps(1, [3.0, 2.9, 2.8, 2.7]), evaluation(2, 2.9), evaluation(4, 2.7)))
+        curves.take(written.read(resumed(2)))
+        assert shown(chart) == [3.0, 2.9]
+        assert chart._plot.dots["/validation"].steps.tolist() == [2]
+        curves.take(written.read(steps(3, [2.5]), resumed(1), steps(2, [2.4, 2.3])))
+        assert shown(chart) == [3.0, 2.4, 2.3]
+        assert chart._plot.dots["/validation"].steps.tolist() == []
+        assert [chart._plot.groups[""].x_of("time", step) for step in range(4)] == [0.0, 1.0, 2.0, 3.0]
+        assert [chart._plot.groups[""].x_of("tokens", step) for step in range(4)] == [0.0, 8.0, 16.0, 24.0]
+
+    in_chart(act)
+
+
+def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path, vocab_size=54)
+        curves = Curves(chart, ascii=False)
+        curves.take(written.read())
+        assert "ln 54 3.9890" in chart.text or "┈┈" in chart.text
+        curves.take(written.read(steps(1, [4.0]), evaluation(0, 4.0, floor_bpb=0.5)))
+        assert chart._plot.levels["guessing"].value == math.log(54)
+        assert chart._plot.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
+
+    in_chart(act)
+
+
+def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path)
+        curves = Curves(chart, ascii=False)
+        curves.take(written.read(steps(1, [3.0, 2.9, 2.8])))
+        written.run.events_path.write_bytes(b"")
+        curves.take(written.read())
+        curves.take(written.read(steps(1, [1.0])))
+        assert shown(chart) == [1.0]
+
+    in_chart(act)
+
+
+def test_an_evaluation_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path)
+        Curves(chart, ascii=False).take(written.read(steps(1, [3.0] * 20), evaluation(10, None)))
+        assert "NaN" in chart.text
+
+    in_chart(act)
+
+
+def test_several_runs_share_a_chart_each_in_its_colour() -> None:
+    async def act(chart: Chart) -> None:
+        names = ("finished", "resumed", "spikes-warned")
+        for number, name in enumerate(names, 1):
+            watch = watch_of(name)
+            watch.poll()  # somebody else has read it before
+            Curves(chart, False, name=name, label=name, colour=f"series-{number}").take(watch)
+            assert shown(chart, name) == watch.history.losses.tolist()
+        assert [line.colour for line in chart._plot.lines.values()] == ["series-1", "series-2", "series-3"]
+        assert all(name in chart.text for name in names)
+
+    in_chart(act)

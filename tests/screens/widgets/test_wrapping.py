@@ -1,0 +1,102 @@
+"""Wrapping: no text is lost, no line is too wide, and text that comes in pieces is laid out as if it came at once."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from screens.widgets.wrapping import GrowingLines, Line, Piece, shown
+
+ALPHABET = "ab é.\n\t\x1b日本🙂\u0301\u3000\xa0\u200d\ufe0f❤\ud800"
+TEXT = st.text(st.one_of(st.sampled_from(ALPHABET), st.characters()), max_size=60)
+TOKENS = st.lists(st.text(st.sampled_from(ALPHABET), max_size=6), max_size=30)
+WIDTHS = st.integers(1, 24)
+
+
+def wrapped(tokens: list[str], width: int) -> list[Line]:
+    lines = GrowingLines(width)
+    lines.extend(Piece(text, owner) for owner, text in enumerate(tokens))
+    return lines.lines
+
+
+def words_of(line: Line) -> str:
+    return "".join(piece.text for piece in line)
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return [words_of(line) for line in lines]
+
+
+@given(TOKENS, WIDTHS)
+def test_no_text_is_lost_and_each_character_belongs_to_its_token(tokens: list[str], width: int) -> None:
+    pieces = [piece for line in wrapped(tokens, width) for piece in line]
+    for owner, text in enumerate(tokens):
+        own = "".join(piece.text for piece in pieces if piece.owner == owner)
+        assert own == shown(text).replace("\n", " ")
+    owners = [piece.owner for piece in pieces]
+    assert owners == sorted(owners)
+
+
+@given(TOKENS, WIDTHS)
+def test_no_line_is_wider_than_the_width_but_for_spaces_that_hang_over_its_edge(tokens: list[str], width: int) -> None:
+    for line in texts(wrapped(tokens, width)):
+        line = "".join(character for character in line if cell_len(character))  # an accent may stand on such a space
+        wide_alone = width == 1 and cell_len(line.rstrip(" ")) == 2  # a wide character cannot be cut in half
+        assert cell_len(line.rstrip(" ")) <= width or wide_alone
+
+
+@given(TOKENS, WIDTHS, st.integers(1, 5))
+def test_text_that_grows_is_laid_out_as_if_it_came_at_once(tokens: list[str], width: int, by: int) -> None:
+    grown = GrowingLines(width)
+    for start in range(0, len(tokens), by):
+        grown.extend(Piece(text, start + i) for i, text in enumerate(tokens[start : start + by]))
+    assert grown.lines == wrapped(tokens, width)
+
+
+@given(TEXT)
+def test_nothing_that_is_shown_moves_the_cursor(text: str) -> None:
+    for character in shown(text):
+        assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+@given(TEXT)
+def test_the_cells_of_what_is_shown_are_the_sum_of_its_characters(text: str) -> None:
+    """Else a line's end would depend on which characters stand beside each other."""
+    assert cell_len(shown(text)) == sum(map(cell_len, shown(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("the quick fox", 9, ["the quick ", "fox"]),
+        ("the quick fox", 10, ["the quick ", "fox"]),
+        ("the quick fox", 5, ["the ", "quick ", "fox"]),
+        ("quickest", 5, ["quick", "est"]),
+        ("日本語", 4, ["日本", "語"]),
+        ("a日本", 4, ["a日", "本"]),
+        ("one\n\ntwo", 9, ["one ", " ", "two"]),
+        ("four\n", 4, ["four ", ""]),
+        ("", 4, [""]),
+    ],
+)
+def test_lines_break_before_words(text: str, width: int, lines: list[str]) -> None:
+    assert texts(wrapped([text], width)) == lines
+
+
+def test_what_cannot_be_shown_stands_as_a_sign() -> None:
+    assert shown("a\x1b[31m\tb\x7f\xa0c") == "a␛[31m    b\N{REPLACEMENT CHARACTER} c"
+
+
+@given(TOKENS, WIDTHS)
+def test_a_token_is_found_on_the_line_where_it_begins(tokens: list[str], width: int) -> None:
+    lines = GrowingLines(width)
+    lines.extend(Piece(text, owner) for owner, text in enumerate(tokens))
+    previous = 0
+    for owner, text in enumerate(tokens):
+        number = lines.line_of(owner)
+        if shown(text):
+            assert number == next(i for i, line in enumerate(lines.lines) if owner in {p.owner for p in line})
+        assert number >= previous
+        previous = number
