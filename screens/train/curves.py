@@ -44,7 +44,9 @@ class Curves:
         self._take_guards(watch.history)
         if not self._name:
             self._take_levels(watch)
-            self._chart.border_title = self._title(watch)
+            title = self._title(watch)
+            if self._chart.border_title != title:  # setting it paints the whole chart again
+                self._chart.border_title = title
         self._chart.redraw()
 
     def _has_grown(self, history: History) -> bool:
