@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from nanochat_tui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
 _FAST, _CALM = 20_000, 100  # steps a second
+_SCROLLED = 2_000  # steps: one key from a run that is twice as long
 _PRESSES = 60  # of each of two keys
 _WATCHED = 20.0  # seconds
 _SETTLED = 3.0  # seconds after which an app has done all that starting needs
@@ -45,7 +47,7 @@ def measure(say: Callable[[str], None]) -> Report:
 def _keys(folder: Path) -> list[Figure]:
     """One session: while a run writes as fast as it can, and when its writer is dead."""
     run = _run(folder, steps=100_000_000)
-    writer = launch(run, "engines.bench.synthetic", {synthetic.RATE: str(_FAST), synthetic.STEPS: "100000000"})
+    writer = _writer(run, _FAST)
     with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
         try:
             terminal.wait_for("RUNNING")
@@ -86,14 +88,13 @@ def _long_run(folder: Path) -> list[Figure]:
 
 def _live_run(folder: Path) -> list[Figure]:
     run = _run(folder, steps=1_000_000)
-    writer = launch(run, "engines.bench.synthetic", {synthetic.RATE: str(_CALM), synthetic.STEPS: "1000000"})
+    writer = _writer(run, _CALM, past=2 * _SCROLLED)
     with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
         try:
             terminal.wait_for("RUNNING")
             time.sleep(2 * _SETTLED)
             cpu, wire = _watch(terminal)
-            for _ in range(3):
-                terminal.press("+", until="")
+            terminal.press("+", until="zoomed")
             scrolling = _watch(terminal)[1]
         finally:
             writer.send_signal(signal.SIGKILL)
@@ -101,7 +102,7 @@ def _live_run(folder: Path) -> list[Figure]:
     return [
         Figure(f"processor, watching {_CALM} steps/s", "% of a core", [cpu], 5),
         Figure("to the terminal", "KiB/s", [wire], 10),
-        Figure("to the terminal, a window that scrolls", "KiB/s", [scrolling], 40),
+        Figure(f"to the terminal, a window of {_SCROLLED:,} steps that scrolls", "KiB/s", [scrolling], 40),
     ]
 
 
@@ -134,6 +135,10 @@ async def _redraws() -> list[Figure]:
 
 def _run(folder: Path, steps: int) -> Run:
     return new_run({"steps": steps, "data": "names"}, folder)
+
+
+def _writer(run: Run, rate: int, past: int = 0) -> subprocess.Popen[bytes]:
+    return launch(run, "engines.bench.synthetic", {synthetic.RATE: str(rate), synthetic.PAST: str(past)})
 
 
 def _presses(terminal: Terminal) -> list[float]:

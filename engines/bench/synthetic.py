@@ -13,7 +13,7 @@ from engines.random_stream import RandomStream
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 
-RATE, STEPS = "NANOCHAT_TUI_BENCH_RATE", "NANOCHAT_TUI_BENCH_STEPS"
+RATE, PAST = "NANOCHAT_TUI_BENCH_RATE", "NANOCHAT_TUI_BENCH_PAST"  # steps a second, and those written at once
 TOKENS_A_STEP = 1024
 _NOISE = [0.1 * RandomStream(step).unit() for step in range(4096)]
 _BURSTS = 200  # a second
@@ -32,19 +32,18 @@ def begin(log: EventLog) -> None:
 
 
 def main(run_path: str) -> None:
-    """Write until all steps are written or somebody kills the process."""
-    rate, steps = float(os.environ[RATE]), int(os.environ[STEPS])
+    """Write until somebody kills the process."""
+    rate, past = float(os.environ[RATE]), int(os.environ[PAST])
     log = EventLog(Run(Path(run_path)).events_path, time.time())
     begin(log)
     started = time.perf_counter()
     done = 0
-    while done < steps:
-        due = min(steps, int((time.perf_counter() - started) * rate))
+    while True:
+        due = past + int((time.perf_counter() - started) * rate)
         write_steps(log, done + 1, due, rate)
         log.flush_if_due()
         done = due
         time.sleep(1 / _BURSTS)
-    log.flush()
 
 
 if __name__ == "__main__":
