@@ -18,7 +18,7 @@ from engines.runs.store import Run
 from nanochat_tui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
-_FAST, _CALM = 20_000, 100  # steps a second
+_FAST, _CALM, _ALMOST_STILL = 20_000, 100, 0.001  # steps a second
 _SCROLLED = 2_000  # steps: one key from a run that is twice as long
 _PRESSES = 60  # of each of two keys
 _WATCHED = 20.0  # seconds
@@ -33,6 +33,7 @@ def measure(say: Callable[[str], None]) -> Report:
         for what, of in (
             (f"keys while a run writes {_FAST:,} steps a second", _keys),
             (f"a run of {_LONG_RUN:,} steps", _long_run),
+            ("a day", _day),
             (f"a live run at {_CALM} steps a second", _live_run),
         ):
             say(what)
@@ -79,11 +80,28 @@ def _long_run(folder: Path) -> list[Figure]:
             terminal.wait_for(run.id)
             time.sleep(_SETTLED)
             opened.append(terminal.press("\r", until="100.0 %"))
-            memory = psutil.Process(terminal.process.pid).memory_info().rss / 2**20
+            memory = _memory(terminal)
     return [
         Figure(f"opening a run of {_LONG_RUN:,} steps", "s", opened, 1),
         Figure("memory with it open", "MiB", [memory]),
     ]
+
+
+def _day(folder: Path) -> list[Figure]:
+    """Memory when a day's steps have been watched, written as fast as they can be."""
+    steps = _CALM * 24 * 3600
+    run = _run(folder, steps)
+    writer = _writer(run, _ALMOST_STILL, past=steps)
+    with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
+        try:
+            terminal.wait_for("RUNNING")
+            terminal.wait_for(f"{steps:,} / ", patience=600)
+            time.sleep(_SETTLED)
+            memory = _memory(terminal)
+        finally:
+            writer.kill()
+            writer.wait()
+    return [Figure(f"memory after a day of {_CALM} steps/s ({steps:,} steps)", "MiB", [memory])]
 
 
 def _live_run(folder: Path) -> list[Figure]:
@@ -137,7 +155,7 @@ def _run(folder: Path, steps: int) -> Run:
     return new_run({"steps": steps, "data": "names"}, folder)
 
 
-def _writer(run: Run, rate: int, past: int = 0) -> subprocess.Popen[bytes]:
+def _writer(run: Run, rate: float, past: int = 0) -> subprocess.Popen[bytes]:
     return launch(run, "engines.bench.synthetic", {synthetic.RATE: str(rate), synthetic.PAST: str(past)})
 
 
@@ -159,6 +177,11 @@ def _watch(terminal: Terminal) -> tuple[float, float]:
     after = process.cpu_times()
     spent = after.user + after.system - before.user - before.system
     return 100 * spent / _WATCHED, (terminal.bytes_painted - painted) / 1024 / _WATCHED
+
+
+def _memory(terminal: Terminal) -> float:
+    """MiB."""
+    return float(psutil.Process(terminal.process.pid).memory_info().rss) / 2**20
 
 
 def _quantile(values: list[float], share: float) -> float:

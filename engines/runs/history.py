@@ -11,9 +11,13 @@ _COLUMNS = ("losses", "lr", "seconds", "grad_norms")
 
 
 class History:
-    """The sum of all events applied so far. Index i of a column is step i + 1."""
+    """The sum of all events applied so far. Index i of a column is step i + 1.
 
-    def __init__(self) -> None:
+    With `recent`, rates and gradient norms are those of about as many newest steps: a viewer may watch for days.
+    """
+
+    def __init__(self, recent: int | None = None) -> None:
+        self._recent = recent
         self.losses = array("d")
         self.lr = array("d")
         self.seconds = array("d")
@@ -91,6 +95,9 @@ class History:
         for name, values in zip(_COLUMNS, columns, strict=True):
             getattr(self, name).extend(values)
         self.tokens = event["tokens"]
+        if self._recent is not None and len(self.lr) > 2 * self._recent:
+            for values in (self.lr, self.grad_norms):
+                del values[: -self._recent]
 
     def _add_phase(self, event: Event) -> None:
         if self.phases and self.phases[-1]["phase"] == event["phase"]:  # progress within it
@@ -107,8 +114,10 @@ class History:
         self.rewinds.append(step)
         if self.step > step:
             self.tokens = self.tokens * step // self.step
+        dropped = max(0, self.step - step)
         for name in _COLUMNS:
-            del getattr(self, name)[step:]
+            values = getattr(self, name)
+            del values[max(0, len(values) - dropped) :]
         self.evals = _up_to(step, self.evals)
         self.samples = _up_to(step, self.samples)
         self.checkpoints = _up_to(step, self.checkpoints)

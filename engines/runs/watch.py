@@ -11,13 +11,15 @@ from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.store import Run, runs_in_view
 
+_RECENT = 10_000  # steps whose rates and gradient norms are kept
+
 
 class Watch:
     """One run, as far as it has been read."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.history = History()
+        self.history = History(_RECENT)
         self.state = "starting"
         self.problem = ""  # why it cannot be read, or not wholly, in a sentence
         self.lock = threading.RLock()  # held by a poll, and by whoever wants a history that holds still
@@ -59,7 +61,7 @@ class Watch:
         truncations = self._reader.truncations
         found = self._read()
         if self._reader.truncations > truncations:
-            self.history = History()
+            self.history = History(_RECENT)
             self.problem = "events.jsonl became shorter: it is read anew from its beginning."
         self.history.apply(found)
         look_up = liveness.live_state if held else liveness.ended_state

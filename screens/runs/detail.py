@@ -11,7 +11,7 @@ from engines.runs import liveness
 from engines.runs.watch import Watch
 from screens.runs.columns import age
 from screens.sample.words import plain
-from screens.train.panel import figure, state_words
+from screens.train.panel import figure, size, state_words
 
 _SAMPLE = 400  # characters of the last sample
 
@@ -103,7 +103,7 @@ def _best(event: Event | None) -> str:
 def _checkpoint(kept: list[Event]) -> str:
     if not kept:
         return "no checkpoint yet"
-    return f"checkpoint of step {kept[-1]['step']:,}, {kept[-1]['bytes'] / 2**20:,.1f} MiB"
+    return f"checkpoint of step {kept[-1]['step']:,}, {size(kept[-1]['bytes'])}"
 
 
 def _made(config: Mapping[str, Any]) -> str:

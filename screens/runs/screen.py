@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.getters import query_one
-from textual.widgets import DataTable, Footer, Input
+from textual.widgets import DataTable, Input
 
 from engines.runs.watch import Watch
 from screens import orders
@@ -28,6 +28,7 @@ from screens.runs.table import RunsTable
 from screens.runs.words import RunWords
 from screens.train.told import guards
 from screens.widgets.header import LabHeader
+from screens.widgets.keys import Keys
 
 
 class RunsScreen(CommandingScreen):
@@ -81,7 +82,7 @@ class RunsScreen(CommandingScreen):
                 pane.border_title = "run"
                 yield RunWords(detail, lab.ascii)
         yield RunWords(one_line, lab.ascii, id="line")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         self.filter_input.display = False

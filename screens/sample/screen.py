@@ -9,11 +9,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.events import Resize
 from textual.getters import query_one
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from engines.runs.watch import Watch
 from screens.lab import Lab
@@ -27,10 +26,10 @@ from screens.sample.shelf import Choice, Shelf, ShelfRun, first_choice, other_ch
 from screens.sample.speech import Asked, Speech, SpeechPane
 from screens.sample.speeches import Speeches
 from screens.widgets.header import LabHeader
+from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 
 _FRAME = 1 / 20  # seconds between looks at what was drawn
-_ROOMY = 100  # columns from which the footer need not be dense
 
 
 class _HasLab(Protocol):
@@ -94,13 +93,10 @@ class SampleScreen(Screen[None]):
             yield PromptPane(id="prompt-pane")
             yield Speeches(ascii, monochrome=ascii or self.app.no_color, id="speeches")
             yield Alternatives(ascii, id="alternatives")
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def on_mount(self) -> None:
         self._pump = self.set_interval(_FRAME, self._hear, pause=True)
-
-    def on_resize(self, event: Resize) -> None:
-        self.query_one(Footer).compact = event.size.width < _ROOMY
 
     def on_unmount(self) -> None:
         self._conversation.close()

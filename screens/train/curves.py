@@ -66,7 +66,6 @@ class Curves:
 
     def _forget(self) -> None:
         self._steps = self._rewinds = self._evals = self._guards = 0  # how many of each are shown
-        self._seconds = array("d", [0.0])  # after each step, from 0 on
 
     def _title(self, watch: Watch) -> str:
         kind = watch.settings.get("model_kind", "")
@@ -78,7 +77,6 @@ class Curves:
         """The run has gone on from an earlier step. Its evaluations are few: all of them are told again."""
         if step < self._steps:
             self._steps = step
-            del self._seconds[step + 1 :]
         self._chart.truncate(step, self._name)
         self._evals = 0
 
@@ -87,9 +85,9 @@ class Curves:
         if done == history.step:
             return
         self._chart.extend(self._loss, done + 1, history.losses[done:])
-        clock = accumulate(_durations(history.seconds[done:]), initial=self._seconds.pop())
-        self._seconds.extend(clock)
-        self._chart.set_axis_values("time", done + 1, self._seconds[done + 1 :], group=self._name)
+        clock = accumulate(_durations(history.seconds[done:]), initial=self._chart.axis_value("time", done, self._name))
+        next(clock)
+        self._chart.set_axis_values("time", done + 1, clock, group=self._name)
         self._chart.set_axis_rate("tokens", history.tokens / history.step, group=self._name)  # every step has as many
 
     def _take_evals(self, history: History) -> None:

@@ -44,6 +44,14 @@ def figure(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
 def spark(values: list[float], ascii: bool) -> str:
     """Values as a line of bars, from their least to their most."""
     finite = [value for value in values if math.isfinite(value)]
@@ -133,4 +141,4 @@ def _checkpoint(watch: Watch) -> str:
     kept = watch.history.checkpoints
     if not kept:
         return "–"
-    return f"step {kept[-1]['step']:,}  {kept[-1]['bytes'] / 2**20:,.1f} MiB"
+    return f"step {kept[-1]['step']:,}  {size(kept[-1]['bytes'])}"

@@ -8,6 +8,7 @@ from textual.widgets import Static
 from engines.config import TrainSettings, resolve
 from engines.errors import SettingsError
 from engines.estimate import Estimate, Machine, estimate, expected_vocab_size
+from screens.train.panel import size
 
 
 class PlanView(Static):
@@ -42,20 +43,13 @@ def _told(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -
         ("tokens", f"{plan.tokens:,} in {plan.steps:,} steps of {plan.tokens_per_step:,}"),
         ("vocabulary", f"{vocab_size:,} {note}".strip()),
         ("arithmetic", f"{plan.flops_per_token / 1e6:,.3g} MFLOP a token"),
-        ("memory", f"{_bytes(plan.memory.fixed)}, and {_bytes(plan.memory.activations_per_row)} a row at once"),
+        ("memory", f"{size(plan.memory.fixed)}, and {size(plan.memory.activations_per_row)} a row at once"),
         ("time", f"about {_time(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
     ]
     text = Text()
     for name, told in lines:
         text.append(f"{name:<11}", "dim").append(f"{told}\n")
     return text
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"
 
 
 def _time(seconds: float) -> str:

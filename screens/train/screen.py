@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Footer, Input
+from textual.widgets import ContentSwitcher, Input
 
 from engines.errors import LabError, SettingsError
 from engines.runs.launch import new_run
@@ -20,6 +20,7 @@ from screens.train.live import LiveView
 from screens.train.new_run import NewRun
 from screens.widgets.chart import Chart
 from screens.widgets.header import LabHeader
+from screens.widgets.keys import Keys
 
 
 class TrainScreen(CommandingScreen):
@@ -27,7 +28,7 @@ class TrainScreen(CommandingScreen):
 
     CSS_PATH = "train.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New run", id="train.new", tooltip="The form of a new run"),
+        Binding("n", "new", "New", id="train.new", tooltip="The form of a new run"),
         Binding("p", "pause", "Pause", id="train.pause", tooltip="Hold the run, or let it go on"),
         Binding("S", "stop", "Stop", id="train.stop", tooltip="End the run after a checkpoint"),
         Binding("r", "resume", "Resume", id="train.resume", tooltip="Go on from the last checkpoint"),
@@ -36,9 +37,9 @@ class TrainScreen(CommandingScreen):
         Binding("E", "ask('evaluate')", "Evaluate", id="train.evaluate", tooltip="Evaluate now", show=False),
         Binding("V", "ask('sample')", "Sample", id="train.sample", tooltip="Let it speak now", show=False),
         Binding("v", "tab('samples')", "Samples", id="train.samples", tooltip="What the model says", show=False),
-        Binding("g", "tab('guards')", "Guards", id="train.guards", tooltip="Guards that tripped"),
+        Binding("g", "tab('guards')", "Guards", id="train.guards", tooltip="Guards that tripped", show=False),
         Binding("w", "tab('news')", "News", id="train.news", tooltip="What has happened", show=False),
-        Binding("l", "tab('log')", "Log", id="train.log", tooltip="What the worker printed"),
+        Binding("l", "tab('log')", "Log", id="train.log", tooltip="What the worker printed", show=False),
         Binding("m", "tab('microscope')", "Microscope", id="train.microscope", tooltip="Every number", show=False),
         Binding("enter", "maximise", "Maximise", id="train.maximise", tooltip="The chart alone", show=False),
         Binding("escape", "back", "Back", id="train.back", tooltip="One step back", show=False),
@@ -50,7 +51,7 @@ class TrainScreen(CommandingScreen):
         yield LabHeader("train", lab)
         with ContentSwitcher(id="content", initial=first):
             yield self._made(first)
-        yield Footer()
+        yield Keys()
 
     async def on_mount(self) -> None:
         await self._take_selected()

@@ -7,7 +7,7 @@ from rich.text import Text
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.watch import Watch
-from screens.train.panel import figure, state_words
+from screens.train.panel import figure, size, state_words
 
 _PHASES = ("import", "data", "model", "compile", "train")
 _SAMPLES = 20
@@ -110,7 +110,7 @@ def _sentence(event: Event) -> str:
         best = ", the best so far" if event["best"] else ""
         return f"step {event['step']:,}: validation {figure(event['loss'])} nats, {figure(event['bpb'])} bpb{best}"
     if kind == "checkpoint":
-        return f"step {event['step']:,}: checkpoint, {event['bytes'] / 2**20:,.1f} MiB in {event['seconds']:.2f} s"
+        return f"step {event['step']:,}: checkpoint, {size(event['bytes'])} in {event['seconds']:.2f} s"
     if kind == "guard":
         return f"step {event['step']:,}: guard {event['rule']} ({event['action']}): {event['hint']}"
     if kind == "run":

@@ -22,8 +22,6 @@ from screens.widgets.chart.stripe import STRIPES, Stripe
 _NEARER = 0.5  # of what is in view is in view after one zoom
 _WHEEL = 0.75
 _PAN = 0.25  # of what is in view
-_ZOOM = Binding.Group("Zoom", compact=True)
-_MOVE = Binding.Group("Move", compact=True)
 
 
 class Chart(Widget, can_focus=True):
@@ -48,24 +46,16 @@ class Chart(Widget, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "log", "Log y", id="chart.log", tooltip="A logarithmic y axis, or a linear one"),
-        Binding("x", "axis", "X axis", id="chart.axis", tooltip="Steps, tokens or time along the x axis"),
+        Binding("y", "log", "Log", id="chart.log", tooltip="A logarithmic y axis, or a linear one"),
+        Binding("x", "axis", "Axis", id="chart.axis", tooltip="Steps, tokens or time along the x axis"),
         Binding("s", "smooth", "Smooth", id="chart.smooth", tooltip="A moving average: none, .6, .9, .98"),
         Binding("f", "follow", "Follow", id="chart.follow", tooltip="Follow the newest, or hold what is in view"),
-        Binding(
-            "plus,equals_sign",
-            "zoom(True)",
-            "Nearer",
-            key_display="+",
-            id="chart.nearer",
-            tooltip="Nearer",
-            group=_ZOOM,
-        ),
-        Binding("minus", "zoom(False)", "Farther", key_display="-", id="chart.farther", tooltip="Farther", group=_ZOOM),
-        Binding("0", "reset", "All", id="chart.reset", tooltip="All of it again", group=_ZOOM),
-        Binding("left", "pan(-1)", "Left", id="chart.left", tooltip="Earlier; moves the crosshair", group=_MOVE),
-        Binding("right", "pan(1)", "Right", id="chart.right", tooltip="Later; moves the crosshair", group=_MOVE),
-        Binding("c", "cross", "Crosshair", id="chart.cross", tooltip="Read off the values at a step"),
+        Binding("plus,equals_sign", "zoom(True)", "Nearer", False, "+", id="chart.nearer", tooltip="Nearer"),
+        Binding("minus", "zoom(False)", "Farther", False, "-", id="chart.farther", tooltip="Farther away"),
+        Binding("0", "reset", "All", False, id="chart.reset", tooltip="All of it again"),
+        Binding("left", "pan(-1)", "Left", False, id="chart.left", tooltip="Earlier; moves the crosshair"),
+        Binding("right", "pan(1)", "Right", False, id="chart.right", tooltip="Later; moves the crosshair"),
+        Binding("c", "cross", "Cross", False, id="chart.cross", tooltip="Read off the values at a step"),
     ]
 
     def __init__(self, id: str | None = None, ascii: bool = False, classes: str | None = None) -> None:
@@ -114,6 +104,11 @@ class Chart(Widget, can_focus=True):
     ) -> None:
         """What the steps from this one on had come to: tokens, or seconds. They never fall."""
         self._plot.axes_of(group).set_values(axis, first_step, values)
+
+    def axis_value(self, axis: Literal["tokens", "time"], step: int, group: str = "") -> float:
+        """What a step had come to; 0 where nothing is known."""
+        axes = self._plot.axes_of(group)
+        return axes.x_of(axis, step) if axes.knows(axis) else 0.0
 
     def set_axis_rate(self, axis: Literal["tokens", "time"], each: float, group: str = "") -> None:
         """What every step adds, where all add the same."""

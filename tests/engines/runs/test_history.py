@@ -27,6 +27,20 @@ def test_points_after_the_checkpoint_that_a_run_resumed_from_are_dropped() -> No
     assert history.tokens == 40
 
 
+def test_a_viewer_keeps_the_newest_rates_alone() -> None:
+    history, whole = History(recent=3), History()
+    for first in range(1, 40, 2):
+        for each in (history, whole):
+            each.apply([{**steps(first, [5.0, 4.0]), "lr": [first, first + 1]}])
+    assert history.losses == whole.losses and history.seconds == whole.seconds
+    assert 3 <= len(history.lr) <= 7 and history.lr == whole.lr[-len(history.lr) :]
+    back = {"t": 2.0, "kind": "resumed", "from_step": 39, "reason": "resume"}
+    history.apply([back])
+    assert history.lr[-1] == 39 and history.step == 39
+    history.apply([{**back, "from_step": 2}, {**steps(3, [1.0]), "lr": [7.0]}])
+    assert history.lr == array("d", [7.0]) and history.step == 3
+
+
 def test_a_new_start_forgets_how_the_last_one_ended() -> None:
     history = History()
     history.apply([{"t": 1.0, "kind": "ended", "reason": "stopped", "step": 1, "exit_code": 0}])
