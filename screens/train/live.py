@@ -79,7 +79,9 @@ class LiveView(Vertical):
         self.query_one(TabbedContent).active = name
 
     def on_tabbed_content_tab_activated(self, message: TabbedContent.TabActivated) -> None:
-        self._look(message.pane.id == "microscope")
+        looking = message.pane.id == "microscope"
+        self.set_class(looking, "-looking")  # it wants more room than a few lines of text
+        self._look(looking)
 
     def _show(self, watch: Watch) -> None:
         seen, self._shown = self._shown, _counts(watch)

@@ -103,7 +103,7 @@ def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
     system = watch.history.system
     if not system:
         return
-    add("host", f"cpu {system['cpu_percent']:.0f} %  rss {system['rss_bytes'] / 2**30:.2f} GiB")
+    add("host", f"cpu {system['cpu_percent']:.0f} %  rss {size(system['rss_bytes'])}")
     for gpu in system.get("gpus", []):
         busy = "–" if gpu["utilisation_percent"] is None else f"{gpu['utilisation_percent']:.0f} %"
         add("gpu", f"{busy}  {_of(gpu['memory_used_bytes'], gpu['memory_total_bytes'], 2**30)} GiB")

@@ -118,6 +118,8 @@ class TrainScreen(CommandingScreen):
     # --- keys ---------------------------------------------------------------------------------------
 
     async def action_new(self) -> None:
+        if self._view == "new":
+            self.notify("this is the form of a new run; f5 starts it.")
         await self._show("new")
 
     def action_pause(self) -> None:
