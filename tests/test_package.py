@@ -28,9 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"engines/data/names.txt", "nanochat_tui/cli.py", "screens/train/train.tcss"} <= set(
-        names
-    )
+    assert {"engines/data/names.txt", "nanochat_tui/cli.py", "screens/train/train.tcss"} <= set(names)
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"engines", "nanochat_tui", "screens"}
 
