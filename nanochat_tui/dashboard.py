@@ -34,12 +34,20 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     run = _run(name, options)
     if run is None and name in ("", "train"):
         run = _the_one_that_lives(results)
+    _spare_the_wire()
     from screens.app import LabApp
 
     app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode())
     if last_words := app.run():
         print(last_words)
     return app.return_code or 0
+
+
+def _spare_the_wire() -> None:
+    """Over SSH every frame travels: fewer of them. Textual reads this when it is imported."""
+    if os.environ.get("SSH_CONNECTION"):
+        os.environ.setdefault("TEXTUAL_FPS", "15")
+        os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 
 def _run(name: str, options: Options | None) -> Run | None:

@@ -1,6 +1,5 @@
 """The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,10 +21,6 @@ from screens.widgets.chart import SERIES
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
 
-if os.environ.get("SSH_CONNECTION"):  # read before textual's constants are used: every frame goes over the wire
-    os.environ.setdefault("TEXTUAL_FPS", "15")
-    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-
 
 class LabApp(App[str]):
     """Returns, on leaving, what the shell should print."""
@@ -46,7 +41,7 @@ class LabApp(App[str]):
         Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Let a model speak", show=False),
         Binding("4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Studies of variants", show=False),
         Binding("q", "leave", "Leave", id="leave", tooltip="Leave; runs go on"),
-        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", show=False, system=True),
+        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", tooltip="Leave; runs go on", show=False, system=True),
         Binding("question_mark,f1", "help", "Help", id="help", tooltip="Every key of this screen", key_display="?"),
     ]
 
@@ -105,6 +100,8 @@ class LabApp(App[str]):
             self.screen.call_after_refresh(self.screen.show_form, message.given)
 
     def action_open(self, mode: str) -> None:
+        if mode == self.current_mode:
+            self.notify(f"this is the {mode} screen.")
         self.switch_mode(mode)
 
     def action_help(self) -> None:
@@ -112,6 +109,10 @@ class LabApp(App[str]):
             self.action_hide_help_panel()
         else:
             self.action_show_help_panel()
+
+    async def action_quit(self) -> None:
+        """Textual's own way out, by ctrl+q and the palette, tells as much."""
+        self.action_leave()
 
     def action_leave(self) -> None:
         lines = [

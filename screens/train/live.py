@@ -24,6 +24,7 @@ class LiveView(Vertical):
         self._curves: Curves | None = None
         self._shown: dict[str, object] | None = None  # how much of the run stands on the screen
         self._reading = False
+        self._warned: set[str] = set()  # rules
         self.watch_of_run: Watch | None = None
 
     def compose(self) -> ComposeResult:
@@ -61,6 +62,7 @@ class LiveView(Vertical):
     def _take_first(self, watch: Watch) -> None:
         if watch is self.watch_of_run:
             self._reading = False
+            self._warned = {event["rule"] for event in watch.history.guards}  # old news
             self.poll()
 
     def poll(self) -> None:
@@ -102,6 +104,7 @@ class LiveView(Vertical):
         if "samples" in changed:
             self._tell("samples-text", told.samples(watch))
         if "guards" in changed:
+            self._warn(watch)
             self._tell("guards-text", told.guards(watch, self._ascii))
         if changed & {"evals", "guards", "checkpoints", "starts", "rewinds", "state"}:
             self._tell("news-text", told.news(watch))
@@ -109,6 +112,13 @@ class LiveView(Vertical):
             self._tell("log-text", told.log_tail(watch))
         if "checkpoints" in changed:
             self._look(self.query_one(TabbedContent).active == "microscope")
+
+    def _warn(self, watch: Watch) -> None:
+        """One toast for each rule that has done more than warn."""
+        for event in watch.history.guards:
+            if event["action"] != "warn" and event["rule"] not in self._warned:
+                self._warned.add(event["rule"])
+                self.notify(f"{event['rule']} at step {event['step']:,}: {event['action']}", severity="error")
 
     def _look(self, wanted: bool) -> None:
         """The microscope works only while somebody looks."""

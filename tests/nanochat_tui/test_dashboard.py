@@ -1,0 +1,61 @@
+"""When the dashboard opens, when it says why it does not, and what it spares a slow line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanochat_tui import dashboard, parser
+from nanochat_tui.cli import main
+from nanochat_tui.commands import Options
+
+
+def options(*words: str, as_json: bool = False) -> Options:
+    return parser.parse(words[0], list(words[1:]), as_json)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("words", [("train",), ("train", "--steps", "5"), ("runs",), ("attach", "last"), ("sample",)])
+def test_it_opens_on_a_terminal(words: tuple[str, ...]) -> None:
+    assert dashboard.why_not(words[0], options(*words)) is None
+
+
+@pytest.mark.usefixtures("terminal")
+def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
+    assert dashboard.why_not("plan", options("plan")) == ""
+    assert dashboard.why_not("train", options("train", "--detach")) == ""
+    assert dashboard.why_not("train", options("train", as_json=True)) == ""
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_that_cannot_show_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert "TERM=dumb" in (dashboard.why_not("train", options("train")) or "")
+
+
+def test_without_a_terminal_the_bare_command_tells_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert "usage: nanochat-tui" in told and "No dashboard: this is no terminal." in told
+
+
+@pytest.mark.parametrize(("over_ssh", "fps"), [(True, "15 none"), (False, "60 full")])
+def test_a_line_over_ssh_is_spared(over_ssh: bool, fps: str, tmp_path: Path) -> None:
+    code = (
+        "from nanochat_tui import dashboard; dashboard._spare_the_wire();"
+        "from textual import constants; print(constants.MAX_FPS, constants.TEXTUAL_ANIMATIONS)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TEXTUAL", "SSH"))}
+    if over_ssh:
+        environment["SSH_CONNECTION"] = "10.0.0.1 50000 10.0.0.2 22"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == fps.split()
