@@ -6,6 +6,7 @@ from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import DescendantFocus
 from textual.message import Message
 from textual.widgets import Collapsible, Input, Label, Select, Static
 
@@ -28,6 +29,12 @@ class SettingsForm(VerticalScroll):
         @property
         def control(self) -> "SettingsForm":
             return self.form
+
+    @dataclasses.dataclass
+    class Looked(Message):
+        """Somebody stands on a setting, or beside all."""
+
+        field: Field | None
 
     def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
         super().__init__(id=id)
@@ -57,6 +64,10 @@ class SettingsForm(VerticalScroll):
         """A sentence for each row that cannot be understood."""
         declared = fields(TrainSettings)
         return [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
+
+    def on_descendant_focus(self, message: DescendantFocus) -> None:
+        row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
+        self.post_message(self.Looked(row.field if row else None))
 
     def on_setting_row_changed(self, message: "SettingRow.Changed") -> None:
         message.stop()

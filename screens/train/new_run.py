@@ -14,6 +14,8 @@ from engines.runs.store import Run
 from screens.train.form import SettingsForm
 from screens.train.plan import PlanView, here
 
+_HINT = "f5 starts it; what is left empty follows from the rest"
+
 
 class NewRun(Vertical):
     """Asks for settings and says `Wanted` when a run is to be started with them."""
@@ -43,10 +45,14 @@ class NewRun(Vertical):
             plan.border_title = "plan"
             plan.add_class("pane")
             yield plan
-        yield Static("  f5 starts it; what is left empty follows from the rest", id="start", markup=False)
+        yield Static(_HINT, id="start", markup=False)
 
     def on_mount(self) -> None:
         self._plan()
+
+    def on_settings_form_looked(self, message: SettingsForm.Looked) -> None:
+        field = message.field
+        self.query_one("#start", Static).update(f"{field.flag}: {field.help}; f5 starts" if field else _HINT)
 
     def on_settings_form_changed(self) -> None:
         self._plan()
