@@ -28,13 +28,14 @@ class Curves:
         self._loss, self._validation = f"{name}/loss", f"{name}/validation"
         self._history: History | None = None
         self._steps = self._rewinds = self._evals = self._guards = 0
+        self._guessing = False
         self._forget()
 
     def take(self, watch: Watch) -> None:
         """Show what the run's history holds by now."""
         if watch.history is not self._history:
             self._begin(watch.history)
-        elif not self._has_grown(watch.history):
+        elif not self._has_grown(watch):
             return
         for step in watch.history.rewinds[self._rewinds :]:
             self._go_back(step)
@@ -49,9 +50,12 @@ class Curves:
                 self._chart.border_title = title
         self._chart.redraw()
 
-    def _has_grown(self, history: History) -> bool:
+    def _has_grown(self, watch: Watch) -> bool:
+        history = watch.history
         shown = (self._steps, self._rewinds, self._evals, self._guards)
-        return shown != (history.step, len(history.rewinds), len(history.evals), len(history.guards))
+        if shown != (history.step, len(history.rewinds), len(history.evals), len(history.guards)):
+            return True
+        return not self._name and not self._guessing and _vocabulary(watch) > 0  # known before the first step
 
     def _begin(self, history: History) -> None:
         """A history that is read from its beginning replaces what was shown of another."""
@@ -66,6 +70,7 @@ class Curves:
 
     def _forget(self) -> None:
         self._steps = self._rewinds = self._evals = self._guards = 0  # how many of each are shown
+        self._guessing = False  # whether its level is
 
     def _title(self, watch: Watch) -> str:
         kind = watch.settings.get("model_kind", "")
@@ -88,7 +93,8 @@ class Curves:
         clock = accumulate(_durations(history.seconds[done:]), initial=self._chart.axis_value("time", done, self._name))
         next(clock)
         self._chart.set_axis_values("time", done + 1, clock, group=self._name)
-        self._chart.set_axis_rate("tokens", history.tokens / history.step, group=self._name)  # every step has as many
+        if history.tokens > 0:
+            self._chart.set_axis_rate("tokens", history.tokens / history.step, group=self._name)  # all have as many
 
     def _take_evals(self, history: History) -> None:
         for event in history.evals[self._evals :]:
@@ -101,12 +107,19 @@ class Curves:
         self._guards = len(history.guards)
 
     def _take_levels(self, watch: Watch) -> None:
-        vocabulary = watch.config.get("facts", {}).get("vocab_size")
+        vocabulary = _vocabulary(watch)
         if vocabulary:
             self._chart.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
+            self._guessing = True
         floor = _floor_nats(watch.history.evals)
         if floor is not None:
             self._chart.add_level("floor", "floor", floor)
+
+
+def _vocabulary(watch: Watch) -> int:
+    """Tokens there are to guess among; 0 while the worker has not read its data."""
+    size = watch.part("facts").get("vocab_size")
+    return size if isinstance(size, int) and size > 0 else 0
 
 
 def _floor_nats(evals: Iterable[Event]) -> float | None:

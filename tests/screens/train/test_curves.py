@@ -163,6 +163,30 @@ def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> No
     in_chart(act)
 
 
+def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path)
+        manifest = json.loads(written.run.config_path.read_text())
+        written.run.config_path.write_text(json.dumps({key: manifest[key] for key in ("v", "resolved")}))
+        curves = Curves(chart, ascii=False)
+        curves.take(written.read())
+        assert chart._plot.levels == {}
+        written.run.config_path.write_text(json.dumps(manifest | {"facts": {"vocab_size": 54}}))
+        curves.take(written.read())
+        assert chart._plot.levels["guessing"].value == math.log(54)
+
+    in_chart(act)
+
+
+def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
+    async def act(chart: Chart) -> None:
+        written = Written(tmp_path)
+        Curves(chart, ascii=False).take(written.read(steps(1, [3.0, 2.9], tokens=0)))
+        assert chart._plot.known_axes() == ["step", "time"]
+
+    in_chart(act)
+
+
 def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)

@@ -1,0 +1,260 @@
+"""The live view of every recorded run: how it went, in words and figures, and what changes while one looks."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from seats import ENDINGS, Seat, add_run, append, held, play
+from textual.widgets import TabbedContent
+
+from engines.runs.history import History, read_history
+from screens.train.panel import RunPanel
+from screens.widgets.chart import Chart
+
+# what the banner says of each ending
+BANNERS = {
+    "finished": "✔ FINISHED",
+    "finished-stories": "✔ FINISHED",
+    "resumed": "✔ FINISHED",
+    "nonfinite-warned": "✔ FINISHED",
+    "spikes-warned": "✔ FINISHED",
+    "stopped": "■ STOPPED at step 73",
+    "interrupted": "■ STOPPED at step 57",
+    "terminated": "■ STOPPED at step 50",
+    "halted-nonfinite": "▲ HALTED at step 2: nonfinite at step 2",
+    "rolled-back": "▲ HALTED",
+    "halted-spike": "▲ HALTED at step 52: spike at step 52",
+    "killed": "† KILLED",
+    "killed-in-a-line": "† KILLED",
+    "paused-then-killed": "† KILLED",
+    "crashed": "✖ CRASHED at step 29: RuntimeError: the model fell over",
+    "crashed-segfault": "✖ CRASHED",
+    "failed": "✖ CRASHED at step 0: --data /lab/text.txt does not exist",
+}
+STEPS = {"lr": 0.01, "seconds": 0.01, "grad_norms": 1.0}
+
+
+def steps(first: int, losses: list[float], tokens_each: int = 8) -> dict[str, Any]:
+    more = {name: [value] * len(losses) for name, value in STEPS.items()}
+    tokens = tokens_each * (first + len(losses) - 1)
+    return {"t": 0.1, "kind": "steps", "first_step": first, "losses": losses, "tokens": tokens, **more}
+
+
+def figures(seat: Seat) -> str:
+    return seat.screen.query_one(RunPanel).text
+
+
+def row(seat: Seat, name: str) -> str:
+    """What the panel says behind a name."""
+    return next(line[8:] for line in figures(seat).splitlines() if line.startswith(f"{name} "))
+
+
+def test_every_recorded_ending_is_looked_at() -> None:
+    assert sorted(BANNERS) == ENDINGS
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_recorded_run_is_told_as_it_went(ending: str, tmp_path: Path) -> None:
+    run = add_run(tmp_path, ending)
+    history = read_history(run)
+
+    async def scenario(seat: Seat) -> None:
+        banner = seat.told("#banner")
+        assert banner.startswith(BANNERS[ending])
+        assert "3 lets it speak" in banner if "FINISHED" in banner else "r goes on from the last checkpoint" in banner
+        assert BANNERS[ending].split(" at ")[0] in row(seat, "state")
+        assert banner.split("  ")[0][:60] in seat.seen()
+        assert row(seat, "step").startswith(f"{history.step:,} / ")
+        assert history.best_eval is None or row(seat, "best").endswith(f"@ {history.best_eval['step']:,}")
+        assert guards_are_told(seat, history) and samples_are_told(seat, history) and news_are_told(seat, history)
+        log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
+        assert seat.told("#log-text") == (log or "the worker has printed nothing")
+        assert not seat.screen.query_one("#phases").display
+
+    play(tmp_path, scenario, run=run)
+
+
+def guards_are_told(seat: Seat, history: History) -> bool:
+    """Each rule with its first and last step, how often, and what to do."""
+    told = seat.told("#guards-text")
+    for rule, action in {(event["rule"], event["action"]) for event in history.guards}:
+        trips = [event for event in history.guards if (event["rule"], event["action"]) == (rule, action)]
+        line = next(line.split() for line in told.splitlines() if f" {rule} " in line and line.endswith(action))
+        assert line[2:5] == [f"{trips[0]['step']:,}", f"{trips[-1]['step']:,}", str(len(trips))]
+        assert trips[-1]["hint"] in told
+    return ("no guard has tripped" in told) == (not history.guards)
+
+
+def samples_are_told(seat: Seat, history: History) -> bool:
+    told = seat.told("#samples-text")
+    places = [told.index(f"step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
+    assert places == sorted(places)  # the newest first
+    return ("it has not spoken yet" in told) == (not history.samples)
+
+
+def news_are_told(seat: Seat, history: History) -> bool:
+    told = seat.told("#news-text")
+    assert told.count("worker ") == len(history.runs)
+    assert told.count(": validation ") == len(history.evals) and told.count("checkpoint, ") == len(history.checkpoints)
+    assert told.count(": guard ") == len(history.guards)
+    return history.ended is None or f"{history.ended['reason']} at step {history.ended['step']:,}" in told
+
+
+@pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "news"), ("l", "log")])
+def test_a_key_opens_a_tab_and_pressed_again_lets_one_scroll_it(key: str, tab: str, tmp_path: Path) -> None:
+    run = add_run(tmp_path, "crashed-segfault")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press(key)
+        assert seat.screen.query_one(TabbedContent).active == tab
+        words = seat.told(f"#{tab}-text").split()[:3]
+        await seat.sees(*words)
+        await seat.press(key)
+        assert seat.screen.focused and seat.screen.query_one(f"#{tab}-text") in seat.screen.focused.children
+        await seat.press("escape")
+        assert isinstance(seat.screen.focused, Chart)
+
+    play(tmp_path, scenario, run=run)
+
+
+def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "crashed-segfault")
+
+    async def scenario(seat: Seat) -> None:
+        last = seat.told("#log-text").splitlines()[-1].strip()
+        await seat.press("l")
+        assert last not in seat.seen()
+        await seat.press("l", "end")
+        await seat.sees(last)
+
+    play(tmp_path, scenario, (80, 24), run=run)
+
+
+# --- while one looks --------------------------------------------------------------------------------
+
+
+def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+    done = read_history(run).step
+
+    async def scenario(seat: Seat) -> None:
+        assert row(seat, "state") == "● RUNNING" and not seat.screen.query_one("#banner").display
+        append(run, steps(done + 1, [1.25, 0.75]))
+        await seat.until(lambda: row(seat, "step").startswith(f"{done + 2} / "))
+        assert row(seat, "loss") == "0.7500"
+        append(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
+        await seat.sees("a new word")
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_a_pause_is_told_and_so_is_its_end(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+
+    def control(verb: str) -> dict[str, Any]:
+        return {"t": 0.2, "kind": "control", "request": "1.json", "verb": verb, "outcome": "done"}
+
+    async def scenario(seat: Seat) -> None:
+        append(run, control("pause"))
+        await seat.sees("‖ PAUSED  p goes on")
+        assert row(seat, "state") == "‖ PAUSED" and row(seat, "tok/s") == "–"
+        await seat.press("p")
+        await seat.until(lambda: list(run.control_dir.glob("*-resume.json")))
+        append(run, control("resume"))
+        await seat.until(lambda: row(seat, "state") == "● RUNNING" and not seat.screen.query_one("#banner").display)
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+@pytest.mark.parametrize(("key", "verb"), [("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")])
+def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press(key)
+        await seat.hears(f"asked {run.id} to")
+        assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_a_stop_is_asked_for_only_when_one_is_sure(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("S", "n")
+        assert list(run.control_dir.iterdir()) == []
+        await seat.press("S")
+        await seat.sees(f"Stop {run.id} after a checkpoint?")
+        await seat.press("y")
+        await seat.hears(f"asked {run.id} to stop after a checkpoint")
+        assert len(list(run.control_dir.glob("*-stop.json"))) == 1
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+    done = read_history(run).step
+
+    async def scenario(seat: Seat) -> None:
+        append(run, steps(done + 1, [9.5] * 10))
+        append(run, {"t": 0.2, "kind": "sample", "step": done + 10, "prompt": "", "text": "of another world"})
+        await seat.sees("of another world")
+        append(run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5]))
+        await seat.until(lambda: row(seat, "step").startswith(f"{done + 1} / "))
+        assert row(seat, "loss") == "1.5000"
+        assert "of another world" not in seat.told("#samples-text")
+        line = seat.screen.query_one(Chart)._plot.lines["/loss"]
+        assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_a_guard_that_trips_is_told_at_once(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+    trip = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("g")
+        await seat.sees("no guard has tripped")
+        append(run, {"t": 0.2, "kind": "guard", **trip})
+        await seat.sees("▲ spike", "lower the rate")
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_the_start_is_told_phase_by_phase(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "failed", age=1)
+    run.events_path.write_text("")
+    (run.path / "summary.json").unlink()
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("STARTING", "○ import", "○ data", "○ model", "○ train")
+        append(run, *({"t": t, "kind": "phase", "phase": phase, "done": None, "total": None}
+                      for t, phase in ((0.0, "import"), (0.5, "data"))))  # fmt: skip
+        await seat.sees("✔ import 0.5 s", "● data")
+        append(run, {"t": 0.7, "kind": "phase", "phase": "train", "done": None, "total": None}, steps(1, [3.0]))
+        await seat.until(lambda: not seat.screen.query_one("#phases").display)
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
+
+
+def test_a_run_without_heartbeat_is_called_stuck(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+
+    async def scenario(seat: Seat) -> None:
+        os.utime(run.events_path, (time.time() - 11, time.time() - 11))
+        await seat.sees("? STUCK", "said nothing for 10 s")
+
+    with held(run):
+        play(tmp_path, scenario, run=run)
