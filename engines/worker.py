@@ -144,6 +144,7 @@ class Worker:
             "engine",
             choices=[choice._asdict() for choice in learner.choices],
             gpu=learner.gpu,
+            torch=sys.modules["torch"].__version__,
             flops_per_token=self._flops_per_token,
             peak_flops=self._peak_flops,
         )

@@ -111,6 +111,20 @@ COMMANDS = {
         (TrainSettings,),
     ),
     "rm": Command("control", "delete runs", (_RUNS, _flag("--yes", "do not ask"))),
+    "reproduce": Command(
+        "reproduce",
+        "train a run again from its manifest, and tell whether it came out the same",
+        (
+            _RUN,
+            _value("--tolerance", "X", "largest difference of a loss that still counts as rounding (default: 0.001)"),
+            _value("--data", "FILE", "where the run's text lies now, if it has moved"),
+            _value("--val-data", "FILE", "where its validation text lies now"),
+            Argument(
+                "--device",
+                {"choices": ("cpu", "cuda", "mps"), "help": "train there (default: where the run was trained)"},
+            ),
+        ),
+    ),
     "inspect": Command(
         "microscope",
         "look at the numbers inside a scalar run: parameters, attention, the graph around one number",

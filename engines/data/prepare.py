@@ -29,8 +29,8 @@ class Prepared(NamedTuple):
 
 def prepare(settings: TrainSettings, report: Report) -> Prepared:
     """Everything that training needs to know of its data; `report` hears of progress often."""
-    source = _read(_train_corpus(settings), report)
-    val = _read(_val_corpus(settings), report) if settings.val_data else None
+    source = _read(train_corpus(settings), report)
+    val = _read(val_corpus(settings), report) if settings.val_data else None
     split = Split(source, val, settings.seed)
     tokenizer = _tokenizer(settings, split, report)
     packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters))
@@ -54,11 +54,13 @@ def prepare(settings: TrainSettings, report: Report) -> Prepared:
     return Prepared(tokenizer, packed, facts)
 
 
-def _train_corpus(settings: TrainSettings) -> Corpus:
+def train_corpus(settings: TrainSettings) -> Corpus:
+    """What --data names."""
     return open_corpus(settings.data, settings.documents, settings.style, settings.corpus_size, settings.corpus_seed)
 
 
-def _val_corpus(settings: TrainSettings) -> Corpus:
+def val_corpus(settings: TrainSettings) -> Corpus:
+    """What --val-data names, where it is given."""
     return open_corpus(
         settings.val_data or "", settings.documents, "classic", settings.corpus_size, settings.corpus_seed + 1
     )

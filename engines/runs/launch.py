@@ -28,7 +28,13 @@ def new_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] |
 
     `origin` is added to the manifest: where the run comes from, if it goes on from another.
     """
-    settings = resolve(given)
+    return run_of(resolve(given), given, results, origin)
+
+
+def run_of(
+    settings: TrainSettings, given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None
+) -> Run:
+    """As `new_run`, of settings that are resolved already."""
     registry.available(settings.mode, settings.model_kind)
     for data in filter(None, (settings.data, settings.val_data)):
         if data not in BUILT_IN_CORPORA:

@@ -80,7 +80,7 @@ def _find(options: Options) -> Run:
 
 def _follow(run: Run, process: Any, options: Options) -> int:
     try:
-        state, ended, code = follow(run, process, _presenter(options, run.config["resolved"]["steps"]))
+        state, ended, code = follow(run, process, presenter(options.json, run.config["resolved"]["steps"]))
         if state == "running":
             return code
         _say_how_it_ended(run, state, ended)
@@ -93,8 +93,9 @@ def _follow(run: Run, process: Any, options: Options) -> int:
         return leave_broken_pipe()
 
 
-def _presenter(options: Options, steps: int) -> Presenter:
-    if options.json:
+def presenter(as_json: bool, steps: int) -> Presenter:
+    """How to show a run here."""
+    if as_json:
         return JsonLines()
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return Bar(steps)

@@ -1,0 +1,222 @@
+"""The command `reproduce` on real runs: however they ended, they are trained again and compared."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import TEXT, finished_run, make_run
+
+from engines.checkpoints import path_of
+from engines.runs import launch
+from engines.runs.fork import fork_run
+from engines.runs.history import read_history
+from engines.runs.store import Run, all_runs
+from nanochat_tui.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS_FOLDER = str(Path(__file__).parent.parent)
+TINY_GPT = {
+    "model_kind": "gpt", "tokenizer": "char", "layers": 2, "width": 16, "heads": 4, "context_length": 12, "steps": 8,
+    "eval_every": 4, "batch_size": 4, "device": "cpu",
+}  # fmt: skip
+
+
+class Reproduced:
+    """What `reproduce` said, as a person or as a script hears it."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> None:
+        where = ["--results-dir", str(run.path.parent.parent)]
+        capsys.readouterr()
+        self.code = main(["--no-ui", "reproduce", run.id, *where, *words])
+        self.stdout, self.stderr = capsys.readouterr()
+        self.json: dict[str, Any] = json.loads(self.stdout) if "--json" in words and self.stdout else {}
+
+    @property
+    def verdict(self) -> str:
+        return str(self.json["verdict"])
+
+
+def newest(run: Run) -> Run:
+    return all_runs(run.path.parent.parent)[-1]
+
+
+def edit_event(run: Run, kind: str, index: int, **changes: Any) -> None:
+    """Another past: `index` counts the events of a kind."""
+    lines = [json.loads(line) for line in run.events_path.read_text().splitlines()]
+    [event for event in lines if event["kind"] == kind][index].update(changes)
+    run.events_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def edit_loss(run: Run, step: int, loss: float) -> None:
+    lines = [json.loads(line) for line in run.events_path.read_text().splitlines()]
+    for event in lines:
+        if event["kind"] == "steps" and 0 <= step - event["first_step"] < len(event["losses"]):
+            event["losses"][step - event["first_step"]] = loss
+    run.events_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_scalar_bigram_is_reproduced_bit_for_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path)
+    said = Reproduced(capsys, run)
+    again = newest(run)
+    assert said.code == 0 and said.stdout.splitlines() == [
+        f"identical, bit for bit: run {run.id} and its reproduction {again.id}",
+        "  losses       20 of 20 the same",
+        "  evaluations  5 of 5 the same",
+        "  samples      5 of 5 the same",
+        "  weights      the same at step 20",
+        "  environment  the same",
+    ]
+    assert "step     20/20" in said.stderr
+    assert again.config["reproduces"] == run.id and again.config["resolved"] == run.config["resolved"]
+
+
+def test_a_mini_gpt_is_reproduced_and_told_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path, model_kind="mini-gpt")
+    said = Reproduced(capsys, run, "--json")
+    assert said.code == 0 and said.json == {
+        "run": run.id,
+        "reproduction": newest(run).id,
+        "path": str(newest(run).path),
+        "verdict": "identical",
+        "tolerance": 0.001,
+        "first_step": 1,
+        "last_step": 20,
+        "losses": {"compared": 20, "same": 20},
+        "evals": {"compared": 5, "same": 5},
+        "samples": {"compared": 5, "same": 5},
+        "weights": {"compared": 3, "same": 3},
+        "weights_step": 20,
+        "weights_same": True,
+        "first": None,
+        "largest": None,
+        "departure": None,
+        "magnified_rounding": False,
+        "environment": [],
+    }
+
+
+def test_a_tensor_run_holds_what_its_machine_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path, **TINY_GPT)
+    said = Reproduced(capsys, run, "--json")
+    assert said.verdict == "identical" and said.json["weights_same"] and said.json["environment"] == []
+    held = newest(run).config["resolved"]
+    assert held["dtype"] == "float32" and held["compile"] == "off" and held["threads"] and held["micro_batch"]
+
+
+def test_a_changed_text_is_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path)
+    copy = shutil.copy(tmp_path / "text.txt", tmp_path / "copy.txt")
+    (tmp_path / "text.txt").write_text(TEXT + "more")
+    said = Reproduced(capsys, run)
+    assert said.code == 1 and "is not the text that" in said.stderr and newest(run) == run
+    assert Reproduced(capsys, run, "--data", str(copy)).code == 0
+
+
+def test_it_departs_where_the_past_was_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path)
+    now = read_history(run).losses[6]
+    edit_loss(run, 7, now + 0.5)
+    config = run.config
+    run.write_config({**config, "code": {**config["code"], "python": "3.9.0"}})
+    said = Reproduced(capsys, run)
+    assert said.code == 1 and said.stdout.startswith("departs: ")
+    assert f"loss at step 7 was {now + 0.5!r}, is {now!r}" in said.stdout and "19 of 20 the same bit" in said.stdout
+    assert "python: cpython 3.9.0 → cpython" in said.stdout
+    found = Reproduced(capsys, run, "--json", "--tolerance", "1").json
+    assert found["verdict"] == "rounding" and found["departure"] is None and found["largest"]["step"] == 7
+
+
+def test_a_bpb_that_was_another_departs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path)
+    edit_event(run, "eval", 2, bpb=None)
+    found = Reproduced(capsys, run, "--json").json
+    assert found["departure"]["what"] == "validation bpb" and found["departure"]["step"] == 10
+    assert found["departure"]["original"] is None and found["departure"]["size"] is None
+
+
+def test_a_run_that_the_clock_ended_is_replayed_to_its_last_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(tmp_path, steps=1_000_000, time_budget=0.2, eval_every=200, eval_tokens=20)
+    last = read_history(run).step
+    assert 0 < last < 1_000_000
+    found = Reproduced(capsys, run, "--json").json
+    assert found["verdict"] == "identical" and found["losses"]["compared"] == last and found["weights_step"] == last
+    again = newest(run).config["resolved"]
+    assert again["steps"] == 1_000_000 and again["time_budget"] is None
+
+
+def test_a_killed_run_is_compared_up_to_its_last_step_and_whole_once_it_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, steps=200, checkpoint_every=20, keep_last=1)
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    assert launch.launch(run, "killed_worker", {"KILL_AT": "evaluation:12"}).wait() == -signal.SIGKILL
+    reached = read_history(run).step
+    killed = Reproduced(capsys, run, "--json").json
+    assert killed["verdict"] == "identical" and killed["losses"]["compared"] == reached < 200
+    assert killed["weights"]["compared"] == 1 and killed["weights_same"]
+    assert launch.launch(run).wait() == 0
+    resumed = Reproduced(capsys, run, "--json").json
+    assert resumed["verdict"] == "identical" and resumed["last_step"] == 200 and resumed["weights_step"] == 200
+
+
+@pytest.mark.parametrize("action", ["halt", "rollback"])
+def test_a_run_that_a_guard_halted_or_rolled_back_does_so_again(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished_run(tmp_path, optimizer="sgd", lr=1e300, guard_nonfinite=action)
+    found = Reproduced(capsys, run, "--json").json
+    assert found["verdict"] == "identical" and read_history(newest(run)).guards
+    assert read_history(newest(run)).rewinds == read_history(run).rewinds
+
+
+def test_a_fork_begins_with_its_checkpoint_or_else_with_its_parent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = finished_run(tmp_path)
+    run = fork_run(parent, {"steps": 30, "lr": 0.01})
+    launch.launch(run).wait()
+    said = Reproduced(capsys, run)
+    assert said.code == 0 and "10 of 10 the same; up to step 20 they are its parent's" in said.stdout
+    for kept in (parent, run):
+        shutil.rmtree(path_of(kept.checkpoints_dir, 20))
+    chain = Reproduced(capsys, run, "--json").json
+    assert chain["verdict"] == "identical" and chain["losses"] == {"compared": 30, "same": 30}
+    assert [again.config.get("reproduces") for again in all_runs(tmp_path / "results")[-2:]] == [parent.id, run.id]
+    shutil.rmtree(parent.path)
+    assert "neither that checkpoint nor that run is left" in Reproduced(capsys, run).stderr
+
+
+def test_an_interrupt_stops_the_reproduction_and_nothing_is_compared(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, steps=1_000_000, time_budget=1, eval_every=1_000_000, eval_tokens=20)
+    command = [sys.executable, "-m", "nanochat_tui", "reproduce", str(run.path)]
+    words = [*command, "--no-ui", "--results-dir", str(tmp_path / "results")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr
+    while "val" not in process.stderr.readline():  # the evaluation before the first step
+        pass
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and stdout == "" and "nothing was compared" in stderr
+
+
+def test_what_left_nothing_or_is_live_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path)
+    said = Reproduced(capsys, run)
+    assert said.code == 1 and "nothing to compare with" in said.stderr
+    lock = launch.take_lock(run)
+    assert lock and "is live" in Reproduced(capsys, run).stderr
+
+
+def test_a_tolerance_that_is_no_number_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = Reproduced(capsys, make_run(tmp_path), "--tolerance", "-1")
+    assert said.code == 2 and "--tolerance" in said.stderr
