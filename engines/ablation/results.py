@@ -11,7 +11,8 @@ from engines.runs.history import History, read_history
 from engines.runs.store import Run
 
 LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
-DIVERGED = "diverged"  # a halt because a number was not finite, or an end with such a loss
+DIVERGED = "diverged"  # a halt because a number was not finite, or an end with such a loss or an absurd one
+_FAR_BEYOND_GUESSING = 1e6  # nats a token; guessing costs ln V. The squares of much larger ones are no numbers any more
 
 
 class Point(NamedTuple):
@@ -108,9 +109,10 @@ def not_started(job: Job, reason: str) -> Result:
 
 
 def _outcome(state: str, history: History) -> str:
-    """The run's state, but for the ways in which a loss that is no number shows."""
+    """The run's state, but for the ways in which a loss shows that is no number, or none that tells anything."""
     by_guard = state == "halted" and bool(history.guards) and history.guards[-1]["rule"] == "nonfinite"
-    unseen = state == "finished" and bool(history.evals) and history.evals[-1]["loss"] is None
+    loss = history.evals[-1]["loss"] if history.evals else 0.0
+    unseen = state == "finished" and (loss is None or loss > _FAR_BEYOND_GUESSING)
     return DIVERGED if by_guard or unseen else state
 
 

@@ -1,43 +1,310 @@
-"""The ablate screen: studies of variants, and how far each has come."""
+"""The ablate screen: studies of variants, the one that is open, and the plan of a new one."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.getters import query_one
+from textual.widgets import ContentSwitcher, Static
 
+from engines.ablation.plan import Plan
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens import orders as of_runs
+from screens.ablate import orders
+from screens.ablate.columns import STUDY_COLUMNS, first_job, study_rows
+from screens.ablate.editor import PlanEditor
+from screens.ablate.figure_table import FigureTable
+from screens.ablate.studies import Reading, StudiesReader, StudyRow
+from screens.ablate.study_view import StudyView
+from screens.commanding import CommandingScreen
+from screens.messages import RunChosen
+from screens.orders import Order
 from screens.widgets.header import LabHeader
+from screens.widgets.keys import Keys
 
-if TYPE_CHECKING:
-    from screens.app import LabApp
+_LOOKING = "looking for studies ..."
+_HOW = """No study yet. n plans one, f5 starts it.
 
-_HOW = """No study yet.
-
-A study trains variants of one run with the same seeds and tells which differences are more than noise:
+A study trains variants of one run with the same seeds and tells which differences are more than noise. In a shell:
 
     nanochat-tui --no-ui ablate --axis lr=0.01,0.03,0.1 --seeds 3
 
 Without an axis it compares the four bigrams: tied and untied head, with and without RMSNorm."""
 
 
-class AblateScreen(Screen[None]):
-    """Studies at the left, the chosen one at the right."""
+class AblateScreen(CommandingScreen):
+    """All that is shown was read in a thread; what is ordered is done in one."""
 
+    CSS_PATH = "ablate.tcss"
+    AUTO_FOCUS = "#studies"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New study", id="ablate.new", tooltip="How a study is started"),
+        Binding("n", "new", "New", id="ablate.new", tooltip="The plan of a new study"),
+        Binding("p", "pause", "Pause", id="ablate.pause", tooltip="Hold the queue and its runs, or let them go on"),
+        Binding("X", "cancel", "Cancel", id="ablate.cancel", tooltip="Cancel what the study has not done yet"),
+        Binding("r", "resume", "Resume", id="ablate.resume", tooltip="Go on with what is missing of a study"),
+        Binding("v", "part('curves')", "Curves", id="ablate.curves", tooltip="The cells' curves on one chart"),
+        Binding("e", "part('effects')", "Effects", id="ablate.effects", tooltip="What an axis does, and two together"),
+        Binding("b", "base", "Base", id="ablate.base", tooltip="Judge the cells against this one"),
+        Binding("w", "export", "Write", id="ablate.export", tooltip="Write the report's files"),
+        Binding("R", "again", "Again", id="ablate.again", tooltip="A new study, planned like this one", show=False),
+        Binding("enter", "open", "Open", id="ablate.open.anywhere", tooltip="Look at it", show=False),
+        Binding("escape", "back", "Back", id="ablate.back", tooltip="One step back", show=False),
     ]
 
+    table = query_one("#studies", FigureTable)
+    study = query_one(StudyView)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[StudyRow] | None = None  # None: not read yet
+        self._is_reading = self._wants_reading = False
+        self._open = ""  # the key of the study that is open
+        self._bases: dict[str, str] = {}  # of studies, where another cell than their own base is marked
+
     def compose(self) -> ComposeResult:
-        yield LabHeader("ablate", cast("LabApp", self.app).lab)
-        with Vertical(id="studies", classes="pane"):
-            yield Static(Text(_HOW), id="studies-text")
-        yield Footer()
+        lab = self.lab_app.lab
+        self._reader = StudiesReader(lab.results)
+        yield LabHeader("ablate", lab)
+        with ContentSwitcher(id="content", initial="list"):
+            with Vertical(id="list", classes="pane"):
+                yield FigureTable(STUDY_COLUMNS, lab.ascii, id="studies")
+                yield Static(_LOOKING, id="studies-text", markup=False)
+            yield StudyView(lab.ascii, id="study")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one("#list").border_title = "studies"
+        self.query_one("#list").border_subtitle = "enter opens one"
+        self.table.display = False
+        self._look()
+
+    def on_screen_resume(self) -> None:
+        """What happened while another screen was in front."""
+        self._look()
 
     def on_runs_refreshed(self) -> None:
         self.query_one(LabHeader).look_again()
+        self._look()
 
-    def action_new(self) -> None:
-        self.notify("studies start from the command line so far: nanochat-tui --no-ui ablate --help")
+    # --- what there is ------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Read what is new, in a thread; if one reads already, once more after it."""
+        self._wants_reading = self._is_reading
+        if not self._is_reading:
+            self._is_reading = True
+            self.run_worker(partial(self._read, self._open, self._bases.get(self._open, "")), thread=True)
+
+    def _read(self, open: str, base: str) -> None:
+        try:
+            rows = self._reader.read()
+            reading = self._reader.read_whole(open, base, rows) if open else None
+        finally:
+            self._is_reading = False
+        self.app.call_from_thread(self._take, rows, open, reading)
+
+    def _take(self, rows: list[StudyRow], open: str, reading: Reading | None) -> None:
+        self._rows = rows
+        self._show_list(rows)
+        if open == self._open and reading:
+            self.study.show(reading, self._known())
+        elif open and open == self._open:
+            self._tell_why_closed(rows)
+            if self._view == "study":
+                self._show("list")
+        if self._wants_reading:
+            self._look()
+
+    def _known(self) -> Mapping[Run, Watch]:
+        return {watch.run: watch for watch in self.lab_app.lab.watches}
+
+    def _tell_why_closed(self, rows: list[StudyRow]) -> None:
+        row = next((row for row in rows if row.key == self._open), None)
+        self.notify(row.problem if row else "the study is gone: its directory was deleted.")
+        self._open = ""
+
+    def _show_list(self, rows: list[StudyRow]) -> None:
+        had_rows = self.table.display
+        self.table.display = bool(rows)
+        self.query_one("#studies-text").display = not rows
+        self.table.show(study_rows(rows, self.lab_app.lab.ascii))
+        title = f"studies {len(rows)}" if rows else "studies"
+        pane, words = self.query_one("#list"), self.query_one("#studies-text", Static)
+        if pane.border_title != title:
+            pane.border_title = title
+        if not rows and str(words.content) != _HOW:
+            words.update(Text(_HOW))
+        if rows and not had_rows and self._view == "list":
+            self.table.focus()
+
+    # --- what is looked at --------------------------------------------------------------------------
+
+    @property
+    def _view(self) -> str | None:
+        return self.query_one(ContentSwitcher).current
+
+    def _show(self, view: str) -> None:
+        self.query_one(ContentSwitcher).current = view
+        if view == "list":
+            self._open = ""
+            self.table.focus()
+        elif view == "study":
+            self.study.cells.focus()
+        else:
+            self.query_one(PlanEditor).focus_first()
+
+    def open_study(self, key: str) -> None:
+        """Show this study."""
+        self._open = key
+        self.study.forget()
+        self.study.show_part("curves" if self.has_class("-high") else "")
+        self._show("study")
+        self._look()
+
+    def action_open(self) -> None:
+        if self._view == "list":
+            if row := self._row():
+                if row.plan is None:
+                    self.notify(row.problem)
+                else:
+                    self.open_study(row.key)
+        elif self._view == "study":
+            self._open_cell()
+        else:
+            self.notify("f5 starts the study that is planned here.")
+
+    def _open_cell(self) -> None:
+        """The cell's run on the train screen; of several that with the first seed."""
+        cell, reading = self.study.cell_at_cursor, self.study.reading
+        if cell is None or reading is None:
+            self.notify("the study is being read.")
+            return
+        job = first_job(reading, cell.cell)
+        if job is None:
+            self.notify(f"no run of {cell.name} has begun yet.")
+            return
+        seeds = len({other.seed for other in reading.runs if other.cell == cell.cell})
+        if seeds > 1:
+            self.notify(f"{reading.runs[job].id} is {cell.name} with seed {job.seed}, the first of {seeds}.")
+        self.post_message(RunChosen(reading.runs[job]))
+
+    def action_part(self, part: str) -> None:
+        if self._view != "study":
+            self.notify(f"enter opens a study; then {part[0] if part == 'effects' else 'v'} shows its {part}.")
+            return
+        self.study.show_part("" if self.study.part == part else part)
+        self.call_after_refresh(self.study.focus_shown)
+
+    def action_back(self) -> None:
+        """Out of curves and effects where they stand in the cells' place, then of the study or the plan."""
+        if self._view == "editor":
+            self._show("study" if self._open else "list")
+        elif self._view == "list":
+            self.notify("there is nothing to step out of; q leaves.")
+        elif self.focused is not self.study.cells and self.study.cells.is_on_screen:
+            self.study.cells.focus()
+        elif self.study.part and not self.study.cells.is_on_screen:
+            self.study.show_part("")
+            self.study.cells.focus()
+        else:
+            self._show("list")
+
+    # --- the study that is meant --------------------------------------------------------------------
+
+    def _row(self) -> StudyRow | None:
+        """The study that is open, or at the cursor; where there is none, the screen says why."""
+        if self._view == "editor":
+            self.notify("this is the plan of a new study; esc leaves it.")
+            return None
+        key = self._open or self.table.key_at_cursor
+        row = next((row for row in self._rows or () if row.key == key), None)
+        if row is None:
+            self.notify("there is no study yet; n plans one.")
+        return row
+
+    def _reading(self, wanted: str) -> Reading | None:
+        """Of the open study; where none is open, the screen says so."""
+        if self._view == "editor":
+            self.notify("this is the plan of a new study; esc leaves it.")
+            return None
+        reading = self.study.reading if self._open else None
+        if reading is None:
+            self.notify("the study is being read." if self._open else f"enter opens a study; then {wanted}.")
+        return reading
+
+    def action_base(self) -> None:
+        reading, cell = self._reading("b judges its cells against another one"), self.study.cell_at_cursor
+        if reading is None or cell is None:
+            return
+        if cell.name == reading.plan.base:
+            self.notify(f"{cell.name} is what the cells are judged against already.")
+            return
+        own = reading.row.plan
+        self._bases[self._open] = "" if own and own.base == cell.name else cell.name
+        self.notify(f"judged against {cell.name} here; the report keeps to the study's own base.")
+        self._look()
+
+    # --- commanding ---------------------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        row = None if self.refuses() else self._row()
+        if row:
+            self.order(row.watch, of_runs.pause_or_go_on)
+
+    def action_cancel(self) -> None:
+        row = None if self.refuses() else self._row()
+        if row:
+            self.order(row.watch, orders.cancel)
+
+    def action_resume(self) -> None:
+        row = None if self.refuses() else self._row()
+        if row:
+            self.order(row.watch, lambda _: orders.resume(row))
+
+    def action_export(self) -> None:
+        reading = None if self.refuses() else self._reading("w writes its report")
+        if reading:
+            self.order(reading.row.watch, lambda _: orders.export(reading))
+
+    # --- planning -----------------------------------------------------------------------------------
+
+    async def action_new(self) -> None:
+        if self._view == "editor":
+            self.notify("this is the plan of a new study; f5 starts it.")
+        elif not self.query(PlanEditor):
+            await self._plan(None)
+        else:
+            self._show("editor")
+
+    async def action_again(self) -> None:
+        row = self._row()
+        if row and row.plan:
+            await self._plan(row.plan)
+        elif row:
+            self.notify(row.problem)
+
+    async def _plan(self, like: Plan | None) -> None:
+        switcher = self.query_one(ContentSwitcher)
+        await switcher.query(PlanEditor).remove()
+        await switcher.add_content(PlanEditor(like, self.lab_app.lab.ascii), id="editor")
+        self._show("editor")
+
+    def on_plan_editor_wanted(self, message: PlanEditor.Wanted) -> None:
+        if self.refuses():
+            return
+        order = Order(partial(self._begin, message.plan))
+        self.run_worker(partial(self._carry_out, order), thread=True, group="orders")
+
+    def _begin(self, plan: Plan) -> str:
+        study = orders.begin(self.lab_app.lab, plan)
+        self.app.call_from_thread(self._take_new, str(study.path))
+        return f"{study.id} has begun: {plan.total} runs; it goes on when you leave"
+
+    async def _take_new(self, key: str) -> Any:
+        self.open_study(key)
+        await self.query(PlanEditor).remove()

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from builders import QUICK, events_of, make_run, write_text
 
+from engines.ablation import results
 from engines.ablation.plan import make_plan
 from engines.ablation.progress import StudyWatch
 from engines.ablation.schedule import Job, every_job
 from engines.ablation.study import Study, create_study, find_study, results_so_far, start
 from engines.errors import LabError
 from engines.runs import control, liveness
-from engines.runs.history import read_history
+from engines.runs.history import History, read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run, all_runs
 
@@ -263,3 +264,11 @@ def test_plans_studies_and_reports_import_nothing_heavy() -> None:
     root = Path(__file__).resolve().parents[3]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert {"torch", "numpy", "textual", "rich"}.isdisjoint(found.stdout.split())
+
+
+@pytest.mark.parametrize(("loss", "outcome"), [(2.5, "finished"), (None, "diverged"), (1e217, "diverged")])
+def test_an_end_with_an_absurd_loss_is_a_divergence(loss: float | None, outcome: str) -> None:
+    """Its square would be no number, and stop the judging of all others."""
+    history = History()
+    history.apply([{"t": 1.0, "kind": "eval", "step": 2, "loss": loss, "bpb": loss, "best": False}])
+    assert results._outcome("finished", history) == outcome

@@ -1,0 +1,102 @@
+"""The curves of a study's cells on one chart: of each cell the run with its first seed, which all cells share."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens.ablate.columns import first_job
+from screens.ablate.figure_table import SERIES_NUMBERS
+from screens.ablate.studies import Reading
+from screens.ablate.words import plain
+from screens.train.curves import Curves
+from screens.widgets.chart import Chart
+
+LOOK_INTERVAL = 0.5  # seconds
+
+
+@dataclasses.dataclass
+class _Curve:
+    watch: Watch
+    curves: Curves
+
+
+class CellCurves(Vertical):
+    """As many cells as there are colours, the best ones. A cell keeps its colour while it is among them."""
+
+    def __init__(self, ascii: bool, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._ascii = ascii
+        self._numbers: dict[int, int] = {}  # of cells
+        self._shown: dict[int, tuple[str, Run]] = {}  # by number
+        self._curves: list[_Curve] = []
+        self._reading = False
+
+    def compose(self) -> ComposeResult:
+        yield Chart(id="cells-chart", ascii=self._ascii, classes="pane")
+
+    def on_mount(self) -> None:
+        self.set_interval(LOOK_INTERVAL, self.look_again)
+
+    def forget(self) -> None:
+        """Another study is shown from now on."""
+        self._numbers = {}
+
+    def number(self, reading: Reading) -> Mapping[int, int]:
+        """A number, which is a colour too, for each cell that has a curve."""
+        cells = [cell.cell for cell in reading.analysis.cells if first_job(reading, cell.cell)]
+        cells.sort(key=lambda cell: cell != reading.plan.base_index)
+        wanted = cells[: len(SERIES_NUMBERS)]
+        kept = {cell: number for cell, number in self._numbers.items() if cell in wanted}
+        free = [number for number in SERIES_NUMBERS if number not in kept.values()]
+        new = sorted(cell for cell in wanted if cell not in kept)
+        self._numbers = kept | dict(zip(new, free, strict=False))
+        return self._numbers
+
+    def show(self, reading: Reading, known: Mapping[Run, Watch]) -> None:
+        """Curves of the cells that have a number; of `known` runs what the lab has read already."""
+        wanted = {}
+        for cell, number in sorted(self._numbers.items(), key=lambda item: item[1]):
+            if job := first_job(reading, cell):
+                wanted[number] = (reading.plan.cells[cell].name, reading.runs[job])
+        seed = reading.plan.seeds[0]
+        count = f"{len(wanted)} of {len(reading.plan.cells)} cells, each with its first seed ({seed})"
+        title = plain(f"curves of {count}", self._ascii)
+        chart = self.query_one(Chart)
+        if chart.border_title != title:  # setting it paints the whole chart again
+            chart.border_title = title
+        if wanted == self._shown:
+            return
+        chart.clear()
+        self._shown, self._curves = wanted, []
+        for number, (name, run) in wanted.items():
+            curves = Curves(chart, self._ascii, name=name, label=f"{number} {name}", colour=f"series-{number}")
+            self._curves.append(_Curve(known.get(run) or Watch(run), curves))
+        chart.redraw()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Show what has been read since, while anybody sees it."""
+        if not self.is_on_screen or not self.screen.is_current:
+            return
+        for curve in self._curves:
+            if curve.watch.lock.acquire(blocking=False):  # else it is being read, and is shown next time
+                try:
+                    curve.curves.take(curve.watch)
+                finally:
+                    curve.watch.lock.release()
+        if not self._reading:
+            self._reading = True
+            self.run_worker(partial(self._read, [curve.watch for curve in self._curves]), thread=True, group="curves")
+
+    def _read(self, watches: list[Watch]) -> None:
+        try:
+            for watch in watches:
+                if watch.is_worth_a_poll():
+                    watch.poll()
+        finally:
+            self._reading = False

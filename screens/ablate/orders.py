@@ -1,0 +1,72 @@
+"""What can be ordered of a study: why not, what to ask first, and how it is done."""
+
+import dataclasses
+import threading
+from functools import partial
+from pathlib import Path
+
+from engines.ablation import report
+from engines.ablation.plan import Plan
+from engines.ablation.study import Study, create_study, start
+from engines.errors import LabError
+from engines.runs.watch import Watch
+from screens import orders
+from screens.ablate.studies import Reading, StudyRow
+from screens.lab import Lab
+from screens.orders import Order
+
+
+def cancel(watch: Watch) -> Order:
+    """End the queue; what is in training ends after a checkpoint."""
+    question = f"Cancel the rest of {watch.run.id}? What trains stops after a checkpoint; r goes on with it later."
+    return dataclasses.replace(orders.stop(watch), question=question, verb="cancel")
+
+
+def resume(row: StudyRow) -> Order:
+    """Let a paused queue go on; start another for a study whose queue has ended."""
+    if row.state == "paused":
+        return orders.pause_or_go_on(row.watch)
+    if row.watch.is_live:
+        raise LabError(f"{row.study.id} lives already.")
+    if row.plan is None:
+        raise LabError(f"{row.study.id} cannot go on: {row.problem}")
+    if row.state == "finished":
+        raise LabError(f"{row.study.id} is finished; R plans another like it.")
+    return Order(partial(_go_on, row.study))
+
+
+def export(reading: Reading) -> Order:
+    """Write the report's files of what is known so far, against the study's own base."""
+    if not reading.results:
+        raise LabError(f"{reading.row.study.id} has no result to write yet.")
+    return Order(partial(_export, reading))
+
+
+def begin(lab: Lab, plan: Plan) -> Study:
+    """A new study, its queue started. LabError if that cannot be."""
+    study = create_study(lab.results, plan)
+    _start(study)
+    return study
+
+
+def _start(study: Study) -> None:
+    try:
+        queue = start(study)
+    except OSError as error:
+        raise LabError(f"{study.id} could not be started: {error.strerror}.") from None
+    threading.Thread(target=queue.wait, daemon=True).start()  # else it would stay a zombie when it ends
+
+
+def _go_on(study: Study) -> str:
+    _start(study)
+    return f"{study.id} goes on with what is missing"
+
+
+def _export(reading: Reading) -> str:
+    study, plan = reading.row.study, reading.row.plan
+    assert plan
+    try:
+        paths = report.write(study, plan, reading.results)
+    except (OSError, ArithmeticError) as error:
+        raise LabError(f"the report of {study.id} could not be written: {error}") from None
+    return f"written: {study.path}/table.* and {Path(paths[0]).with_suffix('.*')}"

@@ -1,0 +1,143 @@
+"""Sits a test before the real app: keys go in, and what is painted and said comes out."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from engines.runs.store import Run
+from screens.app import LabApp
+from screens.train.live import LiveView
+
+FIXTURES = Path(__file__).parent / "fixtures" / "runs"
+ENDINGS = sorted(path.name for path in FIXTURES.iterdir())
+PATIENCE = 20.0  # seconds, on a busy machine
+
+
+class HeardApp(LabApp):
+    """The app, with all that it says kept: toasts would cover what is looked at."""
+
+    CSS_PATH = str(Path(__file__).parents[1] / "screens" / "app.tcss")  # else it is sought beside this file
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.said: list[str] = []
+
+    def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]
+        self.said.append(message)
+
+
+class Seat:
+    """Who sits before the screen."""
+
+    def __init__(self, app: HeardApp, pilot: Pilot[str]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    @property
+    def screen(self) -> Screen[Any]:
+        return self.app.screen
+
+    @property
+    def live(self) -> LiveView:
+        return self.screen.query_one(LiveView)
+
+    def painted(self) -> list[list[tuple[str, str]]]:
+        """Every character with its style."""
+        strips = self.screen._compositor.render_strips(self.app.size)
+        return [[(segment.text, str(segment.style)) for segment in strip] for strip in strips]
+
+    def seen(self) -> str:
+        """The characters on the screen."""
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in self.painted())
+
+    def told(self, selector: str) -> str:
+        """What a text on the screen says, in sight or not."""
+        return str(self.screen.query_one(selector, Static).content)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def until(self, happened: Callable[[], object], patience: float = PATIENCE) -> None:
+        deadline = time.monotonic() + patience
+        while not happened():
+            assert time.monotonic() < deadline, f"said {self.app.said}, painted:\n{self.seen()}"
+            await self.pilot.pause(0.03)
+
+    async def sees(self, *words: str) -> None:
+        for word in words:
+            await self.until(lambda word=word: word in self.seen())
+
+    async def hears(self, words: str) -> None:
+        await self.until(lambda: any(words in said for said in self.app.said))
+
+    async def is_shown(self, run: Run) -> None:
+        """Until the live view has read it."""
+        watching = self.screen.query(LiveView)
+        await self.until(lambda: watching and watching.first()._shown is not None)
+        assert self.live.watch_of_run and self.live.watch_of_run.run == run
+        await self.pilot.pause()
+
+
+@contextlib.asynccontextmanager
+async def seated(results: Path, size: tuple[int, int] = (120, 40), **given: Any) -> AsyncIterator[Seat]:
+    app = HeardApp(results, **given)
+    async with app.run_test(size=size) as pilot:
+        seat = Seat(app, pilot)
+        await pilot.pause()
+        for entry in app.screen.query(Input):
+            entry.cursor_blink = False
+        if given.get("run"):
+            await seat.is_shown(given["run"])
+        yield seat
+
+
+def play(
+    results: Path, scenario: Callable[[Seat], Awaitable[None]], size: tuple[int, int] = (120, 40), **given: Any
+) -> None:
+    """The app on these results, with somebody before it who does what the scenario says."""
+
+    async def run() -> None:
+        async with seated(results, size, **given) as seat:
+            await scenario(seat)
+
+    asyncio.run(run())
+
+
+def add_run(results: Path, fixture: str, name: str = "", age: float = 4000.0, **resolved: Any) -> Run:
+    """What a run of that ending leaves behind, made so many seconds ago, with some settings changed."""
+    run = Run(results / "runs" / (name or fixture))
+    shutil.copytree(FIXTURES / fixture, run.path)
+    config = json.loads(run.config_path.read_text())
+    config["created_at"] = time.time() - age
+    config["resolved"] |= resolved
+    config["given"] |= resolved
+    run.config_path.write_text(json.dumps(config))
+    run.control_dir.mkdir()
+    return run
+
+
+@contextlib.contextmanager
+def held(run: Run) -> Iterator[None]:
+    """The run's lock is held, as by a worker that goes on."""
+    os.utime(run.events_path)
+    with open(run.lock_path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def append(run: Run, *events: dict[str, Any]) -> None:
+    """As its worker would."""
+    with open(run.events_path, "a") as file:
+        file.writelines(json.dumps({"v": 1, **event}) + "\n" for event in events)
