@@ -82,7 +82,8 @@ class LabApp(App[str]):
 
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
-        self.screen.post_message(RunsRefreshed())
+        if self.screen_stack:  # else the app is left meanwhile
+            self.screen.post_message(RunsRefreshed())
 
     # --- what the screens ask for -----------------------------------------------------------------
 
@@ -98,6 +99,11 @@ class LabApp(App[str]):
         await self.switch_mode("train")
         if isinstance(self.screen, TrainScreen):
             self.screen.call_after_refresh(self.screen.show_form, message.given)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Signs for keys only where all terminals draw them."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.lab.ascii else binding.key
 
     def action_open(self, mode: str) -> None:
         if mode == self.current_mode:

@@ -47,11 +47,12 @@ class SettingsForm(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         declared = fields(TrainSettings)
+        folded, open_ = (">", "v") if self.app.has_class("-ascii") else ("▶", "▼")
         yield Static(_FIRST_TITLE, classes="group")
         yield from self._rows([declared[name] for name in FIRST])
         for group, members in self._groups.items():
             touched = any(field.name in self._typed for field in members)
-            with Collapsible(title=group, collapsed=not touched):
+            with Collapsible(title=group, collapsed=not touched, collapsed_symbol=folded, expanded_symbol=open_):
                 yield from self._rows(members) if touched else ()
 
     @property
@@ -114,6 +115,10 @@ class SettingRow(Vertical):
     def on_mount(self) -> None:
         self.tooltip = self.field.help
         self.query_one(".problem").display = False
+        if self.app.has_class("-ascii"):
+            for name, arrow in (("down", "v"), ("up", "^")):
+                for part in self.query(f".{name}-arrow").results(Static):
+                    part.update(arrow)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()

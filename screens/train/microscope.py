@@ -86,7 +86,12 @@ class Microscope(Vertical):
             stderr=asyncio.subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": python_path()},
         )
-        printed, _ = await process.communicate()
+        try:
+            printed, _ = await process.communicate()
+        except asyncio.CancelledError:  # nobody wants to know it any more
+            process.kill()
+            await process.communicate()
+            raise
         try:
             found: dict[str, Any] = json.loads(printed)
         except ValueError:

@@ -70,7 +70,7 @@ def _lines(watch: Watch, ascii: bool) -> Text:
 
     def row(name: str, value: str, style: str = "") -> None:
         text.append(f"{name:<8}", "dim")
-        text.append(f"{value}\n", style)
+        text.append(f"{value.replace('–', '-').replace('°', '') if ascii else value}\n", style)
 
     row("run", watch.run.id, "bold")
     row("state", state_words(watch, ascii), "bold")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input
+from textual.widgets import ContentSwitcher, Input, TabbedContent
 
 from engines.errors import LabError, SettingsError
 from engines.runs.launch import new_run
@@ -140,8 +140,25 @@ class TrainScreen(CommandingScreen):
             self.restart(watch)
 
     def action_tab(self, name: str) -> None:
-        if self._watch():
+        """Show it; what is shown already takes the keys that scroll."""
+        if not self._watch():
+            return
+        if self.maximized:
+            self.minimize()
+        tabs = self.query_one(TabbedContent)
+        if not tabs.display:
+            self.notify(f"there is no room for {name}: the terminal is too low.")
+        elif tabs.active != name:
             self.query_one(LiveView).show_tab(name)
+        else:
+            self._focus_tab(name)
+
+    def _focus_tab(self, name: str) -> None:
+        for widget in self.query_one(f"TabPane#{name}").query("*"):
+            if widget.focusable and widget is not self.focused:
+                widget.focus()
+                return
+        self.notify(f"{name} is in view; arrows scroll, esc leaves.")
 
     def action_maximise(self) -> None:
         if self._watch():
@@ -156,6 +173,8 @@ class TrainScreen(CommandingScreen):
             await self._show("live")
         elif self._view == "new" and isinstance(self.focused, Input):
             self.query_one("#form").focus()
+        elif self._view == "live" and self.focused is not self.query_one(Chart):
+            self.query_one(Chart).focus()
         else:
             self.notify("there is nothing to step out of; q leaves.")
 

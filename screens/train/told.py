@@ -67,7 +67,7 @@ def guards(watch: Watch, ascii: bool) -> Text:
         mark = guard_mark(action, ascii)
         text.append(
             f"{mark} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>6}  "
-            f"{_short(last['value']):>11} {_short(last['threshold']):>11}  {action}\n"
+            f"{_short(last['value'], ascii):>11} {_short(last['threshold'], ascii):>11}  {action}\n"
         )
         text.append(f"  {last['hint']}\n", "dim")
     return text
@@ -143,5 +143,5 @@ def _now(watch: Watch) -> float:
     return time.time() - float(watch.config.get("created_at", time.time())) + float(parent)
 
 
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.4g}"
+def _short(value: float | None, ascii: bool) -> str:
+    return ("-" if ascii else "–") if value is None else f"{value:,.4g}"

@@ -90,7 +90,7 @@ class HeatMap(ScrollView, can_focus=True):
 
     def watch_cursor(self, cursor: Place) -> None:
         row, column = cursor
-        if self._rows:
+        if self._rows and self._rows[row]:
             self.scroll_to_region(Region(self._margin + CELL * column, row, CELL, 1), animate=False, force=True)
             self.post_message(self.Moved(self, cursor, self._rows[row][column]))
         self.refresh()

@@ -1,0 +1,357 @@
+"""The app around the screens: going from one to another, leaving, every size of terminal, and runs that break."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_run
+from seats import Seat, add_run, held, play, seated
+from textual.app import App
+from textual.screen import Screen
+from textual.widgets import Input
+
+from engines.runs.history import read_history
+from engines.runs.launch import launch
+from engines.runs.store import Run
+from screens.runs.screen import RunsScreen
+from screens.train.panel import RunPanel
+
+SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
+SCREENS = ["train", "runs", "sample", "ablate"]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    add_run(tmp_path, "finished", "amber-fox")
+    add_run(tmp_path, "killed", "brave-owl", age=8000)
+    return tmp_path
+
+
+def run_of(results: Path, name: str) -> Run:
+    return Run(results / "runs" / name)
+
+
+# --- from screen to screen --------------------------------------------------------------------------
+
+
+def test_the_number_keys_switch_screens(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        for key, mode in zip("2341", ["runs", "sample", "ablate", "train"], strict=True):
+            await seat.press(key)
+            assert seat.app.current_mode == mode
+        await seat.press("1")
+        await seat.hears("this is the train screen")
+
+    play(results, scenario)
+
+
+def test_a_run_chosen_in_the_list_is_shown_and_a_second_one_replaces_it(results: Path) -> None:
+    async def choose(seat: Seat, run_id: str) -> None:
+        await seat.press("2")
+        screen = seat.screen
+        assert isinstance(screen, RunsScreen)
+        await seat.until(lambda: screen.table.row_count == 2)
+        rows = [Path(str(row.key.value)).name for row in screen.table.ordered_rows]
+        screen.table.move_cursor(row=rows.index(run_id))
+        await seat.press("enter")
+        await seat.until(lambda: seat.app.current_mode == "train" and seat.screen.query(RunPanel))
+        await seat.until(lambda: run_id in seat.screen.query_one(RunPanel).text)
+
+    async def scenario(seat: Seat) -> None:
+        await choose(seat, "amber-fox")
+        await seat.sees("FINISHED", "40 / 40")
+        await choose(seat, "brave-owl")
+        await seat.sees("KILLED", "49 / 100,000")
+
+    play(results, scenario)
+
+
+def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> None:
+    run = add_run(results, "spikes-warned", "calm-elm")
+    run.events_path.write_bytes(b"".join(run.events_path.read_bytes().splitlines(True)[:-1]))  # without its last word
+
+    async def scenario(seat: Seat) -> None:
+        trips = len(read_history(run).guards)
+        await seat.sees(f"● 1 live · ▲ {trips}")
+
+    with held(run):
+        play(results, scenario)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("1 live")
+        await seat.press(key)
+        assert seat.app._exit
+        assert seat.app.return_value == "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+
+    with held(run_of(results, "brave-owl")):
+        play(results, scenario)
+
+
+def test_leaving_while_nothing_lives_says_nothing(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.press("q")
+        assert seat.app._exit and not seat.app.return_value
+
+    play(results, scenario)
+
+
+def test_a_focused_input_takes_printable_keys_and_escape_leaves_it(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        entry = seat.screen.query("SettingRow Input").first(Input)
+        entry.focus()
+        await seat.press("2", "q")
+        assert entry.value == "2q" and seat.app.current_mode == "train" and not seat.app._exit
+        await seat.press("escape")
+        assert seat.screen.focused is not entry
+        await seat.press("2")
+        assert seat.app.current_mode == "runs"
+
+    play(results, scenario)
+
+
+@pytest.mark.parametrize("mode", SCREENS)
+def test_help_lists_the_bindings_of_the_screen(mode: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.press("question_mark")
+        await seat.until(lambda: seat.screen.query("HelpPanel"))
+        wanted = {
+            active.binding.description
+            for active in seat.screen.active_bindings.values()
+            if active.binding.id and isinstance(active.node, App | Screen)
+        }
+        table = seat.screen.query_one("BindingsTable")
+        await seat.until(lambda: all(words in rendered(table) for words in wanted))
+        await seat.press("question_mark")
+        assert not seat.screen.query("HelpPanel")
+
+    def rendered(table: Any) -> str:
+        from rich.console import Console
+
+        console = Console(width=200)
+        with console.capture() as capture:
+            console.print(table.render_bindings_table())
+        return capture.get()
+
+    play(results, scenario, screen=mode)
+
+
+# --- sizes ------------------------------------------------------------------------------------------
+
+
+def sees_what_matters(seat: Seat, mode: str, size: tuple[int, int]) -> bool:
+    if size[0] < 60 or size[1] < 15:
+        return True
+    seen = seat.seen()
+    if mode == "live":
+        return all(words in seen for words in ("amber-fox", "FINISHED", "40", "2.8983"))
+    if mode == "form":
+        return "f5 starts it" in seen and "model kind" in seen and "parameters" in seen
+    return {"runs": "amber-fox", "sample": "text to go on from", "ablate": "n "}[mode] in seen
+
+
+@pytest.mark.parametrize("mode", ["form", "live", "runs", "sample", "ablate"])
+def test_every_size_and_every_change_of_size_is_survived(mode: str, results: Path) -> None:
+    given: dict[str, Any] = {"screen": {"form": "train", "live": "train"}.get(mode, mode)}
+    if mode == "live":
+        given["run"] = run_of(results, "amber-fox")
+
+    async def scenario(seat: Seat) -> None:
+        for size in [*SIZES, *reversed(SIZES), (200, 5), (20, 60), (120, 40), (1, 1), (200, 60), (60, 15)]:
+            await seat.pilot.resize_terminal(*size)
+            await seat.until(lambda size=size: seat.app.size == size and sees_what_matters(seat, mode, size))
+            lines = seat.seen().splitlines()
+            assert len(lines) <= size[1] and all(len(line) <= size[0] for line in lines)
+
+    play(results, scenario, (80, 24), **given)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_run_opens_at_every_size(size: tuple[int, int], results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: sees_what_matters(seat, "live", size))
+        await seat.press("S", "m", "enter", "escape", "question_mark")
+
+    play(results, scenario, size, run=run_of(results, "amber-fox"))
+
+
+# --- what may be done, and in which letters ---------------------------------------------------------
+
+
+def test_readonly_refuses_every_order(results: Path) -> None:
+    run = run_of(results, "brave-owl")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("read only")
+        for key in "pSrRCEV":
+            said = len(seat.app.said)
+            await seat.press(key)
+            assert seat.app.said[said:] == ["this view only reads: it was opened with --readonly."], key
+        await seat.press("n", "f5")
+        assert "only reads" in seat.app.said[-1]
+        assert list(run.control_dir.iterdir()) == [] and len(list((results / "runs").iterdir())) == 2
+
+    with held(run):
+        play(results, scenario, run=run, readonly=True)
+
+
+def not_ascii(seat: Seat) -> list[str]:
+    """Textual's scrollbars left out."""
+    return [line for line in seat.seen().splitlines() if not line.rstrip("▁▂▃▄▅▆▇█ ").isascii()]
+
+
+@pytest.mark.parametrize("mode", SCREENS)
+def test_in_ascii_there_is_nothing_else(mode: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("Train")
+        await seat.pilot.pause()
+        assert not_ascii(seat) == []
+
+    play(results, scenario, screen=mode, ascii=True)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40)])
+def test_a_run_in_ascii_has_nothing_else(size: tuple[int, int], results: Path) -> None:
+    run = add_run(results, "halted-nonfinite", "calm-elm")
+
+    async def scenario(seat: Seat) -> None:
+        for key in ("v", "g", "w", "l"):
+            await seat.press(key)
+            assert not_ascii(seat) == [], key
+
+    play(results, scenario, size, run=run, ascii=True)
+
+
+def test_without_colours_nothing_is_told_by_colour_alone(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("HALTED")
+        colours = {style for line in seat.painted() for _, style in line if "#" in style}
+        assert seat.app.no_color and all(is_grey(colour) for style in colours for colour in hex_colours(style)), colours
+
+    play(results, scenario, run=add_run(results, "halted-spike", "calm-elm"))
+
+
+def hex_colours(style: str) -> list[str]:
+    return [word for word in style.split() if word.startswith("#")]
+
+
+def is_grey(colour: str) -> bool:
+    return colour[1:3] == colour[3:5] == colour[5:7]
+
+
+# --- runs that break --------------------------------------------------------------------------------
+
+
+def delete(run: Run) -> None:
+    shutil.rmtree(run.path)
+
+
+def truncate(run: Run) -> None:
+    run.events_path.write_bytes(b"".join(run.events_path.read_bytes().splitlines(True)[:4]))
+
+
+def fill_with_garbage(run: Run) -> None:
+    with open(run.events_path, "ab") as file:
+        file.write(b"\x00\xff\xfe not an event\n{}\n[]\n" * 20)
+
+
+def write_newer(run: Run) -> None:
+    with open(run.events_path, "a") as file:
+        file.write(json.dumps({"v": 99, "t": 1.0, "kind": "later"}) + "\n")
+
+
+BROKEN = {
+    delete: "its directory is gone",
+    truncate: "became shorter",
+    fill_with_garbage: "lines of events.jsonl are no events",
+    write_newer: "newer version of nanochat-tui",
+}
+
+
+@pytest.mark.parametrize("break_it", BROKEN, ids=lambda act: act.__name__)
+@pytest.mark.parametrize("live", [True, False], ids=["live", "ended"])
+def test_a_run_that_breaks_in_view_is_told(break_it: Callable[[Run], None], live: bool, results: Path) -> None:
+    run = run_of(results, "brave-owl")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("RUNNING" if live else "KILLED")
+        break_it(run)
+        await seat.sees(BROKEN[break_it])
+        await seat.press("r", "C", "g", "l")
+        await seat.sees(BROKEN[break_it])
+
+    if live:
+        with held(run):
+            play(results, scenario, run=run)
+    else:
+        play(results, scenario, run=run)
+
+
+def test_a_damaged_manifest_is_told(results: Path) -> None:
+    run = run_of(results, "amber-fox")
+    run.config_path.write_text("{not json")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: "is damaged; the run cannot be read" in " ".join(seat.seen().split()))
+        await seat.press("R")
+        await seat.hears("the settings of amber-fox are not known")
+
+    play(results, scenario, run=run)
+
+
+# --- real workers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[tuple[Run, int]]:
+    """A run that goes on until somebody ends it, and its worker's process id."""
+    run = make_run(tmp_path, steps=10_000_000, eval_every=1_000_000)
+    worker = launch(run)
+    try:
+        yield run, worker.pid
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_killed_worker_is_told_with_its_last_words_and_the_way_back(living: tuple[Run, int]) -> None:
+    run, worker = living
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("RUNNING")
+        with open(run.log_path, "a") as log:
+            log.write("the last thing it printed\n")
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        await seat.until(lambda: "† KILLED" in seat.seen() and "r goes on" in seat.seen())
+        await seat.press("l")
+        await seat.sees("the last thing it printed")
+
+    play(run.path.parents[1], scenario, run=run)
+
+
+def test_two_at_the_same_time_show_the_same_step(living: tuple[Run, int]) -> None:
+    run, worker = living
+
+    async def both() -> None:
+        results = run.path.parents[1]
+        async with seated(results, run=run) as one, seated(results, run=run) as other:
+            await one.sees("RUNNING")
+            os.kill(worker, signal.SIGSTOP)
+            step = f"{read_history(run).step:,} / "
+            await one.until(lambda: step in one.screen.query_one(RunPanel).text)
+            await other.until(lambda: step in other.screen.query_one(RunPanel).text)
+            os.kill(worker, signal.SIGCONT)
+            await other.until(lambda: step not in other.screen.query_one(RunPanel).text)
+
+    asyncio.run(both())

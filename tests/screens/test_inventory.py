@@ -1,0 +1,349 @@
+"""Presses every key of every screen: each changes what is painted, or the app says why not."""
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from builders import finished_run
+from seats import Seat, add_run, held, seated
+from textual.binding import Binding
+from textual.widgets import Input
+
+import screens
+from engines.runs.store import Run
+from screens.ablate.screen import AblateScreen
+from screens.app import LabApp
+from screens.runs.difference import DifferenceScreen
+from screens.runs.page import Page
+from screens.runs.screen import RunsScreen
+from screens.runs.table import RunsTable
+from screens.sample.picker import Picker
+from screens.sample.prompt import PromptPane
+from screens.sample.screen import SampleScreen
+from screens.sample.settings_bar import SettingsBar
+from screens.train.new_run import NewRun
+from screens.train.screen import TrainScreen
+from screens.widgets.chart import Chart
+from screens.widgets.confirm import ConfirmScreen
+from screens.widgets.heat_map import HeatMap
+from screens.widgets.token_view import Place, TokenView
+
+_PATIENCE = 3.0  # seconds until a key has done nothing
+
+_SIZE = (100, 30)  # wide, and quick to paint
+_CYCLE = 3  # presses after which a key that walks through settings of the chart is back at the first
+_TEXTUALS = ("ctrl+q", "ctrl+p")  # Textual's own keys of the app
+
+# The issue's list, each key with where it holds and what it does there.
+WANTED = {
+    "app": {"1": "open.train", "2": "open.runs", "3": "open.sample", "4": "open.ablate", "q": "leave"},
+    "help": {"question_mark": "help"},
+    "train": {"S": "train.stop", "p": "train.pause", "r": "train.resume", "g": "train.guards", "l": "train.log"},
+    "view": {"enter": "train.maximise", "escape": "train.back"},
+    "chart": {"y": "chart.log", "x": "chart.axis", "s": "chart.smooth", "f": "chart.follow", "0": "chart.reset"},
+    "window": {"plus": "chart.nearer", "minus": "chart.farther", "left": "chart.left", "right": "chart.right"},
+    "cross": {"c": "chart.cross"},
+    "runs": {"space": "runs.mark", "slash": "runs.filter", "S": "runs.stop", "p": "runs.pause", "r": "runs.resume"},
+}
+
+
+async def _as_opened(seat: Seat) -> None:
+    pass
+
+
+async def _zoomed(seat: Seat) -> None:
+    """So that there is more at either side, nearer and farther."""
+    await seat.press("plus", "plus", "left")
+
+
+async def _microscope(seat: Seat) -> None:
+    await seat.press("m")
+    values = seat.screen.query_one("#values", HeatMap)
+    await seat.until(lambda: len(values._rows) > 2)
+    values.focus()
+    values.cursor = (1, 1)
+    await seat.until(lambda: " = " in str(seat.told("#graph-text")))
+
+
+async def _asked(seat: Seat) -> None:
+    await seat.press("S")
+    await seat.until(lambda: isinstance(seat.screen, ConfirmScreen))
+
+
+async def _helped(seat: Seat) -> None:
+    await seat.press("question_mark")
+    await seat.until(lambda: seat.screen.query("HelpPanel"))
+
+
+async def _runs(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    await seat.until(lambda: screen.table.row_count)
+    await seat.press("down")
+
+
+async def _detail(seat: Seat) -> None:
+    await _runs(seat)
+    seat.screen.query_one("#detail").focus()
+    await seat.pilot.pause()
+
+
+async def _filtering(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("slash", "f")
+
+
+async def _difference(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("space", "down", "space", "d")
+    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
+
+
+async def _page(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("i")
+    await seat.until(lambda: isinstance(seat.screen, Page))
+
+
+async def _overlay(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("space", "down", "space", "v")
+    seat.screen.query_one(Chart).focus()
+    await _zoomed(seat)
+
+
+async def _spoken(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, SampleScreen)
+    await seat.until(lambda: screen._runs)
+    for name, value in (("top_k", "1"), ("max_new_tokens", "2000")):  # greedy, it never ends: more than a page
+        screen.query_one(f"#setting-{name} Input", Input).value = value
+    await seat.press("enter")
+    await seat.until(lambda: screen.speeches.target.tokens and not screen.speeches.requests)
+    view = screen.speeches.target.view
+    view.cursor = Place(0, 1000)
+    await seat.pilot.pause()
+    view.scroll_to(y=5, animate=False)  # with text above and below that is out of view
+    await seat.pilot.pause()
+
+
+async def _prompted(seat: Seat) -> None:
+    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.press("e")
+
+
+async def _setting(seat: Seat) -> None:
+    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.press("comma")
+
+
+async def _picking(seat: Seat) -> None:
+    await _prompted(seat)
+    await seat.press("escape", "c")
+    await seat.until(lambda: isinstance(seat.screen, Picker))
+    await seat.press("down")
+
+
+class Situation(NamedTuple):
+    """What is open, and of which classes every key is pressed there; or these keys only."""
+
+    screen: str
+    arrange: Callable[[Seat], Awaitable[None]]
+    owners: tuple[type, ...]
+    run: str = ""
+    keys: tuple[str, ...] = ()
+
+
+SITUATIONS = {
+    "form": Situation("train", _as_opened, (TrainScreen, NewRun)),
+    "ended run": Situation("train", _as_opened, (LabApp, TrainScreen), "finished"),
+    "live run": Situation("train", _as_opened, (TrainScreen,), "live"),
+    "chart": Situation("train", _zoomed, (Chart,), "finished"),
+    "microscope": Situation("train", _microscope, (HeatMap,), "real"),
+    "question": Situation("train", _asked, (ConfirmScreen,), "live"),
+    "help": Situation("train", _helped, (LabApp,), "finished", ("question_mark", "f1")),
+    "runs": Situation("runs", _runs, (LabApp, RunsScreen, RunsTable)),
+    "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
+    "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
+    "difference": Situation("runs", _difference, (DifferenceScreen,)),
+    "page": Situation("runs", _page, (Page,)),
+    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c")),
+    "speech": Situation("sample", _spoken, (LabApp, SampleScreen, TokenView)),
+    "prompt": Situation("sample", _prompted, (PromptPane,)),
+    "setting": Situation("sample", _setting, (SettingsBar,)),
+    "picker": Situation("sample", _picking, (Picker,)),
+    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen)),
+}
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a run with checkpoints that can be looked at and speak."""
+    folder = tmp_path_factory.mktemp("lab")
+    finished_run(folder, model_kind="mini-gpt", width=4, heads=1, steps=60)
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("recorded")
+    for place, ending in enumerate(("finished", "killed", "spikes-warned", "stopped")):
+        add_run(results, ending, age=4000.0 * (place + 1))
+    return results
+
+
+class ArrangedSeat(Seat):
+    """Knows what the situation looked like."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat.app, seat.pilot)
+        self.depth = len(seat.app.screen_stack)
+        self.arranged: list[list[tuple[str, str]]] = []
+
+
+class Inventory:
+    """Opens a situation, as often as there are keys to press in it."""
+
+    def __init__(self, name: str, recorded: Path, spoken: Path) -> None:
+        self.situation = SITUATIONS[name]
+        self.real = self.situation.run == "real" or self.situation.screen == "sample"
+        self.results = spoken if self.real else recorded
+        self.keys: list[str] = []
+        self.idle: dict[str, str] = {}
+
+    async def press_all(self) -> None:
+        """Each key meets the situation as it was arranged. Fills `keys` and `idle`: what stood there after a key."""
+        left: list[str] | None = None
+        while left is None or left:
+            async with self._arranged() as seat:
+                await _still(seat)
+                seat.arranged = seat.painted()
+                self.keys = self.keys or self._keys_of(seat)
+                left = list(self.keys) if left is None else left
+                while left and await self._press(seat, left.pop(0)):
+                    pass
+
+    async def _press(self, seat: "ArrangedSeat", key: str) -> bool:
+        """Whether the next key can be pressed from here."""
+        said = len(seat.app.said)
+        await seat.pilot.press(key)
+        try:
+            await seat.until(lambda: _something_happened(seat, said), _PATIENCE)
+        except AssertionError:
+            self.idle[key] = seat.seen()
+        return await self._can_be_as_before(seat, key)
+
+    def _keys_of(self, seat: Seat) -> list[str]:
+        """Those that the owners declare, or some of them, whoever takes them here."""
+        declared = set().union(*map(_keys, self.situation.owners))
+        wanted = set(self.situation.keys) or declared | (set(_TEXTUALS) if LabApp in self.situation.owners else set())
+        return sorted(wanted & seat.screen.active_bindings.keys())
+
+    async def _can_be_as_before(self, seat: "ArrangedSeat", key: str) -> bool:
+        """Out of what the key has opened: what is painted tells whether nothing else has changed."""
+        if seat.app._exit:
+            return False
+        if seat.painted() == seat.arranged:
+            return True
+        if seat.app.current_mode != self.situation.screen:
+            await seat.app.switch_mode(self.situation.screen)
+        while len(seat.app.screen_stack) > seat.depth:
+            seat.app.pop_screen()
+            await seat.pilot.pause()
+        if self.situation.arrange is not _helped and seat.screen.query("HelpPanel"):
+            seat.app.action_hide_help_panel()
+        for _ in range(_CYCLE if Chart in self.situation.owners else 0):
+            await seat.pilot.press(key)
+            if seat.painted() == seat.arranged:
+                return True
+        await _still(seat)
+        return seat.painted() == seat.arranged
+
+    @asynccontextmanager
+    async def _arranged(self) -> AsyncIterator["ArrangedSeat"]:
+        with ExitStack() as stack:
+            if self.situation.run == "live":
+                stack.enter_context(held(Run(self.results / "runs" / "killed")))
+            async with seated(self.results, _SIZE, **self._opened()) as seat:
+                await self.situation.arrange(seat)
+                yield ArrangedSeat(seat)
+
+    def _opened(self) -> dict[str, object]:
+        wanted = {"live": "killed", "real": next(self.results.glob("runs/*")).name}.get(
+            self.situation.run, self.situation.run
+        )
+        run = {"run": Run(self.results / "runs" / wanted)} if wanted else {}
+        return {"screen": self.situation.screen, **run}
+
+
+def _declared_by(cls: type) -> Iterator[Binding]:
+    """What a class of ours declares itself."""
+    if cls.__module__.startswith("screens."):
+        yield from Binding.make_bindings(cls.__dict__.get("BINDINGS", ()))
+
+
+def _keys(cls: type) -> set[str]:
+    return {binding.key for binding in _declared_by(cls)}
+
+
+def _something_happened(seat: "ArrangedSeat", said: int) -> bool:
+    return seat.app._exit or len(seat.app.said) > said or seat.painted() != seat.arranged
+
+
+async def _still(seat: Seat) -> None:
+    """Until nothing is painted anew of itself: what is painted after a key is then its doing."""
+    painted = seat.painted()
+    while True:
+        await seat.pilot.pause(0.05)
+        before, painted = painted, seat.painted()
+        if before == painted:
+            return
+
+
+def _declared() -> Iterator[tuple[type, Binding]]:
+    """Every binding of every class under screens/."""
+    for module in pkgutil.walk_packages(screens.__path__, "screens."):
+        for cls in vars(importlib.import_module(module.name)).values():
+            if isinstance(cls, type) and cls.__module__ == module.name:
+                yield from ((cls, binding) for binding in _declared_by(cls))
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_every_key_changes_something_or_says_why_not(name: str, recorded: Path, spoken: Path) -> None:
+    inventory = Inventory(name, recorded, spoken)
+    asyncio.run(inventory.press_all())
+    assert not inventory.idle, "\n".join(f"{key} does nothing:\n{seen}" for key, seen in inventory.idle.items())
+    situation = SITUATIONS[name]
+    wanted = set(situation.keys) or set().union(*map(_keys, situation.owners))
+    assert wanted - set(inventory.keys) == set()
+
+
+def test_nobody_s_bindings_are_left_out() -> None:
+    pressed = {owner for situation in SITUATIONS.values() for owner in situation.owners}
+    declared = {cls for cls, _ in _declared() if not cls.__module__.startswith("screens.ablate.")}  # has its own tests
+    assert declared - pressed == set()
+
+
+def test_every_binding_has_a_name_and_explains_itself() -> None:
+    declared = list(_declared())
+    assert len(declared) > 80
+    assert [(cls, binding.key) for cls, binding in declared if not binding.id or not binding.tooltip] == []
+    assert [binding.key for _, binding in declared if binding.key in ("ctrl+a", "ctrl+b")] == []  # screen's, tmux's
+
+
+def test_no_two_bindings_share_a_name() -> None:
+    owners: dict[str, set[str]] = {}
+    for _, binding in _declared():
+        owners.setdefault(str(binding.id), set()).add(binding.action)
+    assert {id: actions for id, actions in owners.items() if len(actions) > 1} == {}
+
+
+@pytest.mark.parametrize("where", WANTED)
+def test_the_keys_that_were_agreed_on_are_there(where: str) -> None:
+    declared = {(binding.key, binding.id) for _, binding in _declared()}
+    assert set(WANTED[where].items()) - declared == set()

@@ -1,0 +1,135 @@
+"""Compares what each screen looks like with recorded texts.
+
+Record them again after a change that is meant: `NANOCHAT_TUI_RECORD=1 pytest tests/screens/test_snapshots.py`; then
+read the diff of tests/screens/snapshots as you would read code.
+"""
+
+import difflib
+import html
+import os
+import re
+import time
+import unicodedata
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from seats import Seat, add_run, play
+
+from engines.runs.store import Run
+from screens.runs.screen import RunsScreen
+from screens.train import plan
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SIZES = [(120, 40), (80, 24)]
+NOW = 1_800_000_000.0  # what the clock says
+
+
+async def _still(seat: Seat) -> None:
+    pass
+
+
+async def _guards(seat: Seat) -> None:
+    await seat.press("g")
+    await seat.sees("threshold")
+
+
+async def _question(seat: Seat) -> None:
+    await _listed(seat)
+    await seat.press("D")
+    await seat.sees("for good?")
+
+
+async def _listed(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    await seat.until(lambda: screen.table.row_count == 4)
+
+
+async def _looked(seat: Seat) -> None:
+    await seat.sees("has no checkpoint")
+
+
+SCENES: dict[str, tuple[dict[str, str], Callable[[Seat], Awaitable[None]]]] = {
+    "form": ({}, _still),
+    "finished": ({"run": "finished"}, _still),
+    "crashed": ({"run": "crashed"}, _still),
+    "guards": ({"run": "spikes-warned"}, _guards),
+    "runs": ({"screen": "runs"}, _listed),
+    "delete": ({"screen": "runs"}, _question),
+    "sample": ({"screen": "sample"}, _looked),
+}
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Four recorded runs, a clock that stands still, and a machine of eight cores."""
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(plan.os, "cpu_count", lambda: 8)
+    monkeypatch.chdir(tmp_path)
+    results = Path("results")  # its name is painted, so it has to be the same everywhere
+    for place, ending in enumerate(("finished", "crashed", "spikes-warned", "killed")):
+        add_run(results, ending, age=4000.0 * (place + 1))
+    return results
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", SCENES)
+def test_it_looks_as_it_was_recorded(scene: str, size: tuple[int, int], lab: Path) -> None:
+    given, arrange = SCENES[scene]
+    more: dict[str, Any] = dict(given)
+    if "run" in more:
+        more["run"] = Run(lab / "runs" / more["run"])
+    painted: list[str] = []
+
+    async def scenario(seat: Seat) -> None:
+        await arrange(seat)
+        await settled(seat)
+        painted.append(text_of(seat.app.export_screenshot()))
+
+    play(lab, scenario, size, **more)
+    compare(SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}.txt", painted[0])
+
+
+async def settled(seat: Seat) -> None:
+    seen = ""
+    while seen != (seen := seat.seen()):
+        await seat.pilot.pause(0.1)
+
+
+def text_of(svg: str) -> str:
+    """The characters of a screenshot, each where it stands."""
+    found = re.findall(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', svg)
+    lines: dict[float, dict[int, str]] = {}
+    for x, y, escaped in found:
+        lines.setdefault(float(y), {})[round(float(x) / _CELL)] = html.unescape(escaped).replace("\xa0", " ")
+    return "\n".join(_line(lines[y]) for y in sorted(lines)) + "\n"
+
+
+_CELL = 12.2  # width of a character in Rich's SVG
+
+
+def _line(parts: dict[int, str]) -> str:
+    line = ""
+    for x, text in sorted(parts.items()):
+        line += " " * (x - sum(_cells(letter) for letter in line)) + text
+    return line.rstrip()
+
+
+def _cells(letter: str) -> int:
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def compare(file: Path, painted: str) -> None:
+    if os.environ.get("NANOCHAT_TUI_RECORD"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(painted)
+    assert file.exists(), f"{file.name} was never recorded; NANOCHAT_TUI_RECORD=1 records it"
+    recorded = file.read_text()
+    difference = difflib.unified_diff(recorded.splitlines(), painted.splitlines(), "recorded", "painted", lineterm="")
+    assert painted == recorded, f"{file.name} looks otherwise; NANOCHAT_TUI_RECORD=1 records it again\n" + "\n".join(
+        difference
+    )

@@ -1,0 +1,169 @@
+"""The form of a new run: rows from the declaration, wrong values told at once, and f5 starts what was typed."""
+
+from pathlib import Path
+
+import pytest
+from builders import write_text
+from seats import Seat, add_run, play
+from textual.widgets import Collapsible, Input, Select
+
+from engines.config import TrainSettings
+from engines.fields import fields
+from engines.runs import liveness
+from engines.runs.store import all_runs
+from screens.train.form import FIRST, SettingRow, SettingsForm
+from screens.train.plan import PlanView
+
+
+def rows(seat: Seat) -> dict[str, SettingRow]:
+    return {row.field.name: row for row in seat.screen.query(SettingRow)}
+
+
+def entry(seat: Seat, name: str) -> Input:
+    return rows(seat)[name].query_one(Input)
+
+
+def plan(seat: Seat) -> str:
+    return str(seat.screen.query_one(PlanView).content)
+
+
+async def write(seat: Seat, name: str, text: str) -> None:
+    entry(seat, name).focus()
+    await seat.press("end", *["backspace"] * len(entry(seat, name).value), *text)
+
+
+async def unfold(seat: Seat, group: str) -> None:
+    folded = next(part for part in seat.screen.query(Collapsible) if part.title == group)
+    folded.collapsed = False
+    await seat.until(lambda: folded.query(SettingRow))
+    await seat.pilot.pause()
+
+
+def test_the_usual_settings_stand_on_top_and_a_group_is_made_when_it_is_opened(tmp_path: Path) -> None:
+    groups = {field.group for field in fields(TrainSettings).values() if field.name not in FIRST}
+
+    async def scenario(seat: Seat) -> None:
+        assert tuple(rows(seat)) == FIRST
+        assert {part.title for part in seat.screen.query(Collapsible)} == groups
+        for group in groups:
+            await unfold(seat, group)
+            wanted = {name for name, field in fields(TrainSettings).items() if field.group == group}
+            assert wanted <= rows(seat).keys()
+        assert rows(seat).keys() == fields(TrainSettings).keys()
+        for name, row in rows(seat).items():
+            assert row.tooltip == fields(TrainSettings)[name].help
+
+    play(tmp_path, scenario)
+
+
+def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await write(seat, "steps", "x")
+        await seat.sees("must be a whole number or auto, not 'x'")
+        assert "--steps must be a whole number" in plan(seat)
+        await write(seat, "steps", "-3")
+        await seat.sees("must be at least 0, not -3")
+        await write(seat, "steps", "30")
+        await seat.until(lambda: not rows(seat)["steps"].problem)
+        assert "✕" not in plan(seat) and "must be" not in seat.seen()
+
+    play(tmp_path, scenario)
+
+
+def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        assert "scalar bigram" in plan(seat) and "500 steps of 512" in plan(seat)
+        await write(seat, "steps", "7")
+        await seat.until(lambda: "in 7 steps" in plan(seat))
+        await write(seat, "batch_size", "2")
+        await seat.until(lambda: "in 7 steps of 16" in plan(seat))
+        rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
+        await seat.until(lambda: "scalar mini-gpt" in plan(seat))
+
+    play(tmp_path, scenario)
+
+
+def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
+        await unfold(seat, "model")
+        await write(seat, "width", "10")
+        await write(seat, "heads", "3")
+        await seat.until(lambda: "✕" in plan(seat))
+        await seat.press("f5")
+        await seat.until(lambda: seat.app.said)
+        assert not all_runs(tmp_path)
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("key", ["f5", "ctrl+s"])
+def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_path: Path) -> None:
+    text = write_text(tmp_path)
+    typed = {"data": str(text), "steps": "4", "batch_size": "2", "seed": "7"}
+
+    async def scenario(seat: Seat) -> None:
+        for name, value in typed.items():
+            entry(seat, name).value = value
+        await unfold(seat, "evaluation")
+        entry(seat, "sample_tokens").value = "3"
+        await seat.pilot.pause()
+        await seat.press(key)
+        await seat.until(lambda: all_runs(tmp_path))
+        run = all_runs(tmp_path)[0]
+        assert run.config["given"] == {**typed, "sample_tokens": "3"}
+        assert run.config["resolved"]["steps"] == 4 and run.config["resolved"]["seed"] == 7
+        await seat.sees(run.id, "FINISHED", "4 / 4")
+        await seat.until(lambda: not liveness.lock_is_held(run.lock_path))
+
+    play(tmp_path, scenario)
+
+
+def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await write(seat, "steps", "x")
+        await seat.press("f5")
+        await seat.hears("--steps must be a whole number")
+        await write(seat, "steps", "5")
+        entry(seat, "data").value = str(tmp_path / "not-there.txt")
+        await seat.pilot.pause()
+        await seat.press("f5")
+        await seat.hears("does not exist")
+        assert not all_runs(tmp_path)
+
+    play(tmp_path, scenario)
+
+
+def test_a_restart_fills_the_form_with_the_settings_of_the_run(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "spikes-warned")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("R")
+        await seat.until(lambda: seat.screen.query(SettingsForm))
+        await seat.until(lambda: "guard_spike_sigmas" in rows(seat))
+        given = {name: str(value) for name, value in run.config["given"].items()}
+        assert seat.screen.query_one(SettingsForm).given == given
+        assert entry(seat, "steps").value == "300" and entry(seat, "guard_spike_sigmas").value == "0.1"
+        await seat.press("escape")
+        await seat.sees("FINISHED")
+
+    play(tmp_path, scenario, run=run)
+
+
+def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
+    text = write_text(tmp_path)
+    run = add_run(tmp_path, "finished", data=str(text))
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("R")
+        await seat.until(lambda: seat.screen.query(SettingsForm) and "eval_every" in rows(seat))
+        entry(seat, "steps").value = "3"
+        await seat.pilot.pause()
+        await seat.press("f5")
+        await seat.until(lambda: len(all_runs(tmp_path)) == 2)
+        new = next(one for one in all_runs(tmp_path) if one != run)
+        given = {name: str(value) for name, value in run.config["given"].items()}
+        assert new.config["given"] == {**given, "steps": "3"}
+        await seat.sees(new.id, "FINISHED")
+
+    play(tmp_path, scenario, run=run)

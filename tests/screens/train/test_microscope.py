@@ -1,0 +1,153 @@
+"""The microscope on a real run: the checkpoint's numbers, who looks at whom, and where a number comes from."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from builders import finished_run
+from seats import Seat, add_run, play
+from textual.widgets import OptionList
+
+from engines.runs.checkpoint_folders import checkpoints_of
+from engines.runs.store import Run, all_runs
+from engines.runs.watch import Watch
+from engines.scalar.inspection import inspect
+from screens.widgets.heat_map import HeatMap
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finished_run(tmp_path_factory.mktemp("lab"), model_kind="mini-gpt", width=4, heads=2, steps=10)
+
+
+def inspected(run: Run) -> dict[str, object]:
+    watch = Watch(run)
+    watch.poll()
+    return inspect(checkpoints_of(watch)[0].path, str(watch.history.samples[-1]["text"]), "", 2, 4)
+
+
+async def look(seat: Seat) -> None:
+    await seat.press("m")
+    await seat.until(lambda: seat.screen.query_one("#places", OptionList).option_count)
+    await seat.pilot.pause()
+
+
+async def choose(seat: Seat, words: str) -> HeatMap:
+    places = seat.screen.query_one("#places", OptionList)
+    prompts = [str(places.get_option_at_index(place).prompt) for place in range(places.option_count)]
+    places.highlighted = next(place for place, prompt in enumerate(prompts) if words in prompt)
+    await seat.pilot.pause()
+    return seat.screen.query_one("#values", HeatMap)
+
+
+def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -> None:
+    found = inspected(run)
+
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        assert f"loss {found['loss']:.4f} nats a token" in seat.told("#microscope-says")
+        gradients = seat.screen.query_one("#gradients", HeatMap)
+        for entry in found["parameters"]:  # type: ignore[attr-defined]
+            values = await choose(seat, entry["name"])
+            assert values.border_title == entry["name"] and gradients.border_title == f"gradient of {entry['name']}"
+            assert values._rows == json.loads(json.dumps(entry["values"])) and gradients._rows == entry["gradients"]
+            assert gradients.display
+
+    play(run.path.parents[1], scenario, run=run)
+
+
+def test_the_embedding_s_rows_are_labelled_with_tokens(run: Run) -> None:
+    found = inspected(run)
+
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        first = found["parameters"][0]  # type: ignore[index]
+        values = await choose(seat, first["name"])
+        assert values._labels == [repr(token)[1:-1] for token in found["vocabulary"]]  # type: ignore[attr-defined]
+
+    play(run.path.parents[1], scenario, run=run)
+
+
+def test_attention_is_shown_head_by_head_without_a_gradient(run: Run) -> None:
+    found = inspected(run)
+
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        for place, head in enumerate(found["attention"]):  # type: ignore[arg-type,var-annotated]
+            values = await choose(seat, f"layer {head['layer']}, head {head['head']}: attention")
+            assert values._rows == head["weights"], place
+            assert "who looks (rows) at whom" in str(values.border_title)
+            assert not seat.screen.query_one("#gradients").display
+        for row in values._rows:
+            assert sum(row) == pytest.approx(1)
+
+    play(run.path.parents[1], scenario, run=run)
+
+
+def test_the_graph_around_the_number_at_the_cursor_is_told(run: Run) -> None:
+    found = inspected(run)
+
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        entry = found["nodes"][0]  # type: ignore[index]
+        values = await choose(seat, entry["name"])
+        values.focus()
+        await seat.press("down", "right")
+        value = entry["values"][1][1]
+        assert values.border_subtitle == f"[1,1] = {value:.4g}"
+        await seat.until(lambda: seat.told("#graph-text").startswith(f"{entry['name']}[1,1] = {value:.4g}  gradient"))
+        assert " × " in seat.told("#graph-text")
+
+    play(run.path.parents[1], scenario, (200, 60), run=run)
+
+
+def test_a_tensor_run_says_why_it_cannot_be_looked_into(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "finished", mode="tensor")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("m")
+        await seat.sees("only runs of the scalar engine")
+
+    play(tmp_path, scenario, run=run)
+
+
+def test_a_run_without_a_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("m")
+        await seat.sees("there is no checkpoint to look at yet; C asks for one")
+
+    play(tmp_path, scenario, run=run)
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, steps=5)
+    for weights in run.checkpoints_dir.rglob("*.safetensors"):
+        weights.write_bytes(b"garbage")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("m")
+        await seat.until(lambda: seat.told("#microscope-says") not in ("", "looking ..."))
+        assert "damaged" in seat.told("#microscope-says")
+
+    play(tmp_path / "results", scenario, run=all_runs(tmp_path / "results")[0])
+
+
+def test_a_question_that_nobody_waits_for_leaves_no_process(run: Run) -> None:
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        values = await choose(seat, inspected(run)["nodes"][0]["name"])  # type: ignore[index]
+        values.focus()
+        for key in ("down", "up", "right", "left"):
+            await seat.press(key)
+            await seat.until(inspections)  # begun, and given up by the next key
+        await seat.press("q")
+
+    def inspections() -> list[psutil.Process]:
+        words = "engines.scalar.inspection"
+        return [child for child in psutil.Process().children() if child.is_running() and words in child.cmdline()]
+
+    play(run.path.parents[1], scenario, run=run)
+    assert inspections() == []

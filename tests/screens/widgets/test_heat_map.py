@@ -1,0 +1,156 @@
+"""The heat map: signs and sizes of numbers, its cursor, and numbers that are none."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+from screens.themes import SERIES
+from screens.widgets.heat_map import CELL, HeatMap
+
+MATRIX = [[1.0, -1.0, 0.0], [0.5, -0.5, 0.1], [0.0, 0.0, -0.1]]
+
+
+class HeatApp(App[None]):
+    def __init__(self, ascii: bool) -> None:
+        super().__init__()
+        self._plain = ascii
+        self.moves: list[tuple[tuple[int, int], float]] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return SERIES
+
+    def compose(self) -> ComposeResult:
+        yield HeatMap(self._plain)
+
+    def on_heat_map_moved(self, message: HeatMap.Moved) -> None:
+        assert message.control is message.heat_map
+        self.moves.append((message.place, message.value))
+
+
+Scenario = Callable[[HeatApp, HeatMap, Pilot[None]], Awaitable[None]]
+
+
+def play(scenario: Scenario, ascii: bool = False, size: tuple[int, int] = (40, 10)) -> None:
+    async def run() -> None:
+        app = HeatApp(ascii)
+        async with app.run_test(size=size) as pilot:
+            await scenario(app, app.query_one(HeatMap), pilot)
+
+    asyncio.run(run())
+
+
+def line(heat: HeatMap, y: int) -> str:
+    return heat.render_line(y).text.rstrip()
+
+
+def paint(heat: HeatMap, row: int, column: int) -> tuple[int, int, int]:
+    """The colour of a number's cell."""
+    segments = [segment for segment in heat.render_line(row) if segment.style and segment.style.bgcolor]
+    triplet = segments[column].style.bgcolor.triplet  # type: ignore[union-attr]
+    assert triplet
+    return tuple(triplet)  # type: ignore[return-value]
+
+
+def test_without_colours_sign_and_size_are_characters() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show(MATRIX, ["a", "bb", "c"])
+        await pilot.pause()
+        assert line(heat, 0) == "a  +@-@"
+        assert line(heat, 1) == "bb +=-=+." and line(heat, 2) == "c      -."
+
+    play(scenario, ascii=True)
+
+
+def test_no_color_has_the_same_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show(MATRIX)
+        assert line(heat, 0) == "+@-@"
+
+    play(scenario)
+
+
+def test_the_larger_a_number_the_further_its_colour_is_from_that_of_zero() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show([[0.0, 0.3, 0.6, 1.0, -0.3, -0.6, -1.0]])
+        await pilot.pause()
+        zero = paint(heat, 0, 0)
+        distances = [math.dist(zero, paint(heat, 0, column)) for column in range(7)]
+        assert distances[0] == 0 < distances[1] < distances[2] < distances[3]
+        assert 0 < distances[4] < distances[5] < distances[6]
+        assert paint(heat, 0, 3) != paint(heat, 0, 6)
+
+    play(scenario)
+
+
+def test_numbers_that_are_none_are_marked_and_do_not_fade_the_others() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show([[math.nan, math.inf, 1e-9, -math.inf]])
+        assert line(heat, 0) == "!!!!+@!!"
+
+    play(scenario, ascii=True)
+
+
+@pytest.mark.parametrize("matrix", [[], [[]], [[0.0]], [[math.nan]], [[1.0], [1.0, 2.0, 3.0], []]])
+def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]]) -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.focus()
+        heat.show(matrix)
+        await pilot.press("down", "right", "right", "down", "up", "left")
+        heat.show(MATRIX)
+        heat.show(matrix)
+        await pilot.pause()
+
+    play(scenario)
+
+
+def test_the_cursor_walks_within_the_matrix_and_tells_where_it_is() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.focus()
+        heat.show(MATRIX)
+        await pilot.press("right", "down", "right", "right", "down", "down", "left", "up")
+        places = [((0, 1), -1.0), ((1, 1), -0.5), ((1, 2), 0.1), ((2, 2), -0.1), ((2, 1), 0.0), ((1, 1), -0.5)]
+        assert app.moves == places
+
+    play(scenario)
+
+
+def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show(MATRIX, ["a", "b", "c"])
+        await pilot.pause()
+        await pilot.click(HeatMap, offset=(2 + CELL + 1, 2))
+        assert heat.cursor == (2, 1)
+        await pilot.click(HeatMap, offset=(39, 9))
+        assert heat.cursor == (2, 2)
+
+    play(scenario)
+
+
+def test_what_the_cursor_walks_to_comes_into_view() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.focus()
+        heat.show([[float(row * column) for column in range(60)] for row in range(40)])
+        await pilot.pause()
+        heat.cursor = (39, 59)
+        await pilot.pause()
+        left, top = heat.scroll_offset
+        assert top <= 39 < top + heat.scrollable_content_region.height
+        assert left <= 59 * CELL and left + heat.scrollable_content_region.width >= 60 * CELL
+
+    play(scenario)
+
+
+def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show(MATRIX)
+        heat.cursor = (2, 2)
+        heat.show([[1.0]])
+        assert heat.cursor == (0, 0)
+
+    play(scenario)
