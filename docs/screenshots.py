@@ -14,6 +14,8 @@ sys.path.insert(0, str(DOCS.parent))
 
 from textual.pilot import Pilot  # noqa: E402
 
+from engines.ablation.plan import make_plan  # noqa: E402
+from engines.ablation.study import create_study, start  # noqa: E402
 from engines.runs.launch import launch, new_run  # noqa: E402
 from engines.runs.store import Run  # noqa: E402
 from screens.app import LabApp  # noqa: E402
@@ -67,11 +69,20 @@ async def sample(pilot: Pilot[str]) -> None:
     await pilot.pause(0.5)
 
 
+async def ablate(pilot: Pilot[str]) -> None:
+    await pilot.press("4")
+    await until(pilot, "study-1")
+    await pilot.press("enter")
+    await until(pilot, "worse")
+    await pilot.pause(2.0)
+
+
 SHOTS: dict[str, Callable[[Pilot[str]], Awaitable[None]]] = {
     "train": train,
     "microscope": microscope,
     "runs": runs,
     "sample": sample,
+    "ablate": ablate,
 }
 
 
@@ -79,6 +90,8 @@ def make_runs(results: Path) -> Run:
     """All but the last have ended when this returns; the last is under way."""
     for given in RUNS[:-1]:
         launch(new_run(given, results)).wait()
+    axes = {"lr": (0.1, 0.5, 3.0), "input_rmsnorm": (False,)}
+    start(create_study(results, make_plan({"steps": 200}, axes, {"pick": "one-at-a-time"}))).wait()
     run = new_run(RUNS[-1], results)
     launch(run)
     return run
