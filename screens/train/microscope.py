@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -80,17 +81,16 @@ class Microscope(Vertical):
         return [*self._found["parameters"], *self._found["nodes"]]
 
     async def _inspected(self, node: str) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-P", "-m", _MODULE, self._checkpoint, self._text, *([node] if node else [])],
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _MODULE, self._checkpoint, self._text, *([node] if node else [])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": python_path()},
         )
         try:
-            printed, _ = await process.communicate()
+            printed, _ = await asyncio.to_thread(process.communicate)
         except asyncio.CancelledError:  # nobody wants to know it any more
             process.kill()
-            await process.communicate()
             raise
         try:
             found: dict[str, Any] = json.loads(printed)

@@ -13,6 +13,7 @@ from engines.runs.checkpoint_folders import checkpoints_of
 from engines.runs.store import Run, all_runs
 from engines.runs.watch import Watch
 from engines.scalar.inspection import inspect
+from screens.train import microscope
 from screens.widgets.heat_map import HeatMap
 
 
@@ -135,19 +136,20 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
     play(tmp_path / "results", scenario, run=all_runs(tmp_path / "results")[0])
 
 
-def test_a_question_that_nobody_waits_for_leaves_no_process(run: Run) -> None:
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
-        values = await choose(seat, inspected(run)["nodes"][0]["name"])  # type: ignore[index]
-        values.focus()
-        for key in ("down", "up", "right", "left"):
-            await seat.press(key)
-            await seat.until(inspections)  # begun, and given up by the next key
-        await seat.press("q")
+def test_a_question_that_nobody_waits_for_leaves_no_process(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_inspection.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(microscope, "_MODULE", "slow_inspection")
 
     def inspections() -> list[psutil.Process]:
-        words = "engines.scalar.inspection"
-        return [child for child in psutil.Process().children() if child.is_running() and words in child.cmdline()]
+        return [child for child in psutil.Process().children() if "slow_inspection" in child.cmdline()]
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("m")
+        await seat.until(inspections)
+        seat.app.workers.cancel_all()
+        await seat.until(lambda: not inspections())
 
     play(run.path.parents[1], scenario, run=run)
-    assert inspections() == []
