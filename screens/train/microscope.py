@@ -81,21 +81,28 @@ class Microscope(Vertical):
         return [*self._found["parameters"], *self._found["nodes"]]
 
     async def _inspected(self, node: str) -> dict[str, Any]:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, self._checkpoint, self._text, *([node] if node else [])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": python_path()},
-        )
+        command = [sys.executable, "-P", "-m", _MODULE, self._checkpoint, self._text, *([node] if node else [])]
+        environment = {**os.environ, "PYTHONPATH": python_path()}
+        asked: list[subprocess.Popen[bytes]] = []
+
+        def ask() -> bytes:
+            """In a thread, which sees the process to its end whatever becomes of who asked."""
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            ) as process:
+                asked.append(process)
+                return process.communicate()[0]
+
         try:
-            printed, _ = await asyncio.to_thread(process.communicate)
+            printed = await asyncio.to_thread(ask)
         except asyncio.CancelledError:  # nobody wants to know it any more
-            process.kill()
+            for process in asked:
+                process.kill()
             raise
         try:
             found: dict[str, Any] = json.loads(printed)
         except ValueError:
-            return {"error": f"the inspecting process ended with exit code {process.returncode} and said nothing"}
+            return {"error": f"the inspecting process ended with exit code {asked[0].returncode} and said nothing"}
         return found
 
     def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
