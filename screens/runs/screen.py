@@ -109,6 +109,8 @@ class RunsScreen(CommandingScreen):
         self.app.call_from_thread(self._take_rows, rows)
 
     def _take_rows(self, rows: list[Row]) -> None:
+        if not self.query(RunsTable):  # the app is being left
+            return
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):
