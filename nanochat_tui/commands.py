@@ -125,6 +125,38 @@ COMMANDS = {
             ),
         ),
     ),
+    "report": Command(
+        "report",
+        "write an HTML file about runs or studies, with curves, figures and how to have them again",
+        (
+            Argument("what", {"metavar": "RUN|STUDY", "nargs": "+", "help": "runs and studies, in one file"}),
+            _value("--out", "FILE", "where (default: reports/ in the results directory, under the first one's name)"),
+        ),
+    ),
+    "compare": Command(
+        "compare",
+        "lay runs side by side: what they reached, and the settings in which they differ",
+        (
+            Argument("run", {"metavar": "RUN", "nargs": "+", "help": "two runs or more"}),
+            _value("--html", "FILE", "write a page too, with their curves over each other"),
+        ),
+    ),
+    "export": Command(
+        "export",
+        "write a run's steps and evaluations for other tools",
+        (
+            _RUN,
+            Argument(
+                "--format",
+                {
+                    "choices": ("csv", "jsonl", "tensorboard", "wandb-offline"),
+                    "default": "csv",
+                    "help": "the last two need the extra of that name (default: csv)",
+                },
+            ),
+            _value("--out", "DIR", "where (default: exports/ in the results directory, under the run's name)"),
+        ),
+    ),
     "inspect": Command(
         "microscope",
         "look at the numbers inside a scalar run: parameters, attention, the graph around one number",

@@ -1,8 +1,8 @@
 """A study's report for people: what was asked, which cells differ from the base by more than noise, and what broke."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from engines.ablation.analysis import ALPHA, FEWEST_PAIRS, Analysis, CellReport
 from engines.ablation.effects import Effect
@@ -14,39 +14,65 @@ _FEWEST_DIGITS, _MOST_DIGITS = 4, 8
 _UNITS = {"val_bpb": "validation bits per byte at the end", "tokens_to_target": "training tokens until the target"}
 
 
+class Table(NamedTuple):
+    head: list[str]
+    rows: list[list[str]]
+
+
+class Section(NamedTuple):
+    """A titled table with a sentence before it, in words of Markdown; the HTML report shows the same ones."""
+
+    title: str
+    text: str
+    table: Table
+
+
 def markdown(name: str, plan: Plan, analysis: Analysis, config: Mapping[str, Any]) -> str:
+    asked, judged = question(plan, analysis)
     lines = [
         f"# Ablation {name}",
         "",
-        *_question(plan, analysis),
+        asked,
         "",
-        *_table(analysis),
+        judged,
         "",
-        *_reading(plan, analysis),
-        *_effects("Effect of each axis", analysis.effects),
-        *_effects("Interactions", analysis.interactions),
-        *_broken(analysis),
-        *_dropped(plan),
-        *_runs(analysis),
-        *_how(plan, config),
+        *_lines(cell_table(analysis)),
+        "",
+        reading(plan, analysis),
+        "",
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    for section in sections(plan, analysis):
+        text = [section.text, ""] if section.text else []
+        lines += [f"## {section.title}", "", *text, *_lines(section.table), ""]
+    return "\n".join([*lines, *_how(config)]).rstrip() + "\n"
 
 
-def _question(plan: Plan, analysis: Analysis) -> list[str]:
+def sections(plan: Plan, analysis: Analysis) -> list[Section]:
+    """What comes behind the table of cells; those without a row are left out."""
+    found = [
+        _effects("Effect of each axis", analysis.effects),
+        _effects("Interactions", analysis.interactions),
+        _broken(analysis),
+        _dropped(plan),
+        _runs(analysis),
+    ]
+    return [section for section in found if section.table.rows]
+
+
+def question(plan: Plan, analysis: Analysis) -> tuple[str, str]:
+    """What was asked, and what decides."""
     axes = "; ".join(f"`{axis.name}` = {', '.join(map(shown, axis.values))}" for axis in plan.axes)
     base = ", ".join(f"{name} {shown(value)}" for name, value in plan.given.items()) or "all defaults"
     how = plan.options.pick + (f" with halving on {len(plan.rungs)} rungs" if plan.options.halving else "")
-    return [
+    return (
         f"Base: {base}. Axes: {axes}. Cells: {len(plan.cells)} ({how}), each with "
         f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)} ({', '.join(map(str, plan.seeds))}). "
         f"Done: {analysis.done} of {analysis.total} runs.",
-        "",
         f"Judged by {_UNITS[analysis.metric]}, less is better; compared with `{analysis.base}`, seed by seed.",
-    ]
+    )
 
 
-def _table(analysis: Analysis) -> list[str]:
+def cell_table(analysis: Analysis) -> Table:
     percent = round(100 * CONFIDENCE)
     head = ["", "variant", "seeds", "val bpb", "best bpb", f"against the base, {percent} %", "bootstrap", "p (Holm)",
             "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
@@ -68,10 +94,11 @@ def _table(analysis: Analysis) -> list[str]:
         ]
         for rank, cell in enumerate(analysis.cells, 1)
     ]
-    return _lines(head, rows)
+    return Table(head, rows)
 
 
-def _reading(plan: Plan, analysis: Analysis) -> list[str]:
+def reading(plan: Plan, analysis: Analysis) -> str:
+    """How the table is to be read."""
     number = analysis.comparisons
     target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
     rungs = (
@@ -79,19 +106,16 @@ def _reading(plan: Plan, analysis: Analysis) -> list[str]:
         if len(plan.rungs) > 1
         else ""
     )
-    return [
+    return (
         f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base "
         f"{'were' if number != 1 else 'was'} made, at {ALPHA:.2g} in all: p is of Student's t on the differences of "
         f"equal seeds, corrected for {number} by Holm. The intervals are of each difference alone. "
         f'"No difference shown" means that the noise between seeds is as large, not that there is none; fewer than '
-        f"{FEWEST_PAIRS} seeds are not judged.{target}{rungs}",
-        "",
-    ]
+        f"{FEWEST_PAIRS} seeds are not judged.{target}{rungs}"
+    )
 
 
-def _effects(title: str, effects: Sequence[Effect]) -> list[str]:
-    if not effects:
-        return []
+def _effects(title: str, effects: Sequence[Effect]) -> Section:
     rows = [
         [
             " × ".join(f"`{name}` {shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
@@ -102,13 +126,13 @@ def _effects(title: str, effects: Sequence[Effect]) -> list[str]:
     ]
     explained = (
         "What two axes do together beyond the sum of what each does alone."
-        if len(effects[0].axes) > 1
+        if effects and len(effects[0].axes) > 1
         else "The other axes are averaged over; not corrected for their number."
     )
-    return [f"## {title}", "", explained, "", *_lines(["value", "instead of", "difference"], rows), ""]
+    return Section(title, explained, Table(["value", "instead of", "difference"], rows))
 
 
-def _broken(analysis: Analysis) -> list[str]:
+def _broken(analysis: Analysis) -> Section:
     rows = [
         [f"`{cell.name}`", str(result.job.seed), result.outcome, result.detail or "", result.run]
         for cell in analysis.cells
@@ -116,19 +140,17 @@ def _broken(analysis: Analysis) -> list[str]:
         if not result.is_comparable
     ]
     head = ["variant", "seed", "outcome", "why", "run"]
-    return ["## Runs without a result", "", *_lines(head, rows), ""] if rows else []
+    return Section("Runs without a result", "", Table(head, rows))
 
 
-def _dropped(plan: Plan) -> list[str]:
-    if not plan.dropped:
-        return []
+def _dropped(plan: Plan) -> Section:
     rows = [[f"`{one.name}`", one.reason] for one in plan.dropped]
-    return ["## Combinations that were not trained", "", *_lines(["combination", "why"], rows), ""]
+    return Section("Combinations that were not trained", "", Table(["combination", "why"], rows))
 
 
-def _runs(analysis: Analysis) -> list[str]:
+def _runs(analysis: Analysis) -> Section:
     rows = [[f"`{cell.name}`", ", ".join(map(_run, cell.results))] for cell in analysis.cells if cell.results]
-    return ["## Runs", "", *_lines(["variant", "runs"], rows), ""] if rows else []
+    return Section("Runs", "", Table(["variant", "runs"], rows))
 
 
 def _run(result: Result) -> str:
@@ -136,7 +158,7 @@ def _run(result: Result) -> str:
     return f"{result.run or 'none'} (seed {result.job.seed}{figure})"
 
 
-def _how(plan: Plan, config: Mapping[str, Any]) -> list[str]:
+def _how(config: Mapping[str, Any]) -> list[str]:
     code = config.get("code", {})
     return [
         "## How it was made",
@@ -187,6 +209,6 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---"] * len(head)
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, rule, *rows)]
+def _lines(table: Table) -> list[str]:
+    rule = ["---"] * len(table.head)
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (table.head, rule, *table.rows)]

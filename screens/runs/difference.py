@@ -1,7 +1,7 @@
 """Runs side by side: what they reached, and the settings in which they differ."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -10,24 +10,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from engines.config import TrainSettings
-from engines.fields import fields
+from engines.runs.comparison import Line, settings, told
 from engines.runs.watch import Watch
 from screens.runs.columns import age, short_number
 from screens.sample.words import plain
 from screens.train.panel import figure, state_words
-
-
-class Line(NamedTuple):
-    """One thing, as it is in each of the runs."""
-
-    group: str
-    name: str
-    values: tuple[str, ...]
-
-    @property
-    def differs(self) -> bool:
-        return len(set(self.values)) > 1
 
 
 def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
@@ -36,41 +23,13 @@ def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
     return [Line("results", name, tuple(row[name] for row in rows)) for name in rows[0]]
 
 
-def settings(watches: Sequence[Watch]) -> list[Line]:
-    """Every setting of any of them, in the order of the declaration, then what the lab no longer or not yet knows."""
-    resolved = [watch.part("resolved") for watch in watches]
-    declared = fields(TrainSettings)
-    found = {name for values in resolved for name in values}
-    names = [name for name in declared if name in found] + sorted(found - declared.keys())
-    lines = [
-        Line(
-            declared[name].group if name in declared else "other",
-            declared[name].label if name in declared else name,
-            tuple(_told(values.get(name, _MISSING)) for values in resolved),
-        )
-        for name in names
-    ]
-    return lines + [Line("code", name, values) for name, values in _origins(watches)]
-
-
-_MISSING = object()
-
-
-def _told(value: object) -> str:
-    if value is _MISSING:
-        return "–"
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
     history = watch.history
     best = history.best_eval
     facts = watch.part("facts")
     return {
         "state": f"{state_words(watch, ascii)[0]} {watch.state}",
-        "step": f"{history.step:,}/{_told(watch.part('resolved').get('steps', '?'))}",
+        "step": f"{history.step:,}/{told(watch.part('resolved').get('steps', '?'))}",
         "best bpb": f"{figure(best['bpb'])} @ {best['step']:,}" if best else "–",
         "last loss": figure(history.losses[-1] if history.losses else None),
         "tokens": short_number(float(history.tokens)),
@@ -80,14 +39,6 @@ def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
         "guards": str(len(history.guards)),
         "age": age(watch.config.get("created_at")),
     }
-
-
-def _origins(watches: Sequence[Watch]) -> list[tuple[str, tuple[str, ...]]]:
-    def part(watch: Watch, group: str, name: str) -> str:
-        return str(watch.part(group).get(name) or "–")
-
-    wanted = (("commit", "code", "commit"), ("corpus sha256", "facts", "sha256"), ("host", "hardware", "host"))
-    return [(label, tuple(part(watch, group, name)[:12] for watch in watches)) for label, group, name in wanted]
 
 
 class DifferenceScreen(ModalScreen[None]):
@@ -102,7 +53,7 @@ class DifferenceScreen(ModalScreen[None]):
         super().__init__()
         self._watches = list(watches)
         self._ascii = ascii
-        self._settings = settings(watches)
+        self._settings = [setting.line for setting in settings([watch.config for watch in watches])]
         self._all = False
         self._shown: list[Line] = []
 

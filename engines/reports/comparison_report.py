@@ -1,0 +1,37 @@
+"""The sections of several runs side by side: what they reached, how, and the settings in which they differ."""
+
+from collections.abc import Sequence
+
+from engines.reports import drawing
+from engines.reports.curves import overlays
+from engines.reports.markup import Safe, paragraph, section, table
+from engines.reports.metrics import METRICS, metrics, told
+from engines.reports.page import figure
+from engines.reports.record import Record
+from engines.reports.run_report import Pictures
+from engines.runs.comparison import settings
+
+
+def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures]:
+    plots = overlays(records)
+    pictures = [(plot.name, drawing.svg(plot)) for plot in plots]
+    figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(plots, pictures, strict=True)]
+    names = [record.run.id for record in records]
+    return [
+        section("Side by side", table(("", *names), metric_rows(records))),
+        section("Curves over each other", *figures),
+        section("What differs", differences(records)),
+    ], pictures
+
+
+def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    found = [metrics(record) for record in records]
+    return [(metric.label, *(told(metric, values[metric.name]) for values in found)) for metric in METRICS]
+
+
+def differences(records: Sequence[Record]) -> Safe:
+    every = [setting.line for setting in settings([record.config for record in records])]
+    different = [line for line in every if line.differs]
+    note = paragraph(f"{len(different)} of {len(every)} settings and origins.")
+    rows = [(line.name, *line.values) for line in different]
+    return Safe(note + table(("", *(record.run.id for record in records)), rows))

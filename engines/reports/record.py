@@ -1,0 +1,59 @@
+"""A run as reports, comparisons and exports read it: at once, wholly, and as it is now."""
+
+import math
+from typing import Any, NamedTuple
+
+from engines.errors import LabError
+from engines.runs import liveness
+from engines.runs.checkpoint_folders import list_steps
+from engines.runs.comparison import part
+from engines.runs.history import History
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
+
+
+class Record(NamedTuple):
+    """`damaged` counts lines of its log that could not be used."""
+
+    run: Run
+    config: dict[str, Any]
+    state: str
+    history: History
+    damaged: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return part(self.config, "resolved")
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in liveness.LIVE_STATES
+
+    @property
+    def tokens_a_step(self) -> float:
+        return self.history.tokens / self.history.step if self.history.step else 0.0
+
+    @property
+    def train_seconds(self) -> float:
+        return math.fsum(self.history.seconds)
+
+    def kept_checkpoints(self) -> list[int]:
+        """Steps of those that are there now."""
+        try:
+            return list_steps(self.run.checkpoints_dir)
+        except (LabError, KeyError, TypeError, OSError):
+            return []
+
+
+def read_record(run: Run) -> Record:
+    """LabError where the manifest cannot be read or a newer version wrote the log.
+
+    The lock is looked at before the log: a run that ends in between is not called killed."""
+    config = run.config
+    held = liveness.lock_is_held(run.lock_path)
+    reader, history = EventReader(run.events_path), History()
+    history.apply(event for _, event in reader.poll())
+    if reader.newer_schema:
+        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({reader.newer_schema}); update.")
+    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
+    return Record(run, config, state, history, reader.malformed + history.bad_events)

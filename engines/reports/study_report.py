@@ -1,0 +1,114 @@
+"""The sections of a study: its question, cells with verdicts, curves over seeds, effects, and where it came from."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from engines.ablation.analysis import Analysis, analyse
+from engines.ablation.markdown import cell_table, question, reading, sections
+from engines.ablation.plan import Plan
+from engines.ablation.schedule import Job
+from engines.ablation.study import Study, results_so_far
+from engines.errors import LabError
+from engines.reports import drawing, intervals
+from engines.reports.bands import Cell, chosen, seed_of, study_plots
+from engines.reports.markup import Safe, commands, inline, paragraph, section, table
+from engines.reports.page import figure
+from engines.reports.record import Record, read_record
+from engines.reports.run_report import Pictures, environment, samples
+from engines.runs import liveness
+from engines.runs.comparison import part
+from engines.runs.comparison import told as told_setting
+from engines.runs.history import read_history
+
+_UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target"}
+
+
+def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
+    """Everything about one study, and its pictures."""
+    plan = study.plan
+    analysis = analyse(plan, results_so_far(study, plan))
+    cells, base = _cells(study, plan, analysis)
+    curves = study_plots(study.id, cells, len(analysis.cells))
+    pictures = [(plot.name, drawing.svg(plot)) for plot in curves]
+    figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(curves, pictures, strict=True)]
+    intervals_of = _interval_pictures(study.id, analysis)
+    asked, judged = question(plan, analysis)
+    return [
+        section("Question", *map(paragraph, map(inline, (asked, judged)))),
+        section("Cells", _markdown_table(cell_table(analysis)), paragraph(inline(reading(plan, analysis)))),
+        section("Differences and effects", *(figure(svg) for _, svg in intervals_of)),
+        section("Curves", *figures),
+        *(
+            section(found.title, paragraph(inline(found.text)) if found.text else "", _markdown_table(found.table))
+            for found in sections(plan, analysis)
+        ),
+        section("What the cells change", _changes(plan)),
+        section(f"Samples of {plan.base}", *(samples(base.history.samples) if base else [])),
+        section("Environment", environment(base) if base else _code(study.config)),
+        section("How to reproduce it", commands(_how_to_reproduce(study))),
+    ], [*intervals_of, *pictures]
+
+
+def lead(study: Study) -> Safe:
+    """A study in a sentence."""
+    state = liveness.state(study, read_history(study))
+    live = " It goes on: this is how it stood when this file was written." if state in liveness.LIVE_STATES else ""
+    return paragraph(f"{liveness.GLYPHS[state]} {state}.{live}")
+
+
+def _cells(study: Study, plan: Plan, analysis: Analysis) -> tuple[list[Cell], Record | None]:
+    """What is drawn of the best cells, and the base's first run wholly. A run at a time is in memory."""
+    cells, base = [], None
+    for report in chosen(analysis):
+        seeds = []
+        for result in report.results:
+            record = _record(study, result.job)
+            if record:
+                seeds.append(seed_of(record))
+                base = record if base is None and report.name == plan.base else base
+        cells.append(Cell(report, seeds))
+    return cells, base
+
+
+def _record(study: Study, job: Job) -> Record | None:
+    """None for a run that was deleted, or that never had a manifest."""
+    run = study.run_of(job)
+    try:
+        return read_record(run) if run else None
+    except LabError:
+        return None
+
+
+def _interval_pictures(name: str, analysis: Analysis) -> Pictures:
+    unit = _UNITS[analysis.metric]
+    wanted = (
+        ("differences", f"Cells of {name} against {analysis.base}", intervals.cell_rows(analysis)),
+        ("effects", f"Effect of each axis of {name}", intervals.effect_rows(analysis.effects)),
+        ("interactions", f"Interactions in {name}", intervals.effect_rows(analysis.interactions)),
+    )
+    return [(stem, intervals.svg(title, unit, rows)) for stem, title, rows in wanted if rows]
+
+
+def _markdown_table(found: Any) -> Safe:
+    return table(found.head, [list(map(inline, row)) for row in found.rows])
+
+
+def _changes(plan: Plan) -> Safe:
+    """A row a cell, a column an axis; a dash where it is the base's."""
+    names = [axis.name for axis in plan.axes]
+    rows = [
+        [cell.name, *(told_setting(cell.changes[name]) if name in cell.changes else "–" for name in names)]
+        for cell in plan.cells
+    ]
+    return table(["cell", *names], rows)
+
+
+def _code(config: Mapping[str, Any]) -> Safe:
+    return table((), [(f"code: {name}", told_setting(value)) for name, value in part(config, "code").items()])
+
+
+def _how_to_reproduce(study: Study) -> list[str]:
+    commit = part(study.config, "code").get("commit")
+    lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
+    return [*lines, f"nanochat-tui --no-ui ablate --config {shlex.quote(str(study.config_path))}"]
