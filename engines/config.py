@@ -129,6 +129,7 @@ class SampleSettings:
     count: int = setting("sampling", "int", 1, "samples to draw", at_least=1)
     seed: int = setting("sampling", "int", 1337, "seed of the draws", at_least=0)
     device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
+    compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
     # fmt: on
 
 

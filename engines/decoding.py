@@ -1,7 +1,7 @@
 """How one token is drawn from logits, and the decoder of models that read their whole context for every token."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from engines.config import SampleSettings
 from engines.engine import Drawn, Row
@@ -17,10 +17,18 @@ class RereadingDecoder:
         self._context_length = context_length
         self._rows = [list(prompt) for prompt in prompts]
 
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+        for numbers in uniforms:
+            drawn = self.draw(settings, numbers)
+            yield drawn
+            self.read([one.id for one in drawn])
+
     def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
+        """The next token of each row, each by a number in [0, 1); not read yet."""
         return [self._draw(row, settings, uniform) for row, uniform in zip(self._rows, uniforms, strict=True)]
 
     def read(self, tokens: Sequence[int]) -> None:
+        """One token more for each row."""
         for row, token in zip(self._rows, tokens, strict=True):
             row.append(token)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from engines.config import SampleSettings
@@ -71,11 +71,9 @@ class Drawn(NamedTuple):
 class Decoder(Protocol):
     """Texts in the making, one a row: what was read of them is kept, so that a token costs the same at any length."""
 
-    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
-        """The next token of each row, each by a number in [0, 1); not read yet."""
-
-    def read(self, tokens: Sequence[int]) -> None:
-        """One token more for each row."""
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+        """The next token of each row, drawn by a number in [0, 1) of its own and read; as often as there are such
+        numbers for all rows. More of them may be taken than tokens were asked for yet."""
 
 
 class LanguageModel(Protocol):

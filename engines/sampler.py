@@ -46,6 +46,7 @@ class _Edition(NamedTuple):
     path: Path
     written_ns: int
     device: str
+    compile: str
 
 
 class _Answer:
@@ -115,7 +116,7 @@ class Sampler:
         given = {**request["settings"], "prompt": request["prompt"]}
         settings = SampleSettings(**parse_all(SampleSettings, given))
         path = Path(request["checkpoint"]).absolute()
-        edition = _Edition(path, _written_ns(path), settings.device)
+        edition = _Edition(path, _written_ns(path), settings.device, settings.compile)
         if edition not in self._warm:
             self._reply({"id": request["id"], "kind": "loading"})
         self._speaking.append(_Answer(request["id"], edition, self._speaker(edition), settings))
@@ -147,7 +148,7 @@ class Sampler:
             idle = [other for other in self._warm if other not in spoken]
             for other in idle[: len(self._warm) - _AT_ONCE + 1]:  # before, or there would be three for a while
                 del self._warm[other]
-            speaker = open_checkpoint(edition.path, edition.device)
+            speaker = open_checkpoint(edition.path, edition.device, edition.compile)
         self._warm[edition] = speaker
         return speaker
 

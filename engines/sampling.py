@@ -41,14 +41,13 @@ def generate(
     prompt = [BOS, *tokenizer.encode(settings.prompt)]
     decoder = model.decoder([prompt] * len(samples))
     voices = [_Voice(tokenizer, settings, sample) for sample in samples]
-    while True:
-        drawn = decoder.draw(settings, [voice.stream.unit() for voice in voices])
+    uniforms = ([voice.stream.unit() for voice in voices] for _ in range(settings.max_new_tokens))
+    for drawn in decoder.stream(settings, uniforms):
         for voice, token in zip(voices, drawn, strict=True):
             if voice.left:
                 yield voice.say(token)
         if not any(voice.left for voice in voices):
             return
-        decoder.read([token.id if voice.left else BOS for voice, token in zip(voices, drawn, strict=True)])
 
 
 def side_by_side(count: int) -> Iterator[range]:

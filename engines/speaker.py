@@ -21,8 +21,9 @@ class Speaker(NamedTuple):
     origin: str
 
 
-def open_checkpoint(path: Path, device: str = AUTO) -> Speaker:
+def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Speaker:
     """The model and tokenizer of a checkpoint folder, on a device of this machine whatever it was trained on.
+    `compile`: whether generation on a GPU is compiled, "on" or "off".
 
     LabError if it is not there, damaged, or of another version of the lab.
     """
@@ -32,7 +33,7 @@ def open_checkpoint(path: Path, device: str = AUTO) -> Speaker:
         settings = TrainSettings(**checkpoint.settings)
     except TypeError:
         raise LabError(f"{path} has settings that this version does not know; use the version that wrote it.") from None
-    settings = dataclasses.replace(settings, device=device)
+    settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
     origin = f"run {_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
     return Speaker(model, tokenizer, origin)

@@ -1,59 +1,108 @@
 """Generation by the gpt with a cache: keys and values of what was read stay on the device, so that a token costs the
-same at any length. Rows may differ in length. On CUDA the work of a token is recorded once and replayed as a graph.
+same at any length. Rows may differ in length.
 
 A row that fills the context loses its older half, and the rest is read again: no token is drawn from a context that
 is shorter than half of what the model was made for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engines.config import SampleSettings
 from engines.data.tokenizers import BOS
-from engines.decoding import ALTERNATIVES
 from engines.engine import Drawn, Row
-from engines.tensor.devices import exact_dtype, sent
+from engines.tensor.attention import attend_one
+from engines.tensor.devices import sent
+from engines.tensor.drawing import Drawing, chosen
 from engines.tensor.gpt import GPT
-from engines.tensor.models import Arrival
 from engines.tensor.reading import Rows
-from engines.tensor.recorded import Recorded
-
-_COLDEST = 1e-30  # float32 divides by it safely; below it a temperature changes nothing any more
+from engines.tensor.turns import Turns
 
 
 class CachedDecoder:
     """Texts in the making by one model."""
 
     def __init__(self, model: GPT, prompts: Sequence[Row]) -> None:
-        self._model = model
+        self._model = model.ready_to_read()
         self._rows = [list(prompt) for prompt in prompts]
         self._cache = _Cache(model, len(prompts))
         self._logits = torch.empty(0)
-        self._step: Callable[[Tensor], Tensor] | None = None
+        self._turns: Turns | None = None
         self._read_all()
 
     @torch.no_grad()
     def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
-        numbers = sent(torch.tensor(uniforms, dtype=torch.float32), self._model.device)
-        return _told(Arrival(_drawn(self._logits, settings, numbers)).numbers())
+        """The next token of each row, each by a number in [0, 1); not read yet."""
+        tokens = chosen(self._logits, settings, self._numbers([uniforms])[0])
+        return Drawing(self._logits.unsqueeze(0), tokens.unsqueeze(0)).told()[0]
 
     @torch.no_grad()
     def read(self, tokens: Sequence[int]) -> None:
-        for row, token in zip(self._rows, tokens, strict=True):
-            row.append(token)
-        if max(map(len, self._rows)) > self._model.context_length:
+        """One token more for each row."""
+        self._note(tokens)
+        if self._longest > self._model.context_length:
             self._read_all()
             return
-        new = sent(torch.tensor(tokens)[:, None], self._model.device)
-        if self._step is None:
-            self._step = self._next_logits
-            if new.is_cuda:
-                self._step = self._recorded(new)
-        self._logits = self._step(new)
+        self._logits = self._next_logits(sent(torch.tensor(tokens), self._model.device))
         self._cache.lengths += 1
+
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+        if self._model.device.type == "cuda":
+            yield from self._stream_ahead(settings, iter(uniforms))
+            return
+        drawn: list[Drawn] = []
+        for numbers in uniforms:
+            if drawn:
+                self.read([one.id for one in drawn])
+            drawn = self.draw(settings, numbers)
+            yield drawn
+
+    def _stream_ahead(self, settings: SampleSettings, uniforms: Iterator[Sequence[float]]) -> Iterator[list[Drawn]]:
+        """The device draws and reads many tokens by itself, and the next ones while those are told."""
+        told: Drawing | None = None
+        while True:
+            room = self._model.context_length - self._longest - (told.turns if told else 0)
+            drawing = self._begin(settings, list(islice(uniforms, min(room, Turns.MOST)))) if room else None
+            if told:
+                for drawn in told.told():
+                    self._note([one.id for one in drawn])
+                    yield drawn
+            told = drawing
+            if told is None:
+                numbers = next(uniforms, None)
+                if numbers is None:
+                    return
+                drawn = self.draw(settings, numbers)
+                yield drawn
+                self.read([one.id for one in drawn])
+
+    @torch.no_grad()
+    def _begin(self, settings: SampleSettings, uniforms: list[Sequence[float]]) -> Drawing | None:
+        """Have as many tokens drawn and read as there are numbers for each row; None if there are none."""
+        if not uniforms:
+            return None
+        if self._turns is None or self._turns.settings != settings:
+            self._turns = Turns(
+                settings, self._next_logits, self._cache.lengths, self._logits, self._model.compiles_decoding
+            )
+            self._turns.record(self._cache.changing())
+        drawing = self._turns.take(self._logits, self._numbers(uniforms))
+        self._logits = self._turns.logits
+        return drawing
+
+    def _note(self, tokens: Sequence[int]) -> None:
+        for row, token in zip(self._rows, tokens, strict=True):
+            row.append(token)
+
+    @property
+    def _longest(self) -> int:
+        return max(map(len, self._rows))
+
+    def _numbers(self, uniforms: Sequence[Sequence[float]]) -> Tensor:
+        return sent(torch.tensor(uniforms, dtype=torch.float32), self._model.device)
 
     @torch.no_grad()
     def _read_all(self) -> None:
@@ -64,21 +113,13 @@ class CachedDecoder:
         filled = [[*row, *[0] * (max(lengths) - len(row))] for row in self._rows]
         tokens = self._model.tensor(filled)
         self._cache.lengths.copy_(torch.tensor(lengths))
-        logits = self._model.read(tokens, _Prompt(self._model, tokens, self._cache))
-        last = logits[torch.arange(len(lengths), device=tokens.device), self._cache.lengths - 1]
-        self._logits = last
+        hidden = self._model.hidden(tokens, _Prompt(self._model, tokens, self._cache))
+        self._logits = self._model.logits_of(hidden[self._cache.row, self._cache.lengths - 1])
 
     def _next_logits(self, tokens: Tensor) -> Tensor:
-        return self._model.read(tokens, _NextToken(self._cache, tokens))[:, 0]
-
-    def _recorded(self, tokens: Tensor) -> Recorded:
-        """The work of a token; what rehearsals of it change is put back."""
-        changing = self._cache.changing()
-        before = [tensor.clone() for tensor in changing]
-        recorded = Recorded(self._next_logits, (tokens,))
-        for tensor, old in zip(changing, before, strict=True):
-            tensor.copy_(old)
-        return recorded
+        """Read a token (B) of each row; logits (B, V) of what follows."""
+        read = tokens.unsqueeze(1)
+        return self._model.logits_of(self._model.hidden(read, _NextToken(self._cache, read))[:, 0])
 
 
 class _Cache:
@@ -86,13 +127,14 @@ class _Cache:
 
     def __init__(self, model: GPT, rows: int) -> None:
         settings = model.settings
-        shape = settings.layers, 2, rows, settings.kv_heads, model.context_length, model.head_size
-        self.keys_and_values = torch.zeros(shape, dtype=model.dtype, device=model.device)
+        shape = rows, settings.kv_heads, model.context_length, model.head_size
+        # tensors of their own: compiled code writes into those in place
+        self.keys, self.values = (
+            [torch.zeros(shape, dtype=model.dtype, device=model.device) for _ in range(settings.layers)] for _ in "kv"
+        )
         self.lengths = torch.zeros(rows, dtype=torch.long, device=model.device)
         self.embedding = torch.zeros(rows, 1, settings.width, dtype=model.dtype, device=model.device)
         self.document_starts = torch.zeros_like(self.lengths) if settings.document_mask else None
-        self.grouped = settings.kv_heads != settings.heads
-        self.positions = torch.arange(model.context_length, device=model.device)
         self.row = torch.arange(rows, device=model.device)
 
     def changing(self) -> list[Tensor]:
@@ -116,9 +158,8 @@ class _Prompt(Rows):
         return super().previous(x)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-        keys, values = self._cache.keys_and_values[layer]
-        keys[:, :, : k.shape[2]].copy_(k)
-        values[:, :, : v.shape[2]].copy_(v)
+        self._cache.keys[layer][:, :, : k.shape[2]].copy_(k)
+        self._cache.values[layer][:, :, : v.shape[2]].copy_(v)
         return super().attend(layer, q, k, v, window)
 
 
@@ -143,43 +184,11 @@ class _NextToken:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
         cache = self._cache
-        keys, values = cache.keys_and_values[layer]
+        keys, values = cache.keys[layer], cache.values[layer]
         keys[cache.row, :, cache.lengths] = k[:, :, 0]
         values[cache.row, :, cache.lengths] = v[:, :, 0]
-        seen = cache.positions <= cache.lengths[:, None]  # (B, positions)
-        if window:
-            seen &= cache.positions > cache.lengths[:, None] - window
+        ends = cache.lengths + 1
+        begins = (ends - window).clamp_min(0) if window else torch.zeros_like(ends)
         if cache.document_starts is not None:
-            seen &= cache.positions >= cache.document_starts[:, None]
-        return F.scaled_dot_product_attention(
-            q, keys, values, attn_mask=seen[:, None, None, :], enable_gqa=cache.grouped
-        )
-
-
-def _drawn(logits: Tensor, settings: SampleSettings, uniforms: Tensor) -> Tensor:
-    """As `engines.decoding.draw`, on the device: for each row of logits (B, V) the token, its probability, and the
-    likeliest tokens with theirs, as one tensor (B, 2 + 2 * alternatives) of numbers."""
-    probabilities = logits.softmax(-1)
-    likeliest = probabilities.topk(min(ALTERNATIVES, logits.shape[-1]))
-    colder = (logits - logits.amax(-1, keepdim=True)) / max(settings.temperature, _COLDEST)
-    ordered, tokens = colder.softmax(-1).sort(stable=True, dim=-1, descending=True)  # of equals the first, as `draw`
-    if settings.top_k:
-        ordered[:, settings.top_k :] = 0.0
-    if settings.top_p < 1.0:
-        before = ordered.cumsum(-1) - ordered
-        ordered = ordered.where(before < settings.top_p * ordered.sum(-1, keepdim=True), 0.0)
-    held = ordered.cumsum(-1)
-    place = (held <= uniforms[:, None] * held[:, -1:]).sum(-1, keepdim=True)
-    place = place.where(place < (ordered > 0.0).sum(-1, keepdim=True), 0)  # rounding left a crumb
-    token = tokens.gather(-1, place)
-    parts = token, probabilities.gather(-1, token), likeliest.indices, likeliest.values
-    return torch.cat([part.to(exact_dtype(logits.device)) for part in parts], dim=-1)  # it holds a token's number
-
-
-def _told(numbers: Tensor) -> list[Drawn]:
-    found = []
-    for token, probability, *likeliest in numbers.tolist():
-        half = len(likeliest) // 2
-        pairs = zip(likeliest[:half], likeliest[half:], strict=True)
-        found.append(Drawn(int(token), probability, [(int(i), p) for i, p in pairs]))
-    return found
+            begins = torch.maximum(begins, cache.document_starts)
+        return attend_one(q, keys, values, begins, ends)

@@ -21,7 +21,8 @@ def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     initial = _initial_parameters(settings, vocab_size)
     optimizer = optimizer_of(settings, initial, where)
     views = optimizer.parameters()
-    model = _model(settings, {name: views[name] for name in initial}, where, vocab_size)
+    speaks_little = where._replace(compiled=False)  # the learner compiles training; for a sample it does not pay
+    model = _model(settings, {name: views[name] for name in initial}, speaks_little, vocab_size)
     micro_batch = MicroBatch(settings, vocab_size, where)
     return TensorLearner(model, optimizer, settings, where, micro_batch)
 

@@ -11,6 +11,7 @@ The architecture is that of karpathy/nanochat (nanochat/gpt.py at 92d63d4), each
 - backout: the middle layer's output, in a learned part, is taken away again before the head
 """
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -21,11 +22,13 @@ from engines.config import TrainSettings
 from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
 from engines.tensor.devices import Place
-from engines.tensor.models import Parameters, TensorModel, exact, rmsnorm
+from engines.tensor.losses import capped, head_nats
+from engines.tensor.models import Parameters, TensorModel, rmsnorm
 from engines.tensor.reading import Reading, Rows
 
 _LARGEST_VALUE_GATE = 3.0
 _NORM_EPS = 1e-6
+_PROJECTIONS = ("q", "k", "v")
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu2": lambda x: F.relu(x).square(),
@@ -45,20 +48,37 @@ class GPT(TensorModel):
         self.context_length = settings.context_length
         self._vocab_size = vocab_size
         self.head_size = settings.width // settings.heads
+        self.compiles_decoding = where.compiled
         self.windows = [window_of(settings, layer) for layer in range(settings.layers)]
         self._activation = _ACTIVATIONS[settings.activation]
         self._cos, self._sin = self._rotary_tables()
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.read(tokens, Rows(self.settings, tokens, self.dtype))
+        return self.logits_of(self.hidden(tokens, Rows(self.settings, tokens, self.dtype)))
+
+    def nats(self, rows: Tensor) -> Tensor:
+        tokens, targets = rows[:, :-1], rows[:, 1:]
+        hidden = self.hidden(tokens, Rows(self.settings, tokens, self.dtype)).flatten(0, 1)
+        losses = head_nats(hidden, self._head(), targets.flatten(), self.settings.softcap, self._vocab_size)
+        return losses.view(targets.shape)
 
     def decoder(self, prompts: Sequence[Row]) -> Decoder:
         from engines.tensor.cache import CachedDecoder  # which is made of this class
 
         return CachedDecoder(self, prompts)
 
-    def read(self, tokens: Tensor, reading: Reading) -> Tensor:
-        """Logits (B, T, V) of what follows each of the tokens (B, T); `reading` knows what came before them."""
+    def ready_to_read(self) -> "GPT":
+        """The same model for a token at a time, where launches count: weights are converted once, and those of
+        queries, keys and values joined."""
+        ready = copy.copy(self)
+        ready.parameters = {name: self.weight(name).detach() for name in self.parameters}
+        for layer in range(self.settings.layers):
+            parts = [ready.parameters.pop(f"{layer}.{name}") for name in _PROJECTIONS]
+            ready.parameters[f"{layer}.qkv"] = torch.cat(parts)
+        return ready
+
+    def hidden(self, tokens: Tensor, reading: Reading) -> Tensor:
+        """What the head reads (B, T, C) after each of the tokens (B, T); `reading` knows what came before them."""
         settings = self.settings
         x = F.embedding(tokens, self.parameters["wte"]).to(self.dtype)  # (B, T, C)
         if settings.input_rmsnorm:
@@ -80,18 +100,17 @@ class GPT(TensorModel):
                 middle = x
         if settings.backout:
             x = x - self.weight("backout_scalar") * middle
-        if settings.final_rmsnorm:
-            x = rmsnorm(x, _NORM_EPS)
-        head = self.weight("wte" if settings.tie_lm_head else "head")
-        logits = exact(x @ head.T)[..., : self._vocab_size]  # (B, T, V)
-        if settings.softcap:
-            logits = settings.softcap * torch.tanh(logits / settings.softcap)
-        return logits
+        return rmsnorm(x, _NORM_EPS) if settings.final_rmsnorm else x
+
+    def logits_of(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of what follows, from what the head reads (..., C)."""
+        return capped((hidden @ self._head().T)[..., : self._vocab_size], self.settings.softcap)
+
+    def _head(self) -> Tensor:
+        return self.weight("wte" if self.settings.tie_lm_head else "head")
 
     def _attention(self, x: Tensor, tokens: Tensor, layer: int, reading: Reading) -> Tensor:
-        q, k, v = (
-            (x @ self.weight(f"{layer}.{name}").T).unflatten(2, (-1, self.head_size)) for name in ("q", "k", "v")
-        )  # (B, T, heads, D)
+        q, k, v = self._projected(x, layer)
         if f"{layer}.value_embedding" in self.parameters:
             embedding = F.embedding(tokens, self.parameters[f"{layer}.value_embedding"]).to(self.dtype)
             gate = _LARGEST_VALUE_GATE * torch.sigmoid(x[..., :VALUE_CHANNELS] @ self.weight(f"{layer}.value_gate").T)
@@ -104,6 +123,14 @@ class GPT(TensorModel):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, D)
         mixed = reading.attend(layer, q, k, v, self.windows[layer]).transpose(1, 2).flatten(2)
         return mixed @ self.weight(f"{layer}.o").T
+
+    def _projected(self, x: Tensor, layer: int) -> Sequence[Tensor]:
+        """Queries, keys and values (B, T, heads, D), not turned yet."""
+        if f"{layer}.qkv" in self.parameters:
+            joined = (x @ self.weight(f"{layer}.qkv").T).unflatten(2, (-1, self.head_size))
+            parts: Sequence[Tensor] = joined.split([self.settings.heads, *[self.settings.kv_heads] * 2], dim=2)
+            return parts
+        return [(x @ self.weight(f"{layer}.{name}").T).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
 
     def _mlp(self, x: Tensor, layer: int) -> Tensor:
         h = self._activation(x @ self.weight(f"{layer}.fc").T)  # (B, T, 4C)
@@ -135,7 +162,7 @@ def _initial(part: str, shape: Shape, settings: TrainSettings, random: torch.Gen
         return numbers.normal_(0, 0.02 if settings.tie_lm_head else 0.8, generator=random)
     if part == "head":
         return numbers.normal_(0, 0.001, generator=random)
-    if part in ("q", "k", "v", "value_embedding"):
+    if part in (*_PROJECTIONS, "value_embedding"):
         return numbers.uniform_(-bound, bound, generator=random)
     if part == "fc":
         return numbers.uniform_(-0.4 * bound, 0.4 * bound, generator=random)

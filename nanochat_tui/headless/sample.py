@@ -21,7 +21,7 @@ def sample(options: Options) -> int:
     """Draw `count` samples, some side by side."""
     names = SampleSettings.__dataclass_fields__
     settings = SampleSettings(**{name: value for name, value in options.settings.items() if name in names})
-    speaker = _speaker(options, settings.device)
+    speaker = _speaker(options, settings)
     if not options.json:
         print(speaker.origin, file=sys.stderr)
     try:
@@ -76,20 +76,21 @@ def _token_json(token: Token) -> dict[str, Any]:
 # --- who speaks -----------------------------------------------------------------------------------
 
 
-def _speaker(options: Options, device: str) -> Speaker:
+def _speaker(options: Options, settings: SampleSettings) -> Speaker:
     """The named run or checkpoint; else, where a corpus is named, its counts; else the latest run; else counts."""
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
+    how = settings.device, settings.compile
     if named and (Path(named) / "state.json").exists():
-        return open_checkpoint(Path(named), device)
+        return open_checkpoint(Path(named), *how)
     if named:
-        return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]), device)
+        return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]), *how)
     counted = CountSettings.__dataclass_fields__.keys() & options.settings.keys()
     filters = {name: options.words[name] for name in ("mode", "model_kind") if options.words[name]}
     if not counted:
         for run in reversed(runs_in_view(results)):
             if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
-                return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]), device)
+                return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]), *how)
     if options.words["checkpoint"]:
         raise LabError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
     if filters.get("model_kind", "bigram") != "bigram":

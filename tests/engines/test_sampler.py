@@ -209,8 +209,8 @@ def test_no_more_than_two_checkpoints_are_in_memory(checkpoint: Path, monkeypatc
     open_at_once: list[int] = []
     models: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def opened(path: Path, device: str) -> Any:
-        speaker = open_checkpoint(path, device)
+    def opened(path: Path, device: str, compile: str) -> Any:
+        speaker = open_checkpoint(path, device, compile)
         models.add(speaker.model)
         open_at_once.append(len(models))
         return speaker

@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
 
 from engines.config import SampleSettings
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.decoding import draw, softmax
+from engines.decoding import softmax
 from engines.sampling import generate
-from engines.tensor.cache import _drawn
+from engines.tensor import turns
+from engines.tensor.cache import CachedDecoder
 from engines.tensor.gpt import GPT
 
 LIKELIEST = SampleSettings(top_k=1)
@@ -46,7 +46,7 @@ class Whole:
 
 def assert_same(model: GPT, prompts: list[list[int]], count: int, forced: list[list[int]] | None = None) -> list[int]:
     """Both ways say the same after each of `count` tokens, the likeliest ones or those forced on them; all of them."""
-    cached = model.decoder(prompts)
+    cached = CachedDecoder(model, prompts)
     whole = [Whole(model, prompt) for prompt in prompts]
     said = []
     for step in range(count):
@@ -99,7 +99,7 @@ def test_rows_of_any_lengths_are_read_beside_each_other(
 
 def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
     prompt = [BOS, 3, 4]
-    decoder = awake_gpt(exact_gpt()).decoder([prompt, prompt])
+    decoder = CachedDecoder(awake_gpt(exact_gpt()), [prompt, prompt])
     decoder.read([1, 2])
     assert prompt == [BOS, 3, 4]
 
@@ -116,66 +116,41 @@ def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
         assert [token.probability for token in beside] == pytest.approx([token.probability for token in alone])
 
 
-# --- draws ----------------------------------------------------------------------------------------
-
-LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
-HOW = st.builds(
-    SampleSettings,
-    temperature=st.floats(0.05, 20.0),
-    top_k=st.integers(0, 14),
-    top_p=st.one_of(st.just(1.0), st.floats(0.01, 1.0)),
-)
+# --- many tokens at a time ------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=300)
-@given(logits=LOGITS, how=HOW, uniform=st.floats(0.0, 1.0, exclude_max=True))
-def test_the_device_draws_the_token_that_the_host_draws(
-    logits: list[float], how: SampleSettings, uniform: float
-) -> None:
-    uniform = float(torch.tensor(uniform, dtype=torch.float32))
-    assume(uniform < 1.0 and not on_an_edge(logits, how, uniform))
-    token, probability, *likeliest = drawn(logits, how, uniform)
-    probabilities = softmax(logits, 1.0)
-    assert token == draw(logits, how, uniform)
-    assert probability == pytest.approx(probabilities[int(token)])
-    half = len(likeliest) // 2
-    assert half == min(5, len(logits))
-    assert likeliest[half:] == pytest.approx(sorted(probabilities, reverse=True)[:half])
-    assert [probabilities[int(i)] for i in likeliest[:half]] == pytest.approx(likeliest[half:])
+@pytest.fixture
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn without a GPU: its work is done where a graph would be replayed. test_cuda.py has the graphs."""
+    monkeypatch.setattr(turns, "Recorded", lambda work, example: work)
 
 
-def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch.dtype = torch.float64) -> list[float]:
-    numbers: list[float] = _drawn(torch.tensor([logits], dtype=dtype), how, torch.tensor([uniform]))[0].tolist()
-    return numbers
+@every_switch
+@pytest.mark.usefixtures("unrecorded")
+def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict[str, Any]) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    how = SampleSettings(temperature=1.3)
+    uniforms = [[(7 * turn + 3 * row) % 10 / 10 for row in range(3)] for turn in range(40)]
+    by_itself = list(CachedDecoder(model, PROMPTS)._stream_ahead(how, iter(uniforms)))
+    assert by_itself == list(CachedDecoder(model, PROMPTS).stream(how, uniforms))
+    assert len(by_itself) == 40 > 3 * model.context_length
 
 
-def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool:
-    """Whether the last bit of a sum decides what is drawn."""
-    near = [
-        draw(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
-        for number in (max(0.0, uniform - 1e-9), min(uniform + 1e-9, 1.0 - 2.0**-53))
-        for top_p in (how.top_p * (1 - 1e-9), min(1.0, how.top_p * (1 + 1e-9)))
-    ]
-    return len(set(near)) > 1
+@pytest.mark.usefixtures("unrecorded")
+def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
+    model = awake_gpt(exact_gpt(context_length=60))
+    ahead, plain = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
+    uniforms = [[0.2, 0.5, 0.9]] * 18
+    for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(top_k=3)):
+        expected = []
+        for numbers in uniforms:
+            expected.append(plain.draw(how, numbers))
+            plain.read([one.id for one in expected[-1]])
+        assert list(ahead._stream_ahead(how, iter(uniforms))) == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("temperature", [1e-310, 1e-40, 1e-4, 1e38, 1e308])
-def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, temperature: float) -> None:
-    logits = [-3.0, 14.9, 15.0, 2.0]
-    token, probability, *_ = drawn(logits, SampleSettings(temperature=temperature), 0.9, dtype)
-    assert token == (2 if temperature < 1 else draw(logits, SampleSettings(temperature=temperature), 0.9))
-    assert probability == pytest.approx(softmax(logits, 1.0)[int(token)], rel=1e-5)
-
-
-def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
-    logits = [0.0] * 40 + [1.0] * 40
-    for uniform in (0.0, 0.3, 0.9):
-        for how in (SampleSettings(top_k=1), SampleSettings(top_p=0.001), SampleSettings(top_k=7)):
-            assert drawn(logits, how, uniform)[0] == draw(logits, how, uniform)
-
-
-def test_each_row_has_a_number_of_its_own() -> None:
-    logits = torch.zeros(3, 4)
-    found = _drawn(logits, SampleSettings(), torch.tensor([0.1, 0.6, 0.9]))
-    assert found[:, 0].tolist() == [0, 2, 3]
+@pytest.mark.usefixtures("unrecorded")
+def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
+    decoder = CachedDecoder(awake_gpt(exact_gpt()), [[BOS]])
+    assert list(decoder._stream_ahead(LIKELIEST, iter([]))) == []
+    assert len(list(decoder._stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3

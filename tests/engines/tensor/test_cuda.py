@@ -1,9 +1,12 @@
 """What only a CUDA GPU can show: compiled code, masks of fused kernels, recorded graphs, memory. `pytest -m cuda`."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,7 +18,9 @@ from engines.data.tokenizers import BOS
 from engines.engine import StepResult
 from engines.errors import LabError
 from engines.evaluation import evaluate
+from engines.tensor.attention import attend_one
 from engines.tensor.cache import CachedDecoder
+from engines.tensor.losses import head_nats
 
 pytestmark = [
     pytest.mark.cuda,
@@ -78,22 +83,81 @@ def test_recorded_steps_give_the_losses_of_a_processor(kind: str) -> None:
     assert on_gpu == pytest.approx(losses(resolve({**settings, **CUDA, "device": "cpu"}), 40), abs=1e-4)
 
 
+@pytest.mark.parametrize("compile", ["off", "on"])
 @pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
-def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[str, Any]) -> None:
-    model = awake_gpt(gpt(**masks))
+def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[str, Any], compile: str) -> None:
+    torch._dynamo.reset()
+    model = awake_gpt(gpt(**masks, compile=compile))
+    assert model.compiles_decoding == (compile == "on")
     prompts = [[BOS], [BOS, 7, 7, 3, 21], some_rows(1, 150)[0]]
     cached = model.decoder(prompts)
     assert isinstance(cached, CachedDecoder)
     texts = [list(prompt) for prompt in prompts]
+    stream = cached.stream(GREEDY, itertools.repeat([0.5] * 3))
     for step in range(60):
-        found = [drawn.id for drawn in cached.draw(GREEDY, [0.5] * 3)]
+        found = [drawn.id for drawn in next(stream)]
         for text, token in zip(texts, found, strict=True):
             if len(text) > model.context_length:
                 text[:] = text[-(model.context_length // 2) :]
             scores = model.logits(text)
             assert scores[token] == pytest.approx(max(scores), abs=1e-4), f"token {step}"
             text.append(token)
-        cached.read(found)
+
+
+@pytest.mark.parametrize("vocab_size, padded", [(100, 128), (8192, 8192), (20_000, 20_032)])
+def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
+    vocab_size: int, padded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines.tensor import loss_kernel
+
+    kernel = Mock(wraps=loss_kernel.losses_and_gradients)
+    monkeypatch.setattr(loss_kernel, "losses_and_gradients", kernel)
+    random = torch.Generator().manual_seed(4)
+    hidden = torch.randn(512, 64, generator=random).to("cuda", torch.bfloat16).requires_grad_()
+    head = torch.randn(padded, 64, generator=random).to("cuda", torch.bfloat16).requires_grad_()
+    targets = torch.randint(vocab_size, (512,), generator=random).cuda()
+    weights = torch.rand(512, generator=random).cuda()
+    exact = [part.detach().double().requires_grad_() for part in (hidden, head)]
+    rounded = [part.detach().requires_grad_() for part in (hidden, head)]
+    expected, plain = head_nats(*exact, targets, 15.0, vocab_size), head_nats(*rounded, targets, 15.0, vocab_size)
+    found = torch.compile(head_nats, dynamic=False)(hidden, head, targets, 15.0, vocab_size)
+    for losses in (expected, plain, found):
+        (losses * weights).sum().backward()
+    assert kernel.call_count == 1
+    assert (found - expected).abs().mean() < 1.2 * (plain - expected).abs().mean()  # no worse than rounding logits is
+    assert abs((found - expected).mean()) < 1e-3
+    for part, other in zip((hidden, head), exact, strict=True):
+        assert (part.grad - other.grad).norm() < 0.02 * other.grad.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows, heads, key_heads, positions", [(1, 3, 3, 2048), (5, 4, 2, 100), (128, 3, 1, 300)])
+def test_attention_in_parts_finds_what_plain_attention_finds(
+    rows: int, heads: int, key_heads: int, positions: int, dtype: torch.dtype
+) -> None:
+    random = torch.Generator().manual_seed(4)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return (3 * torch.randn(shape, generator=random)).to("cuda", dtype)
+
+    q = numbers(rows, heads, 1, 64)
+    keys, values = numbers(rows, key_heads, positions, 64), numbers(rows, key_heads, positions, 64)
+    ends = torch.randint(1, positions + 1, (rows,), generator=random).cuda()
+    begins = (ends - torch.randint(1, 80, (rows,), generator=random).cuda()).clamp_min(0)
+    for first in (begins, torch.zeros_like(begins)):
+        found = attend_one(q, keys, values, first, ends)
+        expected = attend_one(*(part.double() for part in (q, keys, values)), first, ends)
+        assert torch.allclose(found.double(), expected, rtol=0.02, atol=2e-3 if dtype == torch.float32 else 0.03)
+
+
+def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = gpt(compile="on", dtype="bfloat16")
+    fused = losses(settings, 20)
+    torch._dynamo.reset()
+    monkeypatch.setattr("engines.tensor.losses._LARGEST_SOFTCAP", 0.0)
+    plain = losses(settings, 20)
+    assert plain == pytest.approx(fused, abs=0.1)  # a small model in bfloat16
+    assert fmean(plain) == pytest.approx(fmean(fused), abs=0.01)
 
 
 @pytest.mark.parametrize("compile", ["off", "on"])

@@ -1,0 +1,65 @@
+"""Turns: a token of each row is drawn and read, again and again, without the host. A turn is a recorded graph."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from engines.config import SampleSettings
+from engines.tensor.drawing import Drawing, chosen
+from engines.tensor.recorded import Recorded
+
+
+class Turns:
+    """Room for the turns that are taken at once. What they need lies at addresses that never change."""
+
+    MOST = 16  # at once: enough to hide the host's work, few enough to stop soon
+
+    def __init__(
+        self,
+        settings: SampleSettings,
+        next_logits: Callable[[Tensor], Tensor],
+        lengths: Tensor,
+        logits: Tensor,
+        compiled: bool,
+    ) -> None:
+        """`next_logits` reads tokens (B) behind the rows, `lengths` (B) long; `logits` (B, V) are like its."""
+        rows, device = len(logits), logits.device
+        self.settings = settings
+        self.logits = torch.empty_like(logits)
+        self._next_logits = next_logits
+        self._lengths = lengths
+        self._uniforms = torch.zeros(self.MOST, rows, device=device)
+        self._before = torch.empty(self.MOST, *logits.shape, dtype=logits.dtype, device=device)
+        self._tokens = torch.zeros(self.MOST, rows, dtype=torch.long, device=device)
+        self._turn = torch.zeros(1, dtype=torch.long, device=device)
+        self._work = torch.compile(self._draw_and_read, dynamic=False) if compiled else self._draw_and_read
+        self._recorded: Recorded | None = None
+
+    def record(self, changing: Sequence[Tensor]) -> None:
+        """Rehearse and record a turn. What reading changes is put back; the rows must have room for a token."""
+        kept = [tensor.clone() for tensor in changing]
+        self.logits.zero_()
+        self._recorded = Recorded(self._work, ())
+        for tensor, old in zip(changing, kept, strict=True):
+            tensor.copy_(old)
+
+    def take(self, logits: Tensor, uniforms: Tensor) -> Drawing:
+        """As many turns as there are rows of `uniforms` (turns, B), the first from `logits`; nothing waits for them."""
+        assert self._recorded is not None
+        turns = len(uniforms)
+        self.logits.copy_(logits)
+        self._uniforms[:turns].copy_(uniforms)
+        self._turn.zero_()
+        for _ in range(turns):
+            self._recorded()
+            self._lengths += 1
+            self._turn += 1
+        return Drawing(self._before[:turns], self._tokens[:turns])
+
+    def _draw_and_read(self) -> Tensor:
+        self._before.index_copy_(0, self._turn, self.logits.unsqueeze(0))
+        tokens = chosen(self.logits, self.settings, self._uniforms[self._turn].squeeze(0))
+        self._tokens.index_copy_(0, self._turn, tokens.unsqueeze(0))
+        self.logits.copy_(self._next_logits(tokens))
+        return tokens
