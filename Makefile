@@ -1,16 +1,22 @@
-# One virtual environment, three things to do in it.
+# One virtual environment, and what to do in it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STEPS ?= 500
 
-.PHONY: train test check format clean
+EXTRAS := slurm,ray,plots,tensorboard,wandb
+
+.PHONY: train test test-extras check format clean
 
 train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# Skips nothing: a test whose package is missing fails.
+test-extras: $(VENV)/installed-extras
+	$(BIN)/python -m pytest -n auto -m extras --extras
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -29,6 +35,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/installed-extras: $(VENV)/installed-dev
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,$(EXTRAS)]' || \
+		{ echo "make test-extras: the extras $(EXTRAS) cannot be installed; is the package index within reach?" >&2; exit 1; }
 	touch $@
 
 clean:

@@ -1,5 +1,9 @@
-"""Every test has a home of its own: no run, cache or memory of the person who runs the tests is seen or touched."""
+"""Every test has a home of its own: no run, cache or memory of the person who runs the tests is seen or touched.
 
+Tests of what an extra brings are marked `extras(package)`: skipped where it is missing, but with --extras they fail.
+"""
+
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,20 @@ from hypothesis import settings
 
 settings.register_profile("slow machines too", deadline=None)
 settings.load_profile("slow machines too")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--extras", action="store_true", help="a test whose extra is missing fails instead of being skipped"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [name for mark in item.iter_markers("extras") for name in mark.args if find_spec(name) is None]
+    if missing and item.config.getoption("--extras"):
+        pytest.fail(f"not installed: {', '.join(missing)}; make test-extras installs it", pytrace=False)
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: make test-extras")
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,13 @@ from engines.runs.launch import launch
 from engines.runs.store import all_runs
 
 
+@pytest.fixture
+def small_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that reports nothing to its makers and takes little of the machine's shared memory."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(100 << 20))
+
+
 def finish(folder: Path, **options: Any) -> Study:
     """A study of two cells, trained."""
     given = {"data": str(write_text(folder)), **QUICK}
@@ -25,28 +32,30 @@ def finish(folder: Path, **options: Any) -> Study:
     return study
 
 
+@pytest.mark.extras("submitit")
 def test_slurm_trains_the_cells(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
     study = finish(tmp_path, launcher="slurm", launcher_options="cluster=local,timeout_min=5")
     assert len(list((study.path / "slurm").glob("*_result.pkl"))) == 2  # submitit's own word on it
 
 
+@pytest.mark.extras("submitit")
 def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
     study = create_study(tmp_path / "results", make_plan({}, {}, {"launcher": "slurm"}))
     assert start(study).wait() == 1
     assert "--launcher slurm does not work here: Could not detect" in events_of(study, "ended")[0]["detail"]
 
 
+@pytest.mark.extras("ray")
+@pytest.mark.usefixtures("small_ray")
 def test_ray_trains_the_cells(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     study = finish(tmp_path, launcher="ray", launcher_options="num_cpus=1")
     assert len({event["pid"] for run in all_runs(study.results) for event in events_of(run, "run")}) == 2
 
 
+@pytest.mark.extras("ray")
+@pytest.mark.usefixtures("small_ray")
 def test_a_stop_takes_back_what_still_waits_in_the_clusters_queue(tmp_path: Path) -> None:
     """No machine has a thousand processors: the runs never begin, and the study still comes to an end."""
-    pytest.importorskip("ray")
     given = {"data": str(write_text(tmp_path)), **QUICK, "steps": 10_000_000, "eval_every": 0}
     options = {"seeds": 1, "jobs": 2, "launcher": "ray", "launcher_options": "num_cpus=1000"}
     study = create_study(tmp_path / "results", make_plan(given, {"lr": (0.01,)}, options))

@@ -1,0 +1,97 @@
+"""export, by the command line: the folder on stdout, everything else on stderr."""
+
+import csv
+import io
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import QUICK, make_run, write_text
+from recordings import RUNS, last_word
+
+from engines.interop.export import WRITERS
+from engines.reports.record import Record
+from engines.runs.history import read_history
+from engines.runs.launch import launch, new_run
+from nanochat_tui.cli import main
+from nanochat_tui.headless import export as headless
+
+PATIENCE = 20.0
+RESUMED = next(run for run in RUNS if run.id == "resumed")
+
+
+def test_it_prints_where_and_says_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--no-ui", "export", str(RESUMED.path), "--results-dir", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'exports' / 'resumed' / 'csv'}\n"
+    assert told.err == f"left out of {RESUMED.events_path}: 1 damaged lines\n"
+
+
+def test_json_says_where_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(RESUMED.path), "--format", "jsonl", "--out", str(tmp_path / "out")]
+    assert main(["--no-ui", "--json", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["export"] == str(tmp_path / "out") and told["run"] == "resumed" and told["steps"] == 600
+    assert sorted(told["files"]) == sorted(str(path) for path in (tmp_path / "out").iterdir())
+    assert told["state"] == "finished" and told["format"] == "jsonl"
+
+
+class Told(io.StringIO):
+    """A stderr that knows when something was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: dict[str, threading.Event] = defaultdict(threading.Event)
+
+    def write(self, text: str) -> int:
+        self.said[text].set()
+        return super().write(text)
+
+
+def test_meanwhile_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Told()
+
+    def slow(record: Record, folder: Path, tell: Callable[[int], None]) -> None:
+        assert stderr.said["reading run resumed ...\n"].wait(PATIENCE)
+        tell(500)
+        assert stderr.said["written: step 500 of 600\n"].wait(PATIENCE)
+
+    monkeypatch.setitem(WRITERS, "csv", slow)
+    monkeypatch.setattr(headless, "_INTERVAL", 0.001)
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert main(["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_an_export_that_is_there_already_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]
+    assert [main(words), main(words)] == [0, 1]
+    assert f"export failed: {tmp_path / 'out'} has something in it; remove it" in capsys.readouterr().err
+
+
+def test_a_run_without_a_step_is_exported_with_its_header(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert main(["--no-ui", "export", str(run.path), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "steps.csv").read_text().startswith("step,t,loss,lr,grad_norm,tokens,seconds,")
+
+
+def test_a_live_run_is_exported_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"data": str(write_text(tmp_path)), **QUICK, "steps": 10_000_000, "eval_every": 0}
+    run = new_run(given, tmp_path / "results")
+    worker = launch(run)
+    while not read_history(run).step:
+        assert worker.poll() is None
+    try:
+        main(["--no-ui", "--json", "export", str(run.path), "--out", str(tmp_path / "out")])
+    finally:
+        worker.kill()
+        worker.wait()
+    told = capsys.readouterr()
+    steps = json.loads(told.out)["steps"]
+    assert f"run {run.id} is live: this is how it stands at step {steps}" in told.err
+    with open(tmp_path / "out" / "steps.csv", newline="") as file:
+        found = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert 0 < len(found) == steps
+    assert found == [step["loss"] for step in last_word(run)[0]][:steps]
