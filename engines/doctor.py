@@ -66,6 +66,7 @@ def checks(results: Path, device: str = "auto") -> list[Check]:
         *(Check(name, functools.partial(_package, name, why)) for name, why in _PACKAGES.items()),
         Check("gpu", lambda: _gpu(device)),
         Check("torch", lambda: _check_torch(torch())),
+        Check("matrix products on cuda", lambda: _products(device, torch())),
         Check("compiler", _compiler),
         Check("torch.compile", lambda: _compile(device, torch())),
         *(
@@ -169,6 +170,13 @@ def _check_torch(torch: dict[str, Any]) -> Result:
     return OK, told
 
 
+def _products(device: str, torch: dict[str, Any]) -> Result | None:
+    if device not in ("auto", "cuda") or not torch.get("gpus"):
+        return None
+    told = _answer(["engines.bench.nanochat.machine", "cuda"], _PROBE_SECONDS)
+    return OK, f"{told['matmul_flops'] / 1e12:,.3g} TFLOP/s in bfloat16; copies at {told['copy_bytes'] / 1e9:,.4g} GB/s"
+
+
 def _compile(device: str, torch: dict[str, Any]) -> Result | None:
     if "error" in torch or _compiler()[0] != OK:
         return None  # the line that says so is above
@@ -196,7 +204,12 @@ def _training(name: str, asked: str, torch: Callable[[], dict[str, Any]]) -> Res
 
 def ask(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
     """The answer of a probe; LabError, with its last word, where it has none."""
-    command = [sys.executable, "-P", "-m", "engines.tensor.probe", question, device]
+    return _answer(["engines.tensor.probe", question, device], seconds)
+
+
+def _answer(words: list[str], seconds: float) -> dict[str, Any]:
+    """The last line, of JSON, that a module says which is run in a process of its own."""
+    command = [sys.executable, "-P", "-m", *words]
     with tempfile.TemporaryDirectory() as folder:
         # Nothing that was compiled before: what works is to be shown, not what once did.
         environment = {**os.environ, "PYTHONPATH": python_path(), "TORCHINDUCTOR_CACHE_DIR": f"{folder}/compiled"}

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
+from engines.bench.nanochat.settings import RaceSettings
 from engines.config import CountSettings, SampleSettings, TrainSettings
 
 PROGRAM = "nanochat-tui"
@@ -181,16 +182,17 @@ COMMANDS = {
     ),
     "bench": Command(
         "bench",
-        "measure this program",
+        "measure this program, alone or against karpathy/nanochat",
         (
             Argument(
                 "what",
                 {
-                    "choices": ("log", "scalar", "ui"),
-                    "help": "the event log and start-up; the scalar engine; the dashboard",
+                    "choices": ("log", "scalar", "ui", "nanochat"),
+                    "help": "the event log and start-up; the scalar engine; the dashboard; the race against nanochat",
                 },
             ),
         ),
+        (RaceSettings,),
     ),
 }
 

@@ -56,6 +56,13 @@ def ask(verb: str, watch: Watch) -> Order:
     return Order(partial(_request, watch.run, verb, f"make a {verb}" if verb != "evaluate" else verb))
 
 
+def report(watch: Watch) -> Order:
+    """Write the page about a run, as it stands, with its plots."""
+    if not watch.part("resolved"):
+        raise LabError(f"{watch.run.id} cannot be reported: {watch.problem or 'its settings are not known.'}")
+    return Order(partial(_report, watch.run))
+
+
 def delete(watch: Watch) -> Order:
     if watch.is_live:
         raise LabError(f"{watch.run.id} lives; S stops it first.")
@@ -93,6 +100,14 @@ def start(run: Run) -> None:
 def _go_on(run: Run) -> str:
     start(run)
     return f"{run.id} goes on from its last checkpoint"
+
+
+def _report(run: Run) -> str:
+    from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
+    from engines.reports.record import read_record
+
+    page = write_document([record := read_record(run)], usual_path(run.path.parent.parent, record))[0]
+    return f"written: {page} with its plots"
 
 
 def _delete(run: Run) -> str:

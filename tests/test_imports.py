@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "screens": {"engines", "screens"},
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
-LIGHT_SIDE = tuple("config config_file events fields errors estimate dial shapes gpus scales ablation runs".split())
+LIGHT_SIDE = ("config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes", "gpus", "scales",
+              "ablation", "reports", "runs")  # fmt: skip
 
 
 def imports_of(path: Path) -> set[str]:

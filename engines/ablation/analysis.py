@@ -86,6 +86,13 @@ def analyse(plan: Plan, results: Mapping[Job, Result]) -> Analysis:
     )
 
 
+def mean_of(analysis: Analysis, changes: Mapping[str, Any]) -> float | None:
+    """Of the cells with these values, over seeds and the other axes; None where one of them has no figure."""
+    scores = [cell.score for cell in analysis.cells if changes.items() <= cell.changes.items()]
+    found = [score.mean for score in scores if score]
+    return sum(found) / len(found) if found and len(found) == len(scores) else None
+
+
 def _score_of(metric: str, target: float | None) -> Score:
     def score(result: Result) -> float | None:
         if not result.is_comparable:

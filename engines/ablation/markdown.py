@@ -1,10 +1,11 @@
 """A study's report for people: what was asked, which cells differ from the base by more than noise, and what broke."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.ablation.analysis import ALPHA, FEWEST_PAIRS, Analysis, CellReport
+from engines.ablation.analysis import ALPHA, FEWEST_PAIRS, Analysis, CellReport, mean_of
 from engines.ablation.effects import Effect
 from engines.ablation.plan import Plan
 from engines.ablation.results import Result
@@ -52,6 +53,7 @@ def sections(plan: Plan, analysis: Analysis) -> list[Section]:
     found = [
         _effects("Effect of each axis", analysis.effects),
         _effects("Interactions", analysis.interactions),
+        *_two_way(plan, analysis),
         _broken(analysis),
         _dropped(plan),
         _runs(analysis),
@@ -130,6 +132,22 @@ def _effects(title: str, effects: Sequence[Effect]) -> Section:
         else "The other axes are averaged over; not corrected for their number."
     )
     return Section(title, explained, Table(["value", "instead of", "difference"], rows))
+
+
+def _two_way(plan: Plan, analysis: Analysis) -> Iterator[Section]:
+    """For each two axes of a full grid, a mean for each value of one with each of the other."""
+    for one, other in itertools.combinations(plan.axes, 2) if analysis.effects else ():
+        rows = []
+        for a in one.values:
+            means = (mean_of(analysis, {one.name: a, other.name: b}) for b in other.values)
+            rows.append([shown(a), *("" if mean is None else _score(analysis.metric, mean) for mean in means)])
+        head = ["", *(f"`{other.name}` {shown(b)}" for b in other.values)]
+        text = f"Means of {_UNITS[analysis.metric]}, over the seeds and all other axes; `{one.name}` down."
+        yield Section(f"{one.name} × {other.name}", text, Table(head, rows))
+
+
+def _score(metric: str, value: float) -> str:
+    return f"{value:.{_FEWEST_DIGITS}f}" if metric == "val_bpb" else _count(value)
 
 
 def _broken(analysis: Analysis) -> Section:

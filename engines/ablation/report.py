@@ -1,5 +1,6 @@
 """What a study leaves behind: a row for each run as CSV and JSON lines, all figures as JSON, a report in Markdown."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -14,11 +15,13 @@ from engines.ablation.analysis import Analysis, CellReport, analyse
 from engines.ablation.markdown import markdown, shown
 from engines.ablation.plan import Plan
 from engines.ablation.results import Result
-from engines.ablation.schedule import Job
+from engines.ablation.schedule import Job, every_job
 from engines.ablation.statistics import Spread
 from engines.ablation.study import Study
 from engines.config import TrainSettings, resolve
+from engines.errors import LabError
 from engines.fields import fields
+from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
 _OF_A_DIFFERENCE = ("low", "high", "bootstrap_low", "bootstrap_high", "p")
@@ -38,17 +41,33 @@ def write(study: Study, plan: Plan, results: Mapping[Job, Result]) -> list[str]:
 
 def write_tables(study: Study, plan: Plan, results: Mapping[Job, Result]) -> dict[str, str]:
     """Into the study's directory, of what is known so far; returns each text by its suffix."""
-    rows = [row_of(plan, results[job]) for job in sorted(results)]
+    others = portable(study, plan)
+    rows = [others.inside(row_of(plan, results[job])) for job in sorted(results)]
     analysis = analyse(plan, results)
     texts = {
         ".csv": csv_text(rows),
         ".jsonl": "".join(events.encode(row).decode() for row in rows),
-        ".json": json.dumps(as_json(plan, analysis), indent=1, ensure_ascii=False) + "\n",
-        ".md": markdown(study.id, plan, analysis, study.config),
+        ".json": json.dumps(others.inside(as_json(plan, analysis)), indent=1, ensure_ascii=False) + "\n",
+        ".md": markdown(study.id, others.inside(plan), others.inside(analysis), study.config),
     }
     for suffix, text in texts.items():
         _write_whole(study.path / f"table{suffix}", text)
     return texts
+
+
+def portable(study: Study, plan: Plan) -> Portable:
+    """For what is told of a study. Its runs know the sha256 of the files that the plan names."""
+    asked = [*plan.given.items(), *((axis.name, value) for axis in plan.axes for value in axis.values)]
+    paths = {value: FACT_OF[name] for name, value in asked if name in FACT_OF and is_path(value)}
+    corpora: dict[str, str | None] = dict.fromkeys(paths)
+    for job in every_job(plan):
+        if all(corpora[path] or not fact for path, fact in paths.items()):
+            break
+        run = study.run_of(job)
+        with contextlib.suppress(LabError):
+            found = corpora_of(run.config if run else {})
+            corpora |= {path: found[path] for path in corpora.keys() & found.keys() if found[path]}
+    return Portable(study.results, corpora)
 
 
 def row_of(plan: Plan, result: Result) -> dict[str, Any]:

@@ -4,5 +4,6 @@ markup   text into tags, safely               columns  a million steps in a few 
 plot     what a plot shows                    drawing  a plot as SVG            intervals  differences as SVG
 record   a run as it is read for a report     metrics  what it reached, in figures
 curves   the plots of runs                    bands    the plots of a study
-run_report, comparison_report, study_report: the sections of each; page puts them together, files writes them
+run_report, comparison_report, study_report: the sections of each
+page     what is around the sections             document  a whole report, written     files  whole or not at all
 """

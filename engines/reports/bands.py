@@ -1,5 +1,6 @@
 """The plots of a study: a curve for each cell, with a band over its seeds."""
 
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ class Trace(NamedTuple):
 
     def scaled(self, factor: float) -> "Trace":
         return Trace([x * factor for x in self.x], self.y)
+
+    def since(self, least: float) -> "Trace":
+        first = bisect_left(self.x, least)
+        return Trace(self.x[first:], self.y[first:])
 
 
 class Seed(NamedTuple):
@@ -63,21 +68,36 @@ def study_plots(name: str, cells: Sequence[Cell], every: int) -> list[Plot]:
     kinds = (("bpb", f"Validation bits per byte of {name}", "bits a byte"),
              ("loss", f"Training loss of {name}, smoothed", "nats a token"))  # fmt: skip
     found = []
-    for stem, title, unit in kinds:
-        pairs = [_over_seeds(cell, colour, stem, by_tokens) for colour, cell in enumerate(cells)]
+    for (stem, title, unit), is_end in itertools.product(kinds, (False, True)):
+        traces = [_traces(cell, stem, by_tokens) for cell in cells]
+        if is_end:
+            stem, title = f"{stem}-end", f"{title}: the last half"
+            traces = _last_half(traces)
+        pairs = [_over_seeds(_label(cell), of_cell, colour)
+                 for colour, (cell, of_cell) in enumerate(zip(cells, traces, strict=True))]  # fmt: skip
         curves, bands = tuple(curve for curve, _ in pairs), tuple(band for _, band in pairs)
         found.append(Plot(stem, title, x_label(by_tokens), unit, curves, bands, caption=caption))
-    return found
+    return [plot for plot in found if not plot.is_empty or plot.name == kinds[0][0]]
 
 
-def _over_seeds(cell: Cell, colour: int, stem: str, by_tokens: bool) -> tuple[Curve, Band]:
+def _traces(cell: Cell, stem: str, by_tokens: bool) -> list[Trace]:
+    return [getattr(seed, stem).scaled(seed.tokens_a_step if by_tokens else 1.0) for seed in cell.seeds]
+
+
+def _last_half(traces: Sequence[list[Trace]]) -> list[list[Trace]]:
+    """What is left where all start alike no longer sets the scale."""
+    ends = [trace.x[-1] for of_cell in traces for trace in of_cell if trace.x]
+    middle = max(ends, default=0.0) / 2
+    return [[trace.since(middle) for trace in of_cell] for of_cell in traces]
+
+
+def _over_seeds(label: str, traces: Sequence[Trace], colour: int) -> tuple[Curve, Band]:
     """Where only some seeds went on, the mean is of these."""
-    traces = [getattr(seed, stem).scaled(seed.tokens_a_step if by_tokens else 1.0) for seed in cell.seeds]
     longest: list[float] = max((trace.x for trace in traces), key=len, default=[])
     rows = [_at(x, traces) for x in longest]
     mean = [math.fsum(row) / len(row) if row else math.nan for row in rows]
     low, high = ([pick(row, default=math.nan) for row in rows] for pick in (min, max))
-    return Curve(_label(cell), longest, mean, colour, is_second_round(colour)), Band(longest, low, high, colour)
+    return Curve(label, longest, mean, colour, is_second_round(colour)), Band(longest, low, high, colour)
 
 
 def _label(cell: Cell) -> str:
@@ -91,7 +111,7 @@ def _at(x: float, traces: Sequence[Trace]) -> list[float]:
     for trace in traces:
         place = bisect_left(trace.x, x)
         near = [index for index in (place - 1, place) if 0 <= index < len(trace.x)]
-        if place == len(trace.x) and (not near or x - trace.x[-1] > _width(trace)):
+        if not near or (place == len(trace.x) and x - trace.x[-1] > _width(trace) / 2):
             continue  # it had ended
         value = trace.y[min(near, key=lambda index: abs(trace.x[index] - x))]
         if math.isfinite(value):

@@ -33,5 +33,6 @@ def differences(records: Sequence[Record]) -> Safe:
     every = [setting.line for setting in settings([record.config for record in records])]
     different = [line for line in every if line.differs]
     note = paragraph(f"{len(different)} of {len(every)} settings and origins.")
-    rows = [(line.name, *line.values) for line in different]
+    others = [record.portable for record in records]
+    rows = [(line.name, *(p.text(told) for p, told in zip(others, line.values, strict=True))) for line in different]
     return Safe(note + table(("", *(record.run.id for record in records)), rows))

@@ -17,7 +17,8 @@ MOST_DOTS = 200
 _MOST_MARKS = 60
 _SAME_STEP = 1e-6  # tokens a step that differ by less are rounding
 _STEP, _TOKENS = "step", "training tokens"
-_SMOOTHED = "faint: least and most of a column's steps; line: their mean, smoothed over its neighbours"
+_OF_COLUMNS = "Faint: the least and the most of a column's steps; line: their mean, smoothed over its neighbours."
+_OF_STEPS = "Faint: every step; line: smoothed over its neighbours."
 
 Values = Callable[[Record], "array[float]"]
 
@@ -55,13 +56,15 @@ def overlays(records: Sequence[Record]) -> list[Plot]:
 def _loss(record: Record) -> Plot:
     columns = parts(record.history.losses, COLUMNS)
     dots = eval_dots(record, "loss", 1, False)
-    keys = [("band", "least and most")] * any(part.low < part.high for part in columns)
+    many = any(part.low < part.high for part in columns)
+    keys = [("band", "least and most" if many else "every step")]
     keys += [("dot", "validation")] * bool(dots)
     marks = [*_broken_marks(columns, "loss"), *_events(record)]
     keys += [("broken", "not a number")] * any(mark.kind == "broken" for mark in marks)
     keys += [("event", "guard, or going on")] * any(mark.kind == "event" for mark in marks)
+    caption = _OF_COLUMNS if many else _OF_STEPS
     return Plot("loss", f"Loss of {record.run.id}", _STEP, "nats a token", (_line("training loss", columns, 0),),
-                (_envelope(columns, 0),), tuple(dots), tuple(marks), tuple(keys), _SMOOTHED)  # fmt: skip
+                (_envelope(columns, 0),), tuple(dots), tuple(marks), tuple(keys), caption)  # fmt: skip
 
 
 def _bits(record: Record) -> Plot:
@@ -78,13 +81,13 @@ def _rates(record: Record) -> Iterator[Plot]:
     history = record.history
     tokens = record.tokens_a_step
     speeds = array("d", [tokens / part.mean if part.mean > 0 else math.nan for part in parts(history.seconds, COLUMNS)])
-    for name, title, unit, values, colour in (
-        ("lr", "Learning rate", "", history.lr, 2),
-        ("grad_norm", "Gradient norm", "", history.grad_norms, 3),
-    ):
-        columns = parts(values, COLUMNS)
-        yield Plot(name, f"{title} of {record.run.id}", _STEP, unit or title.lower(), (_line(title, columns, colour),),
-                   (_envelope(columns, colour),), marks=tuple(_broken_marks(columns, title.lower())))  # fmt: skip
+    columns = parts(history.lr, COLUMNS)
+    curve = Curve("learning rate", [part.middle for part in columns], [part.mean for part in columns], 2)
+    yield Plot("lr", f"Learning rate of {record.run.id}", _STEP, "learning rate", (curve,), linear=True)
+    columns = parts(history.grad_norms, COLUMNS)
+    yield Plot("grad_norm", f"Gradient norm of {record.run.id}", _STEP, "gradient norm",
+               (_line("gradient norm", columns, 3),), (_envelope(columns, 3),),
+               marks=tuple(_broken_marks(columns, "gradient norm")))  # fmt: skip
     steps = [part.middle for part in parts(history.seconds, COLUMNS)]
     yield Plot("speed", f"Throughput of {record.run.id}", _STEP, "tokens a second",
                (Curve("throughput", steps, list(speeds), 4),))  # fmt: skip

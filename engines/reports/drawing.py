@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from engines import scales
-from engines.reports.markup import Safe, tag
+from engines.reports.markup import Safe, joined, tag
 from engines.reports.plot import COLOURS, Band, Curve, Dot, Mark, Plot, Scale, y_scale
 
 # Okabe and Ito's colours, told apart by the colour-blind too: on white, and on near-black.
@@ -15,11 +15,12 @@ PALETTE = (
 INK = {"text": ("#222222", "#e4e4e4"), "faint": ("#666666", "#a8a8a8"), "grid": ("#dddddd", "#3a3a3a"),
        "bad": ("#c00000", "#ff6b6b"), "paper": ("#ffffff", "#16181c")}  # fmt: skip
 WIDTH, HEIGHT = 760, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 30, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 14, 30, 42
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 _CHARACTER = 6.6  # pixels of one, about, at the size of a legend
 _LEGEND_LINE = 18
 _LONGEST_LABEL = 60
+_POINT = 1.6  # radius of a value between two that are not finite
 _LEAST_MARK = 1.6  # pixels: a single broken step of a million is still seen
 
 
@@ -30,7 +31,7 @@ class _Frame:
         self.left, self.right = _LEFT, WIDTH - _RIGHT
         self.top, self.bottom = _TOP, HEIGHT - _BOTTOM
         self.x = Scale(*plot.x_range(), False)
-        self.y: Scale = y_scale(plot.values())
+        self.y: Scale = y_scale(plot.values(), plot.linear)
 
     def across(self, value: float) -> float:
         return self.left + self.x.share(value) * (self.right - self.left)
@@ -110,7 +111,7 @@ def _axes(frame: _Frame, plot: Plot) -> Iterator[Safe]:
     for value, label in zip(ticks, scales.labels(ticks), strict=True):
         yield line(frame.left, frame.up(value), frame.right, frame.up(value), "grid")
         yield text(frame.left - 6, frame.up(value) + 4, label, "end", "faint")
-    ticks = scales.nice_ticks(frame.x.low, frame.x.high, 8)
+    ticks = [tick for tick in scales.nice_ticks(frame.x.low, frame.x.high, 8) if tick == round(tick)]  # steps, tokens
     for value, label in zip(ticks, scales.labels(ticks), strict=True):
         yield line(frame.across(value), frame.bottom, frame.across(value), frame.bottom + 4, "faint")
         yield text(frame.across(value), frame.bottom + 17, label, "middle", "faint")
@@ -118,7 +119,7 @@ def _axes(frame: _Frame, plot: Plot) -> Iterator[Safe]:
     yield text(frame.right, frame.bottom + 34, plot.x_label, "end", "faint")
     y_label = plot.y_label + (", log scale" if frame.y.log else "")
     middle = (frame.top + frame.bottom) / 2
-    yield text(0, 0, y_label, "middle", "faint", transform=f"translate(14 {short(middle)}) rotate(-90)")
+    yield text(0, 0, y_label, "middle", "faint", transform=f"translate(12 {short(middle)}) rotate(-90)")
 
 
 # --- what was measured --------------------------------------------------------------------------------
@@ -143,13 +144,18 @@ def _path(points: Iterable[tuple[float, float]]) -> str:
 
 def _curve(frame: _Frame, curve: Curve) -> Safe:
     colour, name = colour_of(curve.colour)
-    paths = []
+    paths, points = [], []
     for stretch in _stretches(curve.x, curve.y):
-        points = [(frame.across(curve.x[place]), frame.up(curve.y[place])) for place in stretch]
-        paths.append(_path(points if len(points) > 1 else [*points, (points[0][0] + 0.1, points[0][1])]))
+        line = [(frame.across(curve.x[place]), frame.up(curve.y[place])) for place in stretch]
+        if len(line) > 1:
+            paths.append(_path(line))
+        else:
+            (x, y), shape = line[0], {"r": _POINT, "fill": colour, "class_": f"{name} fill"}
+            points.append(tag("circle", cx=short(x), cy=short(y), **shape))
     dash = "6 4" if curve.dashed else None
-    shape = {"fill": "none", "stroke": colour, "stroke_width": 1.8, "stroke_linejoin": "round"}
-    return tag("path", d="".join(paths), **shape, stroke_linecap="round", stroke_dasharray=dash, class_=f"{name} line")
+    look = {"fill": "none", "stroke": colour, "stroke_width": 1.8, "stroke_linejoin": "round", "stroke_dasharray": dash}
+    lines = [tag("path", d="".join(paths), **look, stroke_linecap="round", class_=f"{name} line")] if paths else []
+    return joined([*lines, *points])
 
 
 def _band(frame: _Frame, band: Band) -> Safe:

@@ -13,7 +13,7 @@ from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale
 
 MOST_ROWS = 40
-_ROW, _TOP, _BOTTOM, _LEFT, _RIGHT = 22, 34, 40, 250, 24
+_ROW, _TOP, _BOTTOM, _LEFT, _RIGHT = 22, 34, 40, 250, 220
 _FAR_OUT = 6.0  # times the middle reach: so far out a row is cut, or all others would be dots at zero
 _LONGEST_NAME = 36
 _COLOURS = {"better": 2, "worse": 1}
@@ -89,9 +89,8 @@ def _row(scale: Scale, row: Row, y: float) -> Safe:
               ((left, -1, low < scale.low), (right, 1, high > scale.high)) if out]  # fmt: skip
     dot = tag("circle", cx=short(_across(scale, mean)), cy=short(y), r=4, fill=colour, class_=f"{series} fill")
     told = tag("title", f"{row.name}: {difference_text(row.difference)} {row.verdict}".strip())
-    return tag(
-        "g", told, text(_LEFT - 10, y + 4, name, "end"), bar, *arrows, *([] if abs(mean) > _edge(scale) else [dot])
-    )
+    words = [text(_LEFT - 10, y + 4, name, "end"), text(WIDTH - 6, y + 4, difference_text(row.difference), "end")]
+    return tag("g", told, *words, bar, *arrows, *([] if abs(mean) > _edge(scale) else [dot]))
 
 
 def _edge(scale: Scale) -> float:

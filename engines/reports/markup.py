@@ -8,7 +8,10 @@ _NAMES_OF_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (
 _NO_CHARACTER = re.compile("[\ud800-\udfff\ufffe\uffff\x80-\x9f]")  # no UTF-8, no XML, or a terminal's commands
 _CODE = re.compile(r"`([^`]*)`")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
-_NUMBER = re.compile(r"[-+−]?[\d,.]+(e[-+]?\d+)?( ± [\d.]+)?( %| s)?")
+_DIGITS = r"[-+−]?[\d,.]+(e[-+]?\d+)?"
+_INTERVAL = rf"\[{_DIGITS}, {_DIGITS}\]"
+_NUMBER = re.compile(rf"{_DIGITS}( ± [\d.]+)?( %| s)?( {_INTERVAL})?|{_INTERVAL}|[-+]?inf|nan")
+_NOTHING = ("", "–")
 
 
 class Safe(str):
@@ -53,16 +56,23 @@ def section(title: str, *parts: object, anchor: str | None = None) -> Safe:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Safe:
-    """Numbers stand right. Nothing where there are no rows."""
-    body = [tag("tr", *(_cell(value) for value in row)) for row in rows]
+    """Columns of numbers stand right. Nothing where there are no rows; without a head it is a list of facts."""
+    body = list(rows)
     if not body:
         return Safe("")
-    top = tag("thead", tag("tr", *(tag("th", name) for name in head))) if any(head) else Safe("")
-    return tag("div", tag("table", top, tag("tbody", *body)), class_="wide")
+    classes = ["number" if any(head) and _are_numbers(column) else None for column in zip(*body, strict=True)]
+    top = tag("thead", _row("th", head, classes)) if any(head) else Safe("")
+    found = tag("table", top, tag("tbody", *(_row("td", row, classes) for row in body)))
+    return tag("div", found, class_="wide" if any(head) else "wide facts")
 
 
-def _cell(value: object) -> Safe:
-    return tag("td", value, class_="number" if _NUMBER.fullmatch(str(value)) else None)
+def _are_numbers(column: Sequence[object]) -> bool:
+    told = [str(value) for value in column if str(value) not in _NOTHING]
+    return bool(told) and all(map(_NUMBER.fullmatch, told))
+
+
+def _row(cell: str, values: Sequence[object], classes: Sequence[str | None]) -> Safe:
+    return tag("tr", *(tag(cell, value, class_=name) for value, name in zip(values, classes, strict=True)))
 
 
 def paragraph(*parts: object) -> Safe:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 COLOURS = 8  # told apart, the colour-blind included; curves beyond have the same again, dashed
 _MOST_LINEAR = 100.0  # times that a curve's end may be below its beginning on a linear axis
 _OUTSIDE = 0.02  # of the values, on either side, that may stand at the edge
+_FARTHEST = 1e300  # from zero that an axis goes: with room around it, it is still a float
 _WORTH_CUTTING = 0.6  # of the height that they would take for themselves
 
 
@@ -60,6 +61,7 @@ class Plot:
     marks: tuple[Mark, ...] = ()
     keys: tuple[tuple[str, str], ...] = ()  # of the legend, beside the curves: kind and what it is
     caption: str = ""
+    linear: bool = False  # never on a log scale, as what falls to zero by design
 
     @property
     def is_empty(self) -> bool:
@@ -91,13 +93,13 @@ class Scale(NamedTuple):
         return (value / 2 - low / 2) / (high / 2 - low / 2)  # halves: their distance has to be a float
 
 
-def y_scale(values: Sequence[float]) -> Scale:
+def y_scale(values: Sequence[float], linear: bool = False) -> Scale:
     """Around all finite values, but for few that are so far out that the rest would be a flat line."""
-    found = sorted(value for value in values if math.isfinite(value))
+    found = sorted(max(-_FARTHEST, min(_FARTHEST, value)) for value in values if math.isfinite(value))
     if not found:
         return Scale(0.0, 1.0, False)
     low, high = _cut(found)
-    log = low > 0 and high > _MOST_LINEAR * low
+    log = not linear and low > 0 and high > _MOST_LINEAR * low
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         pad = abs(low) / 10 or 0.5
         return Scale(low - pad, high + pad, False)
@@ -109,7 +111,7 @@ def y_scale(values: Sequence[float]) -> Scale:
 
 def _cut(found: list[float]) -> tuple[float, float]:
     most = len(found) - 1
-    inner_low, inner_high = found[math.ceil(_OUTSIDE * most)], found[math.floor((1 - _OUTSIDE) * most)]
+    inner_low, inner_high = found[math.floor(_OUTSIDE * most)], found[math.ceil((1 - _OUTSIDE) * most)]
     reach = (inner_high / 2 - inner_low / 2) * 2 / (1 - _WORTH_CUTTING)
     low = found[0] if inner_low - found[0] <= reach else inner_low
     high = found[-1] if found[-1] - inner_high <= reach else inner_high

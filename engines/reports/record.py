@@ -8,6 +8,7 @@ from engines.runs import liveness
 from engines.runs.checkpoint_folders import list_steps
 from engines.runs.comparison import part
 from engines.runs.history import History
+from engines.runs.portable import Portable, portable
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
@@ -36,6 +37,15 @@ class Record(NamedTuple):
     @property
     def train_seconds(self) -> float:
         return math.fsum(self.history.seconds)
+
+    @property
+    def portable(self) -> Portable:
+        return portable(self.run, self.config)
+
+    @property
+    def handed_on(self) -> "Record":
+        """With a manifest that others may read."""
+        return self._replace(config=self.portable.inside(self.config))
 
     def kept_checkpoints(self) -> list[int]:
         """Steps of those that are there now."""

@@ -18,6 +18,7 @@ from engines.reports.record import Record
 from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
+from engines.runs.portable import FACT_OF, Portable, corpora_of
 
 MOST_ROWS = 40  # of a table of events; the rest is counted
 _MOST_SAMPLES = 6
@@ -27,8 +28,9 @@ _IN_BRIEF = ("state", "steps", "tokens", "parameters", "final_loss", "val_bpb", 
 Pictures = list[tuple[str, Safe]]  # file stem and SVG
 
 
-def run_sections(record: Record) -> tuple[list[Safe], Pictures]:
+def run_sections(whole: Record) -> tuple[list[Safe], Pictures]:
     """Everything about one run, and its pictures."""
+    record = whole.handed_on
     plots = run_plots(record)
     pictures = [(plot.name, drawing.svg(plot)) for plot in plots]
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(plots, pictures, strict=True)]
@@ -37,24 +39,29 @@ def run_sections(record: Record) -> tuple[list[Safe], Pictures]:
         section("Curves", *figures),
         section("Samples", *samples(record.history.samples)),
         section("Evaluations", _evals(record)),
-        section("Guards", _guards(record.history.guards) or paragraph("None spoke.")),
+        section("Guards", _guards(record) or paragraph("None spoke.")),
         section("Checkpoints", _checkpoints(record)),
         section("Settings", _settings(record)),
         section("Environment", environment(record)),
         section("How it went", _course(record)),
-        section("How to reproduce it", commands(how_to_reproduce(record))),
+        section("How to reproduce it", commands(how_to_reproduce(whole))),
     ]
     return sections, pictures
 
 
 def lead(record: Record) -> Safe:
     """A run in a sentence."""
-    settings = record.settings
-    made = record.config.get("created_at")
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made)) if isinstance(made, int | float) else "at some time"
+    settings = record.handed_on.settings
     what = f"{settings.get('mode', '?')} {settings.get('model_kind', '?')} on {settings.get('data', '?')}"
-    live = " It goes on: this is how it stood when this file was written." if record.is_live else ""
-    return paragraph(f"{liveness.GLYPHS[record.state]} {record.state}. {what}, begun {when}.{live}")
+    return standing(record.state, what, record.config)
+
+
+def standing(state: str, what: str, config: Mapping[str, Any]) -> Safe:
+    """How it stands, what it is and since when."""
+    made = config.get("created_at")
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made)) if isinstance(made, int | float) else "at some time"
+    live = " It goes on: this is how it stood when this file was written." if state in liveness.LIVE_STATES else ""
+    return paragraph(f"{liveness.GLYPHS[state]} {state}. {what}, begun {when}.{live}")
 
 
 def _brief(record: Record) -> Safe:
@@ -64,7 +71,7 @@ def _brief(record: Record) -> Safe:
 
 def _ending(record: Record) -> Safe:
     """Why it ended, where there is more to say than the state."""
-    ended = liveness.ending(record.run, record.history)
+    ended = record.portable.inside(liveness.ending(record.run, record.history))
     parts = []
     if record.state == "killed":
         parts.append(paragraph("Its worker died without a last word; it goes on from its last checkpoint with resume."))
@@ -73,7 +80,7 @@ def _ending(record: Record) -> Safe:
     if ended and ended["traceback"]:
         parts.append(tag("pre", ended["traceback"][-_MOST_CHARACTERS:]))
     if record.state == "crashed" and not ended:
-        tail = liveness.worker_log_tail(record.run).decode(errors="replace")
+        tail = record.portable.text(liveness.worker_log_tail(record.run).decode(errors="replace"))
         parts.append(tag("pre", tail[-_MOST_CHARACTERS:]))
     if record.damaged:
         lines = "lines of its log are damaged and were" if record.damaged > 1 else "line of its log is damaged and was"
@@ -105,11 +112,11 @@ def _evals(record: Record) -> Safe:
     return newest(head, rows)
 
 
-def _guards(guards: Sequence[Event]) -> Safe:
+def _guards(record: Record) -> Safe:
     rows = [
         [f"{event['step']:,}", event["rule"], event["action"], _figure(event["value"]), _figure(event["threshold"]),
-         event["hint"]]
-        for event in guards
+         record.portable.text(event["hint"])]
+        for event in record.history.guards
     ]  # fmt: skip
     return newest(["step", "rule", "action", "value", "threshold", "hint"], rows)
 
@@ -122,7 +129,7 @@ def _checkpoints(record: Record) -> Safe:
     kept = set(record.kept_checkpoints())
     rows = [
         [f"{event['step']:,}", f"{event['bytes']:,}", f"{event['seconds']:.3f}",
-         "kept" if event["step"] in kept else "", event["path"]]
+         "kept" if event["step"] in kept else "", record.portable.text(event["path"])]
         for event in record.history.checkpoints
     ]  # fmt: skip
     return newest(["step", "bytes", "seconds to write", "", "where"], rows)
@@ -194,14 +201,17 @@ def how_to_reproduce(record: Record) -> list[str]:
     """Commands for a shell. A manifest from elsewhere may hold anything, so words are quoted."""
     commit = part(record.config, "code").get("commit")
     known = fields(TrainSettings)
-    given = part(record.config, "given")
-    flags = [
-        f"{known[name].flag} {shlex.quote(told_setting(value))}"
-        for name, value in given.items()
+    corpora = corpora_of(record.config)
+    names = Portable(record.run.path.parent.parent, dict.fromkeys(corpora))
+    given = {
+        name: names.text(told_setting(value)) if name in FACT_OF else told_setting(value)
+        for name, value in part(record.config, "given").items()
         if name in known and name != "checkpoint_dir"
-    ]
+    }
+    flags = [f"{known[name].flag} {shlex.quote(value)}" for name, value in given.items()]
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
-    lines.append("# from its directory: trains again, and compares loss by loss")
+    lines += [f"# {names.text(path)} has the sha256 {sha256}" for path, sha256 in corpora.items() if sha256]
+    lines.append("# where its results are: trains again, and compares loss by loss")
     lines.append(f"nanochat-tui --no-ui reproduce {shlex.quote(record.run.id)}")
     if not part(record.config, "parent"):
         lines += ["# from nothing but the settings", " ".join(["nanochat-tui --no-ui train", *flags])]

@@ -7,6 +7,7 @@ from typing import Any
 from engines.ablation.analysis import Analysis, analyse
 from engines.ablation.markdown import cell_table, question, reading, sections
 from engines.ablation.plan import Plan
+from engines.ablation.report import portable
 from engines.ablation.schedule import Job
 from engines.ablation.study import Study, results_so_far
 from engines.errors import LabError
@@ -15,11 +16,12 @@ from engines.reports.bands import Cell, chosen, seed_of, study_plots
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
 from engines.reports.page import figure
 from engines.reports.record import Record, read_record
-from engines.reports.run_report import Pictures, environment, samples
+from engines.reports.run_report import Pictures, environment, samples, standing
 from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.history import read_history
+from engines.runs.portable import Portable
 
 _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target"}
 
@@ -27,7 +29,8 @@ _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target
 def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
     """Everything about one study, and its pictures."""
     plan = study.plan
-    analysis = analyse(plan, results_so_far(study, plan))
+    others = portable(study, plan)
+    plan, analysis = others.inside((plan, analyse(plan, results_so_far(study, plan))))
     cells, base = _cells(study, plan, analysis)
     curves = study_plots(study.id, cells, len(analysis.cells))
     pictures = [(plot.name, drawing.svg(plot)) for plot in curves]
@@ -45,16 +48,16 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
         ),
         section("What the cells change", _changes(plan)),
         section(f"Samples of {plan.base}", *(samples(base.history.samples) if base else [])),
-        section("Environment", environment(base) if base else _code(study.config)),
-        section("How to reproduce it", commands(_how_to_reproduce(study))),
+        section("Environment", environment(base.handed_on) if base else _code(study.config)),
+        section("How to reproduce it", commands(_how_to_reproduce(study, others))),
     ], [*intervals_of, *pictures]
 
 
 def lead(study: Study) -> Safe:
     """A study in a sentence."""
-    state = liveness.state(study, read_history(study))
-    live = " It goes on: this is how it stood when this file was written." if state in liveness.LIVE_STATES else ""
-    return paragraph(f"{liveness.GLYPHS[state]} {state}.{live}")
+    plan = study.plan
+    what = f"{len(plan.cells)} cells of {', '.join(axis.name for axis in plan.axes)}"
+    return standing(liveness.state(study, read_history(study)), what, study.config)
 
 
 def _cells(study: Study, plan: Plan, analysis: Analysis) -> tuple[list[Cell], Record | None]:
@@ -91,7 +94,7 @@ def _interval_pictures(name: str, analysis: Analysis) -> Pictures:
 
 
 def _markdown_table(found: Any) -> Safe:
-    return table(found.head, [list(map(inline, row)) for row in found.rows])
+    return table(list(map(inline, found.head)), [list(map(inline, row)) for row in found.rows])
 
 
 def _changes(plan: Plan) -> Safe:
@@ -108,7 +111,7 @@ def _code(config: Mapping[str, Any]) -> Safe:
     return table((), [(f"code: {name}", told_setting(value)) for name, value in part(config, "code").items()])
 
 
-def _how_to_reproduce(study: Study) -> list[str]:
+def _how_to_reproduce(study: Study, others: Portable) -> list[str]:
     commit = part(study.config, "code").get("commit")
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
-    return [*lines, f"nanochat-tui --no-ui ablate --config {shlex.quote(str(study.config_path))}"]
+    return [*lines, f"nanochat-tui --no-ui ablate --config {shlex.quote(others.text(str(study.config_path)))}"]

@@ -1,24 +1,187 @@
-"""bench: measures this program and writes a report."""
+"""bench: measures this program, alone or against karpathy/nanochat, and writes a report."""
 
+import contextlib
 import importlib
+import shlex
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engines.errors import SettingsError
+from engines.fields import AUTO
 from engines.runs.store import results_dir
-from nanochat_tui.commands import Options
+from nanochat_tui.commands import PROGRAM, Options
+
+if TYPE_CHECKING:
+    from engines.bench.nanochat.plan import Race
+    from engines.bench.nanochat.processes import Hear
+    from engines.bench.nanochat.settings import RaceSettings
 
 _MODULES = {"log": "engines.bench.log", "scalar": "engines.bench.scalar", "ui": "nanochat_tui.bench_ui"}
+_LINE_INTERVAL = 5.0  # seconds between lines where one cannot be painted over another
+_INTERRUPTED = 130
+_WIDEST = 110  # columns of a line that is painted over
 
 
 def bench(options: Options) -> int:
     """Measure, print, and write results/bench/<what>.{json,md}."""
     what = options.words["what"]
+    if what == "nanochat":
+        with _terminated_as_if_interrupted():
+            return _races(options)
+    if options.settings:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in options.settings)
+        raise SettingsError([f"{flags}: for bench nanochat, not for bench {what}."])
     measure = importlib.import_module(_MODULES[what]).measure
-    report = measure(lambda text: print(f"measuring {text} ...", file=sys.stderr, flush=True))
+    report = measure(lambda text: _say(f"measuring {text} ..."))
     paths = report.write(results_dir(options.words["results_dir"]) / "bench", what)
     print(report.to_json() if options.json else report.to_markdown(), end="")
-    print(f"written: {', '.join(str(_relative(path)) for path in paths)}", file=sys.stderr)
+    _say_written(paths)
     return 0
+
+
+# --- the race against nanochat ------------------------------------------------------------------------
+
+
+def _races(options: Options) -> int:
+    """A race for each budget; 1 where something did not go well, its report written all the same."""
+    from engines.bench.nanochat import plan, report
+    from engines.bench.nanochat.race import Watch, hold, places_of
+    from engines.bench.nanochat.settings import RaceSettings
+
+    settings = RaceSettings(**options.settings)
+    results = results_dir(options.words["results_dir"])
+    code = 0
+    for race in _planned(settings, results):
+        if settings.dry_run:
+            print(*plan.show(race, places_of(race)), sep="\n")
+            continue
+        try:
+            record, paths = hold(race, _command(options), results / "bench", Watch(_say, _stage))
+        except KeyboardInterrupt:
+            _say(f"interrupted; what was measured so far is in {results / 'bench'}")
+            return _INTERRUPTED
+        print(paths[0].read_text() if options.json else report.markdown(record), end="")
+        _say_written(paths)
+        went_well = all(part["status"] == "ok" for side in race.sides for part in record["parts"][side].values())
+        code = code if went_well else 1
+    return code
+
+
+def _planned(settings: "RaceSettings", results: Path) -> list["Race"]:
+    """A race for each budget. SettingsError names what is problems or wrong."""
+    from engines.bench.nanochat import budgets, corpus, upstream
+    from engines.bench.nanochat.plan import Race
+    from engines.bench.nanochat.settings import SIDES
+    from engines.gpus import gpus
+
+    problems = [f"--{name} is needed: {why}." for name, why in _NEEDED.items() if not getattr(settings, name)]
+    sides = tuple(settings.sides.split(","))
+    if not set(sides) <= set(SIDES):
+        problems.append(f"--sides must be some of {','.join(SIDES)}, not {settings.sides!r}.")
+    if settings.budget != AUTO and settings.profile != "auto":
+        problems.append("--profile chooses the budgets: give it, or --budget.")
+    if problems:
+        raise SettingsError(problems)
+    our_flags, their_flags = _words("ours", settings.ours), _words("theirs", settings.theirs)
+    found = gpus()
+    device = settings.device if settings.device != AUTO else "cuda" if found else "cpu"
+    tree = Path(settings.upstream).expanduser().absolute()
+    upstream.check_tree(tree)
+    text = Path(settings.corpus).expanduser().absolute()
+    names = [settings.budget]
+    if settings.budget == AUTO:
+        memory = found[0].total_bytes if found and device == "cuda" else 0
+        names = budgets.of_profile(settings.profile, device, memory, settings.time)
+        _say(f"--profile {settings.profile}: {', '.join(names)}")
+    return [
+        Race(
+            budget=budgets.BUDGETS[name],
+            tree=tree,
+            ref=upstream.commit(tree, settings.ref),
+            corpus=text,
+            corpus_id=corpus.identity(text),
+            work=Path(settings.work or results / "race").expanduser().absolute(),
+            device=device,
+            sides=sides,
+            missing=settings.missing,
+            seeds=settings.seeds,
+            timeout=settings.timeout,
+            equal_time=settings.equal_time,
+            second_start=settings.second_start,
+            reliability=settings.reliability,
+            decode=settings.decode or (len(names) > 1 and name == budgets.DECODED),
+            our_flags=our_flags,
+            their_flags=their_flags,
+        )
+        for name in names
+    ]
+
+
+def _words(name: str, flags: str) -> list[str]:
+    try:
+        return shlex.split(flags)
+    except ValueError as error:
+        raise SettingsError([f"--{name} {flags!r} cannot be read as flags: {error}."]) from None
+
+
+_NEEDED = {
+    "upstream": "a work tree of karpathy/nanochat",
+    "corpus": "a folder with train, val and heldout .jsonl.xz",
+}
+
+
+def _command(options: Options) -> str:
+    """What makes the report again, without this machine's paths."""
+    hidden = {"upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}
+    words = [PROGRAM, "--no-ui", "bench", "nanochat"]
+    for name, value in options.settings.items():
+        shown = str(value).lower() if isinstance(value, bool) else value
+        words.append(f"--{name.replace('_', '-')}={hidden.get(name, shown)}")
+    return shlex.join(words)
+
+
+@contextlib.contextmanager
+def _terminated_as_if_interrupted() -> Iterator[None]:
+    """A process of a race has a session of its own: asked to end, the race must take it along."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _stage(title: str) -> Iterator["Hear"]:
+    """A process while it runs: a line that is painted over on a terminal, else one every few seconds."""
+    started = shown = time.monotonic()
+    painted = sys.stderr.isatty()
+    _say(title)
+
+    def hear(seconds: float, line: str) -> None:
+        nonlocal shown
+        text = f"  {seconds:5.0f} s  {line}"[:_WIDEST]
+        if painted:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - shown > _LINE_INTERVAL:
+            shown = time.monotonic()
+            _say(text)
+
+    try:
+        yield hear
+    finally:
+        _say(f"{chr(13) + chr(27) + '[K' if painted else ''}  {time.monotonic() - started:5.1f} s in all")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_written(paths: list[Path]) -> None:
+    print(f"written: {', '.join(str(_relative(path)) for path in paths)}", file=sys.stderr)
 
 
 def _relative(path: Path) -> Path:

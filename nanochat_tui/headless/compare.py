@@ -17,6 +17,7 @@ from engines.reports.record import Record, read_record
 from engines.runs.comparison import MISSING, Setting, settings
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.meanwhile import meanwhile
 
 
 def compare(options: Options) -> int:
@@ -25,7 +26,8 @@ def compare(options: Options) -> int:
     if len(words) < 2:
         raise SettingsError([f"compare takes two runs or more; about one: nanochat-tui --no-ui show {words[0]}"])
     results = results_dir(options.words["results_dir"])
-    records = [read_record(find_run(word, results)) for word in words]
+    with meanwhile(f"reading {' '.join(words)}"):
+        records = [read_record(find_run(word, results)) for word in words]
     every = settings([record.config for record in records])
     print(json.dumps(_as_json(records, every)) if options.json else _as_text(records, every))
     if options.words["html"]:

@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from engines.ablation.analysis import Analysis
+from engines.ablation.analysis import Analysis, mean_of
 from engines.ablation.cells import Axis
 from engines.ablation.effects import Effect
 from engines.ablation.markdown import difference_text, shown
@@ -106,13 +106,6 @@ class EffectsView(VerticalScroll):
 def effect_name(effect: Effect) -> str:
     words = " × ".join(f"{name}={shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True))
     return f"{words}, not {' × '.join(map(shown, effect.instead_of))}"
-
-
-def mean_of(analysis: Analysis, changes: dict[str, Any]) -> float | None:
-    """Of the cells with these values, over seeds and the other axes."""
-    scores = [cell.score for cell in analysis.cells if changes.items() <= cell.changes.items()]
-    found = [score.mean for score in scores if score]
-    return sum(found) / len(found) if found and len(found) == len(scores) else None
 
 
 def why_none(reading: Reading) -> str:

@@ -36,7 +36,7 @@ def resume(row: StudyRow) -> Order:
 
 
 def export(reading: Reading) -> Order:
-    """Write the report's files of what is known so far, against the study's own base."""
+    """Write tables and report of what is known so far, against the study's own base."""
     if not reading.results:
         raise LabError(f"{reading.row.study.id} has no result to write yet.")
     return Order(partial(_export, reading))
@@ -68,5 +68,8 @@ def _export(reading: Reading) -> str:
     try:
         paths = report.write(study, plan, reading.results)
     except (OSError, ArithmeticError) as error:
-        raise LabError(f"the report of {study.id} could not be written: {error}") from None
-    return f"written: {study.path}/table.* and {Path(paths[0]).with_suffix('.*')}"
+        raise LabError(f"the tables of {study.id} could not be written: {error}") from None
+    from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
+
+    page = write_document([study], usual_path(study.results, study))[0]
+    return f"written: {page} with its plots, {study.path}/table.* and {Path(paths[0]).with_suffix('.*')}"

@@ -50,7 +50,7 @@ class AblateScreen(CommandingScreen):
         Binding("v", "part('curves')", "Curves", id="ablate.curves", tooltip="The cells' curves on one chart"),
         Binding("e", "part('effects')", "Effects", id="ablate.effects", tooltip="What an axis does, and two together"),
         Binding("b", "base", "Base", id="ablate.base", tooltip="Judge the cells against this one"),
-        Binding("w", "export", "Write", id="ablate.export", tooltip="Write the report's files"),
+        Binding("w", "export", "Write", id="ablate.export", tooltip="Write the report and its tables"),
         Binding("R", "again", "Again", id="ablate.again", tooltip="A new study, planned like this one", show=False),
         Binding("enter", "open", "Open", id="ablate.open.anywhere", tooltip="Look at it", show=False),
         Binding("escape", "back", "Back", id="ablate.back", tooltip="One step back", show=False),
@@ -269,7 +269,8 @@ class AblateScreen(CommandingScreen):
     def action_export(self) -> None:
         reading = None if self.refuses() else self._reading("w writes its report")
         if reading:
-            self.order(reading.row.watch, lambda _: orders.export(reading))
+            writing = f"writing the report of {reading.row.study.id} ..."
+            self.order(reading.row.watch, lambda _: orders.export(reading), partial(self.notify, writing))
 
     # --- planning -----------------------------------------------------------------------------------
 

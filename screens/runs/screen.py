@@ -52,6 +52,7 @@ class RunsScreen(CommandingScreen):
         Binding("D,delete", "delete", "Delete", id="runs.delete", tooltip="Delete the run", key_display="D"),
         Binding("t", "sample", "Sample", id="runs.sample", tooltip="Let its model speak", show=False),
         Binding("g", "guards", "Guards", id="runs.guards", tooltip="Guards of the run that tripped", show=False),
+        Binding("w", "report", "Report", id="runs.report", tooltip="Write a page about the run", show=False),
         Binding("i", "about", "About", id="runs.about", tooltip="All about the run", show=False),
         Binding("enter", "open_run", "Open", id="runs.open.anywhere", tooltip="Look at it", show=False),
         Binding("escape", "back", "Back", id="runs.back", tooltip="One step back", show=False),
@@ -274,6 +275,11 @@ class RunsScreen(CommandingScreen):
 
     def action_resume(self) -> None:
         self._order(orders.resume)
+
+    def action_report(self) -> None:
+        watch = None if self.refuses() else self._watch()
+        if watch:
+            self.order(watch, orders.report, partial(self.notify, f"writing the report of {watch.run.id} ..."))
 
     def action_delete(self) -> None:
         self._order(orders.delete)

@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import write_text
-from seats import Seat, play
+from seats import PATIENCE, Seat, play
 from textual.widgets import Static, TextArea
 
 import screens.app
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies, create_study, start
+from engines.reports import document
 from engines.runs import liveness
 from engines.runs.history import read_history
 from screens.ablate.editor import PlanEditor
@@ -251,10 +253,35 @@ def test_the_report_is_written_and_its_place_told(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await opened(seat)
         await seat.press("w")
-        await seat.hears(f"written: {study.path}/table.*")
+        await seat.hears(f"with its plots, {study.path}/table.*")
+        assert seat.app.said[-1].startswith(f"written: {page} ")
 
+    page = results / "reports" / f"{study.id}.html"
     play(results, scenario, screen="ablate")
     assert json.loads((study.path / "table.json").read_text())["done"] == 4
+    assert f"Study {study.id}" in page.read_text() and (page.parent / f"{study.id}.bpb.svg").exists()
+
+
+def test_no_key_waits_for_the_report(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, write = threading.Event(), document.write_document
+
+    def slow(*given: Any) -> list[Path]:
+        assert looked.wait(PATIENCE), "the keys waited"
+        return write(*given)
+
+    monkeypatch.setattr(document, "write_document", slow)
+
+    async def scenario(seat: Seat) -> None:
+        await opened(seat)
+        await seat.press("w")
+        await seat.hears("writing the report of study-1 ...")
+        await seat.press("e")
+        await seat.until(lambda: view_of(seat).part == "effects")
+        assert not any(said.startswith("written") for said in seat.app.said)
+        looked.set()
+        await seat.hears("written: ")
+
+    play(results, scenario, screen="ablate")
 
 
 def test_a_refresh_paints_nothing_where_nothing_has_changed(results: Path) -> None:

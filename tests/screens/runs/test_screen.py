@@ -639,6 +639,22 @@ def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
     play(results, scenario)
 
 
+def test_the_report_of_a_run_is_written_and_its_place_told(results: Path) -> None:
+    (results / "runs" / "calm-elm" / "config.json").write_text("{")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.stand_on("brave-owl")
+        await seat.press("w")
+        page = results / "reports" / "brave-owl.html"
+        await seat.said(f"written: {page} with its plots")
+        assert seat.app.said[0] == "writing the report of brave-owl ..." and "Run brave-owl" in page.read_text()
+        await seat.stand_on("calm-elm")
+        await seat.press("w")
+        await seat.said("calm-elm cannot be reported: ")
+
+    play(results, scenario)
+
+
 def test_a_live_run_is_not_deleted_and_its_orders_reach_it(results: Path) -> None:
     run = Run(results / "runs" / "amber-fox")
 
@@ -717,7 +733,7 @@ def test_a_real_run_is_paused_goes_on_stops_and_is_resumed(tmp_path: Path) -> No
 
 def test_readonly_refuses_every_order_and_says_so(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
-        for number, key in enumerate(("S", "p", "r", "R", "D", "delete"), start=1):
+        for number, key in enumerate(("S", "p", "r", "R", "w", "D", "delete"), start=1):
             await seat.press(key)
             assert len(seat.app.said) == number and "--readonly" in seat.app.said[-1]
         assert seat.app.screen is seat.screen and not seat.app.wanted

@@ -1,0 +1,84 @@
+"""What is trained in a race: sizes that both sides can be told, and what each side is told."""
+
+import math
+from typing import NamedTuple
+
+
+class Budget(NamedTuple):
+    """Sizes that are the same on both sides. `rows_at_once` is upstream's device batch: ours finds its own.
+
+    `evaluations` of ours in a run are the grid on which the time to a target is found; 0: only the speed counts.
+    """
+
+    name: str
+    depth: int
+    vocab_size: int
+    steps: int
+    tokens_per_step: int
+    rows_at_once: int
+    context_length: int = 2048
+    evaluations: int = 40
+    train_documents: int = 0  # 0: all
+    scored_documents: int = 0  # of each of the other splits; 0: all
+
+    @property
+    def rows(self) -> int:
+        return self.tokens_per_step // self.context_length
+
+    @property
+    def text(self) -> str:
+        """Names the part of the corpus that is used."""
+        return f"{self.train_documents}-{self.scored_documents}" if self.train_documents else "all"
+
+
+BUDGETS = {
+    budget.name: budget
+    for budget in (
+        # The rows of `q` are the steps and batches that upstream's own arithmetic gives for depth and vocabulary.
+        Budget("q4", 4, 8192, 480, 131_072, 64),
+        Budget("q6", 6, 8192, 630, 262_144, 64),
+        Budget("s6", 6, 32_768, 60, 262_144, 32, evaluations=0),
+        Budget("s12", 12, 32_768, 60, 524_288, 32, evaluations=0),
+        # Minutes on a processor: shows that everything works, and nothing about who is better.
+        Budget("smoke", 2, 512, 60, 2048, 8, 256, evaluations=10, train_documents=2000, scored_documents=20),
+    )
+}
+
+DECODED = "q6"  # where a whole profile measures generation
+_QUICK, _FULL = ["q4"], ["q4", DECODED, "s6", "s12"]
+_FULL_MEMORY = 40e9  # bytes of a GPU that depth 12 fits into with upstream's 32 rows, which take 29 GiB
+_FULL_SECONDS = 1500  # that all of it takes on an H200, about
+
+
+def of_profile(asked: str, device: str, gpu_bytes: int, seconds: float) -> list[str]:
+    """The budgets of `quick` or `full`; `auto` is what this machine and time allow."""
+    if asked == "auto" and device == "cpu":
+        return ["smoke"]
+    full = asked == "full" or (asked == "auto" and gpu_bytes >= _FULL_MEMORY and seconds >= _FULL_SECONDS)
+    return _FULL if full else _QUICK
+
+
+def our_flags(budget: Budget, steps: int) -> list[str]:
+    """Of `train`, beside data, seed and device."""
+    flags = ["--model-kind", "gpt", "--depth", budget.depth, "--vocab-size", budget.vocab_size]
+    flags += ["--context-length", budget.context_length, "--batch-size", budget.rows, "--steps", steps]
+    flags += ["--eval-every", math.ceil(steps / budget.evaluations) if budget.evaluations else 0]
+    flags += ["--eval-tokens", 0 if budget.evaluations else budget.context_length]
+    flags += ["--checkpoint-every", 0, "--sample-tokens", 0, "--guard-throughput", "off"]
+    return [str(word) for word in flags]
+
+
+def upstream_flags(budget: Budget, steps: int) -> list[str]:
+    """Of `scripts.base_train`, beside tag and device. Without FlashAttention-3 full windows are its fastest."""
+    return [
+        "--run=dummy",
+        f"--depth={budget.depth}",
+        f"--max-seq-len={budget.context_length}",
+        "--window-pattern=L",
+        f"--num-iterations={steps}",
+        f"--total-batch-size={budget.tokens_per_step}",
+        f"--device-batch-size={budget.rows_at_once}",
+        "--core-metric-every=-1",
+        "--sample-every=-1",
+        "--eval-every=-1",
+    ]

@@ -1,0 +1,30 @@
+"""A model of ours, as the race's scorer wants it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engines.bench.nanochat.ours import last_checkpoint
+from engines.data.tokenizers import BOS, Tokenizer
+from engines.engine import LanguageModel
+from engines.speaker import open_checkpoint
+
+
+class OurModel:
+    """A checkpoint of ours; what it is not asked for here it does as everywhere."""
+
+    bos = BOS
+
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer) -> None:
+        self._model = model
+        self.encode = tokenizer.encode
+        self.token_bytes = tokenizer.token_bytes
+        self.context_length = model.context_length
+
+    def nats(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
+        return self._model.score(rows)
+
+
+def open_model(results: Path, device: str) -> OurModel:
+    """The last checkpoint of the only run in a results directory."""
+    speaker = open_checkpoint(last_checkpoint(results), device)
+    return OurModel(speaker.model, speaker.tokenizer)

@@ -1,0 +1,169 @@
+"""The report of a race: what was measured as JSON, and as tables for people."""
+
+import json
+import re
+from pathlib import Path
+
+from engines.bench.nanochat.rows import UNTIL_TARGET, Record, Row, rows, scores
+from engines.errors import LabError
+
+VERSION = 1
+_VERSIONS = ("torch", "cuda", "driver", "python", "system", "cores")
+
+
+def path_of(folder: Path, budget: str, device: str) -> Path:
+    """Where the JSON of a budget on a device is; the Markdown is beside it."""
+    gpu = re.sub("[^a-z0-9]+", "-", device.lower().replace("nvidia", "")).strip("-")
+    return folder / f"nanochat-{budget}-{gpu}.json"
+
+
+def load(path: Path) -> Record | None:
+    """What an earlier call wrote; LabError where it cannot be read."""
+    try:
+        record = json.loads(path.read_text())
+        return dict(record) if record["v"] == VERSION else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LabError(f"{path} is damaged; move it away, and measure again.") from None
+
+
+def write(path: Path, record: Record) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paths = [path, path.with_suffix(".md")]
+    for each, text in zip(paths, (json.dumps(record, indent=1) + "\n", markdown(record)), strict=True):
+        partial = each.with_name(f".{each.name}.tmp")
+        partial.write_text(text)
+        partial.rename(each)
+    return paths
+
+
+# --- Markdown -----------------------------------------------------------------------------------------
+
+
+def markdown(record: Record) -> str:
+    budget, device = record["budget"], record["machine"]["device"]
+    lines = [
+        f"# Race against karpathy/nanochat: {budget['name']} on {device}",
+        "",
+        f"`{record['command']}`",
+        "",
+        f"Depth {budget['depth']}, a vocabulary of {budget['vocab_size']:,}, {budget['steps']:,} steps of "
+        f"{budget['tokens_per_step']:,} tokens in rows of {budget['context_length']:,}.",
+        "",
+        *_facts(record),
+        "",
+        "| what | ours | upstream | ours / upstream | wanted |",
+        "| --- | --- | --- | --- | --- |",
+        *(_line(row) for row in rows(record)),
+        "",
+        *_notes(record),
+        *_seeds(record),
+        *_reliability(record),
+        *_failures(record),
+        "## Commands",
+        "",
+        *_commands(record),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _facts(record: Record) -> list[str]:
+    machine = record["machine"]
+    told = [f"{name} {machine[name]}" for name in _VERSIONS if machine.get(name)]
+    lines = [f"- {', '.join(told)}"] if told else []
+    if machine.get("matmul_flops"):
+        rate, copy = machine["matmul_flops"] / 1e12, machine["copy_bytes"] / 1e9
+        lines.append(f"- limits measured here: {rate:,.3g} TFLOP/s of matrix products, {copy:,.4g} GB/s of copies")
+    if inherited := [f"{name}={value}" for name, value in record["environment"].items()]:
+        lines.append(f"- both inherit {', '.join(inherited)}")
+    commits = record["commits"]
+    lines.append(f"- ours at {commits['ours']}, upstream at {commits['upstream']}")
+    for split, facts in record["corpus"].items():
+        count = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes"
+        lines.append(f"- {split}: {count}, sha256 of the texts {facts['sha256'][:16]}")
+    return lines
+
+
+def _line(row: Row) -> str:
+    ours, upstream = (_number(value, row) for value in row.pair)
+    ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
+    return f"| {row.name} | {ours} | {upstream} | {ratio} | {row.wanted} |"
+
+
+def _number(value: float | None, row: Row) -> str:
+    return "" if value is None else f"{value:,.{row.digits}f} {row.unit}".rstrip()
+
+
+def _notes(record: Record) -> list[str]:
+    """How the figures were taken, where that is not plain."""
+    lines = [
+        "Training seconds are those of steps after compilation, without data preparation and evaluation: ours all "
+        "steps, as it compiles before the first; upstream's all but the first, which compiles. The time to a target is "
+        "that of ours' first evaluation at or below it, not interpolated. Means over seeds.",
+        "",
+    ]
+    if any(row.name == UNTIL_TARGET and row.pair[0] is None for row in rows(record)):
+        lines += ["Ours did not reach upstream's final val.", ""]
+    if record["machine"]["device"] == "cpu":
+        lines += [
+            "On a processor neither side is compiled (upstream with TORCHDYNAMO_DISABLE=1, as its first step would "
+            "compile for minutes). This shows that the race works, not who wins it.",
+            "",
+        ]
+    return lines
+
+
+def _seeds(record: Record) -> list[str]:
+    lines = []
+    for side in ("ours", "upstream"):
+        for split in ("val", "heldout"):
+            found = scores(record, side, split)
+            if len(found) > 1:
+                lines.append(f"- {side}, {split}: {', '.join(f'{bpb:.4f}' for bpb in found)}")
+    return ["## Seeds", "", *lines, ""] if lines else []
+
+
+def _reliability(record: Record) -> list[str]:
+    """What kills cost, where both or one were killed."""
+    lines = []
+    for side in ("ours", "upstream"):
+        told = record["parts"].get(side, {}).get("reliability", {})
+        if told.get("status") == "ok":
+            kills = "; ".join(map(_kill, told["kills"]))
+            lines += [
+                f"- {side}, {told['steps']} steps, killed {len(told['kills'])} times: {kills}",
+                f"- {side}, the same seed twice: losses at most {told['same_seed_twice']:.2g} nats apart",
+                f"- {side}, half of the newest checkpoint's weights missing: {told['truncated']}",
+            ]
+    return ["## Killed, and taken up again", "", *lines, ""] if lines else []
+
+
+def _kill(kill: Record) -> str:
+    if "failed" in kill:
+        return f"at step {kill['at']}: {kill['failed']}"
+    lost = f"{kill['lost']} step{'' if kill['lost'] == 1 else 's'} lost"
+    gap = f"losses at most {kill['gap']:.2g} nats from the training that was left alone"
+    return f"at step {kill['at']}, {lost}, {gap}"
+
+
+def _failures(record: Record) -> list[str]:
+    lines = []
+    for side, parts in record["parts"].items():
+        for name, part in parts.items():
+            if part["status"] != "ok":
+                lines += [f"- {side}, {name}: {part['status']}: {part['reason']}", ""]
+                tail = part.get("tail", [])
+                lines += ["  ```", *(f"  {line}" for line in tail), "  ```", ""] if tail else []
+            for split, score in part.get("scores", {}).items():
+                if score["scored_bytes"] != score["text_bytes"]:
+                    missing = f"{score['scored_bytes']:,} of {score['text_bytes']:,} bytes"
+                    lines += [f"- {side}, {name}: only {missing} of {split} were scored: its figure is left out", ""]
+    return ["## What did not go well", "", *lines] if lines else []
+
+
+def _commands(record: Record) -> list[str]:
+    lines = []
+    for side, parts in record["parts"].items():
+        lines += [f"- {side}, {name}: `{part['command']}`" for name, part in parts.items() if "command" in part]
+    return lines

@@ -1,0 +1,36 @@
+"""What a race is asked for."""
+
+import dataclasses
+
+from engines.bench.nanochat.budgets import BUDGETS
+from engines.fields import AUTO, setting
+
+SIDES = ("ours", "upstream")
+_GROUP = "race"
+
+
+@dataclasses.dataclass(frozen=True)
+class RaceSettings:
+    """The flags of `bench nanochat`."""
+
+    # fmt: off
+    upstream: str = setting(_GROUP, "str", "", "work tree of karpathy/nanochat")
+    ref: str = setting(_GROUP, "str", "", "commit that tree is of (default: what its .git says)")
+    corpus: str = setting(_GROUP, "str", "", "folder with train, val and heldout .jsonl.xz (or .jsonl, .zst, .gz)")
+    work: str = setting(_GROUP, "str", "", "folder for shards, tokenizers, runs and caches, kept between calls (default: race/ in the results directory)")  # noqa: E501
+    budget: str = setting(_GROUP, "str", AUTO, "what is trained (auto: what --profile says)", choices=tuple(BUDGETS))
+    profile: str = setting(_GROUP, "str", "auto", "quick: q4; full: q4, q6, s6, s12 and decoding; auto: by the GPU's memory and --time", choices=("auto", "quick", "full"))  # noqa: E501
+    time: float = setting(_GROUP, "duration", 600.0, "what --profile auto may take, about", above=0)
+    sides: str = setting(_GROUP, "str", "ours,upstream", "who is measured; the rest of an existing report is kept")
+    missing: bool = setting(_GROUP, "bool", False, "run only what the report lacks, and what failed")
+    device: str = setting(_GROUP, "str", AUTO, "where both train (auto: a GPU if there is one)", choices=("cpu", "cuda"))  # noqa: E501
+    seeds: int = setting(_GROUP, "int", 1, "trainings of each side", at_least=1, at_most=100)
+    timeout: float = setting(_GROUP, "duration", 1800.0, "what one process may take", above=0)
+    equal_time: bool = setting(_GROUP, "bool", False, "train ours once more, for as many seconds as upstream took")
+    second_start: bool = setting(_GROUP, "bool", False, "start both once more with their caches, for a few steps")
+    decode: bool = setting(_GROUP, "bool", False, "measure generation")
+    reliability: int = setting(_GROUP, "int", 0, "kill both at N random steps, and see what is lost", at_least=0, at_most=20)  # noqa: E501
+    ours: str = setting(_GROUP, "str", "", 'more flags of our train, as in --ours="--micro-batch 32"')
+    theirs: str = setting(_GROUP, "str", "", 'more flags of upstream\'s base_train, as in --theirs="--device-batch-size=32"')  # noqa: E501
+    dry_run: bool = setting(_GROUP, "bool", False, "print the commands, and do nothing")
+    # fmt: on

@@ -1,0 +1,190 @@
+"""Whole races: what would run is told, what fails is recorded, what was measured before is kept."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nanochat_tui.cli import main
+
+NAMED = ["nanochat", "--upstream", "x", "--corpus", "y"]
+_FAKE_TOKENIZER = """
+import os, pathlib
+pathlib.Path(os.environ["NANOCHAT_BASE_DIR"], "tokenizer").mkdir(exist_ok=True)
+"""
+
+
+def tree(folder: Path, training: str) -> Path:
+    """What stands in for a work tree of upstream, with a training script of this text."""
+    scripts = folder / "upstream" / "scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "tok_train.py").write_text(_FAKE_TOKENIZER)
+    (scripts / "base_train.py").write_text(training)
+    return folder / "upstream"
+
+
+def corpus(folder: Path) -> Path:
+    (folder / "corpus").mkdir()
+    for split in ("train", "val", "heldout"):
+        (folder / "corpus" / f"{split}.jsonl").write_text('{"text": "some words"}\n' * 20)
+    return folder / "corpus"
+
+
+def race(folder: Path, *words: str, training: str = "") -> tuple[int, Path]:
+    """The exit code, and where a report of `smoke` is."""
+    upstream = folder / "upstream" if (folder / "upstream").exists() else tree(folder, training)
+    source = folder / "corpus" if (folder / "corpus").exists() else corpus(folder)
+    named = ["--upstream", str(upstream), "--ref", "abc", "--corpus", str(source), "--work", str(folder / "work")]
+    code = main(
+        ["--no-ui", "bench", "nanochat", *named, "--device", "cpu", "--results-dir", str(folder / "results"), *words]
+    )
+    return code, folder / "results" / "bench" / "nanochat-smoke-cpu.json"
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("budget", "ours", "upstream"),
+    [
+        ("q4", "--depth 4 --vocab-size 8192 --context-length 2048 --batch-size 64 --steps 480", (4, 480, 131_072, 64)),
+        ("q6", "--depth 6 --vocab-size 8192 --context-length 2048 --batch-size 128 --steps 630", (6, 630, 262_144, 64)),
+        ("s6", "--depth 6 --vocab-size 32768 --context-length 2048 --batch-size 128 --steps 60", (6, 60, 262_144, 32)),
+        (
+            "s12",
+            "--depth 12 --vocab-size 32768 --context-length 2048 --batch-size 256 --steps 60",
+            (12, 60, 524_288, 32),
+        ),
+    ],
+)
+def test_a_dry_run_tells_both_sides_commands_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, ours: str, upstream: tuple[int, ...]
+) -> None:
+    code, _ = race(tmp_path, "--budget", budget, "--dry-run", "--ours=--micro-batch 32", "--theirs=--fp8")
+    lines = capsys.readouterr().out.splitlines()
+    mine = next(line for line in lines if "nanochat_tui --no-ui train" in line)
+    theirs = next(line for line in lines if "scripts.base_train" in line)
+    depth, steps, tokens, rows = upstream
+    assert code == 0 and ours in mine and mine.endswith("--micro-batch 32")
+    flags = f"--depth={depth} --max-seq-len=2048 --window-pattern=L --num-iterations={steps}"
+    assert f"{flags} --total-batch-size={tokens} --device-batch-size={rows}" in theirs and theirs.endswith("--fp8")
+    assert any("scorer upstream" in line for line in lines) is budget.startswith("q")
+    assert str(tmp_path) not in "\n".join(lines)
+    assert sorted(os.listdir(tmp_path)) == ["corpus", "upstream"]
+
+
+def test_a_dry_run_has_an_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    race(tmp_path, "--budget", "smoke", "--dry-run", "--seeds", "2", "--second-start", "--equal-time")
+    parts = [line[9:] for line in capsys.readouterr().out.splitlines() if line.startswith("# smoke")]
+    assert parts == [
+        "machine: limits", "upstream: tokenizer", "ours: train 0", "upstream: train 0", "ours: score train 0",
+        "upstream: score train 0", "ours: train 1", "upstream: train 1", "ours: score train 1",
+        "upstream: score train 1", "ours: second start", "upstream: second start", "ours: equal time",
+        "ours: score equal time",
+    ]  # fmt: skip
+
+
+def test_a_race_needs_neither_torch_nor_the_dashboard_itself(tmp_path: Path) -> None:
+    words = ["--no-ui", "bench", "nanochat", "--upstream", str(tree(tmp_path, "")), "--ref", "abc"]
+    words += ["--corpus", str(corpus(tmp_path)), "--budget", "q4", "--decode", "--reliability", "1", "--dry-run"]
+    code = f"import sys\nfrom nanochat_tui.cli import main\nmain({words!r})\nprint(*sys.modules)"
+    root = Path(__file__).parents[4]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert {"torch", "textual", "rich"}.isdisjoint(result.stdout.splitlines()[-1].split())
+
+
+def test_a_side_that_fails_is_recorded_and_the_report_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import sys\nprint('out of luck in', __file__)\nsys.exit(3)\n"
+    code, path = race(tmp_path, "--budget", "smoke", "--sides", "upstream", training=script)
+    parts = read(path)["parts"]["upstream"]
+    assert code == 1
+    assert (parts["train 0"]["status"], parts["train 0"]["reason"]) == ("failed", "it ended with exit code 3")
+    assert parts["train 0"]["tail"] == ["out of luck in UPSTREAM/scripts/base_train.py"]
+    assert parts["score train 0"] == {"status": "skipped", "reason": "train 0 did not go well"}
+    assert "it ended with exit code 3" in capsys.readouterr().out
+    assert str(tmp_path) not in path.read_text() + path.with_suffix(".md").read_text()
+
+
+def test_inherited_variables_that_matter_are_told_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ:
+        if name.startswith(("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TORCH")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("CUDA_HOME", "/somewhere")
+    words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1"]
+    _, path = race(tmp_path, *words, training="raise SystemExit(3)")
+    assert read(path)["environment"] == {"OMP_NUM_THREADS": "1"}
+
+
+def test_a_side_that_takes_too_long_is_stopped_and_recorded(tmp_path: Path) -> None:
+    code, path = race(
+        tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="import time; time.sleep(600)"
+    )
+    assert code == 1
+    found = read(path)["parts"]["upstream"]["train 0"]
+    assert (found["status"], found["reason"]) == ("timeout", "it took longer than --timeout 1 s")
+
+
+def test_what_was_measured_of_the_other_side_is_kept(tmp_path: Path) -> None:
+    _, path = race(
+        tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="raise SystemExit(3)"
+    )
+    known = read(path)
+    known["parts"]["ours"] = {"train 0": {"status": "failed", "reason": "of an earlier call"}}
+    path.write_text(json.dumps(known))
+    race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1")
+    assert read(path)["parts"]["ours"] == known["parts"]["ours"]
+    race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def")
+    kept = read(path)
+    assert kept["parts"]["ours"] == known["parts"]["ours"] and kept["commits"]["upstream"] == "def"
+    words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def"]
+    race(tmp_path, *words, "--ours=--threads 1")
+    assert "ours" not in read(path)["parts"]  # those were trained with other flags
+
+
+def test_what_a_start_without_caches_took_outlives_later_ones(tmp_path: Path) -> None:
+    log = Path(__file__).with_name("base_train-92d63d4.log")
+    script = f"""
+import os
+print(open({str(log)!r}).read())
+os.makedirs(os.environ["TORCHINDUCTOR_CACHE_DIR"], exist_ok=True)
+"""
+    words = ["--budget", "s6", "--sides", "upstream"]
+    code, path = race(tmp_path, *words, training=script)
+    report = path.with_name("nanochat-s6-cpu.json")
+    first = read(report)["parts"]["upstream"]
+    assert code == 0 and first["train 0"]["cold"]
+    assert first["cold start"]["first_step_seconds"] == first["train 0"]["first_step_seconds"]
+    race(tmp_path, *words, "--missing")
+    assert read(report)["parts"]["upstream"] == first
+    race(tmp_path, *words)
+    second = read(report)["parts"]["upstream"]
+    assert not second["train 0"]["cold"] and second["cold start"] == first["cold start"]
+    assert second["tokenizer"] == {"status": "ok", "seconds": first["tokenizer"]["seconds"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["nanochat"], "--upstream is needed"),
+        (["nanochat", "--upstream", "x", "--corpus", "y", "--sides", "theirs"], "--sides must be"),
+        ([*NAMED, "--budget", "q4", "--profile", "full"], "--profile chooses the budgets"),
+        ([*NAMED, "--ours", '"--steps'], "--ours"),
+        (["log", "--seeds", "3"], "--seeds: for bench nanochat"),
+        (["nanochat", "--budget", "q5"], "--budget must be one of"),
+        (["log", "--decode", "--time", "1m"], "--time, --decode: for bench nanochat"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(words: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--no-ui", "bench", *words]) == 2
+    assert problem in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""Trainings that are killed and taken up again: what that costs is measured, and told where it cannot be."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import write_text
+
+from engines.bench.nanochat import ours, upstream
+from engines.bench.nanochat.reliability import OurTrainings, TheirTrainings, examine, points
+
+_UPSTREAM = """
+import pathlib, sys, time
+folder, first = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+folder.mkdir(exist_ok=True)
+if first and (folder / f"model_{first:06d}.pt").stat().st_size < 100:
+    sys.exit("the checkpoint is torn")
+total = 0.0
+for step in range(60):
+    if step and step % 10 == 0:
+        (folder / f"model_{step:06d}.pt").write_bytes(b"x" * 100)
+    total = 0.9 * total + 0.1 * (100 - step + (step >= first > 0))
+    if step >= first:
+        average = total / (1 - 0.9 ** (step + 1))
+        words = f"step {step:05d}/00060 (0.00%) | loss: {average:.6f} | lrm: 1.00 | dt: 5.00ms | tok/sec: 1 |"
+        print(words, flush=True)
+        time.sleep(0.005)
+"""
+
+
+def test_kills_are_at_the_same_steps_for_both_and_neither_early_nor_at_the_end() -> None:
+    assert points(100, 5) == points(100, 5)
+    assert all(20 <= at < 90 for at in points(100, 20))
+
+
+def test_losses_are_found_behind_their_moving_average() -> None:
+    losses, averages, total = [5.0, 4.0, 4.5, 3.0, 9.0], [], 0.0
+    for step, loss in enumerate(losses, 1):
+        total = 0.9 * total + 0.1 * loss
+        averages.append(total / (1 - 0.9**step))
+    assert upstream.losses_of_averages(averages) == pytest.approx(losses)
+
+
+def test_a_run_of_ours_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[4]))
+    place = tmp_path / "{name}"
+    train = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(place)]
+    train += [
+        "--model-kind",
+        "mini-gpt",
+        "--data",
+        str(write_text(tmp_path)),
+        "--steps",
+        "400",
+        "--batch-size",
+        "1",
+        "--context-length",
+        "4",
+    ]
+    train += ["--eval-every", "0", "--eval-tokens", "16", "--checkpoint-every", "20", "--sample-tokens", "0"]
+    spec = {"train": train, "resume": ours.resume_command(sys.executable, place), "place": str(place)}
+    told = examine(OurTrainings(spec), 400, 1)
+    (kill,) = told["kills"]
+    assert told["same_seed_twice"] == kill["gap"] == 0.0
+    assert kill["at"] >= points(400, 1)[0]
+    assert kill["resumed_from"] % 20 == 0 and kill["lost"] == kill["at"] - kill["resumed_from"] >= 0
+    assert told["truncated"].startswith("went on from step ")
+
+
+def test_a_training_of_upstreams_goes_on_from_the_newest_name(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(_UPSTREAM)
+    start = [sys.executable, str(script), str(tmp_path / "{name}")]
+    spec: dict[str, Any] = {"train": [*start, "0"], "resume": [*start, "{step}"], "place": str(tmp_path / "{name}")}
+    told = examine(TheirTrainings(spec), 60, 2)
+    assert [kill["at"] for kill in told["kills"]] == points(60, 2)
+    for kill in told["kills"]:
+        assert kill["resumed_from"] == (kill["at"] - 1) // 10 * 10 and kill["lost"] == kill["at"] - kill["resumed_from"]
+        assert kill["gap"] == pytest.approx(1.0, abs=1e-3)  # what the script adds to losses once it is resumed
+    assert told["same_seed_twice"] == 0.0
+    assert told["truncated"] == "refused, and the training did not go on: upstream ended with exit code 1"

@@ -1,0 +1,156 @@
+"""The report of a study: every cell with its verdict and its seeds, how many comparisons there were, what axes do."""
+
+import json
+import math
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import QUICK, write_text
+from pages import Page
+
+from engines.ablation.analysis import analyse, mean_of
+from engines.ablation.markdown import difference_text
+from engines.ablation.plan import make_plan
+from engines.ablation.statistics import Difference, Spread
+from engines.ablation.study import Study, create_study, results_so_far, start
+from engines.reports.document import write_document
+from engines.reports.intervals import Row
+from engines.reports.intervals import svg as intervals
+from engines.runs.store import Run
+
+GRID: dict[str, tuple[Any, ...]] = {"lr": (0.01, 0.1), "input_rmsnorm": (True, False)}
+_trained: dict[str, Path] = {}  # once for all tests: nobody changes it
+
+
+@pytest.fixture
+def grid(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two axes of two values, one of which is the base's, each cell with three seeds; the base stands beside them."""
+    if "grid" not in _trained:
+        folder = tmp_path_factory.mktemp("trained")
+        start(create_study(folder / "results", make_plan({"data": str(write_text(folder)), **QUICK}, GRID, {}))).wait()
+        _trained["grid"] = folder / "results"
+    return Study(shutil.copytree(_trained["grid"], tmp_path / "results", symlinks=True) / "studies" / "study-1")
+
+
+def written(study: Study, folder: Path) -> tuple[str, Page, list[Path]]:
+    path, *pictures = write_document([study], folder / "report.html")
+    for picture in pictures:
+        if picture.suffix == ".svg":
+            ElementTree.parse(picture)
+    return path.read_text(), Page(path.read_text()), pictures
+
+
+def test_each_cell_is_there_with_the_figures_and_verdict_of_its_runs(grid: Study, tmp_path: Path) -> None:
+    _, page, _ = written(grid, tmp_path)
+    plan = grid.plan
+    analysis = analyse(plan, results_so_far(grid, plan))
+    rows = {row[1]: row for row in page.tables["Cells"][1:]}
+    assert rows.keys() == {cell.name for cell in plan.cells} and len(rows) == 5
+    for cell in analysis.cells:
+        ends = [json.loads(Run(grid.results / "runs" / result.run).summary_path.read_text())["val_bpb"]
+                for result in cell.results]  # fmt: skip
+        assert len(ends) == 3 and rows[cell.name][3].startswith(f"{math.fsum(ends) / 3:.4f} ± ")
+        assert rows[cell.name][8] == cell.verdict
+    runs = dict(page.tables["Runs"][1:])
+    assert all(result.run in runs[cell.name] for cell in analysis.cells for result in cell.results)
+
+
+def test_the_number_of_comparisons_is_stated(grid: Study, tmp_path: Path) -> None:
+    _, page, _ = written(grid, tmp_path)
+    assert "4 comparisons with the base were made" in page.words and "corrected for 4 by Holm" in page.words
+
+
+def test_effects_interactions_and_the_table_of_two_axes_are_those_of_the_runs(grid: Study, tmp_path: Path) -> None:
+    _, page, pictures = written(grid, tmp_path)
+    names = {path.name.split(".")[1] for path in pictures}
+    assert {"differences", "effects", "interactions", "bpb", "bpb-end", "loss", "loss-end"} == names
+    table = page.tables["lr × input_rmsnorm"]
+    assert table[0] == ["", "input_rmsnorm true", "input_rmsnorm false"] and len(table) == 3
+    results = results_so_far(grid, grid.plan)
+    for row in table[1:]:
+        for value, told in zip((True, False), row[1:], strict=True):
+            ends = [found.val_bpb or math.nan for job, found in results.items()
+                    if grid.plan.cells[job.cell].changes == {"lr": float(row[0]), "input_rmsnorm": value}]  # fmt: skip
+            assert told == f"{math.fsum(ends) / 3:.4f}"
+    assert len(page.tables["Effect of each axis"]) > 1 and len(page.tables["Interactions"]) > 1
+
+
+def test_a_mean_over_a_grid_wants_every_cell_of_it(grid: Study) -> None:
+    results = results_so_far(grid, grid.plan)
+    whole = analyse(grid.plan, results)
+    broken = analyse(grid.plan, {job: found for job, found in results.items() if job.cell != whole.cells[0].cell})
+    changes = {"lr": whole.cells[0].changes.get("lr", 0.01)}
+    assert mean_of(whole, changes) is not None and mean_of(broken, changes) is None
+
+
+def test_nothing_of_this_machine_s_folders_is_handed_on(grid: Study, tmp_path: Path) -> None:
+    """In the report and in the tables, while the plan keeps what going on needs."""
+    text, page, _ = written(grid, tmp_path)
+    sha256 = next(iter(grid.results.glob("runs/*/config.json")), Path())
+    sha256 = json.loads(sha256.read_text())["facts"]["sha256"][:12]
+    where = grid.plan.given["data"]
+    assert where.startswith("/") and where not in text and str(tmp_path) not in text
+    assert f"text.txt (sha256 {sha256})" in page.words
+    assert "ablate --config ./results/studies/study-1/plan.json" in page.words
+    tables = [path for path in grid.results.rglob("*") if path.suffix in (".md", ".csv", ".jsonl") and path.is_file()]
+    tables = [path for path in [*tables, grid.path / "table.json"] if path.name.startswith(("table", "ablate"))]
+    assert len(tables) == 7
+    for path in tables:
+        assert not re.search(r"(?<![\w.~])/\w+/\w+", path.read_text()), path
+
+
+def test_an_axis_of_texts_is_told_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    inside, outside = write_text(tmp_path / "here"), write_text(tmp_path, "another text, of which some is read\n" * 20)
+    given = {"val_data": str(outside), **QUICK, "data": str(inside)}
+    study = create_study(tmp_path / "results", make_plan(given, {"data": (str(inside), str(outside))}, {"seeds": 1}))
+    start(study).wait()
+    text, page, _ = written(study, tmp_path)
+    names = {row[1] for row in page.tables["Cells"][1:]}
+    assert str(tmp_path) not in text and len(names) == 2
+    assert "data=./text.txt" in names and any(name.startswith("data=text.txt (sha256 ") for name in names)
+    rows = [json.loads(line) for line in (study.path / "table.jsonl").read_text().splitlines()]
+    assert {row["variant"] for row in rows} == names
+    assert not any(str(tmp_path) in path.read_text() for path in study.path.glob("table.*"))
+
+
+def test_a_study_without_a_run_says_how_it_stands(tmp_path: Path) -> None:
+    study = create_study(tmp_path / "results", make_plan(dict(QUICK), GRID, {}))
+    _, page, _ = written(study, tmp_path)
+    assert "Done: 0 of 15 runs." in page.words and "not done yet" in page.words and "nothing was recorded" in page.words
+
+
+def test_runs_that_broke_or_went_away_are_told(grid: Study, tmp_path: Path) -> None:
+    results = results_so_far(grid, grid.plan)
+    jobs = sorted(results)
+    torn = Run(grid.results / "runs" / results[jobs[0]].run)
+    torn.config_path.write_text("{")
+    shutil.rmtree(grid.results / "runs" / results[jobs[1]].run)
+    killed = Run(grid.results / "runs" / results[jobs[2]].run)
+    lines = killed.events_path.read_text().splitlines()
+    killed.events_path.write_text("\n".join(lines[: len(lines) // 2]) + "\n")
+    _, page, _ = written(grid, tmp_path)
+    assert "Done: 13 of 15 runs." in page.words
+    assert any(row[2] == "killed" and row[4] == killed.id for row in page.tables["Runs without a result"])
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-9, -3.0, 1e12])
+def test_differences_of_any_size_are_drawn_with_their_figures(mean: float) -> None:
+    rows = [
+        Row("a", difference(0.01), "better"),
+        Row("b" * 99, difference(mean), "worse"),
+        Row("c", difference(-0.01), ""),
+    ]
+    text = intervals("<t>", "bits", rows)
+    words = ["".join(found.itertext()) for found in ElementTree.fromstring(text).iter() if found.tag.endswith("}text")]
+    assert "a" in words and "b" * 35 + "…" in words and difference_text(difference(0.01)) in words
+    assert not re.search(r'"(nan|inf|-inf)"', text)
+
+
+def difference(mean: float) -> Difference:
+    return Difference(Spread(mean, 0.001, 3), mean - 0.001, mean + 0.001, None, None, 0.04)

@@ -1,0 +1,54 @@
+"""Manifests side by side: every setting once, what differs, and what is missing."""
+
+from typing import Any
+
+import pytest
+
+from engines.config import TrainSettings
+from engines.fields import fields
+from engines.runs.comparison import MISSING, Line, settings, told
+
+
+def config(**resolved: Any) -> dict[str, Any]:
+    return {"resolved": resolved}
+
+
+def lines(*configs: dict[str, Any]) -> dict[str, Line]:
+    return {setting.name: setting.line for setting in settings(configs)}
+
+
+def test_only_what_is_not_the_same_differs() -> None:
+    found = lines(config(lr=0.1, seed=1, depth=2), config(lr=0.3, seed=1, depth=2))
+    assert [name for name, line in found.items() if line.differs] == ["lr"]
+    assert found["lr"].values == ("0.1", "0.3")
+
+
+def test_a_setting_that_a_manifest_lacks_differs_from_none() -> None:
+    found = lines(config(val_data=None), config())
+    assert found["val_data"].values == ("none", "–") and found["val_data"].differs
+
+
+def test_settings_stand_in_the_order_of_the_declaration_and_unknown_ones_behind() -> None:
+    declared = [name for name in fields(TrainSettings) if name in ("seed", "lr", "mode")]
+    found = list(lines(config(zebra=1, seed=1), config(lr=1, mode="x", apple=2)))
+    assert found == [*declared, "apple", "zebra", "commit", "sha256", "host"]
+    assert lines(config(zebra=1))["zebra"].group == "other"
+
+
+def test_origins_are_told_and_hashes_cut() -> None:
+    found = lines({"code": {"commit": "c" * 40}, "facts": {"sha256": "f" * 64}, "hardware": {"host": "a"}}, {})
+    assert found["commit"].values == ("c" * 12, "–") and found["sha256"].values == ("f" * 12, "–")
+    assert found["host"].values == ("a", "–")
+
+
+@pytest.mark.parametrize("odd", [None, 3, "text", [1], {"resolved": None}])
+def test_anything_in_the_place_of_a_part_is_no_part(odd: Any) -> None:
+    found = lines({"resolved": odd, "code": odd, "facts": odd, "hardware": odd}, config(lr=1))
+    assert found["lr"].values == ("–", "1")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(True, "true"), (None, "none"), (1e-5, "1e-05"), (MISSING, "–"), ("A", "A")]
+)
+def test_values_are_told_as_a_person_types_them(value: object, words: str) -> None:
+    assert told(value) == words

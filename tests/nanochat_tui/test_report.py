@@ -1,0 +1,90 @@
+"""report, by the command line: the files on stdout, everything else on stderr."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from pages import Page
+from recordings import RUNS
+
+from engines.reports import document
+from nanochat_tui.cli import main
+from nanochat_tui.headless import meanwhile as waiting
+from nanochat_tui.headless.meanwhile import meanwhile
+
+BY_ID = {run.id: run for run in RUNS}
+Words = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for name in ("finished", "stopped"):
+        shutil.copytree(BY_ID[name].path, tmp_path / "results" / "runs" / name)
+    return tmp_path / "results"
+
+
+def test_it_lies_beside_the_runs_and_every_file_is_told(results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
+    told = capsys.readouterr()
+    written = [Path(line) for line in told.out.splitlines()]
+    assert written[0] == results / "reports" / "finished.html" and told.err == ""
+    assert set(written) == set((results / "reports").iterdir())
+    assert "Run finished" in Page(written[0].read_text()).words
+
+
+def test_json_tells_page_and_plots(results: Path, tmp_path: Path, capsys: Words) -> None:
+    out = tmp_path / "elsewhere" / "page.html"
+    assert main(["--no-ui", "--json", "report", "last", "--results-dir", str(results), "--out", str(out)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["report"] == str(out) and {*told["plots"], str(out)} == set(map(str, out.parent.iterdir()))
+
+
+def test_several_runs_are_compared_before_each_has_its_part(results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", "report", "finished", "stopped", "finished", "--results-dir", str(results)]) == 0
+    page = Page(Path(capsys.readouterr().out.splitlines()[0]).read_text())
+    assert page.tables["Side by side"][0] == ["", "finished", "stopped"]
+    assert page.words.index("Compared") < page.words.index("Run finished") < page.words.index("Run stopped")
+
+
+def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", "report", "nobody", "--results-dir", str(results)]) == 1
+    told = capsys.readouterr()
+    assert "there is no run and no study 'nobody'" in told.err and "list them" in told.err and told.out == ""
+
+
+def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:
+    (results / "runs" / "finished" / "config.json").write_text("[")
+    assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 1
+    assert "config.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["folder", "file/page.html"])
+def test_a_place_that_cannot_be_written_says_so(place: str, results: Path, tmp_path: Path, capsys: Words) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    words = ["report", "finished", "--results-dir", str(results), "--out", str(tmp_path / place)]
+    assert main(["--no-ui", *words]) == 1
+    told = capsys.readouterr()
+    assert str(tmp_path / place.split("/")[0]) in told.err and "--out" in told.err and told.out == ""
+
+
+def test_what_takes_long_says_so(results: Path, monkeypatch: pytest.MonkeyPatch, capsys: Words) -> None:
+    monkeypatch.setattr(waiting, "_INTERVAL", 0.01)
+    said = threading.Event()
+    write = document.write_report
+
+    def slow(*given: object) -> list[Path]:
+        assert said.wait(20.0)
+        return write(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(document, "write_report", slow)
+    monkeypatch.setattr(waiting, "print", lambda *_, **__: said.set(), raising=False)
+    assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
+
+
+def test_what_is_done_at_once_says_nothing(capsys: Words) -> None:
+    with meanwhile("reading"):
+        pass
+    assert capsys.readouterr().err == ""
