@@ -14,7 +14,7 @@ from engines import registry
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate
 from engines.errors import LabError
-from engines.runs import manifest
+from engines.runs import bytecode, manifest
 from engines.runs.liveness import START_MARK
 from engines.runs.store import Run, create_run, remember
 
@@ -68,7 +68,7 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
                 stderr=log,
                 pass_fds=[lock],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
+                env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
             )
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock

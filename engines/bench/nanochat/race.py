@@ -104,7 +104,7 @@ def _device(race: Race, machine: dict[str, Any]) -> str:
 
 def _record(race: Race, command: str, text: dict[str, Any], machine: dict[str, Any], known: Record | None) -> Record:
     """A new record, with those parts of a known one that are of the same text, budget, commits and flags."""
-    commits = {"ours": manifest.code()["commit"] or _source(), "upstream": race.ref}
+    commits = {"ours": _source(), "upstream": race.ref}
     flags = {"ours": race.our_flags, "upstream": race.their_flags}
     budget = race.budget._asdict()
     parts: dict[str, Any] = {"machine": {"limits": machine}}
@@ -120,6 +120,7 @@ def _record(race: Race, command: str, text: dict[str, Any], machine: dict[str, A
         "command": command,
         "budget": budget,
         "commits": commits,
+        "our_commit": manifest.code()["commit"],
         "flags": flags,
         "machine": facts,
         "environment": _inherited(),
@@ -129,7 +130,7 @@ def _record(race: Race, command: str, text: dict[str, Any], machine: dict[str, A
 
 
 def _source() -> str:
-    """What this program is where no git tells: another word for other files."""
+    """What this program is, changes that are not committed included: another word for other files."""
     digest = hashlib.sha256()
     for path in sorted((_OURS / "engines").rglob("*.py")):
         digest.update(path.read_bytes())

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from engines.bench.nanochat.rows import UNTIL_TARGET, Record, Row, rows, scores
+from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, rows, scores
 from engines.errors import LabError
 
 VERSION = 1
@@ -78,7 +78,8 @@ def _facts(record: Record) -> list[str]:
     if inherited := [f"{name}={value}" for name, value in record["environment"].items()]:
         lines.append(f"- both inherit {', '.join(inherited)}")
     commits = record["commits"]
-    lines.append(f"- ours at {commits['ours']}, upstream at {commits['upstream']}")
+    ours = " of ".join(filter(None, [commits["ours"], record["our_commit"]]))
+    lines.append(f"- ours at {ours}, upstream at {commits['upstream']}")
     for split, facts in record["corpus"].items():
         count = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes"
         lines.append(f"- {split}: {count}, sha256 of the texts {facts['sha256'][:16]}")
@@ -87,8 +88,13 @@ def _facts(record: Record) -> list[str]:
 
 def _line(row: Row) -> str:
     ours, upstream = (_number(value, row) for value in row.pair)
-    ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-    return f"| {row.name} | {ours} | {upstream} | {ratio} | {row.wanted} |"
+    return f"| {row.name} | {ours} | {upstream} | {_compared(row)} | {row.wanted} |"
+
+
+def _compared(row: Row) -> str:
+    if row.unit == BPB:
+        return "" if row.difference is None else f"{row.difference:+.4f}"
+    return "" if row.ratio is None else f"{row.ratio:.3f}"
 
 
 def _number(value: float | None, row: Row) -> str:

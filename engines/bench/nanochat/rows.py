@@ -5,23 +5,26 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from engines import estimate
+from engines.bench.nanochat.budgets import WANTED
 from engines.bench.nanochat.decoding import bytes_of_step
 from engines.bench.nanochat.figures import first_reaching
 
 Record = dict[str, Any]
 Pair = tuple[float | None, float | None]  # of ours and of upstream
 UNTIL_TARGET = "training until upstream's final val"
+BPB = "bpb"
 _GIB = 1 << 30
 
 
 class Row(NamedTuple):
-    """One quantity. Where more or less of it is better, ours is wanted to be as good as upstream's at least."""
+    """One quantity of both. What is said in bits per byte is compared by its difference, all else as a ratio."""
 
     name: str
     unit: str
     pair: Pair
     more_is_better: bool | None = None
     digits: int = 4
+    aim: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -29,16 +32,23 @@ class Row(NamedTuple):
         return ours / upstream if ours is not None and upstream else None
 
     @property
+    def difference(self) -> float | None:
+        ours, upstream = self.pair
+        return ours - upstream if ours is not None and upstream is not None else None
+
+    @property
     def wanted(self) -> str:
-        if self.more_is_better is None:
-            return ""
+        """Where nothing else is aimed at: to be as good as upstream at least."""
+        if self.aim or self.more_is_better is None:
+            return self.aim
         return "at least 1" if self.more_is_better else "at most 1"
 
 
 def rows(record: Record) -> list[Row]:
     """Everything that is known of both sides or of one."""
     found = [*_speed(record), *_times(record), *_quality(record), *_decoding(record)]
-    return [row for row in found if row.pair != (None, None)]
+    aims = WANTED.get(record["budget"]["name"], {})
+    return [row._replace(aim=aims.get(row.name, "")) for row in found if row.pair != (None, None)]
 
 
 def _speed(record: Record) -> list[Row]:
@@ -79,7 +89,7 @@ def _quality(record: Record) -> list[Row]:
     lines = []
     for split in ("val", "heldout"):
         pair = mean_score(record, "ours", split), mean_score(record, "upstream", split)
-        lines.append(Row(f"{split}, bits per byte", "", pair, False))
+        lines.append(Row(f"{split}, bits per byte", BPB, pair, False))
     target = mean_score(record, "upstream", "val")
     curve = _part(record, "ours", "train 0").get("curve", [])
     if target is not None and curve:
@@ -89,7 +99,7 @@ def _quality(record: Record) -> list[Row]:
     equal = _part(record, "ours", "score equal time").get("scores", {})
     for split, score in equal.items():
         pair = _whole(score), mean_score(record, "upstream", split)
-        lines.append(Row(f"{split} after equal seconds of training", "", pair, False))
+        lines.append(Row(f"{split} after equal seconds of training", BPB, pair, False))
     return lines
 
 

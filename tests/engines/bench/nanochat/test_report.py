@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engines.bench.nanochat import report
-from engines.bench.nanochat.budgets import BUDGETS
+from engines.bench.nanochat.budgets import BUDGETS, WANTED
 from engines.bench.nanochat.rows import Row, rows
 from engines.errors import LabError
 
@@ -41,6 +41,7 @@ def record(**ours: Any) -> dict[str, Any]:
         "command": "bench nanochat",
         "budget": BUDGETS["q4"]._asdict(),
         "commits": {"ours": "source 123", "upstream": "92d63d4"},
+        "our_commit": "abc",
         "machine": {"device": "NVIDIA H200", "torch": "2.11", "matmul_flops": 8e14, "copy_bytes": 4e12},
         "environment": {"OMP_NUM_THREADS": "1"},
         "corpus": {"val": {"documents": 1, "bytes": 7, "sha256": "0" * 64}},
@@ -140,3 +141,17 @@ def test_a_damaged_report_is_no_reason_to_write_over_it(tmp_path: Path) -> None:
     path.write_text('{"v": 1, "par')
     with pytest.raises(LabError, match="damaged"):
         report.load(path)
+
+
+def test_bits_per_byte_are_compared_by_their_difference_and_with_what_is_aimed_at() -> None:
+    (line,) = [line for line in report.markdown(record()).splitlines() if line.startswith("| val, bits")]
+    assert line == "| val, bits per byte | 1.2000 bpb | 1.2500 bpb | -0.0500 | lower by 0.03 |"
+
+
+@pytest.mark.parametrize("budget", WANTED)
+def test_every_aim_is_that_of_a_line_of_the_report(budget: str) -> None:
+    known = {row.name for row in rows(record())} | {"generation, batch 1", "generation, batch 128"}
+    known |= {f"{split} after equal seconds of training" for split in ("val", "heldout")}
+    known |= {f"process start to the end of the first step, {how}" for how in ("cold", "with caches")}
+    known |= {"peak memory, as the driver tells", "whole process, with all of its evaluations, cold"}
+    assert WANTED[budget].keys() <= known

@@ -1,0 +1,43 @@
+"""Compiled modules of a torch that came without: kept in the user's cache, so that a second start is quicker."""
+
+import os
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from engines.runs import bytecode
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A torch of one line, without bytecode."""
+    origin = tmp_path / "site" / "torch" / "__init__.py"
+    origin.parent.mkdir(parents=True)
+    origin.write_text("here = __cached__\n")
+    spec = ModuleSpec("torch", None, origin=str(origin))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return origin.parent
+
+
+def test_a_torch_with_bytecode_beside_it_is_left_as_it_is(package: Path) -> None:
+    (package / "__pycache__").mkdir()
+    assert bytecode.environment() == {}
+
+
+def test_no_torch_needs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert bytecode.environment() == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the user's cache is in another place")
+def test_what_is_imported_without_bytecode_is_kept_in_the_users_cache(package: Path, tmp_path: Path) -> None:
+    told = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **bytecode.environment()}
+    told["PYTHONPATH"] = str(package.parent)
+    subprocess.run([sys.executable, "-c", "import torch"], env=told, check=True)
+    assert not (package / "__pycache__").exists()
+    kept = [path.name for path in (tmp_path / "cache" / "nanochat-tui" / "bytecode").rglob("*.pyc")]
+    assert any(name.startswith("__init__.cpython") for name in kept)
