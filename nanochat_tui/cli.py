@@ -3,6 +3,7 @@
 Light on purpose: a command's work, and even its parser, is imported when it is chosen, so that --help answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ from engines.fields import fields, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 
 USAGE_ERROR = 2
+_BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
 _GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 
 
@@ -21,7 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # nobody reads on: what was started goes on, we end quietly
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except SettingsError as error:
         for problem in error.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)

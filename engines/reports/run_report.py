@@ -166,11 +166,12 @@ def _changed(record: Record) -> set[str]:
 
 
 def environment(record: Record) -> Safe:
-    """Code, packages, hardware, the corpus by its hash, and what the engine chose for the machine."""
+    """Code, packages, hardware but for the machine's name, the corpus by its hash, and what the engine chose."""
     rows = [
         (f"{title}: {name.replace('_', ' ')}", _fact(value))
         for group, title in (("code", "code"), ("hardware", "hardware"), ("facts", "data"))
         for name, value in part(record.config, group).items()
+        if name != "host"
     ]
     engine = record.history.engine or {}
     rows += [(f"engine: {name}", _fact(engine[name])) for name in ("torch", "gpu", "peak_flops") if engine.get(name)]
@@ -192,23 +193,28 @@ def _fact(value: object) -> str:
 def _course(record: Record) -> Safe:
     """Each start of a worker and each step back, in the order of the log."""
     history = record.history
-    rows = [(f"start {event['start']}", f"after {event['t']:,.1f} s on {event['host']}") for event in history.runs]
+    rows = [(f"start {event['start']}", f"after {event['t']:,.1f} s") for event in history.runs]
     rows += [("went back", f"to step {step:,}") for step in history.rewinds]
     return table((), rows)
+
+
+def flags_of(given: Mapping[str, Any], names: Portable) -> list[str]:
+    """What was asked of a run as words of a command, but for where its checkpoints are kept."""
+    known = fields(TrainSettings)
+    told = {
+        name: names.text(told_setting(value)) if name in FACT_OF else told_setting(value)
+        for name, value in given.items()
+        if name in known and name != "checkpoint_dir"
+    }
+    return [f"{known[name].flag} {shlex.quote(value)}" for name, value in told.items()]
 
 
 def how_to_reproduce(record: Record) -> list[str]:
     """Commands for a shell. A manifest from elsewhere may hold anything, so words are quoted."""
     commit = part(record.config, "code").get("commit")
-    known = fields(TrainSettings)
     corpora = corpora_of(record.config)
     names = Portable(record.run.path.parent.parent, dict.fromkeys(corpora))
-    given = {
-        name: names.text(told_setting(value)) if name in FACT_OF else told_setting(value)
-        for name, value in part(record.config, "given").items()
-        if name in known and name != "checkpoint_dir"
-    }
-    flags = [f"{known[name].flag} {shlex.quote(value)}" for name, value in given.items()]
+    flags = flags_of(part(record.config, "given"), names)
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
     lines += [f"# {names.text(path)} has the sha256 {sha256}" for path, sha256 in corpora.items() if sha256]
     lines.append("# where its results are: trains again, and compares loss by loss")

@@ -1,5 +1,6 @@
 """The sections of a study: its question, cells with verdicts, curves over seeds, effects, and where it came from."""
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -9,19 +10,21 @@ from engines.ablation.markdown import cell_table, question, reading, sections
 from engines.ablation.plan import Plan
 from engines.ablation.report import portable
 from engines.ablation.schedule import Job
+from engines.ablation.settings import StudySettings
 from engines.ablation.study import Study, results_so_far
 from engines.errors import LabError
+from engines.fields import fields
 from engines.reports import drawing, intervals
 from engines.reports.bands import Cell, chosen, seed_of, study_plots
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
 from engines.reports.page import figure
 from engines.reports.record import Record, read_record
-from engines.reports.run_report import Pictures, environment, samples, standing
+from engines.reports.run_report import Pictures, environment, flags_of, samples, standing
 from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.history import read_history
-from engines.runs.portable import Portable
+from engines.runs.portable import FACT_OF, Portable
 
 _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target"}
 
@@ -49,7 +52,7 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
         section("What the cells change", _changes(plan)),
         section(f"Samples of {plan.base}", *(samples(base.history.samples) if base else [])),
         section("Environment", environment(base.handed_on) if base else _code(study.config)),
-        section("How to reproduce it", commands(_how_to_reproduce(study, others))),
+        section("How to reproduce it", commands(_how_to_reproduce(study))),
     ], [*intervals_of, *pictures]
 
 
@@ -111,7 +114,20 @@ def _code(config: Mapping[str, Any]) -> Safe:
     return table((), [(f"code: {name}", told_setting(value)) for name, value in part(config, "code").items()])
 
 
-def _how_to_reproduce(study: Study, others: Portable) -> list[str]:
+def _how_to_reproduce(study: Study) -> list[str]:
     commit = part(study.config, "code").get("commit")
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
-    return [*lines, f"nanochat-tui --no-ui ablate --config {shlex.quote(others.text(str(study.config_path)))}"]
+    return [*lines, " ".join(["nanochat-tui --no-ui ablate", *_flags(study, study.plan)])]
+
+
+def _flags(study: Study, plan: Plan) -> list[str]:
+    """The plan as words of a command; its files by their names."""
+    others = Portable(study.results, {str(plan.given[name]): None for name in FACT_OF if name in plan.given})
+    axes = [f"{axis.name}={','.join(others.text(told_setting(value)) for value in axis.values)}" for axis in plan.axes]
+    known = fields(StudySettings)
+    options = [
+        f"{known[name].flag} {shlex.quote(told_setting(value))}"
+        for name, value in dataclasses.asdict(plan.options).items()
+        if value not in (known[name].default, None)
+    ]
+    return [*flags_of(plan.given, others), *(f"--axis {shlex.quote(axis)}" for axis in axes), *options]

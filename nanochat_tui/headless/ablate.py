@@ -21,7 +21,7 @@ from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.store import results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import JsonLines, Presenter, follow, leave_broken_pipe
+from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import duration
 
 _COME_BACK = "ablate --resume"
@@ -190,16 +190,13 @@ def _follow(study: Study, process: Any, options: Options) -> int:
         )
         for one in plan.dropped:
             presenter.say(f"     not trained: {one.name}: {one.reason}")
-    try:
-        state, ended, code = follow(study, process, presenter, _COME_BACK)
-        if state == "running":
-            return code
-        _say_how_it_ended(study, state, ended)
-        if not options.json:
-            _print_table(study, ended)
+    state, ended, code = follow(study, process, presenter, _COME_BACK)
+    if state == "running":
         return code
-    except BrokenPipeError:
-        return leave_broken_pipe()
+    _say_how_it_ended(study, state, ended)
+    if not options.json:
+        _print_table(study, ended)
+    return code
 
 
 def _say_how_it_ended(study: Study, state: str, ended: Event | None) -> None:

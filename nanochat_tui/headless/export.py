@@ -1,19 +1,16 @@
 """export: a run's steps and evaluations as files for other tools."""
 
 import json
-import os
 import shlex
 import sys
-import threading
 from pathlib import Path
-from typing import Self
 
 from engines.interop import export as interop
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.meanwhile import meanwhile
 
-_INTERVAL = 1.0  # seconds between words of progress
 _NEXT = {"tensorboard": "look at it with: tensorboard --logdir", "wandb-offline": "send it with: wandb sync"}
 
 
@@ -22,7 +19,8 @@ def export(options: Options) -> int:
     results = results_dir(options.words["results_dir"])
     run, format = find_run(options.words["run"], results), options.words["format"]
     folder = Path(options.words["out"] or results / "exports" / run.id / format).expanduser().resolve()
-    with _Progress(f"reading run {run.id} ...") as progress:
+    progress = _Progress()
+    with meanwhile(f"exporting run {run.id}", progress.__str__):
         record = read_record(run)
         progress.steps = record.history.step
         files = interop.export(record, format, folder, progress)
@@ -45,31 +43,14 @@ def _say(text: str) -> None:
 
 
 class _Progress:
-    """Once a second, on stderr, how far it is; a thread tells, as reading and finishing count no steps."""
+    """How far the writing is."""
 
-    def __init__(self, beginning: str) -> None:
+    def __init__(self) -> None:
         self.steps = 0
         self._step = 0
-        self._beginning = beginning
-        self._over = threading.Event()
-        self._teller = threading.Thread(target=self._tell, daemon=True)
 
     def __call__(self, step: int) -> None:
         self._step = step
 
-    def __enter__(self) -> Self:
-        self._teller.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._teller.join()
-
-    def _tell(self) -> None:
-        on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        before, after = ("\r\x1b[K", "") if on_terminal else ("", "\n")
-        while not self._over.wait(_INTERVAL):
-            step = f"written: step {self._step:,} of {self.steps:,}"
-            sys.stderr.write(f"{before}{step if self._step else self._beginning}{after}")
-            sys.stderr.flush()
-        sys.stderr.write(before)
+    def __str__(self) -> str:
+        return f"step {self._step:,} of {self.steps:,}" if self._step else ""

@@ -1,6 +1,5 @@
 """Follows a run's events until it ends, and shows them: as JSON, as lines, or as a progress bar."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
 DIED = 5  # the worker left no last word
-BROKEN_PIPE = 141  # what a shell reports for a process that died of SIGPIPE
 _FAST, _SLOW = 0.005, 0.1  # seconds between looks: short runs should not wait for us
 _FAST_FOR = 2.0
 _BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -123,12 +121,6 @@ class JsonLines:
 
     def close(self) -> None:
         pass
-
-
-def leave_broken_pipe() -> int:
-    """Nobody reads our output any more: the run goes on, we end quietly."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE
 
 
 @contextmanager

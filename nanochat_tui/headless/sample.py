@@ -14,7 +14,6 @@ from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import leave_broken_pipe
 
 
 def sample(options: Options) -> int:
@@ -24,13 +23,10 @@ def sample(options: Options) -> int:
     speaker = _speaker(options, settings)
     if not options.json:
         print(speaker.origin, file=sys.stderr)
-    try:
-        for samples in side_by_side(settings.count):
-            tokens = generate(speaker.model, speaker.tokenizer, settings, samples)
-            write = _write_json if options.json else _write_text
-            write(settings.prompt, samples, tokens)
-    except BrokenPipeError:
-        return leave_broken_pipe()
+    for samples in side_by_side(settings.count):
+        tokens = generate(speaker.model, speaker.tokenizer, settings, samples)
+        write = _write_json if options.json else _write_text
+        write(settings.prompt, samples, tokens)
     return 0
 
 

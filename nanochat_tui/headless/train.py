@@ -13,7 +13,7 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run, find_run, results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import JsonLines, Presenter, follow, leave_broken_pipe
+from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import Bar, Lines, result_line
 
 
@@ -79,18 +79,15 @@ def _find(options: Options) -> Run:
 
 
 def _follow(run: Run, process: Any, options: Options) -> int:
-    try:
-        state, ended, code = follow(run, process, presenter(options.json, run.config["resolved"]["steps"]))
-        if state == "running":
-            return code
-        _say_how_it_ended(run, state, ended)
-        if not options.json and run.summary_path.exists():
-            summary = json.loads(run.summary_path.read_text())
-            if "steps" in summary:
-                print(result_line(run.config, summary), flush=True)
+    state, ended, code = follow(run, process, presenter(options.json, run.config["resolved"]["steps"]))
+    if state == "running":
         return code
-    except BrokenPipeError:
-        return leave_broken_pipe()
+    _say_how_it_ended(run, state, ended)
+    if not options.json and run.summary_path.exists():
+        summary = json.loads(run.summary_path.read_text())
+        if "steps" in summary:
+            print(result_line(run.config, summary), flush=True)
+    return code
 
 
 def presenter(as_json: bool, steps: int) -> Presenter:

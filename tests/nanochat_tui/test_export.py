@@ -1,7 +1,6 @@
 """export, by the command line: the folder on stdout, everything else on stderr."""
 
 import csv
-import io
 import json
 import threading
 from collections import defaultdict
@@ -17,7 +16,7 @@ from engines.reports.record import Record
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from nanochat_tui.cli import main
-from nanochat_tui.headless import export as headless
+from nanochat_tui.headless import meanwhile
 
 PATIENCE = 20.0
 RESUMED = next(run for run in RUNS if run.id == "resumed")
@@ -39,29 +38,17 @@ def test_json_says_where_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert told["state"] == "finished" and told["format"] == "jsonl"
 
 
-class Told(io.StringIO):
-    """A stderr that knows when something was said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: dict[str, threading.Event] = defaultdict(threading.Event)
-
-    def write(self, text: str) -> int:
-        self.said[text].set()
-        return super().write(text)
-
-
 def test_meanwhile_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stderr = Told()
+    said: dict[str, threading.Event] = defaultdict(threading.Event)
 
     def slow(record: Record, folder: Path, tell: Callable[[int], None]) -> None:
-        assert stderr.said["reading run resumed ...\n"].wait(PATIENCE)
+        assert said["exporting run resumed ..."].wait(PATIENCE)
         tell(500)
-        assert stderr.said["written: step 500 of 600\n"].wait(PATIENCE)
+        assert said["exporting run resumed ... step 500 of 600"].wait(PATIENCE)
 
     monkeypatch.setitem(WRITERS, "csv", slow)
-    monkeypatch.setattr(headless, "_INTERVAL", 0.001)
-    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setattr(meanwhile, "_INTERVAL", 0.001)
+    monkeypatch.setattr(meanwhile, "print", lambda text, **_: said[text.rsplit(" ", 2)[0]].set(), raising=False)
     assert main(["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]) == 0
 
 

@@ -130,6 +130,16 @@ def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: 
     assert history.checkpoints[-1]["step"] == history.step
 
 
+@pytest.mark.parametrize("words", [["--help"], ["plan"], ["--json", "plan"]], ids=" ".join)
+def test_a_reader_that_left_is_no_error(words: list[str], lab: Lab) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = lab.start(*words, stdout=writing)
+    os.close(writing)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 141 and "Traceback" not in stderr and "Broken" not in stderr
+
+
 def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
     process = lab.start("--json", "train", "--data", str(lab.text), *ENDLESS, stderr=subprocess.DEVNULL)
     assert process.stdout

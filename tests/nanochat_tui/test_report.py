@@ -29,7 +29,8 @@ def test_it_lies_beside_the_runs_and_every_file_is_told(results: Path, capsys: W
     assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
     told = capsys.readouterr()
     written = [Path(line) for line in told.out.splitlines()]
-    assert written[0] == results / "reports" / "finished.html" and told.err == ""
+    assert written[0] == results / "reports" / "finished.html"
+    assert all(line.startswith(("reading ", "writing ")) for line in told.err.splitlines())  # on a busy machine
     assert set(written) == set((results / "reports").iterdir())
     assert "Run finished" in Page(written[0].read_text()).words
 

@@ -167,17 +167,17 @@ SITUATIONS = {
     "microscope": Situation("train", _microscope, (HeatMap,), "real"),
     "question": Situation("train", _asked, (ConfirmScreen,), "live"),
     "help": Situation("train", _helped, (LabApp,), "finished", ("question_mark", "f1")),
-    "runs": Situation("runs", _runs, (LabApp, RunsScreen, RunsTable)),
+    "runs": Situation("runs", _runs, (RunsScreen, RunsTable)),
     "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
     "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
     "difference": Situation("runs", _difference, (DifferenceScreen,)),
     "page": Situation("runs", _page, (Page,)),
     "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c")),
-    "speech": Situation("sample", _spoken, (LabApp, SampleScreen, TokenView)),
+    "speech": Situation("sample", _spoken, (SampleScreen, TokenView)),
     "prompt": Situation("sample", _prompted, (PromptPane,)),
     "setting": Situation("sample", _setting, (SettingsBar,)),
     "picker": Situation("sample", _picking, (Picker,)),
-    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen)),
+    "ablate": Situation("ablate", _as_opened, (AblateScreen,)),
 }
 
 

@@ -88,9 +88,12 @@ def tasks(race: Race, record: Record) -> Iterator[Task]:
         yield from _Ours(race).equal_time(record)
 
 
+LIMITS = ("-m", "engines.bench.nanochat.machine")
+
+
 def machine_task(race: Race) -> Task:
     """What both sides run on, and what it can do at most."""
-    command = [sys.executable, "-m", "engines.bench.nanochat.machine", race.device]
+    command = [sys.executable, *LIMITS, race.device]
     environment = {"PYTHONPATH": python_path()}
     return Task("machine", "limits", command, environment, race.work, lambda outcome: {"machine": last_json(outcome)})
 

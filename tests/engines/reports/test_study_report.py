@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -21,6 +22,8 @@ from engines.reports.document import write_document
 from engines.reports.intervals import Row
 from engines.reports.intervals import svg as intervals
 from engines.runs.store import Run
+from nanochat_tui.headless.ablate import _plan
+from nanochat_tui.parser import parse
 
 GRID: dict[str, tuple[Any, ...]] = {"lr": (0.01, 0.1), "input_rmsnorm": (True, False)}
 _trained: dict[str, Path] = {}  # once for all tests: nobody changes it
@@ -87,6 +90,13 @@ def test_a_mean_over_a_grid_wants_every_cell_of_it(grid: Study) -> None:
     assert mean_of(whole, changes) is not None and mean_of(broken, changes) is None
 
 
+def test_the_printed_command_asks_for_the_same_study(grid: Study, tmp_path: Path) -> None:
+    _, page, _ = written(grid, tmp_path)
+    command = next(line for line in page.words.splitlines() if line.startswith("nanochat-tui --no-ui ablate"))
+    typed = shlex.split(command.replace("text.txt", grid.plan.given["data"]))[3:]
+    assert _plan(parse("ablate", typed, as_json=False)) == grid.plan
+
+
 def test_nothing_of_this_machine_s_folders_is_handed_on(grid: Study, tmp_path: Path) -> None:
     """In the report and in the tables, while the plan keeps what going on needs."""
     text, page, _ = written(grid, tmp_path)
@@ -95,7 +105,7 @@ def test_nothing_of_this_machine_s_folders_is_handed_on(grid: Study, tmp_path: P
     where = grid.plan.given["data"]
     assert where.startswith("/") and where not in text and str(tmp_path) not in text
     assert f"text.txt (sha256 {sha256})" in page.words
-    assert "ablate --config ./results/studies/study-1/plan.json" in page.words
+    assert "--data text.txt" in page.words
     tables = [path for path in grid.results.rglob("*") if path.suffix in (".md", ".csv", ".jsonl") and path.is_file()]
     tables = [path for path in [*tables, grid.path / "table.json"] if path.name.startswith(("table", "ablate"))]
     assert len(tables) == 7

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engines.bench.nanochat import plan
 from nanochat_tui.cli import main
 
 NAMED = ["nanochat", "--upstream", "x", "--corpus", "y"]
@@ -25,6 +26,13 @@ def tree(folder: Path, training: str) -> Path:
     (scripts / "tok_train.py").write_text(_FAKE_TOKENIZER)
     (scripts / "base_train.py").write_text(training)
     return folder / "upstream"
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's limits are told, not measured: that imports torch, and has a test of its own."""
+    told = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
+    monkeypatch.setattr(plan, "LIMITS", ("-c", f"print({json.dumps(told)!r})"))
 
 
 def corpus(folder: Path) -> Path:
