@@ -173,7 +173,7 @@ def _check_torch(torch: dict[str, Any]) -> Result:
 def _products(device: str, torch: dict[str, Any]) -> Result | None:
     if device not in ("auto", "cuda") or not torch.get("gpus"):
         return None
-    told = _answer(["engines.bench.nanochat.machine", "cuda"], _PROBE_SECONDS)
+    told = _answer(["engines.bench.machine", "cuda"], _PROBE_SECONDS)
     return OK, f"{told['matmul_flops'] / 1e12:,.3g} TFLOP/s in bfloat16; copies at {told['copy_bytes'] / 1e9:,.4g} GB/s"
 
 

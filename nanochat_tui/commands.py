@@ -187,8 +187,9 @@ COMMANDS = {
             Argument(
                 "what",
                 {
-                    "choices": ("log", "scalar", "ui", "nanochat"),
-                    "help": "the event log and start-up; the scalar engine; the dashboard; the race against nanochat",
+                    "choices": ("log", "scalar", "step", "ui", "nanochat"),
+                    "help": "the event log and start-up; the scalar engine; where a step's time goes; the dashboard; "
+                    "the race against nanochat",
                 },
             ),
         ),

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from engines.bench.nanochat.processes import Hear
     from engines.bench.nanochat.settings import RaceSettings
 
-_MODULES = {"log": "engines.bench.log", "scalar": "engines.bench.scalar", "ui": "nanochat_tui.bench_ui"}
+_MODULES = {
+    "log": "engines.bench.log",
+    "scalar": "engines.bench.scalar",
+    "step": "engines.bench.step",
+    "ui": "nanochat_tui.bench_ui",
+}
 _LINE_INTERVAL = 5.0  # seconds between lines where one cannot be painted over another
 _INTERRUPTED = 130
 _WIDEST = 110  # columns of a line that is painted over

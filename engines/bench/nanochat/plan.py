@@ -17,6 +17,7 @@ from engines.runs.launch import python_path
 Record = dict[str, Any]
 Read = Callable[[Outcome], dict[str, Any]]
 SEED = 1337  # of our first training; upstream's own is 42, and further seeds are these plus 1, 2, ...
+LIMITS = ("-m", "engines.bench.machine")  # measures what the machine can do at most
 _SECOND_START_STEPS = 5
 _RELIABILITY_STEPS = 120  # of each training that is killed, or as many as the budget has
 _CHECKPOINTS = 10  # in each of them
@@ -86,9 +87,6 @@ def tasks(race: Race, record: Record) -> Iterator[Task]:
             yield side.reliability()
     if race.equal_time and "ours" in race.sides:
         yield from _Ours(race).equal_time(record)
-
-
-LIMITS = ("-m", "engines.bench.nanochat.machine")
 
 
 def machine_task(race: Race) -> Task:

@@ -1,4 +1,4 @@
-"""What a machine is, and what it can do at most: `python -m engines.bench.nanochat.machine DEVICE` prints JSON.
+"""What a machine is, and what it can do at most: `python -m engines.bench.machine DEVICE` prints JSON.
 
 The rate of large matrix products and of copies is measured, as no table knows the card at hand and its clocks.
 """

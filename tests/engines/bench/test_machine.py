@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engines.bench.nanochat import machine
+from engines.bench import machine
 from engines.doctor import OK, checks, examine
 from engines.gpus import gpus
 
