@@ -169,6 +169,7 @@ def test_longer_rows_larger_vocabularies_and_eager_code_keep_more() -> None:
     assert kept(context_length=32) == pytest.approx(2 * kept(), rel=1e-3)
     assert kept(6400) > kept() and kept(layers=3) > kept() and kept(dtype="float32") > kept()
     assert kept(compile="off") > kept() == kept(compile="on", dtype="bfloat16")
+    assert kept(softcap=0.0) > kept()  # then the loss is not one kernel
 
 
 @pytest.mark.parametrize(
