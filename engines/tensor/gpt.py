@@ -23,7 +23,7 @@ from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
 from engines.tensor.devices import Place
 from engines.tensor.losses import capped, head_nats
-from engines.tensor.models import Parameters, TensorModel, rmsnorm
+from engines.tensor.models import Parameters, TensorModel, product, rmsnorm
 from engines.tensor.reading import Reading, Rows
 
 _LARGEST_VALUE_GATE = 3.0
@@ -84,7 +84,7 @@ class GPT(TensorModel):
         if settings.input_rmsnorm:
             x = rmsnorm(x, _NORM_EPS)
         if settings.smear:
-            gate = torch.sigmoid(x[..., :SMEAR_CHANNELS] @ self.weight("smear_gate").T)  # (B, T, 1)
+            gate = torch.sigmoid(product(x[..., :SMEAR_CHANNELS], self.weight("smear_gate")))  # (B, T, 1)
             x = x + self.weight("smear_scalar") * gate * reading.previous(x)
         embedded = middle = x
         residual = self.weight("residual_scalars").unbind() if settings.residual_scalars else ()
@@ -104,7 +104,7 @@ class GPT(TensorModel):
 
     def logits_of(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of what follows, from what the head reads (..., C)."""
-        return capped((hidden @ self._head().T)[..., : self._vocab_size], self.settings.softcap)
+        return capped(product(hidden, self._head())[..., : self._vocab_size], self.settings.softcap)
 
     def _head(self) -> Tensor:
         return self.weight("wte" if self.settings.tie_lm_head else "head")
@@ -113,7 +113,8 @@ class GPT(TensorModel):
         q, k, v = self._projected(x, layer)
         if f"{layer}.value_embedding" in self.parameters:
             embedding = F.embedding(tokens, self.parameters[f"{layer}.value_embedding"]).to(self.dtype)
-            gate = _LARGEST_VALUE_GATE * torch.sigmoid(x[..., :VALUE_CHANNELS] @ self.weight(f"{layer}.value_gate").T)
+            open_by = product(x[..., :VALUE_CHANNELS], self.weight(f"{layer}.value_gate"))
+            gate = _LARGEST_VALUE_GATE * torch.sigmoid(open_by)
             v = v + gate.unsqueeze(-1) * embedding.view_as(v)
         if self.settings.rotary:
             cos, sin = (reading.at_positions(table).unsqueeze(-2) for table in (self._cos, self._sin))
@@ -122,19 +123,19 @@ class GPT(TensorModel):
             q, k = (self.settings.qk_scale * rmsnorm(h, _NORM_EPS) for h in (q, k))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, D)
         mixed = reading.attend(layer, q, k, v, self.windows[layer]).transpose(1, 2).flatten(2)
-        return mixed @ self.weight(f"{layer}.o").T
+        return product(mixed, self.weight(f"{layer}.o"))
 
     def _projected(self, x: Tensor, layer: int) -> Sequence[Tensor]:
         """Queries, keys and values (B, T, heads, D), not turned yet."""
         if f"{layer}.qkv" in self.parameters:
-            joined = (x @ self.weight(f"{layer}.qkv").T).unflatten(2, (-1, self.head_size))
+            joined = product(x, self.weight(f"{layer}.qkv")).unflatten(2, (-1, self.head_size))
             parts: Sequence[Tensor] = joined.split([self.settings.heads, *[self.settings.kv_heads] * 2], dim=2)
             return parts
-        return [(x @ self.weight(f"{layer}.{name}").T).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
+        return [product(x, self.weight(f"{layer}.{name}")).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
 
     def _mlp(self, x: Tensor, layer: int) -> Tensor:
-        h = self._activation(x @ self.weight(f"{layer}.fc").T)  # (B, T, 4C)
-        return h @ self.weight(f"{layer}.proj").T
+        h = self._activation(product(x, self.weight(f"{layer}.fc")))  # (B, T, 4C)
+        return product(h, self.weight(f"{layer}.proj"))
 
     def _rotary_tables(self) -> tuple[Tensor, Tensor]:
         """Cosines and sines (T, D / 2) of every position's angles."""

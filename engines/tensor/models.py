@@ -177,6 +177,15 @@ def rmsnorm(x: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), eps=eps)
 
 
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (..., C) times the transposed weight (K, C). Of a single row the compiler makes one kernel with what stands
+    around it; a library's matrix product would be a launch of its own that keeps few processors busy."""
+    if torch.compiler.is_compiling() and x.numel() == x.shape[-1]:
+        summed: Tensor = (exact(x).unsqueeze(-2) * exact(weight)).sum(-1)
+        return summed.to(x.dtype)
+    return x @ weight.T
+
+
 def exact(logits: Tensor) -> Tensor:
-    """Logits in the precision that losses are taken in: float32 at least."""
+    """In the precision that losses and sums are taken in: float32 at least."""
     return logits if logits.dtype == torch.float64 else logits.float()

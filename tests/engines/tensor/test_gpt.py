@@ -14,6 +14,7 @@ from engines.data.tokenizers import BOS
 from engines.shapes import parameter_shapes, window_of
 from engines.tensor.devices import place
 from engines.tensor.gpt import GPT, initial_parameters
+from engines.tensor.models import product
 from engines.tensor.reading import Rows
 
 every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
@@ -299,3 +300,11 @@ def test_rotary_positions_are_all_that_one_layer_knows_of_order(rotary: bool) ->
     model = awake_gpt(exact_gpt(layers=1, smear=False, rotary=rotary))
     one, other = (model.forward(torch.tensor([row]))[0, -1:] for row in ([1, 2, 3, 4, 5], [3, 1, 4, 2, 5]))
     assert moved(one, other) > 1e-6 if rotary else moved(one, other) < 1e-12
+
+
+def test_a_single_row_s_product_is_the_same_compiled_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = torch.randn(1, 1, 5, dtype=torch.float32), torch.randn(3, 5)
+    plain = product(x, weight)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(product(x, weight), plain)
+    assert product(x.repeat(1, 2, 1), weight).shape == (1, 2, 3)
