@@ -110,6 +110,7 @@ class Worker:
         if settings.mode == "tensor":
             self._enter("compile")
             self._training.warm_up()
+            gc.freeze()  # a compiler leaves a million objects behind
             self._report_engine(learner, settings, data.tokenizer.vocab_size)
         self._enter("train")
         return dict(self._training.train()._asdict())

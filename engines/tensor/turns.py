@@ -1,5 +1,6 @@
 """Turns: a token of each row is drawn and read, again and again, without the host. A turn is a recorded graph."""
 
+import gc
 from collections.abc import Callable, Sequence
 
 import torch
@@ -43,6 +44,7 @@ class Turns:
         self._recorded = Recorded(self._work, ())
         for tensor, old in zip(changing, kept, strict=True):
             tensor.copy_(old)
+        gc.freeze()  # looking through torch's and its compiler's objects takes as long as hundreds of turns
 
     def take(self, logits: Tensor, uniforms: Tensor) -> Drawing:
         """As many turns as there are rows of `uniforms` (turns, B), the first from `logits`; nothing waits for them."""
