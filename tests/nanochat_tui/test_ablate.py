@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ancestor import PARITY, train_bigram
 from builders import write_text
+from lab import Lab
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies
@@ -27,38 +28,8 @@ QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "10", "--sample-t
 ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000", "--seeds", "1")
 
 
-class Lab:
-    """A folder to work in, and the command in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.results = folder / "results"
-        self.text = write_text(folder)
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, stdout=pipe, stderr=pipe)
-
-    def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=60)
-        assert "Traceback" not in stderr, stderr
-        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
-
-    def ablate(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return self("ablate", "--data", str(self.text), *words)
-
-    def study(self) -> Study:
-        return all_studies(self.results)[-1]
-
-    def wait_for_runs(self, number: int) -> Study:
-        deadline = time.monotonic() + 20
-        while len([run for run in all_runs(self.results) if read_history(run).step]) < number:
-            assert time.monotonic() < deadline, "the runs never came"
-            time.sleep(0.01)
-        return self.study()
+def study_of(lab: Lab) -> Study:
+    return all_studies(lab.results)[-1]
 
 
 @pytest.fixture
@@ -99,7 +70,7 @@ def test_ablate_alone_trains_the_ancestors_variants_on_its_text(lab: Lab) -> Non
     text = (PARITY / "ancestor_input.txt").read_text() + "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
     lab.text.write_text(text)
     settings = "--optimizer sgd --lr 0.1 --batch-size 1 --context-length 1 --steps 200 --seeds 1 --sample-tokens 0"
-    found = table(lab.ablate(*settings.split()).stdout)
+    found = table(lab.on_text("ablate", *settings.split()).stdout)
     assert [row["variant"] for row in found] == list(GOLDEN)
     for row in found:
         tied, rmsnorm, params, _, _ = GOLDEN[row["variant"]].split(",")
@@ -110,7 +81,7 @@ def test_ablate_alone_trains_the_ancestors_variants_on_its_text(lab: Lab) -> Non
 
 
 def test_the_table_is_on_stdout_and_progress_on_stderr(lab: Lab) -> None:
-    result = lab.ablate(*QUICK, "--axis", "lr=0.01,1e300", "--optimizer", "sgd")
+    result = lab.on_text("ablate", *QUICK, "--axis", "lr=0.01,1e300", "--optimizer", "sgd")
     assert result.returncode == 0
     header = dict(pair.split("=", 1) for pair in result.stdout.split("\n")[0].split() if "=" in pair)
     assert header["mode"] == "scalar" and header["variants"] == "3" and header["study"] == "study-1"
@@ -121,8 +92,8 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(lab: Lab) -> None:
 
 
 def test_json_prints_the_studys_own_events(lab: Lab) -> None:
-    result = lab.ablate("--json", *QUICK, "--axis", "lr=0.01", "--seeds", "1")
-    assert result.returncode == 0 and result.stdout == lab.study().events_path.read_text()
+    result = lab.on_text("ablate", "--json", *QUICK, "--axis", "lr=0.01", "--seeds", "1")
+    assert result.returncode == 0 and result.stdout == study_of(lab).events_path.read_text()
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert events[0]["kind"] == "run" and events[-1]["kind"] == "ended" and events[-1]["reason"] == "finished"
     assert [event["cell"]["state"] for event in events if "cell" in event].count("finished") == 2
@@ -146,15 +117,16 @@ def test_every_mistake_is_told_before_anything_is_made(lab: Lab, words: tuple[st
 
 def test_a_study_from_a_file_with_a_flag_that_wins(lab: Lab) -> None:
     (lab.folder / "study.toml").write_text("steps = 9\nbatch-size = 2\n[axes]\nlr = [0.1]\n[study]\nseeds = 5\n")
-    result = lab.ablate("--config", "study.toml", "--seeds", "1", "--sample-tokens", "0")
-    assert result.returncode == 0 and lab.study().plan.seeds == (1337,)
+    result = lab.on_text("ablate", "--config", "study.toml", "--seeds", "1", "--sample-tokens", "0")
+    assert result.returncode == 0 and study_of(lab).plan.seeds == (1337,)
     assert {run.config["resolved"]["steps"] for run in all_runs(lab.results)} == {9}
 
 
 def test_interrupting_stops_the_study_and_resume_finishes_it(lab: Lab) -> None:
     words = ("--data", str(lab.text), "--steps", "1500", "--batch-size", "2", "--axis", "lr=0.01", "--seeds", "1")
     process = lab.start("ablate", *words)
-    study = lab.wait_for_runs(1)
+    lab.wait_for_steps(1)
+    study = study_of(lab)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130 and f"ablate --resume {study.id}" in stderr, stderr
@@ -167,19 +139,19 @@ def test_interrupting_stops_the_study_and_resume_finishes_it(lab: Lab) -> None:
 
 
 def test_a_detached_study_is_listed_held_and_stopped(lab: Lab) -> None:
-    result = lab.ablate("--detach", "--json", *ENDLESS, "--axis", "lr=0.01")
+    result = lab.on_text("ablate", "--detach", "--json", *ENDLESS, "--axis", "lr=0.01")
     told = json.loads(result.stdout)
-    assert told == {"study": "study-1", "path": str(lab.study().path)}
-    lab.wait_for_runs(1)
+    assert told == {"study": "study-1", "path": str(study_of(lab).path)}
+    lab.wait_for_steps(1)
     (row,) = [json.loads(line) for line in lab("studies", "--json").stdout.splitlines()]
     assert row["state"] == "running" and (row["done"], row["total"], row["cells"]) == (0, 2, 2)
     assert lab("ablate", "--pause", "study-1").returncode == 0
     deadline = time.monotonic() + 10
-    while not read_history(lab.study()).paused and time.monotonic() < deadline:
+    while not read_history(study_of(lab)).paused and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "paused  0/2 runs" in lab("studies").stdout
     assert lab("ablate", "--stop", "study-1").returncode == 0
-    while liveness.lock_is_held(lab.study().lock_path) and time.monotonic() < deadline:
+    while liveness.lock_is_held(study_of(lab).lock_path) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "stopped  0/2 runs" in lab("studies").stdout
     refused = lab("ablate", "--stop", "study-1")
@@ -188,7 +160,8 @@ def test_a_detached_study_is_listed_held_and_stopped(lab: Lab) -> None:
 
 def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     process = lab.start("ablate", "--data", str(lab.text), *ENDLESS, "--axis", "lr=0.01")
-    study = lab.wait_for_runs(1)
+    lab.wait_for_steps(1)
+    study = study_of(lab)
     os.kill(read_history(study).runs[0]["pid"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 5 and "ablate --resume study-1" in stderr
@@ -200,8 +173,8 @@ def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
 def test_no_study_and_a_broken_one_are_no_failure(lab: Lab) -> None:
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no studies yet" in result.stderr
-    lab.ablate("--detach", *QUICK, "--seeds", "1")
-    lab.study().config_path.write_text("{")
+    lab.on_text("ablate", "--detach", *QUICK, "--seeds", "1")
+    study_of(lab).config_path.write_text("{")
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no readable plan.json" in result.stderr
     missing = lab("ablate", "--resume", "study-9")

@@ -4,56 +4,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from builders import write_text
+from lab import Lab
 
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import new_run
-from engines.runs.store import Run, all_runs
+from engines.runs.store import all_runs
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "5")
 ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000")
-
-
-class Lab:
-    """A folder to work in, and the command in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.results = folder / "results"
-        self.text = write_text(folder)
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-
-    def start(self, *words: str, **how: Any) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **pipes)
-
-    def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=60)
-        assert "Traceback" not in stderr, stderr
-        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
-
-    def train(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return self("train", "--data", str(self.text), *words)
-
-    def run(self) -> Run:
-        return all_runs(self.results)[-1]
-
-    def wait_for_steps(self) -> Run:
-        deadline = time.monotonic() + 20
-        while not (runs := all_runs(self.results)) or not read_history(runs[-1]).step:
-            assert time.monotonic() < deadline, "the run never made a step"
-            time.sleep(0.01)
-        return runs[-1]
 
 
 @pytest.fixture
@@ -66,7 +28,7 @@ def pairs(line: str) -> dict[str, str]:
 
 
 def test_train_prints_its_result_on_stdout_and_the_rest_on_stderr(lab: Lab) -> None:
-    result = lab.train(*QUICK)
+    result = lab.on_text("train", *QUICK)
     assert result.returncode == 0, result.stderr
     found = pairs(result.stdout)
     assert found["mode"] == "scalar" and found["model_kind"] == "bigram" and found["steps"] == "20"
@@ -75,14 +37,14 @@ def test_train_prints_its_result_on_stdout_and_the_rest_on_stderr(lab: Lab) -> N
 
 
 def test_json_prints_the_runs_own_events(lab: Lab) -> None:
-    result = lab.train("--json", *QUICK)
+    result = lab.on_text("train", "--json", *QUICK)
     assert result.stdout == lab.run().events_path.read_text()
     kinds = [json.loads(line)["kind"] for line in result.stdout.splitlines()]
     assert kinds[0] == "run" and kinds[-1] == "ended" and "eval" in kinds
 
 
 def test_every_wrong_value_is_told_at_once(lab: Lab) -> None:
-    result = lab.train("--steps=-1", "--lr", "fast", "--stile", "classic")
+    result = lab.on_text("train", "--steps=-1", "--lr", "fast", "--stile", "classic")
     assert result.returncode == 2 and result.stdout == ""
     assert [word in result.stderr for word in ("--steps", "--lr", "--style?")] == [True] * 3
     assert not lab.results.exists()
@@ -95,25 +57,26 @@ def test_a_missing_corpus_is_one_sentence(lab: Lab) -> None:
 
 def test_a_corpus_that_is_no_text_is_one_sentence_from_the_worker(lab: Lab) -> None:
     lab.text.write_bytes(b"good text\xff")
-    result = lab.train(*QUICK)
+    result = lab.on_text("train", *QUICK)
     assert result.returncode == 1 and "byte 9" in result.stderr
 
 
 def test_a_loss_that_is_not_finite_exits_4(lab: Lab) -> None:
-    result = lab.train(*QUICK, "--optimizer", "sgd", "--lr", "1e300")
+    result = lab.on_text("train", *QUICK, "--optimizer", "sgd", "--lr", "1e300")
     assert result.returncode == 4 and "halted: nonfinite at step 2" in result.stderr
 
 
 def test_another_guard_exits_3(lab: Lab) -> None:
     words = ("--steps", "600", "--batch-size", "2", "--guard-spike", "halt", "--guard-spike-sigmas", "0.1")
-    result = lab.train(*words)
+    result = lab.on_text("train", *words)
     assert result.returncode == 3 and "GUARD    spike" in result.stderr
     assert read_history(lab.run()).checkpoints[-1]["step"] == read_history(lab.run()).step
 
 
 def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     process = lab.start("train", "--data", str(lab.text), *ENDLESS)
-    run = lab.wait_for_steps()
+    lab.wait_for_steps()
+    run = lab.run()
     os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 5 and f"resume {run.id}" in stderr
@@ -122,7 +85,8 @@ def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: Lab) -> None:
     process = lab.start("train", "--data", str(lab.text), *ENDLESS)
-    run = lab.wait_for_steps()
+    lab.wait_for_steps()
+    run = lab.run()
     process.send_signal(number)
     process.communicate(timeout=20)
     history = read_history(run)
@@ -146,15 +110,17 @@ def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=20) == 141
-    run = lab.wait_for_steps()
+    lab.wait_for_steps()
+    run = lab.run()
     assert liveness.lock_is_held(run.lock_path)
     assert lab("stop", run.id).returncode == 0
 
 
 def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
-    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
+    run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
     watcher = lab.start("attach", run_id, "--json")
-    run = lab.wait_for_steps()
+    lab.wait_for_steps()
+    run = lab.run()
     assert lab("pause", run_id[:6]).returncode == 0
     assert liveness.state(run, read_history(run)) == "paused"
     assert lab("resume", "last", "--detach").returncode == 0
@@ -164,8 +130,9 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
 
 
 def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
-    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
-    run = lab.wait_for_steps()
+    run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
+    lab.wait_for_steps()
+    run = lab.run()
     watcher = lab.start("attach", run_id)
     assert watcher.stderr
     watcher.stderr.readline()
@@ -182,7 +149,7 @@ def test_resume_goes_on_to_the_end(lab: Lab) -> None:
 
 
 def test_runs_and_show_tell_state_and_figures(lab: Lab) -> None:
-    lab.train(*QUICK)
+    lab.on_text("train", *QUICK)
     run = lab.run()
     assert f"{run.id}  ✔ finished" in lab("runs").stdout
     assert json.loads(lab("runs", "--json").stdout)["best_bpb"] > 0
@@ -192,7 +159,7 @@ def test_runs_and_show_tell_state_and_figures(lab: Lab) -> None:
 
 
 def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
-    run_id = lab.train(*ENDLESS, "--detach").stdout.strip()
+    run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
     assert "is live" in lab("rm", run_id, "--yes").stderr
     lab("stop", run_id)
     assert "add --yes" in lab("rm", run_id).stderr
@@ -201,7 +168,7 @@ def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
 
 
 def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:
-    lab.train(*QUICK)
+    lab.on_text("train", *QUICK)
     one, again = lab("sample", "--prompt", "the "), lab("sample", "--prompt", "the ")
     assert one.stdout.startswith("the ") and one.stdout == again.stdout and f"run {lab.run().id}" in one.stderr
     assert lab("sample", "--prompt", "the ", "--seed", "2").stdout != one.stdout
@@ -211,7 +178,7 @@ def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:
 
 
 def test_sample_in_json_tells_each_tokens_probability_and_alternatives(lab: Lab) -> None:
-    lab.train(*QUICK)
+    lab.on_text("train", *QUICK)
     *tokens, done = map(json.loads, lab("sample", "--json", "--max-new-tokens", "4").stdout.splitlines())
     assert done["kind"] == "done" and done["text"] == "".join(token["text"] for token in tokens)
     for token in tokens:
@@ -232,19 +199,19 @@ def test_sample_of_a_kind_that_was_never_trained_is_one_sentence(lab: Lab) -> No
 
 
 def test_an_unknown_character_in_a_prompt_is_named_with_its_position(lab: Lab) -> None:
-    lab.train(*QUICK)
+    lab.on_text("train", *QUICK)
     result = lab("sample", "--prompt", "the 日")
     assert result.returncode == 1 and "'日' at position 4" in result.stderr and result.stdout == ""
 
 
 def test_a_toml_file_and_an_old_runs_config_give_settings_and_flags_win(lab: Lab) -> None:
     (lab.folder / "run.toml").write_text('steps = 7\nbatch-size = 2\noptimizer = "sgd"\n')
-    assert pairs(lab.train("--config", "run.toml").stdout)["steps"] == "7"
+    assert pairs(lab.on_text("train", "--config", "run.toml").stdout)["steps"] == "7"
     again = lab("train", "--config", str(lab.run().config_path), "--steps", "5")
     assert pairs(again.stdout)["steps"] == "5"
     assert lab.run().config["resolved"]["optimizer"] == "sgd"
     (lab.folder / "bad.toml").write_text('stepz = 7\nlr = "fast"\n')
-    result = lab.train("--config", "bad.toml")
+    result = lab.on_text("train", "--config", "bad.toml")
     assert result.returncode == 2 and "stepz" in result.stderr and "lr must be" in result.stderr
 
 
@@ -265,7 +232,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
 
 
 def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab) -> None:
-    lab.train(*QUICK)
+    lab.on_text("train", *QUICK)
     parent = lab.run()
     assert "is finished" in lab("resume", parent.id).stderr
     result = lab("resume", parent.id, "--steps", "30", "--lr", "0.01")
@@ -280,7 +247,7 @@ def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab)
 
 
 def test_inspect_shows_parameters_attention_and_the_graph_around_a_number(lab: Lab) -> None:
-    lab.train("--model-kind", "mini-gpt", "--steps", "5", "--eval-every", "5", "--eval-tokens", "50")
+    lab.on_text("train", "--model-kind", "mini-gpt", "--steps", "5", "--eval-every", "5", "--eval-tokens", "50")
     shown = lab("inspect", "last", "--text", "the dog")
     assert shown.returncode == 0 and "0.fc2" in shown.stdout and "attention, layer 0, head 3" in shown.stdout
     found = json.loads(lab("inspect", "last", "--text", "the dog", "--json").stdout)

@@ -1,0 +1,51 @@
+"""A folder to work in, and the command line in it, by real processes."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from builders import write_text
+
+from engines.runs.history import read_history
+from engines.runs.store import Run, all_runs
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PATIENCE = 20.0  # seconds, on a busy machine
+
+
+class Lab:
+    """Commands meet a text and a results directory of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results"
+        self.text = write_text(folder)
+        self.environment = {**os.environ, "PYTHONPATH": str(_ROOT), "COLUMNS": "120"}
+
+    def start(self, *words: str, **how: Any) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **pipes)
+
+    def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*words)
+        stdout, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr, stderr
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    def on_text(self, command: str, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command that takes --data."""
+        return self(command, "--data", str(self.text), *words)
+
+    def run(self) -> Run:
+        return all_runs(self.results)[-1]
+
+    def wait_for_steps(self, runs: int = 1) -> None:
+        """Until so many runs have made a step."""
+        deadline = time.monotonic() + _PATIENCE
+        while sum(bool(read_history(run).step) for run in all_runs(self.results)) < runs:
+            assert time.monotonic() < deadline, "the runs never made a step"
+            time.sleep(0.01)
