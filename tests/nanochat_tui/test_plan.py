@@ -101,7 +101,7 @@ def test_the_gpu_that_is_here_is_planned_for(
     ("free_mib", "words", "sentence"),
     [
         (2500, (), "of 64 rows at once"),
-        (2500, ("--micro-batch", "64"), "DOES NOT FIT --micro-batch 8 would"),
+        (2500, ("--micro-batch", "64"), "DOES NOT FIT --micro-batch 16 would"),
         (200, (), "DOES NOT FIT not even one row"),
         (10, ("--micro-batch", "1"), "DOES NOT FIT not even one row"),
     ],
