@@ -87,7 +87,7 @@ class TrainSettings:
     dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 on CUDA, else float32)", choices=("float32", "bfloat16", "float64"))
     compile: str = setting("machine", "str", AUTO, "torch.compile (auto: for gpt on CUDA)", choices=("on", "off"))
     threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than there are cores", at_least=0, at_most=4096)
-    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit", at_least=0)
+    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0)

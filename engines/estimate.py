@@ -16,7 +16,8 @@ from engines.fields import AUTO
 from engines.shapes import Shape, is_matrix, numbers, padded, parameter_shapes, role_of, window_of
 
 USABLE_MEMORY = 0.9  # of what is free: a guess at what fragments and libraries need
-CPU_TOKENS_AT_ONCE = 8192  # are enough to keep a processor busy
+_CPU_TOKENS_AT_ONCE = 8192  # are enough to keep a processor busy
+_GPU_NUMBERS_AT_ONCE = 1 << 24  # of the residual stream are enough to keep an H200 busy (docs/performance.md)
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 _PYTHON_FLOAT_BYTES = 32  # the number itself, and its place in a list
 
@@ -46,9 +47,10 @@ _PEAK_BFLOAT16 = {
 # FLOP/s in float32 of cards too old for bfloat16.
 _PEAK_FLOAT32 = {"v100": 15.7e12, "t4": 8.1e12}
 
-# The part of a GPU's peak that training reaches, by width; in between by the width's logarithm. A first guess.
-_UTILISATION = ((64, 0.01), (256, 0.1), (384, 0.25), (768, 0.5))
-_LAUNCH_SECONDS = 13e-6  # of one kernel, eager, on an H200: small models wait for launches, not for arithmetic
+# The part of a GPU's peak that training reaches, by width; in between by the width's logarithm. On an H200; the first
+# is a guess.
+_UTILISATION = ((64, 0.03), (256, 0.35), (384, 0.4), (768, 0.52))
+_LAUNCH_SECONDS = {"cuda": 2e-6, "cpu": 13e-6}  # of one kernel; a GPU's are in a recorded graph
 _LAUNCHES_PER_LAYER = 100  # forward, backward and update; a guess, within a factor of two on processors as well
 _CPU_FLOPS_PER_CORE = 40e9  # float32: gpts of depth 2 to 6 reached 38 to 62 on one core with AVX-512; elsewhere a guess
 _SCALAR_FLOPS = 70e6  # Python floats: 40 to 120 million by shape, on the machine of results/bench/scalar.md
@@ -176,11 +178,13 @@ def largest_micro_batch(settings: TrainSettings, vocab_size: int, free_bytes: in
 
 
 def rows_at_once(settings: TrainSettings, vocab_size: int, free_bytes: int) -> int:
-    """The rows that training would work on at once, if settings that are decided leave it open: as many as fit, on a
-    processor no more than keep it busy. 0 if not even one fits."""
+    """The rows that training would work on at once, if settings that are decided leave it open: as many as fit, but no
+    more than keep the device busy. 0 if not even one fits."""
     fitting = largest_micro_batch(settings, vocab_size, free_bytes)
-    if settings.mode == "tensor" and settings.device == "cpu":
-        fitting = min(fitting, max(1, CPU_TOKENS_AT_ONCE // settings.context_length))
+    if settings.mode == "tensor":
+        on_gpu = _GPU_NUMBERS_AT_ONCE // (settings.width or vocab_size)
+        enough = _CPU_TOKENS_AT_ONCE if settings.device == "cpu" else on_gpu
+        fitting = min(fitting, max(1, enough // settings.context_length))
     return next((rows for rows in divisors(settings.batch_size) if rows <= fitting), 0)
 
 
@@ -266,7 +270,8 @@ def _step_seconds(
         return None, assumption
     tokens, launches = settings.tokens_per_step, 0.0
     if settings.mode == "tensor":
-        launches = _LAUNCH_SECONDS * _LAUNCHES_PER_LAYER * (settings.layers + 1)
+        each = _LAUNCH_SECONDS["cuda" if settings.device == "cuda" else "cpu"]
+        launches = each * _LAUNCHES_PER_LAYER * (settings.layers + 1)
     elif settings.model_kind == "bigram":
         tokens = min(tokens, vocab_size)  # each different token of a batch is worked out once
     arithmetic = tokens * per_token / speed

@@ -25,7 +25,11 @@ class _Size(NamedTuple):
     shape: dict[str, int]  # beside what follows from the depth
 
 
-_ON_GPU = (_Size(4, 8192, {}), _Size(6, 32_768, {}), _Size(12, 32_768, {}))
+_ON_GPU = (
+    _Size(4, 8192, {"batch_size": 64}),
+    _Size(6, 32_768, {"batch_size": 128}),
+    _Size(12, 32_768, {"batch_size": 256}),
+)
 _ON_CPU = (_Size(2, 512, {"context_length": 128, "batch_size": 4}),)
 _STREAM = 8_000_000  # tokens, more than the steps read
 _DOCUMENT = 1000  # tokens, about

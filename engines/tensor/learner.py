@@ -41,12 +41,12 @@ class TensorLearner:
             self._nats = torch.compile(model.nats, dynamic=False)
             self._update = torch.compile(optimizer.update, dynamic=False)
         self._run: Callable[[Tensor, Tensor], Tensor] = self._forward_backward_update
-        self._recorded = where.device.type == "cuda" and settings.model_kind != "gpt"
+        self._is_recorded = where.device.type == "cuda"
 
     @property
     def choices(self) -> list[Choice]:
         recorded = [Choice("steps", "a recorded graph", "small ones wait for launches, not for arithmetic")]
-        return [*self._where.choices, *self._micro_batch.choices, *(recorded if self._recorded else [])]
+        return [*self._where.choices, *self._micro_batch.choices, *(recorded if self._is_recorded else [])]
 
     @property
     def gpu(self) -> str | None:
@@ -56,20 +56,30 @@ class TensorLearner:
         """A step whose update is left out. Where the micro-batch is free, smaller ones are tried until one fits."""
         while True:
             try:
-                self._work(batch, lr=0.0, wanted=False).numbers()
-                break
+                self._rehearse(self._streams.rows(batch))
+                return
             except torch.OutOfMemoryError:
+                self._run = self._forward_backward_update  # a graph that was recorded holds memory
                 self._optimizer.zero_gradients()
                 torch.cuda.empty_cache()
                 self._micro_batch.halve()
-        if self._recorded:
-            self._run = Recorded(self._run, (self._streams.rows(batch), self._pace(lr=0.0, wanted=False)))
-        compiled = self._nats if self._where.compiled else None
-        self.model.score_with(self._micro_batch.rows, batch.row_length, compiled)
+
+    def _rehearse(self, rows: Tensor) -> None:
+        """All that a run does to whole rows is done once, and recorded where it can be."""
+        step = rows, self._pace(lr=0.0, wanted=False)
+        portion = rows[: self._micro_batch.rows]
+        score: Callable[[Tensor], Tensor] = self._score
+        if self._is_recorded:
+            self._run = recorded = Recorded(self._forward_backward_update, step)
+            if self._where.compiled:
+                score = Recorded(score, (portion,), beside=recorded)
+        else:
+            self._run(*step)
+        self.model.score_with(len(portion), portion.shape[1], score if self._where.compiled else None)
 
     def step(self, batch: Batch, lr: float) -> None:
         try:
-            self._pending.append(self._work(batch, lr, wanted=True))
+            self._pending.append(Arrival(self._run(self._streams.rows(batch), self._pace(lr, wanted=True))))
         except torch.OutOfMemoryError:
             raise LabError(
                 f"the GPU ran out of memory at {self._micro_batch.rows} rows at once: is something else using it? "
@@ -102,9 +112,11 @@ class TensorLearner:
             tensor.copy_(to_tensor(state.optimizer[name]))
         self._steps = state.counters["steps"]
 
-    def _work(self, batch: Batch, lr: float, wanted: bool) -> Arrival:
-        """A step, or without an update if that is not wanted; its loss and the gradient's norm on their way."""
-        return Arrival(self._run(self._streams.rows(batch), self._pace(lr, wanted)))
+    def _score(self, rows: Tensor) -> Tensor:
+        """The losses (B, T) of a portion, as in training, for which it was compiled; torch 2.11 gets document masks
+        wrong where no gradient is wanted."""
+        with torch.enable_grad():
+            return self._nats(rows).detach()
 
     def _forward_backward_update(self, rows: Tensor, pace: Tensor) -> Tensor:
         self._optimizer.zero_gradients()

@@ -1,4 +1,4 @@
-"""How many rows of a batch are worked on at once: as many as fit, or as many as were asked for."""
+"""How many rows of a batch are worked on at once: as many as were asked for, or as fit and keep the device busy."""
 
 import dataclasses
 
@@ -19,8 +19,8 @@ class MicroBatch:
         self._asked = settings.micro_batch
         self._batch_size = settings.batch_size
         self.rows = self._asked or _fitting(settings, vocab_size, where)
-        on_cpu = where.device.type == "cpu"
-        self._why = "enough to keep the processor busy" if on_cpu else "as many as fit in memory"
+        busy = "the processor" if where.device.type == "cpu" else "the GPU"
+        self._why = f"they fit in memory and keep {busy} busy"
 
     @property
     def choices(self) -> list[Choice]:

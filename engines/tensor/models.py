@@ -40,7 +40,7 @@ class TensorModel:
 
     def score_with(self, rows_at_once: int, row_length: int, compiled: Callable[[Tensor], Tensor] | None) -> None:
         """Score in portions that training knows to fit, and by its compiled `nats` where there is one: scoring then
-        needs no compilation of its own."""
+        needs no compilation of its own. Its result may lie where the next call puts its own."""
         self._rows_at_once, self._row_length, self._compiled = rows_at_once, row_length, compiled
 
     def weight(self, name: str) -> Tensor:
@@ -63,6 +63,7 @@ class TensorModel:
         """Rows of one length on the device."""
         return sent(torch.tensor(rows, dtype=torch.long), self.device)
 
+    @torch.no_grad()
     def _score(self, rows: Sequence[Row]) -> "_Portion":
         """Shorter rows are filled up: no model lets a later token change an earlier loss."""
         lengths = [len(row) for row in rows]
@@ -71,9 +72,7 @@ class TensorModel:
         filled = [[*row, *[0] * (longest - len(row))] for row in rows]
         if fixed:
             filled += [[0] * longest] * (self._rows_at_once - len(rows))
-        # as in training, for which it was compiled; torch 2.11 gets document masks wrong where no gradient is wanted
-        with torch.set_grad_enabled(fixed):
-            nats = (self._compiled if self._compiled and fixed else self.nats)(self.tensor(filled)).detach()
+        nats = (self._compiled if self._compiled and fixed else self.nats)(self.tensor(filled))
         return _Portion(nats[: len(rows)], [length - 1 for length in lengths])
 
 

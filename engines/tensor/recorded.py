@@ -5,23 +5,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_REHEARSALS = 3  # before recording: kernels are chosen and loaded in them
-
 
 class Recorded:
     """A function of tensors, replayed. Its results lie where the next call puts its own."""
 
-    def __init__(self, function: Callable[..., Tensor], example: tuple[Tensor, ...]) -> None:
-        """`function` is called on `example` some times; it must not wait for the device."""
+    def __init__(
+        self, function: Callable[..., Tensor], example: tuple[Tensor, ...], beside: "Recorded | None" = None
+    ) -> None:
+        """`function` is called on `example` twice: in a rehearsal kernels are compiled, chosen and loaded. It must not
+        wait for the device. It shares memory with `beside`, which never runs at the same time."""
         self._inputs = tuple(tensor.clone() for tensor in example)
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(_REHEARSALS):
-                function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(beside)
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, pool=beside._graph.pool() if beside else None):
             self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,8 +51,8 @@ class _Plan(NamedTuple):
     vocab_size: int
     vocab_guess: str
     estimate: Estimate
-    rows: int | None  # worked on at once; 0 if none fits, None if that is not known
-    fitting: int | None  # the most that would fit
+    rows: int  # worked on at once; 0 if none fits
+    fitting: int | None  # the most that would fit; None if the memory is not known
 
 
 def plan(options: Options) -> int:
@@ -105,12 +106,10 @@ def _place(settings: TrainSettings, device_name: str | None) -> _Place:
     return _Place(Machine(None, cores), name, psutil.virtual_memory().available)
 
 
-def _rows(
-    settings: TrainSettings, vocab_size: int, found: Estimate, free_bytes: int | None
-) -> tuple[int | None, int | None]:
+def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, free_bytes: int | None) -> tuple[int, int | None]:
     """Rows that would be worked on at once, and the most that would fit."""
     if free_bytes is None:
-        return settings.micro_batch or None, None
+        return settings.micro_batch or rows_at_once(settings, vocab_size, sys.maxsize), None
     left = int(USABLE_MEMORY * (free_bytes - found.memory.fixed))
     fitting = largest_micro_batch(settings, vocab_size, left)
     if settings.mode == "scalar":
@@ -208,7 +207,7 @@ def _named(settings: TrainSettings, names: list[str]) -> list[str]:
 def _memory(found: _Plan) -> list[tuple[str, str]]:
     """What training holds, whether it fits, and what would."""
     memory, free, batch_size = found.estimate.memory, found.place.free_bytes, found.settings.batch_size
-    rows = batch_size if found.rows is None else found.rows
+    rows = found.rows
     parts = (
         f"weights {_bytes(memory.weights)}, gradients {_bytes(memory.gradients)}, "
         f"optimizer {_bytes(memory.optimizer)}, activations about {_bytes(memory.activations_per_row)} a row"

@@ -153,7 +153,7 @@ GPT = {"model_kind": "gpt"}
         ({**GPT, "width": 6, "heads": 2}, "--rotary turns pairs"),
         ({**GPT, "window_pattern": "SLX"}, "--window-pattern must be made of L and S"),
         ({**GPT, "window_pattern": ""}, "--window-pattern must be made of L and S"),
-        ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 64"),
+        ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 32"),
     ],
 )
 def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], sentence: str) -> None:

@@ -14,9 +14,9 @@ def gpt(**given: Any) -> TrainSettings:
 
 @pytest.mark.parametrize(
     ("depth", "width", "heads", "steps", "tokens_per_step"),
-    [(4, 256, 2, 480, 131_072), (6, 384, 3, 630, 262_144)],
+    [(4, 256, 2, 960, 65_536), (6, 384, 3, 1260, 131_072)],
 )
-def test_depth_decides_what_nanochat_would(
+def test_depth_decides_what_nanochat_would_but_for_half_its_batch(
     depth: int, width: int, heads: int, steps: int, tokens_per_step: int
 ) -> None:
     settings = gpt(depth=depth, vocab_size=8192)
@@ -25,15 +25,16 @@ def test_depth_decides_what_nanochat_would(
 
 
 def test_depth_12_is_where_the_constants_were_tuned() -> None:
-    settings = gpt(depth=12)
-    assert settings.tokens_per_step == 1 << 19 and settings.vocab_size == 32768 and settings.width == 768
+    settings = gpt(depth=12, batch_size=256)
+    assert gpt(depth=12).batch_size == 128 and settings.tokens_per_step == 1 << 19
+    assert settings.vocab_size == 32768 and settings.width == 768
     rates = (settings.lr, settings.embedding_lr, settings.head_lr, settings.scalar_lr, settings.weight_decay)
     assert rates == pytest.approx((0.02, 0.3, 0.008, 0.5, 0.28))
 
 
 def test_rates_follow_the_batch_and_the_width() -> None:
     settings = gpt(depth=4)
-    batch = math.sqrt(131_072 / 524_288)
+    batch = math.sqrt(65_536 / 524_288)
     assert settings.lr == pytest.approx(0.02 * batch) and settings.scalar_lr == pytest.approx(0.5 * batch)
     assert settings.embedding_lr == pytest.approx(0.3 * batch * math.sqrt(768 / 256))
     assert settings.head_lr == pytest.approx(0.008 * batch * math.sqrt(768 / 256))
@@ -72,7 +73,7 @@ def test_all_of_it_can_be_set_by_hand() -> None:
 
 
 def test_what_depends_on_a_value_set_by_hand_follows() -> None:
-    usual, half = gpt(), gpt(batch_size=32)
+    usual, half = gpt(), gpt(batch_size=16)
     assert half.steps == 2 * usual.steps and half.lr == pytest.approx(usual.lr / math.sqrt(2))
     wide = gpt(width=512)
     assert (wide.layers, wide.heads, wide.kv_heads) == (4, 4, 4) and wide.steps != usual.steps
@@ -92,7 +93,7 @@ def test_a_shorter_context_takes_more_rows_of_it() -> None:
 
 
 def test_rows_are_a_power_of_two_whatever_the_context() -> None:
-    assert gpt(context_length=1000).batch_size == 128 and gpt(context_length=3000).batch_size == 64
+    assert gpt(context_length=1000).batch_size == 64 and gpt(context_length=3000).batch_size == 32
 
 
 def test_a_long_warmdown_leaves_less_to_the_warmup() -> None:
@@ -101,8 +102,8 @@ def test_a_long_warmdown_leaves_less_to_the_warmup() -> None:
 
 
 def test_tokens_decide_steps_and_a_time_budget_leaves_them() -> None:
-    assert gpt(tokens="1M").steps == math.ceil(1_000_000 / 131_072)
-    assert gpt(time_budget="5m").steps == gpt(target_bpb=1.0).steps == 480
+    assert gpt(tokens="1M").steps == math.ceil(1_000_000 / 65_536)
+    assert gpt(time_budget="5m").steps == gpt(target_bpb=1.0).steps == 960
 
 
 def test_other_optimizers_have_rates_of_their_own_and_no_decay() -> None:

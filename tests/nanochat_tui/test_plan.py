@@ -40,11 +40,11 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         "tensor gpt, layers 6, width 384, heads 3 of 128, vocabulary 8,192",
         "26,345,618: embedding 3,145,728",
-        "630 steps of 262,144 tokens (128 rows of 2,048): 165,150,720 tokens",
+        "1,260 steps of 131,072 tokens (64 rows of 2,048): 165,150,720 tokens",
         "--depth 6 decides layers 6, width 384, heads 3",
-        "weight decay 1.312",
-        "at 128 of 128 rows at once",
-        "on NVIDIA H200, at 25 % of 989 TFLOP/s",
+        "weight decay 0.928",
+        "at 16 of 64 rows at once",
+        "on NVIDIA H200, at 40 % of 989 TFLOP/s",
     ):
         assert words in told.lines
     assert max(map(len, told.out.splitlines())) <= 120
@@ -53,10 +53,10 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_tells_the_same_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     found = Told(capsys, *GPT, "--json", "--device-name", "NVIDIA H200").json
     assert found["parameters"] == sum(found["parameters_by_role"].values()) == 11_534_418
-    assert found["tokens"] == found["steps"] * found["tokens_per_step"] == 480 * 131_072
+    assert found["tokens"] == found["steps"] * found["tokens_per_step"] == 960 * 65_536
     assert found["flops"] == found["tokens"] * found["flops_per_token"]
-    assert found["settings"]["dtype"] == "bfloat16" and found["settings"]["steps"] == 480
-    assert 20 < found["seconds"] < 80 and found["free_bytes"] is None
+    assert found["settings"]["dtype"] == "bfloat16" and found["settings"]["steps"] == 960
+    assert 5 < found["seconds"] < 20 and found["free_bytes"] is None
 
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
@@ -70,7 +70,7 @@ def test_what_was_set_by_hand_is_not_the_dials(capsys: pytest.CaptureFixture[str
     told = Told(capsys, *GPT, "--batch-size", "16", "--lr", "0.5")
     decided, _, by_hand = told.lines.partition("by hand")
     assert by_hand.startswith(" batch size 16, lr 0.5") and "steps 1,920" in decided and "batch size" not in decided
-    assert "by hand steps 8" in Told(capsys, *GPT, "--tokens", "1M").lines
+    assert "by hand steps 16" in Told(capsys, *GPT, "--tokens", "1M").lines
 
 
 def test_a_config_file_is_planned_and_flags_win(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_gpu_that_is_here_is_planned_for(
     pretend_gpus(monkeypatch, Gpu())
     found = Told(capsys, *GPT, "--json").json
     assert found["device"] == "NVIDIA H200" and found["free_bytes"] == 143160 << 20
-    assert found["memory"]["micro_batch"] == 64 and found["memory"]["total"] < found["free_bytes"]
+    assert found["memory"]["micro_batch"] == 32 and found["memory"]["total"] < found["free_bytes"]
     assert "140 GiB free" in Told(capsys, *GPT).lines
     assert "a processor" in Told(capsys, *GPT, "--device", "cpu").lines
     assert "a processor" in Told(capsys).lines  # a scalar run
@@ -100,8 +100,8 @@ def test_the_gpu_that_is_here_is_planned_for(
 @pytest.mark.parametrize(
     ("free_mib", "words", "sentence"),
     [
-        (2500, (), "of 64 rows at once"),
-        (2500, ("--micro-batch", "64"), "DOES NOT FIT --micro-batch 16 would"),
+        (2500, (), "16 of 32 rows at once"),
+        (2500, ("--micro-batch", "32"), "DOES NOT FIT --micro-batch 16 would"),
         (200, (), "DOES NOT FIT not even one row"),
         (10, ("--micro-batch", "1"), "DOES NOT FIT not even one row"),
     ],
@@ -126,7 +126,7 @@ def test_an_unknown_gpu_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_budgets_that_may_end_a_run_early_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "at most 480 steps" in Told(capsys, *GPT, "--target-bpb", "1").lines
+    assert "at most 960 steps" in Told(capsys, *GPT, "--target-bpb", "1").lines
     told = Told(capsys, *GPT, "--time-budget", "10s", "--device-name", "NVIDIA H200")
     assert "which is what --time-budget leaves" in told.lines and "about 10 s" in told.lines
 
