@@ -93,10 +93,6 @@ class Training:
         self._finish(self._ending)
         return self._ending
 
-    def warm_up(self) -> None:
-        """Let the learner compile and allocate what its steps will need; not part of the training's time."""
-        self._learner.warm_up(self._batches.batch(self._position))
-
     def stop(self, ending: Ending) -> None:
         """End after the current step; may be called from a signal handler."""
         self._ending = self._ending or ending

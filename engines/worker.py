@@ -6,6 +6,7 @@ goes to worker.log.
 
 import faulthandler
 import gc
+import importlib
 import math
 import os
 import signal
@@ -82,18 +83,15 @@ class Worker:
 
         settings = TrainSettings(**self._config["resolved"])
         registry.available(settings.mode, settings.model_kind)
-        if settings.mode == "tensor":
-            import torch  # noqa: F401 - seconds, which belong to this phase
-        self._enter("data")
+        learner = self._compiled_while_reading(settings)
+        if learner is None:
+            self._enter("data")
         data = prepare(settings, self._report_progress)
+        vocab_size = data.tokenizer.vocab_size
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
-        self._enter("model")
-        learner = registry.new_learner(settings, data.tokenizer.vocab_size)
-        if learner.gpu:
-            self._pulse.watch_gpus()
-        gc.freeze()
-        if settings.mode == "scalar":  # its graphs have no cycles, and looking for some would take longer than training
-            gc.disable()
+        if learner is None or vocab_size != settings.vocab_size:
+            learner = None  # it holds memory
+            learner = self._new_learner(settings, vocab_size)
         self._complete_manifest({**data.facts, "parameters": learner.model.parameter_count})
         self._training = Training(
             settings,
@@ -107,13 +105,49 @@ class Worker:
         if self._history.runs:
             self._training.resume(self._history)
         self._history = History()  # a long one takes memory
-        if settings.mode == "tensor":
-            self._enter("compile")
-            self._training.warm_up()
-            gc.freeze()  # a compiler leaves a million objects behind
-            self._report_engine(learner, settings, data.tokenizer.vocab_size)
         self._enter("train")
         return dict(self._training.train()._asdict())
+
+    def _compiled_while_reading(self, settings: TrainSettings) -> Any:
+        """Where a GPU's code is compiled and the text takes long, both at once: the learner; else None. The vocabulary
+        is taken to be as large as was asked for."""
+        from engines import estimate, gpus
+        from engines.data.ahead import TextAhead
+
+        if settings.mode == "scalar":
+            return None
+        gpu = next((gpu.name for gpu in gpus.gpus()), None)
+        on_gpu = estimate.as_run_on(settings, estimate.Machine(gpu, 1))
+        if on_gpu.compile != "on" or settings.tokenizer != "bpe":
+            importlib.import_module("torch")  # seconds, which belong to this phase
+            return None
+        with TextAhead(settings) as text:
+            importlib.import_module("torch")
+            if text.is_done():
+                return None
+            learner = self._new_learner(settings, settings.vocab_size)
+            self._enter("data")
+            text.wait(self._report_progress)
+            return learner
+
+    def _new_learner(self, settings: TrainSettings, vocab_size: int) -> Any:
+        """A learner that is ready to train."""
+        from engines import registry
+        from engines.data.tokenizers import BOS
+        from engines.engine import Batch
+
+        self._enter("model")
+        learner = registry.new_learner(settings, vocab_size)
+        if learner.gpu:
+            self._pulse.watch_gpus()
+        if settings.mode == "scalar":  # its graphs have no cycles, and looking for some would take longer than training
+            gc.disable()
+        else:
+            self._enter("compile")
+            learner.warm_up(Batch.of([[BOS] * (settings.context_length + 1)] * settings.batch_size))
+            self._report_engine(learner, settings, vocab_size)
+        gc.freeze()  # a compiler leaves a million objects behind
+        return learner
 
     # --- reporting --------------------------------------------------------------------------------
 

@@ -66,6 +66,26 @@ def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
     assert found.bpb == pytest.approx(read_history(gpt).evals[-1]["bpb"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("vocab_size", "phases"),
+    [
+        (300, ["import", "model", "compile", "data", "train"]),
+        (60_000, ["import", "model", "compile", "data", "model", "compile", "train"]),  # the text has fewer tokens
+    ],
+)
+def test_where_code_is_compiled_the_text_is_prepared_meanwhile(
+    vocab_size: int, phases: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = {"data": "stories", "corpus_size": "2M", "tokenizer": "bpe", "vocab_size": vocab_size, "eval_tokens": 64}
+    run = make_run(tmp_path, **{**GPT, "compile": "on", "steps": 2, **text})
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    monkeypatch.setenv("CXX", "never used")
+    assert launch.launch(run, "uncompiled_worker", {}).wait() == 0, (run.path / "worker.log").read_text()
+    history = read_history(run)
+    assert [event["phase"] for event in history.phases] == phases
+    assert history.step == 2 and run.config["facts"]["vocab_size"] <= vocab_size
+
+
 def test_a_gpt_killed_in_several_places_resumes_to_the_last_bit(
     gpt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,39 @@
+"""Text that is prepared by a process beside: what it finds is there, and what goes wrong is left to be found again."""
+
+import os
+import signal
+
+from engines.config import TrainSettings, resolve
+from engines.data.ahead import TextAhead
+from engines.data.prepare import prepare
+
+
+def settings(**given: object) -> TrainSettings:
+    text = {"data": "stories", "corpus_size": "2M", "tokenizer": "bpe", "vocab_size": 300}
+    return resolve({"model_kind": "gpt", "depth": 1, "steps": 1, "batch_size": 1, **text, **given})
+
+
+def test_what_was_prepared_beside_is_not_worked_out_again() -> None:
+    told: list[tuple[str, int, int | None]] = []
+    with TextAhead(settings()) as text:
+        assert not text.is_done()
+        text.wait(lambda *progress: told.append(progress))
+    assert told and all(done >= 0 for _, done, _ in told)
+    again: list[str] = []
+    found = prepare(settings(), lambda activity, done, total: again.append(activity))
+    assert found.tokenizer.vocab_size == 300 and again == []
+
+
+def test_text_that_was_prepared_before_is_done_at_once() -> None:
+    prepare(settings(), lambda *progress: None)
+    with TextAhead(settings()) as text:
+        assert text._child.replies(30.0) and text.is_done()
+
+
+def test_what_goes_wrong_is_left_to_be_told_later() -> None:
+    with TextAhead(settings(data="there-is-no-such.txt")) as text:
+        text.wait(lambda *progress: None)
+    with TextAhead(settings()) as text:
+        os.kill(text._child._process.pid, signal.SIGKILL)
+        text.wait(lambda *progress: None)
+        assert text.is_done()

@@ -1,0 +1,18 @@
+"""A worker that believes it compiles: as on a GPU, but in no time."""
+
+import sys
+from typing import Any
+
+import torch
+
+from engines import worker
+
+
+def compile(function: Any, **how: Any) -> Any:
+    return function
+
+
+torch.compile = compile  # type: ignore[assignment]
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:]))
