@@ -102,6 +102,9 @@ def _planned(settings: "RaceSettings", results: Path) -> list["Race"]:
         memory = found[0].total_bytes if found and device == "cuda" else 0
         names = budgets.of_profile(settings.profile, device, memory, settings.time)
         _say(f"--profile {settings.profile}: {', '.join(names)}")
+    if settings.short and not any(budgets.BUDGETS[name].short for name in names):
+        _say(f"--short: {', '.join(names)} has no shorter schedule, so nothing is added")
+    whole = len(names) > 1
     return [
         Race(
             budget=budgets.BUDGETS[name],
@@ -117,8 +120,9 @@ def _planned(settings: "RaceSettings", results: Path) -> list["Race"]:
             timeout=settings.timeout,
             equal_time=settings.equal_time,
             second_start=settings.second_start,
+            short=settings.short or whole,
             reliability=settings.reliability,
-            decode=settings.decode or (len(names) > 1 and name == budgets.DECODED),
+            decode=settings.decode or (whole and name == budgets.DECODED),
             our_flags=our_flags,
             their_flags=their_flags,
         )

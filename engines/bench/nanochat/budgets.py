@@ -1,12 +1,20 @@
 """What is trained in a race: sizes that both sides can be told, and what each side is told."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+
+class Short(NamedTuple):
+    """A training of ours with a schedule made for upstream's final val: no longer than it takes to reach that."""
+
+    rows: int
+    steps: int
 
 
 class Budget(NamedTuple):
-    """Sizes that are the same on both sides. `rows_at_once` is upstream's device batch: ours finds its own.
+    """Sizes of the model, the same on both sides, and of the training: as many tokens on both.
 
+    `steps` and `tokens_per_step` are upstream's, `rows_at_once` is its device batch: ours finds its own.
     `evaluations` of ours in a run are the grid on which the time to a target is found; 0: only the speed counts.
     """
 
@@ -20,23 +28,38 @@ class Budget(NamedTuple):
     evaluations: int = 40
     train_documents: int = 0  # 0: all
     scored_documents: int = 0  # of each of the other splits; 0: all
+    our_rows: int = 0  # of one of our steps; 0: as many as upstream's
+    short: Short | None = None
 
     @property
-    def rows(self) -> int:
-        return self.tokens_per_step // self.context_length
+    def our_batch_size(self) -> int:
+        return self.our_rows or self.tokens_per_step // self.context_length
+
+    @property
+    def our_tokens_per_step(self) -> int:
+        return self.our_batch_size * self.context_length
+
+    @property
+    def our_steps(self) -> int:
+        return self.steps * self.tokens_per_step // self.our_tokens_per_step
 
     @property
     def text(self) -> str:
         """Names the part of the corpus that is used."""
         return f"{self.train_documents}-{self.scored_documents}" if self.train_documents else "all"
 
+    def facts(self) -> dict[str, Any]:
+        """What a report tells of it, as JSON gives it back."""
+        ours = {"our_steps": self.our_steps, "our_tokens_per_step": self.our_tokens_per_step}
+        return {**self._asdict(), **ours, "short": self.short and self.short._asdict()}
+
 
 BUDGETS = {
     budget.name: budget
     for budget in (
         # The rows of `q` are the steps and batches that upstream's own arithmetic gives for depth and vocabulary.
-        Budget("q4", 4, 8192, 480, 131_072, 64),
-        Budget("q6", 6, 8192, 630, 262_144, 64),
+        Budget("q4", 4, 8192, 480, 131_072, 64, our_rows=32, short=Short(16, 1060)),
+        Budget("q6", 6, 8192, 630, 262_144, 64, our_rows=64, short=Short(32, 1100)),
         Budget("s6", 6, 32_768, 60, 262_144, 32, evaluations=0),
         Budget("s12", 12, 32_768, 60, 524_288, 32, evaluations=0),
         # Minutes on a processor: shows that everything works, and nothing about who is better.
@@ -89,7 +112,7 @@ def of_profile(asked: str, device: str, gpu_bytes: int, seconds: float) -> list[
 def our_flags(budget: Budget, steps: int) -> list[str]:
     """Of `train`, beside data, seed and device."""
     flags = ["--model-kind", "gpt", "--depth", budget.depth, "--vocab-size", budget.vocab_size]
-    flags += ["--context-length", budget.context_length, "--batch-size", budget.rows, "--steps", steps]
+    flags += ["--context-length", budget.context_length, "--batch-size", budget.our_batch_size, "--steps", steps]
     flags += ["--eval-every", math.ceil(steps / budget.evaluations) if budget.evaluations else 0]
     flags += ["--eval-tokens", 0 if budget.evaluations else budget.context_length]
     flags += ["--checkpoint-every", 0, "--sample-tokens", 0, "--guard-throughput", "off"]

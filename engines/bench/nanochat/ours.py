@@ -78,6 +78,7 @@ def read_training(results: Path, started_at: float) -> dict[str, Any]:
         "parameters": config["facts"]["parameters"],
         "flops_per_token": engine.get("flops_per_token"),
         "steps": history.step,
+        "rows": config["resolved"]["batch_size"],
         "tokens_per_second": percentiles(rates),
         "step_seconds": median(seconds),
         "training_seconds": sum(seconds),

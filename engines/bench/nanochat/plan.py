@@ -39,6 +39,7 @@ class Race(NamedTuple):
     timeout: float
     equal_time: bool
     second_start: bool
+    short: bool
     decode: bool
     reliability: int
     our_flags: list[str]
@@ -79,6 +80,8 @@ def tasks(race: Race, record: Record) -> Iterator[Task]:
     if race.second_start:
         for side in sides:
             yield side.second_start()
+    if race.short and "ours" in race.sides:
+        yield from _Ours(race).short()
     if race.decode:
         for side in sides:
             yield from side.decoding()
@@ -128,17 +131,24 @@ class _Ours:
 
     def training(self, seed: int) -> Task:
         budget = self._race.budget
-        return self._training(f"train {seed}", budget, budget.steps, SEED + seed)
+        return self._training(f"train {seed}", budget, budget.our_steps, SEED + seed)
 
     def second_start(self) -> Task:
         budget = self._race.budget._replace(evaluations=1)
         return self._training("second start", budget, _SECOND_START_STEPS, SEED)
 
+    def short(self) -> Iterator[Task]:
+        """The one whose schedule is made for the target: its curve is all that is asked of it."""
+        budget = self._race.budget
+        if budget.short:
+            rows, steps = budget.short
+            yield self._training("short", budget._replace(our_rows=rows), steps, SEED)
+
     def equal_time(self, record: Record) -> Iterator[Task]:
         """As many steps as fit into upstream's seconds of training."""
         parts, budget = record["parts"], self._race.budget
         mine, theirs = (parts.get(side, {}).get("train 0", {}) for side in ("ours", "upstream"))
-        steps = budget.steps
+        steps = budget.our_steps
         if "training_seconds" in mine and "training_seconds" in theirs:
             steps = max(3, int(theirs["training_seconds"] / mine["training_seconds"] * mine["steps"]))
         needs = "train 0" if "training_seconds" in theirs else "upstream's train 0"

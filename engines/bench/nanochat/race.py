@@ -46,7 +46,8 @@ def hold(race: Race, command: str, folder: Path, watch: Watch) -> tuple[Record, 
             parts[task.part] = {"status": "skipped", "reason": f"{task.needs} did not go well"}
         else:
             parts[task.part] = _perform(race, task, watch)
-        _keep_cold_start(parts, before, parts[task.part])
+        if task.part.startswith("train "):
+            _keep_cold_start(parts, before, parts[task.part])
         report.write(path, record)
     return record, report.write(path, record)
 
@@ -87,7 +88,7 @@ def _read(task: Task, outcome: Outcome, places: Places) -> dict[str, Any]:
 
 
 def _keep_cold_start(parts: dict[str, Any], *trainings: dict[str, Any]) -> None:
-    """What is told of a start without caches outlives later ones with them."""
+    """What is told of a whole training without caches outlives later ones with them."""
     for training in trainings:
         if training.get("cold") and training["status"] == "ok":
             kept = ("status", "seconds", "first_step_seconds", "phases", "command")
@@ -106,7 +107,7 @@ def _record(race: Race, command: str, text: dict[str, Any], machine: dict[str, A
     """A new record, with those parts of a known one that are of the same text, budget, commits and flags."""
     commits = {"ours": _source(), "upstream": race.ref}
     flags = {"ours": race.our_flags, "upstream": race.their_flags}
-    budget = race.budget._asdict()
+    budget = race.budget.facts()
     parts: dict[str, Any] = {"machine": {"limits": machine}}
     facts: dict[str, Any] = {"device": _device(race, machine), **machine.get("machine", {})}
     if known and known["corpus"] == text and known["budget"] == budget:

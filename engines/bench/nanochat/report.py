@@ -4,10 +4,11 @@ import json
 import re
 from pathlib import Path
 
-from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, rows, scores
+from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
 from engines.errors import LabError
 
 VERSION = 1
+_STEP = {"ours": "our_tokens_per_step", "upstream": "tokens_per_step"}  # of a budget
 _VERSIONS = ("torch", "cuda", "driver", "python", "system", "cores")
 
 
@@ -48,8 +49,10 @@ def markdown(record: Record) -> str:
         "",
         f"`{record['command']}`",
         "",
-        f"Depth {budget['depth']}, a vocabulary of {budget['vocab_size']:,}, {budget['steps']:,} steps of "
-        f"{budget['tokens_per_step']:,} tokens in rows of {budget['context_length']:,}.",
+        f"Depth {budget['depth']}, a vocabulary of {budget['vocab_size']:,}, "
+        f"{budget['steps'] * budget['tokens_per_step']:,} tokens in rows of {budget['context_length']:,}: "
+        f"ours in {budget['our_steps']:,} steps of {budget['our_tokens_per_step']:,}, "
+        f"upstream in {budget['steps']:,} of {budget['tokens_per_step']:,}.",
         "",
         *_facts(record),
         "",
@@ -109,7 +112,10 @@ def _notes(record: Record) -> list[str]:
         "that of ours' first evaluation at or below it, not interpolated. Means over seeds.",
         "",
     ]
-    if any(row.name == UNTIL_TARGET and row.pair[0] is None for row in rows(record)):
+    if reached := at_target(record):
+        schedule = f"{reached.steps:,} steps of {reached.rows:,} rows"
+        lines += [f"Ours reached upstream's final val soonest in the training `{reached.part}`, of {schedule}.", ""]
+    elif any(row.name == UNTIL_TARGET for row in rows(record)):
         lines += ["Ours did not reach upstream's final val.", ""]
     if record["machine"]["device"] == "cpu":
         lines += [
@@ -137,8 +143,9 @@ def _reliability(record: Record) -> list[str]:
         told = record["parts"].get(side, {}).get("reliability", {})
         if told.get("status") == "ok":
             kills = "; ".join(map(_kill, told["kills"]))
+            steps = f"{told['steps']} steps of {record['budget'][_STEP[side]]:,} tokens"
             lines += [
-                f"- {side}, {told['steps']} steps, killed {len(told['kills'])} times: {kills}",
+                f"- {side}, {steps}, killed {len(told['kills'])} times: {kills}",
                 f"- {side}, the same seed twice: losses at most {told['same_seed_twice']:.2g} nats apart",
                 f"- {side}, half of the newest checkpoint's weights missing: {told['truncated']}",
             ]

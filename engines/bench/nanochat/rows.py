@@ -12,6 +12,7 @@ from engines.bench.nanochat.figures import first_reaching
 Record = dict[str, Any]
 Pair = tuple[float | None, float | None]  # of ours and of upstream
 UNTIL_TARGET = "training until upstream's final val"
+_CURVES = ("train 0", "short")  # of ours, on which that is looked for
 BPB = "bpb"
 _GIB = 1 << 30
 
@@ -90,17 +91,41 @@ def _quality(record: Record) -> list[Row]:
     for split in ("val", "heldout"):
         pair = mean_score(record, "ours", split), mean_score(record, "upstream", split)
         lines.append(Row(f"{split}, bits per byte", BPB, pair, False))
-    target = mean_score(record, "upstream", "val")
-    curve = _part(record, "ours", "train 0").get("curve", [])
-    if target is not None and curve:
-        reached = first_reaching([(at, bpb) for at, bpb in curve], target)
-        seconds = _mean(record, "upstream", _training)
-        lines.append(Row(UNTIL_TARGET, "s", (reached, seconds), False, 1))
+    if mean_score(record, "upstream", "val") is not None and _towards_target(record):
+        reached = at_target(record)
+        pair = None if reached is None else reached.seconds, _mean(record, "upstream", _training)
+        lines.append(Row(UNTIL_TARGET, "s", pair, False, 1))
     equal = _part(record, "ours", "score equal time").get("scores", {})
     for split, score in equal.items():
         pair = _whole(score), mean_score(record, "upstream", split)
         lines.append(Row(f"{split} after equal seconds of training", BPB, pair, False))
     return lines
+
+
+class Reached(NamedTuple):
+    """Training seconds of ours until upstream's final val, and which training that was."""
+
+    seconds: float
+    part: str
+    steps: int  # of all of it
+    rows: int
+
+
+def at_target(record: Record) -> Reached | None:
+    """The soonest of our trainings to be there; None where none of them was."""
+    target = mean_score(record, "upstream", "val")
+    if target is None:
+        return None
+    found = [
+        Reached(seconds, name, told["steps"], told["rows"])
+        for name, told in _towards_target(record).items()
+        if (seconds := first_reaching(told["curve"], target)) is not None
+    ]
+    return min(found, default=None)
+
+
+def _towards_target(record: Record) -> dict[str, dict[str, Any]]:
+    return {name: told for name in _CURVES if (told := _part(record, "ours", name)).get("curve")}
 
 
 def _decoding(record: Record) -> list[Row]:

@@ -17,6 +17,7 @@ def test_a_run_becomes_figures(tmp_path: Path) -> None:
     seconds = [each for event in events_of(run, "steps") for each in event["seconds"]]
     evals = events_of(run, "eval")
     assert told["steps"] == len(told["losses"]) == 20
+    assert told["rows"] == run.config["resolved"]["batch_size"] == 2
     assert told["training_seconds"] == pytest.approx(sum(seconds))
     assert [bpb for _, bpb in told["curve"]] == [event["bpb"] for event in evals]
     until = [0.0, *accumulate(seconds)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +61,8 @@ def read(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("budget", "ours", "upstream"),
     [
-        ("q4", "--depth 4 --vocab-size 8192 --context-length 2048 --batch-size 64 --steps 480", (4, 480, 131_072, 64)),
-        ("q6", "--depth 6 --vocab-size 8192 --context-length 2048 --batch-size 128 --steps 630", (6, 630, 262_144, 64)),
+        ("q4", "--depth 4 --vocab-size 8192 --context-length 2048 --batch-size 32 --steps 960", (4, 480, 131_072, 64)),
+        ("q6", "--depth 6 --vocab-size 8192 --context-length 2048 --batch-size 64 --steps 1260", (6, 630, 262_144, 64)),
         ("s6", "--depth 6 --vocab-size 32768 --context-length 2048 --batch-size 128 --steps 60", (6, 60, 262_144, 32)),
         (
             "s12",
@@ -95,6 +96,46 @@ def test_a_dry_run_has_an_order(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "upstream: score train 1", "ours: second start", "upstream: second start", "ours: equal time",
         "ours: score equal time",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("budget", "flags"),
+    [("q4", "--batch-size 16 --steps 1060 --eval-every 27"), ("q6", "--batch-size 32 --steps 1100 --eval-every 28")],
+)
+def test_a_short_schedule_is_one_more_training_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, flags: str
+) -> None:
+    race(tmp_path, "--budget", budget, "--dry-run", "--short", "--second-start", "--equal-time")
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index(f"# {budget}, ours: short")
+    assert lines[at - 2] == f"# {budget}, upstream: second start" and lines[at + 2] == f"# {budget}, ours: equal time"
+    assert f"ours/{budget}-short" in lines[at + 1] and f"{flags} --eval-tokens 0" in lines[at + 1]
+
+
+def test_a_budget_without_a_short_schedule_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    race(tmp_path, "--budget", "s6", "--dry-run", "--short")
+    told = capsys.readouterr()
+    assert "ours: short" not in told.out and "--short: s6 has no shorter schedule" in told.err
+
+
+def test_the_full_profile_has_the_short_schedules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    race(tmp_path, "--profile", "full", "--dry-run")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.endswith(": short")] == ["# q4, ours: short", "# q6, ours: short"]
+
+
+def test_kills_are_at_as_many_steps_of_both_whatever_a_step_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    race(tmp_path, "--budget", "q4", "--dry-run", "--reliability", "2")
+    specs = [
+        json.loads(shlex.split(line)[-1]) for line in capsys.readouterr().out.splitlines() if ".reliability" in line
+    ]
+    ours, upstream = specs
+    assert ours["steps"] == upstream["steps"] == 120
+    train = ours["train"]
+    assert [train[train.index(flag) + 1] for flag in ("--batch-size", "--steps")] == ["32", "120"]
+    assert "--num-iterations=120" in upstream["train"] and "--total-batch-size=131072" in upstream["train"]
 
 
 def test_a_race_needs_neither_torch_nor_the_dashboard_itself(tmp_path: Path) -> None:
@@ -179,6 +220,17 @@ os.makedirs(os.environ["TORCHINDUCTOR_CACHE_DIR"], exist_ok=True)
     second = read(report)["parts"]["upstream"]
     assert not second["train 0"]["cold"] and second["cold start"] == first["cold start"]
     assert second["tokenizer"] == {"status": "ok", "seconds": first["tokenizer"]["seconds"]}
+
+
+def test_a_few_steps_without_caches_are_not_told_as_a_whole_training(tmp_path: Path) -> None:
+    log = Path(__file__).with_name("base_train-92d63d4.log")
+    words = ["--budget", "s6", "--sides", "upstream"]
+    _, path = race(tmp_path, *words, training=f"print(open({str(log)!r}).read())")
+    report = path.with_name("nanochat-s6-cpu.json")
+    first = read(report)["parts"]["upstream"]["cold start"]
+    race(tmp_path, *words, "--missing", "--second-start")
+    parts = read(report)["parts"]["upstream"]
+    assert parts["second start"]["cold"] and parts["cold start"] == first
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from engines.errors import LabError
 def training(rate: float, seconds: float, **more: Any) -> dict[str, Any]:
     return {
         "status": "ok", "reason": "", "seconds": 100.0, "peak_gpu_bytes": 3 << 30, "command": "train", "parameters": 10,
-        "flops_per_token": 1e9, "steps": 4, "training_seconds": seconds, "own_training_seconds": seconds - 1,
+        "flops_per_token": 1e9, "steps": 4, "rows": 2, "training_seconds": seconds, "own_training_seconds": seconds - 1,
         "first_step_seconds": 9.0, "tokens_per_second": {"median": rate, "p10": rate, "p90": rate}, **more,
     }  # fmt: skip
 
@@ -39,7 +39,7 @@ def record(**ours: Any) -> dict[str, Any]:
     return {
         "v": report.VERSION,
         "command": "bench nanochat",
-        "budget": BUDGETS["q4"]._asdict(),
+        "budget": BUDGETS["q4"].facts(),
         "commits": {"ours": "source 123", "upstream": "92d63d4"},
         "our_commit": "abc",
         "machine": {"device": "NVIDIA H200", "torch": "2.11", "matmul_flops": 8e14, "copy_bytes": 4e12},
@@ -68,6 +68,33 @@ def test_mfu_is_of_the_cards_peak_and_the_other_share_of_what_was_measured() -> 
 def test_the_time_to_the_target_is_the_first_evaluation_that_reaches_it() -> None:
     found = row("training until", record())
     assert found.pair == (8.0, 20.0) and found.ratio == pytest.approx(0.4)
+
+
+def test_the_sooner_of_ours_at_the_target_counts_and_is_named() -> None:
+    text = report.markdown(record())
+    assert "upstream's final val soonest in the training `train 0`, of 4 steps of 2 rows." in text
+    short = {"steps": 1060, "rows": 16, "curve": [(0.0, 4.0), (3.0, 1.3), (6.0, 1.25)]}
+    found = record(short=training(2e6, 6.0, **short))
+    assert row("training until", found).pair == (6.0, 20.0)
+    assert row("training, without", found).pair == (10.0, 20.0)  # of the whole budget
+    assert "upstream's final val soonest in the training `short`, of 1,060 steps of 16 rows." in report.markdown(found)
+    missed = record(short=training(2e6, 6.0, **{**short, "curve": [(0.0, 4.0), (6.0, 1.26)]}))
+    assert row("training until", missed).pair == (8.0, 20.0)
+
+
+def test_the_steps_of_both_are_told() -> None:
+    line = "62,914,560 tokens in rows of 2,048: ours in 960 steps of 65,536, upstream in 480 of 131,072."
+    assert line in report.markdown(record())
+
+
+def test_what_a_kill_costs_is_told_with_what_a_step_holds() -> None:
+    lost = {"at": 30, "resumed_from": 24, "lost": 6, "gap": 0.0}
+    told = {"status": "ok", "steps": 120, "kills": [lost], "same_seed_twice": 0.0, "truncated": "refused"}
+    found = record(reliability=told)
+    found["parts"]["upstream"]["reliability"] = told
+    text = report.markdown(found)
+    assert "- ours, 120 steps of 65,536 tokens, killed 1 times: at step 30, 6 steps lost" in text
+    assert "- upstream, 120 steps of 131,072 tokens, killed 1 times: at step 30, 6 steps lost" in text
 
 
 def test_a_target_that_is_not_reached_is_said() -> None:

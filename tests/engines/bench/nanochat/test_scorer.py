@@ -1,6 +1,7 @@
 """The scorer against sums by hand, and both sides' ways to it against each other."""
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from engines.bench.nanochat.our_model import OurModel
 from engines.bench.nanochat.scorer import Score, score
 from engines.bench.nanochat.upstream_model import UpstreamModel
 from engines.data.tokenizers import ByteTokenizer
+from engines.evaluation import evaluate
 from engines.tensor.gpt import GPT
 
 TEXTS = ["the first of them", "a second, longer one: grüße", "x"]
@@ -81,6 +83,15 @@ def test_our_side_is_what_brute_force_gives() -> None:
     found = scored(OurModel(model, ByteTokenizer()))
     assert found.bpb == pytest.approx(brute_force(model, TEXTS), rel=1e-12)
     assert found.tokens == found.scored_bytes == found.text_bytes == len("".join(TEXTS).encode())
+
+
+def test_our_own_evaluation_of_all_of_val_is_what_the_scorer_gives() -> None:
+    """The time to a target compares the one with the other."""
+    model, tokenizer = tiny_gpt(), ByteTokenizer()
+    stream = array(tokenizer.typecode, [token for text in TEXTS for token in (BOS, *tokenizer.encode(text))])
+    own = evaluate(model, memoryview(stream), tokenizer.token_bytes, model.context_length, 0, lambda: None)
+    found = scored(OurModel(model, tokenizer))
+    assert (own.bpb, own.bytes) == (pytest.approx(found.bpb, rel=1e-12), found.scored_bytes)
 
 
 def test_both_sides_give_the_same_for_the_same_probabilities() -> None:
