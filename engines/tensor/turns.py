@@ -39,6 +39,7 @@ class Turns:
 
     def record(self, changing: Sequence[Tensor]) -> None:
         """Rehearse and record a turn. What reading changes is put back; the rows must have room for a token."""
+        changing = [*changing, self._lengths]
         kept = [tensor.clone() for tensor in changing]
         self.logits.zero_()
         self._recorded = Recorded(self._work, ())
@@ -55,8 +56,6 @@ class Turns:
         self._turn.zero_()
         for _ in range(turns):
             self._recorded()
-            self._lengths += 1
-            self._turn += 1
         return Drawing(self._before[:turns], self._tokens[:turns])
 
     def _draw_and_read(self) -> Tensor:
@@ -64,4 +63,6 @@ class Turns:
         tokens = chosen(self.logits, self.settings, self._uniforms[self._turn].squeeze(0))
         self._tokens.index_copy_(0, self._turn, tokens.unsqueeze(0))
         self.logits.copy_(self._next_logits(tokens))
+        self._lengths += 1
+        self._turn += 1
         return tokens
