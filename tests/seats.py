@@ -11,16 +11,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from builders import write_text
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from engines.ablation.plan import make_plan
+from engines.ablation.study import Study, create_study
 from engines.runs.store import Run
 from screens.app import LabApp
 from screens.train.live import LiveView
 
 FIXTURES = Path(__file__).parent / "fixtures" / "runs"
 ENDINGS = sorted(path.name for path in FIXTURES.iterdir())
+QUICK = {"steps": 20, "batch_size": 2, "eval_every": 10, "sample_tokens": 0}  # settings of a study's runs
 PATIENCE = 20.0  # seconds, on a busy machine
 
 
@@ -54,7 +58,7 @@ class Seat:
 
     def painted(self) -> list[list[tuple[str, str]]]:
         """Every character with its style."""
-        strips = self.screen._compositor.render_strips(self.app.size)
+        strips = self.app.screen._compositor.render_strips(self.app.size)
         return [[(segment.text, str(segment.style)) for segment in strip] for strip in strips]
 
     def seen(self) -> str:
@@ -126,6 +130,12 @@ def add_run(results: Path, fixture: str, name: str = "", age: float = 4000.0, **
     run.config_path.write_text(json.dumps(config))
     run.control_dir.mkdir()
     return run
+
+
+def new_study(folder: Path, axes: dict[str, tuple[Any, ...]], given: dict[str, Any] = QUICK, **options: Any) -> Study:
+    """Not started."""
+    plan = make_plan({"data": str(write_text(folder)), **given}, axes, {"seeds": 2, **options})
+    return create_study(folder / "results", plan)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 
-from engines.ablation.analysis import CellReport
+from engines.ablation.analysis import FEWEST_PAIRS, CellReport
 from engines.ablation.markdown import difference_text, shown, spread_text, verdict_text
 from engines.ablation.plan import Plan
+from engines.ablation.results import Result
 from engines.ablation.schedule import Job
 from screens.ablate.figure_table import Cell, Column, Rows
-from screens.ablate.studies import Reading, StudyRow
+from screens.ablate.studies import GOES_ON, Reading, StudyRow
 from screens.ablate.words import age, duration, plain
 from screens.runs.columns import short_number
 from screens.train.panel import state_words
@@ -27,12 +28,13 @@ CELL_COLUMNS = (
     Column("series", " ", 1, most=1),
     Column("cell", "variant", 0, most=40),
     Column("bpb", "val bpb", 2, right=True, most=19),
-    Column("difference", "against the base, 95 %", 4, right=True, least=8),
+    Column("difference", "against base", 4, right=True),
+    Column("interval", "95 %", 5, right=True),
     Column("verdict", "verdict", 3, most=26, least=9),
-    Column("seeds", "seeds", 5, right=True),
-    Column("speed", "tok/s", 6, right=True),
-    Column("best", "best bpb", 7, right=True),
-    Column("p", "p (Holm)", 8, right=True),
+    Column("seeds", "seeds", 6, right=True),
+    Column("speed", "tok/s", 7, right=True),
+    Column("best", "best bpb", 8, right=True),
+    Column("p", "p (Holm)", 9, right=True),
 )
 _FAILED = ("crashed", "killed", "halted", "stuck", "diverged")
 _STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
@@ -76,16 +78,16 @@ def cell_rows(reading: Reading, series: Mapping[int, int], ascii: bool) -> Rows:
 
 
 def _cell(cell: CellReport, reading: Reading, number: int | None, ascii: bool) -> dict[str, Cell]:
-    is_base = cell.verdict == "base"
-    trains = any(job.cell == cell.cell for job in reading.training)
-    verdict = "training" if trains and cell.verdict == "not done yet" else verdict_text(cell)
+    difference, _, interval = difference_text(cell.difference).partition(" ")
+    style = "live" if _trains(cell, reading) else _STYLES.get(cell.verdict, "faint")
     p = cell.p_corrected
     cells = {
         "series": Cell(str(number) if number else "", f"series-{number}" if number else ""),
-        "cell": Cell(cell.name, "base" if is_base else ""),
+        "cell": Cell(cell.name, "base" if cell.verdict == "base" else ""),
         "bpb": Cell(spread_text(cell.val_bpb)),
-        "difference": Cell(difference_text(cell.difference)),
-        "verdict": Cell(verdict, "live" if trains else _STYLES.get(cell.verdict, "faint")),
+        "difference": Cell(difference),
+        "interval": Cell(interval),
+        "verdict": Cell(verdict_words(cell, reading), style),
         "seeds": Cell(seeds_words(cell, reading)),
         "speed": Cell(short_number(cell.mean("tokens_per_second")), "faint"),
         "best": Cell(spread_text(cell.best_bpb), "faint"),
@@ -94,13 +96,36 @@ def _cell(cell: CellReport, reading: Reading, number: int | None, ascii: bool) -
     return {name: Cell(plain(told.text, ascii), told.style) for name, told in cells.items()}
 
 
+def _trains(cell: CellReport, reading: Reading) -> bool:
+    return any(job.cell == cell.cell for job in reading.training)
+
+
+def verdict_words(cell: CellReport, reading: Reading) -> str:
+    """The verdict; of a cell that has none yet, what it waits for."""
+    if cell.verdict == "not done yet" and _trains(cell, reading):
+        return "training"
+    if cell.verdict == "the base has no result":
+        base = next(other for other in reading.analysis.cells if other.name == reading.analysis.base)
+        if len(_done(base)) < len(reading.plan.seeds):
+            return "waits for the base"
+    return verdict_text(cell)
+
+
+def _done(cell: CellReport) -> list[Result]:
+    """Without runs that were stopped or killed: the queue goes on with them."""
+    return [result for result in cell.results if result.outcome not in GOES_ON]
+
+
 def seeds_words(cell: CellReport, reading: Reading) -> str:
-    return f"{len(cell.results)}/{len(reading.plan.seeds)}"
+    return f"{len(_done(cell))}/{len(reading.plan.seeds)}"
 
 
 def cell_line(cell: CellReport, reading: Reading) -> str:
     """All about one cell, in a line."""
-    parts = [f"{cell.name}: {verdict_text(cell)}"]
+    verdict = verdict_words(cell, reading)
+    if verdict == "too few seeds":
+        verdict += f", {FEWEST_PAIRS} are judged"
+    parts = [f"{cell.name}: {verdict}"]
     if cell.difference:
         parts.append(difference_text(cell.difference))
     if cell.p_corrected is not None:

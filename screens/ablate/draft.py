@@ -20,6 +20,7 @@ from engines.gpus import gpus
 
 _MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others
 _MOST_NAMES = 8
+_TAKES = {"N": "a whole number", "X": "a number"}
 _HOW = "an axis a line, such as lr=0.01,0.03,0.1; with none: the four bigrams of tie_lm_head × input_rmsnorm"
 
 
@@ -111,7 +112,9 @@ def hint(line: str) -> str:
         except ValueError as error:
             return f"{name} {error}"
     default = shown_default(field)
-    return f"{name}: {field.help}; {field.takes.lower()}" + (f", else {default}" if default else "")
+    return f"{name}: {field.help}; {_TAKES.get(field.takes, field.takes.lower())}" + (
+        f", else {default}" if default else ""
+    )
 
 
 def axis_lines(plan: Plan) -> str:

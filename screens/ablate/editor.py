@@ -9,10 +9,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.events import DescendantFocus
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
+from engines.ablation.analysis import FEWEST_PAIRS
 from engines.ablation.plan import Plan
 from engines.ablation.settings import StudySettings
 from engines.fields import fields
@@ -22,6 +24,7 @@ from screens.train.form import SettingRow, SettingsForm, as_typed
 
 _PAUSE = 0.2  # seconds after the last key until the plan is worked out
 _MOST_CELLS = 40  # that are told by name
+_START = "f5 starts it; what is left empty follows from the rest"
 _PLACEHOLDER = "lr=0.01,0.03,0.1"
 
 
@@ -67,7 +70,7 @@ class PlanEditor(Vertical):
             with VerticalScroll(id="plan-preview", classes="pane") as preview:
                 preview.border_title = "what follows"
                 yield Static("", id="plan-text", markup=False)
-        yield Static("  f5 starts it; what is left empty follows from the rest", id="plan-start", markup=False)
+        yield Static(_START, id="plan-start", markup=False)
 
     def on_mount(self) -> None:
         self.query_one("#base").can_focus = False
@@ -98,6 +101,12 @@ class PlanEditor(Vertical):
         words = self.query_one("#axis-hint", Static)
         if str(words.content) != told:
             words.update(told)
+
+    def on_descendant_focus(self, message: DescendantFocus) -> None:
+        """Tells what the setting at hand is."""
+        row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
+        told = f"{row.field.flag}: {row.field.help}; f5 starts" if row else _START
+        self.query_one("#plan-start", Static).update(plain(told, self._ascii))
 
     def on_setting_row_changed(self, message: SettingRow.Changed) -> None:
         """Of a row of the study; those of the base are the form's."""
@@ -146,6 +155,8 @@ class PlanEditor(Vertical):
 
     def _figures(self, prospect: Prospect, plan: Plan) -> list[tuple[str, str]]:
         seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
+        if len(plan.seeds) < FEWEST_PAIRS:
+            seeds += f": figures but no verdict, which takes {FEWEST_PAIRS}"
         told = [("cells", f"{len(plan.cells)} × {seeds}"), ("runs", _runs(plan)), ("at once", str(prospect.at_once))]
         if prospect.seconds is None:
             return [*told, ("time", f"not known: {prospect.assumption}")]

@@ -40,7 +40,7 @@ Without an axis it compares the four bigrams: tied and untied head, with and wit
 class AblateScreen(CommandingScreen):
     """All that is shown was read in a thread; what is ordered is done in one."""
 
-    CSS_PATH = "ablate.tcss"
+    CSS_PATH = ["ablate.tcss", "../train/train.tcss"]  # noqa: RUF012 - the plan has rows as the form of a run
     AUTO_FOCUS = "#studies"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New", id="ablate.new", tooltip="The plan of a new study"),
@@ -79,7 +79,6 @@ class AblateScreen(CommandingScreen):
 
     def on_mount(self) -> None:
         self.query_one("#list").border_title = "studies"
-        self.query_one("#list").border_subtitle = "enter opens one"
         self.table.display = False
         self._look()
 
@@ -137,6 +136,7 @@ class AblateScreen(CommandingScreen):
         pane, words = self.query_one("#list"), self.query_one("#studies-text", Static)
         if pane.border_title != title:
             pane.border_title = title
+            pane.border_subtitle = "enter opens one" if rows else ""
         if not rows and str(words.content) != _HOW:
             words.update(Text(_HOW))
         if rows and not had_rows and self._view == "list":
@@ -194,6 +194,8 @@ class AblateScreen(CommandingScreen):
         self.post_message(RunChosen(reading.runs[job]))
 
     def action_part(self, part: str) -> None:
+        if self._view != "study" and self._row() is None:
+            return
         if self._view != "study":
             self.notify(f"enter opens a study; then {part[0] if part == 'effects' else 'v'} shows its {part}.")
             return
@@ -229,8 +231,7 @@ class AblateScreen(CommandingScreen):
 
     def _reading(self, wanted: str) -> Reading | None:
         """Of the open study; where none is open, the screen says so."""
-        if self._view == "editor":
-            self.notify("this is the plan of a new study; esc leaves it.")
+        if self._row() is None:
             return None
         reading = self.study.reading if self._open else None
         if reading is None:

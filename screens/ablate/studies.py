@@ -13,13 +13,14 @@ from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import Job, every_job
 from engines.ablation.study import Study, studies_in_view
 from engines.errors import LabError
+from engines.events import Event
 from engines.runs import liveness
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 
 _ANALYSING_SHARE = 0.1  # of the time may go into judging what the next result makes old
 _LARGE = 1e100  # bits per byte: of a run that has diverged, whatever it says
-_GOES_ON = ("stopped", "killed")  # endings after which a living queue lets a run go on
+GOES_ON = ("stopped", "killed")  # endings after which a living queue lets a run go on
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class StudyRow:
     seconds_left: float | None
     created_at: float
     problem: str
+    is_cancelled: bool  # while it lives: what trains is being stopped
 
     @property
     def key(self) -> str:
@@ -51,6 +53,7 @@ class _Known:
         self._created_at = study.created_at
         self._plan: Plan | None = None
         self._problem = ""
+        self._is_cancelled = False
 
     def read(self) -> StudyRow:
         if self._plan is None:
@@ -64,6 +67,7 @@ class _Known:
             if self.watch.history is not history:
                 self.progress = Progress()  # the log is read anew
             self.progress.apply(found)
+            self._note_cancelling(found)
         moves = self.watch.state == "running"
         return StudyRow(
             study=self.study,
@@ -75,7 +79,15 @@ class _Known:
             seconds_left=self.progress.seconds_left() if moves else None,
             created_at=self._created_at,
             problem=self._problem or self.watch.problem,
+            is_cancelled=self._is_cancelled and self.watch.is_live,
         )
+
+    def _note_cancelling(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event["kind"] == "run":
+                self._is_cancelled = False
+            elif event["kind"] == "control" and event["verb"] == "stop":
+                self._is_cancelled = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,7 +194,7 @@ class _Open:
             result = result_of(job, run)
             assert row.plan
             told = progress.told.get((row.plan.cells[job.cell].name, job.seed, job.rung))
-            if row.watch.is_live and result.outcome in _GOES_ON and (told is None or told.state != result.outcome):
+            if row.watch.is_live and result.outcome in GOES_ON and (told is None or told.state != result.outcome):
                 self._forget(job)
                 return
             self._results[job], self._seen[job] = result, seen

@@ -11,6 +11,7 @@ from textual.getters import query_one
 from textual.widgets import DataTable
 
 from engines.ablation.analysis import ALPHA, CellReport
+from engines.ablation.schedule import Job
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.cell_curves import CellCurves
@@ -134,31 +135,46 @@ class StudyView(Vertical):
         return "  ".join(words), "bold"
 
     def _training(self, reading: Reading, known: Mapping[Run, Watch]) -> tuple[str, str]:
-        told = []
-        for job in reading.training[:_MOST_TOLD]:
-            watch = known.get(reading.runs[job])
-            step = f" step {watch.history.step:,}/{watch.settings.get('steps', 0):,}" if watch else ""
-            rung = f" rung {job.rung + 1}" if len(reading.plan.rungs) > 1 else ""
-            told.append(f"{reading.plan.cells[job.cell].name} seed {job.seed}{rung}{step}")
-        more = len(reading.training) - _MOST_TOLD
-        if more > 0:
-            told.append(f"and {more} more")
-        word = "held" if reading.row.state == "paused" else "trains"
-        return f"{word}: {'; '.join(told)}" if told else _waiting(reading), ""
+        """As many runs by name as there is room for."""
+        jobs = reading.training
+        if not jobs:
+            return _waiting(reading), ""
+        row = reading.row
+        word = "stop after a checkpoint" if row.is_cancelled else "held" if row.state == "paused" else "trains"
+        told = [_run_words(job, reading, known.get(reading.runs[job])) for job in jobs[:_MOST_TOLD]]
+        while True:
+            more = f"; and {len(jobs) - len(told)} more" if len(told) < len(jobs) else ""
+            line = f"{word}: {'; '.join(told)}{more}"
+            if len(told) == 1 or len(line) <= self.size.width - 2:
+                return line, ""
+            told.pop()
 
     def _judging(self, reading: Reading) -> tuple[str, str]:
         number, own = reading.analysis.comparisons, reading.row.plan
         by = "val bpb" if reading.analysis.metric == "val_bpb" else "tokens to target"
-        compared = f"judged by {by} against {reading.plan.base}"
+        compared = f"{number} comparison{'s' * (number != 1)} by {by} (Holm, {ALPHA:.2g}) against {reading.plan.base}"
         if own and own.base != reading.plan.base:
             compared += f", marked here; the study's own base is {own.base}"
-        return f"{compared} · {number} comparison{'s' * (number != 1)} at {ALPHA:.2g} in all (Holm)", ""
+        return compared, ""
 
     def _asked(self, reading: Reading) -> tuple[str, str]:
         plan = reading.plan
         dropped = f" · {len(plan.dropped)} not trained, e tells why" if plan.dropped else ""
         counts = f"{len(plan.cells)} cells ({pick_words(plan)}) × {len(plan.seeds)} seeds"
         return f"{counts}{dropped} · base: {base_words(plan)}", "dim"
+
+
+def _run_words(job: Job, reading: Reading, watch: Watch | None) -> str:
+    """Which run, and where it is: its step, or what it does before the first one."""
+    words = f"{reading.plan.cells[job.cell].name} seed {job.seed}"
+    if len(reading.plan.rungs) > 1:
+        words += f" rung {job.rung + 1}"
+    if watch is None:
+        return words
+    phase = watch.history.phases[-1]["phase"] if watch.history.phases else "train"
+    if phase != "train":
+        return f"{words} prepares: {phase}"
+    return f"{words} step {watch.history.step:,}/{watch.settings.get('steps', 0):,}"
 
 
 def _waiting(reading: Reading) -> str:

@@ -2,13 +2,16 @@
 
 import time
 
+from screens.widgets.wrapping import shown
+
 _ASCII = str.maketrans(
     {"·": "-", "×": "x", "±": "+-", "–": "-", "…": ".", "━": "#", "╌": ".", "●": "o", "│": "|", "✕": "x", "←": "<"}
 )
 
 
 def plain(text: str, ascii: bool) -> str:
-    """The same in characters that every terminal has, where that is wanted."""
+    """The same in characters that do nothing but stand there; where that is wanted, in those every terminal has."""
+    text = shown(text)
     return text.translate(_ASCII) if ascii else text
 
 

@@ -12,6 +12,7 @@ from screens.runs.row import Row
 from screens.sample.words import plain
 from screens.train.panel import figure, spark, state_words
 from screens.train.told import guard_mark
+from screens.widgets.wrapping import shown
 
 PADDING = 1  # cells beside each column
 _MOST = 24  # cells of a column: a longer id ends with dots
@@ -107,7 +108,7 @@ def fitting(widths: Mapping[str, int], room: int, sort: str) -> dict[str, int]:
 
 
 def told(column: Column, row: Row, ascii: bool) -> str:
-    return plain(column.text(row, ascii), ascii)
+    return plain(shown(column.text(row, ascii)), ascii)
 
 
 def width_of(column: Column, texts: Sequence[str], sorts: bool) -> int:

@@ -12,6 +12,7 @@ from engines.runs.watch import Watch
 from screens.runs.columns import age
 from screens.sample.words import plain
 from screens.train.panel import figure, size, state_words
+from screens.widgets.wrapping import shown
 
 _SAMPLE = 400  # characters of the last sample
 
@@ -23,7 +24,7 @@ def detail(watch: Watch, ascii: bool) -> Text:
 
     def line(name: str, told: str, style: str = "") -> None:
         if told:
-            text.append(f"{name:<8}", "dim").append(f"{plain(told, ascii)}\n", style)
+            text.append(f"{name:<8}", "dim").append(f"{plain(shown(told), ascii)}\n", style)
 
     line("run", f"{watch.run.id}  {state_words(watch, ascii)}", "bold")
     line("problem", watch.problem, "bold")
@@ -41,14 +42,14 @@ def detail(watch: Watch, ascii: bool) -> Text:
     samples = list(history.samples)
     if samples:
         line("said", f"at step {samples[-1]['step']:,}")
-        text.append(samples[-1]["prompt"], "underline").append(samples[-1]["text"][:_SAMPLE])
+        text.append(shown(samples[-1]["prompt"]), "underline").append(shown(samples[-1]["text"][:_SAMPLE]))
     return text
 
 
 def one_line(watch: Watch, ascii: bool) -> Text:
     """Its state, and what is wrong with it, how it ended or how to come back, for terminals without room for more."""
     more = watch.problem or _ending(watch) or come_back(watch)
-    return Text(plain(f"{state_words(watch, ascii)}  {more}", ascii), no_wrap=True, overflow="ellipsis")
+    return Text(plain(shown(f"{state_words(watch, ascii)}  {more}"), ascii), no_wrap=True, overflow="ellipsis")
 
 
 def come_back(watch: Watch) -> str:

@@ -15,6 +15,7 @@ from engines.runs.watch import Watch
 from screens.runs.columns import age, short_number
 from screens.sample.words import plain
 from screens.train.panel import figure, state_words
+from screens.widgets.wrapping import shown
 
 
 def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
@@ -112,4 +113,4 @@ class DifferenceScreen(ModalScreen[None]):
         return Text(f"{sign} {line.name}")
 
     def _value(self, value: str) -> Text:
-        return Text(plain(value, self._ascii), no_wrap=True)
+        return Text(plain(shown(value), self._ascii), no_wrap=True)

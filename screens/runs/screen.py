@@ -178,6 +178,10 @@ class RunsScreen(CommandingScreen):
         self.filter_input.display = True
         self.filter_input.focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter / is a letter."""
+        return action != "filter" or not isinstance(self.focused, Input)
+
     @on(Input.Changed, "#filter")
     def _take_filter(self) -> None:
         self._show()

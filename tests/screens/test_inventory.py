@@ -2,38 +2,27 @@
 
 import asyncio
 import importlib
+import json
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from builders import finished_run
-from seats import Seat, add_run, held, seated
+from seats import Seat, add_run, held, new_study, seated
+from situations import SITUATIONS, Situation, helped
 from textual.binding import Binding
-from textual.widgets import Input
 
 import screens
+from engines.ablation.study import start
 from engines.runs.store import Run
-from screens.ablate.screen import AblateScreen
 from screens.app import LabApp
-from screens.runs.difference import DifferenceScreen
-from screens.runs.page import Page
-from screens.runs.screen import RunsScreen
-from screens.runs.table import RunsTable
-from screens.sample.picker import Picker
-from screens.sample.prompt import PromptPane
-from screens.sample.screen import SampleScreen
-from screens.sample.settings_bar import SettingsBar
-from screens.train.new_run import NewRun
-from screens.train.screen import TrainScreen
 from screens.widgets.chart import Chart
-from screens.widgets.confirm import ConfirmScreen
-from screens.widgets.heat_map import HeatMap
-from screens.widgets.token_view import Place, TokenView
 
 _PATIENCE = 3.0  # seconds until a key has done nothing
+_BRIEFLY = 0.3  # seconds for a screen to look as it did; else it is opened anew
 
 _SIZE = (100, 30)  # wide, and quick to paint
 _CYCLE = 3  # presses after which a key that walks through settings of the chart is back at the first
@@ -49,135 +38,6 @@ WANTED = {
     "window": {"plus": "chart.nearer", "minus": "chart.farther", "left": "chart.left", "right": "chart.right"},
     "cross": {"c": "chart.cross"},
     "runs": {"space": "runs.mark", "slash": "runs.filter", "S": "runs.stop", "p": "runs.pause", "r": "runs.resume"},
-}
-
-
-async def _as_opened(seat: Seat) -> None:
-    pass
-
-
-async def _zoomed(seat: Seat) -> None:
-    """So that there is more at either side, nearer and farther."""
-    await seat.press("plus", "plus", "left")
-
-
-async def _microscope(seat: Seat) -> None:
-    await seat.press("m")
-    values = seat.screen.query_one("#values", HeatMap)
-    await seat.until(lambda: len(values._rows) > 2)
-    values.focus()
-    values.cursor = (1, 1)
-    await seat.until(lambda: " = " in str(seat.told("#graph-text")))
-
-
-async def _asked(seat: Seat) -> None:
-    await seat.press("S")
-    await seat.until(lambda: isinstance(seat.screen, ConfirmScreen))
-
-
-async def _helped(seat: Seat) -> None:
-    await seat.press("question_mark")
-    await seat.until(lambda: seat.screen.query("HelpPanel"))
-
-
-async def _runs(seat: Seat) -> None:
-    screen = seat.screen
-    assert isinstance(screen, RunsScreen)
-    await seat.until(lambda: screen.table.row_count)
-    await seat.press("down")
-
-
-async def _detail(seat: Seat) -> None:
-    await _runs(seat)
-    seat.screen.query_one("#detail").focus()
-    await seat.pilot.pause()
-
-
-async def _filtering(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("slash", "f")
-
-
-async def _difference(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("space", "down", "space", "d")
-    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
-
-
-async def _page(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("i")
-    await seat.until(lambda: isinstance(seat.screen, Page))
-
-
-async def _overlay(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("space", "down", "space", "v")
-    seat.screen.query_one(Chart).focus()
-    await _zoomed(seat)
-
-
-async def _spoken(seat: Seat) -> None:
-    screen = seat.screen
-    assert isinstance(screen, SampleScreen)
-    await seat.until(lambda: screen._runs)
-    for name, value in (("top_k", "1"), ("max_new_tokens", "2000")):  # greedy, it never ends: more than a page
-        screen.query_one(f"#setting-{name} Input", Input).value = value
-    await seat.press("enter")
-    await seat.until(lambda: screen.speeches.target.tokens and not screen.speeches.requests)
-    view = screen.speeches.target.view
-    view.cursor = Place(0, 1000)
-    await seat.pilot.pause()
-    view.scroll_to(y=5, animate=False)  # with text above and below that is out of view
-    await seat.pilot.pause()
-
-
-async def _prompted(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
-    await seat.press("e")
-
-
-async def _setting(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
-    await seat.press("comma")
-
-
-async def _picking(seat: Seat) -> None:
-    await _prompted(seat)
-    await seat.press("escape", "c")
-    await seat.until(lambda: isinstance(seat.screen, Picker))
-    await seat.press("down")
-
-
-class Situation(NamedTuple):
-    """What is open, and of which classes every key is pressed there; or these keys only."""
-
-    screen: str
-    arrange: Callable[[Seat], Awaitable[None]]
-    owners: tuple[type, ...]
-    run: str = ""
-    keys: tuple[str, ...] = ()
-
-
-SITUATIONS = {
-    "form": Situation("train", _as_opened, (TrainScreen, NewRun)),
-    "ended run": Situation("train", _as_opened, (LabApp, TrainScreen), "finished"),
-    "live run": Situation("train", _as_opened, (TrainScreen,), "live"),
-    "chart": Situation("train", _zoomed, (Chart,), "finished"),
-    "microscope": Situation("train", _microscope, (HeatMap,), "real"),
-    "question": Situation("train", _asked, (ConfirmScreen,), "live"),
-    "help": Situation("train", _helped, (LabApp,), "finished", ("question_mark", "f1")),
-    "runs": Situation("runs", _runs, (RunsScreen, RunsTable)),
-    "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
-    "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
-    "difference": Situation("runs", _difference, (DifferenceScreen,)),
-    "page": Situation("runs", _page, (Page,)),
-    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c")),
-    "speech": Situation("sample", _spoken, (SampleScreen, TokenView)),
-    "prompt": Situation("sample", _prompted, (PromptPane,)),
-    "setting": Situation("sample", _setting, (SettingsBar,)),
-    "picker": Situation("sample", _picking, (Picker,)),
-    "ablate": Situation("ablate", _as_opened, (AblateScreen,)),
 }
 
 
@@ -197,6 +57,21 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of a finished study of three rates, each with two seeds, between two that were never started."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setenv("HOME", str(folder))  # else where it was trained would be remembered
+        for age in (3e6, 2e6, 1e6):  # old ones, as a young one's age ticks
+            study = new_study(folder, {"lr": (0.03, 0.1, 0.3)})
+            plan = json.loads(study.config_path.read_text())
+            study.config_path.write_text(json.dumps({**plan, "created_at": time.time() - age}))
+            if age == 2e6:
+                start(study).wait()
+    return folder / "results"
+
+
 class ArrangedSeat(Seat):
     """Knows what the situation looked like."""
 
@@ -209,10 +84,9 @@ class ArrangedSeat(Seat):
 class Inventory:
     """Opens a situation, as often as there are keys to press in it."""
 
-    def __init__(self, name: str, recorded: Path, spoken: Path) -> None:
-        self.situation = SITUATIONS[name]
-        self.real = self.situation.run == "real" or self.situation.screen == "sample"
-        self.results = spoken if self.real else recorded
+    def __init__(self, situation: Situation, results: Path) -> None:
+        self.situation = situation
+        self.results = results
         self.keys: list[str] = []
         self.idle: dict[str, str] = {}
 
@@ -255,12 +129,16 @@ class Inventory:
         while len(seat.app.screen_stack) > seat.depth:
             seat.app.pop_screen()
             await seat.pilot.pause()
-        if self.situation.arrange is not _helped and seat.screen.query("HelpPanel"):
+        if self.situation.arrange is not helped and seat.screen.query("HelpPanel"):
             seat.app.action_hide_help_panel()
         for _ in range(_CYCLE if Chart in self.situation.owners else 0):
-            await seat.pilot.press(key)
+            await seat.press(key)
             if seat.painted() == seat.arranged:
                 return True
+        if self.situation.again:
+            await self.situation.again(seat)
+            with suppress(AssertionError):
+                await seat.until(lambda: seat.painted() == seat.arranged, _BRIEFLY)
         await _still(seat)
         return seat.painted() == seat.arranged
 
@@ -314,19 +192,18 @@ def _declared() -> Iterator[tuple[type, Binding]]:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_every_key_changes_something_or_says_why_not(name: str, recorded: Path, spoken: Path) -> None:
-    inventory = Inventory(name, recorded, spoken)
+def test_every_key_changes_something_or_says_why_not(name: str, request: pytest.FixtureRequest) -> None:
+    situation = SITUATIONS[name]
+    inventory = Inventory(situation, request.getfixturevalue(situation.lab))
     asyncio.run(inventory.press_all())
     assert not inventory.idle, "\n".join(f"{key} does nothing:\n{seen}" for key, seen in inventory.idle.items())
-    situation = SITUATIONS[name]
     wanted = set(situation.keys) or set().union(*map(_keys, situation.owners))
     assert wanted - set(inventory.keys) == set()
 
 
 def test_nobody_s_bindings_are_left_out() -> None:
     pressed = {owner for situation in SITUATIONS.values() for owner in situation.owners}
-    declared = {cls for cls, _ in _declared() if not cls.__module__.startswith("screens.ablate.")}  # has its own tests
-    assert declared - pressed == set()
+    assert {cls for cls, _ in _declared()} - pressed == set()
 
 
 def test_every_binding_has_a_name_and_explains_itself() -> None:

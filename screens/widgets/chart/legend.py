@@ -25,7 +25,7 @@ def legend_rows(plot: Plot, look: Look, width: int, height: int, monochrome: boo
         needed = sum(len(text) for text, _ in parts)
         if x and x + needed > width:
             if len(rows) == most:
-                more = f"+{len(items) - place}"
+                more = f"+{len(items) - place} more"
                 rows[-1].append((min(x, width - len(more)), more, Ink("legend")))
                 break
             rows.append([])

@@ -1,6 +1,7 @@
 """The ablate screen over studies that real queues train: planned, followed, judged and commanded, at every size."""
 
 import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -8,18 +9,19 @@ from typing import Any
 
 import pytest
 from builders import write_text
-from seats import PATIENCE, Seat, play
+from seats import PATIENCE, Seat, append, held, new_study, play
 from textual.widgets import Static, TextArea
 
 import screens.app
-from engines.ablation.plan import make_plan
-from engines.ablation.study import Study, all_studies, create_study, start
+from engines.ablation.schedule import Job
+from engines.ablation.study import all_studies, start
 from engines.reports import document
 from engines.runs import liveness
 from engines.runs.history import read_history
 from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
+from screens.ablate.studies import StudiesReader
 from screens.ablate.study_view import StudyView
 from screens.train.form import SettingRow, SettingsForm
 from screens.train.screen import TrainScreen
@@ -27,16 +29,9 @@ from screens.widgets.chart import Chart
 from screens.widgets.confirm import ConfirmScreen
 
 SIZES = [(60, 15), (1, 1), (80, 24)]
-QUICK = {"steps": 20, "batch_size": 2, "eval_every": 10, "sample_tokens": 0}
 ENDLESS = {"steps": 10_000_000, "batch_size": 2, "eval_every": 1_000_000, "sample_tokens": 0}
 KEYS = ("p", "X", "r", "v", "e", "b", "w", "R", "enter", "escape")
 _trained: dict[str, Path] = {}  # once for all tests: nobody changes it
-
-
-def new_study(folder: Path, axes: dict[str, tuple[Any, ...]], given: dict[str, Any] = QUICK, **options: Any) -> Study:
-    """Not started."""
-    plan = make_plan({"data": str(write_text(folder)), **given}, axes, {"seeds": 2, **options})
-    return create_study(folder / "results", plan)
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +157,26 @@ def test_a_study_that_cannot_be_read_or_is_deleted_is_told(results: Path) -> Non
     play(results, scenario, (200, 60), screen="ablate")
 
 
+def test_the_plan_has_its_columns_where_the_form_of_a_run_was_never_opened(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await planned(seat)
+        assert re.search(r" halving  +false ", seat.seen()) and re.search(r" seed  +1337 ", seat.seen())
+
+    play(tmp_path, scenario, screen="ablate")
+
+
+def test_the_plan_tells_what_the_setting_at_hand_is_and_that_two_seeds_give_no_verdict(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        editor = await planned(seat)
+        await choose(seat, editor, seeds="2")
+        words = "4 × 2 seeds: figures but no verdict, which takes 3"
+        await seat.until(lambda: words in seat.told("#plan-text"))
+        await seat.press("tab", "tab")
+        await seat.sees("--pick: cells: all combinations")
+
+    play(tmp_path, scenario, screen="ablate")
+
+
 # --- a study ----------------------------------------------------------------------------------------
 
 
@@ -173,7 +188,8 @@ def test_cells_are_ranked_compared_with_the_base_and_drawn_in_the_colours_of_the
         scores = [cell.score.mean for cell in reading.analysis.cells if cell.score]
         assert scores == sorted(scores) and len(scores) == 2
         assert variants(seat) == [cell.name for cell in reading.analysis.cells]
-        await seat.sees("FINISHED", "4/4 runs", "judged by val bpb against lr=0.03", "too few seeds", " ± ")
+        await seat.sees("FINISHED", "4/4 runs", "too few seeds", " ± ")
+        await seat.sees("0 comparisons by val bpb (Holm, 0.05) against lr=0.03")
         chart = view_of(seat).query_one(Chart)
         assert "each with its first seed (1337)" in str(chart.border_title)
         await seat.until(lambda: "1 lr=0.03" in chart.text and "2 lr=0.3" in chart.text)
@@ -190,7 +206,7 @@ def test_the_cells_can_be_judged_against_another_one(results: Path) -> None:
         cells = view_of(seat).cells
         cells.move_cursor(row=variants(seat).index("lr=0.3"))
         await seat.press("b")
-        await seat.sees("judged by val bpb against lr=0.3, marked here")
+        await seat.sees("against lr=0.3, marked here")
         assert cell(cells, cells.key_at_cursor, "verdict") == "base"
         await seat.press("b")
         await seat.hears("lr=0.3 is what the cells are judged against already")
@@ -451,3 +467,29 @@ def test_a_view_that_only_reads_refuses_every_order_and_plans_a_study_like_anoth
 
     play(results, scenario, screen="ablate", readonly=True)
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+
+
+def test_a_study_that_is_being_cancelled_says_so_until_another_queue_goes_on(tmp_path: Path) -> None:
+    study = new_study(tmp_path, {"lr": (0.03, 0.3)})
+    began = {"t": 0.0, "kind": "run", "pid": 1, "host": "", "start": 1}
+    append(study, began, {"t": 1.0, "kind": "control", "request": "1-stop.json", "verb": "stop", "outcome": "done"})
+    reader = StudiesReader(study.results)
+    with held(study):
+        assert reader.read()[0].is_cancelled
+        append(study, began)
+        assert not reader.read()[0].is_cancelled
+
+
+def test_a_cell_waits_for_a_base_whose_seeds_are_not_all_done(results: Path) -> None:
+    """The base's second run is deleted, so that there is nothing to compare with."""
+    study = all_studies(results)[0]
+    base = study.plan.base_index
+    run = study.run_of(Job(base, study.plan.seeds[1]))
+    assert run
+    shutil.rmtree(run.path)
+
+    async def scenario(seat: Seat) -> None:
+        await opened(seat)
+        await seat.sees("waits for the base")
+
+    play(results, scenario, screen="ablate")

@@ -2,20 +2,18 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
-import os
 import shutil
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import seats
 from builders import finished_run, make_run
+from seats import PATIENCE, add_run, append, held
 from textual.app import App
 from textual.binding import Binding
-from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
@@ -33,9 +31,7 @@ from screens.train.form import SettingsForm
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
 SIZES = [(20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
-PATIENCE = 20.0  # seconds, on a busy machine
 
 
 class RunsApp(App[None]):
@@ -74,12 +70,10 @@ class RunsApp(App[None]):
     on_sample_wanted = on_form_wanted = on_run_chosen
 
 
-class Seat:
-    """Who sits before the screen."""
+class Seat(seats.Seat):
+    """Knows the table."""
 
-    def __init__(self, app: RunsApp, pilot: Pilot[None]) -> None:
-        self.app = app
-        self.pilot = pilot
+    app: RunsApp
 
     @property
     def screen(self) -> RunsScreen:
@@ -99,15 +93,6 @@ class Seat:
         key = next(key for key in table.rows if str(key.value).endswith(f"/{run_id}"))
         return str(table.get_cell(key, column))
 
-    def seen(self) -> str:
-        """The characters on the screen."""
-        strips = self.app.screen._compositor.render_strips(self.app.size)
-        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
-
     async def refresh(self) -> None:
         """As the app does each second."""
         before = self.screen._rows
@@ -118,15 +103,6 @@ class Seat:
     async def stand_on(self, run_id: str) -> None:
         self.screen.table.move_cursor(row=self.ids.index(run_id))
         await self.pilot.pause()
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, (self.app.said, self.seen())
-            await self.pilot.pause(0.01)
-
-    async def said(self, words: str) -> None:
-        await self.until(lambda: any(words in said for said in self.app.said))
 
 
 @contextlib.asynccontextmanager
@@ -149,18 +125,6 @@ def play(
     asyncio.run(run())
 
 
-def add_run(results: Path, fixture: str, name: str = "", age: float = 60.0, **resolved: Any) -> Run:
-    """What a run of that ending leaves behind, made so many seconds ago, with some settings changed."""
-    run = Run(results / "runs" / (name or fixture))
-    shutil.copytree(FIXTURES / fixture, run.path)
-    config = json.loads(run.config_path.read_text())
-    config["created_at"] = time.time() - age
-    config["resolved"] |= resolved
-    config["given"] |= resolved
-    run.config_path.write_text(json.dumps(config))
-    return run
-
-
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Four runs, each made before the one above it."""
@@ -170,15 +134,6 @@ def results(tmp_path: Path) -> Path:
     add_run(results, "spikes-warned", "calm-elm", age=8000, seed=2)
     add_run(results, "crashed", "deep-moss", age=200_000)
     return results
-
-
-@contextlib.contextmanager
-def held(run: Run) -> Iterator[None]:
-    """The run's lock is held, as by a worker that goes on."""
-    os.utime(run.events_path)
-    with open(run.lock_path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 # --- what there is ----------------------------------------------------------------------------------
@@ -451,7 +406,7 @@ def test_a_run_that_overtakes_another_moves_and_the_cursor_with_it(results: Path
 
 
 def test_runs_without_a_figure_come_last_either_way(results: Path) -> None:
-    add_run(results, "failed", "early-bird")
+    add_run(results, "failed", "early-bird", age=60.0)
 
     async def scenario(seat: Seat) -> None:
         seat.screen._sort = ("bpb", False)
@@ -527,7 +482,7 @@ def test_the_overlay_draws_the_marked_runs(results: Path, size: tuple[int, int])
 
 def test_the_overlay_follows_marks_and_live_runs(results: Path) -> None:
     run = Run(results / "runs" / "killed-run")
-    add_run(results, "killed", "killed-run")
+    add_run(results, "killed", "killed-run", age=60.0)
 
     async def scenario(seat: Seat) -> None:
         await seat.stand_on("killed-run")
@@ -616,6 +571,20 @@ def test_pages_tell_of_guards_and_of_everything(results: Path) -> None:
     play(results, scenario, (80, 24))
 
 
+def test_nothing_that_a_run_s_files_hold_commands_the_terminal(results: Path) -> None:
+    run = add_run(results, "finished", "early-bird", age=1.0, data="\x1b[31mred.txt")
+    sample = {"t": 99.0, "kind": "sample", "step": 40, "prompt": "\x1b[2J", "text": "a\x00b\x07c", "seconds": 0.1}
+    append(run, sample)
+
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: "\u241b[2Ja\u2400b\u2407c" in seat.seen() and "\u241b[31mred.txt" in seat.seen())
+        await seat.press("space", "down", "d")
+        await seat.until(lambda: isinstance(seat.app.screen, DifferenceScreen) and "red.txt" in seat.seen())
+        assert not {"\x1b", "\x00", "\x07"} & set(seat.seen())
+
+    play(results, scenario, (200, 60))
+
+
 # --- commanding -------------------------------------------------------------------------------------
 
 
@@ -631,7 +600,7 @@ def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
         await seat.press("delete", "enter")  # the cautious answer has the focus
         assert doomed.exists()
         await seat.press("D", "y")
-        await seat.said("deleted amber-fox")
+        await seat.hears("deleted amber-fox")
         assert not doomed.exists()
         await seat.refresh()
         assert "amber-fox" not in seat.ids and len(seat.app.said) == 1
@@ -646,11 +615,11 @@ def test_the_report_of_a_run_is_written_and_its_place_told(results: Path) -> Non
         await seat.stand_on("brave-owl")
         await seat.press("w")
         page = results / "reports" / "brave-owl.html"
-        await seat.said(f"written: {page} with its plots")
+        await seat.hears(f"written: {page} with its plots")
         assert seat.app.said[0] == "writing the report of brave-owl ..." and "Run brave-owl" in page.read_text()
         await seat.stand_on("calm-elm")
         await seat.press("w")
-        await seat.said("calm-elm cannot be reported: ")
+        await seat.hears("calm-elm cannot be reported: ")
 
     play(results, scenario)
 
@@ -665,11 +634,11 @@ def test_a_live_run_is_not_deleted_and_its_orders_reach_it(results: Path) -> Non
         await seat.press("r")
         assert "lives already" in seat.app.said[-1]
         await seat.press("p")
-        await seat.said("asked amber-fox to pause")
+        await seat.hears("asked amber-fox to pause")
         await seat.press("S")
         assert "stop (y)" in seat.seen()
         await seat.press("y")
-        await seat.said("asked amber-fox to stop")
+        await seat.hears("asked amber-fox to stop")
         verbs = {json.loads(path.read_text())["verb"] for path in run.control_dir.glob("*.json")}
         assert verbs == {"pause", "stop"}
 
@@ -684,7 +653,7 @@ def test_a_run_that_came_back_to_life_behind_the_question_is_not_deleted(results
         await seat.press("D")
         with held(run):
             await seat.press("y")
-            await seat.said("lives; S stops it first")
+            await seat.hears("lives; S stops it first")
         assert run.path.exists()
 
     play(results, scenario)
@@ -723,7 +692,7 @@ def test_a_real_run_is_paused_goes_on_stops_and_is_resumed(tmp_path: Path) -> No
         await reaches("stopped")
         assert worker.wait(PATIENCE) is not None
         await seat.press("r")
-        await seat.said("goes on from its last checkpoint")
+        await seat.hears("goes on from its last checkpoint")
         await reaches("running")
         await seat.press("S", "y")
         await reaches("stopped")

@@ -8,15 +8,14 @@ import os
 import shlex
 import shutil
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import seats
 from builders import finished_run, make_run
 from textual.app import App
-from textual.pilot import Pilot
 from textual.widgets import Footer, Input, OptionList, Static
 
 from engines.runs.launch import launch
@@ -29,8 +28,6 @@ from screens.sample.picker import Picker
 from screens.sample.screen import SampleScreen
 from screens.sample.speech import SpeechPane
 from screens.widgets.token_view import TokenView
-
-PATIENCE = 10.0  # seconds, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +67,10 @@ class SampleApp(App[None]):
         self.copied = text
 
 
-class Seat:
-    """Who sits before the screen."""
+class Seat(seats.Seat):
+    """Knows the panes."""
 
-    def __init__(self, app: SampleApp, pilot: Pilot[None]) -> None:
-        self.app = app
-        self.pilot = pilot
+    app: SampleApp
 
     @property
     def screen(self) -> SampleScreen:
@@ -91,14 +86,6 @@ class Seat:
         speech = self.pane(id).speech
         return speech.text if speech else ""
 
-    def seen(self) -> str:
-        """The characters on the screen."""
-        strips = self.app.screen._compositor.render_strips(self.app.size)
-        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
     async def write(self, text: str) -> None:
         """Into the prompt."""
         self.screen.query_one("#prompt", Input).value = text
@@ -106,12 +93,6 @@ class Seat:
     async def set(self, name: str, value: object) -> None:
         self.screen.query_one(f"#setting-{name} Input", Input).value = str(value)
         await self.pilot.pause()
-
-    async def until(self, happened: Callable[[], object], *, what: str = "") -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, (what, self.status(), self.app.said)
-            await self.pilot.pause(0.01)
 
     async def ended(self, id: str = "first") -> None:
         await self.until(lambda: self.pane(id).request is None and self.pane(id).asked)

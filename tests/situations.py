@@ -1,0 +1,226 @@
+"""Situations on each screen in which every key is pressed, and how one gets there."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from seats import Seat
+from textual.widgets import Input
+
+from screens.ablate.editor import PlanEditor
+from screens.ablate.figure_table import FigureTable
+from screens.ablate.screen import AblateScreen
+from screens.app import LabApp
+from screens.runs.difference import DifferenceScreen
+from screens.runs.page import Page
+from screens.runs.screen import RunsScreen
+from screens.runs.table import RunsTable
+from screens.sample.picker import Picker
+from screens.sample.prompt import PromptPane
+from screens.sample.screen import SampleScreen
+from screens.sample.settings_bar import SettingsBar
+from screens.train.new_run import NewRun
+from screens.train.screen import TrainScreen
+from screens.widgets.chart import Chart
+from screens.widgets.confirm import ConfirmScreen
+from screens.widgets.heat_map import HeatMap
+from screens.widgets.token_view import Place, TokenView
+
+
+async def _as_opened(seat: Seat) -> None:
+    pass
+
+
+async def _zoomed(seat: Seat) -> None:
+    """So that there is more at either side, nearer and farther."""
+    await seat.press("plus", "plus", "left")
+
+
+async def _zoomed_again(seat: Seat) -> None:
+    await seat.press("0")
+    await _zoomed(seat)
+
+
+async def _microscope(seat: Seat) -> None:
+    await seat.press("m")
+    values = seat.screen.query_one("#values", HeatMap)
+    await seat.until(lambda: len(values._rows) > 2)
+    await _microscope_again(seat)
+    await seat.until(lambda: " = " in str(seat.told("#graph-text")))
+
+
+async def _microscope_again(seat: Seat) -> None:
+    values = seat.screen.query_one("#values", HeatMap)
+    values.focus()
+    values.cursor = (1, 1)
+
+
+async def _asked(seat: Seat) -> None:
+    await seat.press("S")
+    await seat.until(lambda: isinstance(seat.screen, ConfirmScreen))
+
+
+async def helped(seat: Seat) -> None:
+    await seat.press("question_mark")
+    await seat.until(lambda: seat.screen.query("HelpPanel"))
+
+
+async def _runs(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    await seat.until(lambda: screen.table.row_count)
+    await seat.press("home", "down")
+
+
+async def _detail(seat: Seat) -> None:
+    await _runs(seat)
+    seat.screen.query_one("#detail").focus()
+    await seat.pilot.pause()
+
+
+async def _filtering(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("slash", "f")
+
+
+async def _difference(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("space", "down", "space", "d")
+    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
+
+
+async def _page(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("i")
+    await seat.until(lambda: isinstance(seat.screen, Page))
+
+
+async def _overlay(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("space", "down", "space", "v")
+    seat.screen.query_one(Chart).focus()
+    await _zoomed(seat)
+
+
+async def _spoken(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, SampleScreen)
+    await seat.until(lambda: screen._runs)
+    for name, value in (("top_k", "1"), ("max_new_tokens", "2000")):  # greedy, it never ends: more than a page
+        screen.query_one(f"#setting-{name} Input", Input).value = value
+    await seat.press("enter")
+    await seat.until(lambda: screen.speeches.target.tokens and not screen.speeches.requests)
+    await _spoken_again(seat)
+
+
+async def _spoken_again(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, SampleScreen)
+    pane = screen.speeches.target
+    if pane.request is not None or not pane.tokens:
+        return  # it speaks anew, or is another one
+    view = pane.view
+    view.focus()
+    view.cursor = Place(0, 1000)
+    await seat.pilot.pause()
+    view.scroll_to(y=5, animate=False)  # with text above and below that is out of view
+    await seat.pilot.pause()
+
+
+async def _prompted(seat: Seat) -> None:
+    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.press("e")
+
+
+async def _setting(seat: Seat) -> None:
+    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.press("comma")
+
+
+async def _picking(seat: Seat) -> None:
+    await _prompted(seat)
+    await seat.press("escape", "c")
+    await seat.until(lambda: isinstance(seat.screen, Picker))
+    await seat.press("down")
+
+
+async def _studies(seat: Seat) -> None:
+    """At the second of three."""
+    screen = seat.screen
+    assert isinstance(screen, AblateScreen)
+    await seat.until(lambda: screen.table.keys)
+    if screen._view != "list":
+        await seat.press("escape")
+    await seat.press("home", "down")
+
+
+async def _study(seat: Seat) -> None:
+    """At the second of three cells, over their curves."""
+    screen = seat.screen
+    assert isinstance(screen, AblateScreen)
+    if screen._view == "editor":
+        await seat.press("escape")
+    if screen._view != "study":
+        await _studies(seat)
+        await seat.press("enter")
+    await seat.until(lambda: screen.study.reading)
+    if screen.study.part != "curves":
+        await seat.press("v")
+    screen.study.cells.focus()
+    await seat.press("home", "down")
+
+
+async def _curves(seat: Seat) -> None:
+    await _study(seat)
+    chart = seat.screen.query_one(Chart)
+    await seat.until(lambda: "1 lr=" in chart.text)
+    chart.focus()
+    await _zoomed_again(seat)
+
+
+async def _effects(seat: Seat) -> None:
+    await _study(seat)
+    await seat.press("e")
+
+
+async def _plan(seat: Seat) -> None:
+    await seat.press("n")
+    await seat.until(lambda: seat.screen.query(PlanEditor) and seat.screen.query_one(PlanEditor)._prospect)
+
+
+class Situation(NamedTuple):
+    """What is open, and of which classes every key is pressed there; or these keys only."""
+
+    screen: str
+    arrange: Callable[[Seat], Awaitable[None]]
+    owners: tuple[type, ...]
+    run: str = ""
+    keys: tuple[str, ...] = ()
+    again: Callable[[Seat], Awaitable[None]] | None = None  # brings back what a key has changed, if that can be
+    lab: str = "recorded"  # the fixture with its results
+
+
+SITUATIONS = {
+    "form": Situation("train", _as_opened, (TrainScreen, NewRun)),
+    "ended run": Situation("train", _as_opened, (TrainScreen,), "finished"),
+    "live run": Situation("train", _as_opened, (TrainScreen,), "live"),
+    "chart": Situation("train", _zoomed, (Chart,), "finished", again=_zoomed_again),
+    "microscope": Situation("train", _microscope, (HeatMap,), "real", again=_microscope_again, lab="spoken"),
+    "question": Situation("train", _asked, (ConfirmScreen,), "live"),
+    "help": Situation("train", helped, (LabApp,), "finished", ("question_mark", "f1")),
+    "runs": Situation("runs", _runs, (RunsScreen, RunsTable)),
+    "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
+    "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
+    "difference": Situation("runs", _difference, (DifferenceScreen,)),
+    "page": Situation("runs", _page, (Page,)),
+    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c")),
+    "speech": Situation("sample", _spoken, (SampleScreen, TokenView), again=_spoken_again, lab="spoken"),
+    "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
+    "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
+    "picker": Situation("sample", _picking, (Picker,), lab="spoken"),
+    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen)),
+    "studies": Situation("ablate", _studies, (AblateScreen, FigureTable), again=_studies, lab="studied"),
+    "study": Situation("ablate", _study, (AblateScreen, FigureTable), again=_study, lab="studied"),
+    "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
+    "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), lab="studied"),
+    "plan of a study": Situation("ablate", _plan, (PlanEditor,)),
+}
