@@ -8,6 +8,7 @@ from engines.events import Event
 from engines.runs import liveness
 from engines.runs.watch import Watch
 from screens.train.panel import figure, size, state_words
+from screens.widgets.wrapping import shown
 
 _PHASES = ("import", "data", "model", "compile", "train")
 _SAMPLES = 20
@@ -35,12 +36,12 @@ def banner(watch: Watch, ascii: bool) -> Text:
     """How a run ended or what is wrong with it, and what to do; empty while all is well."""
     again = "r goes on from the last checkpoint"
     if watch.problem:
-        return Text(f"{watch.run.id}: {watch.problem}", "bold")
+        return Text(shown(f"{watch.run.id}: {watch.problem}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()
     words = state_words(watch, ascii)
     ended = liveness.ending(watch.run, watch.history)
-    detail = f": {ended['detail']}" if ended and ended["detail"] else ""
+    detail = shown(f": {ended['detail']}") if ended and ended["detail"] else ""
     if watch.state == "paused":
         return Text(f"{words}  p goes on", "bold")
     if watch.state == "stuck":
@@ -69,7 +70,7 @@ def guards(watch: Watch, ascii: bool) -> Text:
             f"{mark} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>6}  "
             f"{_short(last['value'], ascii):>11} {_short(last['threshold'], ascii):>11}  {action}\n"
         )
-        text.append(f"  {last['hint']}\n", "dim")
+        text.append(shown(f"  {last['hint']}\n"), "dim")
     return text
 
 
@@ -85,14 +86,14 @@ def samples(watch: Watch) -> Text:
     text = Text()
     for event in reversed(watch.history.samples[-_SAMPLES:]):
         text.append(f"step {event['step']:,}\n", "dim")
-        text.append(event["prompt"], "underline").append(f"{event['text']}\n\n")
+        text.append(shown(event["prompt"]), "underline").append(shown(f"{event['text']}\n\n"))
     return text
 
 
 def log_tail(watch: Watch) -> Text:
     """What the worker printed last."""
     tail = liveness.worker_log_tail(watch.run).decode(errors="replace").strip()
-    return Text(tail or "the worker has printed nothing", "" if tail else "dim")
+    return Text(shown(tail) or "the worker has printed nothing", "" if tail else "dim")
 
 
 def news(watch: Watch) -> Text:
@@ -101,7 +102,7 @@ def news(watch: Watch) -> Text:
     told = [*history.runs, *history.evals, *history.guards, *history.checkpoints]
     told += [event for event in (history.engine, history.ended) if event]
     newest = sorted(told, key=lambda event: float(event["t"]), reverse=True)[:_NEWS]
-    return Text("\n".join(f"{_clock(event['t'])}  {_sentence(event)}" for event in newest))
+    return Text("\n".join(shown(f"{_clock(event['t'])}  {_sentence(event)}") for event in newest))
 
 
 def _sentence(event: Event) -> str:

@@ -76,6 +76,25 @@ def test_a_recorded_run_is_told_as_it_went(ending: str, tmp_path: Path) -> None:
     play(tmp_path, scenario, run=run)
 
 
+def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "killed")
+    evil = "a\x1b[31mred\x00\rb"
+    run.log_path.write_text(evil)
+    sample = {"prompt": evil, "text": evil}
+    append(run, {"t": 9.0, "kind": "sample", "step": read_history(run).step, **sample})
+    append(
+        run,
+        {"t": 9.1, "kind": "ended", "step": 1, "reason": "crashed", "exit_code": 1, "detail": evil, "traceback": None},
+    )
+
+    async def scenario(seat: Seat) -> None:
+        for part in ("#banner", "#samples-text", "#log-text", "#news-text"):
+            told = seat.told(part)
+            assert "a␛[31mred␀␍b" in told and all(char.isprintable() or char == "\n" for char in told), part
+
+    play(tmp_path, scenario, run=run)
+
+
 def guards_are_told(seat: Seat, history: History) -> bool:
     """Each rule with its first and last step, how often, and what to do."""
     told = seat.told("#guards-text")
