@@ -12,7 +12,7 @@ train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # Skips nothing: a test whose package is missing fails.
 test-extras: $(VENV)/installed-extras

@@ -8,6 +8,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.screen import AblateScreen
@@ -121,7 +122,9 @@ class LabApp(App[str]):
         self.action_leave()
 
     def action_leave(self) -> None:
-        lines = [
-            f"{watch.run.id} goes on; come back with: nanochat-tui attach {watch.run.id}" for watch in self.lab.live
-        ]
-        self.exit("\n".join(lines))
+        """What is known of runs may be seconds old: who holds its lock goes on."""
+        runs = {watch.run.id: watch.run for watch in self.lab.live}
+        if self.lab.selected:
+            runs.setdefault(self.lab.selected.id, self.lab.selected)
+        going_on = [name for name, run in runs.items() if lock_is_held(run.lock_path)]
+        self.exit("\n".join(f"{name} goes on; come back with: nanochat-tui attach {name}" for name in going_on))

@@ -96,6 +96,21 @@ def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path)
         play(results, scenario)
 
 
+def test_leaving_tells_of_a_run_that_began_or_ended_since_the_runs_were_read(results: Path) -> None:
+    run = run_of(results, "brave-owl")
+
+    async def scenario(seat: Seat) -> None:
+        seat.app.lab.selected = run
+        with held(run):
+            seat.app.lab.watches = []
+            seat.app.action_leave()
+            assert seat.app.return_value == "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+        seat.app.action_leave()
+        assert not seat.app.return_value
+
+    play(results, scenario)
+
+
 def test_leaving_while_nothing_lives_says_nothing(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.press("q")
