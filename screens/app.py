@@ -19,8 +19,10 @@ from screens.sample.screen import SampleScreen
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import SERIES
+from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
+_READ_A_SECOND = 15.0  # characters of a toast
 
 
 class LabApp(App[str]):
@@ -85,6 +87,11 @@ class LabApp(App[str]):
         self.lab.watches = watches
         if self.screen_stack:  # else the app is left meanwhile
             self.screen.post_message(RunsRefreshed())
+
+    def notify(self, message: str, **how: Any) -> None:
+        """Names and values stand as they are: in brackets too. What takes longer to read stays longer."""
+        timeout = max(self.NOTIFICATION_TIMEOUT, len(message) / _READ_A_SECOND)
+        super().notify(shown(message), **{"timeout": timeout, **how, "markup": False})
 
     # --- what the screens ask for -----------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+from rich.markup import escape
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -96,7 +97,7 @@ class StudyView(Vertical):
         self.effects.show(reading)
         self._show_cell()
         pane = self.query_one("#cells-pane")
-        title = plain(f"{reading.row.study.id} · {axes_words(reading.plan)}", self._ascii)
+        title = escape(plain(f"{reading.row.study.id} · {axes_words(reading.plan)}", self._ascii))
         if pane.border_title != title:
             pane.border_title = title
 

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rich.markup import escape
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -23,6 +24,6 @@ class Page(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box", classes="pane") as box:
-            box.border_title = self._title
+            box.border_title = escape(self._title)
             box.border_subtitle = "esc leaves"
             yield self._content

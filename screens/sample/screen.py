@@ -159,7 +159,7 @@ class SampleScreen(Screen[None]):
     @on(SettingsBar.Submitted)
     def action_generate(self) -> None:
         if self.settings.problems:
-            self.notify(" ".join(self.settings.problems), severity="error", markup=False)
+            self.notify(" ".join(self.settings.problems), severity="error")
             self.settings.focus_problem()
             return
         asked = Asked(self.prompt.value, self.settings.values)
@@ -171,7 +171,7 @@ class SampleScreen(Screen[None]):
     def _ask(self, pane: SpeechPane, asked: Asked) -> None:
         checkpoint = pane.chosen
         if checkpoint is None:
-            self.notify(pane.why_silent, severity="warning", markup=False)
+            self.notify(pane.why_silent, severity="warning")
             return
         starting = not self._conversation.alive
         request = self._conversation.ask(checkpoint.path, asked.prompt, asked.settings, pane.hear)
@@ -225,7 +225,7 @@ class SampleScreen(Screen[None]):
     def action_choose(self) -> None:
         pane = self.speeches.target
         if not self._runs:
-            self.notify(pane.why_silent, severity="warning", markup=False)
+            self.notify(pane.why_silent, severity="warning")
             return
 
         def take(choice: Choice | None) -> None:
@@ -269,7 +269,7 @@ class SampleScreen(Screen[None]):
             return
         self.app.copy_to_clipboard(speech.text)
         words = f"{len(speech.text):,} characters of {speech.checkpoint.run_id} step {speech.checkpoint.step:,}"
-        self.notify(f"Copied {words}, if your terminal lets programs copy.", markup=False)
+        self.notify(f"Copied {words}, if your terminal lets programs copy.")
 
     def action_save(self) -> None:
         if self.lab.readonly:
@@ -291,4 +291,4 @@ class SampleScreen(Screen[None]):
 
     @on(Saved)
     def _tell_saved(self, message: Saved) -> None:
-        self.notify(message.words, severity="error" if message.failed else "information", markup=False)
+        self.notify(message.words, severity="error" if message.failed else "information")

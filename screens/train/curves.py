@@ -5,6 +5,8 @@ from array import array
 from collections.abc import Iterable
 from itertools import accumulate
 
+from rich.markup import escape
+
 from engines.events import Event
 from engines.runs.history import History
 from engines.runs.watch import Watch
@@ -74,7 +76,7 @@ class Curves:
 
     def _title(self, watch: Watch) -> str:
         kind = watch.settings.get("model_kind", "")
-        return f"{watch.run.id} {'-' if self._ascii else '·'} {kind}" if kind else watch.run.id
+        return escape(f"{watch.run.id} {'-' if self._ascii else '·'} {kind}" if kind else watch.run.id)
 
     # --- what a history holds ---------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class SettingRow(Vertical):
         with Horizontal(classes="setting"):
             yield Label(self.field.label)
             yield self._entry()
-        yield Static("", classes="problem")
+        yield Static("", classes="problem", markup=False)
 
     def on_mount(self) -> None:
         self.tooltip = self.field.help

@@ -1,5 +1,6 @@
 """The live view of a run: curve, figures, guards, samples, log; read from its directory four times a second."""
 
+from rich.markup import escape
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -50,7 +51,7 @@ class LiveView(Vertical):
         self._shown = None
         chart = self.query_one("#chart", Chart)
         chart.clear()
-        chart.border_title = f"{watch.run.id}: reading ..."
+        chart.border_title = escape(f"{watch.run.id}: reading ...")
         self._curves = Curves(chart, self._ascii)
         self._reading = True
         self.run_worker(lambda: self._read(watch), thread=True, group="read", exclusive=True)
