@@ -87,6 +87,7 @@ class Worker:
         if learner is None:
             self._enter("data")
         data = prepare(settings, self._report_progress)
+        self._refuse_other_text(data.facts)
         vocab_size = data.tokenizer.vocab_size
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
         if learner is None or vocab_size != settings.vocab_size:
@@ -185,13 +186,16 @@ class Worker:
         )
 
     def _complete_manifest(self, facts: dict[str, Any]) -> None:
-        """Add what only the worker could find out; on a resumed run, check that it still holds."""
+        """Add what only the worker could find out."""
         self._facts = facts
-        known = self._config.get("facts")
-        if known is None:
+        if "facts" not in self._config:
             self._config |= {"facts": facts, "hardware": manifest.hardware()}
             self._run.write_config(self._config)
-        elif known["sha256"] != facts["sha256"] or known["val_sha256"] != facts["val_sha256"]:
+
+    def _refuse_other_text(self, facts: dict[str, Any]) -> None:
+        """A resumed run goes on with the text that it began with."""
+        known = self._config.get("facts", facts)
+        if known["sha256"] != facts["sha256"] or known["val_sha256"] != facts["val_sha256"]:
             name = self._config["resolved"]["data"]
             raise LabError(f"--data {name} has changed since this run began; restore it, or start a new run.")
 

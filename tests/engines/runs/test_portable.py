@@ -56,7 +56,7 @@ def test_all_texts_in_a_value_are_gone_through_and_nothing_else(others: Portable
 
 def test_a_manifest_tells_the_sha256_of_the_texts_that_it_names() -> None:
     given = {"data": "a.txt", "val_data": "/b.txt", "checkpoint_dir": "/kept", "lr": 0.1}
-    resolved = {**given, "data": "/work/a.txt", "model_kind": "gpt"}
+    resolved = {**given, "data": "/lab/a.txt", "model_kind": "gpt"}
     config = {"given": given, "resolved": resolved, "facts": {"sha256": "aa", "val_sha256": "bb"}}
-    assert corpora_of(config) == {"a.txt": "aa", "/work/a.txt": "aa", "/b.txt": "bb", "/kept": None}
+    assert corpora_of(config) == {"a.txt": "aa", "/lab/a.txt": "aa", "/b.txt": "bb", "/kept": None}
     assert corpora_of({"given": {"data": "names"}, "resolved": 3}) == {}
