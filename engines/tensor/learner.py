@@ -126,7 +126,9 @@ class TensorLearner:
             loss = self._nats(portion).mean()
             (loss / len(portions)).backward()
             losses.append(loss.detach())
-        return self._update(torch.stack(losses), Pace(*pace.unbind()))
+        # one number, whatever the batch: what was compiled for another still serves
+        loss = torch.stack(losses).to(exact_dtype(self._where.device)).mean()
+        return self._update(loss, Pace(*pace.unbind()))
 
     def _pace(self, lr: float, wanted: bool) -> Tensor:
         """The numbers of a `Pace`, in one copy."""

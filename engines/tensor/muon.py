@@ -21,7 +21,7 @@ from torch.linalg import vector_norm
 
 from engines.config import TrainSettings
 from engines.tensor.banks import Bank
-from engines.tensor.optimizers import Pace, keep
+from engines.tensor.optimizers import Pace, keep, on_device
 
 _POLAR_EXPRESS = (  # for five steps, with a margin of 0.02 below the largest singular value (arXiv 2505.16932)
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -55,7 +55,7 @@ class Muon:
     def __init__(self, bank: Bank, weight_decay: float, switches: MuonSwitches, dtype: torch.dtype) -> None:
         """`dtype`: the precision of the products, bfloat16 where that is fast."""
         self.bank = bank
-        self._decay = weight_decay
+        (self._decay,) = on_device(bank, weight_decay)
         self._switches = switches
         self._dtype = dtype
         self._momentum = torch.zeros_like(bank.weights)

@@ -54,9 +54,11 @@ class AdamW:
     def __init__(self, bank: Bank, rate: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> None:
         """`rate`: this bank's learning rate as a multiple of the run's."""
         self.bank = bank
-        self._rate, self._beta1, self._beta2, self._eps, self._decay = rate, beta1, beta2, eps, weight_decay
+        numbers = on_device(bank, rate, beta1, beta2, eps, weight_decay)
+        self._rate, self._beta1, self._beta2, self._eps, self._decay = numbers
         self._means, self._squares = torch.zeros_like(bank.weights), torch.zeros_like(bank.weights)
-        self._updates = torch.zeros((), dtype=exact_dtype(bank.weights.device), device=bank.weights.device)
+        # no float: torch 2.13's compiler forgets to write a single float64 on a processor
+        self._updates = torch.zeros((), dtype=torch.int64, device=bank.weights.device)
 
     def update(self, pace: Pace, good: Tensor) -> None:
         weights, gradients, lr = self.bank.weights, self.bank.gradients, self._rate * pace.lr
@@ -73,6 +75,13 @@ class AdamW:
 
     def kept(self) -> dict[str, Tensor]:
         return {"mean": self._means, "square": self._squares, "updates": self._updates}
+
+
+def on_device(bank: Bank, *numbers: float) -> Sequence[Tensor]:
+    """Numbers of a rule beside its bank: code that was compiled with some serves others, as in a sweep of rates."""
+    device = bank.weights.device
+    held: Sequence[Tensor] = torch.tensor(numbers, dtype=exact_dtype(device), device=device).unbind()
+    return held
 
 
 def keep(good: Tensor, *changes: tuple[Tensor, Tensor]) -> None:
@@ -99,12 +108,12 @@ class Optimizer:
             bank.gradients.zero_()
 
     @torch.no_grad()
-    def update(self, losses: Tensor, pace: Pace) -> Tensor:
-        """Update all banks if it is wanted and the mean of `losses` and the gradient are finite; that mean and the
-        gradient's norm, in one tensor of float64 (float32 on MPS)."""
+    def update(self, loss: Tensor, pace: Pace) -> Tensor:
+        """Update all banks if it is wanted and the loss and the gradient are finite; the loss and the gradient's norm,
+        in one tensor of float64 (float32 on MPS)."""
         norm = _norm([bank.gradients for bank in self.banks])
         exact = exact_dtype(norm.device)
-        result = torch.stack((losses.to(exact).mean(), norm.to(exact)))
+        result = torch.stack((loss.to(exact), norm.to(exact)))
         good = torch.isfinite(result).all() & (pace.wanted > 0.0)
         for rule in self._rules.values():
             rule.update(pace, good)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def test_zeros_between_parameters_stay_zero() -> None:
     optimizer = Optimizer({"all": AdamW(bank, 1.0, 0.9, 0.99, 1e-8, 0.1)})
     for seed in range(3):
         fill(bank, some_parameters(seed))
-        optimizer.update(torch.tensor([1.0]), pace())
+        optimizer.update(torch.tensor(1.0), pace())
     inside = sum(int(parameter.count_nonzero()) for parameter in bank.parameters.values())
     assert bank.weights.count_nonzero() == inside < len(bank.weights)
 
@@ -102,7 +103,7 @@ def three_rules() -> tuple[Optimizer, dict[str, Bank]]:
 def update(optimizer: Optimizer, banks: dict[str, Bank], gradients: dict[str, Tensor], loss: float = 1.0) -> Tensor:
     for name, bank in banks.items():
         fill(bank, {name: gradients[name]})
-    return optimizer.update(torch.tensor([loss, loss]), pace())
+    return optimizer.update(torch.tensor(loss), pace())
 
 
 def bits(optimizer: Optimizer) -> dict[str, bytes]:
@@ -110,12 +111,12 @@ def bits(optimizer: Optimizer) -> dict[str, bytes]:
     return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
 
 
-def test_an_update_tells_the_mean_loss_and_the_norm_of_the_whole_gradient() -> None:
+def test_an_update_tells_the_loss_and_the_norm_of_the_whole_gradient() -> None:
     optimizer, banks = three_rules()
     gradients = some_parameters(2)
     for name, bank in banks.items():
         fill(bank, {name: gradients[name]})
-    loss, norm = optimizer.update(torch.tensor([1.0, 2.5]), pace()).tolist()
+    loss, norm = optimizer.update(torch.tensor(1.75), pace()).tolist()
     assert loss == 1.75
     assert norm == pytest.approx(math.hypot(*(x for part in gradients.values() for x in part.flatten().tolist())))
 
@@ -139,14 +140,27 @@ def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad
     assert bits(optimizer) == bits(other) != before
 
 
+@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
+def test_compiled_updates_are_those_of_plain_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    (plain, its_banks), (compiled, banks) = three_rules(), three_rules()
+    monkeypatch.setattr(compiled, "update", torch.compile(compiled.update, dynamic=False))
+    for seed in range(4):
+        expected = update(plain, its_banks, some_parameters(seed))
+        torch.testing.assert_close(update(compiled, banks, some_parameters(seed)), expected, rtol=1e-12, atol=0)
+    for name, tensor in {**plain.parameters(), **plain.kept()}.items():
+        found = {**compiled.parameters(), **compiled.kept()}[name]
+        torch.testing.assert_close(found, tensor, rtol=1e-6, atol=1e-8)  # Muon takes norms in float32
+
+
 def test_an_update_that_is_not_wanted_changes_nothing() -> None:
     optimizer, banks = three_rules()
     for name, bank in banks.items():
         fill(bank, {name: some_parameters(2)[name]})
     before = bits(optimizer)
-    optimizer.update(torch.tensor([1.0]), pace(wanted=0.0))
+    optimizer.update(torch.tensor(1.0), pace(wanted=0.0))
     assert bits(optimizer) == before
-    optimizer.update(torch.tensor([1.0]), pace())
+    optimizer.update(torch.tensor(1.0), pace())
     after = bits(optimizer)
     assert [name for name in before if after[name] == before[name]] == []
 
