@@ -43,9 +43,9 @@ def resume_command(python: str, results: Path) -> list[str]:
     return [python, "-m", "nanochat_tui", "--no-ui", "resume", "last", "--results-dir", str(results)]
 
 
-def clear(results: Path) -> None:
-    """No run of an earlier race stands where a new one will."""
-    shutil.rmtree(results, ignore_errors=True)
+def clear(folder: Path) -> None:
+    """No run of an earlier race stands where a new one will, and nothing is kept for a cold start."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def the_run(results: Path) -> Run:

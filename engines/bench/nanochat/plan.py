@@ -138,11 +138,17 @@ class _Ours:
         return self._training("second start", budget, _SECOND_START_STEPS, SEED)
 
     def short(self) -> Iterator[Task]:
-        """The one whose schedule is made for the target: its curve is all that is asked of it."""
-        budget = self._race.budget
+        """The one whose schedule is made for the target, as a cold start: it shows how soon a checkpoint is as good."""
+        budget, caches = self._race.budget, self._caches.with_name(f"{self._caches.name}-short")
         if budget.short:
             rows, steps = budget.short
-            yield self._training("short", budget._replace(our_rows=rows), steps, SEED)
+            task = self._training("short", budget._replace(our_rows=rows), steps, SEED)
+
+            def prepare() -> None:
+                task.prepare()
+                ours.clear(caches)
+
+            yield task._replace(environment=ours.environment(caches), prepare=prepare, caches=caches)
 
     def equal_time(self, record: Record) -> Iterator[Task]:
         """As many steps as fit into upstream's seconds of training."""

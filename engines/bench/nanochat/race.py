@@ -59,8 +59,8 @@ def places_of(race: Race) -> Places:
 def _perform(race: Race, task: Task, watch: Watch) -> dict[str, Any]:
     """Run one process; what it took, how it ended and what it told."""
     places = places_of(race)
-    cold = task.caches is not None and not task.caches.exists()
     task.prepare()
+    cold = task.caches is not None and not task.caches.exists()
     log = race.work / "logs" / f"{race.budget.name}-{task.side}-{task.part.replace(' ', '-')}.log"
     with watch.stage(f"{race.budget.name}, {task.side}: {task.part}") as hear:
         outcome = processes.run(task.command, task.environment, task.folder, log, race.timeout, hear)

@@ -74,6 +74,8 @@ def _times(record: Record) -> list[Row]:
     cold = _starts(record, "cold start", "first_step_seconds")
     warm = _starts(record, "second start", "first_step_seconds")
     whole = _starts(record, "cold start", "seconds")
+    short = _seconds_of_short(record)
+    as_good = (short, whole[1]) if short is not None else (None, None)
     own = _mean(record, "upstream", lambda part: float(part["own_training_seconds"]))
     return [
         Row("training, without compilation, data and evaluation", "s", _of_both(record, _training), False, 1),
@@ -83,7 +85,16 @@ def _times(record: Record) -> list[Row]:
         Row("process start to the end of the first step, with caches", "s", warm, False, 1),
         Row("whole process, with all of its evaluations, cold", "s", whole, False, 1),
         Row("the same with the training of upstream's tokenizer", "s", _upstream_plus(whole, tokenizer), False, 1),
+        Row("whole process to a checkpoint as good as upstream's, cold", "s", as_good, False, 1),
+        Row("the same with the training of upstream's tokenizer", "s", _upstream_plus(as_good, tokenizer), False, 1),
     ]
+
+
+def _seconds_of_short(record: Record) -> float | None:
+    """Of the whole process, where it was a cold start and ended no worse than upstream."""
+    short, target = _part(record, "ours", "short"), mean_score(record, "upstream", "val")
+    is_as_good = target is not None and bool(short.get("curve")) and short["curve"][-1][1] <= target
+    return float(short["seconds"]) if is_as_good and short["cold"] else None
 
 
 def _quality(record: Record) -> list[Row]:

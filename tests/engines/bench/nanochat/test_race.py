@@ -109,6 +109,7 @@ def test_a_short_schedule_is_one_more_training_of_ours(
     lines = capsys.readouterr().out.splitlines()
     at = lines.index(f"# {budget}, ours: short")
     assert lines[at - 2] == f"# {budget}, upstream: second start" and lines[at + 2] == f"# {budget}, ours: equal time"
+    assert f"caches/ours-{budget}-short" in lines[at + 1] and f"ours-{budget}-short" not in lines[at - 5]
     assert f"ours/{budget}-short" in lines[at + 1] and f"{flags} --eval-tokens 0" in lines[at + 1]
 
 

@@ -73,13 +73,27 @@ def test_the_time_to_the_target_is_the_first_evaluation_that_reaches_it() -> Non
 def test_the_sooner_of_ours_at_the_target_counts_and_is_named() -> None:
     text = report.markdown(record())
     assert "upstream's final val soonest in the training `train 0`, of 4 steps of 2 rows." in text
-    short = {"steps": 1060, "rows": 16, "curve": [(0.0, 4.0), (3.0, 1.3), (6.0, 1.25)]}
+    short = {"cold": True, "steps": 1060, "rows": 16, "curve": [(0.0, 4.0), (3.0, 1.3), (6.0, 1.25)]}
     found = record(short=training(2e6, 6.0, **short))
     assert row("training until", found).pair == (6.0, 20.0)
     assert row("training, without", found).pair == (10.0, 20.0)  # of the whole budget
     assert "upstream's final val soonest in the training `short`, of 1,060 steps of 16 rows." in report.markdown(found)
     missed = record(short=training(2e6, 6.0, **{**short, "curve": [(0.0, 4.0), (6.0, 1.26)]}))
     assert row("training until", missed).pair == (8.0, 20.0)
+
+
+def test_the_whole_process_of_the_short_training_counts_if_it_was_cold_and_as_good() -> None:
+    name = "whole process to a checkpoint as good as upstream's, cold"
+
+    def found(final: float, cold: bool) -> list[Row]:
+        short = training(2e6, 6.0, curve=[(0.0, 4.0), (6.0, final)], cold=cold)
+        of = record(short=short)
+        of["parts"]["upstream"]["cold start"] = {"status": "ok", "seconds": 200.0, "first_step_seconds": 30.0}
+        return [row for row in rows(of) if row.name == name]
+
+    ((ours, theirs),) = (row.pair for row in found(1.25, cold=True))
+    assert (ours, theirs) == (100.0, 200.0)
+    assert found(1.26, cold=True) == found(1.25, cold=False) == []
 
 
 def test_the_steps_of_both_are_told() -> None:
