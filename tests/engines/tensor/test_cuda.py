@@ -77,9 +77,10 @@ def test_a_gpu_trains_as_a_processor_does() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
-def test_recorded_steps_give_the_losses_of_a_processor(kind: str) -> None:
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_recorded_steps_give_the_losses_of_a_processor(kind: str, compile: str) -> None:
     settings = {**EAGER_BY_STEPS, "model_kind": kind}
-    on_gpu = losses(resolve({**settings, **CUDA}), 40)
+    on_gpu = losses(resolve({**settings, **CUDA, "compile": compile}), 40)
     assert on_gpu == pytest.approx(losses(resolve({**settings, **CUDA, "device": "cpu"}), 40), abs=1e-4)
 
 
