@@ -17,7 +17,10 @@ from engines.shapes import Shape, is_matrix, numbers, padded, parameter_shapes, 
 
 USABLE_MEMORY = 0.9  # of what is free: a guess at what fragments and libraries need
 _CPU_TOKENS_AT_ONCE = 8192  # are enough to keep a processor busy
-_GPU_NUMBERS_AT_ONCE = 1 << 24  # of the residual stream are enough to keep an H200 busy (docs/performance.md)
+# Numbers of the residual stream that keep an H200 busy (docs/performance.md): by the parameters, since every
+# micro-batch adds to all of their gradients, but no fewer and no more than these.
+_GPU_NUMBERS_AT_ONCE = (1 << 24, 1 << 26)
+_GPU_NUMBERS_PER_PARAMETER = 0.75
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float64": 8}
 _PYTHON_FLOAT_BYTES = 32  # the number itself, and its place in a list
 
@@ -182,10 +185,16 @@ def rows_at_once(settings: TrainSettings, vocab_size: int, free_bytes: int) -> i
     more than keep the device busy. 0 if not even one fits."""
     fitting = largest_micro_batch(settings, vocab_size, free_bytes)
     if settings.mode == "tensor":
-        on_gpu = _GPU_NUMBERS_AT_ONCE // (settings.width or vocab_size)
-        enough = _CPU_TOKENS_AT_ONCE if settings.device == "cpu" else on_gpu
+        enough = _CPU_TOKENS_AT_ONCE if settings.device == "cpu" else _gpu_tokens_at_once(settings, vocab_size)
         fitting = min(fitting, max(1, enough // settings.context_length))
     return next((rows for rows in divisors(settings.batch_size) if rows <= fitting), 0)
+
+
+def _gpu_tokens_at_once(settings: TrainSettings, vocab_size: int) -> int:
+    fewest, most = _GPU_NUMBERS_AT_ONCE
+    parameters = sum(map(numbers, parameter_shapes(settings, vocab_size).values()))
+    wanted = min(most, max(fewest, int(_GPU_NUMBERS_PER_PARAMETER * parameters)))
+    return wanted // (settings.width or vocab_size)
 
 
 def divisors(number: int) -> list[int]:
