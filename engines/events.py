@@ -17,6 +17,8 @@ from typing import Any
 VERSION = 1
 Event = dict[str, Any]
 
+_TOO_LARGE = 2**63  # for a whole number: no file, clock or counter reaches it
+
 _NUMBER = (int, float)
 _MAYBE_NUMBER = (int, float, type(None))
 
@@ -37,6 +39,16 @@ KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "ended": {"reason": (str,), "step": (int,), "exit_code": (int,), "detail": (str, type(None)), "traceback": (str, type(None))},
 }  # fmt: skip
 
+# field -> what its objects hold, where it has any: one, or a list of them
+OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "choices": {"setting": (str,), "value": (str, int, float), "why": (str,)},
+    "gpus": dict.fromkeys(
+        ("utilisation_percent", "memory_used_bytes", "memory_total_bytes", "power_watts", "power_limit_watts", "temperature_celsius"),
+        _MAYBE_NUMBER,
+    ),
+    "cell": {"run": (str, type(None)), "state": (str,), "cell": (str,), "seed": (int,), "rung": (int,), "val_bpb": _MAYBE_NUMBER, "seconds": _MAYBE_NUMBER, "detail": (str, type(None))},
+}  # fmt: skip
+
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -54,7 +66,10 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> Event | None:
-    """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version."""
+    """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version.
+
+    What may be null need not be told: it is null then.
+    """
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):  # brackets nested too deep for the parser
@@ -65,11 +80,25 @@ def decode(line: bytes) -> Event | None:
         raise NewerSchema(f"events of schema {event['v']}; this version reads up to {VERSION}")
     kind = event.get("kind")
     fields = KINDS.get(kind) if isinstance(kind, str) else None
-    if fields is None or type(event.get("t")) not in _NUMBER:
+    if fields is None or not _is_one_of(event.get("t"), _NUMBER):
         return None
-    if any(type(event.get(name)) not in types for name, types in fields.items()):
-        return None
-    return event
+    event = {**dict.fromkeys(fields), **event}
+    for name in OBJECTS.keys() & event.keys():
+        found = event[name]
+        if not all(_has(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
+            return None
+    return event if _has(event, fields) else None
+
+
+def _has(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
+    return isinstance(value, dict) and all(_is_one_of(value.get(name), types) for name, types in fields.items())
+
+
+def _is_one_of(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether it has one of the types; a number must also be one that can be reckoned with."""
+    if type(value) is int:
+        return int in types and abs(value) < _TOO_LARGE
+    return type(value) in types and (type(value) is not float or math.isfinite(value))
 
 
 def column(event: Event, name: str) -> list[float]:

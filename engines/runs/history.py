@@ -54,7 +54,7 @@ class History:
 
     def mfu(self) -> float | None:
         """The part of the GPU's peak that training reaches, where both are known."""
-        if self.engine is None or self.engine["peak_flops"] is None:
+        if self.engine is None or not self.engine["peak_flops"]:
             return None
         return self.tokens_per_second() * float(self.engine["flops_per_token"] / self.engine["peak_flops"])
 
@@ -62,7 +62,7 @@ class History:
         for event in events:
             try:
                 self._apply(event)
-            except (ValueError, TypeError, KeyError, IndexError):
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
                 self.bad_events += 1
 
     def _apply(self, event: Event) -> None:

@@ -76,7 +76,7 @@ def guards(watch: Watch, ascii: bool) -> Text:
 
 def guard_mark(action: str, ascii: bool) -> str:
     marks = {"warn": "!", "halt": "#", "rollback": "x"} if ascii else {"warn": "▲", "halt": "■", "rollback": "✕"}
-    return marks[action]
+    return marks.get(action, "?")
 
 
 def samples(watch: Watch) -> Text:
@@ -129,7 +129,7 @@ def _clock(seconds: float) -> str:
 
 def _progress(event: Event) -> str:
     share = f" of {event['total']:,}" if event["total"] else ""
-    return f"({event['activity']} {event['done']:,}{share} characters)"
+    return f"({event['activity']} {event['done'] or 0:,}{share} characters)"
 
 
 def _is_scalar(watch: Watch) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.events import KINDS, VERSION, NewerSchema, column, decode, encode
+from engines.events import KINDS, OBJECTS, VERSION, NewerSchema, column, decode, encode
 
 TEXT = st.text(st.characters(), max_size=20)  # halves of surrogate pairs too, as in a path that is no UTF-8
 NUMBERS = st.floats() | st.integers(-(1 << 60), 1 << 60)
@@ -21,10 +21,18 @@ BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
     list: st.lists(NUMBERS, max_size=5),
     type(None): st.none(),
 }
+
+
+def values(name: str, types: tuple[type, ...]) -> st.SearchStrategy[Any]:
+    if name in OBJECTS:
+        return st.lists(st.fixed_dictionaries({key: values(key, of) for key, of in OBJECTS[name].items()}), max_size=2)
+    return st.one_of(*(BY_TYPE[type_] for type_ in types))
+
+
 EVENTS = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: st.fixed_dictionaries(
         {"v": st.just(VERSION), "t": BY_TYPE[float], "kind": st.just(kind)}
-        | {name: st.one_of(*(BY_TYPE[type_] for type_ in types)) for name, types in KINDS[kind].items()}
+        | {name: values(name, types) for name, types in KINDS[kind].items()}
     )
 )
 
@@ -82,6 +90,33 @@ def test_no_line_however_wrong_is_more_than_no_event(line: bytes) -> None:
 def test_an_event_with_a_value_of_the_wrong_type_is_none(name: str, value: object) -> None:
     assert decode(encode(heartbeat())) == heartbeat()
     assert decode(json.dumps(heartbeat(**{name: value})).encode()) is None
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "1" + "0" * 400, "1" + "0" * 5000])
+@pytest.mark.parametrize("name", ["t", "loss", "step"])
+def test_a_number_beyond_all_reckoning_is_no_event(name: str, number: str) -> None:
+    line = b'{"v":1,"t":1.0,"kind":"eval","step":3,"loss":2.5,"bpb":1.5,"tokens":9,"bytes":9,"seconds":1,"best":true}'
+    assert decode(line) is not None
+    fields = {"t": b'"t":1.0', "loss": b'"loss":2.5', "step": b'"step":3'}
+    assert decode(line.replace(fields[name], f'"{name}":{number}'.encode())) is None
+
+
+def test_what_may_be_null_is_null_where_it_is_not_told() -> None:
+    event = decode(b'{"v":1,"t":1,"kind":"phase","phase":"train"}')
+    assert event is not None and event["done"] is None and event["total"] is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "system", "rss_bytes": 1, "cpu_percent": 1, "disk_free_bytes": 1, "gpus": [7]},
+        {"kind": "system", "rss_bytes": 1, "cpu_percent": 1, "disk_free_bytes": 1, "gpus": [{"power_watts": "x"}]},
+        {"kind": "engine", "choices": [{"setting": "threads"}], "gpu": None, "flops_per_token": 1, "peak_flops": 1},
+        {"kind": "phase", "phase": "train", "done": 1, "total": 2, "cell": "lr=1"},
+    ],
+)
+def test_an_event_whose_objects_hold_something_else_is_none(fields: dict[str, Any]) -> None:
+    assert decode(encode({"v": VERSION, "t": 0.5, **fields})) is None
 
 
 def test_brackets_nested_without_end_are_no_event() -> None:

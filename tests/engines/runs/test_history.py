@@ -3,6 +3,8 @@
 from array import array
 from typing import Any
 
+import pytest
+
 from engines.runs.history import History
 
 
@@ -64,3 +66,27 @@ def test_columns_of_unequal_length_and_steps_out_of_order_are_counted_not_applie
     history = History()
     history.apply([{**steps(1, [1.0, 2.0]), "lr": [0.1]}, steps(7, [1.0])])
     assert history.step == 0 and history.bad_events == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"losses": [10**400]},
+        {"seconds": ["1"]},
+        {"nonfinite": 5},
+        {"nonfinite": {"losses": [1]}},
+        {"nonfinite": {"losses": {"0": 10**400}}},
+        {"nonfinite": {"losses": {"9": "nan"}}},
+        {"first_step": 7},
+    ],
+)
+def test_steps_that_make_no_sense_are_counted_and_passed_over(damage: dict[str, Any]) -> None:
+    history = History()
+    history.apply([steps(1, [5.0]), {**steps(2, [4.0]), **damage}, steps(2, [3.0])])
+    assert history.bad_events == 1 and history.losses == array("d", [5.0, 3.0])
+
+
+def test_a_gpu_without_a_peak_has_no_mfu() -> None:
+    history = History()
+    history.apply([steps(1, [5.0]), {"t": 1.0, "kind": "engine", "flops_per_token": 9, "peak_flops": 0}])
+    assert history.mfu() is None
