@@ -20,6 +20,6 @@ def read_config_file(path: Path) -> dict[str, Any]:
             raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
     except OSError as error:
         raise SettingsError([f"--config {path} cannot be read ({error.strerror})."]) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
     return parse_all(TrainSettings, raw, str(path))

@@ -19,20 +19,20 @@ Event = dict[str, Any]
 
 _TOO_LARGE = 2**63  # for a whole number: no file, clock or counter reaches it
 
-_NUMBER = (int, float)
-_MAYBE_NUMBER = (int, float, type(None))
+NUMBER = (int, float)
+MAYBE_NUMBER = (int, float, type(None))
 
 # kind -> field -> the JSON types it may have
 KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": {"pid": (int,), "host": (str,), "start": (int,)},
-    "phase": {"phase": (str,), "done": _MAYBE_NUMBER, "total": _MAYBE_NUMBER},
-    "engine": {"choices": (list,), "gpu": (str, type(None)), "flops_per_token": (int,), "peak_flops": _MAYBE_NUMBER},
+    "phase": {"phase": (str,), "done": MAYBE_NUMBER, "total": MAYBE_NUMBER},
+    "engine": {"choices": (list,), "gpu": (str, type(None)), "flops_per_token": (int,), "peak_flops": MAYBE_NUMBER},
     "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,)},
-    "eval": {"step": (int,), "loss": _MAYBE_NUMBER, "bpb": _MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": _NUMBER, "best": (bool,), "floor_bpb": _MAYBE_NUMBER, "floor_error": _MAYBE_NUMBER},
+    "eval": {"step": (int,), "loss": MAYBE_NUMBER, "bpb": MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": NUMBER, "best": (bool,), "floor_bpb": MAYBE_NUMBER, "floor_error": MAYBE_NUMBER},
     "sample": {"step": (int,), "prompt": (str,), "text": (str,)},
-    "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": _MAYBE_NUMBER, "threshold": _MAYBE_NUMBER, "hint": (str,)},
-    "system": {"rss_bytes": (int,), "cpu_percent": _NUMBER, "disk_free_bytes": (int,), "gpus": (list,)},
-    "checkpoint": {"step": (int,), "path": (str,), "bytes": (int,), "seconds": _NUMBER, "removed": (list,)},
+    "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": MAYBE_NUMBER, "threshold": MAYBE_NUMBER, "hint": (str,)},
+    "system": {"rss_bytes": (int,), "cpu_percent": NUMBER, "disk_free_bytes": (int,), "gpus": (list,)},
+    "checkpoint": {"step": (int,), "path": (str,), "bytes": (int,), "seconds": NUMBER, "removed": (list,)},
     "control": {"request": (str,), "verb": (str,), "outcome": (str,)},
     "heartbeat": {"step": (int,)},
     "resumed": {"from_step": (int,), "reason": (str,)},
@@ -44,9 +44,9 @@ OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
     "choices": {"setting": (str,), "value": (str, int, float), "why": (str,)},
     "gpus": dict.fromkeys(
         ("utilisation_percent", "memory_used_bytes", "memory_total_bytes", "power_watts", "power_limit_watts", "temperature_celsius"),
-        _MAYBE_NUMBER,
+        MAYBE_NUMBER,
     ),
-    "cell": {"run": (str, type(None)), "state": (str,), "cell": (str,), "seed": (int,), "rung": (int,), "val_bpb": _MAYBE_NUMBER, "seconds": _MAYBE_NUMBER, "detail": (str, type(None))},
+    "cell": {"run": (str, type(None)), "state": (str,), "cell": (str,), "seed": (int,), "rung": (int,), "val_bpb": MAYBE_NUMBER, "seconds": MAYBE_NUMBER, "detail": (str, type(None))},
 }  # fmt: skip
 
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -80,17 +80,18 @@ def decode(line: bytes) -> Event | None:
         raise NewerSchema(f"events of schema {event['v']}; this version reads up to {VERSION}")
     kind = event.get("kind")
     fields = KINDS.get(kind) if isinstance(kind, str) else None
-    if fields is None or not _is_one_of(event.get("t"), _NUMBER):
+    if fields is None or not _is_one_of(event.get("t"), NUMBER):
         return None
     event = {**dict.fromkeys(fields), **event}
     for name in OBJECTS.keys() & event.keys():
         found = event[name]
-        if not all(_has(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
+        if not all(holds(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
             return None
-    return event if _has(event, fields) else None
+    return event if holds(event, fields) else None
 
 
-def _has(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
+def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
+    """Whether it is a JSON object with such fields, whatever else it has."""
     return isinstance(value, dict) and all(_is_one_of(value.get(name), types) for name, types in fields.items())
 
 

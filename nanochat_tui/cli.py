@@ -3,6 +3,7 @@
 Light on purpose: a command's work, and even its parser, is imported when it is chosen, so that --help answers at once.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ _GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a path may be no UTF-8
     try:
         code = _dispatch(words)
         sys.stdout.flush()

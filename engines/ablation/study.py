@@ -1,7 +1,6 @@
 """A study's directory: a run's, with a plan for a manifest, and links to the runs that are its cells."""
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -15,7 +14,7 @@ from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs, remembered, write_json
+from engines.runs.store import Run, all_runs, read_json, remembered, write_json
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names
@@ -37,7 +36,7 @@ class Study(Run):
     def config(self) -> dict[str, Any]:
         """The plan as it is written, with when and with which code it was made."""
         try:
-            config = json.loads(self.config_path.read_text())
+            config = read_json(self.config_path)
         except (OSError, ValueError):
             raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:

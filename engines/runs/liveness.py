@@ -1,5 +1,6 @@
 """Is a run alive, and if not, how did it end: derived from lock, events and the worker's log, stored nowhere."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -66,9 +67,10 @@ def ending(run: Run, history: History) -> Event | None:
     if history.ended:
         return history.ended
     for line in worker_log_tail(run).splitlines():
-        event = events.decode(line)
-        if event and event["kind"] == "ended":
-            return event
+        with contextlib.suppress(events.NewerSchema):
+            event = events.decode(line)
+            if event and event["kind"] == "ended":
+                return event
     return None
 
 

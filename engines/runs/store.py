@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import LabError
+from engines.events import MAYBE_NUMBER, NUMBER, holds
 
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
+
+# what a manifest holds, and what its parts do, as far as they are there
+_MANIFEST = {"run": (str,), "created_at": NUMBER, "checkpoints": (str,), "given": (dict,), "resolved": (dict,)}
+_PARTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "resolved": {"mode": (str,), "model_kind": (str,), "data": (str,), "steps": (int,)},
+    "facts": dict.fromkeys(("parameters", "vocab_size", "train_tokens", "val_tokens"), (int,)),
+    "parent": {"run": (str,), "step": (int,), "seconds": MAYBE_NUMBER},
+    "code": {},
+    "hardware": {},
+}
 
 _FIRST = (
     "amber ashen bold brave breezy bright brisk calm clear coral crisp deep early fair fleet fond frosty gentle "
@@ -51,18 +62,21 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The manifest; LabError if it is missing or broken."""
         try:
-            config = json.loads(self.config_path.read_text())
+            config = read_json(self.config_path)
         except FileNotFoundError:
             raise LabError(f"run {self.id} has no config.json in {self.path}; remove it with rm.") from None
         except OSError as error:
             raise LabError(f"{self.config_path} cannot be read ({error.strerror}).") from None
         except ValueError:
             config = None
-        if not isinstance(config, dict):
-            raise LabError(f"{self.config_path} is damaged; the run cannot be read.")
-        if config.get("v") != CONFIG_SCHEMA:
-            raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config.get('v')}).")
-        return config
+        if isinstance(config, dict) and config.get("v", CONFIG_SCHEMA) != CONFIG_SCHEMA:
+            raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
+        if not _is_manifest(config):
+            raise LabError(
+                f"run {self.id} has a damaged config.json in {self.path}; put back a copy of it, "
+                f"or remove the run with: nanochat-tui --no-ui rm {self.id}"
+            )
+        return dict(config)
 
     @property
     def checkpoints_dir(self) -> Path:
@@ -73,17 +87,31 @@ class Run:
         """Unix time; 0 if the manifest cannot be read."""
         try:
             return float(self.config["created_at"])
-        except (LabError, KeyError, TypeError, ValueError):
+        except (LabError, KeyError, TypeError, ValueError, OverflowError):
             return 0.0
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_json(self.config_path, {"v": CONFIG_SCHEMA, **config})
 
 
+def _is_manifest(config: Any) -> bool:
+    return holds(config, _MANIFEST) and all(
+        holds(config[name], fields) for name, fields in _PARTS.items() if name in config
+    )
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; ValueError if it is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, and on disk when this returns."""
+    """Whole or not at all, and on disk when this returns. What no UTF-8 can tell, as of a path, is escaped."""
     partial = path.with_name(f".{path.name}.tmp")
-    with open(partial, "w") as file:
+    with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
         file.write("\n")
         file.flush()
@@ -172,10 +200,11 @@ def remove_run(run: Run) -> None:
 def remembered() -> list[Path]:
     """Results directories that ever held runs and still exist."""
     try:
-        lines = _memory().read_text().splitlines()
+        lines = _memory().read_bytes().split(b"\n")
     except OSError:
         return []
-    return [path for path in map(Path, lines) if (path / "runs").is_dir()]
+    paths = [Path(os.fsdecode(line)) for line in lines if line and b"\0" not in line]
+    return [path for path in paths if (path / "runs").is_dir()]
 
 
 def remember(results: Path) -> None:
@@ -184,8 +213,8 @@ def remember(results: Path) -> None:
         if results not in remembered():
             memory = _memory()
             memory.parent.mkdir(parents=True, exist_ok=True)
-            with open(memory, "a") as file:
-                file.write(f"{results}\n")
+            with open(memory, "ab") as file:
+                file.write(os.fsencode(results) + b"\n")
 
 
 def _memory() -> Path:

@@ -74,10 +74,12 @@ def read(run: Run) -> tuple[str, History, EventReader]:
 
 
 def _row(run: Run) -> dict[str, Any] | None:
-    """None for a run that is being deleted, or whose manifest is no manifest: `show` says which."""
+    """None for a run that is being deleted, or whose manifest cannot be read, which is told."""
     try:
         config = run.config
-    except LabError:
+    except LabError as error:
+        if run.config_path.exists():
+            print(error, file=sys.stderr)
         return None
     state, history, _ = read(run)
     best = history.best_eval

@@ -11,7 +11,7 @@ from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
-from engines.runs.store import Run, find_run, results_dir
+from engines.runs.store import Run, find_run, read_json, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import Bar, Lines, result_line
@@ -83,11 +83,19 @@ def _follow(run: Run, process: Any, options: Options) -> int:
     if state == "running":
         return code
     _say_how_it_ended(run, state, ended)
-    if not options.json and run.summary_path.exists():
-        summary = json.loads(run.summary_path.read_text())
-        if "steps" in summary:
-            print(result_line(run.config, summary), flush=True)
+    if not options.json and run.summary_path.exists() and (result := _result(run)):
+        print(result, flush=True)
     return code
+
+
+def _result(run: Run) -> str:
+    """The line about how a run came out; empty where it had not begun to train."""
+    try:
+        summary = read_json(run.summary_path)
+        return result_line(run.config, summary) if "steps" in summary else ""
+    except (ValueError, TypeError, KeyError, OverflowError):
+        again = f"what the run reached is told by: nanochat-tui --no-ui show {run.id}"
+        raise LabError(f"{run.summary_path} is damaged; {again}") from None
 
 
 def presenter(as_json: bool, steps: int) -> Presenter:

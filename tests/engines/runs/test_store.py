@@ -1,5 +1,6 @@
 """Run directories: unique names, found by any clear beginning and from anywhere, removed without collateral damage."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from engines.runs.store import Run
 
 
 def empty_run(results: Path) -> Run:
-    return store.create_run(results, None, {"given": {}, "resolved": {}})
+    resolved = {"mode": "scalar", "model_kind": "bigram", "data": "names", "steps": 20}
+    return store.create_run(results, None, {"given": {}, "resolved": resolved})
 
 
 def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:
@@ -72,9 +74,47 @@ def test_removing_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None
     assert not run.path.exists() and checkpoints.list_steps(folder)[-1] == 20
 
 
-def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"[" * 100_000, b'{"v":1}', b"9" * 5000])
+def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path, content: bytes) -> None:
     run, other = make_run(tmp_path), make_run(tmp_path)
-    run.config_path.write_text("{")
-    with pytest.raises(LabError, match="damaged"):
+    run.config_path.write_bytes(content)
+    with pytest.raises(LabError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
         _ = run.config
     assert {found.id for found in store.all_runs(tmp_path / "results")} == {run.id, other.id}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"checkpoints": 0},
+        {"created_at": "1"},
+        {"created_at": 10**400},
+        {"given": ["steps"]},
+        {"resolved": 3},
+        {"resolved": {"mode": "scalar"}},
+        {"facts": {"parameters": "many"}},
+        {"parent": 3},
+    ],
+)
+def test_a_manifest_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
+    run = make_run(tmp_path)
+    run.write_config(run.config | damage)
+    with pytest.raises(LabError, match="damaged"):
+        _ = run.config
+
+
+def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    run = make_run(folder)
+    assert run.config["resolved"]["data"] == str(folder / "text.txt")
+    store.remember(folder / "results")
+    assert store.find_run(run.id, tmp_path / "here").path == run.path
+
+
+def test_garbage_in_the_memory_hides_nothing(tmp_path: Path) -> None:
+    run = empty_run(tmp_path / "there")
+    store.remember(tmp_path / "elsewhere")
+    store._memory().write_bytes(b"\xff\xfe\n/a\0b\n\n")
+    store.remember(tmp_path / "there")
+    assert store.find_run(run.id, tmp_path / "here").path == run.path

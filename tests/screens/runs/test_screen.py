@@ -277,13 +277,16 @@ def test_a_run_that_cannot_be_read_is_told_with_the_reason(results: Path) -> Non
 
 
 @pytest.mark.parametrize("part", ["resolved", "facts", "given", "parent"])
-def test_a_manifest_with_something_else_in_a_place_is_survived(results: Path, part: str) -> None:
+def test_a_manifest_with_something_else_in_a_place_is_told(results: Path, part: str) -> None:
     run = Run(results / "runs" / "amber-fox")
     run.config_path.write_text(json.dumps(json.loads(run.config_path.read_text()) | {part: 3}))
 
     async def scenario(seat: Seat) -> None:
+        await seat.stand_on("amber-fox")
+        await seat.until(lambda: "damaged config.json" in " ".join(seat.seen().split()))
+        assert seat.cell("amber-fox", "state").endswith("!")
         await seat.press("space", "down", "d")
-        assert isinstance(seat.app.screen, DifferenceScreen) and "amber-fox" in seat.seen()
+        assert "amber-fox" in seat.seen()
 
     play(results, scenario)
 
