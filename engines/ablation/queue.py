@@ -160,8 +160,7 @@ class Queue:
         if before is None:
             run = new_run(self._given(job) | asked, self._study.results, mark)
         else:
-            run = fork_run(before, asked)
-            run.write_config(run.config | mark)
+            run = fork_run(before, asked, mark)
         self._study.link(job, run)
         return run
 

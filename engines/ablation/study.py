@@ -14,7 +14,7 @@ from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs, read_json, remembered, write_json
+from engines.runs.store import Run, all_runs, read_json, remembered, remove_run, write_json
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names
@@ -66,13 +66,16 @@ class Study(Run):
         return {MANIFEST_KEY: {"id": self.id, **job._asdict()}}
 
     def adopt_strays(self) -> None:
-        """Link runs that a queue made just before it was killed."""
+        """Link runs that a queue made just before it was killed; one that goes on from another may be half a copy."""
         linked = {path.resolve() for path in self.links_dir.iterdir()}
         for run in all_runs(self.results):
             with contextlib.suppress(LabError, TypeError):
                 mark = run.config.get(MANIFEST_KEY)
-                if mark and run.path not in linked and mark.pop("id") == self.id:
-                    self.link(Job(**mark), run)
+                if mark and run.path.resolve() not in linked and mark.pop("id") == self.id:
+                    if "parent" in run.config:
+                        remove_run(run)
+                    else:
+                        self.link(Job(**mark), run)
 
     def _link(self, job: Job) -> Path:
         name = f"{job.cell:04d}.seed-{job.seed}" + (f".rung-{job.rung}" if job.rung else "")

@@ -17,8 +17,11 @@ _FIXED_GROUPS = ("model", "data")
 _FIXED = ("optimizer", "batch_size")  # what a checkpoint's optimizer state and position mean depends on these
 
 
-def fork_run(parent: Run, changes: Mapping[str, Any]) -> Run:
-    """A new run, not started, on the parent's newest checkpoint; SettingsError names what cannot change."""
+def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | None = None) -> Run:
+    """A new run, not started, on the parent's newest checkpoint; SettingsError names what cannot change.
+
+    `mark` is added to its manifest.
+    """
     _check(changes)
     config = parent.config
     steps = checkpoints.list_steps(parent.checkpoints_dir)
@@ -28,7 +31,8 @@ def fork_run(parent: Run, changes: Mapping[str, Any]) -> Run:
     given = {**config["given"], **{name: config["resolved"][name] for name in _paths(config)}, **changes}
     origin = {"run": parent.id, "step": steps[-1], "seconds": history.last_t}
     results = parent.path.parent.parent
-    run = new_run(given, results, {"parent": origin, "facts": config["facts"], "hardware": config["hardware"]})
+    past = {"parent": origin, "facts": config["facts"], "hardware": config["hardware"]}
+    run = new_run(given, results, {**past, **(mark or {})})
     run.checkpoints_dir.mkdir(parents=True)
     newest = checkpoints.path_of(parent.checkpoints_dir, steps[-1])
     shutil.copytree(newest, run.checkpoints_dir / newest.name)

@@ -20,6 +20,7 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
     "resolved": {"mode": (str,), "model_kind": (str,), "data": (str,), "steps": (int,)},
     "facts": dict.fromkeys(("parameters", "vocab_size", "train_tokens", "val_tokens"), (int,)),
     "parent": {"run": (str,), "step": (int,), "seconds": MAYBE_NUMBER},
+    "study": {"id": (str,), "cell": (int,), "seed": (int,), "rung": (int,)},
     "code": {},
     "hardware": {},
 }

@@ -1,0 +1,42 @@
+"""What a queue that was killed has left behind, as the next one finds it."""
+
+from pathlib import Path
+
+from builders import QUICK, write_text
+
+from engines.ablation.plan import make_plan
+from engines.ablation.schedule import Job
+from engines.ablation.study import Study, create_study
+from engines.runs.fork import fork_run
+from engines.runs.launch import launch, new_run
+from engines.runs.store import Run, all_runs
+
+
+def make_study(folder: Path) -> Study:
+    asked = {"data": str(write_text(folder)), **QUICK}
+    return create_study(folder / "results", make_plan(asked, {"lr": (0.03, 0.01, 0.003)}, {"halving": True}))
+
+
+def made(study: Study, job: Job) -> Run:
+    """A run as the queue makes it, up to where it is killed."""
+    return new_run(study.plan.given_of(study.plan.cells[job.cell], job.seed), study.results, study.mark(job))
+
+
+def test_a_run_that_was_made_but_not_linked_is_linked(tmp_path: Path) -> None:
+    study, job = make_study(tmp_path), Job(1, 1337)
+    run = made(study, job)
+    assert study.run_of(job) is None
+    study.adopt_strays()
+    assert study.run_of(job) == run
+
+
+def test_a_run_that_was_being_copied_is_removed_and_one_that_is_linked_stays(tmp_path: Path) -> None:
+    study, job = make_study(tmp_path), Job(1, 1337)
+    first = made(study, job)
+    study.link(job, first)
+    launch(first).wait()
+    second, third = (fork_run(first, {"steps": 30}, study.mark(job._replace(rung=rung))) for rung in (1, 2))
+    study.link(job._replace(rung=1), second)
+    assert third in all_runs(study.results)
+    study.adopt_strays()
+    assert set(all_runs(study.results)) == {first, second}
