@@ -1,0 +1,39 @@
+"""Runs as whoever watches sees them: what becomes of a worker is known at the next look."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from builders import make_run
+
+from engines.runs.launch import launch
+from engines.runs.watch import Board
+from nanochat_tui.cli import main
+from nanochat_tui.headless import follow
+from screens.app import REFRESH_INTERVAL
+from screens.train.live import POLL_INTERVAL
+
+PATIENCE = 20.0
+
+
+def wait_for(board: Board, state: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while [watch.state for watch in board.refresh()] != [state]:
+        assert time.monotonic() < deadline, "it never came"
+
+
+def test_a_killed_worker_is_told_at_the_next_look_and_looks_are_less_than_two_seconds_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, steps=1_000_000, eval_every=0)
+    board = Board(tmp_path / "results")
+    worker = launch(run)
+    wait_for(board, "running")
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert [watch.state for watch in board.refresh()] == ["killed"]
+    assert main(["--no-ui", "attach", str(run.path)]) == follow.DIED
+    assert f"run {run.id} killed" in capsys.readouterr().err
+    assert max(REFRESH_INTERVAL, POLL_INTERVAL, follow._SLOW) < 2
