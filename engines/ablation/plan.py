@@ -13,6 +13,7 @@ from engines.ablation.settings import StudySettings
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate
 from engines.errors import LabError, SettingsError
+from engines.events import holds
 from engines.fields import AUTO
 
 SCHEMA = 1
@@ -86,7 +87,9 @@ def make_plan(given: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], opt
 
 
 def plan_from_json(raw: Mapping[str, Any]) -> Plan:
-    """The inverse of `to_json`."""
+    """The inverse of `to_json`; KeyError or TypeError if it is none."""
+    if not _is_plan(raw):
+        raise TypeError("no plan")
     return Plan(
         given=raw["given"],
         axes=tuple(Axis(axis["name"], tuple(axis["values"])) for axis in raw["axes"]),
@@ -96,6 +99,16 @@ def plan_from_json(raw: Mapping[str, Any]) -> Plan:
         seeds=tuple(raw["seeds"]),
         rungs=tuple(raw["rungs"]),
         dropped=tuple(Dropped(**one) for one in raw["dropped"]),
+    )
+
+
+def _is_plan(raw: Mapping[str, Any]) -> bool:
+    return (
+        holds(raw, {"given": (dict,), "base": (str,), "seeds": (list,), "rungs": (list,), "dropped": (list,)})
+        and all(holds(axis, {"name": (str,), "values": (list,)}) for axis in raw["axes"])
+        and all(holds(cell, {"name": (str,), "changes": (dict,)}) for cell in raw["cells"])
+        and all(type(number) is int for number in [*raw["seeds"], *raw["rungs"]])
+        and raw["base"] in [cell["name"] for cell in raw["cells"]]
     )
 
 

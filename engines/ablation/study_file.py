@@ -46,7 +46,7 @@ def read_study_file(path: Path) -> Asked:
         given, axes, options = _parts(raw, path.suffix == ".json")
     except OSError as error:
         raise SettingsError([f"--config {path} cannot be read ({error.strerror})."]) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError(
             [f"--config {path} is no TOML of a study, no plan.json and no config.json of a run."]
         ) from None

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 from builders import QUICK, write_text
 
 from engines.ablation.plan import make_plan
 from engines.ablation.schedule import Job
 from engines.ablation.study import Study, create_study
+from engines.errors import LabError
 from engines.runs.fork import fork_run
 from engines.runs.launch import launch, new_run
-from engines.runs.store import Run, all_runs
+from engines.runs.store import Run, all_runs, write_json
 
 
 def make_study(folder: Path) -> Study:
@@ -40,3 +42,15 @@ def test_a_run_that_was_being_copied_is_removed_and_one_that_is_linked_stays(tmp
     assert third in all_runs(study.results)
     study.adopt_strays()
     assert set(all_runs(study.results)) == {first, second}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"axes": [{"name": 1}]}, {"cells": [{"changes": 2}]}, {"base": {}}, {"base": "x"}, {"rungs": "xx"}, {"seeds": 3}],
+)
+def test_a_plan_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
+    study = make_study(tmp_path)
+    assert study.plan.total
+    write_json(study.config_path, study.config | damage)
+    with pytest.raises(LabError, match="damaged"):
+        _ = study.plan
