@@ -132,6 +132,12 @@ def _parse_bool(raw: object) -> bool:
 
 
 def _parse_int(raw: object) -> int:
+    value = _whole_number(raw)
+    float(value)  # what it is reckoned with; OverflowError for hundreds of digits
+    return value
+
+
+def _whole_number(raw: object) -> int:
     if isinstance(raw, bool | float):
         raise TypeError
     text = str(raw).strip()

@@ -75,3 +75,10 @@ def test_fields_come_in_the_order_of_their_declaration() -> None:
 def test_a_default_is_shown_as_one_would_type_it() -> None:
     assert [shown_default(field("x", default)) for default in (None, AUTO, "", 0.5)] == ["", "", "", "0.5"]
     assert shown_default(field("bool", True)) == "true"
+
+
+@pytest.mark.parametrize("kind", ["int", "size"])
+def test_a_number_of_hundreds_of_digits_is_no_setting(kind: str) -> None:
+    field = Field(name="steps", group="training", kind=kind, default=1, help="")
+    with pytest.raises(ValueError, match="must be a"):
+        field.parse("9" * 400)
