@@ -166,6 +166,8 @@ def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 5 and "ablate --resume study-1" in stderr
     for run in all_runs(lab.results):
+        while liveness.lock_is_held(run.lock_path) and not read_history(run).runs:
+            time.sleep(0.01)  # it is just starting
         if liveness.lock_is_held(run.lock_path):
             os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
 
