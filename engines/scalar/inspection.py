@@ -1,6 +1,7 @@
 """All that can be seen of a scalar checkpoint on one text, as plain data.
 
 `python -m engines.scalar.inspection CHECKPOINT TEXT [NODE]` prints it as one JSON line, for viewers that must not wait.
+Where TEXT is empty it is a text of the vocabulary.
 """
 
 import json
@@ -44,7 +45,7 @@ def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int)
 def main(words: list[str]) -> int:
     checkpoint, text, *node = words
     try:
-        print(json.dumps(inspect(Path(checkpoint), text, "".join(node), _LEVELS, _NUMBERS)))
+        print(json.dumps(inspect(Path(checkpoint), text or None, "".join(node), _LEVELS, _NUMBERS)))
     except LabError as error:
         print(json.dumps({"error": str(error)}))
     return 0

@@ -5,21 +5,33 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import Worker
 
 from engines.runs.checkpoint_folders import checkpoints_of
 from engines.runs.launch import python_path
+from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.widgets.heat_map import HeatMap
 
 _MODULE = "engines.scalar.inspection"
 _ATTENTION = "attention "  # begins the names of heads in the list of what can be looked at
+
+
+class Sight(NamedTuple):
+    """A checkpoint, and the text that it is looked at on."""
+
+    checkpoint: str
+    text: str
+
+
+_NOTHING = Sight("", "")
 
 
 class Microscope(Vertical):
@@ -28,8 +40,9 @@ class Microscope(Vertical):
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ascii = ascii
-        self._checkpoint = ""
-        self._text = ""
+        self._run: Run | None = None
+        self._wanted = self._shown = _NOTHING
+        self._looker: Worker[None] | None = None
         self._found: dict[str, Any] = {}
 
     def compose(self) -> ComposeResult:
@@ -43,29 +56,42 @@ class Microscope(Vertical):
 
     def look_at(self, watch: Watch) -> None:
         """Look at the newest checkpoint, unless that is what is shown already."""
+        if watch.run != self._run:
+            self._run = watch.run
+            if self._looker:
+                self._looker.cancel()
+                self._looker = None
+            self._see_nothing("looking ...")
         if watch.settings.get("mode") != "scalar":
-            self._say("only runs of the scalar engine hold numbers that can all be seen; this one's engine is torch")
+            self._see_nothing(
+                "only runs of the scalar engine hold numbers that can all be seen; this one's engine is torch"
+            )
             return
         kept = checkpoints_of(watch)
         if not kept:
-            self._say("there is no checkpoint to look at yet; C asks for one")
+            self._see_nothing("there is no checkpoint to look at yet; C asks for one")
             return
         path = str(kept[0].path)
-        if path == self._checkpoint:
+        if path == self._wanted.checkpoint:
             return
-        self._checkpoint = path
-        self._text = str(watch.history.samples[-1]["text"]) if watch.history.samples else ""
-        self._say("looking ...")
-        self.run_worker(self._look(), group="microscope", exclusive=True)
+        self._wanted = Sight(path, _spoken(watch))
+        if self._looker is None or self._looker.is_finished:
+            self._looker = self.run_worker(self._look(), group="microscope")
 
     async def _look(self) -> None:
-        found = await self._inspected("")
-        if "error" in found:
-            self._checkpoint = ""
-            self._say(found["error"])
-            return
+        """A look that was begun is seen through: a run may save checkpoints faster than one is looked at."""
+        while self._shown != (sight := self._wanted):
+            found = await self._inspected(sight, "")
+            if "error" not in found:
+                self._shown = sight
+                self._show(found)
+            elif sight == self._wanted:
+                self._see_nothing(found["error"])
+
+    def _show(self, found: dict[str, Any]) -> None:
         self._found = found
-        self._say(f"{found['origin']}, on {found['text']!r}: loss {found['loss']:.4f} nats a token")
+        self.remove_class("-nothing")
+        self._say(f"{found['origin']}: loss {found['loss']:.4f} nats a token on {found['text']!r}")
         places = self.query_one("#places", OptionList)
         chosen = places.highlighted or 0
         places.clear_options()
@@ -76,12 +102,18 @@ class Microscope(Vertical):
         )
         places.highlighted = min(chosen, places.option_count - 1)
 
+    def _see_nothing(self, why: str) -> None:
+        self._wanted = self._shown = _NOTHING
+        self.add_class("-nothing")
+        self.query_one("#graph-text", Static).update("")
+        self._say(why)
+
     @property
     def _matrices(self) -> list[dict[str, Any]]:
         return [*self._found["parameters"], *self._found["nodes"]]
 
-    async def _inspected(self, node: str) -> dict[str, Any]:
-        command = [sys.executable, "-P", "-m", _MODULE, self._checkpoint, self._text, *([node] if node else [])]
+    async def _inspected(self, sight: Sight, node: str) -> dict[str, Any]:
+        command = [sys.executable, "-P", "-m", _MODULE, *sight, *([node] if node else [])]
         environment = {**os.environ, "PYTHONPATH": python_path()}
         asked: list[subprocess.Popen[bytes]] = []
 
@@ -133,7 +165,7 @@ class Microscope(Vertical):
 
     async def _show_graph(self, node: str) -> None:
         await asyncio.sleep(0.15)  # while the cursor runs, the graphs on its way are not asked for
-        found = await self._inspected(node)
+        found = await self._inspected(self._shown, node)
         told = Text(found["error"]) if "error" in found else _graph(found["graph"])
         self.query_one("#graph-text", Static).update(told)
 
@@ -141,11 +173,17 @@ class Microscope(Vertical):
         self.query_one("#microscope-says", Static).update(sentence)
 
 
+def _spoken(watch: Watch) -> str:
+    """The newest sample's longest document: they stand in lines, and not every model knows line breaks."""
+    said = watch.history.samples[-1]["text"] if watch.history.samples else ""
+    return max(said.split("\n"), key=len)
+
+
 def _place_line(entry: dict[str, Any]) -> str:
     """Name and shape; of a parameter its norm and that of its gradient too."""
     rows, columns = entry["shape"]
     norms = f"{entry['norm']:7.3g} {entry['grad_norm']:8.2g}" if "norm" in entry else ""
-    return f"{entry['name']:<14}{rows}×{columns}".ljust(21) + norms
+    return f"{entry['name']:<13} {rows}×{columns}".ljust(21) + norms
 
 
 def _seen(tokens: list[str]) -> list[str]:

@@ -1,19 +1,24 @@
 """The microscope on a real run: the checkpoint's numbers, who looks at whom, and where a number comes from."""
 
+import asyncio
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from builders import finished_run
-from seats import Seat, add_run, play
+from seats import Seat, add_run, append, play
 from textual.widgets import OptionList
 
-from engines.runs.checkpoint_folders import checkpoints_of
+from engines.runs.checkpoint_folders import checkpoints_of, path_of
 from engines.runs.store import Run, all_runs
 from engines.runs.watch import Watch
 from engines.scalar.inspection import inspect
 from screens.train import microscope
+from screens.train.microscope import Microscope
+from screens.train.screen import TrainScreen
 from screens.widgets.heat_map import HeatMap
 
 
@@ -25,7 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def inspected(run: Run) -> dict[str, object]:
     watch = Watch(run)
     watch.poll()
-    return inspect(checkpoints_of(watch)[0].path, str(watch.history.samples[-1]["text"]), "", 2, 4)
+    text = max(watch.history.samples[-1]["text"].split("\n"), key=len)
+    return inspect(checkpoints_of(watch)[0].path, text or None, "", 2, 4)
 
 
 async def look(seat: Seat) -> None:
@@ -56,6 +62,75 @@ def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -
             assert gradients.display
 
     play(run.path.parents[1], scenario, run=run)
+
+
+def test_a_sample_of_several_documents_is_looked_at_by_its_longest(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, steps=5, data="names")
+    watch = Watch(run)
+    watch.poll()
+    append(run, {**watch.history.samples[-1], "text": "a\nab\n"})  # names have no line break
+
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        assert seat.told("#microscope-says").endswith("'ab'")
+
+    play(tmp_path / "results", scenario, run=run)
+
+
+def test_a_run_that_never_spoke_is_looked_at_on_its_vocabulary(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        assert seat.told("#microscope-says").endswith("abcdefghi'")
+
+    run = finished_run(tmp_path, steps=5, sample_tokens=0)
+    play(tmp_path / "results", scenario, run=run)
+
+
+def test_a_look_is_seen_through_while_newer_checkpoints_arrive(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, steps=5)
+
+    async def scenario(seat: Seat) -> None:
+        scope = seat.screen.query_one(Microscope)
+        inspect_in_process, asked, done = scope._inspected, [], asyncio.Semaphore(0)
+
+        async def slow(sight: microscope.Sight, node: str) -> dict[str, Any]:
+            asked.append(sight)
+            await done.acquire()
+            return await inspect_in_process(sight, node)
+
+        scope._inspected = slow  # type: ignore[method-assign]
+        await seat.press("m")
+        await seat.until(lambda: asked)
+        shutil.copytree(path_of(run.checkpoints_dir, 5), path_of(run.checkpoints_dir, 6))
+        assert seat.live.watch_of_run
+        scope.look_at(seat.live.watch_of_run)
+        for _ in (5, 6):
+            done.release()
+            await seat.until(lambda: len(asked) == 2)
+            await seat.until(lambda: seat.screen.query_one("#places", OptionList).option_count)
+        await seat.until(lambda: scope._shown == asked[1])
+        assert [sight.checkpoint[-1] for sight in asked] == ["5", "6"]
+
+    play(tmp_path / "results", scenario, run=run)
+
+
+def test_a_run_is_seen_again_after_one_of_which_nothing_can_be_seen(run: Run) -> None:
+    results = run.path.parents[1]
+    other = add_run(results, "killed", "without-checkpoint")
+
+    async def scenario(seat: Seat) -> None:
+        assert isinstance(seat.screen, TrainScreen)
+        await look(seat)
+        seen = seat.told("#microscope-says")
+        await seat.screen.show_run(other)
+        await seat.sees("there is no checkpoint to look at yet")
+        assert not seat.screen.query_one("#slide").display
+        await seat.screen.show_run(run)
+        await seat.until(lambda: seat.told("#microscope-says") == seen)
+        assert seat.screen.query_one("#slide").display
+
+    play(results, scenario, run=run)
+    shutil.rmtree(other.path)
 
 
 def test_the_embedding_s_rows_are_labelled_with_tokens(run: Run) -> None:
