@@ -49,7 +49,7 @@ def detail(watch: Watch, ascii: bool) -> Text:
 def one_line(watch: Watch, ascii: bool) -> Text:
     """Its state, and what is wrong with it, how it ended or how to come back, for terminals without room for more."""
     more = watch.problem or _ending(watch) or come_back(watch)
-    return Text(plain(shown(f"{state_words(watch, ascii)}  {more}"), ascii), no_wrap=True, overflow="ellipsis")
+    return Text(plain(shown(f"{state_words(watch, ascii)}  {more}"), ascii))
 
 
 def come_back(watch: Watch) -> str:

@@ -165,4 +165,4 @@ def _summary(watch: Watch, ascii: bool) -> Text:
         second += f"  {speed:,.0f} tok/s"
     if history.guards:
         second += f"  {'!' if ascii else '▲'} {len(history.guards)}"
-    return Text(f"{first}\n{second}", no_wrap=True, overflow="ellipsis")
+    return Text(f"{first}\n{second}")

@@ -276,6 +276,17 @@ def test_a_run_that_cannot_be_read_is_told_with_the_reason(results: Path) -> Non
     play(results, scenario)
 
 
+def test_a_line_about_a_run_that_is_cut_off_says_so(results: Path) -> None:
+    (results / "runs" / "amber-fox" / "config.json").unlink()
+
+    async def scenario(seat: Seat) -> None:
+        await seat.stand_on("amber-fox")
+        await seat.sees("has no config.json")
+        assert seat.seen().splitlines()[-2].endswith("…")
+
+    play(results, scenario, (60, 24))
+
+
 @pytest.mark.parametrize("part", ["resolved", "facts", "given", "parent"])
 def test_a_manifest_with_something_else_in_a_place_is_told(results: Path, part: str) -> None:
     run = Run(results / "runs" / "amber-fox")

@@ -51,6 +51,15 @@ def row(seat: Seat, name: str) -> str:
     return next(line[8:] for line in figures(seat).splitlines() if line.startswith(f"{name} "))
 
 
+def test_a_long_name_leaves_the_loss_in_sight_where_the_panel_has_no_room(tmp_path: Path) -> None:
+    run = add_run(tmp_path, "finished", "name-" * 20)
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("name-na…", "loss ")
+
+    play(tmp_path, scenario, (60, 24), run=run)
+
+
 def test_every_recorded_ending_is_looked_at() -> None:
     assert sorted(BANNERS) == ENDINGS
 
