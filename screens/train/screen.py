@@ -57,6 +57,11 @@ class TrainScreen(CommandingScreen):
         await self._take_selected()
 
     async def on_screen_resume(self) -> None:
+        """A run that was deleted meanwhile is not come back to."""
+        lab = self.lab_app.lab
+        if lab.selected and not lab.selected.path.exists():
+            lab.selected = None
+            await self._show("new")
         await self._take_selected()
 
     def on_runs_refreshed(self) -> None:

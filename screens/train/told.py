@@ -36,7 +36,8 @@ def banner(watch: Watch, ascii: bool) -> Text:
     """How a run ended or what is wrong with it, and what to do; empty while all is well."""
     again = "r goes on from the last checkpoint"
     if watch.problem:
-        return Text(shown(f"{watch.run.id}: {watch.problem}"), "bold")
+        more = "" if watch.run.path.exists() else "  n opens the form of a new run, 2 lists all"
+        return Text(shown(f"{watch.run.id}: {watch.problem}{more}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()
     words = state_words(watch, ascii)

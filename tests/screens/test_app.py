@@ -312,6 +312,20 @@ def test_a_run_that_breaks_in_view_is_told(break_it: Callable[[Run], None], live
         play(results, scenario, run=run)
 
 
+def test_a_run_that_was_deleted_is_not_come_back_to(results: Path) -> None:
+    run = run_of(results, "amber-fox")
+
+    async def scenario(seat: Seat) -> None:
+        shutil.rmtree(run.path)
+        await seat.sees("its directory is gone", "n opens the form")
+        await seat.press("3")
+        await seat.sees("That run is gone. c chooses")
+        await seat.press("1")
+        await seat.sees("f5 starts it")
+
+    play(results, scenario, run=run)
+
+
 def test_a_damaged_manifest_is_told(results: Path) -> None:
     run = run_of(results, "amber-fox")
     run.config_path.write_text("{not json")
