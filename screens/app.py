@@ -8,6 +8,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from engines.errors import LabError
 from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
@@ -77,14 +78,25 @@ class LabApp(App[str]):
         self._reading_runs = True
         try:
             watches = self.lab.board.refresh()
+        except LabError as error:
+            self.call_from_thread(self._tell_unreadable, str(error))
+            return
         finally:
             self._reading_runs = False
         self.call_from_thread(self._take_runs, watches)
 
     _reading_runs = False
+    _why_unread = ""
+
+    def _tell_unreadable(self, why: str) -> None:
+        """Once, though it is tried every second: a network's drive may be away for a while."""
+        if why != self._why_unread:
+            self.notify(why, severity="error")
+        self._why_unread = why
 
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
+        self._why_unread = ""
         if self.screen_stack:  # else the app is left meanwhile
             self.screen.post_message(RunsRefreshed())
 

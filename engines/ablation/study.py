@@ -14,7 +14,7 @@ from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs, read_json, remembered, remove_run, write_json
+from engines.runs.store import Run, all_runs, folders_in, read_json, remembered, remove_run, write_json
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names
@@ -107,10 +107,7 @@ def start(study: Study) -> subprocess.Popen[bytes]:
 
 def all_studies(results: Path) -> list[Study]:
     """Every study under one results directory, oldest first."""
-    try:
-        paths = [path for path in (results / "studies").iterdir() if (path / "plan.json").exists()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    paths = [path for path in folders_in(results / "studies") if os.path.exists(path / "plan.json")]
     return sorted(map(Study, paths), key=lambda study: (study.created_at, study.id))
 
 

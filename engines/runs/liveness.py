@@ -26,7 +26,7 @@ def lock_is_held(lock: Path) -> bool:
     """Whether a worker lives. The probe's own lock is shared and let go at once."""
     try:
         fd = os.open(lock, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # gone, or somebody else's
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -80,7 +80,7 @@ def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
         with open(run.log_path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return file.read().rpartition(START_MARK.encode())[2]
-    except FileNotFoundError:
+    except OSError:
         return b""
 
 

@@ -156,11 +156,18 @@ def _claim_name(runs: Path) -> Path:
 
 def all_runs(results: Path) -> list[Run]:
     """Every run under one results directory, oldest first."""
+    return sorted(map(Run, folders_in(results / "runs")), key=lambda run: (run.created_at, run.id))
+
+
+def folders_in(place: Path) -> list[Path]:
+    """None where there is no such place; LabError if it cannot be read."""
     try:
-        paths = [path for path in (results / "runs").iterdir() if path.is_dir()]
+        names = os.listdir(place)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(map(Run, paths), key=lambda run: (run.created_at, run.id))
+    except OSError as error:
+        raise LabError(f"{place} cannot be read ({error.strerror}); choose another with --results-dir.") from None
+    return [place / name for name in names if os.path.isdir(place / name)]
 
 
 def find_run(wanted: str, results: Path) -> Run:
@@ -199,13 +206,13 @@ def remove_run(run: Run) -> None:
 
 
 def remembered() -> list[Path]:
-    """Results directories that ever held runs and still exist."""
+    """Results directories that ever held runs and can still be read."""
     try:
         lines = _memory().read_bytes().split(b"\n")
     except OSError:
         return []
     paths = [Path(os.fsdecode(line)) for line in lines if line and b"\0" not in line]
-    return [path for path in paths if (path / "runs").is_dir()]
+    return [path for path in paths if os.path.isdir(path / "runs") and os.access(path / "runs", os.R_OK)]
 
 
 def remember(results: Path) -> None:

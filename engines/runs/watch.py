@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from engines.errors import LabError
@@ -25,7 +26,8 @@ class Watch:
         self.lock = threading.RLock()  # held by a poll, and by whoever wants a history that holds still
         self._reader = EventReader(run.events_path)
         self._config: dict[str, Any] = {}
-        self._worth_a_look: tuple[int, int] | None = None  # size and time of change of the log that was read
+        self._unreadable = ""  # the problem that the last poll met
+        self._seen_log: tuple[int, int] | None = None  # size and time of change of the log that was read
 
     @property
     def config(self) -> dict[str, Any]:
@@ -54,40 +56,41 @@ class Watch:
     def poll(self) -> list[Event]:
         """Read what is new, and give it back; state and history are up to date after it."""
         with self.lock:
-            return self._poll()
+            found: list[Event] = []
+            try:
+                self._poll(found)
+            except OSError as error:  # a network's drive may be away for a while
+                name = Path(error.filename or self.run.path).name
+                self._unreadable = self.problem = f"{name} cannot be read: {error.strerror}."
+                self._seen_log = None
+            else:
+                if self.problem == self._unreadable:
+                    self.problem = ""
+            return found
 
-    def _poll(self) -> list[Event]:
+    def _poll(self, found: list[Event]) -> None:
         held = liveness.lock_is_held(self.run.lock_path)  # before reading: its last word is not missed
         truncations = self._reader.truncations
-        found = self._read()
-        if self._reader.truncations > truncations:
-            self.history = History(_RECENT)
-            self.problem = "events.jsonl became shorter: it is read anew from its beginning."
-        self.history.apply(found)
-        look_up = liveness.live_state if held else liveness.ended_state
-        self.state = look_up(self.run, self.history)
+        try:
+            for _, event in self._reader.poll():
+                found.append(event)
+        finally:  # what was read before an error counts
+            if self._reader.truncations > truncations:
+                self.history = History(_RECENT)
+                self.problem = "events.jsonl became shorter: it is read anew from its beginning."
+            self.history.apply(found)
+            look_up = liveness.live_state if held else liveness.ended_state
+            self.state = look_up(self.run, self.history)
         self._note_problems()
-        return found
 
     def is_worth_a_poll(self) -> bool:
         """Whether the log has changed since this was last asked, or the run lives."""
-        try:
-            status = self.run.events_path.stat()
-        except OSError:
-            return self._worth_a_look is not None
-        seen, self._worth_a_look = self._worth_a_look, (status.st_size, status.st_mtime_ns)
-        return self.is_live or seen != self._worth_a_look
+        seen, self._seen_log = self._seen_log, _size_and_time(self.run.events_path)
+        return self.is_live or seen != self._seen_log
 
     def age(self) -> float:
         """Seconds since the run was made."""
         return max(0.0, time.time() - float(self.config.get("created_at", time.time())))
-
-    def _read(self) -> list[Event]:
-        try:
-            return [event for _, event in self._reader.poll()]
-        except OSError as error:
-            self.problem = f"events.jsonl cannot be read: {error.strerror}."
-            return []
 
     def _note_problems(self) -> None:
         if not self.run.path.exists():
@@ -96,6 +99,14 @@ class Watch:
             self.problem = f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
         elif self._reader.malformed > 1:  # a crash leaves one
             self.problem = f"{self._reader.malformed} lines of events.jsonl are no events and were skipped."
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 class Board:

@@ -112,7 +112,10 @@ class StudiesReader:
 
     def read(self) -> list[StudyRow]:
         """Every study, newest first."""
-        studies = studies_in_view(self._results)
+        try:
+            studies = studies_in_view(self._results)
+        except LabError:  # the app says so of its runs; what is known stays
+            studies = [known.study for known in reversed(self._known.values())]
         known, self._known = self._known, {}
         for study in reversed(studies):
             key = str(study.path)

@@ -128,10 +128,10 @@ class SampleScreen(Screen[None]):
             self.run_worker(look, thread=True, group="look")
 
     def _look(self, watches: list[Watch], opened_with: Watch | None) -> None:
-        if opened_with and all(watch.run.path != opened_with.run.path for watch in watches):
-            if opened_with.run.path.exists():  # it lies elsewhere
-                opened_with.poll()
-                watches.append(opened_with)
+        known = {watch.run.path for watch in watches}
+        if opened_with and opened_with.run.path not in known and opened_with.run.path.exists():  # it lies elsewhere
+            opened_with.poll()
+            watches.append(opened_with)
         self.post_message(self.Looked(self._shelf.look(watches)))
 
     @on(Looked)

@@ -326,6 +326,53 @@ def test_a_run_that_was_deleted_is_not_come_back_to(results: Path) -> None:
     play(results, scenario, run=run)
 
 
+@pytest.mark.parametrize("mode", SCREENS)
+def test_a_results_directory_that_is_away_for_a_while_is_told_once(mode: str, results: Path) -> None:
+    folders = [results / "runs", results / "studies"]
+    folders[1].mkdir()
+
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: len(seat.app.lab.watches) == 2)
+        for folder in folders:
+            folder.rename(results / f"{folder.name}-away")
+            folder.symlink_to(folder.name)  # a ring, which cannot be read
+        await seat.hears("runs cannot be read")
+        seat.app._refresh_runs()
+        await seat.app.workers.wait_for_complete()
+        assert len(seat.app.said) == 1 and len(seat.app.lab.watches) == 2
+        for folder in folders:
+            folder.unlink()
+            (results / f"{folder.name}-away").rename(folder)
+        shutil.rmtree(run_of(results, "amber-fox").path)
+        await seat.until(lambda: len(seat.app.lab.watches) == 1)
+
+    play(results, scenario, screen=mode)
+
+
+def test_a_lock_that_cannot_be_looked_at_for_a_while_is_told_until_it_can(results: Path) -> None:
+    run = run_of(results, "brave-owl")
+
+    async def scenario(seat: Seat) -> None:
+        run.lock_path.unlink(missing_ok=True)
+        run.lock_path.symlink_to(run.lock_path.name)
+        os.utime(run.events_path)
+        await seat.sees("run.lock cannot be read")
+        run.lock_path.unlink()
+        await seat.sees("† KILLED  its worker died")
+
+    play(results, scenario, run=run)
+
+
+def test_a_folder_without_a_run_in_it_does_not_live(results: Path) -> None:
+    (results / "runs" / "empty").mkdir()
+
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: len(seat.app.lab.watches) == 3)
+        await seat.sees("no run lives")
+
+    play(results, scenario)
+
+
 def test_a_damaged_manifest_is_told(results: Path) -> None:
     run = run_of(results, "amber-fox")
     run.config_path.write_text("{not json")

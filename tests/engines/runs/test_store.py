@@ -53,6 +53,12 @@ def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
         store.find_run("zzz", tmp_path)
 
 
+def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("runs")  # a ring: root may read everything else
+    with pytest.raises(LabError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
+        store.runs_in_view(tmp_path)
+
+
 def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store.os, "urandom", lambda size: bytes(size))  # always the same draw
     found: list[str] = []
