@@ -101,7 +101,12 @@ class LabApp(App[str]):
             self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **how: Any) -> None:
-        """Names and values stand as they are: in brackets too. What takes longer to read stays longer."""
+        """Names and values stand as they are: in brackets too. What takes longer to read stays longer.
+
+        A key that is held says its sentence once, not in a pile that covers the screen.
+        """
+        for said in [said for said in self._notifications if said.message == shown(message)]:
+            self._unnotify(said)
         timeout = max(self.NOTIFICATION_TIMEOUT, len(message) / _READ_A_SECOND)
         super().notify(shown(message), **{"timeout": timeout, **how, "markup": False})
 

@@ -19,6 +19,7 @@ from textual.widgets import Input
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
+from screens.app import LabApp
 from screens.runs.screen import RunsScreen
 from screens.train.panel import RunPanel
 
@@ -109,6 +110,18 @@ def test_leaving_tells_of_a_run_that_began_or_ended_since_the_runs_were_read(res
         assert not seat.app.return_value
 
     play(results, scenario)
+
+
+def test_a_sentence_said_again_stands_on_the_screen_once(results: Path) -> None:
+    async def scenario() -> list[str]:
+        app = LabApp(results)
+        async with app.run_test(notifications=True) as pilot:
+            await pilot.press("p", "p", "S", "escape")
+            await pilot.pause()
+            return [said.message for said in app._notifications]
+
+    nothing_to_command = "no run is in view; f5 starts one, 2 lists all."
+    assert asyncio.run(scenario()) == [nothing_to_command, "there is nothing to step out of; q leaves."]
 
 
 def test_leaving_while_nothing_lives_says_nothing(results: Path) -> None:
