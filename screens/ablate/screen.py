@@ -84,6 +84,7 @@ class AblateScreen(CommandingScreen):
 
     def on_screen_resume(self) -> None:
         """What happened while another screen was in front."""
+        self.query_one(LabHeader).look_again()
         self._look()
 
     def on_runs_refreshed(self) -> None:

@@ -104,6 +104,7 @@ class SampleScreen(Screen[None]):
     # --- which checkpoints --------------------------------------------------------------------------
 
     def on_screen_resume(self) -> None:
+        self.query_one(LabHeader).look_again()
         wanted, self.lab.to_hear = self.lab.to_hear, None
         selected = self.lab.selected
         if wanted is None and (self._opened_with is None or self._opened_with.run != selected):

@@ -58,6 +58,7 @@ class TrainScreen(CommandingScreen):
 
     async def on_screen_resume(self) -> None:
         """A run that was deleted meanwhile is not come back to."""
+        self.query_one(LabHeader).look_again()
         lab = self.lab_app.lab
         if lab.selected and not lab.selected.path.exists():
             lab.selected = None

@@ -85,6 +85,20 @@ def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> Non
         play(results, scenario)
 
 
+@pytest.mark.parametrize("mode", SCREENS)
+def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(mode: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.until(lambda: len(seat.app.lab.watches) == 2)
+        seat.app._reading_runs = True  # nothing more is read from here on
+        await seat.app.workers.wait_for_complete()
+        await seat.press("2" if mode == "train" else "1")
+        seat.app.lab.watches[1].state = "running"
+        await seat.press(str(SCREENS.index(mode) + 1))
+        assert "1 live" in seat.seen().splitlines()[0]
+
+    play(results, scenario, screen=mode)
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
 def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path) -> None:
     async def scenario(seat: Seat) -> None:
