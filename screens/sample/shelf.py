@@ -19,11 +19,12 @@ class Choice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ShelfRun:
-    """A run and its checkpoints, newest first."""
+    """A run and its checkpoints, newest first; `saved`: whether there ever were any."""
 
     run: Run
     live: bool
     state: str
+    saved: bool
     checkpoints: tuple[CheckpointFolder, ...]
 
     def find(self, choice: Choice) -> CheckpointFolder | None:
@@ -45,7 +46,8 @@ class Shelf:
             version = (watch.state, history.step, len(history.checkpoints), len(history.evals))
             known = kept.get(watch.run.path)
             if known is None or watch.is_live or known[0] != version:
-                known = version, ShelfRun(watch.run, watch.is_live, watch.state, tuple(checkpoints_of(watch)))
+                there = tuple(checkpoints_of(watch))
+                known = version, ShelfRun(watch.run, watch.is_live, watch.state, bool(history.checkpoints), there)
             self._kept[watch.run.path] = known
         return [shelf_run for _, shelf_run in self._kept.values()]
 

@@ -113,6 +113,8 @@ class SpeechPane(Vertical):
             return "That run is gone. c chooses another checkpoint."
         if run.checkpoints:
             return f"Step {self.choice.step} of {run.run.id} is not kept any more. c chooses another checkpoint."
+        if run.saved:
+            return f"{run.run.id} has no checkpoint any more: those it wrote are gone. c chooses another run."
         if run.live:
             return f"{run.run.id} has no checkpoint yet: it can speak once its first is written. c chooses another run."
         return f"{run.run.id} has no checkpoint: it {_ended(run.state)} before it wrote one. c chooses another run."

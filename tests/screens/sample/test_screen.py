@@ -559,6 +559,16 @@ def test_a_run_without_checkpoint_says_so_until_it_has_one(tmp_path: Path) -> No
     play(tmp_path / "results", scenario)
 
 
+def test_a_run_whose_checkpoints_were_deleted_says_so(tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    shutil.rmtree(run.checkpoints_dir)
+
+    async def scenario(seat: Seat) -> None:
+        assert "has no checkpoint any more: those it wrote are gone" in seat.status()
+
+    play(tmp_path / "results", scenario)
+
+
 def test_the_newest_checkpoint_of_a_run_is_taken_whichever_it_is_by_then(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     newest = run.checkpoints_dir / "step-00000020"
