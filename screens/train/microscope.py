@@ -21,6 +21,7 @@ from engines.runs.watch import Watch
 from screens.widgets.heat_map import HeatMap
 
 _MODULE = "engines.scalar.inspection"
+_NO_GRAPH = "tab goes to the numbers, arrows choose one: what it is made of stands here"
 _ATTENTION = "attention "  # begins the names of heads in the list of what can be looked at
 
 
@@ -52,7 +53,7 @@ class Microscope(Vertical):
             yield HeatMap(self._ascii, id="values", classes="pane")
             yield HeatMap(self._ascii, id="gradients", classes="pane")
             with VerticalScroll(id="graph", classes="pane"):
-                yield Static(id="graph-text", markup=False)
+                yield Static(_NO_GRAPH, id="graph-text", markup=False)
 
     def look_at(self, watch: Watch) -> None:
         """Look at the newest checkpoint, unless that is what is shown already."""
@@ -105,7 +106,7 @@ class Microscope(Vertical):
     def _see_nothing(self, why: str) -> None:
         self._wanted = self._shown = _NOTHING
         self.add_class("-nothing")
-        self.query_one("#graph-text", Static).update("")
+        self.query_one("#graph-text", Static).update(_NO_GRAPH)
         self._say(why)
 
     @property

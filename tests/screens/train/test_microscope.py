@@ -168,6 +168,7 @@ def test_the_graph_around_the_number_at_the_cursor_is_told(run: Run) -> None:
         await look(seat)
         entry = found["nodes"][0]  # type: ignore[index]
         values = await choose(seat, entry["name"])
+        assert "arrows choose one" in seat.told("#graph-text")
         values.focus()
         await seat.press("down", "right")
         value = entry["values"][1][1]
