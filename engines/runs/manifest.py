@@ -33,13 +33,16 @@ def hardware() -> dict[str, Any]:
 def _commit(git: Path) -> str | None:
     """The commit that HEAD names, read from the files: starting git would take longer than the run's first steps."""
     try:
+        if git.is_file():  # a worktree names its folder, and that the folder of all
+            git = git.parent / git.read_text().strip().removeprefix("gitdir: ")
         head = (git / "HEAD").read_text().strip()
         if not head.startswith("ref: "):
             return head
         reference = head.removeprefix("ref: ")
-        if (git / reference).exists():
-            return (git / reference).read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
+        common = git / (git / "commondir").read_text().strip() if (git / "commondir").exists() else git
+        if (common / reference).exists():
+            return (common / reference).read_text().strip()
+        packed = (common / "packed-refs").read_text().splitlines()
         return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
     except OSError:
         return None

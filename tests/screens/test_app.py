@@ -405,7 +405,7 @@ def test_a_damaged_manifest_is_told(results: Path) -> None:
     run.config_path.write_text("{not json")
 
     async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: "is damaged; the run cannot be read" in " ".join(seat.seen().split()))
+        await seat.until(lambda: "run amber-fox has a damaged config.json" in " ".join(seat.seen().split()))
         await seat.press("R")
         await seat.hears("the settings of amber-fox are not known")
 

@@ -32,12 +32,16 @@ def page_of(*records: Record, folder: Path) -> tuple[str, Page, list[Path]]:
     return text, Page(text), pictures
 
 
+FACTS = {"parameters": 7, "vocab_size": 3, "train_tokens": 100, "val_tokens": 10}
+SETTINGS = {"mode": "fast", "model_kind": "gpt", "data": "corpus.txt", "steps": 3}
+
+
 def record_of(folder: Path, given: dict[str, Any], *told: dict[str, Any]) -> Record:
     """Of a run whose files say this."""
     run = Run(folder / "results" / "runs" / "odd-one")
     run.path.mkdir(parents=True)
-    config = {"created_at": 0, "checkpoints": str(run.path / "checkpoints"), "given": given, "resolved": given}
-    run.config_path.write_text(json.dumps({"v": 1, **config, "facts": {"parameters": 7}}))
+    config = {"run": "odd-one", "created_at": 0, "checkpoints": str(run.path / "checkpoints"), "facts": FACTS}
+    run.config_path.write_text(json.dumps({"v": 1, **config, "given": given, "resolved": SETTINGS | given}))
     run.events_path.write_bytes(b"".join(events.encode({"v": 1, "t": 1.0, **event}) for event in told))
     return read_record(run)
 
@@ -91,10 +95,13 @@ def test_a_run_s_name_of_any_kind_stays_text(tmp_path: Path) -> None:
     assert len(pictures) > 1 and "<b>" not in text
 
 
-@pytest.mark.parametrize("config", [{}, {"given": 3, "resolved": [], "facts": "x", "code": None, "hardware": 1.5}])
-def test_a_manifest_with_anything_in_it_gives_a_page(config: dict[str, Any], tmp_path: Path) -> None:
+ODD = {"commit": [1], "count": {}, "name": None}
+
+
+@pytest.mark.parametrize("parts", [{}, {"code": ODD, "hardware": ODD, "given": ODD, "facts": FACTS | ODD}])
+def test_a_manifest_with_anything_in_its_parts_gives_a_page(parts: dict[str, Any], tmp_path: Path) -> None:
     record = record_of(tmp_path, {}, steps([3.0]))
-    record.run.write_config(config)
+    record.run.write_config(record.run.config | parts)
     _, page, _ = page_of(read_record(record.run), folder=tmp_path)
     assert dict(page.tables["In brief"])["last loss"] == "3.0000"
 

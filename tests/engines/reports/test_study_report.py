@@ -92,8 +92,8 @@ def test_a_mean_over_a_grid_wants_every_cell_of_it(grid: Study) -> None:
 
 def test_the_printed_command_asks_for_the_same_study(grid: Study, tmp_path: Path) -> None:
     _, page, _ = written(grid, tmp_path)
-    command = next(line for line in page.words.splitlines() if line.startswith("nanochat-tui --no-ui ablate"))
-    typed = shlex.split(command.replace("text.txt", grid.plan.given["data"]))[3:]
+    (command,) = re.findall("nanochat-tui --no-ui (ablate .*)", page.words)
+    typed = shlex.split(command.replace("text.txt", grid.plan.given["data"]))[1:]
     assert _plan(parse("ablate", typed, as_json=False)) == grid.plan
 
 

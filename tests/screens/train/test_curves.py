@@ -59,7 +59,10 @@ class Written:
     def __init__(self, folder: Path, **facts: Any) -> None:
         self.run = Run(folder / "merry-fox")
         self.run.path.mkdir()
-        config = {"v": 1, "resolved": {"model_kind": "bigram"}, "facts": facts}
+        resolved = {"mode": "fast", "model_kind": "bigram", "data": "corpus.txt", "steps": 3}
+        config = {"v": 1, "run": "merry-fox", "created_at": 0, "checkpoints": "", "given": {}, "resolved": resolved}
+        if facts:
+            config["facts"] = {"parameters": 7, "train_tokens": 100, "val_tokens": 10, **facts}
         self.run.config_path.write_text(json.dumps(config))
         self.run.events_path.touch()
         self.watch = Watch(self.run)
@@ -166,12 +169,11 @@ def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> No
 def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        manifest = json.loads(written.run.config_path.read_text())
-        written.run.config_path.write_text(json.dumps({key: manifest[key] for key in ("v", "resolved")}))
         curves = Curves(chart, ascii=False)
         curves.take(written.read())
         assert chart._plot.levels == {}
-        written.run.config_path.write_text(json.dumps(manifest | {"facts": {"vocab_size": 54}}))
+        facts = {"parameters": 7, "train_tokens": 100, "val_tokens": 10, "vocab_size": 54}
+        written.run.write_config(written.run.config | {"facts": facts})
         curves.take(written.read())
         assert chart._plot.levels["guessing"].value == math.log(54)
 

@@ -1,0 +1,47 @@
+"""What a manifest records of the code."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engines.runs import manifest
+
+
+def git(folder: Path, *words: str) -> str:
+    told = subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, capture_output=True, check=True
+    )
+    return told.stdout.decode().strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a commit."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    git(checkout, "init", "--quiet")
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "first")
+    return checkout
+
+
+def test_the_commit_is_git_s_own_in_a_checkout_a_worktree_and_on_no_branch(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worktree = checkout.parent / "worktree"
+    git(checkout, "worktree", "add", "--quiet", "-b", "other", str(worktree))
+    git(worktree, "commit", "--quiet", "--allow-empty", "--message", "second")
+    apart = checkout.parent / "apart"
+    git(checkout, "worktree", "add", "--quiet", "--detach", str(apart))
+    for folder in (checkout, worktree, apart):
+        monkeypatch.setattr(manifest, "_ROOT", folder)
+        assert manifest.code()["commit"] == git(folder, "rev-parse", "HEAD")
+    git(checkout, "pack-refs", "--all")
+    for folder in (checkout, worktree):
+        monkeypatch.setattr(manifest, "_ROOT", folder)
+        assert manifest.code()["commit"] == git(folder, "rev-parse", "HEAD")
+
+
+def test_code_that_is_no_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_ROOT", tmp_path)
+    assert manifest.code()["commit"] is None
