@@ -1,7 +1,8 @@
-"""Cross-entropy of soft-capped logits together with the head's product: plain, and fused for CUDA.
+"""Cross-entropy of soft-capped logits together with the head's product: plain and fused.
 
-The logits are the largest tensor of a step. The fused form writes them once, in bfloat16, and turns them in place into
-their own gradient; compiled plain code passes over them more often and keeps another copy.
+The logits are the largest tensor of a step. The fused form writes them once and turns them in place into their own
+gradient: on CUDA by a kernel, on a processor by portions that stay in its cache. Plain code, compiled or not, passes
+over all of them more often and keeps copies.
 """
 
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LARGEST_SOFTCAP = 40.0  # sums of exponentials of larger logits may leave float32
+_LARGEST_SOFTCAP = 40.0  # of the kernel: sums of exponentials of larger logits may leave float32
+_LOGITS_AT_ONCE = 2**18  # on a processor: a megabyte, measured to be best for 512 to 32,768 a row
 
 
 def capped(logits: Tensor, softcap: float) -> Tensor:
@@ -21,15 +23,17 @@ def capped(logits: Tensor, softcap: float) -> Tensor:
 
 def head_nats(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
     """The loss (N) of each target (N) from the last hidden states (N, C) and the head (padded V, C)."""
-    if _can_be_fused(hidden, softcap):
+    if _is_fused(hidden, softcap):
         losses: Tensor = _fused(hidden, head, targets, softcap, vocab_size)[0]
         return losses
     logits = capped((hidden @ head.T)[:, :vocab_size], softcap)
     return F.cross_entropy(logits, targets, reduction="none")
 
 
-def _can_be_fused(hidden: Tensor, softcap: float) -> bool:
-    """Where kernels are compiled anyway, so that `--compile off` stays the plain reference."""
+def _is_fused(hidden: Tensor, softcap: float) -> bool:
+    """float64 stays plain, and on CUDA what is not compiled."""
+    if hidden.device.type == "cpu":
+        return hidden.dtype != torch.float64
     on_gpu = hidden.is_cuda and hidden.dtype == torch.bfloat16
     return torch.compiler.is_compiling() and on_gpu and 0.0 < softcap <= _LARGEST_SOFTCAP
 
@@ -37,10 +41,30 @@ def _can_be_fused(hidden: Tensor, softcap: float) -> bool:
 @torch.library.custom_op("nanochat_tui::head_nats", mutates_args=())
 def _fused(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> tuple[Tensor, Tensor]:
     """Losses (N), and the gradient of each by its logits (N, padded V). The compiler takes it as it is."""
-    from engines.tensor.loss_kernel import losses_and_gradients  # needs triton
-
     logits = hidden @ head.T
-    return losses_and_gradients(logits, targets, softcap, vocab_size), logits
+    if logits.is_cuda:
+        from engines.tensor.loss_kernel import losses_and_gradients  # needs triton
+
+        return losses_and_gradients(logits, targets, softcap, vocab_size), logits
+    return _losses_and_gradients(logits, targets, softcap, vocab_size), logits
+
+
+def _losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
+    """The loss (N), in float32, of each target (N); `logits` (N, padded V), raw, become its gradient by them."""
+    losses = torch.empty(len(logits))
+    rows = max(1, _LOGITS_AT_ONCE // logits.shape[1])
+    portions = (tensor.split(rows) for tensor in (logits, targets.unsqueeze(1), losses))
+    for portion, wanted, found in zip(*portions, strict=True):
+        known = portion[:, :vocab_size].float()
+        folded = known.div_(softcap).tanh_() if softcap else known
+        log_p = torch.log_softmax(softcap * folded if softcap else known, 1)
+        found.copy_(-log_p.gather(1, wanted).squeeze(1))
+        gradient = log_p.exp_().scatter_add_(1, wanted, log_p.new_full(wanted.shape, -1.0))
+        if softcap:
+            gradient.addcmul_(gradient, folded.square_(), value=-1.0)
+        portion[:, :vocab_size] = gradient
+        portion[:, vocab_size:] = 0.0
+    return losses
 
 
 @_fused.register_fake
@@ -49,10 +73,11 @@ def _(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # zeros as large as the logits
     ctx.save_for_backward(*inputs[:2], output[1])
 
 
-def _backward(ctx: Any, of_losses: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, of_losses: Tensor, _: None) -> tuple[Tensor | None, ...]:
     hidden, head, gradients = ctx.saved_tensors
     weights = of_losses.to(hidden.dtype).unsqueeze(1)
     return weights * (gradients @ head), gradients.T @ (weights * hidden), None, None, None

@@ -9,6 +9,7 @@ from torch import Tensor
 from engines.decoding import RereadingDecoder
 from engines.engine import Decoder, Row
 from engines.tensor.devices import Place, sent
+from engines.tensor.formulas import relu2, rmsnorm
 
 RMS_EPS = 1e-5
 _TOKENS_AT_ONCE = 4096
@@ -158,7 +159,7 @@ class MiniGPT(TensorModel):
             x = rmsnorm(x, RMS_EPS)
         for layer in range(self._layers):
             x = x + self._attention(rmsnorm(x, RMS_EPS), layer) @ self.weight(f"{layer}.wo").T
-            h = F.relu(rmsnorm(x, RMS_EPS) @ self.weight(f"{layer}.fc1").T).square()  # (B, T, 4C)
+            h = relu2(rmsnorm(x, RMS_EPS) @ self.weight(f"{layer}.fc1").T)  # (B, T, 4C)
             x = x + h @ self.weight(f"{layer}.fc2").T
         if self._final_rmsnorm:
             x = rmsnorm(x, RMS_EPS)
@@ -170,10 +171,6 @@ class MiniGPT(TensorModel):
             for name in ("wq", "wk", "wv")
         )  # (B, heads, T, C / heads)
         return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
-
-
-def rmsnorm(x: Tensor, eps: float) -> Tensor:
-    return F.rms_norm(x, (x.shape[-1],), eps=eps)
 
 
 def product(x: Tensor, weight: Tensor) -> Tensor:

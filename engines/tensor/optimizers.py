@@ -12,6 +12,8 @@ from torch import Tensor
 from engines.tensor.banks import Bank
 from engines.tensor.devices import exact_dtype
 
+_NUMBERS_AT_ONCE = 2**18  # a megabyte of each
+
 
 class Pace(NamedTuple):
     """What changes from step to step: numbers on the device, so that compiled and recorded code takes new ones."""
@@ -61,16 +63,17 @@ class AdamW:
         self._updates = torch.zeros((), dtype=torch.int64, device=bank.weights.device)
 
     def update(self, pace: Pace, good: Tensor) -> None:
-        weights, gradients, lr = self.bank.weights, self.bank.gradients, self._rate * pace.lr
+        bank, lr = self.bank, self._rate * pace.lr
         updates = self._updates + good
-        means = self._beta1 * self._means + (1.0 - self._beta1) * gradients
-        squares = self._beta2 * self._squares + (1.0 - self._beta2) * gradients.square()
         # sqrt(v / correction) + eps, with the correction taken out of the large tensors
         correction = torch.sqrt(1.0 - self._beta2**updates)
-        rate = (lr * correction / (1.0 - self._beta1**updates)).to(weights.dtype)
-        eps = (self._eps * correction).to(weights.dtype)
-        moved = weights * (1.0 - lr * self._decay) - rate * means / (squares.sqrt() + eps)
-        keep(good, (weights, moved), (self._means, means), (self._squares, squares))
+        rate = (lr * correction / (1.0 - self._beta1**updates)).to(bank.weights.dtype)
+        eps = (self._eps * correction).to(bank.weights.dtype)
+        for weights, gradients, means, squares in portions(bank.weights, bank.gradients, self._means, self._squares):
+            new_means = self._beta1 * means + (1.0 - self._beta1) * gradients
+            new_squares = self._beta2 * squares + (1.0 - self._beta2) * gradients.square()
+            moved = weights * (1.0 - lr * self._decay) - rate * new_means / (new_squares.sqrt() + eps)
+            keep(good, (weights, moved), (means, new_means), (squares, new_squares))
         self._updates.copy_(updates)
 
     def kept(self) -> dict[str, Tensor]:
@@ -82,6 +85,13 @@ def on_device(bank: Bank, *numbers: float) -> Sequence[Tensor]:
     device = bank.weights.device
     held: Sequence[Tensor] = torch.tensor(numbers, dtype=exact_dtype(device), device=device).unbind()
     return held
+
+
+def portions(*flat: Tensor) -> Iterator[Sequence[Tensor]]:
+    """Tensors of one length, part by part where a processor works on them without the compiler: each is then read from
+    its cache but once, and so is all that is worked out of it."""
+    by_parts = flat[0].device.type == "cpu" and not torch.compiler.is_compiling()
+    yield from zip(*(tensor.split(_NUMBERS_AT_ONCE if by_parts else len(tensor)) for tensor in flat), strict=True)
 
 
 def keep(good: Tensor, *changes: tuple[Tensor, Tensor]) -> None:
