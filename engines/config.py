@@ -84,7 +84,7 @@ class TrainSettings:
     momentum_schedule: bool = setting("muon", "bool", AUTO, "Muon's momentum rises at first and falls with the learning rate (auto: yes; no: 0.95)")
 
     device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
-    dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 on CUDA, else float32)", choices=("float32", "bfloat16", "float64"))
+    dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"))
     compile: str = setting("machine", "str", AUTO, "torch.compile (auto: for gpt on CUDA)", choices=("on", "off"))
     threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than there are cores", at_least=0, at_most=4096)
     micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0)

@@ -7,9 +7,11 @@ estimates, whose constants stand below with where they are from.
 import dataclasses
 import itertools
 import math
+import os
 import re
 from typing import Any, NamedTuple
 
+from engines import processor
 from engines.config import TrainSettings
 from engines.dial import CHAR_VOCAB
 from engines.fields import AUTO
@@ -36,6 +38,7 @@ class _Kept(NamedTuple):
 _KEPT_COMPILED = _Kept(2.05, 20)
 _KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768
 _KEPT_EAGER = _Kept(4, 22)  # by torch's profiler on a processor
+_KEPT_CPU = _Kept(1, 19)  # the loss by portions, counted at 2 and 4 layers
 _KEPT_SCALAR = _Kept(4, 36)  # value and gradient of each; a guess
 
 # FLOP/s of dense bfloat16 products: NVIDIA's data sheets, as collected in nanochat/common.py at 92d63d4.
@@ -55,7 +58,8 @@ _PEAK_FLOAT32 = {"v100": 15.7e12, "t4": 8.1e12}
 _UTILISATION = ((64, 0.03), (256, 0.35), (384, 0.4), (768, 0.52))
 _LAUNCH_SECONDS = {"cuda": 2e-6, "cpu": 13e-6}  # of one kernel; a GPU's are in a recorded graph
 _LAUNCHES_PER_LAYER = 100  # forward, backward and update; a guess, within a factor of two on processors as well
-_CPU_FLOPS_PER_CORE = 40e9  # float32: gpts of depth 2 to 6 reached 38 to 62 on one core with AVX-512; elsewhere a guess
+# FLOP/s of a core: gpts of depth 2 to 6 reached 54 to 79 and 115 to 162 billion with AVX-512; elsewhere a guess.
+_CPU_FLOPS = {"float32": 60e9, "bfloat16": 130e9, "float64": 30e9}
 _SCALAR_FLOPS = 70e6  # Python floats: 40 to 120 million by shape, on the machine of results/bench/scalar.md
 
 _BYTE_VOCAB = 257  # with BOS
@@ -67,6 +71,11 @@ class Machine(NamedTuple):
 
     gpu: str | None  # its name, as its driver tells it; None: there is only the processor
     cores: int
+    multiplies_bfloat16: bool = False  # whether the processor does, by instructions of its own
+
+
+def this_machine(gpu: str | None = None) -> Machine:
+    return Machine(gpu, os.cpu_count() or 1, processor.multiplies_bfloat16())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +146,12 @@ def as_run_on(settings: TrainSettings, machine: Machine) -> TrainSettings:
     if device == AUTO:
         device = "cuda" if machine.gpu else "cpu"
     on_gpu = device == "cuda"
-    has_bfloat16 = on_gpu and _lookup(_PEAK_FLOAT32, machine.gpu or "") is None
+    is_gpt = settings.model_kind == "gpt"
+    old_gpu = _lookup(_PEAK_FLOAT32, machine.gpu or "") is not None
+    has_bfloat16 = not old_gpu if on_gpu else is_gpt and device == "cpu" and machine.multiplies_bfloat16
     decided: dict[str, Any] = {
         "dtype": "bfloat16" if has_bfloat16 else "float32",
-        "compile": "on" if on_gpu and settings.model_kind == "gpt" else "off",
+        "compile": "on" if on_gpu and is_gpt else "off",
     }
     decided = {name: value for name, value in decided.items() if getattr(settings, name) == AUTO}
     return dataclasses.replace(settings, device=device, **decided)
@@ -167,9 +178,10 @@ def activation_bytes_per_row(settings: TrainSettings, vocab_size: int) -> int:
     else:
         size = _NUMBER_BYTES["bfloat16" if settings.dtype == AUTO else settings.dtype]
         compiled = settings.compile == "on" or (settings.compile == AUTO and settings.model_kind == "gpt")
+        on_cpu = settings.device == "cpu" and settings.model_kind == "gpt" and size < _NUMBER_BYTES["float64"]
         fused = compiled and size == _NUMBER_BYTES["bfloat16"] and settings.softcap
-        kept = (_KEPT_FUSED if fused else _KEPT_COMPILED) if compiled else _KEPT_EAGER
-        logit_size = size if compiled else max(4, size)
+        kept = (_KEPT_FUSED if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
+        logit_size = size if compiled or on_cpu else max(4, size)
     numbers_of_logits = kept.per_logit * vocab_size
     return math.ceil(settings.context_length * (logit_size * numbers_of_logits + size * kept.per_channel * channels))
 
@@ -293,8 +305,8 @@ def _speed(settings: TrainSettings, vocab_size: int, machine: Machine) -> tuple[
         return _SCALAR_FLOPS, f"{_SCALAR_FLOPS / 1e6:.0f} MFLOP/s, about what pure Python does"
     if settings.device == "cpu":
         cores = settings.threads or max(1, machine.cores - 1)
-        told = f"{_CPU_FLOPS_PER_CORE / 1e9:.0f} GFLOP/s a core, on {cores} of them, which is a guess"
-        return cores * _CPU_FLOPS_PER_CORE, told
+        each = _CPU_FLOPS[settings.dtype]
+        return cores * each, f"{each / 1e9:.0f} GFLOP/s a core, on {cores} of them, which is a guess"
     if settings.device == "mps":
         return None, "no figures of Metal GPUs are known"
     peak = peak_flops(machine.gpu or "")

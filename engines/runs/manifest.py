@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engines import __version__
+from engines import __version__, processor
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,7 +25,7 @@ def hardware() -> dict[str, Any]:
     return {
         "host": system.nodename,
         "system": f"{system.sysname} {system.release}",
-        "processor": _processor(),
+        "processor": processor.name(),
         "cores": os.cpu_count(),
     }
 
@@ -46,13 +46,3 @@ def _commit(git: Path) -> str | None:
         return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), None)
     except OSError:
         return None
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return os.uname().machine

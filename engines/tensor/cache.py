@@ -28,7 +28,7 @@ class CachedDecoder:
     def __init__(self, model: GPT, prompts: Sequence[Row]) -> None:
         self._model = model.ready_to_read()
         self._rows = [list(prompt) for prompt in prompts]
-        self._cache = _Cache(model, len(prompts))
+        self._cache = _Cache(self._model, len(prompts))
         self._logits = torch.empty(0)
         self._turns: Turns | None = None
         self._read_all()

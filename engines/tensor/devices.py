@@ -1,5 +1,7 @@
 """Where tensors live and in what precision: `auto` is decided here and said; what is missing is an error."""
 
+import contextlib
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -8,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from engines import processor
 from engines.config import TrainSettings
 from engines.engine import Choice
 from engines.errors import LabError
@@ -15,6 +18,10 @@ from engines.fields import AUTO
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
+
+# Of glibc's malloc.h. The largest block that it can keep, and how much of what is free.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BLOCK, _KEPT_IN_ALL = 32 << 20, 1 << 30
 
 
 class Place(NamedTuple):
@@ -32,7 +39,9 @@ def place(settings: TrainSettings) -> Place:
     threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
     torch.set_num_threads(threads)
     device = _device(settings.device)
-    dtype = _dtype(settings.dtype, device.value)
+    if device.value == "cpu":
+        _keep_freed_memory()
+    dtype = _dtype(settings, device.value)
     compiled = _compiled(settings, device.value)
     asked = {"device": settings.device, "dtype": settings.dtype, "compile": settings.compile}
     choices = [choice for choice in (device, dtype, compiled) if asked[choice.setting] == AUTO]
@@ -40,6 +49,15 @@ def place(settings: TrainSettings) -> Place:
         choices.append(Choice("threads", str(threads), "one fewer than there are cores"))
     weights = torch.float64 if dtype.value == "float64" else torch.float32
     return Place(torch.device(device.value), _DTYPES[dtype.value], weights, compiled.value == "on", choices)
+
+
+def _keep_freed_memory() -> None:
+    """Tell the C library not to hand large tensors' memory back at once: on a processor each new one would begin with
+    thousands of page faults, a tenth of a step. Where it is not glibc, nothing happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
+        set_option(_M_TRIM_THRESHOLD, _KEPT_IN_ALL)
 
 
 def device_name(device: torch.device) -> str | None:
@@ -73,11 +91,14 @@ def _device(asked: str) -> Choice:
     return Choice("device", "cpu", "torch sees no GPU")
 
 
-def _dtype(asked: str, device: str) -> Choice:
+def _dtype(settings: TrainSettings, device: str) -> Choice:
+    asked = settings.dtype
     if asked == "float64" and device == "mps":
         raise LabError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
     if asked != AUTO:
         return Choice("dtype", asked, "asked for")
+    if device == "cpu" and settings.model_kind == "gpt" and processor.multiplies_bfloat16():
+        return Choice("dtype", "bfloat16", "the processor multiplies it fastest; weights stay in float32")
     if device == "cuda" and torch.cuda.get_device_capability() >= _BFLOAT16_CAPABILITY:
         return Choice("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")
     return Choice("dtype", "float32", "the fastest precision here")

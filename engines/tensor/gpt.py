@@ -22,8 +22,9 @@ from engines.config import TrainSettings
 from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
 from engines.tensor.devices import Place
+from engines.tensor.formulas import relu2, rmsnorm
 from engines.tensor.losses import capped, head_nats
-from engines.tensor.models import Parameters, TensorModel, product, rmsnorm
+from engines.tensor.models import Parameters, TensorModel, product
 from engines.tensor.reading import Reading, Rows
 
 _LARGEST_VALUE_GATE = 3.0
@@ -31,7 +32,7 @@ _NORM_EPS = 1e-6
 _PROJECTIONS = ("q", "k", "v")
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu2": lambda x: F.relu(x).square(),
+    "relu2": relu2,
     "relu": F.relu,
     "gelu": F.gelu,
 }
@@ -69,9 +70,12 @@ class GPT(TensorModel):
 
     def ready_to_read(self) -> "GPT":
         """The same model for a token at a time, where launches count: weights are converted once, and those of
-        queries, keys and values joined."""
+        queries, keys and values joined. A processor is slower in bfloat16 then: it lays out weights anew each time."""
         ready = copy.copy(self)
-        ready.parameters = {name: self.weight(name).detach() for name in self.parameters}
+        if self.device.type == "cpu" and self.dtype == torch.bfloat16:
+            ready.dtype = torch.float32
+            ready._cos, ready._sin = ready._rotary_tables()
+        ready.parameters = {name: ready.weight(name).detach() for name in self.parameters}
         for layer in range(self.settings.layers):
             parts = [ready.parameters.pop(f"{layer}.{name}") for name in _PROJECTIONS]
             ready.parameters[f"{layer}.qkv"] = torch.cat(parts)

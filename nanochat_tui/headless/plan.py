@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -22,6 +21,7 @@ from engines.estimate import (
     expected_vocab_size,
     largest_micro_batch,
     rows_at_once,
+    this_machine,
 )
 from engines.fields import AUTO, fields
 from engines.gpus import gpus
@@ -90,20 +90,20 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
 
 def _place(settings: TrainSettings, device_name: str | None) -> _Place:
     """The GPU that was named, else the first one here, else the processor."""
-    cores = os.cpu_count() or 1
     if device_name is not None:
         if settings.mode == "scalar" or settings.device not in (AUTO, "cuda"):
             raise SettingsError(["--device-name is for a GPU; it needs --mode tensor and no other --device than cuda."])
-        return _Place(Machine(device_name, cores), device_name, None)
+        return _Place(this_machine(device_name), device_name, None)
     if settings.mode == "tensor" and settings.device in (AUTO, "cuda"):
         for gpu in gpus():
-            return _Place(Machine(gpu.name, cores), gpu.name, gpu.free_bytes)
+            return _Place(this_machine(gpu.name), gpu.name, gpu.free_bytes)
     if settings.device == "cuda":
         raise LabError("--device cuda: there is no NVIDIA GPU here; to plan for another machine's, add --device-name.")
     import psutil  # 20 ms, and only needed here
 
-    name = "a Metal GPU" if settings.device == "mps" else f"a processor of {cores} cores"
-    return _Place(Machine(None, cores), name, psutil.virtual_memory().available)
+    machine = this_machine()
+    name = "a Metal GPU" if settings.device == "mps" else f"a processor of {machine.cores} cores"
+    return _Place(machine, name, psutil.virtual_memory().available)
 
 
 def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, free_bytes: int | None) -> tuple[int, int | None]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from engines.ablation.settings import StudySettings
 from engines.ablation.study_file import parse_axes
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
-from engines.estimate import Machine, estimate, expected_vocab_size
+from engines.estimate import estimate, expected_vocab_size, this_machine
 from engines.fields import AUTO, fields, parse_all, shown_default
 from engines.gpus import gpus
 
@@ -72,7 +71,7 @@ def look_ahead(draft: Draft) -> Prospect:
     except LabError as error:
         return Prospect(draft, problems=(str(error),))
     found = gpus()
-    machine = Machine(found[0].name if found else None, os.cpu_count() or 1)
+    machine = this_machine(found[0].name if found else None)
     some = plan.cells[:: -(-len(plan.cells) // _MOST_ESTIMATED)]
     settings = [resolve(plan.given_of(cell, plan.seeds[0])) for cell in some]
     estimates = [estimate(each, expected_vocab_size(each)[0], machine) for each in settings]

@@ -10,9 +10,10 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
+from engines.estimate import this_machine
 from engines.runs.store import Run
 from screens.train.form import SettingsForm
-from screens.train.plan import PlanView, here
+from screens.train.plan import PlanView
 
 _HINT = "f5 starts it; what is left empty follows from the rest"
 
@@ -66,4 +67,4 @@ class NewRun(Vertical):
 
     def _plan(self) -> None:
         form = self.query_one(SettingsForm)
-        self.query_one(PlanView).show(form.given, form.problems, here())
+        self.query_one(PlanView).show(form.given, form.problems, this_machine())

@@ -1,7 +1,5 @@
 """What the form's settings would take, told while they are typed."""
 
-import os
-
 from rich.text import Text
 from textual.widgets import Static
 
@@ -26,11 +24,6 @@ class PlanView(Static):
             return
         vocab_size, note = expected_vocab_size(settings)
         self.update(_told(settings, estimate(settings, vocab_size, machine), vocab_size, note))
-
-
-def here() -> Machine:
-    """This machine, as far as it is known without asking a driver."""
-    return Machine(None, os.cpu_count() or 1)
 
 
 def _wrong(problems: list[str]) -> Text:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from builders import TEXT, finished_run, make_run
 
+from engines import processor
 from engines.checkpoints import path_of
 from engines.runs import launch
 from engines.runs.fork import fork_run
@@ -107,7 +108,8 @@ def test_a_tensor_run_holds_what_its_machine_decided(tmp_path: Path, capsys: pyt
     said = Reproduced(capsys, run, "--json")
     assert said.verdict == "identical" and said.json["weights_same"] and said.json["environment"] == []
     held = newest(run).config["resolved"]
-    assert held["dtype"] == "float32" and held["compile"] == "off" and held["threads"] and held["micro_batch"]
+    assert held["dtype"] == ("bfloat16" if processor.multiplies_bfloat16() else "float32")
+    assert held["compile"] == "off" and held["threads"] and held["micro_batch"]
 
 
 def test_a_changed_text_is_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from seats import Seat, add_run, play
 
+from engines.estimate import Machine
 from engines.runs.store import Run
 from screens.runs.screen import RunsScreen
-from screens.train import plan
+from screens.train import new_run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(120, 40), (80, 24)]
@@ -68,7 +69,7 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(plan.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(new_run, "this_machine", lambda: Machine(None, 8))
     monkeypatch.chdir(tmp_path)
     results = Path("results")  # its name is painted, so it has to be the same everywhere
     for place, ending in enumerate(("finished", "crashed", "spikes-warned", "killed")):

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from engines import processor
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
@@ -71,14 +72,18 @@ def prepare_base(base: Path, shards: Path) -> None:
 
 
 def environment(base: Path, tree: Path, caches: Path, device: str) -> dict[str, str]:
-    """Of all its processes. On a processor its code is not compiled: the first step would take minutes."""
+    """Of all its processes. On a processor its code is not compiled: the first step would take minutes; and bfloat16,
+    which it takes by itself on GPUs alone, is chosen where ours chooses it."""
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    on_processor = {"TORCHDYNAMO_DISABLE": "1"}
+    if processor.multiplies_bfloat16():
+        on_processor["NANOCHAT_DTYPE"] = os.environ.get("NANOCHAT_DTYPE", "bfloat16")
     return {
         "NANOCHAT_BASE_DIR": str(base),
         "PYTHONPATH": os.pathsep.join([str(base / "modules"), str(tree), *inherited]),
         "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"),
         "TRITON_CACHE_DIR": str(caches / "triton"),
-        **({"TORCHDYNAMO_DISABLE": "1"} if device == "cpu" else {}),
+        **(on_processor if device == "cpu" else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
@@ -13,6 +14,7 @@ from engines.decoding import softmax
 from engines.sampling import generate
 from engines.tensor import turns
 from engines.tensor.cache import CachedDecoder
+from engines.tensor.devices import place
 from engines.tensor.gpt import GPT
 
 LIKELIEST = SampleSettings(top_k=1)
@@ -154,3 +156,15 @@ def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
     decoder = CachedDecoder(awake_gpt(exact_gpt()), [[BOS]])
     assert list(decoder._stream_ahead(LIKELIEST, iter([]))) == []
     assert len(list(decoder._stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
+
+
+def test_a_model_in_bfloat16_decodes_in_float32_on_a_processor_and_says_nearly_the_same() -> None:
+    exact = awake_gpt(exact_gpt())
+    settings = exact_gpt(dtype="bfloat16")
+    coarse = GPT({name: part.float() for name, part in exact.parameters.items()}, place(settings), settings, V)
+    ready = coarse.ready_to_read()
+    assert ready.dtype == torch.float32 and coarse.dtype == torch.bfloat16
+    found, expected = (
+        CachedDecoder(model, [[BOS, 7, 7, 3, 21]]).draw(LIKELIEST, [0.5])[0].probability for model in (coarse, exact)
+    )
+    assert found == pytest.approx(expected, rel=1e-4)

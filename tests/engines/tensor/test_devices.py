@@ -43,7 +43,8 @@ def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str)
     assert "\n" not in str(error.value)
 
 
-def test_auto_without_a_gpu_is_the_processor_and_says_so() -> None:
+def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: False)
     where = place(gpt(threads=0))
     assert where[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
     assert chosen(where) == {
@@ -52,6 +53,15 @@ def test_auto_without_a_gpu_is_the_processor_and_says_so() -> None:
         "compile": ("off", "compiling takes longer than it saves here"),
         "threads": (str(max(1, (os.cpu_count() or 1) - 1)), "one fewer than there are cores"),
     }
+
+
+def test_a_gpt_takes_bfloat16_on_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: True)
+    where = place(gpt())
+    assert (where.dtype, where.weights) == (torch.bfloat16, torch.float32)
+    assert chosen(where)["dtype"] == ("bfloat16", "the processor multiplies it fastest; weights stay in float32")
+    assert place(gpt(dtype="float32")).dtype == torch.float32
+    assert place(resolve({"model_kind": "mini-gpt", "mode": "tensor"})).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])

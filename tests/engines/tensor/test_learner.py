@@ -280,7 +280,8 @@ def test_weights_are_float32_whatever_is_computed_in_between() -> None:
     assert {array.dtype for array in learner_of(exact_gpt()).state().model.values()} == {"F64"}
 
 
-def test_what_was_decided_is_told_and_what_was_asked_for_is_not() -> None:
+def test_what_was_decided_is_told_and_what_was_asked_for_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: False)
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
     assert learner_of(resolve(asked)).choices == [] and learner_of(resolve(asked)).gpu is None
     decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).choices}

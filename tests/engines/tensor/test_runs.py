@@ -19,7 +19,7 @@ from engines.runs.store import Run
 TESTS_FOLDER = str(Path(__file__).parent.parent.parent)
 GPT = {
     "model_kind": "gpt", "tokenizer": "char", "depth": 1, "width": 16, "heads": 2, "context_length": 8,
-    "batch_size": 4, "device": "cpu", "threads": 1,
+    "batch_size": 4, "device": "cpu", "dtype": "float32", "threads": 1,
 }  # fmt: skip
 EVERY = {"steps": 24, "eval_every": 8, "checkpoint_every": 4, "sample_every": 12, "sample_tokens": 12}
 
@@ -52,7 +52,7 @@ def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
 def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
     (engine,) = events_of(gpt, "engine")
     assert engine["gpu"] is None and engine["peak_flops"] is None and engine["flops_per_token"] > 0
-    assert {choice["setting"] for choice in engine["choices"]} == {"dtype", "compile", "micro-batch"}
+    assert {choice["setting"] for choice in engine["choices"]} == {"compile", "micro-batch"}
     assert "compile" in [event["phase"] for event in events_of(gpt, "phase")]
 
 
