@@ -34,9 +34,13 @@ class _Kept(NamedTuple):
     per_channel: float  # of each layer's residual stream
 
 
+# FLOPs: twenty minutes of an H200, where the whole model's code saves the ten seconds that compiling it takes longer.
+_LONG_TRAINING = 4e17
+
 # Fitted to the peaks on an H200 at depths 4, 6 (vocabulary 8,192) and 12 (32,768): within 3 % of all three.
 _KEPT_COMPILED = _Kept(2.05, 20)
 _KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768
+_KEPT_FP8 = _Kept(1.65, 20)  # its logits in 16 bits beside a gradient in 8, which is half as large: counted, not fitted
 _KEPT_EAGER = _Kept(4, 22)  # by torch's profiler on a processor
 _KEPT_CPU = _Kept(1, 19)  # the loss by portions, counted at 2 and 4 layers
 _KEPT_SCALAR = _Kept(4, 36)  # value and gradient of each; a guess
@@ -53,9 +57,9 @@ _PEAK_BFLOAT16 = {
 # FLOP/s in float32 of cards too old for bfloat16.
 _PEAK_FLOAT32 = {"v100": 15.7e12, "t4": 8.1e12}
 
-# The part of a GPU's peak that training reaches, by width; in between by the width's logarithm. On an H200; the first
-# is a guess.
-_UTILISATION = ((64, 0.03), (256, 0.35), (384, 0.4), (768, 0.52))
+# The part of a GPU's peak that training reaches, by width; in between by the width's logarithm. On an H200 at depths 4,
+# 6 and 12, with windows; the first is a guess.
+_UTILISATION = ((64, 0.03), (256, 0.27), (384, 0.32), (768, 0.49))
 _LAUNCH_SECONDS = {"cuda": 2e-6, "cpu": 13e-6}  # of one kernel; a GPU's are in a recorded graph
 _LAUNCHES_PER_LAYER = 100  # forward, backward and update; a guess, within a factor of two on processors as well
 # FLOP/s of a core: gpts of depth 2 to 6 reached 54 to 79 and 115 to 162 billion with AVX-512; elsewhere a guess.
@@ -151,10 +155,17 @@ def as_run_on(settings: TrainSettings, machine: Machine) -> TrainSettings:
     has_bfloat16 = not old_gpu if on_gpu else is_gpt and device == "cpu" and machine.multiplies_bfloat16
     decided: dict[str, Any] = {
         "dtype": "bfloat16" if has_bfloat16 else "float32",
-        "compile": "on" if on_gpu and is_gpt else "off",
+        "compile": compile_on_gpu(settings) if on_gpu and is_gpt else "off",
     }
     decided = {name: value for name, value in decided.items() if getattr(settings, name) == AUTO}
     return dataclasses.replace(settings, device=device, **decided)
+
+
+def compile_on_gpu(settings: TrainSettings) -> str:
+    """How a gpt is best compiled: all at once, or in regions where training takes but minutes."""
+    vocab_size = settings.vocab_size or CHAR_VOCAB
+    flops = settings.steps * settings.tokens_per_step * flops_per_token(settings, vocab_size)
+    return "on" if flops >= _LONG_TRAINING else "regions"
 
 
 def flops_per_token(settings: TrainSettings, vocab_size: int) -> int:
@@ -177,10 +188,12 @@ def activation_bytes_per_row(settings: TrainSettings, vocab_size: int) -> int:
         kept, size, logit_size = _KEPT_SCALAR, _PYTHON_FLOAT_BYTES, _PYTHON_FLOAT_BYTES
     else:
         size = _NUMBER_BYTES["bfloat16" if settings.dtype == AUTO else settings.dtype]
-        compiled = settings.compile == "on" or (settings.compile == AUTO and settings.model_kind == "gpt")
+        auto = settings.compile == AUTO and settings.model_kind == "gpt"
+        compiled = auto or settings.compile in ("on", "regions")
         on_cpu = settings.device == "cpu" and settings.model_kind == "gpt" and size < _NUMBER_BYTES["float64"]
         fused = compiled and size == _NUMBER_BYTES["bfloat16"] and settings.softcap
-        kept = (_KEPT_FUSED if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
+        as_fused = _KEPT_FP8 if settings.fp8_head else _KEPT_FUSED
+        kept = (as_fused if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
         logit_size = size if compiled or on_cpu else max(4, size)
     numbers_of_logits = kept.per_logit * vocab_size
     return math.ceil(settings.context_length * (logit_size * numbers_of_logits + size * kept.per_channel * channels))

@@ -119,7 +119,7 @@ class Worker:
             return None
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
         on_gpu = estimate.as_run_on(settings, estimate.Machine(gpu, 1))
-        if on_gpu.compile != "on" or settings.tokenizer != "bpe":
+        if on_gpu.compile == "off" or settings.tokenizer != "bpe":
             importlib.import_module("torch")  # seconds, which belong to this phase
             return None
         with TextAhead(settings) as text:

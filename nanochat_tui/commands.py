@@ -1,5 +1,6 @@
 """Which commands there are and what each takes: the table behind the parser, the help and the dispatch."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
@@ -31,6 +32,12 @@ class Command(NamedTuple):
     help: str
     arguments: tuple[Argument, ...] = ()
     settings: tuple[type, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
+class _BenchSettings(TrainSettings, RaceSettings):
+    """The flags of `bench`: of a race, and of the gpt whose step is measured. It only declares them; --device, which
+    is of both, takes what a training takes."""
 
 
 def _flag(name: str, help: str) -> Argument:
@@ -188,12 +195,12 @@ COMMANDS = {
                 "what",
                 {
                     "choices": ("log", "scalar", "step", "ui", "nanochat"),
-                    "help": "the event log and start-up; the scalar engine; where a step's time goes; the dashboard; "
-                    "the race against nanochat",
+                    "help": "the event log and start-up; the scalar engine; where a step's time goes, in usual sizes "
+                    "or with the settings of a training; the dashboard; the race against nanochat",
                 },
             ),
         ),
-        (RaceSettings,),
+        (_BenchSettings,),
     ),
 }
 

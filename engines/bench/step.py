@@ -1,88 +1,105 @@
-"""Where the time of a training step goes: a profile of the gpt at three depths, beside what the machine could do."""
+"""Where the time of a training step goes: a profile of a gpt, beside what the machine could do."""
 
 import array
-import re
+import gc
 import time
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from engines import registry
 from engines.bench import machine
+from engines.bench.kernels import Kernel, StepReport, by_part
 from engines.bench.report import Figure, Report
 from engines.config import TrainSettings, resolve
 from engines.data.batches import Batches
 from engines.data.tokenizers import BOS
 from engines.engine import Learner
+from engines.errors import SettingsError
 from engines.estimate import flops_per_token
+from engines.tensor.devices import place
 
-
-class _Size(NamedTuple):
-    depth: int
-    vocab_size: int
-    shape: dict[str, int]  # beside what follows from the depth
-
-
-_ON_GPU = (
-    _Size(4, 8192, {"batch_size": 64}),
-    _Size(6, 32_768, {"batch_size": 128}),
-    _Size(12, 32_768, {"batch_size": 256}),
-)
-_ON_CPU = (_Size(2, 512, {"context_length": 128, "batch_size": 4}),)
-_STREAM = 8_000_000  # tokens, more than the steps read
+# What is measured where nothing is asked for.
+_SIZES: dict[str, tuple[dict[str, Any], ...]] = {
+    "cuda": (
+        {"depth": 4, "vocab_size": 8192, "batch_size": 64},
+        {"depth": 6, "vocab_size": 32_768, "batch_size": 128},
+        {"depth": 12, "vocab_size": 32_768, "batch_size": 256},
+    ),
+    "cpu": ({"depth": 2, "vocab_size": 512, "context_length": 128, "batch_size": 4},),
+}
+_STREAM = 8_000_000  # tokens, more than the steps of most sizes read
 _DOCUMENT = 1000  # tokens, about
 _REHEARSAL, _TIMED, _PROFILED = 5, 20, 3  # steps
 
-# What a kernel is for, by its name; the first that fits.
-_PARTS = {
-    "attention": r"sdpa|attention|flash|cudnn::fusion",
-    "loss": r"^_rows|softmax|nll_loss|cross_entropy",
-    "matrix products": r"nvjet|gemm|gemv|cutlass|splitk|^aten::(mm|bmm|addmm|baddbmm)$",
-}
-_REST = "norms, rotary, activations, sums, the optimizer"
 
-
-def measure(say: Callable[[str], None]) -> Report:
-    """All sizes for this machine; `say` hears what is being measured."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def measure(say: Callable[[str], None], asked: Mapping[str, Any], command: str) -> StepReport:
+    """The gpt of the settings that were asked for; where none were, all sizes for this machine. `say` hears what is
+    being measured, `command` is what asked. SettingsError, LabError."""
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    sizes = [_settings({"device": usual, **size}) for size in ([asked] if asked else _SIZES[usual])]
+    device = place(sizes[0]).device.type
+    if device not in _SIZES:
+        raise SettingsError([f"--device {device}: a step is measured on {' and '.join(_SIZES)} only."])
     say("matrix products and copies")
     limit = machine.limits(device)["matmul_flops"]
     figures = [Figure("large matrix products here", "TFLOP/s", [limit / 1e12])]
-    for size in _ON_GPU if device == "cuda" else _ON_CPU:
-        say(f"steps at depth {size.depth}")
-        figures += _figures(size, device, limit)
-    name = torch.cuda.get_device_name() if device == "cuda" else "a processor"
-    return Report(f"Where a step's time goes on {name}", "nanochat-tui --no-ui bench step", figures)
+    kernels = {}
+    for settings in sizes:
+        say(f"steps at depth {settings.layers}")
+        name = f"depth {settings.layers}, V={settings.vocab_size:,}, {settings.tokens_per_step:,} tokens"
+        found, kernels[name] = _taken_to_pieces(name, settings, device, limit)
+        figures += found
+    where = torch.cuda.get_device_name() if device == "cuda" else "a processor"
+    return StepReport(Report(f"Where a step's time goes on {where}", command, figures), kernels)
 
 
-def part_of(kernel: str) -> str:
-    """What a kernel or operator is for."""
-    return next((part for part, names in _PARTS.items() if re.search(names, kernel.lower())), _REST)
+def _settings(asked: Mapping[str, Any]) -> TrainSettings:
+    settings = resolve({"model_kind": "gpt", **asked})
+    if settings.model_kind != "gpt" or settings.tokenizer != "bpe":
+        raise SettingsError(["--model-kind, --tokenizer: a step is measured of a gpt with bpe's vocabulary only."])
+    return settings
 
 
-def _figures(size: _Size, device: str, limit: float) -> list[Figure]:
-    settings = resolve(
-        {"model_kind": "gpt", "depth": size.depth, "vocab_size": size.vocab_size, "device": device, **size.shape}
-    )
-    learner = registry.new_learner(settings, size.vocab_size)
-    batches = Batches(_tokens(size.vocab_size), settings.context_length, settings.batch_size, settings.seed)
+def _taken_to_pieces(
+    name: str, settings: TrainSettings, device: str, limit: float
+) -> tuple[list[Figure], list[Kernel]]:
+    """The figures of one size, and its kernels. `limit` is in FLOP/s."""
+    batches = Batches(_tokens(settings.vocab_size), settings.context_length, settings.batch_size, settings.seed)
+    on_gpu = device == "cuda"
+    if on_gpu:
+        gc.collect()  # the size before
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    learner = registry.new_learner(settings, settings.vocab_size)
     learner.warm_up(batches.batch(0))
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = time.perf_counter() - started
     _take(learner, batches, settings, _REHEARSAL)
     seconds = _take(learner, batches, settings, _TIMED)
-    with profile(activities=[ProfilerActivity.CUDA if device == "cuda" else ProfilerActivity.CPU]) as found:
+    memory = [Figure("peak of torch's memory", "GiB", [torch.cuda.max_memory_allocated() / 2**30])] if on_gpu else []
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:
         _take(learner, batches, settings, _PROFILED)
-    which = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
-    spent = _by_part((event.key, getattr(event, which)) for event in found.key_averages())
-    name = f"depth {size.depth}, V={size.vocab_size:,}, {settings.tokens_per_step:,} tokens"
-    least = settings.tokens_per_step * flops_per_token(settings, size.vocab_size) / limit
-    return [
+    kernels = _kernels(seen, "self_device_time_total" if on_gpu else "self_cpu_time_total")
+    least = settings.tokens_per_step * flops_per_token(settings, settings.vocab_size) / limit
+    figures = [
         Figure(f"**{name}**", "ms", [seconds * 1e3]),
         Figure("tokens/s", "M", [settings.tokens_per_step / seconds / 1e6]),
-        *(Figure(part, "ms", [micros / _PROFILED / 1e3]) for part, micros in spent.items()),
+        *(Figure(part, "ms", [ms]) for part, ms in by_part(kernels).items()),
         Figure("all its FLOPs at the rate of large products", "ms", [least * 1e3]),
+        *memory,
+        Figure("before the first step: building, compiling, warming up", "s", [start]),
     ]
+    return figures, kernels
+
+
+def _kernels(seen: profile, which: str) -> list[Kernel]:
+    """All that took time by the clock of this name."""
+    totals = ((event.key, event.count, getattr(event, which)) for event in seen.key_averages())
+    return [Kernel(name, count / _PROFILED, micros / _PROFILED / 1e3) for name, count, micros in totals if micros > 0]
 
 
 def _tokens(vocab_size: int) -> memoryview:
@@ -101,11 +118,3 @@ def _take(learner: Learner, batches: Batches, settings: TrainSettings, steps: in
     learner.wait()
     learner.finished()
     return (time.perf_counter() - started) / steps
-
-
-def _by_part(kernels: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Microseconds of each part, the largest first."""
-    spent: dict[str, float] = {}
-    for kernel, micros in kernels:
-        spent[part_of(kernel)] = spent.get(part_of(kernel), 0.0) + micros
-    return dict(sorted(spent.items(), key=lambda item: -item[1]))

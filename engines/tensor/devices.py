@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engines import processor
+from engines import estimate, processor
 from engines.config import TrainSettings
 from engines.engine import Choice
 from engines.errors import LabError
@@ -18,6 +18,7 @@ from engines.fields import AUTO
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
+_FP8_CAPABILITY = (8, 9)  # and numbers of 8 bits
 
 # Of glibc's malloc.h. The largest block that it can keep, and how much of what is free.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -32,6 +33,7 @@ class Place(NamedTuple):
     weights: torch.dtype
     compiled: bool
     choices: list[Choice]
+    in_regions: bool = False  # how it is compiled
 
 
 def place(settings: TrainSettings) -> Place:
@@ -48,7 +50,23 @@ def place(settings: TrainSettings) -> Place:
     if settings.threads == 0 and device.value == "cpu":
         choices.append(Choice("threads", str(threads), "one fewer than there are cores"))
     weights = torch.float64 if dtype.value == "float64" else torch.float32
-    return Place(torch.device(device.value), _DTYPES[dtype.value], weights, compiled.value == "on", choices)
+    return Place(
+        torch.device(device.value), _DTYPES[dtype.value], weights,
+        compiled=compiled.value != "off", choices=choices, in_regions=compiled.value == "regions",
+    )  # fmt: skip
+
+
+def check_fp8(where: Place) -> None:
+    """LabError if no head can multiply in 8 bits there."""
+    on_gpu = where.device.type == "cuda" and torch.cuda.get_device_capability(where.device) >= _FP8_CAPABILITY
+    needs = {
+        "a CUDA GPU with units for 8 bits (Ada, Hopper or later)": on_gpu,
+        "--dtype bfloat16": where.dtype == torch.bfloat16,
+        "--compile on": where.compiled,
+    }
+    for need, is_met in needs.items():
+        if not is_met:
+            raise LabError(f"--fp8-head needs {need}; use --fp8-head false.")
 
 
 def _keep_freed_memory() -> None:
@@ -106,15 +124,19 @@ def _dtype(settings: TrainSettings, device: str) -> Choice:
 
 def _compiled(settings: TrainSettings, device: str) -> Choice:
     missing = _missing_for_compile(device)
-    if settings.compile == "on" and missing:
-        raise LabError(f"--compile on needs {missing}, which is not here; install it, or use --compile off.")
+    if settings.compile in ("on", "regions") and missing:
+        raise LabError(
+            f"--compile {settings.compile} needs {missing}, which is not here; install it, or use --compile off."
+        )
     if settings.compile != AUTO:
         return Choice("compile", settings.compile, "asked for")
     if settings.model_kind != "gpt" or device != "cuda":
         return Choice("compile", "off", "compiling takes longer than it saves here")
     if missing:
         return Choice("compile", "off", f"{missing} is not here, and training is slower without")
-    return Choice("compile", "on", "fused kernels are far faster on a GPU")
+    how = estimate.compile_on_gpu(settings)
+    why = {"on": "fused kernels are far faster on a GPU", "regions": "layer by layer, as training takes but minutes"}
+    return Choice("compile", how, why[how])
 
 
 def _missing_for_compile(device: str) -> str | None:

@@ -13,6 +13,7 @@ The architecture is that of karpathy/nanochat (nanochat/gpt.py at 92d63d4), each
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,21 +22,34 @@ from torch import Tensor
 from engines.config import TrainSettings
 from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
+from engines.tensor import window_attention
 from engines.tensor.devices import Place
 from engines.tensor.formulas import relu2, rmsnorm
 from engines.tensor.losses import capped, head_nats
 from engines.tensor.models import Parameters, TensorModel, product
-from engines.tensor.reading import Reading, Rows
+from engines.tensor.reading import Reading, Rows, block_masks
 
 _LARGEST_VALUE_GATE = 3.0
 _NORM_EPS = 1e-6
 _PROJECTIONS = ("q", "k", "v")
+_FORMS_OF_CODE = 64  # that the compiler keeps of one function, for models of several forms in one process
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu2": relu2,
     "relu": F.relu,
     "gelu": F.gelu,
 }
+
+
+class _Stream(NamedTuple):
+    """The residual stream between blocks: what the last block adds is not added yet, since who reads it can do that
+    on its way."""
+
+    x: Tensor  # (B, T, C)
+    more: Tensor  # the same
+
+    def whole(self) -> Tensor:
+        return self.x + self.more
 
 
 class GPT(TensorModel):
@@ -53,15 +67,28 @@ class GPT(TensorModel):
         self.windows = [window_of(settings, layer) for layer in range(settings.layers)]
         self._activation = _ACTIVATIONS[settings.activation]
         self._cos, self._sin = self._rotary_tables()
+        self._layers = self._by_layer()
+        self._windows_by_cudnn = window_attention.is_there(self.device, self.dtype, self.head_size)
+        self._in_regions = False
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.logits_of(self.hidden(tokens, Rows(self.settings, tokens, self.dtype)))
 
     def nats(self, rows: Tensor) -> Tensor:
         tokens, targets = rows[:, :-1], rows[:, 1:]
-        hidden = self.hidden(tokens, Rows(self.settings, tokens, self.dtype)).flatten(0, 1)
-        losses = head_nats(hidden, self._head(), targets.flatten(), self.settings.softcap, self._vocab_size)
-        return losses.view(targets.shape)
+        masks = self._flex_masks(tokens) if self._in_regions or torch.compiler.is_compiling() else {}
+        reading = Rows(self.settings, tokens, self.dtype, self._windows_by_cudnn, masks)
+        return self._nats_of(*self._read(tokens, reading), targets)
+
+    def nats_in_regions(self) -> Callable[[Tensor], Tensor]:
+        """Layers of one form share their code: it is there in half the time that compiling the whole takes, but
+        gradients of what all layers read are summed by themselves."""
+        torch._dynamo.config.recompile_limit = max(_FORMS_OF_CODE, torch._dynamo.config.recompile_limit)
+        regions = copy.copy(self)
+        regions._in_regions = True
+        for name in ("_opening", "_flex_masks", "_block", "_nats_of"):
+            setattr(regions, name, torch.compile(getattr(self, name), dynamic=False))
+        return regions.nats
 
     def decoder(self, prompts: Sequence[Row]) -> Decoder:
         from engines.tensor.cache import CachedDecoder  # which is made of this class
@@ -79,32 +106,78 @@ class GPT(TensorModel):
         for layer in range(self.settings.layers):
             parts = [ready.parameters.pop(f"{layer}.{name}") for name in _PROJECTIONS]
             ready.parameters[f"{layer}.qkv"] = torch.cat(parts)
+        ready._layers = ready._by_layer()
         return ready
 
     def hidden(self, tokens: Tensor, reading: Reading) -> Tensor:
         """What the head reads (B, T, C) after each of the tokens (B, T); `reading` knows what came before them."""
+        return self._closing(*self._read(tokens, reading))
+
+    def _read(self, tokens: Tensor, reading: Reading) -> tuple[_Stream, _Stream]:
+        """The stream behind all blocks, and behind the middle one."""
         settings = self.settings
-        x = F.embedding(tokens, self.parameters["wte"]).to(self.dtype)  # (B, T, C)
-        if settings.input_rmsnorm:
+        embedded = self._opening(tokens, reading)
+        # to the compiler the first block is like the others: its stream is no other argument, and all have gradients
+        nothing = torch.zeros_like(embedded)
+        if not torch.compiler.is_compiling():
+            nothing.requires_grad_(embedded.requires_grad)
+        stream = middle = _Stream(embedded.view_as(embedded), nothing)
+        residual = self.weight("residual_scalars").unbind() if settings.residual_scalars else [None] * settings.layers
+        again = self.weight("embedding_scalars").unbind() if settings.embedding_scalars else [None] * settings.layers
+        for layer in range(settings.layers):
+            scalars = residual[layer], again[layer]
+            weights, window = self._layers[layer], self.windows[layer]
+            stream = self._block(weights, stream, embedded, scalars, tokens, layer, window, reading)
+            if layer == settings.layers // 2:
+                middle = stream
+        return stream, middle
+
+    def _opening(self, tokens: Tensor, reading: Reading) -> Tensor:
+        """The embedding (B, T, C)."""
+        x = F.embedding(tokens, self.parameters["wte"]).to(self.dtype)
+        if self.settings.input_rmsnorm:
             x = rmsnorm(x, _NORM_EPS)
-        if settings.smear:
+        if self.settings.smear:
             gate = torch.sigmoid(product(x[..., :SMEAR_CHANNELS], self.weight("smear_gate")))  # (B, T, 1)
             x = x + self.weight("smear_scalar") * gate * reading.previous(x)
-        embedded = middle = x
-        residual = self.weight("residual_scalars").unbind() if settings.residual_scalars else ()
-        again = self.weight("embedding_scalars").unbind() if settings.embedding_scalars else ()
-        for layer in range(settings.layers):
-            if residual:
-                x = residual[layer] * x
-            if again:
-                x = x + again[layer] * embedded
-            x = x + self._attention(rmsnorm(x, _NORM_EPS), tokens, layer, reading)
-            x = x + self._mlp(rmsnorm(x, _NORM_EPS), layer)
-            if layer == settings.layers // 2:
-                middle = x
-        if settings.backout:
-            x = x - self.weight("backout_scalar") * middle
-        return rmsnorm(x, _NORM_EPS) if settings.final_rmsnorm else x
+        return x
+
+    def _block(
+        self,
+        weights: Parameters,
+        stream: _Stream,
+        embedded: Tensor,
+        scalars: tuple[Tensor | None, Tensor | None],
+        tokens: Tensor,
+        layer: int,
+        window: int,
+        reading: Reading,
+    ) -> _Stream:
+        """One layer. `layer` is for `reading` alone: compiled code that does not look at it serves others too."""
+        residual, again = scalars
+        x = stream.whole()
+        if residual is not None:
+            x = residual * x
+        if again is not None:
+            x = x + again * embedded
+        q, k, v = self._attended(weights, rmsnorm(x, _NORM_EPS), tokens, reading)
+        mixed = reading.attend(layer, q, k, v, window).transpose(1, 2).flatten(2)
+        x = x + product(mixed, self._cast(weights["o"]))
+        return _Stream(x, self._mlp(weights, rmsnorm(x, _NORM_EPS)))
+
+    def _closing(self, stream: _Stream, middle: _Stream) -> Tensor:
+        """What the head reads."""
+        x = stream.whole()
+        if self.settings.backout:
+            x = x - self.weight("backout_scalar") * middle.whole()
+        return rmsnorm(x, _NORM_EPS) if self.settings.final_rmsnorm else x
+
+    def _nats_of(self, stream: _Stream, middle: _Stream, targets: Tensor) -> Tensor:
+        hidden = self._closing(stream, middle).flatten(0, 1)
+        losses = head_nats(
+            hidden, self._head(), targets.flatten(), self.settings.softcap, self._vocab_size, self.settings.fp8_head
+        )
+        return losses.view(targets.shape)
 
     def logits_of(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of what follows, from what the head reads (..., C)."""
@@ -113,11 +186,12 @@ class GPT(TensorModel):
     def _head(self) -> Tensor:
         return self.weight("wte" if self.settings.tie_lm_head else "head")
 
-    def _attention(self, x: Tensor, tokens: Tensor, layer: int, reading: Reading) -> Tensor:
-        q, k, v = self._projected(x, layer)
-        if f"{layer}.value_embedding" in self.parameters:
-            embedding = F.embedding(tokens, self.parameters[f"{layer}.value_embedding"]).to(self.dtype)
-            open_by = product(x[..., :VALUE_CHANNELS], self.weight(f"{layer}.value_gate"))
+    def _attended(self, weights: Parameters, x: Tensor, tokens: Tensor, reading: Reading) -> Sequence[Tensor]:
+        """Queries, keys and values (B, heads, T, D) of a layer."""
+        q, k, v = self._projected(weights, x)
+        if "value_embedding" in weights:
+            embedding = F.embedding(tokens, weights["value_embedding"]).to(self.dtype)
+            open_by = product(x[..., :VALUE_CHANNELS], self._cast(weights["value_gate"]))
             gate = _LARGEST_VALUE_GATE * torch.sigmoid(open_by)
             v = v + gate.unsqueeze(-1) * embedding.view_as(v)
         if self.settings.rotary:
@@ -125,21 +199,40 @@ class GPT(TensorModel):
             q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
         if self.settings.qk_norm:
             q, k = (self.settings.qk_scale * rmsnorm(h, _NORM_EPS) for h in (q, k))
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, D)
-        mixed = reading.attend(layer, q, k, v, self.windows[layer]).transpose(1, 2).flatten(2)
-        return product(mixed, self.weight(f"{layer}.o"))
+        return [part.transpose(1, 2) for part in (q, k, v)]
 
-    def _projected(self, x: Tensor, layer: int) -> Sequence[Tensor]:
+    def _projected(self, weights: Parameters, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values (B, T, heads, D), not turned yet."""
-        if f"{layer}.qkv" in self.parameters:
-            joined = product(x, self.weight(f"{layer}.qkv")).unflatten(2, (-1, self.head_size))
+        if "qkv" in weights:
+            joined = product(x, self._cast(weights["qkv"])).unflatten(2, (-1, self.head_size))
             parts: Sequence[Tensor] = joined.split([self.settings.heads, *[self.settings.kv_heads] * 2], dim=2)
             return parts
-        return [product(x, self.weight(f"{layer}.{name}")).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
+        return [product(x, self._cast(weights[name])).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
 
-    def _mlp(self, x: Tensor, layer: int) -> Tensor:
-        h = self._activation(product(x, self.weight(f"{layer}.fc")))  # (B, T, 4C)
-        return product(h, self.weight(f"{layer}.proj"))
+    def _mlp(self, weights: Parameters, x: Tensor) -> Tensor:
+        h = self._activation(product(x, self._cast(weights["fc"])))  # (B, T, 4C)
+        return product(h, self._cast(weights["proj"]))
+
+    def _cast(self, weight: Tensor) -> Tensor:
+        return weight.to(self.dtype)
+
+    def _by_layer(self) -> list[Parameters]:
+        """The parameters of each layer, without its number in their names."""
+        layers: list[Parameters] = [{} for _ in range(self.settings.layers)]
+        for name, parameter in self.parameters.items():
+            layer, dot, part = name.partition(".")
+            if dot:
+                layers[int(layer)][part] = parameter
+        return layers
+
+    def _flex_masks(self, tokens: Tensor) -> dict[int, Any]:
+        """For layers whose compiled attention neither is plain nor cuDNN's."""
+        windows = {*self.windows}
+        if not self.settings.document_mask:
+            windows = set() if self._windows_by_cudnn else windows - {0}
+        if self.device.type != "cuda" or self.dtype == torch.float64:  # where there is no flex attention with gradients
+            windows = set()
+        return block_masks(self.settings, tokens, sorted(windows))
 
     def _rotary_tables(self) -> tuple[Tensor, Tensor]:
         """Cosines and sines (T, D / 2) of every position's angles."""

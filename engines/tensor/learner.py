@@ -36,10 +36,9 @@ class TensorLearner:
         self._pending: deque[Arrival] = deque()
         self._steps = 0
         self._nats: Callable[[Tensor], Tensor] = model.nats
-        self._update = optimizer.update
         if where.compiled:
-            self._nats = torch.compile(model.nats, dynamic=False)
-            self._update = torch.compile(optimizer.update, dynamic=False)
+            whole = torch.compile(model.nats, dynamic=False)
+            self._nats = model.nats_in_regions() if where.in_regions else whole
         self._run: Callable[[Tensor, Tensor], Tensor] = self._forward_backward_update
         self._is_recorded = where.device.type == "cuda"
 
@@ -126,9 +125,8 @@ class TensorLearner:
             loss = self._nats(portion).mean()
             (loss / len(portions)).backward()
             losses.append(loss.detach())
-        # one number, whatever the batch: what was compiled for another still serves
         loss = torch.stack(losses).to(exact_dtype(self._where.device)).mean()
-        return self._update(loss, Pace(*pace.unbind()))
+        return self._optimizer.update(loss, Pace(*pace.unbind()))
 
     def _pace(self, lr: float, wanted: bool) -> Tensor:
         """The numbers of a `Pace`, in one copy."""

@@ -39,6 +39,10 @@ class TensorModel:
         logits = self.forward(rows[:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none").view(len(rows), -1)
 
+    def nats_in_regions(self) -> Callable[[Tensor], Tensor]:
+        """`nats` as compiled code for rows of one length, in parts where it has some that are alike."""
+        return torch.compile(self.nats, dynamic=False)
+
     def score_with(self, rows_at_once: int, row_length: int, compiled: Callable[[Tensor], Tensor] | None) -> None:
         """Score in portions that training knows to fit, and by its compiled `nats` where there is one: scoring then
         needs no compilation of its own. Its result may lie where the next call puts its own."""

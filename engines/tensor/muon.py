@@ -9,19 +9,26 @@ A bank holds matrices of one shape, so that one batched product serves them all.
 - Variance reduction (NorMuon, arXiv 2510.05491): neurons whose updates were large take smaller ones.
 - Cautious decay: only weights that the update moves towards zero decay, less and less over the run.
 
+The products are a library's. All before them and all after them is a function of tensors, in which a matrix is read as
+few times as can be: its norms follow from those of its rows, or of its neurons.
+
 The order of the parts and their constants follow karpathy/nanochat (nanochat/optim.py at 92d63d4).
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config as shapes
 from torch.linalg import vector_norm
 
 from engines.config import TrainSettings
 from engines.tensor.banks import Bank
-from engines.tensor.optimizers import Pace, keep, on_device
+from engines.tensor.devices import Place, exact_dtype
+from engines.tensor.optimizers import Pace, keep
 
 _POLAR_EXPRESS = (  # for five steps, with a margin of 0.02 below the largest singular value (arXiv 2505.16932)
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -52,70 +59,109 @@ class MuonSwitches(NamedTuple):
 class Muon:
     """The rule for a bank of (K, m, n) matrices. Tall ones move by sqrt(m / n) more (Bernstein and others)."""
 
-    def __init__(self, bank: Bank, weight_decay: float, switches: MuonSwitches, dtype: torch.dtype) -> None:
-        """`dtype`: the precision of the products, bfloat16 where that is fast."""
+    def __init__(self, bank: Bank, weight_decay: float, switches: MuonSwitches, where: Place) -> None:
+        """The products have the precision of `where`, which is bfloat16 where that is fast."""
         self.bank = bank
-        (self._decay,) = on_device(bank, weight_decay)
         self._switches = switches
-        self._dtype = dtype
+        self._dtype = where.dtype
+        weights = bank.stacked(bank.weights)
+        rows, columns = weights.shape[1:]
         self._momentum = torch.zeros_like(bank.weights)
-        rows, columns = bank.stacked(bank.weights).shape[1:]
-        self._scale = math.sqrt(max(1.0, rows / columns))
-        self._over = -1 if rows >= columns else -2  # a variance for each of the longer side
-        self._variance = bank.stacked(bank.weights).mean(self._over, keepdim=True).zero_()
+        # a number for each neuron, of which there are as many as the longer side has
+        self._variance = weights.mean(-1 if rows >= columns else -2, keepdim=True).zero_()
+        # on the device, as a sweep may vary them: code that was compiled with some serves others
+        numbers = math.sqrt(max(1.0, rows / columns)), weight_decay
+        self._scale, self._decay = torch.tensor(numbers, dtype=exact_dtype(where.device), device=where.device).unbind()
+        self._begin: Callable[..., Tensor] = _compiled(_begun) if where.compiled else _begun
+        self._end: Callable[..., None] = _compiled(_moved) if where.compiled else _moved
 
     def update(self, pace: Pace, good: Tensor) -> None:
-        weights, gradients = (self.bank.stacked(flat) for flat in (self.bank.weights, self.bank.gradients))
-        old = self.bank.stacked(self._momentum)
-        momentum = torch.lerp(gradients, old, pace.momentum.to(old.dtype))
-        direction = torch.lerp(gradients, momentum, pace.momentum.to(old.dtype))  # Nesterov's
-        direction = self._orthogonal(direction.to(self._dtype)).to(weights.dtype)
-        variance = self._variance
-        if self._switches.variance_reduction:
-            direction, variance = _with_less_variance(direction, self._variance, self._over)
+        weights, gradients, momentum = map(self.bank.stacked, (self.bank.weights, self.bank.gradients, self._momentum))
+        x = self._begin(gradients, momentum, pace.momentum, good, self._switches.row_equilibration, self._dtype)
+        x = _orthogonal(x, _POLAR_EXPRESS if self._switches.polar_express else _QUINTIC)
         lr = self._scale * pace.lr
-        decaying = weights
-        decay = lr * self._decay
-        if self._switches.cautious_decay:
-            decaying = weights * (direction * weights >= 0)
-            decay = decay * pace.decay
-        moved = weights - lr * direction - decay * decaying
-        keep(good, (weights, moved), (old, momentum), (self._variance, variance))
+        self._end(weights, x, self._variance, lr, lr * self._decay, pace.decay, good, self._switches)
 
     def kept(self) -> dict[str, Tensor]:
         return {"momentum": self._momentum, "variance": self._variance}
 
-    def _orthogonal(self, x: Tensor) -> Tensor:
-        """About the nearest orthogonal matrix to each of (K, m, n)."""
-        if self._switches.row_equilibration:
-            x = _with_equal_rows(x)
-        x = x / (vector_norm(x, dim=(-2, -1), keepdim=True) * _LARGEST_OVERSHOOT + 1e-6)
-        tall = x.shape[-2] > x.shape[-1]
-        if tall:
-            x = x.transpose(-2, -1)
-        for a, b, c in _POLAR_EXPRESS if self._switches.polar_express else _QUINTIC:
-            square = x @ x.transpose(-2, -1)
-            x = torch.baddbmm(x, b * square + c * (square @ square), x, beta=a)
-        if tall:
-            x = x.transpose(-2, -1)
-        if self._switches.renormalization:
-            norm = vector_norm(x.float(), dim=(-2, -1), keepdim=True)
-            x = x * (math.sqrt(min(x.shape[-2:])) / norm.clamp_min(1e-6)).to(x.dtype)
-        return x
+
+@cache
+def _compiled(half: Callable[..., Any]) -> Callable[..., Any]:
+    """A half of the update, compiled once for the banks of all shapes, and for all learners."""
+    compiled = torch.compile(half, dynamic=True)
+
+    def call(*inputs: Any) -> Any:
+        # sizes that happen to be equal are not taken to be always: what square matrices get serves others
+        with shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+            return compiled(*inputs)
+
+    return call
 
 
-def _with_equal_rows(x: Tensor) -> Tensor:
-    whole = vector_norm(x.float(), dim=(-2, -1), keepdim=True) / math.sqrt(x.shape[-2])
-    rows = vector_norm(x.float(), dim=-1, keepdim=True).clamp_min(1e-6)
-    scale: Tensor = whole / rows
-    return x * scale.to(x.dtype)
+def _begun(
+    gradients: Tensor, momentum: Tensor, beta: Tensor, good: Tensor, equal_rows: bool, dtype: torch.dtype
+) -> Tensor:
+    """What comes before the products: Nesterov's momentum, with singular values of one at most."""
+    beta = beta.to(gradients.dtype)
+    new_momentum = torch.lerp(gradients, momentum, beta)
+    x = torch.lerp(gradients, new_momentum, beta).to(dtype)
+    keep(good, (momentum, new_momentum))
+    rows: Tensor = vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(dtype, torch.float32))
+    scale = _to_one_norm(rows) if equal_rows else torch.ones_like(rows)
+    norm: Tensor = vector_norm(rows * scale, dim=-2, keepdim=True)
+    return x * (scale / (norm * _LARGEST_OVERSHOOT + 1e-6)).to(dtype)
 
 
-def _with_less_variance(x: Tensor, variance: Tensor, over: int) -> tuple[Tensor, Tensor]:
-    """The update divided by the root of its running mean square along `over`, at its old norm; the new running mean."""
-    square = x.square().mean(over, keepdim=True)
-    variance = torch.lerp(square, variance, _VARIANCE_BETA)
+def _to_one_norm(rows: Tensor) -> Tensor:
+    """What rows of such norms (K, m, 1) are to be multiplied by."""
+    scale: Tensor = rows.square().mean(-2, keepdim=True).sqrt() / rows.clamp_min(1e-6)
+    return scale
+
+
+def _orthogonal(x: Tensor, steps: Sequence[tuple[float, float, float]]) -> Tensor:
+    """About the nearest orthogonal matrix to each of (K, m, n)."""
+    tall = x.shape[-2] > x.shape[-1]
+    for a, b, c in steps:
+        square = x.mT @ x if tall else x @ x.mT  # of the shorter side
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, *((x, polynomial) if tall else (polynomial, x)), beta=a)
+    return x
+
+
+def _moved(
+    weights: Tensor,
+    x: Tensor,
+    variance: Tensor,
+    lr: Tensor,
+    decay: Tensor,
+    decay_left: Tensor,
+    good: Tensor,
+    switches: MuonSwitches,
+) -> None:
+    """What comes after the products: the weights move along x, and decay."""
+    x = x.to(weights.dtype)
+    squares = x.square().mean(-1 if variance.shape[-1] == 1 else -2, keepdim=True)  # of neurons
+    if switches.renormalization:
+        # along the longer side of an orthogonal matrix, the mean squares add up to one
+        scale = squares.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12).rsqrt()
+        x, squares = x * scale, squares * scale.square()
+    if switches.variance_reduction:
+        scale, new_variance = _with_less_variance(squares, variance)
+        x = x * scale
+        keep(good, (variance, new_variance))
+    decaying = weights
+    if switches.cautious_decay:
+        decaying = weights * (x * weights >= 0)
+        decay = decay * decay_left
+    keep(good, (weights, weights - lr * x - decay * decaying))
+
+
+def _with_less_variance(squares: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """What neurons of such mean squares are to be multiplied by, so that their running means even out and the norm of
+    all stays; the new running means."""
+    variance = torch.lerp(squares, variance, _VARIANCE_BETA)
     scale = variance.clamp_min(1e-10).rsqrt()
-    norm = square.sum(dim=(-2, -1), keepdim=True).sqrt()
-    scaled_norm = (square * scale.square()).sum(dim=(-2, -1), keepdim=True).sqrt()
-    return x * (scale * (norm / scaled_norm.clamp_min(1e-10))), variance
+    norm = squares.sum(dim=(-2, -1), keepdim=True).sqrt()
+    scaled_norm = (squares * scale.square()).sum(dim=(-2, -1), keepdim=True).sqrt()
+    return scale * (norm / scaled_norm.clamp_min(1e-10)), variance

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from engines.tensor.banks import Bank
 from engines.tensor.devices import exact_dtype
@@ -51,20 +52,26 @@ class SGD:
 
 
 class AdamW:
-    """The scalar engine's AdamW (Loshchilov and Hutter, 2019), number for number."""
+    """The scalar engine's AdamW (Loshchilov and Hutter, 2019), number for number; on a GPU to rounding."""
 
     def __init__(self, bank: Bank, rate: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> None:
         """`rate`: this bank's learning rate as a multiple of the run's."""
         self.bank = bank
-        numbers = on_device(bank, rate, beta1, beta2, eps, weight_decay)
-        self._rate, self._beta1, self._beta2, self._eps, self._decay = numbers
+        self._rate, self._beta1, self._beta2, self._eps, self._decay = rate, beta1, beta2, eps, weight_decay
         self._means, self._squares = torch.zeros_like(bank.weights), torch.zeros_like(bank.weights)
-        # no float: torch 2.13's compiler forgets to write a single float64 on a processor
         self._updates = torch.zeros((), dtype=torch.int64, device=bank.weights.device)
+        self._in_one_pass = bank.weights.is_cuda and bank.weights.dtype == torch.float32
 
     def update(self, pace: Pace, good: Tensor) -> None:
-        bank, lr = self.bank, self._rate * pace.lr
-        updates = self._updates + good
+        move = self._move_in_one_pass if self._in_one_pass else self._move_by_formula
+        move(self._rate * pace.lr, good)
+        self._updates.add_(good)
+
+    def kept(self) -> dict[str, Tensor]:
+        return {"mean": self._means, "square": self._squares, "updates": self._updates}
+
+    def _move_by_formula(self, lr: Tensor, good: Tensor) -> None:
+        bank, updates = self.bank, (self._updates + good).to(lr.dtype)
         # sqrt(v / correction) + eps, with the correction taken out of the large tensors
         correction = torch.sqrt(1.0 - self._beta2**updates)
         rate = (lr * correction / (1.0 - self._beta1**updates)).to(bank.weights.dtype)
@@ -74,23 +81,32 @@ class AdamW:
             new_squares = self._beta2 * squares + (1.0 - self._beta2) * gradients.square()
             moved = weights * (1.0 - lr * self._decay) - rate * new_means / (new_squares.sqrt() + eps)
             keep(good, (weights, moved), (means, new_means), (squares, new_squares))
-        self._updates.copy_(updates)
 
-    def kept(self) -> dict[str, Tensor]:
-        return {"mean": self._means, "square": self._squares, "updates": self._updates}
-
-
-def on_device(bank: Bank, *numbers: float) -> Sequence[Tensor]:
-    """Numbers of a rule beside its bank: code that was compiled with some serves others, as in a sweep of rates."""
-    device = bank.weights.device
-    held: Sequence[Tensor] = torch.tensor(numbers, dtype=exact_dtype(device), device=device).unbind()
-    return held
+    def _move_in_one_pass(self, lr: Tensor, good: Tensor) -> None:
+        """By torch's kernel, which takes its numbers in float32, and changes nothing where something bad was found."""
+        adamw(
+            [self.bank.weights],
+            [self.bank.gradients],
+            [self._means],
+            [self._squares],
+            [],
+            [self._updates.float()],  # a copy, in which it counts this update
+            fused=True,
+            found_inf=(~good).float(),
+            amsgrad=False,
+            beta1=self._beta1,
+            beta2=self._beta2,
+            lr=lr.float(),
+            weight_decay=self._decay,
+            eps=self._eps,
+            maximize=False,
+        )
 
 
 def portions(*flat: Tensor) -> Iterator[Sequence[Tensor]]:
-    """Tensors of one length, part by part where a processor works on them without the compiler: each is then read from
-    its cache but once, and so is all that is worked out of it."""
-    by_parts = flat[0].device.type == "cpu" and not torch.compiler.is_compiling()
+    """Tensors of one length, part by part on a processor: each is then read from its cache but once, and so is all
+    that is worked out of it."""
+    by_parts = flat[0].device.type == "cpu"
     yield from zip(*(tensor.split(_NUMBERS_AT_ONCE if by_parts else len(tensor)) for tensor in flat), strict=True)
 
 
@@ -105,6 +121,8 @@ class Optimizer:
 
     def __init__(self, rules: dict[str, Rule]) -> None:
         self._rules = rules
+        # code is compiled for the first bank, in blocks that suit its size, and serves the others
+        self._largest_first = sorted(rules.values(), key=lambda rule: len(rule.bank.weights), reverse=True)
 
     @property
     def banks(self) -> Iterator[Bank]:
@@ -125,7 +143,7 @@ class Optimizer:
         exact = exact_dtype(norm.device)
         result = torch.stack((loss.to(exact), norm.to(exact)))
         good = torch.isfinite(result).all() & (pace.wanted > 0.0)
-        for rule in self._rules.values():
+        for rule in self._largest_first:
             rule.update(pace, good)
         return result
 

@@ -39,7 +39,7 @@ def optimizer_of(settings: TrainSettings, initial: Mapping[str, Tensor], where: 
     for group, names in _grouped(settings, initial).items():
         bank = Bank({name: initial[name] for name in names}, where)
         if settings.optimizer == "muon" and is_matrix(names[0]):
-            rules[group] = Muon(bank, settings.weight_decay, MuonSwitches.of(settings), where.dtype)
+            rules[group] = Muon(bank, settings.weight_decay, MuonSwitches.of(settings), where)
         else:
             rules[group] = _adamw(settings, group, bank)
     return Optimizer(rules)

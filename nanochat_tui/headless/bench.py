@@ -8,17 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engines.bench.nanochat.settings import RaceSettings
+from engines.config import TrainSettings
 from engines.errors import SettingsError
-from engines.fields import AUTO
+from engines.fields import AUTO, fields, parse_all
 from engines.runs.store import results_dir
 from nanochat_tui.commands import PROGRAM, Options
 
 if TYPE_CHECKING:
     from engines.bench.nanochat.plan import Race
     from engines.bench.nanochat.processes import Hear
-    from engines.bench.nanochat.settings import RaceSettings
 
 _MODULES = {
     "log": "engines.bench.log",
@@ -26,6 +27,7 @@ _MODULES = {
     "step": "engines.bench.step",
     "ui": "nanochat_tui.bench_ui",
 }
+_SETTINGS: dict[str, type] = {"nanochat": RaceSettings, "step": TrainSettings}  # of what takes any
 _LINE_INTERVAL = 5.0  # seconds between lines where one cannot be painted over another
 _INTERRUPTED = 130
 _WIDEST = 110  # columns of a line that is painted over
@@ -34,18 +36,28 @@ _WIDEST = 110  # columns of a line that is painted over
 def bench(options: Options) -> int:
     """Measure, print, and write results/bench/<what>.{json,md}."""
     what = options.words["what"]
+    _refuse_settings_of_others(what, options.settings)
     if what == "nanochat":
         with _terminated_as_if_interrupted():
             return _races(options)
-    if options.settings:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in options.settings)
-        raise SettingsError([f"{flags}: for bench nanochat, not for bench {what}."])
     measure = importlib.import_module(_MODULES[what]).measure
-    report = measure(lambda text: _say(f"measuring {text} ..."))
+    asked = (options.settings, _command(options)) if what in _SETTINGS else ()
+    report = measure(lambda text: _say(f"measuring {text} ..."), *asked)
     paths = report.write(results_dir(options.words["results_dir"]) / "bench", what)
     print(report.to_json() if options.json else report.to_markdown(), end="")
     _say_written(paths)
     return 0
+
+
+def _refuse_settings_of_others(what: str, given: dict[str, Any]) -> None:
+    """SettingsError names the flags that say nothing about what is measured, and what they are for."""
+    own = fields(_SETTINGS[what]) if what in _SETTINGS else {}
+    problems = []
+    for name in (name for name in given if name not in own):
+        takers = " and ".join(f"bench {other}" for other, settings in _SETTINGS.items() if name in fields(settings))
+        problems.append(f"{_flag(name)}: for {takers}, not for bench {what}.")
+    if problems:
+        raise SettingsError(problems)
 
 
 # --- the race against nanochat ------------------------------------------------------------------------
@@ -55,9 +67,8 @@ def _races(options: Options) -> int:
     """A race for each budget; 1 where something did not go well, its report written all the same."""
     from engines.bench.nanochat import plan, report
     from engines.bench.nanochat.race import Watch, hold, places_of
-    from engines.bench.nanochat.settings import RaceSettings
 
-    settings = RaceSettings(**options.settings)
+    settings = RaceSettings(**parse_all(RaceSettings, options.settings))  # again: a --device may be for trainings only
     results = results_dir(options.words["results_dir"])
     code = 0
     for race in _planned(settings, results):
@@ -76,7 +87,7 @@ def _races(options: Options) -> int:
     return code
 
 
-def _planned(settings: "RaceSettings", results: Path) -> list["Race"]:
+def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
     """A race for each budget. SettingsError names what is problems or wrong."""
     from engines.bench.nanochat import budgets, corpus, upstream
     from engines.bench.nanochat.plan import Race
@@ -146,11 +157,15 @@ _NEEDED = {
 def _command(options: Options) -> str:
     """What makes the report again, without this machine's paths."""
     hidden = {"upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}
-    words = [PROGRAM, "--no-ui", "bench", "nanochat"]
+    words = [PROGRAM, "--no-ui", "bench", options.words["what"]]
     for name, value in options.settings.items():
-        shown = str(value).lower() if isinstance(value, bool) else value
-        words.append(f"--{name.replace('_', '-')}={hidden.get(name, shown)}")
+        shown = str(value).lower() if value is None or isinstance(value, bool) else value
+        words.append(f"{_flag(name)}={hidden.get(name, shown)}")
     return shlex.join(words)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 @contextlib.contextmanager

@@ -102,6 +102,12 @@ def test_parts_that_a_model_has_not_are_off() -> None:
     assert resolve({"model_kind": "gpt"}).momentum_schedule is True
 
 
+@pytest.mark.parametrize(("context_length", "window"), [(2048, 256), (100, 12), (12, 2)])
+def test_windows_of_a_gpt_are_an_eighth_of_its_context(context_length: int, window: int) -> None:
+    settings = resolve({"model_kind": "gpt", "context_length": context_length})
+    assert (settings.window_pattern, settings.window) == ("SSSL", window)
+
+
 def test_a_bpe_vocabulary_is_small_unless_a_gpt_is_trained() -> None:
     assert resolve({}).vocab_size == 0
     assert resolve({"tokenizer": "bpe"}).vocab_size == 1024
@@ -154,6 +160,12 @@ GPT = {"model_kind": "gpt"}
         ({**GPT, "window_pattern": "SLX"}, "--window-pattern must be made of L and S"),
         ({**GPT, "window_pattern": ""}, "--window-pattern must be made of L and S"),
         ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 32"),
+        ({"mode": "tensor", "fp8_head": True}, "--fp8-head does not fit --model-kind bigram; use --model-kind gpt"),
+        ({**GPT, "fp8_head": True, "final_rmsnorm": False}, "--fp8-head needs --final-rmsnorm"),
+        ({**GPT, "fp8_head": True, "softcap": 0}, "--fp8-head needs a --softcap above 0 and up to 40."),
+        ({**GPT, "fp8_head": True, "softcap": 41}, "--fp8-head needs a --softcap above 0 and up to 40."),
+        ({**GPT, "fp8_head": True, "width": 24, "heads": 2}, "--fp8-head needs a multiple of 16 as --width, not 24."),
+        ({**GPT, "fp8_head": True, "context_length": 100}, "a multiple of 16 as --context-length, not 100."),
     ],
 )
 def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], sentence: str) -> None:

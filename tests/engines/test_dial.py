@@ -34,13 +34,25 @@ def test_depth_12_is_where_the_constants_were_tuned() -> None:
 
 def test_rates_follow_the_batch_and_the_width() -> None:
     settings = gpt(depth=4)
-    batch = math.sqrt(65_536 / 524_288)
-    assert settings.lr == pytest.approx(0.02 * batch) and settings.scalar_lr == pytest.approx(0.5 * batch)
-    assert settings.embedding_lr == pytest.approx(0.3 * batch * math.sqrt(768 / 256))
-    assert settings.head_lr == pytest.approx(0.008 * batch * math.sqrt(768 / 256))
+    batch, narrowness = math.sqrt(65_536 / 524_288), 768 / 256
+    assert settings.lr == pytest.approx(0.02 * batch * math.sqrt(narrowness))
+    assert settings.embedding_lr == pytest.approx(0.3 * batch * narrowness)
+    assert settings.head_lr == pytest.approx(0.008 * batch * narrowness)
+    assert settings.scalar_lr == pytest.approx(0.5 * batch)
     scaling = 12 * 4 * 256**2 + 8192 * 256
     reference = 12 * 12 * 768**2 + 8192 * 768
     assert settings.weight_decay == pytest.approx(0.28 * batch * reference / scaling)
+
+
+def test_models_wider_than_where_the_constants_were_tuned_keep_nanochats_rates() -> None:
+    settings = gpt(depth=12, width=3072, batch_size=256)
+    rates = (settings.lr, settings.embedding_lr, settings.head_lr, settings.scalar_lr)
+    assert rates == pytest.approx((0.02, 0.3 / 2, 0.008 / 2, 0.5))
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 0.002), ("sgd", 0.1)])
+def test_other_optimizers_rates_of_matrices_do_not_follow_the_width(optimizer: str, rate: float) -> None:
+    assert gpt(depth=4, optimizer=optimizer).lr == pytest.approx(rate * math.sqrt(65_536 / 524_288))
 
 
 def test_no_depth_is_depth_4_and_the_vocabulary_grows_after_8() -> None:

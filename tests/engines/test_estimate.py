@@ -71,11 +71,18 @@ def test_parameters_of_small_models_are_those_counted_by_hand() -> None:
 
 def test_flops_of_a_small_gpt_are_those_counted_by_hand() -> None:
     multiplied = 384 + 1024 + 16 + 512  # attention, mlp, gates, head: not what is only looked up
-    assert flops_per_token(resolve(TINY_GPT), 10) == 6 * multiplied + 12 * 8 * (16 + 16)
+    full = resolve(TINY_GPT | {"window_pattern": "L"})
+    assert flops_per_token(full, 10) == 6 * multiplied + 12 * 8 * (16 + 16)
     windowed = resolve(TINY_GPT | {"window_pattern": "SL", "window": 5})
     assert flops_per_token(windowed, 10) == 6 * multiplied + 12 * 8 * (5 + 16)
     tied = resolve(TINY_GPT | {"tie_lm_head": True})
     assert flops_per_token(tied, 10) == flops_per_token(resolve(TINY_GPT), 10)  # the embedding is the head
+
+
+@pytest.mark.parametrize(("depth", "seen"), [(4, 3 * 256 + 2048), (6, 4 * 256 + 2 * 2048)])
+def test_layers_with_windows_compare_with_as_many_tokens_as_they_see(depth: int, seen: int) -> None:
+    by_default, full = (flops_per_token(gpt(depth=depth, **how), 8192) for how in ({}, {"window_pattern": "L"}))
+    assert full - by_default == 12 * 64 * depth * (depth * 2048 - seen)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_flops_agree_with_the_utilisation_that_nanochat_tells_of_itself(
     depth: int, vocab_size: int, tokens_per_second: int, utilisation: float
 ) -> None:
     """Its own figures on one H200, full attention."""
-    flops = flops_per_token(gpt(depth=depth, vocab_size=vocab_size), vocab_size)
+    flops = flops_per_token(gpt(depth=depth, vocab_size=vocab_size, window_pattern="L"), vocab_size)
     assert flops * tokens_per_second / 989e12 == pytest.approx(utilisation, abs=0.0006)
 
 
@@ -176,6 +183,8 @@ def test_longer_rows_larger_vocabularies_and_eager_code_keep_more() -> None:
     assert kept(compile="off") > kept(compile="off", device="cpu")  # which has the loss by portions
     assert kept(compile="off") > kept() == kept(compile="on", dtype="bfloat16")
     assert kept(softcap=0.0) > kept()  # then the loss is not one kernel
+    wide = {"width": 16, "vocab_size": 6400}
+    assert kept(softcap=0.0, **wide) > kept(fp8_head=True, **wide) > kept(**wide)  # for a while in 16 bits and in 8
 
 
 @pytest.mark.parametrize(
@@ -202,7 +211,7 @@ def test_wider_models_use_more_of_a_gpu() -> None:
     for width in (64, 128, 256, 320, 384, 512, 768, 2048):
         found = estimate(gpt(width=width, heads=1), 8192, H200)
         assert found.seconds
-        speeds.append(found.flops / found.seconds / 989e12)
+        speeds.append(round(found.flops / found.seconds / 989e12, 9))
     assert speeds == sorted(speeds) and speeds[2] == pytest.approx(0.35) and speeds[-1] == pytest.approx(0.52)
 
 

@@ -65,5 +65,6 @@ def windows(**given: Any) -> list[int]:
 
 def test_windows_repeat_and_the_last_layer_sees_all() -> None:
     assert windows(window_pattern="SSL", window=4) == [4, 4, 0, 4, 0]
-    assert windows(window_pattern="S") == [4, 4, 4, 4, 0]  # a quarter of the context
-    assert windows(window_pattern="S", window=16) == windows() == [0] * 5
+    assert windows(window_pattern="S") == [2, 2, 2, 2, 0]  # an eighth of the context
+    assert windows() == [2, 2, 2, 0, 0]
+    assert windows(window_pattern="S", window=16) == windows(window_pattern="L") == [0] * 5

@@ -1,36 +1,68 @@
-"""The profile of a step: kernels are told apart by their names, and a real step is taken to pieces."""
+"""The profile of a step: a real one is taken to pieces."""
+
+from typing import Any
 
 import pytest
 import torch
 
 from engines.bench import step
+from engines.bench.kernels import REST, StepReport
+from engines.errors import LabError, SettingsError
 
-KERNELS = {
-    "nvjet_sm90_tst_192x192_64x3_2x1_v_bz_coopB_NNN": "matrix products",
-    "void cublasLt::splitKreduce_kernel<32, 16, int, float>": "matrix products",
-    "aten::mm": "matrix products",
-    "cudnn_generated_fort_native_sdpa_sm90_flash_bprop_wgmma_f16_knob_26": "attention",
-    "void cudnn::fusion::compute_dot_do_o_specialized<true, 128>": "attention",
-    "triton_tem_fused_flex_attention_backward_transpose_view_17": "attention",
-    "_rows": "loss",
-    "triton_red_fused__log_softmax__to_copy__unsafe_view_clone_div_mul_nll_loss_forward": "loss",
-    "triton_poi_fused__unsafe_view_pow_relu_10": "norms, rotary, activations, sums, the optimizer",
-}
+TINY = {"depth": 1, "width": 32, "heads": 2, "vocab_size": 258, "context_length": 16, "batch_size": 2, "device": "cpu"}
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_a_kernel_s_name_tells_what_it_is_for(kernel: str) -> None:
-    assert step.part_of(kernel) == KERNELS[kernel]
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.bench.machine._SECONDS", 0.01)
+    monkeypatch.setattr(step, "_STREAM", 100_000)
+
+
+def measured(asked: dict[str, Any]) -> tuple[StepReport, dict[str, float], list[str]]:
+    """The report, its figures by name, and what was said meanwhile."""
+    said: list[str] = []
+    report = step.measure(said.append, asked, "this command")
+    return report, {figure.name: figure.median for figure in report.report.figures}, said
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="larger there: `bench step`")
-def test_the_parts_of_a_step_are_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.bench.machine._SECONDS", 0.01)
-    monkeypatch.setattr(step, "_STREAM", 100_000)
-    said: list[str] = []
-    report = step.measure(said.append)
-    found = {figure.name: figure.median for figure in report.figures}
+def test_where_nothing_is_asked_for_the_parts_of_a_usual_step_are_told() -> None:
+    report, found, said = measured({})
     assert said == ["matrix products and copies", "steps at depth 2"]
-    parts = [found[name] for name in ("matrix products", "attention", "loss", step._REST)]
+    parts = [found[name] for name in ("matrix products", "attention", "loss", REST)]
     assert min(parts) > 0 and found["tokens/s"] > 0
     assert "| **depth 2, V=512, 512 tokens** |" in report.to_markdown()
+
+
+def test_the_gpt_that_is_asked_for_is_the_only_one() -> None:
+    report, found, said = measured(TINY)
+    assert said == ["matrix products and copies", "steps at depth 1"]
+    name = "depth 1, V=258, 32 tokens"
+    assert [figure for figure in found if figure.startswith("**")] == [f"**{name}**"] and list(report.kernels) == [name]
+    assert found["before the first step: building, compiling, warming up"] > 0
+    assert "peak of torch's memory" not in found  # of a GPU's
+    assert "`this command`" in report.to_markdown()
+
+
+def test_the_kernels_are_counted_for_one_step_and_sum_to_the_parts() -> None:
+    report, found, _ = measured(TINY)
+    [kernels] = report.kernels.values()
+    products = next(kernel for kernel in kernels if kernel.name == "aten::mm")
+    assert products.launches == int(products.launches) > 5  # a forward and a backward pass of a layer
+    parts = [found[name] for name in ("matrix products", "attention", "loss", REST)]
+    assert sum(kernel.ms for kernel in kernels) == pytest.approx(sum(parts))
+    assert "| `aten::mm` | " in report.to_markdown()
+
+
+@pytest.mark.parametrize(
+    "asked", [{"model_kind": "bigram", "mode": "tensor", "device": "cpu"}, {"tokenizer": "char", "device": "cpu"}]
+)
+def test_what_is_no_gpt_with_a_vocabulary_of_its_own_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"^--model-kind, --tokenizer: a step is measured of a gpt"):
+        measured(asked)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_device_that_is_not_here_is_told_before_anything_is_measured() -> None:
+    with pytest.raises(LabError, match="torch sees no CUDA GPU"):
+        measured({"device": "cuda"})

@@ -1,6 +1,8 @@
 """What only a CUDA GPU can show: compiled code, masks of fused kernels, recorded graphs, memory. `pytest -m cuda`."""
 
+import dataclasses
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from builders import events_of, finished_run
 from tensors import TINY_GPT, V, awake_gpt, batch_of, learner_of, nats_of, some_batches, some_rows
 from torch import Tensor
@@ -21,8 +24,12 @@ from engines.engine import StepResult
 from engines.errors import LabError
 from engines.evaluation import evaluate
 from engines.tensor.attention import attend_one
+from engines.tensor.banks import Bank
 from engines.tensor.cache import CachedDecoder
+from engines.tensor.devices import Place
 from engines.tensor.losses import head_nats
+from engines.tensor.optimizers import AdamW, Pace
+from engines.tensor.window_attention import attend_within
 
 pytestmark = [
     pytest.mark.cuda,
@@ -39,6 +46,11 @@ MASKS: list[dict[str, Any]] = [
     {"document_mask": True},
 ]
 GREEDY = SampleSettings(top_k=1)
+
+in_8_bits = pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9),
+    reason="this GPU has no units for 8 bits",
+)
 
 
 def gpt(**given: Any) -> TrainSettings:
@@ -67,21 +79,54 @@ def with_gradients(nats: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
 
 
 @pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
-@pytest.mark.parametrize("compile", ["off", "on"])
+@pytest.mark.parametrize("compile", ["off", "on", "regions"])
 def test_fused_attention_masks_as_plain_attention_does(masks: dict[str, Any], compile: str) -> None:
     plain, fused = gpt(**masks, device="cpu"), gpt(**masks, compile=compile)
     rows = some_rows(3, 161, vocab_size=6)  # every sixth token begins a document
     expected = torch.tensor(nats_of(awake_gpt(plain), rows))
     model = awake_gpt(fused)
-    if compile == "on":
+    if compile != "off":
         for parameter in model.parameters.values():
             parameter.requires_grad_()  # as a learner's
-        model.score_with(3, 161, with_gradients(torch.compile(model.nats, dynamic=False)))
+        whole = torch.compile(model.nats, dynamic=False)
+        model.score_with(3, 161, with_gradients(whole if compile == "on" else model.nats_in_regions()))
     assert torch.allclose(torch.tensor(nats_of(model, rows)), expected, rtol=2e-3, atol=2e-3)
 
 
-def test_compiled_training_gives_the_losses_of_eager_training_to_rounding() -> None:
-    assert losses(gpt(compile="on"), 20) == pytest.approx(losses(gpt(), 20), abs=2e-3)
+@pytest.mark.parametrize("heads, key_heads, size", [(3, 3, 128), (4, 2, 64), (2, 1, 32)])
+@pytest.mark.parametrize("length, window", [(256, 64), (256, 1), (200, 77), (2048, 512)])
+def test_cudnn_attends_within_a_window_as_a_mask_does(
+    heads: int, key_heads: int, size: int, length: int, window: int
+) -> None:
+    pytest.importorskip("cudnn")
+    random = torch.Generator().manual_seed(4)
+    shapes = [(2, length, count, size) for count in (heads, key_heads, key_heads, heads)]
+    parts = [torch.randn(shape, generator=random).to("cuda", torch.bfloat16).transpose(1, 2) for shape in shapes]
+    *rounded, gradient = parts
+    exact = [part.double().requires_grad_() for part in rounded]
+    rounded = [part.requires_grad_() for part in rounded]
+    positions = torch.arange(length, device="cuda")
+    distance = positions[:, None] - positions
+    seen = (distance >= 0) & (distance < window)
+    expected = F.scaled_dot_product_attention(*exact, attn_mask=seen, enable_gqa=heads != key_heads)
+    found = torch.compile(attend_within, dynamic=False)(*rounded, window)
+    expected.backward(gradient.double())
+    found.backward(gradient)
+    for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(rounded, exact, strict=True))]:
+        assert (one - other).norm() < 0.01 * other.norm() + 1e-3
+
+
+@pytest.mark.parametrize("compile", ["on", "regions"])
+def test_compiled_training_gives_the_losses_of_eager_training_to_rounding(compile: str) -> None:
+    assert losses(gpt(compile=compile), 20) == pytest.approx(losses(gpt(), 20), abs=2e-3)
+
+
+@pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
+def test_compiled_regions_in_bfloat16_train_as_eager_code_does(masks: dict[str, Any]) -> None:
+    settings = {**masks, "dtype": "bfloat16"}
+    compiled, eager = losses(gpt(compile="regions", **settings), 20), losses(gpt(**settings), 20)
+    assert compiled == pytest.approx(eager, abs=0.1)  # a small model in bfloat16
+    assert fmean(compiled) == pytest.approx(fmean(eager), abs=0.01)
 
 
 def test_a_gpu_trains_as_a_processor_does() -> None:
@@ -117,7 +162,7 @@ def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[
             text.append(token)
 
 
-@pytest.mark.parametrize("vocab_size, padded", [(100, 128), (8192, 8192), (20_000, 20_032)])
+@pytest.mark.parametrize("vocab_size, padded", [(100, 128), (8192, 8192), (20_000, 20_032), (50_000, 50_048)])
 def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
     vocab_size: int, padded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +186,41 @@ def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
     assert abs((found - expected).mean()) < 1e-3
     for part, other in zip((hidden, head), exact, strict=True):
         assert (part.grad - other.grad).norm() < 0.02 * other.grad.norm()
+
+
+@in_8_bits
+@pytest.mark.parametrize("width", [64, 384])
+@pytest.mark.parametrize("vocab_size, padded", [(8192, 8192), (20_000, 20_032)])
+def test_the_fused_loss_in_8_bits_and_its_gradients_are_near_the_exact_ones(
+    vocab_size: int, padded: int, width: int
+) -> None:
+    """How much rounding costs: see the same test for processors, tests/engines/tensor/test_losses.py."""
+    random = torch.Generator().manual_seed(4)
+    hidden = F.rms_norm(torch.randn(512, width, generator=random), (width,))
+    hidden = hidden.to("cuda", torch.bfloat16).requires_grad_()
+    head = (width**-0.5 * torch.randn(padded, width, generator=random)).to("cuda", torch.bfloat16).requires_grad_()
+    targets = torch.randint(vocab_size, (512,), generator=random).cuda()
+    weights = torch.rand(512, generator=random).cuda()
+    exact = [part.detach().double().requires_grad_() for part in (hidden, head)]
+    expected = head_nats(*exact, targets, 15.0, vocab_size)
+    compiled = torch.compile(head_nats, dynamic=False, fullgraph=True)
+    found = compiled(hidden, head, targets, 15.0, vocab_size, in_8_bits=True)
+    for losses in (expected, found):
+        (losses * weights).sum().backward()
+    assert 1e-3 < (found - expected).abs().mean() < 0.05  # it is in 8 bits
+    assert abs((found - expected).mean()) < 0.01
+    for part, other in zip((hidden, head), exact, strict=True):
+        assert (part.grad - other.grad).norm() < 0.06 * other.grad.norm()
+    assert not head.grad[vocab_size:].any()
+
+
+@in_8_bits
+@pytest.mark.parametrize("rows, columns", [(16, 64), (1040, 192), (2048, 20_032)])
+def test_bytes_are_transposed_exactly(rows: int, columns: int) -> None:
+    from engines.tensor.loss_kernel import transposed
+
+    matrix = torch.randint(256, (rows, columns), generator=torch.Generator().manual_seed(4)).to("cuda", torch.uint8)
+    assert torch.equal(transposed(matrix), matrix.T)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -167,13 +247,23 @@ def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: py
     settings = gpt(compile="on", dtype="bfloat16")
     fused = losses(settings, 20)
     torch._dynamo.reset()
-    monkeypatch.setattr("engines.tensor.losses._LARGEST_SOFTCAP", 0.0)
+    monkeypatch.setattr("engines.tensor.losses.LARGEST_FUSED_SOFTCAP", 0.0)
     plain = losses(settings, 20)
     assert plain == pytest.approx(fused, abs=0.1)  # a small model in bfloat16
     assert fmean(plain) == pytest.approx(fmean(fused), abs=0.01)
 
 
-@pytest.mark.parametrize("compile", ["off", "on"])
+@in_8_bits
+def test_training_with_a_head_in_8_bits_goes_as_with_one_in_16() -> None:
+    settings = gpt(compile="on", dtype="bfloat16")
+    wide = losses(settings, 20)
+    torch._dynamo.reset()
+    small = losses(dataclasses.replace(settings, fp8_head=True), 20)
+    assert small == pytest.approx(wide, abs=0.1)
+    assert fmean(small) == pytest.approx(fmean(wide), abs=0.02)
+
+
+@pytest.mark.parametrize("compile", ["off", "on", "regions"])
 def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
     settings = gpt(compile=compile)
     batches = some_batches(settings)
@@ -216,6 +306,33 @@ def test_evaluation_compiles_nothing_and_a_thousand_take_no_more_memory_than_one
     assert first == last
     assert torch.cuda.memory_allocated() == before
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+
+
+def test_adamw_in_one_pass_gives_the_formulas_numbers_and_leaves_bad_updates_out() -> None:
+    random = torch.Generator().manual_seed(4)
+
+    def numbers() -> Tensor:
+        return torch.randn(300, 1001, generator=random)
+
+    weights = numbers()
+    kinds = [("cpu", torch.float64), ("cuda", torch.float32)]
+    places = [Place(torch.device(name), dtype, dtype, False, []) for name, dtype in kinds]
+    by_formula, in_one_pass = (AdamW(Bank({"w": weights}, where), 0.7, 0.8, 0.95, 1e-8, 0.1) for where in places)
+    for step in range(8):
+        gradients = numbers() if step not in (0, 4) else torch.full((300, 1001), math.nan)
+        for rule in (by_formula, in_one_pass):
+            device = rule.bank.weights.device
+            before = [tensor.clone() for tensor in (rule.bank.weights, *rule.kept().values())]
+            rule.bank.gradients.copy_(gradients.flatten())
+            pace = torch.tensor([0.01 / (1 + step), 0.0, 0.0, 1.0], dtype=torch.float64, device=device)
+            rule.update(Pace(*pace.unbind()), torch.isfinite(rule.bank.gradients).all())
+            after = [rule.bank.weights, *rule.kept().values()]
+            assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [step in (0, 4)] * 4
+    torch.testing.assert_close(in_one_pass.bank.weights.cpu().double(), by_formula.bank.weights, rtol=1e-5, atol=1e-6)
+    for name, kept in by_formula.kept().items():
+        found = in_one_pass.kept()[name].cpu()
+        assert found.dtype == (torch.int64 if name == "updates" else torch.float32)
+        torch.testing.assert_close(found.to(kept.dtype), kept, rtol=1e-5, atol=1e-6)
 
 
 def test_a_micro_batch_that_cannot_fit_is_an_error_that_says_what_to_try() -> None:

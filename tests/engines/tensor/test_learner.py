@@ -1,7 +1,6 @@
 """A learner's steps: what must change nothing changes no bit, parts of a batch add up, and a state goes on exactly."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -156,23 +155,6 @@ def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int
     for of in (gradients_of, weights_of):
         for name, expected in of(whole).items():
             torch.testing.assert_close(of(parts)[name], expected, rtol=1e-12, atol=1e-12)
-
-
-def test_the_update_takes_the_same_numbers_whatever_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was compiled for one batch size then serves another."""
-    shapes = []
-    for rows in (4, 8):
-        settings = exact_gpt(batch_size=rows, micro_batch=2)
-        learner = learner_of(settings)
-        update = learner._update
-
-        def told(loss: Tensor, pace: Any, update: Callable[..., Tensor] = update) -> Tensor:
-            shapes.append((loss.shape, loss.dtype, [part.shape for part in pace]))
-            return update(loss, pace)
-
-        monkeypatch.setattr(learner, "_update", told)
-        learner.step(batch_of(settings), settings.lr)
-    assert shapes[0] == shapes[1]
 
 
 def forgetful(learner: TensorLearner, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

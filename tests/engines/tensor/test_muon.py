@@ -1,6 +1,8 @@
 """Muon: a plain reference agrees, and each of its parts does what its name says."""
 
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +22,13 @@ SHAPES = [(6, 6), (12, 5), (4, 9), (1, 7), (7, 1)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def bank_of(matrices: Tensor, dtype: torch.dtype = torch.float64) -> Bank:
-    where = Place(torch.device("cpu"), dtype, torch.promote_types(dtype, torch.float32), False, [])
-    return Bank({str(index): matrix for index, matrix in enumerate(matrices)}, where)
+def place(dtype: torch.dtype = torch.float64, compiled: bool = False) -> Place:
+    return Place(torch.device("cpu"), dtype, torch.promote_types(dtype, torch.float32), compiled, [])
+
+
+def muon_of(matrices: Tensor, weight_decay: float, switches: MuonSwitches, where: Place) -> Muon:
+    bank = Bank({str(index): matrix for index, matrix in enumerate(matrices)}, where)
+    return Muon(bank, weight_decay, switches, where)
 
 
 def random(seed: int, *shape: int) -> Tensor:
@@ -38,13 +44,16 @@ def trained(
     **pace: float,
 ) -> Tensor:
     """What (K, m, n) weights become after an update by each of the gradients."""
-    bank = bank_of(weights, dtype)
-    muon = Muon(bank, weight_decay, switches, dtype)
-    at = {"lr": 0.1, "momentum": 0.9, "decay": 1.0, "wanted": 1.0, **pace}
+    muon = muon_of(weights, weight_decay, switches, place(dtype))
     for gradient in gradients:
-        bank.gradients.copy_(gradient.flatten())
-        muon.update(Pace(*(torch.tensor(at[name], dtype=torch.float64) for name in Pace._fields)), torch.tensor(True))
-    return bank.stacked(bank.weights).clone()
+        update(muon, gradient, **pace)
+    return muon.bank.stacked(muon.bank.weights).clone()
+
+
+def update(muon: Muon, gradient: Tensor, good: bool = True, **pace: float) -> None:
+    at = {"lr": 0.1, "momentum": 0.9, "decay": 1.0, "wanted": 1.0, **pace}
+    muon.bank.gradients.copy_(gradient.flatten())
+    muon.update(Pace(*(torch.tensor(at[name], dtype=torch.float64) for name in Pace._fields)), torch.tensor(good))
 
 
 def direction(gradient: Tensor, **how: Any) -> Tensor:
@@ -224,3 +233,28 @@ def test_products_in_bfloat16_leave_weights_in_float32_and_the_direction_nearly_
     exact = direction(gradient, switches=switches)
     likeness = float((-moved[0].double() * exact).sum() / matrix_norm(moved[0].double()) / matrix_norm(exact))
     assert likeness > 0.99
+
+
+# --- compiled code --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not here")
+@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
+def test_little_is_compiled_for_banks_of_all_shapes_and_it_moves_them_as_plain_code_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    counts = torch._dynamo.utils.counters["stats"]
+    before = counts["unique_graphs"]
+    for shape in [(24, 24, 24), (6, 48, 12), (6, 12, 48), (3, 3, 12), (2, 8, 8)]:
+        weight_decay = 1 / shape[0]
+        plain, compiled = (muon_of(random(1, *shape), weight_decay, ON, place(compiled=on)) for on in (False, True))
+        for step in range(4):
+            for muon in (plain, compiled):
+                update(muon, random(2 + step, *shape), good=step != 2, lr=0.1 / (1 + step), momentum=0.8 + step / 20)
+        torch.testing.assert_close(compiled.bank.weights, plain.bank.weights, rtol=1e-9, atol=1e-9)
+        for name, kept in plain.kept().items():
+            torch.testing.assert_close(compiled.kept()[name], kept, rtol=1e-9, atol=1e-9)
+    # all that is before the products; all that is after them, for either longer side
+    assert counts["unique_graphs"] - before == 3

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -93,7 +92,7 @@ def three_rules() -> tuple[Optimizer, dict[str, Bank]]:
     parts = some_parameters()
     banks = {name: Bank({name: part}, WHERE) for name, part in parts.items()}
     rules: dict[str, Rule] = {
-        "a": Muon(banks["a"], 0.1, ALL_ON, torch.float64),
+        "a": Muon(banks["a"], 0.1, ALL_ON, WHERE),
         "b": AdamW(banks["b"], 1.0, 0.9, 0.99, 1e-8, 0.1),
         "c": SGD(banks["c"]),
     }
@@ -138,19 +137,6 @@ def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad
     for seed in (2, 4):
         update(other, its_banks, some_parameters(seed))
     assert bits(optimizer) == bits(other) != before
-
-
-@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
-def test_compiled_updates_are_those_of_plain_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    (plain, its_banks), (compiled, banks) = three_rules(), three_rules()
-    monkeypatch.setattr(compiled, "update", torch.compile(compiled.update, dynamic=False))
-    for seed in range(4):
-        expected = update(plain, its_banks, some_parameters(seed))
-        torch.testing.assert_close(update(compiled, banks, some_parameters(seed)), expected, rtol=1e-12, atol=0)
-    for name, tensor in {**plain.parameters(), **plain.kept()}.items():
-        found = {**compiled.parameters(), **compiled.kept()}[name]
-        torch.testing.assert_close(found, tensor, rtol=1e-6, atol=1e-8)  # Muon takes norms in float32
 
 
 def test_an_update_that_is_not_wanted_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,29 +10,33 @@ from tensors import exact_gpt
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
+from engines.tensor import reading as reading_module
 from engines.tensor.reading import Rows
 
 HEADS = 4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(
-    rows=st.integers(1, 7).flatmap(
+    rows=st.integers(1, 8).flatmap(
         lambda length: st.lists(st.lists(st.integers(0, 3), min_size=length, max_size=length), min_size=1, max_size=3)
     ),
     window=st.integers(0, 8),
     document_mask=st.booleans(),
     kv_heads=st.sampled_from([1, 2, 4]),
+    smallest_portion=st.sampled_from([1, 99]),
     seed=st.integers(0, 99),
 )
 def test_attention_finds_what_a_loop_over_positions_finds(
-    rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, seed: int
+    rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, smallest_portion: int, seed: int
 ) -> None:
     reading = Rows(exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows), torch.float64)
     random = torch.Generator().manual_seed(seed)
     shapes = [(len(rows), heads, len(rows[0]), 6) for heads in (HEADS, kv_heads, kv_heads)]
     q, k, v = (torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes)
-    found = reading.attend(0, q, k, v, window)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading_module, "_SMALLEST_PORTION", smallest_portion)
+        found = reading.attend(0, q, k, v, window)
     for b, row in enumerate(rows):
         for t in range(len(row)):
             seen = [s for s in range(t + 1) if t - s < (window or len(row))]
@@ -45,6 +50,25 @@ def test_attention_finds_what_a_loop_over_positions_finds(
 
 def plain_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return (keys @ query / math.sqrt(len(query))).softmax(0) @ values
+
+
+@pytest.mark.parametrize(("length", "window"), [(128, 32), (64, 64), (100, 32)])
+@pytest.mark.parametrize("kv_heads", [2, HEADS])
+def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, kv_heads: int) -> None:
+    random = torch.Generator().manual_seed(length)
+    shapes = [(2, length, heads, 8) for heads in (HEADS, kv_heads, kv_heads)]
+    drawn = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
+    asked = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
+    results = []
+    for smallest_portion in (1, 99):
+        reading = Rows(exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), torch.float64)
+        parts = [part.clone().requires_grad_() for part in drawn]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading_module, "_SMALLEST_PORTION", smallest_portion)
+            found = reading.attend(0, *(part.transpose(1, 2) for part in parts), window)
+        results.append([found, *torch.autograd.grad(found, parts, asked)])
+    for in_portions, masked in zip(*results, strict=True):
+        torch.testing.assert_close(in_portions, masked, rtol=0, atol=1e-12)
 
 
 def test_layers_of_different_windows_do_not_share_a_mask() -> None:

@@ -1,0 +1,51 @@
+"""bench: which settings belong to what is measured, and the command that its report names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engines.bench import step
+from nanochat_tui.cli import main
+
+TINY = "--depth 1 --width 32 --heads 2 --vocab-size 258 --context-length 16 --batch-size 2 --device cpu".split()
+
+
+def test_bench_step_measures_the_run_that_its_flags_are_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.bench.machine._SECONDS", 0.01)
+    monkeypatch.setattr(step, "_STREAM", 100_000)
+    words = [*TINY, "--window-pattern", "SL", "--no-smear", "--micro-batch", "1", "--results-dir", str(tmp_path)]
+    assert main(["--no-ui", "--json", "bench", "step", *words]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record == json.loads((tmp_path / "bench" / "step.json").read_text())
+    program, *flags = record["command"].split(" --")
+    assert program == "nanochat-tui" and flags[0] == "no-ui bench step"
+    assert set(flags[1:]) == {
+        *("depth=1", "width=32", "heads=2", "vocab-size=258", "context-length=16", "batch-size=2", "device=cpu"),
+        *("window-pattern=SL", "smear=false", "micro-batch=1"),
+    }
+    assert list(record["kernels"]) == ["depth 1, V=258, 32 tokens"]
+    assert "| `aten::mm` | " in (tmp_path / "bench" / "step.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("log --depth 6", "--depth: for bench step, not for bench log."),
+        ("ui --seeds 2", "--seeds: for bench nanochat, not for bench ui."),
+        ("scalar --device cpu", "--device: for bench nanochat and bench step, not for bench scalar."),
+        ("step --dry-run --depth 2", "--dry-run: for bench nanochat, not for bench step."),
+        ("nanochat --vocab-size 8192 --seeds 2", "--vocab-size: for bench step, not for bench nanochat."),
+        ("nanochat --device mps", "--device must be one of cpu, cuda or auto, not 'mps'."),
+        ("step --depth none", "--depth must be a whole number or auto, not 'none'."),
+        ("step --width 30 --heads 4 --device cpu", "--width 30 must be a multiple of --heads 4."),
+    ],
+)
+def test_a_flag_that_is_not_for_what_is_measured_is_refused_in_a_sentence(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--no-ui", "bench", *words.split()]) == 2
+    shown = capsys.readouterr()
+    assert shown.err == f"nanochat-tui: {told}\n" and shown.out == ""
