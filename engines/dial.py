@@ -21,6 +21,7 @@ _REFERENCE_TOKENS_PER_STEP = 1 << 19  # of the rates
 _BEST_TOKENS_PER_STEP = 1 << 18  # at the reference depth
 _REFERENCE_WIDTH = 768
 _BATCH_EXPONENT = 0.383
+_MOST_HASTE = math.sqrt(3)  # that of depth 4
 _WARMUP_STEPS = 40
 _LARGEST_WARMUP = 0.2  # of a short run
 _SMALL_VOCAB, _LARGE_VOCAB, _DEEPEST_WITH_SMALL = 8192, 32768, 8
@@ -65,8 +66,8 @@ def budget(values: dict[str, Any]) -> dict[str, Any]:
     narrowness = _REFERENCE_WIDTH / values["width"]
     # With nanochat's rates a shallow model learns too little in its few steps: at depths 4 and 6 higher ones of Muon,
     # head and embeddings end at fewer bits per byte, another weight decay at more (docs/performance.md). Nothing was
-    # measured above the reference width: wider models keep nanochat's.
-    haste = max(1.0, math.sqrt(narrowness))
+    # measured above the reference width, nor below depth 4's.
+    haste = min(max(1.0, math.sqrt(narrowness)), _MOST_HASTE)
     adamw_rate = rate * math.sqrt(narrowness) * haste
     return {
         "batch_size": batch_size,

@@ -32,6 +32,7 @@ from engines.tensor.reading import Reading, Rows, block_masks
 _LARGEST_VALUE_GATE = 3.0
 _NORM_EPS = 1e-6
 _PROJECTIONS = ("q", "k", "v")
+_SMALLEST_FLEX_HEAD = 16  # numbers of a head that flex attention takes
 _FORMS_OF_CODE = 64  # that the compiler keeps of one function, for models of several forms in one process
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -226,12 +227,13 @@ class GPT(TensorModel):
         return layers
 
     def _flex_masks(self, tokens: Tensor) -> dict[int, Any]:
-        """For layers whose compiled attention neither is plain nor cuDNN's."""
+        """For layers whose compiled attention neither is plain nor cuDNN's, where flex attention can do it."""
+        has_gradients = self.device.type == "cuda" and self.dtype != torch.float64
+        if not has_gradients or self.head_size < _SMALLEST_FLEX_HEAD:
+            return {}
         windows = {*self.windows}
         if not self.settings.document_mask:
             windows = set() if self._windows_by_cudnn else windows - {0}
-        if self.device.type != "cuda" or self.dtype == torch.float64:  # where there is no flex attention with gradients
-            windows = set()
         return block_masks(self.settings, tokens, sorted(windows))
 
     def _rotary_tables(self) -> tuple[Tensor, Tensor]:

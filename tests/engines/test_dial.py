@@ -128,3 +128,10 @@ def test_other_optimizers_have_rates_of_their_own_and_no_decay() -> None:
 def test_a_vocabulary_that_the_text_decides_is_not_decided_here(tokenizer: str) -> None:
     settings = gpt(tokenizer=tokenizer)
     assert settings.vocab_size == 0 and settings.steps == 12 * (12 * 4 * 256**2 + 256 * 256) // settings.tokens_per_step
+
+
+def test_haste_ends_where_it_was_measured() -> None:
+    """Depth 4's is the most; wider models than nanochat's reference have none."""
+    rates = {depth: resolve({"model_kind": "gpt", "depth": depth, "batch_size": 256}).lr for depth in (1, 4, 12, 20)}
+    assert rates[1] == pytest.approx(rates[4]) == pytest.approx(math.sqrt(3) * rates[12])
+    assert rates[20] == rates[12]

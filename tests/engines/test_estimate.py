@@ -212,7 +212,7 @@ def test_wider_models_use_more_of_a_gpu() -> None:
         found = estimate(gpt(width=width, heads=1), 8192, H200)
         assert found.seconds
         speeds.append(round(found.flops / found.seconds / 989e12, 9))
-    assert speeds == sorted(speeds) and speeds[2] == pytest.approx(0.35) and speeds[-1] == pytest.approx(0.52)
+    assert speeds == sorted(speeds) and speeds[2] == pytest.approx(0.27) and speeds[-1] == pytest.approx(0.49)
 
 
 def test_what_is_not_known_of_a_machine_is_said() -> None:
@@ -258,7 +258,8 @@ def test_what_is_auto_is_decided_as_the_engine_does() -> None:
     assert (found.device, found.dtype, found.compile) == ("cpu", str(where.dtype).removeprefix("torch."), "off")
     assert where.compiled is False
     on_gpu = as_run_on(settings, H200)
-    assert (on_gpu.device, on_gpu.dtype, on_gpu.compile) == ("cuda", "bfloat16", "on")
+    assert (on_gpu.device, on_gpu.dtype, on_gpu.compile) == ("cuda", "bfloat16", "regions")
+    assert as_run_on(gpt(depth=12), H200).compile == "on"  # it trains for long
     assert as_run_on(settings, Machine("Tesla V100-SXM2-16GB", 4)).dtype == "float32"
     by_hand = gpt(depth=1, dtype="float64", compile="off", device="cpu")
     assert as_run_on(by_hand, H200) == by_hand

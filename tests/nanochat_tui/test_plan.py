@@ -44,7 +44,7 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         "--depth 6 decides layers 6, width 384, heads 3",
         "weight decay 0.928",
         "at 16 of 64 rows at once",
-        "on NVIDIA H200, at 40 % of 989 TFLOP/s",
+        "on NVIDIA H200, at 32 % of 989 TFLOP/s",
     ):
         assert words in told.lines
     assert max(map(len, told.out.splitlines())) <= 120

@@ -73,8 +73,9 @@ def examine(trainings: Trainings, steps: int, kills: int) -> dict[str, Any]:
 
 
 def _kill(trainings: Trainings, name: str, at: int, alone: Sequence[float]) -> dict[str, Any]:
-    told = trainings.killed(name, at)
+    told = at
     try:
+        told = trainings.killed(name, at)
         resumed = trainings.resumed(name)
     except LabError as error:
         return {"at": told, "failed": str(error)}
@@ -83,8 +84,11 @@ def _kill(trainings: Trainings, name: str, at: int, alone: Sequence[float]) -> d
 
 
 def _truncated(trainings: Trainings, name: str, at: int) -> str:
-    trainings.killed(name, at)
-    path = trainings.newest_checkpoint(name)
+    try:
+        trainings.killed(name, at)
+        path = trainings.newest_checkpoint(name)
+    except LabError as error:
+        return f"not seen: {error}"
     os.truncate(path, path.stat().st_size // 2)
     try:
         resumed = trainings.resumed(name)

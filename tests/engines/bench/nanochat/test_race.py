@@ -243,7 +243,7 @@ def test_a_few_steps_without_caches_are_not_told_as_a_whole_training(tmp_path: P
         ([*NAMED, "--ours", '"--steps'], "--ours"),
         (["log", "--seeds", "3"], "--seeds: for bench nanochat"),
         (["nanochat", "--budget", "q5"], "--budget must be one of"),
-        (["log", "--decode", "--time", "1m"], "--time, --decode: for bench nanochat"),
+        (["log", "--decode", "--time", "1m"], "--decode: for bench nanochat"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(words: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,3 +80,13 @@ def test_a_training_of_upstreams_goes_on_from_the_newest_name(tmp_path: Path) ->
         assert kill["gap"] == pytest.approx(1.0, abs=1e-3)  # what the script adds to losses once it is resumed
     assert told["same_seed_twice"] == 0.0
     assert told["truncated"] == "refused, and the training did not go on: upstream ended with exit code 1"
+
+
+def test_a_training_that_fails_before_it_is_killed_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(_UPSTREAM.replace("folder.mkdir", "sys.exit(2) if folder.name == 'killed-0' else folder.mkdir"))
+    start = [sys.executable, str(script), str(tmp_path / "{name}")]
+    spec: dict[str, Any] = {"train": [*start, "0"], "resume": [*start, "{step}"], "place": str(tmp_path / "{name}")}
+    failed, went_well = examine(TheirTrainings(spec), 60, 2)["kills"]
+    assert failed == {"at": points(60, 2)[0], "failed": "upstream ended with exit code 2"}
+    assert went_well["at"] == points(60, 2)[1] and "gap" in went_well
