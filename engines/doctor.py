@@ -65,6 +65,7 @@ def checks(results: Path, device: str = "auto") -> list[Check]:
         Check("disk", lambda: _disk(results)),
         *(Check(name, functools.partial(_package, name, why)) for name, why in _PACKAGES.items()),
         Check("gpu", lambda: _gpu(device)),
+        Check("nvidia-cudnn-frontend", lambda: _windows(device)),
         Check("torch", lambda: _check_torch(torch())),
         Check("matrix products on cuda", lambda: _products(device, torch())),
         Check("compiler", _compiler),
@@ -131,6 +132,16 @@ def _gpu(device: str) -> Result | None:
     if found[0].free_bytes < found[0].total_bytes / 2:
         return WARN, f"{told}; something else uses the first one: see nvidia-smi"
     return OK, told
+
+
+def _windows(device: str) -> Result | None:
+    """The question arises where there is a GPU, and the package is for Linux alone."""
+    if device not in ("auto", "cuda") or sys.platform != "linux" or not gpus():
+        return None
+    why = "makes a gpt's attention within windows faster"
+    if importlib.util.find_spec("cudnn") is None:
+        return WARN, f"not here; it {why}: {sys.executable} -m pip install 'nvidia-cudnn-frontend<1.30'"
+    return OK, f"{importlib.metadata.version('nvidia-cudnn-frontend')}; it {why}"
 
 
 def _compiler() -> Result:

@@ -81,6 +81,6 @@ def _table(size: str, kernels: Sequence[Kernel]) -> str:
         "",
         "| kernel | launches a step | ms a step |",
         "| --- | --- | --- |",
-        *(f"| `{name}` | {launches:.5g} | {ms:.3g} |" for name, launches, ms in kernels),
+        *(f"| `{name}` | {launches:.5g} | {ms:.3f} |" for name, launches, ms in kernels),
     ]
     return "\n".join(lines) + "\n"

@@ -146,7 +146,7 @@ class _Prompt(Rows):
     """Rows that are read from their beginning, and remembered."""
 
     def __init__(self, model: GPT, tokens: Tensor, cache: _Cache) -> None:
-        super().__init__(model.settings, tokens, model.dtype)
+        super().__init__(model.settings, tokens)
         self._cache = cache
         if cache.document_starts is not None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)

@@ -73,12 +73,12 @@ class GPT(TensorModel):
         self._in_regions = False
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.logits_of(self.hidden(tokens, Rows(self.settings, tokens, self.dtype)))
+        return self.logits_of(self.hidden(tokens, Rows(self.settings, tokens)))
 
     def nats(self, rows: Tensor) -> Tensor:
         tokens, targets = rows[:, :-1], rows[:, 1:]
         masks = self._flex_masks(tokens) if self._in_regions or torch.compiler.is_compiling() else {}
-        reading = Rows(self.settings, tokens, self.dtype, self._windows_by_cudnn, masks)
+        reading = Rows(self.settings, tokens, self._windows_by_cudnn, masks)
         return self._nats_of(*self._read(tokens, reading), targets)
 
     def nats_in_regions(self) -> Callable[[Tensor], Tensor]:

@@ -38,7 +38,6 @@ class Rows:
         self,
         settings: TrainSettings,
         tokens: Tensor,
-        dtype: torch.dtype,
         windows_by_cudnn: bool = False,
         block_masks: Mapping[int, Any] | None = None,
     ) -> None:

@@ -116,6 +116,19 @@ def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pyt
     )
 
 
+def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "nvidia-cudnn-frontend"
+    pretend_gpus(monkeypatch)
+    assert examine(check(name, tmp_path)) is None
+    pretend_gpus(monkeypatch, Gpu())
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setitem(sys.modules, "cudnn", None)
+    status, detail = found(name, tmp_path)
+    assert status == WARN and "attention within windows" in detail and f"pip install '{name}<1.30'" in detail
+
+
 @pytest.mark.parametrize(
     ("told_of", "device", "status", "words"),
     [

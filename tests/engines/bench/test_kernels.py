@@ -83,5 +83,7 @@ def test_every_size_has_a_table_of_its_kernels_after_the_figures(tmp_path: Path)
     assert record["command"] == "bench step" and record["figures"][0]["median"] == 5.0
     assert [kernel["name"] for kernel in record["kernels"]["depth 1"]] == ["aten::mm", "_rows"]
     shown = as_markdown.read_text()
-    assert shown == report.to_markdown() and shown.endswith("| `aten::mm` | 1.3333 | 3.5 |\n| `_rows` | 2 | 1.25 |\n")
+    assert shown == report.to_markdown() and shown.endswith(
+        "| `aten::mm` | 1.3333 | 3.500 |\n| `_rows` | 2 | 1.250 |\n"
+    )
     assert shown.index("| **depth 1** |") < shown.index("\n## The largest kernels: depth 1\n")

@@ -291,7 +291,7 @@ class Later(Rows):
 def test_only_relative_positions_matter(how: dict[str, Any]) -> None:
     settings = exact_gpt(rotary_base=30.0, **how)
     model, tokens = awake_gpt(settings), tokens_of(2, 8)
-    later = model.logits_of(model.hidden(tokens, Later(settings, tokens, torch.float64)))
+    later = model.logits_of(model.hidden(tokens, Later(settings, tokens)))
     torch.testing.assert_close(later, model.forward(tokens), rtol=0, atol=1e-9)
 
 

@@ -30,7 +30,7 @@ HEADS = 4
 def test_attention_finds_what_a_loop_over_positions_finds(
     rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, smallest_portion: int, seed: int
 ) -> None:
-    reading = Rows(exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows), torch.float64)
+    reading = Rows(exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows))
     random = torch.Generator().manual_seed(seed)
     shapes = [(len(rows), heads, len(rows[0]), 6) for heads in (HEADS, kv_heads, kv_heads)]
     q, k, v = (torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes)
@@ -61,7 +61,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
     asked = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
     results = []
     for smallest_portion in (1, 99):
-        reading = Rows(exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), torch.float64)
+        reading = Rows(exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long))
         parts = [part.clone().requires_grad_() for part in drawn]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reading_module, "_SMALLEST_PORTION", smallest_portion)
@@ -72,7 +72,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
 
 
 def test_layers_of_different_windows_do_not_share_a_mask() -> None:
-    reading = Rows(exact_gpt(), torch.ones(1, 6, dtype=torch.long), torch.float64)
+    reading = Rows(exact_gpt(), torch.ones(1, 6, dtype=torch.long))
     random = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, HEADS, 6, 4, generator=random, dtype=torch.float64) for _ in range(3))
     first = [reading.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
@@ -84,6 +84,6 @@ def test_layers_of_different_windows_do_not_share_a_mask() -> None:
 def test_the_embedding_before_a_document_is_nothing() -> None:
     x = torch.arange(1.0, 9.0).view(1, 4, 2)
     tokens = torch.tensor([[5, 6, BOS, 7]])
-    before = {mask: Rows(exact_gpt(document_mask=mask), tokens, torch.float64).previous(x) for mask in (False, True)}
+    before = {mask: Rows(exact_gpt(document_mask=mask), tokens).previous(x) for mask in (False, True)}
     assert before[False].tolist() == [[[0, 0], [1, 2], [3, 4], [5, 6]]]
     assert before[True].tolist() == [[[0, 0], [1, 2], [0, 0], [5, 6]]]
