@@ -109,6 +109,8 @@ class AblateScreen(CommandingScreen):
         self.app.call_from_thread(self._take, rows, open, reading)
 
     def _take(self, rows: list[StudyRow], open: str, reading: Reading | None) -> None:
+        if not self.query("#studies"):
+            return  # the app was left meanwhile, and takes its screens down
         self._rows = rows
         self._show_list(rows)
         if open == self._open and reading:
