@@ -12,7 +12,7 @@ from engines.bench.report import Report
 _PARTS = {
     "attention": r"sdpa|attention|flash|cudnn::fusion",
     "loss": r"_rows$|^_transposed|head_nats|softmax|nll_loss|cross_entropy",
-    "matrix products": r"nvjet|gemm|gemv|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$",
+    "matrix products": r"^_product$|nvjet|gem[mv]|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$",
 }
 REST = "norms, rotary, activations, sums, the optimizer"
 _LARGEST = 25  # kernels that are told

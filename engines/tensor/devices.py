@@ -19,6 +19,8 @@ from engines.fields import AUTO
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
 _FP8_CAPABILITY = (8, 9)  # and numbers of 8 bits
+_HOPPER = 9  # devices that engines.tensor.product_kernel is made for: its tiles fill their shared memory
+_TILE_ROW_BYTES = 16  # that they copy at once
 
 # Of glibc's malloc.h. The largest block that it can keep, and how much of what is free.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -67,6 +69,13 @@ def check_fp8(where: Place) -> None:
     for need, is_met in needs.items():
         if not is_met:
             raise LabError(f"--fp8-head needs {need}; use --fp8-head false.")
+
+
+def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) -> bool:
+    """Whether the kernels of `engines.tensor.product_kernel` can multiply matrices with that many numbers a row."""
+    if device.type != "cuda" or dtype != torch.bfloat16 or width * dtype.itemsize % _TILE_ROW_BYTES:
+        return False
+    return torch.cuda.get_device_capability(device)[0] == _HOPPER
 
 
 def _keep_freed_memory() -> None:

@@ -23,9 +23,10 @@ from engines.config import TrainSettings
 from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
 from engines.tensor import window_attention
-from engines.tensor.devices import Place
+from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.formulas import relu2, rmsnorm
 from engines.tensor.losses import capped, head_nats
+from engines.tensor.mlp import relu2_mlp
 from engines.tensor.models import Parameters, TensorModel, product
 from engines.tensor.reading import Reading, Rows, block_masks
 
@@ -69,6 +70,8 @@ class GPT(TensorModel):
         self._activation = _ACTIVATIONS[settings.activation]
         self._cos, self._sin = self._rotary_tables()
         self._layers = self._by_layer()
+        by_tiles = multiplies_by_tiles(self.device, self.dtype, settings.width)
+        self._mlp_by_tiles = by_tiles and settings.activation == "relu2"
         self._windows_by_cudnn = window_attention.is_there(self.device, self.dtype, self.head_size)
         self._in_regions = False
 
@@ -211,8 +214,12 @@ class GPT(TensorModel):
         return [product(x, self._cast(weights[name])).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
 
     def _mlp(self, weights: Parameters, x: Tensor) -> Tensor:
-        h = self._activation(product(x, self._cast(weights["fc"])))  # (B, T, 4C)
-        return product(h, self._cast(weights["proj"]))
+        fc, proj = self._cast(weights["fc"]), self._cast(weights["proj"])
+        is_trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
+        if is_trained and self._mlp_by_tiles:  # which a token at a time would leave almost empty
+            return relu2_mlp(x, fc, proj)
+        h = self._activation(product(x, fc))  # (B, T, 4C)
+        return product(h, proj)
 
     def _cast(self, weight: Tensor) -> Tensor:
         return weight.to(self.dtype)

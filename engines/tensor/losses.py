@@ -1,9 +1,10 @@
 """Cross-entropy of soft-capped logits together with the head's product: plain and fused.
 
 The logits are the largest tensor of a step. The fused form writes them once and turns them in place into their own
-gradient: on CUDA by a kernel, on a processor by portions that stay in its cache. Plain code, compiled or not, passes
-over all of them more often and keeps copies. In 8 bits the gradient is written in the two layouts that its products
-need, which take as much room together as the logits did.
+gradient: on CUDA by a kernel, on a processor by portions that stay in its cache. On Hopper not even they are written:
+the product ends in the gradient, all but a factor of each row, the sum of its powers, which is not known yet. Plain
+code, compiled or not, passes over all logits more often and keeps copies. In 8 bits the gradient is written in the two
+layouts that its products need, which take as much room together as the logits did.
 """
 
 import math
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from engines.config import LARGEST_FUSED_SOFTCAP
 from engines.tensor import fp8
+from engines.tensor.devices import multiplies_by_tiles
 from engines.tensor.fp8 import Scaled
 
 _GRADIENT_UNIT = 2.0**-15  # in 8 bits: gradients by logits are within 1, and 2^15 is a number of theirs
@@ -49,14 +51,23 @@ def _is_fused(hidden: Tensor, softcap: float) -> bool:
 
 
 @torch.library.custom_op("nanochat_tui::head_nats", mutates_args=())
-def _fused(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """Losses (N), and the gradient of each by its logits (N, padded V). The compiler takes it as it is."""
+def _fused(
+    hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (N); the gradient of each by its logits (N, padded V), in multiples of a unit; and these units (N). The
+    compiler takes it as it is."""
+    if multiplies_by_tiles(hidden.device, hidden.dtype, hidden.shape[1]):
+        from engines.tensor.loss_kernel import losses_and_gradients_of_head  # needs triton
+
+        return losses_and_gradients_of_head(hidden, head, targets, softcap, vocab_size)
     logits = hidden @ head.T
     if logits.is_cuda:
-        from engines.tensor.loss_kernel import losses_and_gradients  # needs triton
+        from engines.tensor.loss_kernel import losses_and_gradients
 
-        return losses_and_gradients(logits, targets, softcap, vocab_size), logits
-    return _losses_and_gradients(logits, targets, softcap, vocab_size), logits
+        losses = losses_and_gradients(logits, targets, softcap, vocab_size)
+    else:
+        losses = _losses_and_gradients(logits, targets, softcap, vocab_size)
+    return losses, logits, torch.ones_like(losses)
 
 
 def _losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
@@ -78,19 +89,21 @@ def _losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab
 
 
 @_fused.register_fake
-def _(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> tuple[Tensor, Tensor]:
-    return hidden.new_empty(len(hidden), dtype=torch.float32), hidden.new_empty(len(hidden), len(head))
+def _(hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    numbers = [hidden.new_empty(len(hidden), dtype=torch.float32) for _ in range(2)]
+    return numbers[0], hidden.new_empty(len(hidden), len(head)), numbers[1]
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)  # zeros as large as the logits
-    ctx.save_for_backward(*inputs[:2], output[1])
+    ctx.save_for_backward(*inputs[:2], *output[1:])
 
 
-def _backward(ctx: Any, of_losses: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    hidden, head, gradients = ctx.saved_tensors
-    weights = of_losses.to(hidden.dtype).unsqueeze(1)
-    return weights * (gradients @ head), gradients.T @ (weights * hidden), None, None, None
+def _backward(ctx: Any, of_losses: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+    hidden, head, gradients, units = ctx.saved_tensors
+    weights = (of_losses * units).unsqueeze(1)
+    of_hidden = (weights * (gradients @ head)).to(hidden.dtype)
+    return of_hidden, gradients.T @ (weights * hidden).to(hidden.dtype), None, None, None
 
 
 _fused.register_autograd(_backward, setup_context=_keep)

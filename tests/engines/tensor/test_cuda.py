@@ -23,11 +23,13 @@ from engines.data.tokenizers import BOS
 from engines.engine import StepResult
 from engines.errors import LabError
 from engines.evaluation import evaluate
+from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one
 from engines.tensor.banks import Bank
 from engines.tensor.cache import CachedDecoder
-from engines.tensor.devices import Place
+from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.losses import head_nats
+from engines.tensor.mlp import relu2_mlp
 from engines.tensor.optimizers import AdamW, Pace
 from engines.tensor.window_attention import attend_within
 
@@ -50,6 +52,11 @@ GREEDY = SampleSettings(top_k=1)
 in_8_bits = pytest.mark.skipif(
     torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9),
     reason="this GPU has no units for 8 bits",
+)
+
+tiled = pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability()[0] != 9,
+    reason="this GPU is not of the kind that these kernels are made for",
 )
 
 
@@ -162,14 +169,18 @@ def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[
             text.append(token)
 
 
+@pytest.mark.parametrize("by_tiles", [True, False])
 @pytest.mark.parametrize("vocab_size, padded", [(100, 128), (8192, 8192), (20_000, 20_032), (50_000, 50_048)])
 def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
-    vocab_size: int, padded: int, monkeypatch: pytest.MonkeyPatch
+    vocab_size: int, padded: int, by_tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engines.tensor import loss_kernel
 
-    kernel = Mock(wraps=loss_kernel.losses_and_gradients)
-    monkeypatch.setattr(loss_kernel, "losses_and_gradients", kernel)
+    by_tiles = by_tiles and multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64)
+    monkeypatch.setattr(losses_module, "multiplies_by_tiles", lambda *_: by_tiles)
+    form = "losses_and_gradients_of_head" if by_tiles else "losses_and_gradients"
+    kernel = Mock(wraps=getattr(loss_kernel, form))
+    monkeypatch.setattr(loss_kernel, form, kernel)
     random = torch.Generator().manual_seed(4)
     hidden = torch.randn(512, 64, generator=random).to("cuda", torch.bfloat16).requires_grad_()
     head = torch.randn(padded, 64, generator=random).to("cuda", torch.bfloat16).requires_grad_()
@@ -182,10 +193,31 @@ def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
     for losses in (expected, plain, found):
         (losses * weights).sum().backward()
     assert kernel.call_count == 1
+    assert not head.grad[vocab_size:].any()
     assert (found - expected).abs().mean() < 1.2 * (plain - expected).abs().mean()  # no worse than rounding logits is
     assert abs((found - expected).mean()) < 1e-3
     for part, other in zip((hidden, head), exact, strict=True):
         assert (part.grad - other.grad).norm() < 0.02 * other.grad.norm()
+
+
+@tiled
+@pytest.mark.parametrize("rows, width, hidden", [(512, 64, 256), (300, 40, 104), (4100, 384, 1536), (64, 768, 3072)])
+def test_an_mlp_with_its_activation_in_its_products_is_the_plain_one(rows: int, width: int, hidden: int) -> None:
+    random = torch.Generator().manual_seed(4)
+    shapes = [(2, rows // 2, width), (hidden, width), (width, hidden)]
+    rounded = [
+        (scale * torch.randn(shape, generator=random)).to("cuda", torch.bfloat16).requires_grad_()
+        for shape, scale in zip(shapes, (1, width**-0.5, hidden**-0.5), strict=True)
+    ]
+    exact = [part.detach().double().requires_grad_() for part in rounded]
+    gradient = torch.randn(shapes[0], generator=random).cuda()
+    x, fc, proj = exact
+    expected = F.relu(x @ fc.T).square() @ proj.T
+    found = torch.compile(relu2_mlp, dynamic=False, fullgraph=True)(*rounded)
+    expected.backward(gradient.double())
+    found.backward(gradient.bfloat16())
+    for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(rounded, exact, strict=True))]:
+        assert (one - other).norm() < 0.01 * other.norm()
 
 
 @in_8_bits
