@@ -40,9 +40,7 @@ _LONG_TRAINING = 4e17
 # Fitted to the peaks on an H200 at depths 4, 6 (vocabulary 8,192) and 12 (32,768): within 3 % of all three, before its
 # MLPs kept squares alone.
 _KEPT_COMPILED = _Kept(2.05, 20)
-_KEPT_FUSED = _Kept(
-    1.15, 20
-)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768; Hopper keeps but 16 a channel
+_KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768; 16 a channel on Hopper
 _KEPT_FP8 = _Kept(1.65, 20)  # its logits in 16 bits beside a gradient in 8, which is half as large: counted, not fitted
 _KEPT_EAGER = _Kept(4, 22)  # by torch's profiler on a processor
 _KEPT_CPU = _Kept(1, 19)  # the loss by portions, counted at 2 and 4 layers

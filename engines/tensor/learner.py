@@ -37,8 +37,7 @@ class TensorLearner:
         self._steps = 0
         self._nats: Callable[[Tensor], Tensor] = model.nats
         if where.compiled:
-            whole = torch.compile(model.nats, dynamic=False)
-            self._nats = model.nats_in_regions() if where.in_regions else whole
+            self._nats = model.nats_in_regions() if where.in_regions else torch.compile(model.nats, dynamic=False)
         self._run: Callable[[Tensor, Tensor], Tensor] = self._forward_backward_update
         self._is_recorded = where.device.type == "cuda"
 

@@ -9,13 +9,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engines.tensor.product_kernel import hardware_tanh, powers
+from engines.tensor.product_kernel import BITS_A_NAT, hardware_tanh, powers
 
 _LARGEST_HELD = 16_384  # logits of a row that a program holds all at once; with more it would have a processor alone
 _NUMBERS_A_WARP, _FEWEST_WARPS = 1024, 4
 _PORTION, _PORTION_WARPS = 8192, 16  # of a longer row
 _TILE, _TILE_WARPS = 128, 8  # rows and columns that are transposed together; all measured on an H200
 _ROWS, _CHANNELS = 32, 64  # whose gradients a program completes; and that it multiplies at once
+
+_NATS_A_BIT = tl.constexpr(0.6931471805599453)  # ln 2
 
 
 def losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
@@ -81,24 +83,31 @@ def _losses(
 # another one may have put the gradient in its place.
 
 
+@triton.jit
+def _begun(logits, targets, stride, softcap):  # type: ignore[no-untyped-def]
+    """A program's row, its target, where it starts; the bits that a tanh of one stands for; and the target's tanh."""
+    row = tl.program_id(0).to(tl.int64)
+    target = tl.load(targets + row)
+    start = logits + row * stride
+    bits = softcap * BITS_A_NAT
+    hit = hardware_tanh(tl.load(start + target).to(tl.float32) / softcap)
+    return row, target, start, bits, hit
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _whole_rows(  # type: ignore[no-untyped-def]
     logits, targets, losses, gradients, stride, gradient_stride, softcap, vocab_size, padded_size, scale,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A program holds its row: every logit is read, and its tanh and power are worked out, but once."""
-    row = tl.program_id(0).to(tl.int64)
-    target = tl.load(targets + row)
-    start = logits + row * stride
-    bits = softcap * 1.4426950408889634  # softcap / ln 2
-    hit = hardware_tanh(tl.load(start + target).to(tl.float32) / softcap)
+    row, target, start, bits, hit = _begun(logits, targets, stride, softcap)
     places = tl.arange(0, BLOCK)
     known = places < vocab_size
     folded = hardware_tanh(tl.load(start + places, mask=known, other=0.0).to(tl.float32) / softcap)
     power = tl.where(known, tl.exp2(bits * folded), 0.0)
     bent = power * (1.0 - folded * folded)
     total = tl.sum(power)
-    tl.store(losses + row, (tl.log2(total) - bits * hit) * 0.6931471805599453)  # ln 2
+    tl.store(losses + row, (tl.log2(total) - bits * hit) * _NATS_A_BIT)
     gradient = bent * (scale / total) - tl.where(places == target, scale * (1.0 - hit * hit), 0.0)
     at = gradients + row * gradient_stride + places
     tl.store(at, gradient.to(gradients.dtype.element_ty), mask=places < padded_size)
@@ -110,18 +119,14 @@ def _long_rows(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """By portions, twice; the second time most of a row is in the cache."""
-    row = tl.program_id(0).to(tl.int64)
-    target = tl.load(targets + row)
-    start = logits + row * stride
-    bits = softcap * 1.4426950408889634  # softcap / ln 2
-    hit = hardware_tanh(tl.load(start + target).to(tl.float32) / softcap)
+    row, target, start, bits, hit = _begun(logits, targets, stride, softcap)
     total = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, vocab_size, BLOCK):
         places = first + tl.arange(0, BLOCK)
         raw = tl.load(start + places, mask=places < vocab_size, other=0.0).to(tl.float32)
         total += tl.where(places < vocab_size, tl.exp2(bits * hardware_tanh(raw / softcap)), 0.0)
     log_total = tl.log2(tl.sum(total))
-    tl.store(losses + row, (log_total - bits * hit) * 0.6931471805599453)  # ln 2
+    tl.store(losses + row, (log_total - bits * hit) * _NATS_A_BIT)
     for first in range(0, padded_size, BLOCK):
         places = first + tl.arange(0, BLOCK)
         raw = tl.load(start + places, mask=places < vocab_size, other=0.0).to(tl.float32)
@@ -153,9 +158,9 @@ def _completed_rows(  # type: ignore[no-untyped-def]
     total = tl.zeros((ROWS,), tl.float32)
     for tile in range(tiles):
         total += tl.load(sums + tile * count + rows, mask=known, other=1.0)
-    bits = softcap * 1.4426950408889634  # softcap / ln 2
+    bits = softcap * BITS_A_NAT
     hit = hardware_tanh(tl.sum(products, 1) / softcap)
-    tl.store(losses + rows, (tl.log2(total) - bits * hit) * 0.6931471805599453, mask=known)  # ln 2
+    tl.store(losses + rows, (tl.log2(total) - bits * hit) * _NATS_A_BIT, mask=known)
     tl.store(units + rows, 1.0 / total, mask=known)
     gradient = (tl.exp2(bits * hit) - total) * (1.0 - hit * hit)
     tl.store(gradients + wide * padded_size + target, gradient.to(gradients.dtype.element_ty), mask=known)

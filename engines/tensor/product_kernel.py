@@ -20,6 +20,8 @@ _WIDTH = 32  # columns that end together: a quarter of the tile
 _GROUP = 8  # tiles below each other, whose programs share what they read of the second factor
 _PROGRAMS_A_PROCESSOR = 2
 
+BITS_A_NAT = tl.constexpr(1.4426950408889634)  # 1 / ln 2: powers are of two
+
 
 def squares(a: Tensor, b: Tensor) -> Tensor:
     """relu(ab')² (N, M) of a (N, K) and b (M, K)."""
@@ -116,7 +118,7 @@ def _end(tile, result, squared, row, column, softcap, count, ENDING: tl.constexp
         value = 2.0 * tile * tl.sqrt(squared.load([row, column]).to(tl.float32))
     else:
         folded = hardware_tanh(tile / softcap)
-        power = tl.exp2(softcap * 1.4426950408889634 * folded)  # softcap / ln 2
+        power = tl.exp2(softcap * BITS_A_NAT * folded)
         power = tl.where((column + tl.arange(0, tile.shape[1]))[None, :] < count, power, 0.0)
         value = power * (1.0 - folded * folded)
         sums = tl.sum(power, 1)
