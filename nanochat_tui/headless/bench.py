@@ -133,6 +133,7 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
             second_start=settings.second_start,
             short=settings.short or whole,
             reliability=settings.reliability,
+            kills_at_once=settings.kills_at_once,
             decode=settings.decode or (whole and name == budgets.DECODED),
             our_flags=our_flags,
             their_flags=their_flags,

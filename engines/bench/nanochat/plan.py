@@ -42,6 +42,7 @@ class Race(NamedTuple):
     short: bool
     decode: bool
     reliability: int
+    kills_at_once: int
     our_flags: list[str]
     their_flags: list[str]
 
@@ -273,7 +274,7 @@ def reliability_steps(budget: Budget) -> int:
 def _reliability(race: Race, side: str, train: list[str], resume: list[str], place: Path) -> list[str]:
     spec = {
         "train": train, "resume": resume, "place": str(place), "steps": reliability_steps(race.budget),
-        "kills": race.reliability,
+        "kills": race.reliability, "at_once": race.kills_at_once,
     }  # fmt: skip
     return [sys.executable, "-m", "engines.bench.nanochat.reliability", side, json.dumps(spec)]
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -59,11 +60,13 @@ def points(steps: int, count: int) -> list[int]:
     return sorted(steps // 5 + int(stream.unit() * steps * 0.7) for _ in range(count))
 
 
-def examine(trainings: Trainings, steps: int, kills: int) -> dict[str, Any]:
-    """All of it. What fails is told in words where its figure would stand."""
+def examine(trainings: Trainings, steps: int, kills: int, at_once: int) -> dict[str, Any]:
+    """All of it, so many kills at once. What fails is told in words where its figure would stand."""
     alone = trainings.whole("alone")
     again = trainings.whole("again")
-    found = [_kill(trainings, f"killed-{place}", at, alone) for place, at in enumerate(points(steps, kills))]
+    names = [f"killed-{place}" for place in range(kills)]
+    with ThreadPoolExecutor(at_once) as pool:
+        found = list(pool.map(lambda name, at: _kill(trainings, name, at, alone), names, points(steps, kills)))
     return {
         "steps": steps,
         "same_seed_twice": _apart(alone, again),
@@ -233,7 +236,7 @@ def _finish(command: list[str]) -> None:
 def main(side: str, spec: str) -> None:
     told = json.loads(spec)
     trainings: Trainings = OurTrainings(told) if side == "ours" else TheirTrainings(told)
-    print(json.dumps(examine(trainings, told["steps"], told["kills"])))
+    print(json.dumps(examine(trainings, told["steps"], told["kills"], told["at_once"])))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class RaceSettings:
     second_start: bool = setting(_GROUP, "bool", False, "start both once more with their caches, for a few steps")
     decode: bool = setting(_GROUP, "bool", False, "measure generation")
     reliability: int = setting(_GROUP, "int", 0, "kill both at N random steps, and see what is lost", at_least=0, at_most=20)  # noqa: E501
+    kills_at_once: int = setting(_GROUP, "int", 1, "of these; each takes memory and processor cores of its own", at_least=1, at_most=20)  # noqa: E501
     ours: str = setting(_GROUP, "str", "", 'more flags of our train, as in --ours="--micro-batch 32"')
     theirs: str = setting(_GROUP, "str", "", 'more flags of upstream\'s base_train, as in --theirs="--device-batch-size=32"')  # noqa: E501
     dry_run: bool = setting(_GROUP, "bool", False, "print the commands, and do nothing")

@@ -60,7 +60,7 @@ def test_a_run_of_ours_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkey
     ]
     train += ["--eval-every", "0", "--eval-tokens", "16", "--checkpoint-every", "20", "--sample-tokens", "0"]
     spec = {"train": train, "resume": ours.resume_command(sys.executable, place), "place": str(place)}
-    told = examine(OurTrainings(spec), 400, 1)
+    told = examine(OurTrainings(spec), 400, kills=1, at_once=1)
     (kill,) = told["kills"]
     assert told["same_seed_twice"] == kill["gap"] == 0.0
     assert kill["at"] >= points(400, 1)[0]
@@ -73,7 +73,7 @@ def test_a_training_of_upstreams_goes_on_from_the_newest_name(tmp_path: Path) ->
     script.write_text(_UPSTREAM)
     start = [sys.executable, str(script), str(tmp_path / "{name}")]
     spec: dict[str, Any] = {"train": [*start, "0"], "resume": [*start, "{step}"], "place": str(tmp_path / "{name}")}
-    told = examine(TheirTrainings(spec), 60, 2)
+    told = examine(TheirTrainings(spec), 60, kills=2, at_once=2)
     assert [kill["at"] for kill in told["kills"]] == points(60, 2)
     for kill in told["kills"]:
         assert kill["resumed_from"] == (kill["at"] - 1) // 10 * 10 and kill["lost"] == kill["at"] - kill["resumed_from"]
@@ -87,6 +87,6 @@ def test_a_training_that_fails_before_it_is_killed_leaves_the_figures_of_the_oth
     script.write_text(_UPSTREAM.replace("folder.mkdir", "sys.exit(2) if folder.name == 'killed-0' else folder.mkdir"))
     start = [sys.executable, str(script), str(tmp_path / "{name}")]
     spec: dict[str, Any] = {"train": [*start, "0"], "resume": [*start, "{step}"], "place": str(tmp_path / "{name}")}
-    failed, went_well = examine(TheirTrainings(spec), 60, 2)["kills"]
+    failed, went_well = examine(TheirTrainings(spec), 60, kills=2, at_once=1)["kills"]
     assert failed == {"at": points(60, 2)[0], "failed": "upstream ended with exit code 2"}
     assert went_well["at"] == points(60, 2)[1] and "gap" in went_well
