@@ -22,12 +22,13 @@ from torch import Tensor
 from engines.config import TrainSettings
 from engines.engine import Decoder, Row
 from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
-from engines.tensor import window_attention
+from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.formulas import relu2, rmsnorm
 from engines.tensor.losses import capped, head_nats
 from engines.tensor.mlp import relu2_mlp
 from engines.tensor.models import Parameters, TensorModel, product
+from engines.tensor.qkv_attention import attend_jointly
 from engines.tensor.reading import Reading, Rows, block_masks
 
 _LARGEST_VALUE_GATE = 3.0
@@ -72,7 +73,8 @@ class GPT(TensorModel):
         self._layers = self._by_layer()
         by_tiles = multiplies_by_tiles(self.device, self.dtype, settings.width)
         self._mlp_by_tiles = by_tiles and settings.activation == "relu2"
-        self._windows_by_cudnn = window_attention.is_there(self.device, self.dtype, self.head_size)
+        by_cudnn = cudnn_attention.is_there(self.device, self.dtype, self.head_size)
+        self._attends_jointly = by_cudnn and not settings.document_mask
         self._in_regions = False
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ class GPT(TensorModel):
     def nats(self, rows: Tensor) -> Tensor:
         tokens, targets = rows[:, :-1], rows[:, 1:]
         masks = self._flex_masks(tokens) if self._in_regions or torch.compiler.is_compiling() else {}
-        reading = Rows(self.settings, tokens, self._windows_by_cudnn, masks)
+        reading = Rows(self.settings, tokens, masks)
         return self._nats_of(*self._read(tokens, reading), targets)
 
     def nats_in_regions(self) -> Callable[[Tensor], Tensor]:
@@ -164,9 +166,13 @@ class GPT(TensorModel):
             x = residual * x
         if again is not None:
             x = x + again * embedded
-        q, k, v = self._attended(weights, rmsnorm(x, _NORM_EPS), tokens, reading)
-        mixed = reading.attend(layer, q, k, v, window).transpose(1, 2).flatten(2)
-        x = x + product(mixed, self._cast(weights["o"]))
+        normed = rmsnorm(x, _NORM_EPS)
+        if self._attends_jointly and _is_trained():
+            mixed = self._mixed_jointly(weights, normed, tokens, window, reading)
+        else:
+            q, k, v = self._attended(weights, normed, tokens, reading)
+            mixed = reading.attend(layer, q, k, v, window).transpose(1, 2)
+        x = x + product(mixed.flatten(2), self._cast(weights["o"]))
         return _Stream(x, self._mlp(weights, rmsnorm(x, _NORM_EPS)))
 
     def _closing(self, stream: _Stream, middle: _Stream) -> Tensor:
@@ -193,17 +199,34 @@ class GPT(TensorModel):
     def _attended(self, weights: Parameters, x: Tensor, tokens: Tensor, reading: Reading) -> Sequence[Tensor]:
         """Queries, keys and values (B, heads, T, D) of a layer."""
         q, k, v = self._projected(weights, x)
-        if "value_embedding" in weights:
-            embedding = F.embedding(tokens, weights["value_embedding"]).to(self.dtype)
-            open_by = product(x[..., :VALUE_CHANNELS], self._cast(weights["value_gate"]))
-            gate = _LARGEST_VALUE_GATE * torch.sigmoid(open_by)
-            v = v + gate.unsqueeze(-1) * embedding.view_as(v)
+        v = self._with_embedded(weights, v, x, tokens)
         if self.settings.rotary:
             cos, sin = (reading.at_positions(table).unsqueeze(-2) for table in (self._cos, self._sin))
-            q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
+            q, k = rotated(q, cos, sin), rotated(k, cos, sin)
         if self.settings.qk_norm:
             q, k = (self.settings.qk_scale * rmsnorm(h, _NORM_EPS) for h in (q, k))
         return [part.transpose(1, 2) for part in (q, k, v)]
+
+    def _mixed_jointly(self, weights: Parameters, x: Tensor, tokens: Tensor, window: int, reading: Reading) -> Tensor:
+        """What queries find (B, T, heads, D), from one product."""
+        settings = self.settings
+        joint = product(x, torch.cat([self._cast(weights[name]) for name in _PROJECTIONS]))
+        joint = joint.unflatten(2, (-1, self.head_size))
+        v = self._with_embedded(weights, joint[:, :, -settings.kv_heads :].detach(), x, tokens)
+        cos, sin = (reading.at_positions(table) for table in (self._cos, self._sin))
+        if not settings.rotary:
+            cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
+        scale = settings.qk_scale if settings.qk_norm else None
+        return attend_jointly(joint, v, cos, sin, scale, _NORM_EPS, window)
+
+    def _with_embedded(self, weights: Parameters, v: Tensor, x: Tensor, tokens: Tensor) -> Tensor:
+        """Values (B, T, heads, D) and what a layer's value embedding adds to them."""
+        if "value_embedding" not in weights:
+            return v
+        embedding = F.embedding(tokens, weights["value_embedding"]).to(self.dtype)
+        open_by = product(x[..., :VALUE_CHANNELS], self._cast(weights["value_gate"]))
+        gate = _LARGEST_VALUE_GATE * torch.sigmoid(open_by)
+        return v + gate.unsqueeze(-1) * embedding.view_as(v)
 
     def _projected(self, weights: Parameters, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values (B, T, heads, D), not turned yet."""
@@ -215,8 +238,7 @@ class GPT(TensorModel):
 
     def _mlp(self, weights: Parameters, x: Tensor) -> Tensor:
         fc, proj = self._cast(weights["fc"]), self._cast(weights["proj"])
-        is_trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
-        if is_trained and self._mlp_by_tiles:  # which a token at a time would leave almost empty
+        if self._mlp_by_tiles and _is_trained():
             return relu2_mlp(x, fc, proj)
         h = self._activation(product(x, fc))  # (B, T, 4C)
         return product(h, proj)
@@ -234,13 +256,13 @@ class GPT(TensorModel):
         return layers
 
     def _flex_masks(self, tokens: Tensor) -> dict[int, Any]:
-        """For layers whose compiled attention neither is plain nor cuDNN's, where flex attention can do it."""
+        """For layers whose compiled attention is neither plain nor joint, where flex attention can do it."""
         has_gradients = self.device.type == "cuda" and self.dtype != torch.float64
         if not has_gradients or self.head_size < _SMALLEST_FLEX_HEAD:
             return {}
         windows = {*self.windows}
         if not self.settings.document_mask:
-            windows = set() if self._windows_by_cudnn else windows - {0}
+            windows = set() if self._attends_jointly else windows - {0}
         return block_masks(self.settings, tokens, sorted(windows))
 
     def _rotary_tables(self) -> tuple[Tensor, Tensor]:
@@ -284,7 +306,12 @@ def _initial(part: str, shape: Shape, settings: TrainSettings, random: torch.Gen
     return numbers  # o, proj, smear_scalar
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _is_trained() -> bool:
+    """Whether compiled code reads whole rows, for gradients: a token at a time would leave its kernels almost empty."""
+    return torch.compiler.is_compiling() and torch.is_grad_enabled()
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Each pair of numbers (i, i + D / 2) turned by its position's angle."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)

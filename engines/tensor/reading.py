@@ -9,7 +9,6 @@ from torch import Tensor
 
 from engines.config import TrainSettings
 from engines.data.tokenizers import BOS
-from engines.tensor.window_attention import attend_within
 
 # Tokens of a window from which on portions are faster than a mask on a processor, gradients included: two threads of an
 # AMD EPYC took 0.3 times as long for 256 of 2,048 tokens, half for 512 and for 64 of 512, 0.8 for 32 of 256, and 1.5
@@ -38,14 +37,12 @@ class Rows:
         self,
         settings: TrainSettings,
         tokens: Tensor,
-        windows_by_cudnn: bool = False,
         block_masks: Mapping[int, Any] | None = None,
     ) -> None:
-        """`block_masks`: of the windows that compiled code will meet, where `windows_by_cudnn` is not for them."""
+        """`block_masks`: of the windows that compiled code will ask for."""
         self._length = tokens.shape[1]
         self._starts_document = tokens == BOS if settings.document_mask else None
         self._grouped = settings.kv_heads != settings.heads
-        self._windows_by_cudnn = windows_by_cudnn
         self._block_masks = block_masks or {}
         self._masks: dict[int, Tensor] = {}
 
@@ -61,8 +58,6 @@ class Rows:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
         if self._starts_document is None and not window:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self._grouped)
-        if torch.compiler.is_compiling() and self._starts_document is None and self._windows_by_cudnn:
-            return attend_within(q, k, v, window)
         if window in self._block_masks:
             from torch.nn.attention.flex_attention import flex_attention
 

@@ -28,10 +28,11 @@ from engines.tensor.attention import attend_one
 from engines.tensor.banks import Bank
 from engines.tensor.cache import CachedDecoder
 from engines.tensor.devices import Place, multiplies_by_tiles
+from engines.tensor.gpt import rotated
 from engines.tensor.losses import head_nats
 from engines.tensor.mlp import relu2_mlp
 from engines.tensor.optimizers import AdamW, Pace
-from engines.tensor.window_attention import attend_within
+from engines.tensor.qkv_attention import attend_jointly
 
 pytestmark = [
     pytest.mark.cuda,
@@ -47,6 +48,7 @@ MASKS: list[dict[str, Any]] = [
     {"window_pattern": "SL", "window": 40, "document_mask": True, "kv_heads": 2},
     {"document_mask": True},
 ]
+SWITCHED_OFF: list[dict[str, Any]] = [{"rotary": False}, {"qk_norm": False, "value_embeddings": False}]
 GREEDY = SampleSettings(top_k=1)
 
 in_8_bits = pytest.mark.skipif(
@@ -75,6 +77,17 @@ def losses(settings: TrainSettings, steps: int) -> list[float]:
     return [result.loss for result in found]
 
 
+def gradients(settings: TrainSettings) -> dict[str, Tensor]:
+    """Of the mean loss, by every parameter."""
+    model = awake_gpt(settings)
+    for parameter in model.parameters.values():
+        parameter.requires_grad_()
+    whole = model.nats if settings.compile == "off" else torch.compile(model.nats, dynamic=False)
+    nats = model.nats_in_regions() if settings.compile == "regions" else whole
+    nats(torch.tensor(some_rows(8, settings.context_length + 1, vocab_size=6), device="cuda")).mean().backward()
+    return {name: parameter.grad.double() for name, parameter in model.parameters.items() if parameter.grad is not None}
+
+
 def with_gradients(nats: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """As a learner scores: torch 2.11 gets document masks wrong where no gradient is wanted."""
 
@@ -100,23 +113,39 @@ def test_fused_attention_masks_as_plain_attention_does(masks: dict[str, Any], co
     assert torch.allclose(torch.tensor(nats_of(model, rows)), expected, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("heads, key_heads, size", [(3, 3, 128), (4, 2, 64), (2, 1, 32)])
-@pytest.mark.parametrize("length, window", [(256, 64), (256, 1), (200, 77), (2048, 512)])
-def test_cudnn_attends_within_a_window_as_a_mask_does(
-    heads: int, key_heads: int, size: int, length: int, window: int
+@pytest.mark.parametrize("heads, key_heads, size, scale", [(3, 3, 128, 1.2), (4, 2, 64, None), (2, 1, 24, 0.8)])
+@pytest.mark.parametrize("length, window", [(256, 64), (256, 1), (200, 77), (2048, 512), (200, 0)])
+def test_joint_attention_is_the_plain_one(
+    heads: int, key_heads: int, size: int, scale: float | None, length: int, window: int
 ) -> None:
     pytest.importorskip("cudnn")
     random = torch.Generator().manual_seed(4)
-    shapes = [(2, length, count, size) for count in (heads, key_heads, key_heads, heads)]
-    parts = [torch.randn(shape, generator=random).to("cuda", torch.bfloat16).transpose(1, 2) for shape in shapes]
-    *rounded, gradient = parts
-    exact = [part.double().requires_grad_() for part in rounded]
-    rounded = [part.requires_grad_() for part in rounded]
-    positions = torch.arange(length, device="cuda")
-    distance = positions[:, None] - positions
-    seen = (distance >= 0) & (distance < window)
-    expected = F.scaled_dot_product_attention(*exact, attn_mask=seen, enable_gqa=heads != key_heads)
-    found = torch.compile(attend_within, dynamic=False)(*rounded, window)
+    counts = [heads + 2 * key_heads, key_heads, heads]  # of projections, what is added to values, gradients
+    shapes = [(2, length, count, size) for count in counts]
+    joint, more, gradient = (torch.randn(shape, generator=random).to("cuda", torch.bfloat16) for shape in shapes)
+    angles = torch.randn(length, size // 2, generator=random)
+    cos, sin = (table.to("cuda", torch.bfloat16) for table in (angles.cos(), angles.sin()))
+    exact = [part.double().requires_grad_() for part in (joint, more)]
+    rounded = [part.requires_grad_() for part in (joint, more)]
+
+    @torch.compile(dynamic=False)
+    def jointly(joint: Tensor, more: Tensor) -> Tensor:
+        v = joint[:, :, -key_heads:].detach() + more
+        return attend_jointly(joint, v, cos, sin, scale, 1e-6, window)
+
+    def plainly(joint: Tensor, more: Tensor) -> Tensor:
+        q, k, v = joint.split([heads, key_heads, key_heads], dim=2)
+        q, k = (rotated(part, cos.double().unsqueeze(-2), sin.double().unsqueeze(-2)) for part in (q, k))
+        if scale is not None:
+            q, k = (scale * F.rms_norm(part, (size,), eps=1e-6) for part in (q, k))
+        positions = torch.arange(length, device="cuda")
+        distance = positions[:, None] - positions
+        seen = (distance >= 0) & (distance < (window or length))
+        parts = [part.transpose(1, 2) for part in (q, k, v + more)]
+        found = F.scaled_dot_product_attention(*parts, attn_mask=seen, enable_gqa=heads != key_heads)
+        return found.transpose(1, 2)
+
+    found, expected = jointly(*rounded), plainly(*exact)
     expected.backward(gradient.double())
     found.backward(gradient)
     for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(rounded, exact, strict=True))]:
@@ -128,12 +157,15 @@ def test_compiled_training_gives_the_losses_of_eager_training_to_rounding(compil
     assert losses(gpt(compile=compile), 20) == pytest.approx(losses(gpt(), 20), abs=2e-3)
 
 
-@pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
-def test_compiled_regions_in_bfloat16_train_as_eager_code_does(masks: dict[str, Any]) -> None:
-    settings = {**masks, "dtype": "bfloat16"}
-    compiled, eager = losses(gpt(compile="regions", **settings), 20), losses(gpt(**settings), 20)
-    assert compiled == pytest.approx(eager, abs=0.1)  # a small model in bfloat16
-    assert fmean(compiled) == pytest.approx(fmean(eager), abs=0.01)
+@pytest.mark.parametrize("parts", [*MASKS, *SWITCHED_OFF], ids=lambda parts: "-".join(parts) or "causal")
+@pytest.mark.parametrize("compile", ["on", "regions"])
+def test_compiled_gradients_in_bfloat16_are_near_the_exact_ones(parts: dict[str, Any], compile: str) -> None:
+    torch._dynamo.reset()
+    exact, rounded = gpt(**parts, dtype="float64"), gpt(**parts, dtype="bfloat16", compile=compile)
+    expected = gradients(exact)
+    for name, gradient in gradients(rounded).items():
+        off = (gradient - expected[name]).norm() / expected[name].norm()
+        assert off < 0.05, f"{name}: {off:.3f}"  # by plain code it is 0.02 at most
 
 
 def test_a_gpu_trains_as_a_processor_does() -> None:

@@ -1,7 +1,8 @@
-"""Causal attention within a window by cuDNN, which skips what nobody sees; torch does not ask it for windows.
+"""Causal attention by cuDNN, whole or within a window, of which it skips what nobody sees; torch asks it for neither
+windows nor results within larger tensors.
 
-It takes a third to a half of the time of full attention over 2,048 tokens (docs/performance.md). What is here is how
-cuDNN is asked: a graph of one operation for each shape, built once, and run on torch's stream and memory. Needs the
+A window of a quarter of 2,048 tokens takes a third to a half of the time of all (docs/performance.md). What is here is
+how cuDNN is asked: a graph of one operation for each shape, built once, and run on torch's stream and memory. Needs the
 package nvidia-cudnn-frontend; `engines.tensor.reading` has the plain form.
 """
 
@@ -32,60 +33,27 @@ def is_there(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     )
 
 
-def attend_within(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """For q (B, heads, T, D), k and v (B, key heads, T, D): what each query finds in the `window` positions that end
-    with its own; as q."""
-    found: Tensor = _attend(q, k, v, window)[0]
-    return found
+class Found(NamedTuple):
+    """Of attention, what its gradients need."""
+
+    values: Tensor  # (B, heads, T, D)
+    log_sums: Tensor  # (B, heads, T, 1), float32: the logarithm of each query's sum of weights
 
 
-@torch.library.custom_op("nanochat_tui::attend_within", mutates_args=())
-def _attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """What was found, and the logarithm (B, heads, T, 1) of each query's sum of weights."""
-    found, log_sums = _results(q)
-    graph = _forward(_kind(q), _kind(k), _kind(v), window, q.device)
-    graph.run([q, k, v, found, log_sums])
-    return found, log_sums
+def attend(q: Tensor, k: Tensor, v: Tensor, found: Found, window: int) -> None:
+    """For q (B, heads, T, D), k and v (B, key heads, T, D): writes what each query finds in the `window` positions that
+    end with its own, 0 for all. Numbers of a head must lie beside each other, the rest may lie as it wants."""
+    graph = _forward(_kind(q), _kind(k), _kind(v), _kind(found.values), window, q.device)
+    graph.run([q, k, v, *found])
 
 
-@_attend.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    return _results(q)
-
-
-@torch.library.custom_op("nanochat_tui::attend_within_gradients", mutates_args=())
-def _gradients(
-    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, found: Tensor, log_sums: Tensor, window: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    gradient = gradient.contiguous() if gradient.stride(-1) != 1 else gradient
-    results = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    graph = _backward(_kind(q), _kind(k), _kind(v), _kind(found), _kind(gradient), window, q.device)
-    graph.run([q, k, v, found, gradient, log_sums, *results])
-    return results
-
-
-@_gradients.register_fake
-def _(
-    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, found: Tensor, log_sums: Tensor, window: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, ctx.window = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(q, k, v, *output)
-
-
-def _pass_back(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    return *_gradients(gradient, *ctx.saved_tensors, ctx.window), None
-
-
-_attend.register_autograd(_pass_back, setup_context=_keep)
-
-
-def _results(q: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(q), q.new_empty((*q.shape[:3], 1), dtype=torch.float32)
+def pass_back(
+    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, found: Found, window: int, results: Sequence[Tensor]
+) -> None:
+    """Writes the gradients by q, k and v, of one by the values found."""
+    kinds = [_kind(tensor) for tensor in (q, k, v, found.values, gradient, *results)]
+    graph = _backward(*kinds, window, q.device)
+    graph.run([q, k, v, found.values, gradient, found.log_sums, *results])
 
 
 # --- cuDNN's graphs -----------------------------------------------------------------------------------
@@ -137,31 +105,31 @@ def _handle(device: torch.device) -> Any:
 
 
 @functools.cache
-def _forward(q: _Kind, k: _Kind, v: _Kind, window: int, device: torch.device) -> _Graph:
+def _forward(q: _Kind, k: _Kind, v: _Kind, found: _Kind, window: int, device: torch.device) -> _Graph:
     graph = _new_graph(device)
     inputs = [_input(graph, kind) for kind in (q, k, v)]
-    found, log_sums = graph.sdpa(*inputs, generate_stats=True, **_masking(q, window))
-    return _Graph(graph, [*inputs, _output(found, q), _output(log_sums, _sums_of(q))], device)
+    values, log_sums = graph.sdpa(*inputs, generate_stats=True, **_masking(q, window))
+    return _Graph(graph, [*inputs, _output(values, found), _output(log_sums, _sums_of(q))], device)
 
 
 @functools.cache
-def _backward(q: _Kind, k: _Kind, v: _Kind, found: _Kind, gradient: _Kind, window: int, device: torch.device) -> _Graph:
+def _backward(
+    q: _Kind, k: _Kind, v: _Kind, found: _Kind, gradient: _Kind, by_q: _Kind, by_k: _Kind, by_v: _Kind,
+    window: int, device: torch.device,
+) -> _Graph:  # fmt: skip
     graph = _new_graph(device)
     inputs = [_input(graph, kind) for kind in (q, k, v, found, gradient, _sums_of(q))]
     gradients = graph.sdpa_backward(*inputs, **_masking(q, window))
-    outputs = [_output(tensor, kind) for tensor, kind in zip(gradients, (q, k, v), strict=True)]
+    outputs = [_output(tensor, kind) for tensor, kind in zip(gradients, (by_q, by_k, by_v), strict=True)]
     return _Graph(graph, [*inputs, *outputs], device)
 
 
 def _masking(q: _Kind, window: int) -> dict[str, Any]:
     import cudnn
 
-    return {
-        "attn_scale": 1.0 / math.sqrt(q.shape[-1]),
-        "diagonal_alignment": cudnn.diagonal_alignment.TOP_LEFT,
-        "diagonal_band_left_bound": window,
-        "diagonal_band_right_bound": 0,
-    }
+    causal = {"diagonal_alignment": cudnn.diagonal_alignment.TOP_LEFT, "diagonal_band_right_bound": 0}
+    within = {"diagonal_band_left_bound": window} if window else {}
+    return {"attn_scale": 1.0 / math.sqrt(q.shape[-1]), **causal, **within}
 
 
 def _sums_of(q: _Kind) -> _Kind:
