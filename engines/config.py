@@ -9,7 +9,6 @@ from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all, setting
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
-LARGEST_FUSED_SOFTCAP = 40.0  # of the kernel that makes losses: sums of exponentials of larger logits may leave float32
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
@@ -87,7 +86,6 @@ class TrainSettings:
     device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
     dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"))
     compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"))
-    fp8_head: bool = setting("machine", "bool", False, "the gpt's head multiplies in 8 bits, on GPUs that can (Ada, Hopper or later): faster where the vocabulary is large")
     threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than there are cores", at_least=0, at_most=4096)
     micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0)
 
@@ -144,7 +142,7 @@ class CountSettings:
 
 
 _ATTENTION_ONLY = ("final_rmsnorm", "layers", "width", "heads")
-_GPT_ONLY = ("depth", "embedding_lr", "head_lr", "scalar_lr", "fp8_head")  # and the group gpt
+_GPT_ONLY = ("depth", "embedding_lr", "head_lr", "scalar_lr")  # and the group gpt
 
 # What `auto` means for a kind of model.
 _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -217,7 +215,6 @@ _COMMON_DEFAULTS = {
 _SMALL_BPE_VOCAB = 1024
 _WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance.md)
 _SMALLEST_WINDOW = 2  # of one token, queries and keys would learn nothing
-_FP8_MULTIPLE = 16  # of the sizes of matrices that GPUs multiply in 8 bits
 _MACHINE_DECIDES = ("device", "dtype", "compile")
 
 
@@ -320,19 +317,6 @@ def _misfits(values: Mapping[str, Any]) -> list[str]:
     pattern = values["window_pattern"]
     if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
         problems.append(f"--window-pattern must be made of L and S, such as SSSL, not {pattern!r}.")
-    return problems + (_misfits_of_fp8(values) if values["fp8_head"] else [])
-
-
-def _misfits_of_fp8(values: Mapping[str, Any]) -> list[str]:
-    problems = []
-    if not values["final_rmsnorm"]:
-        problems.append("--fp8-head needs --final-rmsnorm, which bounds what the head reads.")
-    if not 0 < values["softcap"] <= LARGEST_FUSED_SOFTCAP:
-        problems.append(f"--fp8-head needs a --softcap above 0 and up to {LARGEST_FUSED_SOFTCAP:.0f}.")
-    for name in ("width", "context_length"):
-        if values[name] % _FP8_MULTIPLE:
-            flag = name.replace("_", "-")
-            problems.append(f"--fp8-head needs a multiple of {_FP8_MULTIPLE} as --{flag}, not {values[name]}.")
     return problems
 
 

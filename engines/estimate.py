@@ -38,10 +38,9 @@ class _Kept(NamedTuple):
 _LONG_TRAINING = 4e17
 
 # Fitted to the peaks on an H200 at depths 4, 6 (vocabulary 8,192) and 12 (32,768): within 3 % of all three, before its
-# MLPs kept squares alone.
+# MLPs kept squares alone, and queries and keys were kept once.
 _KEPT_COMPILED = _Kept(2.05, 20)
-_KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768; 16 a channel on Hopper
-_KEPT_FP8 = _Kept(1.65, 20)  # its logits in 16 bits beside a gradient in 8, which is half as large: counted, not fitted
+_KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768; 16 at most on Hopper
 _KEPT_EAGER = _Kept(4, 22)  # by torch's profiler on a processor
 _KEPT_CPU = _Kept(1, 19)  # the loss by portions, counted at 2 and 4 layers
 _KEPT_SCALAR = _Kept(4, 36)  # value and gradient of each; a guess
@@ -193,8 +192,7 @@ def activation_bytes_per_row(settings: TrainSettings, vocab_size: int) -> int:
         compiled = auto or settings.compile in ("on", "regions")
         on_cpu = settings.device == "cpu" and settings.model_kind == "gpt" and size < _NUMBER_BYTES["float64"]
         fused = compiled and size == _NUMBER_BYTES["bfloat16"] and settings.softcap
-        as_fused = _KEPT_FP8 if settings.fp8_head else _KEPT_FUSED
-        kept = (as_fused if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
+        kept = (_KEPT_FUSED if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
         logit_size = size if compiled or on_cpu else max(4, size)
     numbers_of_logits = kept.per_logit * vocab_size
     return math.ceil(settings.context_length * (logit_size * numbers_of_logits + size * kept.per_channel * channels))

@@ -18,7 +18,6 @@ from engines.fields import AUTO
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
-_FP8_CAPABILITY = (8, 9)  # and numbers of 8 bits
 _HOPPER = 9  # devices that engines.tensor.product_kernel is made for: its tiles fill their shared memory
 _TILE_ROW_BYTES = 16  # that they copy at once
 
@@ -56,19 +55,6 @@ def place(settings: TrainSettings) -> Place:
         torch.device(device.value), _DTYPES[dtype.value], weights,
         compiled=compiled.value != "off", choices=choices, in_regions=compiled.value == "regions",
     )  # fmt: skip
-
-
-def check_fp8(where: Place) -> None:
-    """LabError if no head can multiply in 8 bits there."""
-    on_gpu = where.device.type == "cuda" and torch.cuda.get_device_capability(where.device) >= _FP8_CAPABILITY
-    needs = {
-        "a CUDA GPU with units for 8 bits (Ada, Hopper or later)": on_gpu,
-        "--dtype bfloat16": where.dtype == torch.bfloat16,
-        "--compile on": where.compiled,
-    }
-    for need, is_met in needs.items():
-        if not is_met:
-            raise LabError(f"--fp8-head needs {need}; use --fp8-head false.")
 
 
 def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) -> bool:

@@ -8,7 +8,7 @@ from engines.engine import LanguageModel, Learner
 from engines.safetensors import Array
 from engines.scalar import factory as scalar
 from engines.tensor import gpt
-from engines.tensor.devices import Place, check_fp8, place
+from engines.tensor.devices import Place, place
 from engines.tensor.learner import TensorLearner
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Bigram, MiniGPT, Parameters, TensorModel
@@ -18,8 +18,6 @@ from engines.tensor.storage import to_tensor
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     where = place(settings)
-    if settings.fp8_head:
-        check_fp8(where)
     initial = _initial_parameters(settings, vocab_size)
     optimizer = optimizer_of(settings, initial, where)
     views = optimizer.parameters()

@@ -184,9 +184,7 @@ class GPT(TensorModel):
 
     def _nats_of(self, stream: _Stream, middle: _Stream, targets: Tensor) -> Tensor:
         hidden = self._closing(stream, middle).flatten(0, 1)
-        losses = head_nats(
-            hidden, self._head(), targets.flatten(), self.settings.softcap, self._vocab_size, self.settings.fp8_head
-        )
+        losses = head_nats(hidden, self._head(), targets.flatten(), self.settings.softcap, self._vocab_size)
         return losses.view(targets.shape)
 
     def logits_of(self, hidden: Tensor) -> Tensor:

@@ -160,12 +160,6 @@ GPT = {"model_kind": "gpt"}
         ({**GPT, "window_pattern": "SLX"}, "--window-pattern must be made of L and S"),
         ({**GPT, "window_pattern": ""}, "--window-pattern must be made of L and S"),
         ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 32"),
-        ({"mode": "tensor", "fp8_head": True}, "--fp8-head does not fit --model-kind bigram; use --model-kind gpt"),
-        ({**GPT, "fp8_head": True, "final_rmsnorm": False}, "--fp8-head needs --final-rmsnorm"),
-        ({**GPT, "fp8_head": True, "softcap": 0}, "--fp8-head needs a --softcap above 0 and up to 40."),
-        ({**GPT, "fp8_head": True, "softcap": 41}, "--fp8-head needs a --softcap above 0 and up to 40."),
-        ({**GPT, "fp8_head": True, "width": 24, "heads": 2}, "--fp8-head needs a multiple of 16 as --width, not 24."),
-        ({**GPT, "fp8_head": True, "context_length": 100}, "a multiple of 16 as --context-length, not 100."),
     ],
 )
 def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], sentence: str) -> None:

@@ -1,6 +1,5 @@
 """What only a CUDA GPU can show: compiled code, masks of fused kernels, recorded graphs, memory. `pytest -m cuda`."""
 
-import dataclasses
 import itertools
 import math
 import os
@@ -50,11 +49,6 @@ MASKS: list[dict[str, Any]] = [
 ]
 SWITCHED_OFF: list[dict[str, Any]] = [{"rotary": False}, {"qk_norm": False, "value_embeddings": False}]
 GREEDY = SampleSettings(top_k=1)
-
-in_8_bits = pytest.mark.skipif(
-    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9),
-    reason="this GPU has no units for 8 bits",
-)
 
 tiled = pytest.mark.skipif(
     torch.cuda.is_available() and torch.cuda.get_device_capability()[0] != 9,
@@ -252,41 +246,6 @@ def test_an_mlp_with_its_activation_in_its_products_is_the_plain_one(rows: int, 
         assert (one - other).norm() < 0.01 * other.norm()
 
 
-@in_8_bits
-@pytest.mark.parametrize("width", [64, 384])
-@pytest.mark.parametrize("vocab_size, padded", [(8192, 8192), (20_000, 20_032)])
-def test_the_fused_loss_in_8_bits_and_its_gradients_are_near_the_exact_ones(
-    vocab_size: int, padded: int, width: int
-) -> None:
-    """How much rounding costs: see the same test for processors, tests/engines/tensor/test_losses.py."""
-    random = torch.Generator().manual_seed(4)
-    hidden = F.rms_norm(torch.randn(512, width, generator=random), (width,))
-    hidden = hidden.to("cuda", torch.bfloat16).requires_grad_()
-    head = (width**-0.5 * torch.randn(padded, width, generator=random)).to("cuda", torch.bfloat16).requires_grad_()
-    targets = torch.randint(vocab_size, (512,), generator=random).cuda()
-    weights = torch.rand(512, generator=random).cuda()
-    exact = [part.detach().double().requires_grad_() for part in (hidden, head)]
-    expected = head_nats(*exact, targets, 15.0, vocab_size)
-    compiled = torch.compile(head_nats, dynamic=False, fullgraph=True)
-    found = compiled(hidden, head, targets, 15.0, vocab_size, in_8_bits=True)
-    for losses in (expected, found):
-        (losses * weights).sum().backward()
-    assert 1e-3 < (found - expected).abs().mean() < 0.05  # it is in 8 bits
-    assert abs((found - expected).mean()) < 0.01
-    for part, other in zip((hidden, head), exact, strict=True):
-        assert (part.grad - other.grad).norm() < 0.06 * other.grad.norm()
-    assert not head.grad[vocab_size:].any()
-
-
-@in_8_bits
-@pytest.mark.parametrize("rows, columns", [(16, 64), (1040, 192), (2048, 20_032)])
-def test_bytes_are_transposed_exactly(rows: int, columns: int) -> None:
-    from engines.tensor.loss_kernel import transposed
-
-    matrix = torch.randint(256, (rows, columns), generator=torch.Generator().manual_seed(4)).to("cuda", torch.uint8)
-    assert torch.equal(transposed(matrix), matrix.T)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows, heads, key_heads, positions", [(1, 3, 3, 2048), (5, 4, 2, 100), (128, 3, 1, 300)])
 def test_attention_in_parts_finds_what_plain_attention_finds(
@@ -311,20 +270,10 @@ def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: py
     settings = gpt(compile="on", dtype="bfloat16")
     fused = losses(settings, 20)
     torch._dynamo.reset()
-    monkeypatch.setattr("engines.tensor.losses.LARGEST_FUSED_SOFTCAP", 0.0)
+    monkeypatch.setattr("engines.tensor.losses._LARGEST_FUSED_SOFTCAP", 0.0)
     plain = losses(settings, 20)
     assert plain == pytest.approx(fused, abs=0.1)  # a small model in bfloat16
     assert fmean(plain) == pytest.approx(fmean(fused), abs=0.01)
-
-
-@in_8_bits
-def test_training_with_a_head_in_8_bits_goes_as_with_one_in_16() -> None:
-    settings = gpt(compile="on", dtype="bfloat16")
-    wide = losses(settings, 20)
-    torch._dynamo.reset()
-    small = losses(dataclasses.replace(settings, fp8_head=True), 20)
-    assert small == pytest.approx(wide, abs=0.1)
-    assert fmean(small) == pytest.approx(fmean(wide), abs=0.02)
 
 
 @pytest.mark.parametrize("compile", ["off", "on", "regions"])

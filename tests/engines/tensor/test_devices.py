@@ -1,6 +1,5 @@
 """Devices and precision: what is missing is an error that names its flag, and `auto` says what it chose and why."""
 
-import dataclasses
 import math
 import os
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tensors import TINY_GPT, V
+from tensors import TINY_GPT
 
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
-from engines.tensor import factory
-from engines.tensor.devices import Place, check_fp8, place
+from engines.tensor.devices import Place, place
 from engines.tensor.storage import to_array, to_tensor
 
 
@@ -126,35 +124,3 @@ def test_tensors_come_back_from_checkpoints_bit_for_bit(dtype: torch.dtype, shap
     assert to_tensor(array).dtype == dtype and array.shape == shape
     assert bytes(to_array(to_tensor(array)).data) == bytes(array.data)
     assert torch.equal(to_tensor(array).nan_to_num(7.0), tensor.detach().nan_to_num(7.0))
-
-
-EIGHT_BITS = {"fp8_head": True, "context_length": 16}
-
-
-@pytest.mark.parametrize(
-    ("given", "need"),
-    [
-        ({"device": "cpu"}, r"a CUDA GPU with units for 8 bits \(Ada, Hopper or later\)"),
-        ({"dtype": "float32"}, "--dtype bfloat16"),
-        ({"compile": "off"}, "--compile on"),
-    ],
-)
-def test_8_bits_that_cannot_be_had_are_an_error_that_says_what_they_need(
-    given: dict[str, Any], need: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_gpu(monkeypatch, (8, 9))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # triton
-    check_fp8(place(gpt(**EIGHT_BITS)))
-    with pytest.raises(LabError, match=f"^--fp8-head needs {need}; use --fp8-head false.$"):
-        check_fp8(place(gpt(**EIGHT_BITS, **given)))
-    with_gpu(monkeypatch, (8, 6))
-    with pytest.raises(LabError, match="needs a CUDA GPU with units for 8 bits"):
-        check_fp8(place(gpt(**EIGHT_BITS)))
-
-
-def test_only_training_needs_8_bits() -> None:
-    settings = gpt(**EIGHT_BITS)
-    with pytest.raises(LabError, match="--fp8-head needs"):
-        factory.new_learner(settings, V)
-    trained = factory.new_learner(dataclasses.replace(settings, fp8_head=False), V).state().model
-    assert factory.load_model(settings, V, trained).parameter_count > 0
