@@ -68,6 +68,7 @@ class GPT(TensorModel):
         self.head_size = settings.width // settings.heads
         self.compiles_decoding = where.compiled
         self.windows = [window_of(settings, layer) for layer in range(settings.layers)]
+        self._held_windows = [torch.tensor(window) for window in self.windows]
         self._activation = _ACTIVATIONS[settings.activation]
         self._cos, self._sin = self._rotary_tables()
         self._layers = self._by_layer()
@@ -130,10 +131,10 @@ class GPT(TensorModel):
         stream = middle = _Stream(embedded.view_as(embedded), nothing)
         residual = self.weight("residual_scalars").unbind() if settings.residual_scalars else [None] * settings.layers
         again = self.weight("embedding_scalars").unbind() if settings.embedding_scalars else [None] * settings.layers
+        windows = self._held_windows if self._attends_jointly and self._is_trained() else self.windows
         for layer in range(settings.layers):
             scalars = residual[layer], again[layer]
-            weights, window = self._layers[layer], self.windows[layer]
-            stream = self._block(weights, stream, embedded, scalars, tokens, layer, window, reading)
+            stream = self._block(self._layers[layer], stream, embedded, scalars, tokens, layer, windows[layer], reading)
             if layer == settings.layers // 2:
                 middle = stream
         return stream, middle
@@ -156,10 +157,11 @@ class GPT(TensorModel):
         scalars: tuple[Tensor | None, Tensor | None],
         tokens: Tensor,
         layer: int,
-        window: int,
+        window: int | Tensor,
         reading: Reading,
     ) -> _Stream:
-        """One layer. `layer` is for `reading` alone: compiled code that does not look at it serves others too."""
+        """One layer. `layer` is for `reading` alone: compiled code that does not look at it serves others too, and
+        those with other windows where these are tensors, with which attention is joint."""
         residual, again = scalars
         x = stream.whole()
         if residual is not None:
@@ -167,7 +169,7 @@ class GPT(TensorModel):
         if again is not None:
             x = x + again * embedded
         normed = rmsnorm(x, _NORM_EPS)
-        if self._attends_jointly and _is_trained():
+        if isinstance(window, Tensor):
             mixed = self._mixed_jointly(weights, normed, tokens, window, reading)
         else:
             q, k, v = self._attended(weights, normed, tokens, reading)
@@ -205,7 +207,9 @@ class GPT(TensorModel):
             q, k = (self.settings.qk_scale * rmsnorm(h, _NORM_EPS) for h in (q, k))
         return [part.transpose(1, 2) for part in (q, k, v)]
 
-    def _mixed_jointly(self, weights: Parameters, x: Tensor, tokens: Tensor, window: int, reading: Reading) -> Tensor:
+    def _mixed_jointly(
+        self, weights: Parameters, x: Tensor, tokens: Tensor, window: Tensor, reading: Reading
+    ) -> Tensor:
         """What queries find (B, T, heads, D), from one product."""
         settings = self.settings
         joint = product(x, torch.cat([self._cast(weights[name]) for name in _PROJECTIONS]))
@@ -236,10 +240,15 @@ class GPT(TensorModel):
 
     def _mlp(self, weights: Parameters, x: Tensor) -> Tensor:
         fc, proj = self._cast(weights["fc"]), self._cast(weights["proj"])
-        if self._mlp_by_tiles and _is_trained():
+        if self._mlp_by_tiles and self._is_trained():
             return relu2_mlp(x, fc, proj)
         h = self._activation(product(x, fc))  # (B, T, 4C)
         return product(h, proj)
+
+    def _is_trained(self) -> bool:
+        """Whether compiled code reads whole rows, for gradients: a token at a time would leave its kernels almost
+        empty."""
+        return (self._in_regions or torch.compiler.is_compiling()) and torch.is_grad_enabled()
 
     def _cast(self, weight: Tensor) -> Tensor:
         return weight.to(self.dtype)
@@ -302,11 +311,6 @@ def _initial(part: str, shape: Shape, settings: TrainSettings, random: torch.Gen
     if part == "backout_scalar":
         return numbers + 0.2
     return numbers  # o, proj, smear_scalar
-
-
-def _is_trained() -> bool:
-    """Whether compiled code reads whole rows, for gradients: a token at a time would leave its kernels almost empty."""
-    return torch.compiler.is_compiling() and torch.is_grad_enabled()
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

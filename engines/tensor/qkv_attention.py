@@ -14,9 +14,10 @@ from engines.tensor.cudnn_attention import Found
 
 
 def attend_jointly(
-    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: int
+    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: Tensor
 ) -> Tensor:
-    """What queries find (B, T, heads, D) in the `window` positions that end with their own, 0 for all.
+    """What queries find (B, T, heads, D) in the `window` positions that end with their own, 0 for all. That is one
+    number on the processor, and a tensor so that the compiler's code is for windows of all sizes.
 
     `joint` (B, T, heads, D) has the heads of queries, keys and values, `v` (B, T, key heads, D) the values, with what
     was added to those of `joint`; that the gradient by `v` is one by `joint` too is known here: it shall be detached.
@@ -27,7 +28,7 @@ def attend_jointly(
 
 @torch.library.custom_op("nanochat_tui::attend_jointly", mutates_args=())
 def _attend(
-    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: int
+    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What was found, and what gradients need: queries and keys turned (B, T, heads, D), the factor (B, T, heads) of
     their norm, the logarithm (B, query heads, T, 1) of each query's sum of weights."""
@@ -36,13 +37,13 @@ def _attend(
     both, factors = turned(joint, cos, sin, v.shape[2], scale, eps)
     values, log_sums = _results(joint, v)
     q, k = _by_head(both, v)
-    cudnn_attention.attend(q, k, v.transpose(1, 2), Found(values.transpose(1, 2), log_sums), window)
+    cudnn_attention.attend(q, k, v.transpose(1, 2), Found(values.transpose(1, 2), log_sums), int(window))
     return values, both, factors, log_sums
 
 
 @_attend.register_fake
 def _(
-    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: int
+    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows, length, heads, size = joint.shape
     both = joint.new_empty(rows, length, heads - v.shape[2], size)
@@ -52,7 +53,7 @@ def _(
 
 @torch.library.custom_op("nanochat_tui::attend_jointly_gradient", mutates_args=())
 def _gradient(
-    gradient: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, window: int,
+    gradient: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, window: Tensor,
     values: Tensor, both: Tensor, factors: Tensor, log_sums: Tensor,
 ) -> Tensor:  # fmt: skip
     """The one by the joint projection."""
@@ -62,28 +63,30 @@ def _gradient(
     found = Found(values.transpose(1, 2), log_sums)
     results = [*_by_head(by_both, v), joint[:, :, both.shape[2] :].transpose(1, 2)]
     q, k = _by_head(both, v)
-    cudnn_attention.pass_back(gradient.contiguous().transpose(1, 2), q, k, v.transpose(1, 2), found, window, results)
+    cudnn_attention.pass_back(
+        gradient.contiguous().transpose(1, 2), q, k, v.transpose(1, 2), found, int(window), results
+    )
     turn_back(by_both, both, factors, cos, sin, scale, joint)
     return joint
 
 
 @_gradient.register_fake
 def _(
-    gradient: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, window: int,
+    gradient: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, window: Tensor,
     values: Tensor, both: Tensor, factors: Tensor, log_sums: Tensor,
 ) -> Tensor:  # fmt: skip
     return _joint(both, v)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, v, cos, sin, ctx.scale, _, ctx.window = inputs
+    _, v, cos, sin, ctx.scale, _, window = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(v, cos, sin, *output)
+    ctx.save_for_backward(v, cos, sin, window, *output)
 
 
 def _pass_back(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-    v, cos, sin, *kept = ctx.saved_tensors
-    joint = _gradient(gradient, v, cos, sin, ctx.scale, ctx.window, *kept)
+    v, cos, sin, window, *kept = ctx.saved_tensors
+    joint = _gradient(gradient, v, cos, sin, ctx.scale, window, *kept)
     return joint, joint[:, :, -v.shape[2] :], None, None, None, None, None
 
 

@@ -125,7 +125,7 @@ def test_joint_attention_is_the_plain_one(
     @torch.compile(dynamic=False)
     def jointly(joint: Tensor, more: Tensor) -> Tensor:
         v = joint[:, :, -key_heads:].detach() + more
-        return attend_jointly(joint, v, cos, sin, scale, 1e-6, window)
+        return attend_jointly(joint, v, cos, sin, scale, 1e-6, torch.tensor(window))
 
     def plainly(joint: Tensor, more: Tensor) -> Tensor:
         q, k, v = joint.split([heads, key_heads, key_heads], dim=2)

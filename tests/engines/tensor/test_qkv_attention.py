@@ -19,7 +19,9 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 
 
-def plain(joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: int) -> Tensor:
+def plain(
+    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: Tensor
+) -> Tensor:
     """`attend_jointly`, by formulas."""
     key_heads, length = v.shape[2], v.shape[1]
     own = joint[:, :, -key_heads:]
@@ -29,7 +31,7 @@ def plain(joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | Non
         both = scale * F.rms_norm(both, both.shape[-1:], eps=eps)
     q, k, v = (part.transpose(1, 2) for part in (both[:, :, :-key_heads], both[:, :, -key_heads:], v))
     distance = torch.arange(length)[:, None] - torch.arange(length)
-    seen = (distance >= 0) & (distance < (window or length))
+    seen = (distance >= 0) & (distance < (int(window) or length))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True).transpose(1, 2)
 
 
@@ -47,7 +49,7 @@ def test_the_model_means_by_a_joint_projection_what_it_means_by_three(
     apart, joint = (awake_gpt(exact_gpt(**switches)) for _ in range(2))
     expected = losses_and_gradients(apart)
     joint._attends_jointly = True  # as where cuDNN is
-    monkeypatch.setattr(gpt_module, "_is_trained", lambda: True)
+    joint._in_regions = True  # as compiled code is
     monkeypatch.setattr(gpt_module, "attend_jointly", plain)
     for found, wanted in zip(losses_and_gradients(joint), expected, strict=True):
         torch.testing.assert_close(found, wanted)
