@@ -61,11 +61,14 @@ class CachedDecoder:
             yield drawn
 
     def _stream_ahead(self, settings: SampleSettings, uniforms: Iterator[Sequence[float]]) -> Iterator[list[Drawn]]:
-        """The device draws and reads many tokens by itself, and the next ones while those are told."""
+        """The device draws and reads many tokens by itself, and the next ones while those are told. The first one is
+        told before a turn is recorded."""
         told: Drawing | None = None
+        most = 0
         while True:
             room = self._model.context_length - self._longest - (told.turns if told else 0)
-            drawing = self._begin(settings, list(islice(uniforms, min(room, Turns.MOST)))) if room else None
+            drawing = self._begin(settings, list(islice(uniforms, min(room, most))))
+            most = Turns.MOST
             if told:
                 for drawn in told.told():
                     self._note([one.id for one in drawn])
@@ -106,15 +109,16 @@ class CachedDecoder:
 
     @torch.no_grad()
     def _read_all(self) -> None:
-        """Read every row from its beginning, or from the middle of what does not fit."""
+        """Read every row from its beginning, or from the middle of what does not fit. Equal rows are read once."""
         longest = self._model.context_length
         self._rows = [row if len(row) <= longest else row[-max(1, longest // 2) :] for row in self._rows]
         lengths = [len(row) for row in self._rows]
-        filled = [[*row, *[0] * (max(lengths) - len(row))] for row in self._rows]
-        tokens = self._model.tensor(filled)
+        places = {row: place for place, row in enumerate(dict.fromkeys(map(tuple, self._rows)))}
+        tokens = self._model.tensor([[*row, *[0] * (max(lengths) - len(row))] for row in places])
+        which = sent(torch.tensor([places[tuple(row)] for row in self._rows]), self._model.device)
         self._cache.lengths.copy_(torch.tensor(lengths))
-        hidden = self._model.hidden(tokens, _Prompt(self._model, tokens, self._cache))
-        self._logits = self._model.logits_of(hidden[self._cache.row, self._cache.lengths - 1])
+        hidden = self._model.hidden(tokens, _Prompt(self._model, tokens, which, self._cache))
+        self._logits = self._model.logits_of(hidden[which, self._cache.lengths - 1])
 
     def _next_logits(self, tokens: Tensor) -> Tensor:
         """Read a token (B) of each row; logits (B, V) of what follows."""
@@ -145,21 +149,23 @@ class _Cache:
 class _Prompt(Rows):
     """Rows that are read from their beginning, and remembered."""
 
-    def __init__(self, model: GPT, tokens: Tensor, cache: _Cache) -> None:
+    def __init__(self, model: GPT, tokens: Tensor, which: Tensor, cache: _Cache) -> None:
+        """`which` (B) of the rows of `tokens` each row of the cache is."""
         super().__init__(model.settings, tokens)
+        self._which = which
         self._cache = cache
         if cache.document_starts is not None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
-            begins = (tokens == BOS) & (positions < cache.lengths[:, None])
+            begins = (tokens[which] == BOS) & (positions < cache.lengths[:, None])
             cache.document_starts.copy_((begins * positions).amax(1))
 
     def previous(self, x: Tensor) -> Tensor:
-        self._cache.embedding.copy_(x[self._cache.row, self._cache.lengths - 1].unsqueeze(1))
+        self._cache.embedding.copy_(x[self._which, self._cache.lengths - 1].unsqueeze(1))
         return super().previous(x)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-        self._cache.keys[layer][:, :, : k.shape[2]].copy_(k)
-        self._cache.values[layer][:, :, : v.shape[2]].copy_(v)
+        self._cache.keys[layer][:, :, : k.shape[2]].copy_(k[self._which])
+        self._cache.values[layer][:, :, : v.shape[2]].copy_(v[self._which])
         return super().attend(layer, q, k, v, window)
 
 

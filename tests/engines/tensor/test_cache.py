@@ -1,6 +1,8 @@
 """Generation with a cache: token for token what the model says without one, and drawn as `engines.decoding` draws."""
 
+import itertools
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -106,6 +108,18 @@ def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
     assert prompt == [BOS, 3, 4]
 
 
+@every_switch
+def test_equal_prompts_are_read_once(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    hidden = Mock(wraps=model.hidden)
+    monkeypatch.setattr(GPT, "hidden", hidden)
+    prompts = [[BOS, 7, 7, BOS, 3], [BOS, 2], [BOS, 7, 7, BOS, 3], [BOS, 7, 7, BOS, 3]]
+    CachedDecoder(model, prompts)
+    assert len(hidden.call_args.args[0]) == 2
+    monkeypatch.undo()
+    assert_same(model, prompts, 20)
+
+
 def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
     tokenizer = CharTokenizer("".join(chr(97 + i) for i in range(V - 1)))
     how = SampleSettings(prompt="abc", max_new_tokens=20, temperature=1.5)
@@ -136,6 +150,16 @@ def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict
     by_itself = list(CachedDecoder(model, PROMPTS)._stream_ahead(how, iter(uniforms)))
     assert by_itself == list(CachedDecoder(model, PROMPTS).stream(how, uniforms))
     assert len(by_itself) == 40 > 3 * model.context_length
+
+
+def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Mock(side_effect=lambda work, example: work)
+    monkeypatch.setattr(turns, "Recorded", recorded)
+    stream = CachedDecoder(awake_gpt(exact_gpt()), PROMPTS)._stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
+    next(stream)
+    assert not recorded.called
+    next(stream)
+    assert recorded.called
 
 
 @pytest.mark.usefixtures("unrecorded")
