@@ -26,6 +26,7 @@ from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
 from engines.runs.store import Run, write_json
 
+_TORCH = "engines.tensor.devices"  # imports it, quietly: seconds that belong to the phase of importing
 _REPORT_INTERVAL = 0.5  # seconds between reports of progress within a phase
 _ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
 
@@ -120,10 +121,10 @@ class Worker:
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
         on_gpu = estimate.as_run_on(settings, estimate.Machine(gpu, 1))
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
-            importlib.import_module("torch")  # seconds, which belong to this phase
+            importlib.import_module(_TORCH)
             return None
         with TextAhead(settings) as text:
-            importlib.import_module("torch")
+            importlib.import_module(_TORCH)
             if text.is_done():
                 return None
             learner = self._new_learner(settings, settings.vocab_size)

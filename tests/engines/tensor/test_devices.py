@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,13 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> No
 
 def chosen(where: Place) -> dict[str, tuple[str, str]]:
     return {choice.setting: (choice.value, choice.why) for choice in where.choices}
+
+
+def test_torch_does_not_complain_of_a_missing_numpy() -> None:
+    without = "import sys; sys.modules['numpy'] = None; "
+    for module, complaint in (("torch", "Failed to initialize NumPy"), ("engines.tensor.devices", "")):
+        told = subprocess.run([sys.executable, "-c", f"{without} import {module}"], capture_output=True, text=True)
+        assert complaint in told.stderr and bool(complaint) == bool(told.stderr)
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
