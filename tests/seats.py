@@ -119,6 +119,16 @@ def play(
     asyncio.run(run())
 
 
+@contextlib.contextmanager
+def told_of(name: str) -> Iterator[None]:
+    """What fails inside says of which it is, where one opened app is looked at for many."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"this was {name}")
+        raise
+
+
 def add_run(results: Path, fixture: str, name: str = "", age: float = 4000.0, **resolved: Any) -> Run:
     """What a run of that ending leaves behind, made so many seconds ago, with some settings changed."""
     run = Run(results / "runs" / (name or fixture))

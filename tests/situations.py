@@ -10,6 +10,7 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
 from screens.app import LabApp
+from screens.runs.columns import FIRST_SORT
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
@@ -21,6 +22,7 @@ from screens.sample.settings_bar import SettingsBar
 from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import Chart
+from screens.widgets.chart.plot import Plot
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.heat_map import HeatMap
 from screens.widgets.token_view import Place, TokenView
@@ -30,13 +32,27 @@ async def _as_opened(seat: Seat) -> None:
     pass
 
 
+async def _run_again(seat: Seat) -> None:
+    """Out of the form, of the chart alone and of what stands in another tab."""
+    screen = seat.screen
+    assert isinstance(screen, TrainScreen)
+    while screen._view == "new" or screen.maximized or screen.focused is not seat.live.query_one(Chart):
+        await seat.press("escape")
+    seat.live.show_tab("samples")
+    await seat.pilot.pause()
+
+
 async def _zoomed(seat: Seat) -> None:
     """So that there is more at either side, nearer and farther."""
     await seat.press("plus", "plus", "left")
 
 
 async def _zoomed_again(seat: Seat) -> None:
-    await seat.press("0")
+    chart, new = seat.screen.query_one(Chart), Plot()
+    plot = chart._plot
+    plot.axis, plot.log, plot.smoothing, plot.cross = new.axis, new.log, new.smoothing, new.cross
+    plot.window.reset()
+    chart._draw()
     await _zoomed(seat)
 
 
@@ -59,8 +75,15 @@ async def _asked(seat: Seat) -> None:
     await seat.until(lambda: isinstance(seat.screen, ConfirmScreen))
 
 
+async def _asked_again(seat: Seat) -> None:
+    if isinstance(seat.screen, ConfirmScreen):
+        await seat.press("escape")
+    await _asked(seat)
+
+
 async def helped(seat: Seat) -> None:
-    await seat.press("question_mark")
+    if not seat.screen.query("HelpPanel"):
+        await seat.press("question_mark")
     await seat.until(lambda: seat.screen.query("HelpPanel"))
 
 
@@ -69,6 +92,19 @@ async def _runs(seat: Seat) -> None:
     assert isinstance(screen, RunsScreen)
     await seat.until(lambda: screen.table.row_count)
     await seat.press("home", "down")
+
+
+async def _runs_again(seat: Seat) -> None:
+    """In the first order, without mark and filter."""
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    if screen.filter_input.display:
+        await seat.press("escape")
+    if screen._marks:
+        await seat.press("space")
+    while screen._sort != (FIRST_SORT, False):
+        await seat.press("O" if screen._sort[1] else "o")
+    await _runs(seat)
 
 
 async def _detail(seat: Seat) -> None:
@@ -85,6 +121,14 @@ async def _filtering(seat: Seat) -> None:
 async def _difference(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("space", "down", "space", "d")
+    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
+
+
+async def _difference_again(seat: Seat) -> None:
+    """The marks are still there."""
+    if isinstance(seat.screen, DifferenceScreen):
+        await seat.press("escape")
+    await seat.press("d")
     await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
 
 
@@ -115,6 +159,10 @@ async def _spoken(seat: Seat) -> None:
 async def _spoken_again(seat: Seat) -> None:
     screen = seat.screen
     assert isinstance(screen, SampleScreen)
+    if len(screen.speeches.shown) > 1:
+        await seat.press("b")
+    if screen.speeches.heat:
+        await seat.press("h")
     pane = screen.speeches.target
     if pane.request is not None or not pane.tokens:
         return  # it speaks anew, or is another one
@@ -138,9 +186,20 @@ async def _setting(seat: Seat) -> None:
 
 async def _picking(seat: Seat) -> None:
     await _prompted(seat)
+    await _picking_again(seat)
+
+
+async def _picking_again(seat: Seat) -> None:
     await seat.press("escape", "c")
     await seat.until(lambda: isinstance(seat.screen, Picker))
     await seat.press("down")
+
+
+async def _list_again(seat: Seat) -> None:
+    screen = seat.screen
+    assert isinstance(screen, AblateScreen)
+    if screen._view != "list":
+        await seat.press("escape")
 
 
 async def _studies(seat: Seat) -> None:
@@ -148,8 +207,7 @@ async def _studies(seat: Seat) -> None:
     screen = seat.screen
     assert isinstance(screen, AblateScreen)
     await seat.until(lambda: screen.table.keys)
-    if screen._view != "list":
-        await seat.press("escape")
+    await _list_again(seat)
     await seat.press("home", "down")
 
 
@@ -201,26 +259,26 @@ class Situation(NamedTuple):
 
 SITUATIONS = {
     "form": Situation("train", _as_opened, (TrainScreen, NewRun)),
-    "ended run": Situation("train", _as_opened, (TrainScreen,), "finished"),
-    "live run": Situation("train", _as_opened, (TrainScreen,), "live"),
+    "ended run": Situation("train", _as_opened, (TrainScreen,), "finished", again=_run_again),
+    "live run": Situation("train", _as_opened, (TrainScreen,), "live", again=_run_again),
     "chart": Situation("train", _zoomed, (Chart,), "finished", again=_zoomed_again),
     "microscope": Situation("train", _microscope, (HeatMap,), "real", again=_microscope_again, lab="spoken"),
-    "question": Situation("train", _asked, (ConfirmScreen,), "live"),
-    "help": Situation("train", helped, (LabApp,), "finished", ("question_mark", "f1")),
-    "runs": Situation("runs", _runs, (RunsScreen, RunsTable)),
+    "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
+    "help": Situation("train", helped, (LabApp,), "finished", ("question_mark", "f1"), again=helped),
+    "runs": Situation("runs", _runs, (RunsScreen, RunsTable), again=_runs_again),
     "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
     "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
-    "difference": Situation("runs", _difference, (DifferenceScreen,)),
-    "page": Situation("runs", _page, (Page,)),
-    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c")),
+    "difference": Situation("runs", _difference, (DifferenceScreen,), again=_difference_again),
+    "page": Situation("runs", _page, (Page,), again=_page),
+    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c"), again=_zoomed_again),
     "speech": Situation("sample", _spoken, (SampleScreen, TokenView), again=_spoken_again, lab="spoken"),
     "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
-    "picker": Situation("sample", _picking, (Picker,), lab="spoken"),
-    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen)),
+    "picker": Situation("sample", _picking, (Picker,), again=_picking_again, lab="spoken"),
+    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen), again=_list_again),
     "studies": Situation("ablate", _studies, (AblateScreen, FigureTable), again=_studies, lab="studied"),
     "study": Situation("ablate", _study, (AblateScreen, FigureTable), again=_study, lab="studied"),
     "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
-    "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), lab="studied"),
+    "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), _effects, "studied"),
     "plan of a study": Situation("ablate", _plan, (PlanEditor,)),
 }

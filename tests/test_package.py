@@ -36,9 +36,9 @@ def test_the_wheel_holds_code_and_data_alone_and_works_in_an_empty_environment(t
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"engines", "nanochat_tui", "screens"}
 
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env")
     python, command = tmp_path / "env" / "bin" / "python", tmp_path / "env" / "bin" / "nanochat-tui"
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel, folder=tmp_path)  # a scalar run needs no torch
-    run(python, "-m", "pip", "install", "--quiet", "platformdirs", folder=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", wheel, "platformdirs", folder=tmp_path)  # a scalar run needs no torch
     assert "model_kind=bigram" in run(command, "--no-ui", "train", "--steps", "5", folder=tmp_path)
     assert run(command, "--no-ui", "sample", folder=tmp_path)

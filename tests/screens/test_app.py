@@ -85,18 +85,21 @@ def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> Non
         play(results, scenario)
 
 
-@pytest.mark.parametrize("mode", SCREENS)
-def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(mode: str, results: Path) -> None:
+def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.until(lambda: len(seat.app.lab.watches) == 2)
         seat.app._reading_runs = True  # nothing more is read from here on
         await seat.app.workers.wait_for_complete()
-        await seat.press("2" if mode == "train" else "1")
-        seat.app.lab.watches[1].state = "running"
-        await seat.press(str(SCREENS.index(mode) + 1))
-        assert "1 live" in seat.seen().splitlines()[0]
+        for key, mode in zip("1234", SCREENS, strict=True):
+            seat.app.lab.watches[1].state = "killed"
+            await seat.press(key)
+            assert "no run lives" in seat.seen().splitlines()[0], mode
+            await seat.press("2" if mode == "train" else "1")
+            seat.app.lab.watches[1].state = "running"
+            await seat.press(key)
+            assert "1 live" in seat.seen().splitlines()[0], mode
 
-    play(results, scenario, screen=mode)
+    play(results, scenario)
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
@@ -209,7 +212,8 @@ def test_every_size_and_every_change_of_size_is_survived(mode: str, results: Pat
     async def scenario(seat: Seat) -> None:
         for size in [*SIZES, *reversed(SIZES), (200, 5), (20, 60), (120, 40), (1, 1), (200, 60), (60, 15)]:
             await seat.pilot.resize_terminal(*size)
-            await seat.until(lambda size=size: seat.app.size == size and sees_what_matters(seat, mode, size))
+            await seat.until(lambda size=size: seat.app.size == seat.screen._compositor.size == size)  # it is laid out
+            await seat.until(lambda size=size: sees_what_matters(seat, mode, size))
             lines = seat.seen().splitlines()
             assert len(lines) <= size[1] and all(len(line) <= size[0] for line in lines)
 

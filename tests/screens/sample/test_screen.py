@@ -318,28 +318,25 @@ def test_a_checkpoint_that_was_removed_meanwhile_is_an_error_with_a_way_out(resu
 # --- settings ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "problem"),
-    [
-        ("temperature", "0", "temperature must be more than 0, not 0.0."),
-        ("top_k", "x", "top k must be a whole number, not 'x'."),
-        ("top_p", "1.5", "top p must be at most 1, not 1.5."),
-        ("seed", "-1", "seed must be at least 0, not -1."),
-        ("max_new_tokens", "-1", "max new tokens must be at least 0, not -1."),
-    ],
-)
-def test_a_wrong_value_is_told_as_it_is_typed_and_nothing_is_drawn(
-    results: Path, name: str, value: str, problem: str
-) -> None:
+def test_a_wrong_value_is_told_as_it_is_typed_and_nothing_is_drawn(results: Path) -> None:
+    wrong = {
+        ("temperature", "0"): "temperature must be more than 0, not 0.0.",
+        ("top_k", "x"): "top k must be a whole number, not 'x'.",
+        ("top_p", "1.5"): "top p must be at most 1, not 1.5.",
+        ("seed", "-1"): "seed must be at least 0, not -1.",
+        ("max_new_tokens", "-1"): "max new tokens must be at least 0, not -1.",
+    }
+
     async def scenario(seat: Seat) -> None:
-        await seat.set(name, value)
         told = seat.screen.query_one("#problem", Static)
-        assert told.display and str(told.content) == problem
-        await seat.press("escape", "enter")
-        assert problem in seat.app.said and seat.pane().asked is None
-        assert seat.screen.focused is seat.screen.query_one(f"#setting-{name} Input")
-        await seat.set(name, "")  # the default
-        assert not told.display
+        for (name, value), problem in wrong.items():
+            await seat.set(name, value)
+            assert told.display and str(told.content) == problem
+            await seat.press("escape", "enter")
+            assert problem in seat.app.said and seat.pane().asked is None
+            assert seat.screen.focused is seat.screen.query_one(f"#setting-{name} Input")
+            await seat.set(name, "")  # the default
+            assert not told.display, name
         await seat.press("enter")
         await seat.ended()
 

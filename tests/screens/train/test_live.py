@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import ENDINGS, Seat, add_run, append, held, play
+from seats import ENDINGS, Seat, add_run, append, held, play, told_of
 from textual.widgets import TabbedContent
 
 from engines.runs.history import History, read_history
+from engines.runs.store import Run
 from screens.train.panel import RunPanel
+from screens.train.screen import TrainScreen
 from screens.widgets.chart import Chart
 
 # what the banner says of each ending
@@ -64,25 +66,34 @@ def test_every_recorded_ending_is_looked_at() -> None:
     assert sorted(BANNERS) == ENDINGS
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_recorded_run_is_told_as_it_went(ending: str, tmp_path: Path) -> None:
-    run = add_run(tmp_path, ending)
-    history = read_history(run)
+def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
+    runs = [add_run(tmp_path, ending) for ending in ENDINGS]
 
     async def scenario(seat: Seat) -> None:
-        banner = seat.told("#banner")
-        assert banner.startswith(BANNERS[ending])
-        assert "3 lets it speak" in banner if "FINISHED" in banner else "r goes on from the last checkpoint" in banner
-        assert BANNERS[ending].split(" at ")[0] in row(seat, "state")
-        assert banner.split("  ")[0][:60] in seat.seen()
-        assert row(seat, "step").startswith(f"{history.step:,} / ")
-        assert history.best_eval is None or row(seat, "best").endswith(f"@ {history.best_eval['step']:,}")
-        assert guards_are_told(seat, history) and samples_are_told(seat, history) and news_are_told(seat, history)
-        log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
-        assert seat.told("#log-text") == (log or "the worker has printed nothing")
-        assert not seat.screen.query_one("#phases").display
+        screen = seat.screen
+        assert isinstance(screen, TrainScreen)
+        for run in runs:
+            await screen.show_run(run)
+            await seat.is_shown(run)
+            with told_of(run.id):
+                it_is_told_as_it_went(seat, run)
 
-    play(tmp_path, scenario, run=run)
+    play(tmp_path, scenario)
+
+
+def it_is_told_as_it_went(seat: Seat, run: Run) -> None:
+    history, said = read_history(run), BANNERS[run.id]
+    banner = seat.told("#banner")
+    assert banner.startswith(said)
+    assert "3 lets it speak" in banner if "FINISHED" in banner else "r goes on from the last checkpoint" in banner
+    assert said.split(" at ")[0] in row(seat, "state")
+    assert banner.split("  ")[0][:60] in seat.seen()
+    assert row(seat, "step").startswith(f"{history.step:,} / ")
+    assert history.best_eval is None or row(seat, "best").endswith(f"@ {history.best_eval['step']:,}")
+    assert guards_are_told(seat, history) and samples_are_told(seat, history) and news_are_told(seat, history)
+    log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
+    assert seat.told("#log-text") == (log or "the worker has printed nothing")
+    assert not seat.screen.query_one("#phases").display
 
 
 def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: Path) -> None:

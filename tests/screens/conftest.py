@@ -1,0 +1,23 @@
+"""Style sheets are parsed once for all apps that the tests open: it would be a tenth of their time."""
+
+from typing import Any
+
+import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+
+_parse = Stylesheet._parse_rules
+_parsed: dict[tuple[Any, ...], list[RuleSet]] = {}
+
+
+def _parse_once(sheet: Stylesheet, css: str, **how: Any) -> list[RuleSet]:
+    """As Textual's own cache does for one app, until its theme changes."""
+    key = (css, *how.values(), *sheet._variables.items())
+    if key not in _parsed:
+        _parsed[key] = _parse(sheet, css, **how)
+    return _parsed[key]
+
+
+@pytest.fixture(autouse=True)
+def sheets_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stylesheet, "_parse_rules", _parse_once)
