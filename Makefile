@@ -11,8 +11,9 @@ EXTRAS := slurm,ray,plots,tensorboard,wandb
 train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
 
+# Its hundreds of processes would compile every module again where Python is told not to keep what it compiles.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Skips nothing: a test whose package is missing fails.
 test-extras: $(VENV)/installed-extras
