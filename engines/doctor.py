@@ -65,7 +65,7 @@ def checks(results: Path, device: str = "auto") -> list[Check]:
         Check("disk", lambda: _disk(results)),
         *(Check(name, functools.partial(_package, name, why)) for name, why in _PACKAGES.items()),
         Check("gpu", lambda: _gpu(device)),
-        Check("nvidia-cudnn-frontend", lambda: _windows(device)),
+        Check("nvidia-cudnn-frontend", lambda: _cudnn(device)),
         Check("torch", lambda: _check_torch(torch())),
         Check("matrix products on cuda", lambda: _products(device, torch())),
         Check("compiler", _compiler),
@@ -134,11 +134,11 @@ def _gpu(device: str) -> Result | None:
     return OK, told
 
 
-def _windows(device: str) -> Result | None:
+def _cudnn(device: str) -> Result | None:
     """The question arises where there is a GPU, and the package is for Linux alone."""
     if device not in ("auto", "cuda") or sys.platform != "linux" or not gpus():
         return None
-    why = "makes a gpt's attention within windows faster"
+    why = "makes a gpt's training faster, above all its attention within windows"
     if importlib.util.find_spec("cudnn") is None:
         return WARN, f"not here; it {why}: {sys.executable} -m pip install 'nvidia-cudnn-frontend<1.30'"
     return OK, f"{importlib.metadata.version('nvidia-cudnn-frontend')}; it {why}"

@@ -13,7 +13,6 @@ import seats
 from builders import finished_run, make_run
 from seats import PATIENCE, add_run, append, held
 from textual.app import App
-from textual.binding import Binding
 from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
@@ -725,27 +724,7 @@ def test_readonly_refuses_every_order_and_says_so(results: Path) -> None:
     play(results, scenario, readonly=True)
 
 
-# --- keys, sizes, themes ----------------------------------------------------------------------------
-
-
-def test_every_binding_has_an_id_and_a_tooltip_and_does_or_says_something(results: Path) -> None:
-    bindings = [binding for binding in RunsScreen.BINDINGS if isinstance(binding, Binding)]
-    assert all(binding.id and binding.id.startswith("runs.") and binding.tooltip for binding in bindings)
-
-    async def scenario(seat: Seat) -> None:
-        for binding in bindings:
-            key = binding.key.split(",")[0]
-            before = seat.seen(), len(seat.app.said), len(seat.app.wanted)
-            await seat.press(key)
-            if key == "slash":
-                await seat.press("x")
-            await seat.until(lambda before=before: (seat.seen(), len(seat.app.said), len(seat.app.wanted)) != before)
-            while seat.app.screen is not seat.screen:
-                await seat.press("escape")
-            if seat.screen.filter_input.value:
-                await seat.press("escape", "escape")
-
-    play(results, scenario)
+# --- sizes, themes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 2), (20, 5), (200, 60)])
