@@ -39,10 +39,9 @@ def chosen(where: Place) -> dict[str, tuple[str, str]]:
 
 
 def test_torch_does_not_complain_of_a_missing_numpy() -> None:
-    without = "import sys; sys.modules['numpy'] = None; "
-    for module, complaint in (("torch", "Failed to initialize NumPy"), ("engines.tensor.devices", "")):
-        told = subprocess.run([sys.executable, "-c", f"{without} import {module}"], capture_output=True, text=True)
-        assert complaint in told.stderr and bool(complaint) == bool(told.stderr)
+    code = "import sys; sys.modules['numpy'] = None; import engines.tensor.devices; print(sys.modules['torch'])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "torch" in told.stdout and not told.stderr
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
