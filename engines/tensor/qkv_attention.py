@@ -19,8 +19,8 @@ def attend_jointly(
     """What queries find (B, T, heads, D) in the `window` positions that end with their own, 0 for all. That is one
     number on the processor, and a tensor so that the compiler's code is for windows of all sizes.
 
-    `joint` (B, T, heads, D) has the heads of queries, keys and values, `v` (B, T, key heads, D) the values, with what
-    was added to those of `joint`; that the gradient by `v` is one by `joint` too is known here: it shall be detached.
+    `joint` (B, T, heads, D) has the heads of queries, keys and values; `v` (B, T, key heads, D) is its values,
+    detached, and whatever is added to them: the gradient that `v` gets, `joint` is given here.
     Queries and keys are turned by the angles (T, D / 2), after a norm and times `scale` unless that is None."""
     found: Tensor = _attend(joint, v, cos, sin, scale, eps, window)[0]
     return found
