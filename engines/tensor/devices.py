@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -20,6 +21,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
 _HOPPER = 9  # devices that engines.tensor.product_kernel is made for: its tiles fill their shared memory
 _TILE_ROW_BYTES = 16  # that they copy at once
+_TRITONS = ("3.6.", "3.7.", "3.8.")  # that compile them: Gluon, in which they are written, still changes
 
 # Of glibc's malloc.h. The largest block that it can keep, and how much of what is free.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -61,7 +63,8 @@ def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) ->
     """Whether the kernels of `engines.tensor.product_kernel` can multiply matrices with that many numbers a row."""
     if device.type != "cuda" or dtype != torch.bfloat16 or width * dtype.itemsize % _TILE_ROW_BYTES:
         return False
-    return torch.cuda.get_device_capability(device)[0] == _HOPPER
+    on_hopper = torch.cuda.get_device_capability(device)[0] == _HOPPER
+    return on_hopper and importlib.metadata.version("triton").startswith(_TRITONS)
 
 
 def _keep_freed_memory() -> None:

@@ -26,9 +26,9 @@ from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.formulas import relu2, rmsnorm
 from engines.tensor.losses import capped, head_nats
-from engines.tensor.mlp import relu2_mlp
+from engines.tensor.mlp import add_product, relu2_mlp
 from engines.tensor.models import Parameters, TensorModel, product
-from engines.tensor.qkv_attention import attend_jointly
+from engines.tensor.qkv_attention import Turning, attend_jointly, project_jointly
 from engines.tensor.reading import Reading, Rows, block_masks
 
 _LARGEST_VALUE_GATE = 3.0
@@ -174,8 +174,7 @@ class GPT(TensorModel):
         else:
             q, k, v = self._attended(weights, normed, tokens, reading)
             mixed = reading.attend(layer, q, k, v, window).transpose(1, 2)
-        x = x + product(mixed.flatten(2), self._cast(weights["o"]))
-        return _Stream(x, self._mlp(weights, rmsnorm(x, _NORM_EPS)))
+        return self._fed(weights, x, mixed.flatten(2))
 
     def _closing(self, stream: _Stream, middle: _Stream) -> Tensor:
         """What the head reads."""
@@ -212,14 +211,14 @@ class GPT(TensorModel):
     ) -> Tensor:
         """What queries find (B, T, heads, D), from one product."""
         settings = self.settings
-        joint = product(x, torch.cat([self._cast(weights[name]) for name in _PROJECTIONS]))
-        joint = joint.unflatten(2, (-1, self.head_size))
-        v = self._with_embedded(weights, joint[:, :, -settings.kv_heads :].detach(), x, tokens)
         cos, sin = (reading.at_positions(table) for table in (self._cos, self._sin))
         if not settings.rotary:
             cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
-        scale = settings.qk_scale if settings.qk_norm else None
-        return attend_jointly(joint, v, cos, sin, scale, _NORM_EPS, window)
+        turning = Turning(torch.cat((cos, sin), dim=1), settings.qk_scale if settings.qk_norm else None, _NORM_EPS)
+        projections = torch.cat([self._cast(weights[name]) for name in _PROJECTIONS])
+        joint, factors = project_jointly(x, projections, self.head_size, settings.kv_heads, turning)
+        v = self._with_embedded(weights, joint[:, :, -settings.kv_heads :].detach(), x, tokens)
+        return attend_jointly(joint, factors, v, turning, window)
 
     def _with_embedded(self, weights: Parameters, v: Tensor, x: Tensor, tokens: Tensor) -> Tensor:
         """Values (B, T, heads, D) and what a layer's value embedding adds to them."""
@@ -238,12 +237,15 @@ class GPT(TensorModel):
             return parts
         return [product(x, self._cast(weights[name])).unflatten(2, (-1, self.head_size)) for name in _PROJECTIONS]
 
-    def _mlp(self, weights: Parameters, x: Tensor) -> Tensor:
-        fc, proj = self._cast(weights["fc"]), self._cast(weights["proj"])
+    def _fed(self, weights: Parameters, x: Tensor, mixed: Tensor) -> _Stream:
+        """The stream behind what attention found (B, T, C), and the MLP."""
+        o, fc, proj = (self._cast(weights[name]) for name in ("o", "fc", "proj"))
         if self._mlp_by_tiles and self._is_trained():
-            return relu2_mlp(x, fc, proj)
-        h = self._activation(product(x, fc))  # (B, T, 4C)
-        return product(h, proj)
+            x, factors = add_product(x, mixed, o, _NORM_EPS)
+            return _Stream(x, relu2_mlp(x, factors, fc, proj))
+        x = x + product(mixed, o)
+        h = self._activation(product(rmsnorm(x, _NORM_EPS), fc))  # (B, T, 4C)
+        return _Stream(x, product(h, proj))
 
     def _is_trained(self) -> bool:
         """Whether compiled code reads whole rows, for gradients: a token at a time would leave its kernels almost

@@ -29,9 +29,9 @@ from engines.tensor.cache import CachedDecoder
 from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.gpt import rotated
 from engines.tensor.losses import head_nats
-from engines.tensor.mlp import relu2_mlp
+from engines.tensor.mlp import add_product, relu2_mlp
 from engines.tensor.optimizers import AdamW, Pace
-from engines.tensor.qkv_attention import attend_jointly
+from engines.tensor.qkv_attention import Turning, attend_jointly, project_jointly
 
 pytestmark = [
     pytest.mark.cuda,
@@ -108,27 +108,34 @@ def test_fused_attention_masks_as_plain_attention_does(masks: dict[str, Any], co
 
 
 @pytest.mark.parametrize("heads, key_heads, size, scale", [(3, 3, 128, 1.2), (4, 2, 64, None), (2, 1, 24, 0.8)])
-@pytest.mark.parametrize("length, window", [(256, 64), (256, 1), (200, 77), (2048, 512), (200, 0)])
+@pytest.mark.parametrize("length, window", [(256, 64), (384, 1), (200, 77), (2048, 512), (200, 0)])
 def test_joint_attention_is_the_plain_one(
     heads: int, key_heads: int, size: int, scale: float | None, length: int, window: int
 ) -> None:
     pytest.importorskip("cudnn")
     random = torch.Generator().manual_seed(4)
-    counts = [heads + 2 * key_heads, key_heads, heads]  # of projections, what is added to values, gradients
-    shapes = [(2, length, count, size) for count in counts]
-    joint, more, gradient = (torch.randn(shape, generator=random).to("cuda", torch.bfloat16) for shape in shapes)
+    shapes = [
+        (2, length, 96),
+        ((heads + 2 * key_heads) * size, 96),
+        (2, length, key_heads, size),
+        (2, length, heads, size),
+    ]
+    x, weights, more, gradient = (torch.randn(shape, generator=random).to("cuda", torch.bfloat16) for shape in shapes)
+    weights /= 10
     angles = torch.randn(length, size // 2, generator=random)
     cos, sin = (table.to("cuda", torch.bfloat16) for table in (angles.cos(), angles.sin()))
-    exact = [part.double().requires_grad_() for part in (joint, more)]
-    rounded = [part.requires_grad_() for part in (joint, more)]
+    exact = [part.double().requires_grad_() for part in (x, weights, more)]
+    rounded = [part.requires_grad_() for part in (x, weights, more)]
 
     @torch.compile(dynamic=False)
-    def jointly(joint: Tensor, more: Tensor) -> Tensor:
+    def jointly(x: Tensor, weights: Tensor, more: Tensor) -> Tensor:
+        turning = Turning(torch.cat((cos, sin), dim=1), scale, 1e-6)
+        joint, factors = project_jointly(x, weights, size, key_heads, turning)
         v = joint[:, :, -key_heads:].detach() + more
-        return attend_jointly(joint, v, cos, sin, scale, 1e-6, torch.tensor(window))
+        return attend_jointly(joint, factors, v, turning, torch.tensor(window))
 
-    def plainly(joint: Tensor, more: Tensor) -> Tensor:
-        q, k, v = joint.split([heads, key_heads, key_heads], dim=2)
+    def plainly(x: Tensor, weights: Tensor, more: Tensor) -> Tensor:
+        q, k, v = (x @ weights.T).unflatten(2, (-1, size)).split([heads, key_heads, key_heads], dim=2)
         q, k = (rotated(part, cos.double().unsqueeze(-2), sin.double().unsqueeze(-2)) for part in (q, k))
         if scale is not None:
             q, k = (scale * F.rms_norm(part, (size,), eps=1e-6) for part in (q, k))
@@ -228,21 +235,30 @@ def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
 
 @tiled
 @pytest.mark.parametrize("rows, width, hidden", [(512, 64, 256), (300, 40, 104), (4100, 384, 1536), (64, 768, 3072)])
-def test_an_mlp_with_its_activation_in_its_products_is_the_plain_one(rows: int, width: int, hidden: int) -> None:
+def test_an_mlp_with_norm_and_activation_in_its_products_is_the_plain_one(rows: int, width: int, hidden: int) -> None:
     random = torch.Generator().manual_seed(4)
-    shapes = [(2, rows // 2, width), (hidden, width), (width, hidden)]
+    shapes = [(2, rows // 2, width), (2, rows // 2, width), (width, width), (hidden, width), (width, hidden)]
+    scales = 3, 1, width**-0.5, width**-0.5, hidden**-0.5
     rounded = [
         (scale * torch.randn(shape, generator=random)).to("cuda", torch.bfloat16).requires_grad_()
-        for shape, scale in zip(shapes, (1, width**-0.5, hidden**-0.5), strict=True)
+        for shape, scale in zip(shapes, scales, strict=True)
     ]
     exact = [part.detach().double().requires_grad_() for part in rounded]
-    gradient = torch.randn(shapes[0], generator=random).cuda()
-    x, fc, proj = exact
-    expected = F.relu(x @ fc.T).square() @ proj.T
-    found = torch.compile(relu2_mlp, dynamic=False, fullgraph=True)(*rounded)
-    expected.backward(gradient.double())
-    found.backward(gradient.bfloat16())
-    for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(rounded, exact, strict=True))]:
+    gradients = [torch.randn(shapes[0], generator=random).cuda() for _ in range(2)]
+
+    @torch.compile(dynamic=False, fullgraph=True)
+    def by_tiles(x: Tensor, a: Tensor, o: Tensor, fc: Tensor, proj: Tensor) -> tuple[Tensor, Tensor]:
+        x, factors = add_product(x, a, o, 1e-6)
+        return x, relu2_mlp(x, factors, fc, proj)
+
+    x, a, o, fc, proj = exact
+    added = x + a @ o.T
+    expected = added, F.relu(F.rms_norm(added, (width,), eps=1e-6) @ fc.T).square() @ proj.T
+    found = by_tiles(*rounded)
+    torch.autograd.backward(expected, [gradient.double() for gradient in gradients])
+    torch.autograd.backward(found, [gradient.bfloat16() for gradient in gradients])
+    grads = ((a.grad, b.grad) for a, b in zip(rounded, exact, strict=True))
+    for one, other in [*zip(found, expected, strict=True), *grads]:
         assert (one - other).norm() < 0.01 * other.norm()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engines.tensor import gpt as gpt_module
 from engines.tensor.gpt import GPT, rotated
+from engines.tensor.qkv_attention import Turning
 
 SWITCHES: list[dict[str, Any]] = [
     {},
@@ -19,17 +20,25 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 
 
-def plain(
-    joint: Tensor, v: Tensor, cos: Tensor, sin: Tensor, scale: float | None, eps: float, window: Tensor
-) -> Tensor:
+def project_plainly(
+    x: Tensor, weights: Tensor, head_size: int, key_heads: int, turning: Turning
+) -> tuple[Tensor, Tensor]:
+    """`project_jointly`, by formulas."""
+    joint = F.linear(x, weights).unflatten(2, (-1, head_size))
+    cos, sin = turning.angles.unsqueeze(-2).chunk(2, dim=-1)
+    both = rotated(joint[:, :, :-key_heads], cos, sin)
+    if turning.scale is not None:
+        both = turning.scale * F.rms_norm(both, both.shape[-1:], eps=turning.eps)
+    return torch.cat((both, joint[:, :, -key_heads:]), dim=2), torch.empty(0)
+
+
+def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, turning: Turning, window: Tensor) -> Tensor:
     """`attend_jointly`, by formulas."""
     key_heads, length = v.shape[2], v.shape[1]
     own = joint[:, :, -key_heads:]
     v = v + own - own.detach()  # their gradient is one by `joint` too
-    both = rotated(joint[:, :, :-key_heads], cos.unsqueeze(-2), sin.unsqueeze(-2))
-    if scale is not None:
-        both = scale * F.rms_norm(both, both.shape[-1:], eps=eps)
-    q, k, v = (part.transpose(1, 2) for part in (both[:, :, :-key_heads], both[:, :, -key_heads:], v))
+    parts = joint[:, :, : -2 * key_heads], joint[:, :, -2 * key_heads : -key_heads], v
+    q, k, v = (part.transpose(1, 2) for part in parts)
     distance = torch.arange(length)[:, None] - torch.arange(length)
     seen = (distance >= 0) & (distance < (int(window) or length))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True).transpose(1, 2)
@@ -50,6 +59,7 @@ def test_the_model_means_by_a_joint_projection_what_it_means_by_three(
     expected = losses_and_gradients(apart)
     joint._attends_jointly = True  # as where cuDNN is
     joint._in_regions = True  # as compiled code is
-    monkeypatch.setattr(gpt_module, "attend_jointly", plain)
+    monkeypatch.setattr(gpt_module, "project_jointly", project_plainly)
+    monkeypatch.setattr(gpt_module, "attend_jointly", attend_plainly)
     for found, wanted in zip(losses_and_gradients(joint), expected, strict=True):
         torch.testing.assert_close(found, wanted)
