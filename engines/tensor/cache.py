@@ -5,6 +5,7 @@ A row that fills the context loses its older half, and the rest is read again: n
 is shorter than half of what the model was made for.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -23,14 +24,16 @@ from engines.tensor.turns import Turns
 
 
 class CachedDecoder:
-    """Texts in the making by one model."""
+    """Texts in the making by one model. Its room is left to the next decoder of as many, which need not record a turn.
+
+    Nothing may refer to a decoder from what it holds: what lives while a turn is recorded is never looked through."""
 
     def __init__(self, model: GPT, prompts: Sequence[Row]) -> None:
-        self._model = model.ready_to_read()
+        self._room = _room_of(model, len(prompts))
+        weakref.finalize(self, setattr, model, "spare_room", self._room).atexit = False
+        self._model, self._cache = self._room.model, self._room.cache
         self._rows = [list(prompt) for prompt in prompts]
-        self._cache = _Cache(self._model, len(prompts))
         self._logits = torch.empty(0)
-        self._turns: Turns | None = None
         self._read_all()
 
     @torch.no_grad()
@@ -46,7 +49,7 @@ class CachedDecoder:
         if self._longest > self._model.context_length:
             self._read_all()
             return
-        self._logits = self._next_logits(sent(torch.tensor(tokens), self._model.device))
+        self._logits = self._room.next_logits(sent(torch.tensor(tokens), self._model.device))
         self._cache.lengths += 1
 
     def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
@@ -87,13 +90,9 @@ class CachedDecoder:
         """Have as many tokens drawn and read as there are numbers for each row; None if there are none."""
         if not uniforms:
             return None
-        if self._turns is None or self._turns.settings != settings:
-            self._turns = Turns(
-                settings, self._next_logits, self._cache.lengths, self._logits, self._model.compiles_decoding
-            )
-            self._turns.record(self._cache.changing())
-        drawing = self._turns.take(self._logits, self._numbers(uniforms))
-        self._logits = self._turns.logits
+        turns = self._room.turns_with(settings, self._logits)
+        drawing = turns.take(self._logits, self._numbers(uniforms))
+        self._logits = turns.logits
         return drawing
 
     def _note(self, tokens: Sequence[int]) -> None:
@@ -120,10 +119,40 @@ class CachedDecoder:
         hidden = self._model.hidden(tokens, _Prompt(self._model, tokens, which, self._cache))
         self._logits = self._model.logits_of(hidden[which, self._cache.lengths - 1])
 
-    def _next_logits(self, tokens: Tensor) -> Tensor:
+
+class _Room:
+    """Where as many rows are read at a time, by one decoder after the other."""
+
+    def __init__(self, model: GPT, rows: int) -> None:
+        self.rows = rows
+        self.model = model.ready_to_read()
+        self.cache = _Cache(self.model, rows)
+        self._turns: Turns | None = None
+
+    def turns_with(self, settings: SampleSettings, logits: Tensor) -> Turns:
+        """Turns that draw by these settings, recorded if the last ones did not; `logits` (B, V) are like theirs."""
+        if self._turns is None or self._turns.settings != settings:
+            self._turns = Turns(settings, logits)
+            cache = self.cache
+            self._turns.record(self.next_logits, cache.lengths, cache.changing(), self.model.compiles_decoding)
+        return self._turns
+
+    def next_logits(self, tokens: Tensor) -> Tensor:
         """Read a token (B) of each row; logits (B, V) of what follows."""
         read = tokens.unsqueeze(1)
-        return self._model.logits_of(self._model.hidden(read, _NextToken(self._cache, read))[:, 0])
+        return self.model.logits_of(self.model.hidden(read, _NextToken(self.cache, read))[:, 0])
+
+
+@torch.no_grad()
+def _room_of(model: GPT, rows: int) -> _Room:
+    """The spare one if it is as large, with what the model knows now; else a new one."""
+    room: _Room | None = model.spare_room
+    model.spare_room = None
+    if room is None or room.rows != rows:
+        return _Room(model, rows)
+    model.refresh(room.model)
+    room.cache.clear()
+    return room
 
 
 class _Cache:
@@ -140,6 +169,11 @@ class _Cache:
         self.embedding = torch.zeros(rows, 1, settings.width, dtype=model.dtype, device=model.device)
         self.document_starts = torch.zeros_like(self.lengths) if settings.document_mask else None
         self.row = torch.arange(rows, device=model.device)
+
+    def clear(self) -> None:
+        """Nothing that is no number may stay: what is not seen still counts, zero times."""
+        for tensor in (*self.keys, *self.values):
+            tensor.zero_()
 
     def changing(self) -> list[Tensor]:
         """What reading a token changes, but for keys and values, which are only written again."""

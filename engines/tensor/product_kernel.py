@@ -285,9 +285,9 @@ def _ended(total, end, row, tile_column, height, ended, ENDING: gl.constexpr):  
         relu = gl.sqrt(end.load(total.type.layout).to(gl.float32))
         value = total * (2.0 * gl.load(by_row + rows, mask=here))[:, None] * relu
     elif ENDING == "powers":
+        folded = _hardware_tanh(total * (1.0 / scale))
         columns = tile_column * total.shape[1] + gl.arange(0, total.shape[1], gl.SliceLayout(0, total.type.layout))
-        folded = _hardware_tanh(total / scale)
-        power = gl.where((columns < count)[None, :], gl.exp2(scale * _BITS_A_NAT * folded), 0.0)
+        power = gl.where((columns < count)[None, :], _hardware_power(folded * (scale * _BITS_A_NAT)), 0.0)
         gl.store(by_row + tile_column * height + rows, gl.sum(power, 1), mask=here)
         value = power * (1.0 - folded * folded)
     else:
@@ -314,3 +314,9 @@ def _halves(tile):  # type: ignore[no-untyped-def]
 def _hardware_tanh(x):  # type: ignore[no-untyped-def]
     """The hardware's own: wrong by 2^-11 at most, where bfloat16 logits are by 2^-9."""
     return gl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
+
+
+@gluon.jit
+def _hardware_power(x):  # type: ignore[no-untyped-def]
+    """2 to the power of x, for results that float32 holds without leading zeros."""
+    return gl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)

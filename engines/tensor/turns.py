@@ -16,33 +16,29 @@ class Turns:
 
     MOST = 16  # at once: enough to hide the host's work, few enough to stop soon
 
-    def __init__(
-        self,
-        settings: SampleSettings,
-        next_logits: Callable[[Tensor], Tensor],
-        lengths: Tensor,
-        logits: Tensor,
-        compiled: bool,
-    ) -> None:
-        """`next_logits` reads tokens (B) behind the rows, `lengths` (B) long; `logits` (B, V) are like its."""
+    def __init__(self, settings: SampleSettings, logits: Tensor) -> None:
+        """For rows of which `logits` (B, V) tell what follows."""
         rows, device = len(logits), logits.device
         self.settings = settings
-        self.logits = torch.empty_like(logits)
-        self._next_logits = next_logits
-        self._lengths = lengths
+        self.logits = torch.zeros_like(logits)
         self._uniforms = torch.zeros(self.MOST, rows, device=device)
         self._before = torch.empty(self.MOST, *logits.shape, dtype=logits.dtype, device=device)
         self._tokens = torch.zeros(self.MOST, rows, dtype=torch.long, device=device)
         self._turn = torch.zeros(1, dtype=torch.long, device=device)
-        self._work = torch.compile(self._draw_and_read, dynamic=False) if compiled else self._draw_and_read
         self._recorded: Recorded | None = None
 
-    def record(self, changing: Sequence[Tensor]) -> None:
-        """Rehearse and record a turn. What reading changes is put back; the rows must have room for a token."""
-        changing = [*changing, self._lengths]
+    def record(
+        self, next_logits: Callable[[Tensor], Tensor], lengths: Tensor, changing: Sequence[Tensor], compiled: bool
+    ) -> None:
+        """Rehearse and record a turn: `next_logits` reads tokens (B) behind the rows, `lengths` (B) long. What reading
+        changes is put back; the rows must have room for a token. Nothing of `next_logits` is held afterwards."""
+
+        def turn() -> Tensor:
+            return self._draw_and_read(next_logits, lengths)
+
+        changing = [*changing, lengths]
         kept = [tensor.clone() for tensor in changing]
-        self.logits.zero_()
-        self._recorded = Recorded(self._work, ())
+        self._recorded = Recorded(torch.compile(turn, dynamic=False) if compiled else turn, ())
         for tensor, old in zip(changing, kept, strict=True):
             tensor.copy_(old)
         gc.freeze()  # looking through torch's and its compiler's objects takes as long as hundreds of turns
@@ -58,11 +54,11 @@ class Turns:
             self._recorded()
         return Drawing(self._before[:turns], self._tokens[:turns])
 
-    def _draw_and_read(self) -> Tensor:
+    def _draw_and_read(self, next_logits: Callable[[Tensor], Tensor], lengths: Tensor) -> Tensor:
         self._before.index_copy_(0, self._turn, self.logits.unsqueeze(0))
         tokens = chosen(self.logits, self.settings, self._uniforms[self._turn].squeeze(0))
         self._tokens.index_copy_(0, self._turn, tokens.unsqueeze(0))
-        self.logits.copy_(self._next_logits(tokens))
-        self._lengths += 1
+        self.logits.copy_(next_logits(tokens))
+        lengths += 1
         self._turn += 1
         return tokens

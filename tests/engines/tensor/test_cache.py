@@ -1,6 +1,8 @@
 """Generation with a cache: token for token what the model says without one, and drawn as `engines.decoding` draws."""
 
+import gc
 import itertools
+import weakref
 from typing import Any
 from unittest.mock import Mock
 
@@ -130,6 +132,57 @@ def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
         beside = [token for token in together if token.sample == sample]
         assert [token.id for token in beside] == [token.id for token in alone]
         assert [token.probability for token in beside] == pytest.approx([token.probability for token in alone])
+
+
+# --- one decoder after the other ------------------------------------------------------------------
+
+
+@every_switch
+def test_the_next_decoder_reads_where_the_last_one_did_and_says_what_the_model_has_learnt_since(
+    switches: dict[str, Any],
+) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3)
+    room = model.spare_room
+    for layer in room.cache.values:
+        layer.fill_(float("nan"))
+    for parameter in model.parameters.values():
+        parameter += 0.01
+    assert_same(model, PROMPTS[::-1], 20)
+    assert model.spare_room is room
+
+
+def test_decoders_of_the_same_time_or_of_other_sizes_have_rooms_of_their_own() -> None:
+    model = awake_gpt(exact_gpt())
+    CachedDecoder(model, PROMPTS)
+    first, second = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
+    expected = second.draw(LIKELIEST, [0.5] * 3)
+    first.read([1, 2, 3])
+    second.read([one.id for one in expected])
+    first.read([4, 5, 6])
+    assert second.draw(LIKELIEST, [0.5] * 3) != first.draw(LIKELIEST, [0.5] * 3)
+    assert CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3) == expected
+    del first, second
+    assert_same(model, PROMPTS[:2], 5)
+
+
+def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = Mock(return_value=lambda: None)
+    monkeypatch.setattr(turns, "Recorded", lambda work, example: recorded())
+    model = awake_gpt(exact_gpt())
+    gc.disable()
+    try:
+        for _ in range(2):
+            decoder = CachedDecoder(model, PROMPTS)
+            list(decoder._stream_ahead(LIKELIEST, iter([[0.5] * 3] * 5)))
+            gone = weakref.ref(decoder)
+            del decoder
+            assert gone() is None
+    finally:
+        gc.enable()
+    assert recorded.call_count == 1
 
 
 # --- many tokens at a time ------------------------------------------------------------------------

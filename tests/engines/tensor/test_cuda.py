@@ -202,6 +202,16 @@ def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[
             text.append(token)
 
 
+def test_a_generation_leaves_its_memory_to_the_next_one() -> None:
+    model = awake_gpt(gpt(dtype="bfloat16"))
+    held = []
+    for _ in range(4):
+        said = list(model.decoder([[BOS], [BOS, 7]]).stream(GREEDY, itertools.repeat([0.5] * 2, 40)))
+        assert len(said) == 40
+        held.append(torch.cuda.memory_allocated())
+    assert held[1:] == held[1:2] * 3
+
+
 @pytest.mark.parametrize("by_tiles", [True, False])
 @pytest.mark.parametrize("vocab_size, padded", [(100, 128), (8192, 8192), (20_000, 20_032), (50_000, 50_048)])
 def test_the_fused_loss_and_its_gradients_are_the_plain_ones(

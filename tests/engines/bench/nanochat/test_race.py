@@ -100,7 +100,7 @@ def test_a_dry_run_has_an_order(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("budget", "flags"),
-    [("q4", "--batch-size 16 --steps 890 --eval-every 23"), ("q6", "--batch-size 32 --steps 710 --eval-every 18")],
+    [("q4", "--batch-size 16 --steps 930 --eval-every 24"), ("q6", "--batch-size 32 --steps 740 --eval-every 19")],
 )
 def test_a_short_schedule_is_one_more_training_of_ours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, flags: str
