@@ -36,6 +36,8 @@ def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Spe
     settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
     origin = f"run {_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
+    if getattr(model, "compiles_decoding", False):  # a gpt's, on a GPU
+        origin += ", which is compiled behind its first token, for about half a minute"
     return Speaker(model, tokenizer, origin)
 
 

@@ -68,7 +68,7 @@ def _dispatch(words: list[str]) -> int:
         reason = dashboard.why_not(name, options)
         if reason is None:
             return dashboard.open_dashboard(name, options, "--readonly" in globals_, "--ascii" in globals_)
-        if reason and sys.stderr.isatty():
+        if reason and (sys.stdout.isatty() or sys.stderr.isatty()):
             print(f"No dashboard: {reason}; going on as with --no-ui.", file=sys.stderr)
     return _work(name)(options)
 

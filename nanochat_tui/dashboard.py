@@ -19,6 +19,8 @@ def why_not(name: str, options: Options | None) -> str | None:
         return ""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "this is no terminal"
+    if not sys.stderr.isatty():
+        return "it draws on stderr, which goes elsewhere"
     if os.environ.get("TERM", "dumb") == "dumb":
         return "TERM=dumb cannot show it"
     try:

@@ -66,7 +66,7 @@ class GPT(TensorModel):
         self.context_length = settings.context_length
         self._vocab_size = vocab_size
         self.head_size = settings.width // settings.heads
-        self.compiles_decoding = where.compiled
+        self.compiles_decoding = where.compiled and where.device.type == "cuda"
         self.windows = [window_of(settings, layer) for layer in range(settings.layers)]
         self._held_windows = [torch.tensor(window) for window in self.windows]
         self._activation = _ACTIVATIONS[settings.activation]

@@ -20,6 +20,7 @@ def options(*words: str, as_json: bool = False) -> Options:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
@@ -40,6 +41,12 @@ def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
 def test_a_terminal_that_cannot_show_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert "TERM=dumb" in (dashboard.why_not("train", options("train")) or "")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_it_is_not_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    assert "draws on stderr" in (dashboard.why_not("train", options("train")) or "")
 
 
 def test_without_a_terminal_the_bare_command_tells_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
