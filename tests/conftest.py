@@ -3,6 +3,7 @@
 Tests of what an extra brings are marked `extras(package)`: skipped where it is missing, but with --extras they fail.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--extras", action="store_true", help="a test whose extra is missing fails instead of being skipped"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: many a test waits for a process."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
