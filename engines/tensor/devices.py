@@ -63,8 +63,18 @@ def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) ->
     """Whether the kernels of `engines.tensor.product_kernel` can multiply matrices with that many numbers a row."""
     if device.type != "cuda" or dtype != torch.bfloat16 or width * dtype.itemsize % _TILE_ROW_BYTES:
         return False
-    on_hopper = torch.cuda.get_device_capability(device)[0] == _HOPPER
-    return on_hopper and importlib.metadata.version("triton").startswith(_TRITONS)
+    return is_hopper(device) and _triton_version().startswith(_TRITONS)
+
+
+def is_hopper(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device)[0] == _HOPPER
+
+
+def _triton_version() -> str:
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # or one of another name, that we do not know
 
 
 def _keep_freed_memory() -> None:

@@ -1,5 +1,6 @@
 """Devices and precision: what is missing is an error that names its flag, and `auto` says what it chose and why."""
 
+import importlib.metadata
 import math
 import os
 import subprocess
@@ -13,7 +14,7 @@ from tensors import TINY_GPT
 
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
-from engines.tensor.devices import Place, place
+from engines.tensor.devices import Place, multiplies_by_tiles, place
 from engines.tensor.storage import to_array, to_tensor
 
 
@@ -91,6 +92,25 @@ def test_a_gpu_that_has_no_compiler_goes_without_and_says_why(monkeypatch: pytes
     )
     with pytest.raises(LabError, match="--compile on needs the package triton, which is not here"):
         place(gpt(compile="on"))
+
+
+@pytest.mark.parametrize(
+    ("hopper", "triton", "can"),
+    [(9, "3.6.0", True), (9, "3.8.1", True), (9, "3.9.0", False), (9, None, False), (10, "3.6.0", False)],
+)
+def test_kernels_for_hopper_are_for_tritons_that_are_known_to_compile_them(
+    hopper: int, triton: str | None, can: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if triton is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return triton
+
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (hopper, 0))
+    monkeypatch.setattr("importlib.metadata.version", version)
+    assert multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64) == can
+    assert not multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 4)  # rows of 8 bytes
+    assert not multiplies_by_tiles(torch.device("cuda"), torch.float32, 64)
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
