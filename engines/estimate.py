@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from engines import processor
@@ -40,7 +41,8 @@ _LONG_TRAINING = 4e17
 # Fitted to the peaks on an H200 at depths 4, 6 (vocabulary 8,192) and 12 (32,768): within 3 % of all three, before its
 # MLPs kept squares alone, and queries and keys were kept once.
 _KEPT_COMPILED = _Kept(2.05, 20)
-_KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768; on Hopper it is 12 to 15
+_KEPT_FUSED = _Kept(1.15, 20)  # the loss in one kernel: fitted at depth 6, vocabulary 32,768
+_KEPT_HOPPER = _Kept(1.15, 15)  # by our own kernels: within 2 % at depths 4 and 6, a tenth too much with 32,768 tokens
 _KEPT_EAGER = _Kept(4, 22)  # by torch's profiler on a processor
 _KEPT_CPU = _Kept(1, 19)  # the loss by portions, counted at 2 and 4 layers
 _KEPT_SCALAR = _Kept(4, 36)  # value and gradient of each; a guess
@@ -54,6 +56,7 @@ _PEAK_BFLOAT16 = {
     "l40s": 362e12, "l40": 181e12, "l4": 121e12,
     "rtx 5090": 209.5e12, "rtx 4090": 165.2e12, "rtx 3090": 71e12,
 }  # fmt: skip
+_HOPPERS = ("h100", "h200", "gh200", "h800", "h20")
 # FLOP/s in float32 of cards too old for bfloat16.
 _PEAK_FLOAT32 = {"v100": 15.7e12, "t4": 8.1e12}
 
@@ -136,7 +139,7 @@ def estimate(settings: TrainSettings, vocab_size: int, machine: Machine) -> Esti
         flops_per_token=per_token,
         tokens_per_step=settings.tokens_per_step,
         steps=steps,
-        memory=_memory(settings, vocab_size),
+        memory=_memory(settings, vocab_size, machine.gpu),
         seconds=None if step_seconds is None else steps * step_seconds,
         assumption=assumption,
     )
@@ -177,8 +180,9 @@ def flops_per_token(settings: TrainSettings, vocab_size: int) -> int:
     return 6 * multiplied + 12 * settings.width * _seen_tokens(settings)
 
 
-def activation_bytes_per_row(settings: TrainSettings, vocab_size: int) -> int:
-    """About what a forward pass keeps of one row for the backward one. What is still `auto` counts as on a GPU."""
+def activation_bytes_per_row(settings: TrainSettings, vocab_size: int, gpu: str | None = None) -> int:
+    """About what a forward pass keeps of one row for the backward one, on a GPU of that name. What is still `auto`
+    counts as on a GPU."""
     channels = settings.layers * settings.width
     if settings.model_kind == "gpt":
         vocab_size = padded(vocab_size)
@@ -192,22 +196,25 @@ def activation_bytes_per_row(settings: TrainSettings, vocab_size: int) -> int:
         compiled = auto or settings.compile in ("on", "regions")
         on_cpu = settings.device == "cpu" and settings.model_kind == "gpt" and size < _NUMBER_BYTES["float64"]
         fused = compiled and size == _NUMBER_BYTES["bfloat16"] and settings.softcap
-        kept = (_KEPT_FUSED if fused else _KEPT_COMPILED) if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
+        if compiled:
+            kept = _KEPT_COMPILED if not fused else _KEPT_HOPPER if _is_one_of(_HOPPERS, gpu or "") else _KEPT_FUSED
+        else:
+            kept = _KEPT_CPU if on_cpu else _KEPT_EAGER
         logit_size = size if compiled or on_cpu else max(4, size)
     numbers_of_logits = kept.per_logit * vocab_size
     return math.ceil(settings.context_length * (logit_size * numbers_of_logits + size * kept.per_channel * channels))
 
 
-def largest_micro_batch(settings: TrainSettings, vocab_size: int, free_bytes: int) -> int:
+def largest_micro_batch(settings: TrainSettings, vocab_size: int, free_bytes: int, gpu: str | None = None) -> int:
     """The most rows, a divisor of the batch size, whose activations fit in these bytes; 0 if not even one does."""
-    fitting = free_bytes // activation_bytes_per_row(settings, vocab_size)
+    fitting = free_bytes // activation_bytes_per_row(settings, vocab_size, gpu)
     return next((rows for rows in divisors(settings.batch_size) if rows <= fitting), 0)
 
 
-def rows_at_once(settings: TrainSettings, vocab_size: int, free_bytes: int) -> int:
+def rows_at_once(settings: TrainSettings, vocab_size: int, free_bytes: int, gpu: str | None = None) -> int:
     """The rows that training would work on at once, if settings that are decided leave it open: as many as fit, but no
     more than keep the device busy. 0 if not even one fits."""
-    fitting = largest_micro_batch(settings, vocab_size, free_bytes)
+    fitting = largest_micro_batch(settings, vocab_size, free_bytes, gpu)
     if settings.mode == "tensor":
         enough = _CPU_TOKENS_AT_ONCE if settings.device == "cpu" else _gpu_tokens_at_once(settings, vocab_size)
         fitting = min(fitting, max(1, enough // settings.context_length))
@@ -244,9 +251,13 @@ def peak_flops(device_name: str) -> float | None:
 
 def _lookup(table: dict[str, float], device_name: str) -> float | None:
     """The entry whose name is the longest within the device's, word by word: an "A1000" is no A100."""
-    words = f" {' '.join(re.findall('[a-z0-9]+', device_name.lower()))} "
-    matches = [name for name in table if f" {name} " in words]
+    matches = [name for name in table if _is_one_of((name,), device_name)]
     return table[max(matches, key=len)] if matches else None
+
+
+def _is_one_of(names: Sequence[str], device_name: str) -> bool:
+    words = f" {' '.join(re.findall('[a-z0-9]+', device_name.lower()))} "
+    return any(f" {name} " in words for name in names)
 
 
 def _by_role(shapes: dict[str, Shape]) -> dict[str, int]:
@@ -263,7 +274,7 @@ def _seen_tokens(settings: TrainSettings) -> int:
     return sum(window_of(settings, layer) or settings.context_length for layer in range(settings.layers))
 
 
-def _memory(settings: TrainSettings, vocab_size: int) -> Memory:
+def _memory(settings: TrainSettings, vocab_size: int, gpu: str | None) -> Memory:
     shapes = parameter_shapes(settings, vocab_size)
     size = _PYTHON_FLOAT_BYTES if settings.mode == "scalar" else max(4, _NUMBER_BYTES[settings.dtype])
     weights = size * sum(map(numbers, shapes.values()))
@@ -271,7 +282,7 @@ def _memory(settings: TrainSettings, vocab_size: int) -> Memory:
         weights=weights,
         gradients=weights,
         optimizer=size * sum(_optimizer_numbers(settings.optimizer, name, shape) for name, shape in shapes.items()),
-        activations_per_row=activation_bytes_per_row(settings, vocab_size),
+        activations_per_row=activation_bytes_per_row(settings, vocab_size, gpu),
     )
 
 

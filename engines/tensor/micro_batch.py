@@ -9,7 +9,7 @@ from engines.config import TrainSettings
 from engines.engine import Choice
 from engines.errors import LabError
 from engines.estimate import USABLE_MEMORY, divisors, rows_at_once
-from engines.tensor.devices import Place
+from engines.tensor.devices import Place, device_name
 
 
 class MicroBatch:
@@ -49,4 +49,4 @@ def _fitting(settings: TrainSettings, vocab_size: int, where: Place) -> int:
         dtype=str(where.dtype).removeprefix("torch."),
         compile="on" if where.compiled else "off",
     )
-    return max(1, rows_at_once(decided, vocab_size, int(USABLE_MEMORY * free)))
+    return max(1, rows_at_once(decided, vocab_size, int(USABLE_MEMORY * free), device_name(where.device)))

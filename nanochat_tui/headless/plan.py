@@ -81,7 +81,7 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     settings = as_run_on(asked, place.machine)
     vocab_size, guess = expected_vocab_size(settings)
     found = estimate(settings, vocab_size, place.machine)
-    rows, fitting = _rows(settings, vocab_size, found, place.free_bytes)
+    rows, fitting = _rows(settings, vocab_size, found, place)
     by_hand = {name for name, value in given.items() if value != AUTO}
     if settings.tokens is not None:
         by_hand.add("steps")  # which follow from them
@@ -106,15 +106,16 @@ def _place(settings: TrainSettings, device_name: str | None) -> _Place:
     return _Place(machine, name, psutil.virtual_memory().available)
 
 
-def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, free_bytes: int | None) -> tuple[int, int | None]:
+def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, place: _Place) -> tuple[int, int | None]:
     """Rows that would be worked on at once, and the most that would fit."""
-    if free_bytes is None:
-        return settings.micro_batch or rows_at_once(settings, vocab_size, sys.maxsize), None
-    left = int(USABLE_MEMORY * (free_bytes - found.memory.fixed))
-    fitting = largest_micro_batch(settings, vocab_size, left)
+    gpu = place.machine.gpu
+    if place.free_bytes is None:
+        return settings.micro_batch or rows_at_once(settings, vocab_size, sys.maxsize, gpu), None
+    left = int(USABLE_MEMORY * (place.free_bytes - found.memory.fixed))
+    fitting = largest_micro_batch(settings, vocab_size, left, gpu)
     if settings.mode == "scalar":
         return settings.batch_size, fitting
-    return settings.micro_batch or rows_at_once(settings, vocab_size, left), fitting
+    return settings.micro_batch or rows_at_once(settings, vocab_size, left, gpu), fitting
 
 
 def _as_json(found: _Plan) -> dict[str, Any]:

@@ -170,6 +170,20 @@ def test_no_more_rows_are_worked_on_at_once_than_keep_the_device_busy() -> None:
     assert rows_at_once(as_run_on(resolve({"mode": "tensor", "batch_size": 4096}), H200), 27, 1 << 50) == 4096
 
 
+@pytest.mark.parametrize(
+    ("depth", "vocab_size", "rows", "gib"),
+    [(4, 8192, 32, 3.23), (6, 8192, 16, 3.06), (6, 32_768, 64, 17.2), (12, 32_768, 64, 42.6)],
+)
+def test_memory_on_hopper_is_near_the_peaks_that_were_measured(
+    depth: int, vocab_size: int, rows: int, gib: float
+) -> None:
+    """By `bench step` at 15c12d0 on an H200."""
+    found = estimate(gpt(depth=depth, vocab_size=vocab_size, batch_size=rows), vocab_size, H200).memory
+    assert found.with_rows(rows) / 2**30 == pytest.approx(gib, rel=0.12)
+    elsewhere = estimate(gpt(depth=depth, vocab_size=vocab_size), vocab_size, Machine("NVIDIA A100", 16)).memory
+    assert elsewhere.activations_per_row > 1.1 * found.activations_per_row
+
+
 def test_divisors_are_told_from_the_largest() -> None:
     assert divisors(12) == [12, 6, 4, 3, 2, 1]
 
