@@ -379,7 +379,7 @@ def test_a_study_is_planned_started_and_seen_to_its_end(tmp_path: Path) -> None:
 
     async def scenario(seat: Seat) -> None:
         editor = await typed(seat, "lr=0.03,0.3")
-        wanted = {"data": text, "steps": "1000", "batch_size": "2", "seeds": "2", "jobs": "1"}
+        wanted = {"data": text, "steps": "300", "batch_size": "2", "seeds": "2", "jobs": "1"}
         await choose(seat, editor, **wanted)
         await seat.press("f5")
         await seat.hears("study-1 has begun: 4 runs")
