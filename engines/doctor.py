@@ -199,8 +199,8 @@ def _compile(device: str, torch: dict[str, Any]) -> Result | None:
         answer = ask("compiles", place)
     except LabError as error:
         return FAIL if on_gpu else WARN, f"does not work on {place}: {error}; train with --compile off"
-    if on_gpu and torch["lacks_kernels"]:
-        return WARN, f"works on {place}, but gpts train slower than they could: our kernels need triton 3.6 to 3.8"
+    if on_gpu and (wanted := torch["wanted_tritons"]):
+        return WARN, f"works on {place}, but gpts train faster with a triton of these: {', '.join(wanted)}"
     return OK, f"works on {place}; a tiny function took {answer['seconds']:.0f} s"
 
 

@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from engines import processor
@@ -196,10 +196,10 @@ def activation_bytes_per_row(settings: TrainSettings, vocab_size: int, gpu: str 
         compiled = auto or settings.compile in ("on", "regions")
         on_cpu = settings.device == "cpu" and settings.model_kind == "gpt" and size < _NUMBER_BYTES["float64"]
         fused = compiled and size == _NUMBER_BYTES["bfloat16"] and settings.softcap
-        if compiled:
-            kept = _KEPT_COMPILED if not fused else _KEPT_HOPPER if _is_one_of(_HOPPERS, gpu or "") else _KEPT_FUSED
+        if fused:
+            kept = _KEPT_HOPPER if _named(_HOPPERS, gpu or "") else _KEPT_FUSED
         else:
-            kept = _KEPT_CPU if on_cpu else _KEPT_EAGER
+            kept = _KEPT_COMPILED if compiled else _KEPT_CPU if on_cpu else _KEPT_EAGER
         logit_size = size if compiled or on_cpu else max(4, size)
     numbers_of_logits = kept.per_logit * vocab_size
     return math.ceil(settings.context_length * (logit_size * numbers_of_logits + size * kept.per_channel * channels))
@@ -251,13 +251,13 @@ def peak_flops(device_name: str) -> float | None:
 
 def _lookup(table: dict[str, float], device_name: str) -> float | None:
     """The entry whose name is the longest within the device's, word by word: an "A1000" is no A100."""
-    matches = [name for name in table if _is_one_of((name,), device_name)]
-    return table[max(matches, key=len)] if matches else None
+    name = _named(table, device_name)
+    return table[name] if name else None
 
 
-def _is_one_of(names: Sequence[str], device_name: str) -> bool:
+def _named(names: Iterable[str], device_name: str) -> str | None:
     words = f" {' '.join(re.findall('[a-z0-9]+', device_name.lower()))} "
-    return any(f" {name} " in words for name in names)
+    return max((name for name in names if f" {name} " in words), key=len, default=None)
 
 
 def _by_role(shapes: dict[str, Shape]) -> dict[str, int]:

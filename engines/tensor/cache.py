@@ -150,7 +150,8 @@ def _room_of(model: GPT, rows: int) -> _Room:
     model.spare_room = None
     if room is None or room.rows != rows:
         return _Room(model, rows)
-    model.refresh(room.model)
+    for name, weight in model.ready_to_read().parameters.items():
+        room.model.parameters[name].copy_(weight)
     room.cache.clear()
     return room
 

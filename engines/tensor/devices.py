@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -21,7 +22,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
 _HOPPER = 9  # devices that engines.tensor.product_kernel is made for: its tiles fill their shared memory
 _TILE_ROW_BYTES = 16  # that they copy at once
-_TRITONS = ("3.6.", "3.7.", "3.8.")  # that compile them: Gluon, in which they are written, still changes
+TRITONS = ("3.6", "3.7", "3.8")  # that compile them: Gluon, in which they are written, still changes
 
 # Of glibc's malloc.h. The largest block that it can keep, and how much of what is free.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -63,18 +64,20 @@ def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) ->
     """Whether the kernels of `engines.tensor.product_kernel` can multiply matrices with that many numbers a row."""
     if device.type != "cuda" or dtype != torch.bfloat16 or width * dtype.itemsize % _TILE_ROW_BYTES:
         return False
-    return is_hopper(device) and _triton_version().startswith(_TRITONS)
+    return is_hopper(device) and _triton_version() in TRITONS
 
 
 def is_hopper(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device)[0] == _HOPPER
 
 
+@functools.cache
 def _triton_version() -> str:
+    """Its first two numbers; nothing where it has another name, as a build that we do not know."""
     try:
-        return importlib.metadata.version("triton")
+        return ".".join(importlib.metadata.version("triton").split(".")[:2])
     except importlib.metadata.PackageNotFoundError:
-        return ""  # or one of another name, that we do not know
+        return ""
 
 
 def _keep_freed_memory() -> None:

@@ -12,7 +12,7 @@ The architecture is that of karpathy/nanochat (nanochat/gpt.py at 92d63d4), each
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -110,22 +110,12 @@ class GPT(TensorModel):
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             ready.dtype = torch.float32
             ready._cos, ready._sin = ready._rotary_tables()
-        ready.parameters = dict(self._weights_to_read(ready.dtype))
+        ready.parameters = {name: ready.weight(name).detach() for name in self.parameters}
+        for layer in range(self.settings.layers):
+            parts = [ready.parameters.pop(f"{layer}.{name}") for name in _PROJECTIONS]
+            ready.parameters[f"{layer}.qkv"] = torch.cat(parts)
         ready._layers = ready._by_layer()
         return ready
-
-    def refresh(self, ready: "GPT") -> None:
-        """Have what `ready_to_read` made know what this model has learnt since."""
-        for name, weight in self._weights_to_read(ready.dtype):
-            ready.parameters[name].copy_(weight)
-
-    def _weights_to_read(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-        parts = {f"{layer}.{name}" for layer in range(self.settings.layers) for name in _PROJECTIONS}
-        for name, parameter in self.parameters.items():
-            if name not in parts:
-                yield name, parameter.detach().to(dtype)
-        for layer, weights in enumerate(self._layers):
-            yield f"{layer}.qkv", torch.cat([weights[name].detach().to(dtype) for name in _PROJECTIONS])
 
     def hidden(self, tokens: Tensor, reading: Reading) -> Tensor:
         """What the head reads (B, T, C) after each of the tokens (B, T); `reading` knows what came before them."""

@@ -18,7 +18,7 @@ from engines import registry
 from engines.config import resolve
 from engines.engine import Batch
 from engines.errors import LabError
-from engines.tensor.devices import is_hopper, multiplies_by_tiles
+from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
 
 _TINY_GPT = {
     "model_kind": "gpt", "tokenizer": "char", "depth": 1, "width": 64, "heads": 1, "context_length": 32,
@@ -40,16 +40,15 @@ def report(device: str) -> dict[str, Any]:
         "gpus": gpus,
         "mps": torch.backends.mps.is_available(),
         "triton": importlib.util.find_spec("triton") is not None,
-        "lacks_kernels": _lacks_kernels(),
+        "wanted_tritons": _wanted_tritons(),
     }
 
 
-def _lacks_kernels() -> bool:
-    """Whether this is a GPU that we have kernels for, but not with the Triton that is here."""
-    if not torch.cuda.is_available():
-        return False
+def _wanted_tritons() -> list[str]:
+    """Versions that compile our kernels, where there is a GPU that they are for and another version."""
     gpu = torch.device("cuda")
-    return is_hopper(gpu) and not multiplies_by_tiles(gpu, torch.bfloat16, 64)
+    lacks = torch.cuda.is_available() and is_hopper(gpu) and not multiplies_by_tiles(gpu, torch.bfloat16, 64)
+    return list(TRITONS) if lacks else []
 
 
 def compiles(device: str) -> dict[str, Any]:

@@ -137,14 +137,14 @@ def _product(  # type: ignore[no-untyped-def]
     fence_async_shared()
     sizes = height, width, depth
     multiplied = result, a_portions, b_portions, ends, full, free, has_come, is_free, lead, sizes
-    shape = length, gl.cdiv(beside_width, columns)
+    beside_sizes = length, gl.cdiv(beside_width, columns)
     ended = by_row, scale, count, eps
     gl.warp_specialize(
         [
             (_multiply, (0, multiplied, ended, ENDING, PROGRAMS, GROUP, STAGES)),
             (_multiply, (1, multiplied, ended, ENDING, PROGRAMS, GROUP, STAGES)),
             (_fetch, (a, b, a_portions, b_portions, full, free, sizes, PROGRAMS, GROUP, STAGES)),
-            (_fetch_beside, (beside, ends, has_come, is_free, sizes, shape, ENDING, PROGRAMS, GROUP)),
+            (_fetch_beside, (beside, ends, has_come, is_free, sizes, beside_sizes, ENDING, PROGRAMS, GROUP)),
         ],
         [4, 1, 1],
         [REGISTERS, FEW_REGISTERS, FEW_REGISTERS],
@@ -161,7 +161,7 @@ def _barriers(COUNT: gl.constexpr, ARRIVALS: gl.constexpr):  # type: ignore[no-u
 
 @gluon.jit  # type: ignore[untyped-decorator]
 def _place(tile, height, width, ROWS: gl.constexpr, COLUMNS: gl.constexpr, GROUP: gl.constexpr):  # type: ignore[no-untyped-def]
-    """Where the two tiles of a turn begin, and how many columns of tiles come before."""
+    """Where the two tiles of a pair begin, and how many columns of tiles come before."""
     down, across = gl.cdiv(height, 2 * ROWS), gl.cdiv(width, COLUMNS)
     group = tile // (GROUP * across)
     members = gl.minimum(down - group * GROUP, GROUP)
@@ -170,7 +170,8 @@ def _place(tile, height, width, ROWS: gl.constexpr, COLUMNS: gl.constexpr, GROUP
 
 
 @gluon.jit  # type: ignore[untyped-decorator]
-def _turns(height, width, ROWS: gl.constexpr, COLUMNS: gl.constexpr):  # type: ignore[no-untyped-def]
+def _pairs(height, width, ROWS: gl.constexpr, COLUMNS: gl.constexpr):  # type: ignore[no-untyped-def]
+    """Of tiles, in all."""
     return gl.cdiv(height, 2 * ROWS) * gl.cdiv(width, COLUMNS)
 
 
@@ -184,30 +185,30 @@ def _fetch(  # type: ignore[no-untyped-def]
     portion: gl.constexpr = a.block_type.shape[1]
     height, width, depth = sizes
     fetched = 0
-    for tile in range(gl.program_id(0), _turns(height, width, rows, columns), PROGRAMS):
+    for tile in range(gl.program_id(0), _pairs(height, width, rows, columns), PROGRAMS):
         row, tile_column = _place(tile, height, width, rows, columns, GROUP)
         for first in range(0, depth, portion):
             stage = fetched % STAGES
-            has_come = full.index(stage)
+            came = full.index(stage)
             mbarrier.wait(free.index(stage), fetched // STAGES & 1 ^ 1)
-            mbarrier.expect(has_come, 2 * a.block_type.nbytes + b.block_type.nbytes)
-            tma.async_copy_global_to_shared(a, [row, first], has_come, a_portions.index(2 * stage))
-            tma.async_copy_global_to_shared(b, [tile_column * columns, first], has_come, b_portions.index(stage))
-            tma.async_copy_global_to_shared(a, [row + rows, first], has_come, a_portions.index(2 * stage + 1))
+            mbarrier.expect(came, 2 * a.block_type.nbytes + b.block_type.nbytes)
+            tma.async_copy_global_to_shared(a, [row, first], came, a_portions.index(2 * stage))
+            tma.async_copy_global_to_shared(b, [tile_column * columns, first], came, b_portions.index(stage))
+            tma.async_copy_global_to_shared(a, [row + rows, first], came, a_portions.index(2 * stage + 1))
             fetched += 1
 
 
 @gluon.jit  # type: ignore[untyped-decorator]
 def _fetch_beside(  # type: ignore[no-untyped-def]
-    beside, ends, has_come, is_free, sizes, shape,
+    beside, ends, has_come, is_free, sizes, beside_sizes,
     ENDING: gl.constexpr, PROGRAMS: gl.constexpr, GROUP: gl.constexpr,
 ):  # fmt: skip
     if _reads(ENDING):
         rows: gl.constexpr = ends.shape[1]
         columns: gl.constexpr = ends.shape[2]
         height, width, _ = sizes
-        length, across = shape
-        for tile in range(gl.program_id(0), _turns(height, width, rows, columns), PROGRAMS):
+        length, across = beside_sizes
+        for tile in range(gl.program_id(0), _pairs(height, width, rows, columns), PROGRAMS):
             row, tile_column = _place(tile, height, width, rows, columns, GROUP)
             for half in gl.static_range(2):
                 mbarrier.wait(is_free.index(half), tile // PROGRAMS & 1)
@@ -229,7 +230,7 @@ def _multiply(  # type: ignore[no-untyped-def]
     portions = gl.cdiv(depth, a_portions.shape[2])
     end = ends.index(HALF)
     read = 0
-    for tile in range(gl.program_id(0), _turns(height, width, rows, columns), PROGRAMS):
+    for tile in range(gl.program_id(0), _pairs(height, width, rows, columns), PROGRAMS):
         row, tile_column = _place(tile, height, width, rows, columns, GROUP)
         row += HALF * rows
         if HALF:

@@ -73,16 +73,8 @@ def _project(
 
 
 @_project.register_fake
-def _(
-    x: Tensor,
-    weights: Tensor,
-    head_size: int,
-    key_heads: int,
-    angles: Tensor,
-    scale: float | None,
-    eps: float,
-) -> tuple[Tensor, Tensor]:
-    rows, length, _ = x.shape
+def _(x: Tensor, weights: Tensor, head_size: int, key_heads: int, *_: Any) -> tuple[Tensor, Tensor]:
+    rows, length = x.shape[:2]
     heads = len(weights) // head_size
     joint = x.new_empty(rows, length, heads, head_size)
     return joint, x.new_empty(rows, length, heads - key_heads, dtype=torch.float32)
@@ -117,9 +109,7 @@ def _attend(
 
 
 @_attend.register_fake
-def _(
-    joint: Tensor, factors: Tensor, v: Tensor, angles: Tensor, scale: float | None, window: Tensor
-) -> tuple[Tensor, Tensor]:
+def _(joint: Tensor, factors: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return _results(joint, v)
 
 
@@ -142,10 +132,7 @@ def _gradient(
 
 
 @_gradient.register_fake
-def _(
-    gradient: Tensor, joint: Tensor, factors: Tensor, v: Tensor, angles: Tensor, scale: float | None,
-    window: Tensor, values: Tensor, log_sums: Tensor,
-) -> Tensor:  # fmt: skip
+def _(gradient: Tensor, joint: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(joint)
 
 

@@ -116,17 +116,17 @@ def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pyt
     )
 
 
-@pytest.mark.parametrize(("lacks", "status"), [(True, WARN), (False, OK)])
+@pytest.mark.parametrize(("wanted", "status"), [(["3.6", "3.7"], WARN), ([], OK)])
 def test_a_triton_that_our_kernels_are_not_made_for_is_told(
-    lacks: bool, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: list[str], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "lacks_kernels": lacks}
+    report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "wanted_tritons": wanted}
     monkeypatch.setattr(
         "engines.doctor.ask", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
     )
     monkeypatch.setattr("engines.doctor._compiler", lambda: (OK, "g++"))
     told, detail = found("torch.compile", tmp_path, "cuda")
-    assert told == status and detail.startswith("works on cuda") and ("triton 3.6" in detail) == lacks
+    assert told == status and detail.startswith("works on cuda") and ("3.6, 3.7" in detail) == bool(wanted)
 
 
 def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(

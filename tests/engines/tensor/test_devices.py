@@ -14,6 +14,7 @@ from tensors import TINY_GPT
 
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
+from engines.tensor import devices
 from engines.tensor.devices import Place, multiplies_by_tiles, place
 from engines.tensor.storage import to_array, to_tensor
 
@@ -108,6 +109,7 @@ def test_kernels_for_hopper_are_for_tritons_that_are_known_to_compile_them(
 
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (hopper, 0))
     monkeypatch.setattr("importlib.metadata.version", version)
+    monkeypatch.setattr(devices, "_triton_version", devices._triton_version.__wrapped__)  # what it remembers is real
     assert multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64) == can
     assert not multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 4)  # rows of 8 bytes
     assert not multiplies_by_tiles(torch.device("cuda"), torch.float32, 64)
