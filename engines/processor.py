@@ -16,6 +16,11 @@ def multiplies_bfloat16() -> bool:
     return "avx512_bf16" in _told("flags").split()
 
 
+def usable_cores() -> int:
+    """As many as this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def _told(label: str) -> str:
     """What the description says of the first core; "" where there is none. That of all cores is long."""

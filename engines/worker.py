@@ -115,11 +115,14 @@ class Worker:
         is taken to be as large as was asked for."""
         from engines import estimate, gpus
         from engines.data.ahead import TextAhead
+        from engines.runs import bytecode
 
         if settings.mode == "scalar":
             return None
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
         on_gpu = estimate.as_run_on(settings, estimate.Machine(gpu, 1))
+        if on_gpu.compile != "off":
+            bytecode.compile_ahead()
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
             importlib.import_module(_TORCH)
             return None

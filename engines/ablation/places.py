@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from engines.config import TrainSettings
 from engines.fields import AUTO
 from engines.gpus import gpus
+from engines.processor import usable_cores
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 Place = str | None  # the GPU that a run there sees, None where it needs none
@@ -33,7 +34,7 @@ def _gpus() -> list[str]:
 
 def _on_processor(settings: Sequence[TrainSettings]) -> int:
     """A scalar cell takes a core, a tensor one its threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     most_threads = max(_threads(cell, cores) for cell in settings)
     return max(1, cores // most_threads)
 

@@ -1,15 +1,51 @@
 """Keeps compiled modules where torch came without them, or may not have them: reading its compiler's sources anew takes
-six seconds of every start."""
+six seconds of every start. Where a first start has cores to spare, it takes these seconds from several at once."""
 
 import importlib.util
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 from engines.data import caches
+from engines.processor import usable_cores
+
+# Folders beside torch's, in the order in which a compiler needs them. What torch itself imports is behind them: a start
+# is reading that already.
+_FOLDERS = (
+    "torch/_dynamo", "torch/_inductor", "torch/fx", "torch/_functorch", "sympy", "mpmath", "networkx", "jinja2",
+    "triton", "torch",
+)  # fmt: skip
+_LEFT_OUT = r"/(tests?|testing)/"  # never imported
+_FEWEST_CORES = 4  # fewer have enough to do
 
 
 def environment() -> dict[str, str]:
     """Variables for a process that may import torch: bytecode goes to the user's cache if it is not beside torch."""
-    torch = importlib.util.find_spec("torch")
-    if torch is None or torch.origin is None or (Path(torch.origin).parent / "__pycache__").is_dir():
+    torch = _torch()
+    if torch is None or (torch / "__pycache__").is_dir():
         return {}
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(caches.folder("bytecode"))}
+
+
+def compile_ahead() -> threading.Thread | None:
+    """Where bytecode is kept by `environment` and that of torch's compiler is not there yet, other processes make it
+    while this one reads on; a thread waits for them. None where there is nothing to do."""
+    torch, cores = _torch(), usable_cores()
+    if torch is None or not sys.pycache_prefix or cores < _FEWEST_CORES:
+        return None
+    if Path(importlib.util.cache_from_source(str(torch / "_inductor" / "__init__.py"))).exists():
+        return None
+    folders = [str(folder) for name in _FOLDERS if (folder := torch.parent / name).is_dir()]
+    # -P: a file of the user's in the current folder must not stand in for a module
+    command = [sys.executable, "-P", "-m", "compileall", "-qq", "-j", str(cores), "-x", _LEFT_OUT, *folders]
+    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    thread = threading.Thread(target=subprocess.run, args=(command,), kwargs=silent, name="bytecode", daemon=True)
+    thread.start()
+    return thread
+
+
+def _torch() -> Path | None:
+    """Its folder, without importing it."""
+    spec = importlib.util.find_spec("torch")
+    return Path(spec.origin).parent if spec and spec.origin else None

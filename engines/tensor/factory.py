@@ -7,7 +7,7 @@ from engines.config import TrainSettings
 from engines.engine import LanguageModel, Learner
 from engines.safetensors import Array
 from engines.scalar import factory as scalar
-from engines.tensor import gpt
+from engines.tensor import gpt, kernels_ahead
 from engines.tensor.devices import Place, place
 from engines.tensor.learner import TensorLearner
 from engines.tensor.micro_batch import MicroBatch
@@ -18,6 +18,7 @@ from engines.tensor.storage import to_tensor
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     where = place(settings)
+    kernels_ahead.begin(settings, vocab_size, where)
     initial = _initial_parameters(settings, vocab_size)
     optimizer = optimizer_of(settings, initial, where)
     views = optimizer.parameters()

@@ -72,8 +72,9 @@ class Muon:
         # on the device, as a sweep may vary them: code that was compiled with some serves others
         numbers = math.sqrt(max(1.0, rows / columns)), weight_decay
         self._scale, self._decay = torch.tensor(numbers, dtype=exact_dtype(where.device), device=where.device).unbind()
-        self._begin: Callable[..., Tensor] = _compiled(_begun) if where.compiled else _begun
-        self._end: Callable[..., None] = _compiled(_moved) if where.compiled else _moved
+        compiled = where.compiled and not where.in_regions  # as it is, it is ready sooner and a little slower
+        self._begin: Callable[..., Tensor] = _compiled(_begun) if compiled else _begun
+        self._end: Callable[..., None] = _compiled(_moved) if compiled else _moved
 
     def update(self, pace: Pace, good: Tensor) -> None:
         weights, gradients, momentum = map(self.bank.stacked, (self.bank.weights, self.bank.gradients, self._momentum))

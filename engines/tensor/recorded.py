@@ -21,7 +21,9 @@ class Recorded:
             function(*self._inputs)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=beside._graph.pool() if beside else None):
+        pool = beside._graph.pool() if beside else None
+        # what other threads do is no part of it: one may still compile a kernel that is here already
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Compiled modules of a torch that came without: kept in the user's cache, so that a second start is quicker."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -41,3 +42,39 @@ def test_what_is_imported_without_bytecode_is_kept_in_the_users_cache(package: P
     assert not (package / "__pycache__").exists()
     kept = [path.name for path in (tmp_path / "cache" / "nanochat-tui" / "bytecode").rglob("*.pyc")]
     assert any(name.startswith("__init__.cpython") for name in kept)
+
+
+@pytest.fixture
+def compiler(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a compiler of one line, in a process that keeps bytecode elsewhere and has cores to spare."""
+    folder = package / "_inductor"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("compiled = True\n")
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path / "bytecode"))
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "bytecode"))
+    monkeypatch.setattr("engines.runs.bytecode.usable_cores", lambda: 4)
+    return folder
+
+
+def test_a_first_start_has_the_compilers_bytecode_made_elsewhere_and_a_second_one_nothing(compiler: Path) -> None:
+    unused = compiler.parent / "testing" / "much.py"
+    unused.parent.mkdir()
+    unused.write_text("compiled = False\n")
+    thread = bytecode.compile_ahead()
+    assert thread is not None
+    thread.join()
+    made = Path(importlib.util.cache_from_source(str(compiler / "__init__.py")))
+    assert made.exists()
+    assert not Path(importlib.util.cache_from_source(str(unused))).exists()
+    assert list(compiler.iterdir()) == [compiler / "__init__.py"]
+    assert bytecode.compile_ahead() is None
+
+
+def test_few_cores_have_enough_to_do(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.runs.bytecode.usable_cores", lambda: 2)
+    assert bytecode.compile_ahead() is None
+
+
+def test_bytecode_that_is_kept_beside_torch_is_left_to_others(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.pycache_prefix", None)
+    assert bytecode.compile_ahead() is None

@@ -22,11 +22,12 @@ from engines.data.tokenizers import BOS
 from engines.engine import StepResult
 from engines.errors import LabError
 from engines.evaluation import evaluate
+from engines.tensor import kernels_ahead
 from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one
 from engines.tensor.banks import Bank
 from engines.tensor.cache import CachedDecoder
-from engines.tensor.devices import Place, multiplies_by_tiles
+from engines.tensor.devices import Place, multiplies_by_tiles, place
 from engines.tensor.gpt import rotated
 from engines.tensor.losses import head_nats
 from engines.tensor.mlp import add_product, relu2_mlp
@@ -321,6 +322,30 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
     again.load_state(state)
     again.warm_up(batches.batch(0))
     assert train(again, 8, 16) == pytest.approx(train(through, 8, 16), abs=2e-3)
+
+
+@tiled
+@pytest.mark.parametrize("heads", [1, 2], ids=["turned by a product", "turned behind it"])
+def test_kernels_compiled_ahead_are_all_that_training_takes(heads: int) -> None:
+    from engines.tensor import loss_kernel, product_kernel, rotary_kernel
+
+    kernels = product_kernel._product, loss_kernel._completed_rows, rotary_kernel._turn, rotary_kernel._turn_back
+    for kernel in kernels:
+        kernel.device_caches.clear()
+
+    def forms() -> list[int]:
+        return [len(cache[0]) for kernel in kernels for cache in kernel.device_caches.values()]
+
+    settings = gpt(width=128, heads=heads, context_length=128, dtype="bfloat16", compile="regions")
+    thread = kernels_ahead.begin(settings, V, place(settings))
+    assert thread is not None
+    thread.join()
+    ahead = forms()
+    assert sum(ahead) == 7
+    learner = learner_of(settings)
+    learner.warm_up(batch_of(settings))
+    learner.wait()
+    assert forms() == ahead
 
 
 def test_evaluation_compiles_nothing_and_a_thousand_take_no_more_memory_than_one() -> None:
