@@ -13,6 +13,21 @@ _TOKENS_AT_ONCE = 1 << 17
 _IN_THE_MAKING = 4  # portions of rows that a device may work on before the host waits for the first
 
 
+class Targets(NamedTuple):
+    """Tokens of which all but the first are to be scored, and what is known of them before any model is."""
+
+    tokens: memoryview
+    size: int  # of the text, in bytes
+    is_text: bytes  # for each target 1 or, where it is BOS, 0
+
+    @classmethod
+    def of(cls, tokens: memoryview, token_bytes: Sequence[int], limit: int = 0) -> "Targets":
+        """The first `limit` targets among `tokens`; 0: all."""
+        tokens = tokens[: limit + 1] if limit else tokens
+        targets = tokens[1:].tolist()
+        return cls(tokens, sum(map(token_bytes.__getitem__, targets)), bytes(map(BOS.__ne__, targets)))
+
+
 class Evaluation(NamedTuple):
     """`loss`: nats per token, BOS included. `bpb`: nats of the text's tokens / (ln 2 · bytes); BOS is not scored."""
 
@@ -22,34 +37,24 @@ class Evaluation(NamedTuple):
     bytes: int
 
 
-def evaluate(
-    model: LanguageModel,
-    tokens: memoryview,
-    token_bytes: Sequence[int],
-    context_length: int,
-    limit: int,
-    between: Callable[[], None],
-) -> Evaluation:
-    """Score `tokens` (the first `limit` targets; 0: all) in rows of `context_length`; `between` runs every few rows."""
-    targets = len(tokens) - 1 if limit == 0 else min(limit, len(tokens) - 1)
+def evaluate(model: LanguageModel, targets: Targets, context_length: int, between: Callable[[], None]) -> Evaluation:
+    """Score the targets in rows of `context_length`; `between` runs every few rows."""
+    tokens, size, is_text = targets
     all_nats: list[float] = []
-    for nats in _scores(model, _portions(tokens, context_length, targets), between):
+    for nats in _scores(model, _portions(tokens, context_length), between):
         all_nats += nats
-    scored = tokens[1 : targets + 1].tolist()
-    size = sum(map(token_bytes.__getitem__, scored))
-    text_nats = list(compress(all_nats, (target != BOS for target in scored)))
-    return Evaluation(_mean(all_nats), _total(text_nats) / math.log(2) / size if size else math.nan, targets, size)
+    text_nats = list(compress(all_nats, is_text))
+    bpb = _total(text_nats) / math.log(2) / size if size else math.nan
+    return Evaluation(_mean(all_nats), bpb, len(is_text), size)
 
 
-def _portions(tokens: memoryview, context_length: int, targets: int) -> Iterator[list[Row]]:
+def _portions(tokens: memoryview, context_length: int) -> Iterator[list[Row]]:
     """Rows, some at a time; each row ends with the token that the next one begins with."""
+    targets = len(tokens) - 1
     stride = max(1, _TOKENS_AT_ONCE // context_length) * context_length
     for begin in range(0, targets, stride):
-        end = min(begin + stride, targets)
-        yield [
-            tokens[start : min(start + context_length, targets) + 1].tolist()
-            for start in range(begin, end, context_length)
-        ]
+        starts = range(begin, min(begin + stride, targets), context_length)
+        yield [tokens[start : start + context_length + 1].tolist() for start in starts]
 
 
 def _scores(model: LanguageModel, portions: Iterable[list[Row]], between: Callable[[], None]) -> Iterator[list[float]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from engines.checkpoints import Checkpoint, Saved, Saver
@@ -10,7 +11,7 @@ from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
 from engines.engine import LanguageModel, LearnerState
 from engines.errors import LabError
-from engines.evaluation import Evaluation, evaluate
+from engines.evaluation import Evaluation, Targets, evaluate
 from engines.runs.history import History
 from engines.runs.log import EventLog
 from engines.runs.store import Run
@@ -52,14 +53,7 @@ class Milestones:
     def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
         """Score the validation tokens, once the checkpoint before is durable."""
         self.wait()
-        result = evaluate(
-            model,
-            self._packed.val,
-            self._tokenizer.token_bytes,
-            self._settings.context_length,
-            self._settings.eval_tokens,
-            self._log.flush_if_due,
-        )
+        result = evaluate(model, self._targets, self._settings.context_length, self._log.flush_if_due)
         best = self._is_best(result)
         self.evals[step] = result
         if best:
@@ -77,6 +71,10 @@ class Milestones:
             floor_bpb=floor.bpb if floor else None,
             floor_error=floor.error if floor else None,
         )
+
+    @cached_property
+    def _targets(self) -> Targets:
+        return Targets.of(self._packed.val, self._tokenizer.token_bytes, self._settings.eval_tokens)
 
     def sample(self, step: int, model: LanguageModel) -> None:
         """Let the model speak."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.resources
+import os
 import sysconfig
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 from engines.data import parquet, sources, text_files
 from engines.errors import LabError
 
-KEEP_IN_MEMORY = 1 << 24  # characters; longer corpora are streamed once more when they are packed
+_MOST_KEPT = 1 << 28  # characters
+_PART_OF_MEMORY = 64  # in bytes, for a character, of which each takes one to four
 
 FUTURISTIC_LINES = (
     "the neon tram hums over the quantum harbor while orbital gardens open their glass petals\n"
@@ -69,6 +71,12 @@ def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> 
     return _futuristic(corpus, documents == "file" and data not in built_in)
 
 
+def most_kept() -> int:
+    """Characters of a corpus that are held in memory; a longer one is read again whenever it is needed."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(_MOST_KEPT, memory // _PART_OF_MEMORY)
+
+
 def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
     """Read all of a corpus once; `progress` is told the characters read so far."""
     digest = hashlib.sha256()
@@ -76,6 +84,7 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
     ascii_seen = b""
     documents = characters = size = 0
     kept: list[Piece] | None = []
+    most = most_kept()
     for piece in corpus.pieces():
         encoded = piece.text.encode()
         if piece.starts_document:
@@ -89,7 +98,7 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
         size += len(encoded)
         if kept is not None:
             kept.append(piece)
-            if characters > KEEP_IN_MEMORY:
+            if characters > most:
                 kept = None
         progress(characters)
     if characters < 2:

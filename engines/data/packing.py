@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engines.data import caches
-from engines.data.corpora import KEEP_IN_MEMORY
+from engines.data.corpora import most_kept
 from engines.data.encoding import encode
 from engines.data.splitting import Part, Split
 from engines.data.tokenizers import BOS, Tokenizer, TypeCode
@@ -64,7 +64,7 @@ def pack(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
     try:
         _write_cache(folder, split, tokenizer, progress)
     except OSError as error:
-        if split.characters <= KEEP_IN_MEMORY:
+        if split.characters <= most_kept():
             return _pack_in_memory(split, tokenizer, progress)
         reason = f"cannot keep the tokens ({error.strerror}); free space there, or make it writable."
         raise LabError(f"{folder.parent} {reason}") from None

@@ -65,9 +65,9 @@ class CachedDecoder:
 
     def _stream_ahead(self, settings: SampleSettings, uniforms: Iterator[Sequence[float]]) -> Iterator[list[Drawn]]:
         """The device draws and reads many tokens by itself, and the next ones while those are told. The first one is
-        told before a turn is recorded."""
+        told alone, before a turn is recorded where none is."""
         told: Drawing | None = None
-        most = 0
+        most = 1 if self._room.has_turns(settings) else 0
         while True:
             room = self._model.context_length - self._longest - (told.turns if told else 0)
             drawing = self._begin(settings, list(islice(uniforms, min(room, most))))
@@ -113,7 +113,7 @@ class CachedDecoder:
         self._rows = [row if len(row) <= longest else row[-max(1, longest // 2) :] for row in self._rows]
         lengths = [len(row) for row in self._rows]
         places = {row: place for place, row in enumerate(dict.fromkeys(map(tuple, self._rows)))}
-        tokens = self._model.tensor([[*row, *[0] * (max(lengths) - len(row))] for row in places])
+        tokens = self._model.tensor(list(places), max(lengths))
         which = sent(torch.tensor([places[tuple(row)] for row in self._rows]), self._model.device)
         self._cache.lengths.copy_(torch.tensor(lengths))
         hidden = self._model.hidden(tokens, _Prompt(self._model, tokens, which, self._cache))
@@ -129,9 +129,13 @@ class _Room:
         self.cache = _Cache(self.model, rows)
         self._turns: Turns | None = None
 
+    def has_turns(self, settings: SampleSettings) -> bool:
+        """Whether a turn is recorded that draws by these settings."""
+        return self._turns is not None and self._turns.settings == settings
+
     def turns_with(self, settings: SampleSettings, logits: Tensor) -> Turns:
         """Turns that draw by these settings, recorded if the last ones did not; `logits` (B, V) are like theirs."""
-        if self._turns is None or self._turns.settings != settings:
+        if self._turns is None or not self.has_turns(settings):
             self._turns = Turns(settings, logits)
             cache = self.cache
             self._turns.record(self.next_logits, cache.lengths, cache.changing(), self.model.compiles_decoding)

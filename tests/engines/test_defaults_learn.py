@@ -8,7 +8,7 @@ from tensors import EXACT
 
 from engines.config import resolve
 from engines.data.prepare import prepare
-from engines.evaluation import evaluate
+from engines.evaluation import Targets, evaluate
 from engines.runs.launch import launch, new_run
 from engines.scalar.counts import CountBigram
 
@@ -17,7 +17,7 @@ def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> Non
     data = prepare(resolve({}), lambda activity, done, total: None)
     counts = CountBigram(data.tokenizer.vocab_size)
     counts.add(data.packed.train.tolist())
-    best = evaluate(counts, data.packed.val, data.tokenizer.token_bytes, 8, 0, lambda: None)
+    best = evaluate(counts, Targets.of(data.packed.val, data.tokenizer.token_bytes), 8, lambda: None)
 
     run = new_run({}, tmp_path)
     assert launch(run).wait() == 0

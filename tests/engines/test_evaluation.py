@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engines import evaluation
 from engines.data.tokenizers import BOS
 from engines.engine import Decoder
-from engines.evaluation import Evaluation, evaluate
+from engines.evaluation import Evaluation, Targets, evaluate
 
 TOKEN_BYTES = [0, 1, 3]  # BOS, "a" and a character of three bytes
 NATS = {(a, b): 0.5 + a + 10.0 * b for a in range(3) for b in range(3)}
@@ -40,7 +40,8 @@ class Guesser:
 
 
 def evaluated(tokens: list[int], context: int = 2, limit: int = 0, model: Guesser | None = None) -> Evaluation:
-    return evaluate(model or Guesser(NATS), memoryview(array("B", tokens)), TOKEN_BYTES, context, limit, lambda: None)
+    targets = Targets.of(memoryview(array("B", tokens)), TOKEN_BYTES, limit)
+    return evaluate(model or Guesser(NATS), targets, context, lambda: None)
 
 
 def test_a_case_worked_out_by_hand() -> None:
@@ -77,7 +78,7 @@ def test_work_in_between_is_let_in_after_every_chunk(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(evaluation, "_TOKENS_AT_ONCE", 4)
     calls: list[None] = []
     tokens = memoryview(array("B", [1] * 11))
-    evaluate(Guesser(NATS), tokens, TOKEN_BYTES, 2, 0, lambda: calls.append(None))
+    evaluate(Guesser(NATS), Targets.of(tokens, TOKEN_BYTES), 2, lambda: calls.append(None))
     assert len(calls) == 3  # ten targets, four at once
 
 

@@ -13,7 +13,7 @@ from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
 from engines.decoding import RereadingDecoder
 from engines.engine import Decoder
 from engines.errors import LabError
-from engines.evaluation import evaluate
+from engines.evaluation import Targets, evaluate
 from engines.sampling import Token, documents, generate
 
 
@@ -120,7 +120,7 @@ def test_documents_fill_their_length_unless_there_is_a_prompt() -> None:
 def test_bits_per_byte_counts_the_texts_bytes_and_no_ends() -> None:
     tokenizer = CharTokenizer("aé")  # 1 and 2 bytes
     tokens = memoryview(array("B", [BOS, 1, 2, BOS, 2]))
-    result = evaluate(Fixed(0.5, 0.25, 0.25), tokens, tokenizer.token_bytes, 2, 0, lambda: None)
+    result = evaluate(Fixed(0.5, 0.25, 0.25), Targets.of(tokens, tokenizer.token_bytes), 2, lambda: None)
     assert result.tokens == 4 and result.bytes == 1 + 2 + 2
     assert result.loss == pytest.approx((3 * math.log(4) + math.log(2)) / 4)
     assert result.bpb == pytest.approx(3 * 2 / 5)  # three characters of two bits over five bytes
@@ -129,7 +129,7 @@ def test_bits_per_byte_counts_the_texts_bytes_and_no_ends() -> None:
 @given(length=st.integers(2, 40), context=st.integers(1, 9), limit=st.integers(0, 50))
 def test_every_token_is_scored_once(length: int, context: int, limit: int) -> None:
     tokens = memoryview(array("B", [1] * length))
-    result = evaluate(Fixed(0.5, 0.5), tokens, [0, 1], context, limit, lambda: None)
+    result = evaluate(Fixed(0.5, 0.5), Targets.of(tokens, [0, 1], limit), context, lambda: None)
     assert result.tokens == result.bytes == min(length - 1, limit or length)
 
 

@@ -96,7 +96,7 @@ def test_the_hash_is_of_the_documents_not_of_the_files(tmp_path: Path) -> None:
 
 
 def test_long_corpora_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.corpora.KEEP_IN_MEMORY", 100)
+    monkeypatch.setattr("engines.data.corpora.most_kept", lambda: 100)
     long = Corpus("long", lambda: iter([Piece("x" * 60), Piece("y" * 60)]))
     assert scan(long, lambda done: None).kept is None
 

@@ -34,8 +34,8 @@ def source(*documents: str) -> Source:
 def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any corpus be long enough for that."""
     monkeypatch.setattr(caches, "WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
-    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
+    monkeypatch.setattr(packing, "most_kept", lambda: 1)
 
 
 def packed(train: Source, val: Source | None = None, seed: int = 1) -> tuple[Packed, CharTokenizer]:
@@ -340,7 +340,7 @@ def test_tokens_that_cannot_be_kept_are_held_in_memory_if_they_fit(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(LabError, match=rf"{tmp_path}/cache/nanochat-tui/tokens cannot keep the tokens"):
         packed(source(*WORDS))
-    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1 << 20)
+    monkeypatch.setattr(packing, "most_kept", lambda: 1 << 20)
     both, tokenizer = packed(source(*WORDS))
     assert sorted(documents_of(both.train, tokenizer) + documents_of(both.val, tokenizer)) == sorted(WORDS)
 

@@ -225,8 +225,8 @@ def test_a_stop_that_a_report_raises_ends_the_work(
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any text be long enough for the caches, and too long for memory."""
     monkeypatch.setattr(caches, "WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 1)
-    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
+    monkeypatch.setattr(packing, "most_kept", lambda: 1)
 
 
 @pytest.fixture
@@ -327,6 +327,6 @@ def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
     (tmp_path / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert same(prepared(**asked, tokenizer="bpe"), without)
-    monkeypatch.setattr(packing, "KEEP_IN_MEMORY", 1)
+    monkeypatch.setattr(packing, "most_kept", lambda: 1)
     with pytest.raises(LabError, match="blocked/nanochat-tui/tokens cannot keep the tokens"):
         prepared(**asked, tokenizer="bpe")

@@ -64,7 +64,7 @@ def test_a_corpus_too_long_to_keep_is_counted_alike(tmp_path: Path, monkeypatch:
     write(tmp_path, "a.txt", "some text of a few words\n" * 9)
     write(tmp_path, "b.txt", "other text")
     kept = counts(str(tmp_path))
-    monkeypatch.setattr(corpora, "KEEP_IN_MEMORY", 5)
+    monkeypatch.setattr(corpora, "most_kept", lambda: 5)
     assert counts(str(tmp_path)) == kept
 
 

@@ -21,7 +21,7 @@ from engines.config import SampleSettings, TrainSettings, resolve
 from engines.data.tokenizers import BOS
 from engines.engine import StepResult
 from engines.errors import LabError
-from engines.evaluation import evaluate
+from engines.evaluation import Targets, evaluate
 from engines.tensor import kernels_ahead
 from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one
@@ -203,14 +203,18 @@ def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[
             text.append(token)
 
 
-def test_a_generation_leaves_its_memory_to_the_next_one() -> None:
+def test_a_generation_leaves_its_memory_and_its_turns_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     model = awake_gpt(gpt(dtype="bfloat16"))
-    held = []
+    read = CachedDecoder.read
+    reads: list[int] = []
+    monkeypatch.setattr(CachedDecoder, "read", lambda self, tokens: reads.append(len(held)) or read(self, tokens))
+    held: list[int] = []
     for _ in range(4):
         said = list(model.decoder([[BOS], [BOS, 7]]).stream(GREEDY, itertools.repeat([0.5] * 2, 40)))
         assert len(said) == 40
         held.append(torch.cuda.memory_allocated())
     assert held[1:] == held[1:2] * 3
+    assert reads == [0]  # a token by itself, before a turn is recorded
 
 
 @pytest.mark.parametrize("by_tiles", [True, False])
@@ -358,7 +362,7 @@ def test_evaluation_compiles_nothing_and_a_thousand_take_no_more_memory_than_one
     sizes = [1] * V
 
     def once() -> float:
-        return evaluate(learner.model, tokens, sizes, settings.context_length, 700, lambda: None).loss
+        return evaluate(learner.model, Targets.of(tokens, sizes, 700), settings.context_length, lambda: None).loss
 
     compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     first = once()

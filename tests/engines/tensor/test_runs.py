@@ -59,10 +59,12 @@ def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
 def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
     model, settings = reloaded(gpt)
     from engines.data.prepare import prepare
-    from engines.evaluation import evaluate
+    from engines.evaluation import Targets, evaluate
 
     data = prepare(settings, lambda activity, done, total: None)
-    found = evaluate(model, data.packed.val, data.tokenizer.token_bytes, settings.context_length, 0, lambda: None)
+    found = evaluate(
+        model, Targets.of(data.packed.val, data.tokenizer.token_bytes), settings.context_length, lambda: None
+    )
     assert found.bpb == pytest.approx(read_history(gpt).evals[-1]["bpb"], rel=1e-5)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engines.config import resolve
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.evaluation import evaluate
+from engines.evaluation import Targets, evaluate
 from engines.tensor.devices import place
 from engines.tensor.models import Bigram, TensorModel
 
@@ -132,7 +132,7 @@ def test_bits_per_byte_of_characters_of_several_bytes_are_those_worked_out_by_ha
     ]
     tokens = memoryview(array("B", [BOS, *TOKENIZER.encode("aé日aé"), BOS, *TOKENIZER.encode("日")]))
     # in bits: a 1, é after a 2, 日 after é 3, a after 日 2, é after a 2, BOS after é 1 (no text), 日 after BOS 3
-    found = evaluate(bigram(half_quarter), tokens, TOKENIZER.token_bytes, context, 0, lambda: None)
+    found = evaluate(bigram(half_quarter), Targets.of(tokens, TOKENIZER.token_bytes), context, lambda: None)
     assert found.tokens == 7 and found.bytes == 1 + 2 + 3 + 1 + 2 + 3
     assert found.bpb == pytest.approx((1 + 2 + 3 + 2 + 2 + 3) / 12, rel=1e-12)
     assert found.loss == pytest.approx(math.log(2) * 14 / 7, rel=1e-12)
@@ -144,7 +144,7 @@ def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
     stream = memoryview(array("B", tokens))
 
     def bpb() -> float:
-        return evaluate(model, stream, TOKENIZER.token_bytes, 12, 0, lambda: None).bpb
+        return evaluate(model, Targets.of(stream, TOKENIZER.token_bytes), 12, lambda: None).bpb
 
     expected = bpb()
     model.score_with(4, 13, Compiled(model, (4, 13)))

@@ -15,7 +15,7 @@ from engines.bench.nanochat.our_model import OurModel
 from engines.bench.nanochat.scorer import Score, score
 from engines.bench.nanochat.upstream_model import UpstreamModel
 from engines.data.tokenizers import ByteTokenizer
-from engines.evaluation import evaluate
+from engines.evaluation import Targets, evaluate
 from engines.tensor.gpt import GPT
 
 TEXTS = ["the first of them", "a second, longer one: grüße", "x"]
@@ -89,7 +89,7 @@ def test_our_own_evaluation_of_all_of_val_is_what_the_scorer_gives() -> None:
     """The time to a target compares the one with the other."""
     model, tokenizer = tiny_gpt(), ByteTokenizer()
     stream = array(tokenizer.typecode, [token for text in TEXTS for token in (BOS, *tokenizer.encode(text))])
-    own = evaluate(model, memoryview(stream), tokenizer.token_bytes, model.context_length, 0, lambda: None)
+    own = evaluate(model, Targets.of(memoryview(stream), tokenizer.token_bytes), model.context_length, lambda: None)
     found = scored(OurModel(model, tokenizer))
     assert (own.bpb, own.bytes) == (pytest.approx(found.bpb, rel=1e-12), found.scored_bytes)
 
