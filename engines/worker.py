@@ -75,6 +75,9 @@ class Worker:
         return int(ending["exit_code"])
 
     def _work(self) -> dict[str, Any]:
+        # What is imported and compiled stays, and looking through it takes a tenth of a start. A scalar engine's graphs
+        # have no cycles either, and looking for some would take longer than training.
+        gc.disable()
         self._enter("import")
         from engines import registry
         from engines.data.batches import Batches
@@ -145,13 +148,12 @@ class Worker:
         learner = registry.new_learner(settings, vocab_size)
         if learner.gpu:
             self._pulse.watch_gpus()
-        if settings.mode == "scalar":  # its graphs have no cycles, and looking for some would take longer than training
-            gc.disable()
-        else:
+        if settings.mode == "tensor":
             self._enter("compile")
             learner.warm_up(Batch.of([[BOS] * (settings.context_length + 1)] * settings.batch_size))
             self._report_engine(learner, settings, vocab_size)
-        gc.freeze()  # a compiler leaves a million objects behind
+            gc.freeze()  # a compiler leaves a million objects behind
+            gc.enable()
         return learner
 
     # --- reporting --------------------------------------------------------------------------------
