@@ -17,7 +17,7 @@ _FOLDERS = (
     "triton", "torch",
 )  # fmt: skip
 _LEFT_OUT = r"/(tests?|testing)/"  # never imported
-_FEWEST_CORES = 4  # fewer have enough to do
+_FEWEST_CORES, _MOST_PROCESSES = 4, 16  # fewer cores have enough to do
 
 
 def environment() -> dict[str, str]:
@@ -37,8 +37,9 @@ def compile_ahead() -> threading.Thread | None:
     if Path(importlib.util.cache_from_source(str(torch / "_inductor" / "__init__.py"))).exists():
         return None
     folders = [str(folder) for name in _FOLDERS if (folder := torch.parent / name).is_dir()]
+    processes = str(min(cores, _MOST_PROCESSES))
     # -P: a file of the user's in the current folder must not stand in for a module
-    command = [sys.executable, "-P", "-m", "compileall", "-qq", "-j", str(cores), "-x", _LEFT_OUT, *folders]
+    command = [sys.executable, "-P", "-m", "compileall", "-qq", "-j", processes, "-x", _LEFT_OUT, *folders]
     silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     thread = threading.Thread(target=subprocess.run, args=(command,), kwargs=silent, name="bytecode", daemon=True)
     thread.start()

@@ -69,7 +69,7 @@ class TensorModel:
 
     def tensor(self, rows: Sequence[Row], length: int) -> Tensor:
         """Rows on the device, filled up with zeros to a length."""
-        numbers = array("q")  # torch would take four times as long to read lists of lists
+        numbers = array("q")  # torch would take three times as long to read lists of lists
         for row in rows:
             numbers.extend(row)
             numbers.extend(repeat(0, length - len(row)))
