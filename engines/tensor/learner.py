@@ -1,5 +1,6 @@
 """A tensor model in training: nothing in a step waits for the device."""
 
+import gc
 from collections import deque
 from collections.abc import Callable
 
@@ -52,15 +53,20 @@ class TensorLearner:
 
     def warm_up(self, batch: Batch) -> None:
         """A step whose update is left out. Where the micro-batch is free, smaller ones are tried until one fits."""
-        while True:
-            try:
-                self._rehearse(self._streams.rows(batch))
-                return
-            except torch.OutOfMemoryError:
-                self._run = self._forward_backward_update  # a graph that was recorded holds memory
-                self._optimizer.zero_gradients()
-                torch.cuda.empty_cache()
-                self._micro_batch.halve()
+        while not self._rehearsed(self._streams.rows(batch)):
+            self._run = self._forward_backward_update  # a graph that was recorded holds memory
+            self._optimizer.zero_gradients()
+            gc.collect()  # a start collects nothing by itself
+            torch.cuda.empty_cache()
+            self._micro_batch.halve()
+
+    def _rehearsed(self, rows: Tensor) -> bool:
+        """Whether memory sufficed. What was held when it did not is let go with the error."""
+        try:
+            self._rehearse(rows)
+        except torch.OutOfMemoryError:
+            return False
+        return True
 
     def _rehearse(self, rows: Tensor) -> None:
         """All that a run does to whole rows is done once, and recorded where it can be."""

@@ -1,6 +1,8 @@
 """A learner's steps: what must change nothing changes no bit, parts of a batch add up, and a state goes on exactly."""
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -184,6 +186,32 @@ def test_a_warm_up_without_memory_goes_on_with_half_until_it_fits(monkeypatch: p
     for each in (learner, other):
         each.step(batch_of(settings), settings.lr)
     assert learner.finished()[0] == pytest.approx(other.finished()[0], rel=1e-12)
+
+
+def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = exact_gpt(batch_size=12)
+    learner = learner_of(settings)
+    learner._micro_batch.rows = 12
+    held: list[weakref.ref[Tensor]] = []
+
+    def with_little_memory(rows: Tensor) -> Tensor:
+        assert [kept() for kept in held] == [None] * len(held)
+        if len(rows) < 12:
+            raise LabError("it has come to the next try")
+        large = torch.zeros(9)
+        cycle: list[object] = [large]
+        cycle.append(cycle)
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(learner, "_nats", with_little_memory)
+    gc.disable()
+    try:
+        with pytest.raises(LabError, match="next try"):
+            learner.warm_up(batch_of(settings))
+    finally:
+        gc.enable()
+    assert held
 
 
 def test_a_micro_batch_that_was_asked_for_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
