@@ -141,6 +141,18 @@ class LabApp(App[str]):
         else:
             self.action_show_help_panel()
 
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """The palette's: into the results directory, as a machine without a desktop has no folder for downloads."""
+        folder = Path(path or self.lab.results)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.notify(f"written: {self.save_screenshot(filename, str(folder), time_format)}")
+        except OSError as error:
+            self.notify(f"the screenshot cannot be written to {folder} ({error.strerror}).", severity="error")
+        return None
+
     async def action_quit(self) -> None:
         """Textual's own way out, by ctrl+q and the palette, tells as much."""
         self.action_leave()

@@ -41,6 +41,19 @@ def run_of(results: Path, name: str) -> Run:
 # --- from screen to screen --------------------------------------------------------------------------
 
 
+def test_a_screenshot_goes_to_the_results_or_says_why_not(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        seat.app.deliver_screenshot()
+        await seat.hears(f"written: {tmp_path}/new/nanochat-tui")
+        (shot,) = (tmp_path / "new").glob("nanochat-tui*.svg")
+        assert "Train" in shot.read_text()
+        (tmp_path / "file").touch()
+        seat.app.deliver_screenshot(path=f"{tmp_path}/file/in")
+        await seat.hears(f"cannot be written to {tmp_path}/file/in (Not a directory)")
+
+    play(tmp_path / "new", scenario)
+
+
 def test_the_number_keys_switch_screens(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         for key, mode in zip("2341", ["runs", "sample", "ablate", "train"], strict=True):
