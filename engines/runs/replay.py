@@ -64,7 +64,7 @@ def past_of(run: Run) -> Past:
 
 def record_of(past: Past, last: int) -> Record:
     """What there is to compare up to step `last`."""
-    history, folder = past.history, Path(past.config["checkpoints"])
+    history, folder = past.history, past.run.checkpoints_of(past.config)
     return Record(
         history.losses[:last],
         {event["step"]: Score(_number(event["loss"]), _number(event["bpb"])) for event in _until(last, history.evals)},
@@ -109,7 +109,7 @@ def replay_run(past: Past, settings: TrainSettings, results: Path, beginning: Be
 def kept_beginning(past: Past) -> Beginning | None:
     """The checkpoint that a forked run began with, if the run or its parent still has it."""
     parent = past.config["parent"]
-    for folder in (Path(past.config["checkpoints"]), _checkpoints_of(parent_of(past))):
+    for folder in (past.run.checkpoints_of(past.config), _checkpoints_of(parent_of(past))):
         if folder and parent["step"] in list_steps(folder):
             # what the run copied from its parent is older than its own beginning
             lines = [line for t, line in past.lines if t <= parent["seconds"]]
@@ -120,7 +120,7 @@ def kept_beginning(past: Past) -> Beginning | None:
 def beginning_at_the_end_of(past: Past) -> Beginning:
     """To go on where a run ended."""
     origin = {"run": past.run.id, "step": past.last, "seconds": past.history.last_t}
-    checkpoint = path_of(Path(past.config["checkpoints"]), past.last)
+    checkpoint = path_of(past.run.checkpoints_of(past.config), past.last)
     return Beginning(checkpoint, [line for _, line in past.lines], origin)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engines.events import MAYBE_NUMBER, NUMBER, holds
 
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
+CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --checkpoint-dir sends them elsewhere
 
 # what a manifest holds, and what its parts do, as far as they are there
 _MANIFEST = {"run": (str,), "created_at": NUMBER, "checkpoints": (str,), "given": (dict,), "resolved": (dict,)}
@@ -81,7 +83,13 @@ class Run:
 
     @property
     def checkpoints_dir(self) -> Path:
-        return Path(self.config["checkpoints"])
+        return self.checkpoints_of(self.config)
+
+    def checkpoints_of(self, config: Mapping[str, Any]) -> Path:
+        """The folder of the run's checkpoints, given its manifest. Inside the run it moves with the run's directory."""
+        recorded = Path(config["checkpoints"])
+        is_inside = recorded.name == CHECKPOINTS and config.get("resolved", {}).get("checkpoint_dir") is None
+        return self.path / CHECKPOINTS if is_inside else recorded
 
     @property
     def created_at(self) -> float:
@@ -133,7 +141,7 @@ def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]
         run = Run(_claim_name(runs))
     except OSError as error:
         raise LabError(f"{runs} cannot hold runs ({error.strerror}); choose another with --results-dir.") from None
-    checkpoints = run.path / "checkpoints"
+    checkpoints = run.path / CHECKPOINTS
     if checkpoint_dir is not None:
         checkpoints = Path(checkpoint_dir).expanduser().absolute() / run.id
     run.control_dir.mkdir()
