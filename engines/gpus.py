@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from engines.numbered_names import parse_number
+
 
 class Gpu(NamedTuple):
     """One GPU, as its driver tells it."""
@@ -104,8 +106,9 @@ def _visible(nvml: Any) -> list[Any]:
 
 def _named(nvml: Any, handles: list[Any], word: str) -> Any:
     """The GPU of a number, of the beginning of a UUID, or the part of one that a MIG UUID names; None for no such."""
-    if word.isdigit():
-        return handles[int(word)] if int(word) < len(handles) else None
+    index = parse_number(word)
+    if index is not None:
+        return handles[index] if index < len(handles) else None
     if word.startswith("MIG-"):
         try:
             return nvml.nvmlDeviceGetHandleByUUID(word)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from engines.ablation.plan import SCHEMA, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
+from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
 from engines.runs.store import Run, all_runs, folders_in, read_json, remembered, remove_run, write_json
@@ -132,7 +132,7 @@ def find_study(wanted: str, results: Path) -> Study:
 
 def _claim_name(studies: Path) -> Path:
     """The next number."""
-    taken = [int(match[1]) for path in studies.iterdir() if (match := re.fullmatch(r"study-(\d+)", path.name))]
+    taken = [number for path in studies.iterdir() if (number := parse_numbered(path.name, "study-")) is not None]
     number = max(taken, default=0) + 1
     while True:
         path = studies / f"study-{number}"

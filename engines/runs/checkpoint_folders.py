@@ -1,10 +1,12 @@
 """Which checkpoints a run has, without opening any: folders `step-<n>` beside each other."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import LabError
+from engines.numbered_names import parse_numbered
 
 if TYPE_CHECKING:
     from engines.runs.watch import Watch
@@ -26,13 +28,13 @@ class CheckpointFolder:
 
 
 def list_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints that were written to their end, oldest first."""
+    """Return the steps of all completely written checkpoints, oldest first. Anything else in the folder is ignored."""
     try:
-        names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    numbers = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
-    return sorted(int(number) for number in numbers if number.isdigit())
+    steps = ((parse_numbered(name, _PREFIX), name) for name in names)
+    return sorted(step for step, name in steps if step is not None and name == path_of(folder, step).name)
 
 
 def path_of(folder: Path, step: int) -> Path:

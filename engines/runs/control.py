@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from engines.numbered_names import parse_number
+
 VERBS = ("pause", "resume", "stop", "checkpoint", "evaluate", "sample")
 
 
@@ -41,9 +43,10 @@ class Inbox:
             return None
         for name in names:
             stamp, _, verb = name.removesuffix(".json").partition("-")
-            if name.startswith(".") or not stamp.isdigit():
+            time_ns = parse_number(stamp)
+            if time_ns is None:
                 continue
-            if int(stamp) >= self._since_ns and verb in VERBS:
+            if time_ns >= self._since_ns and verb in VERBS:
                 return Request(name, verb)
             self.done(Request(name, verb))
         return None

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from engines.errors import LabError
+from engines.numbered_names import parse_number
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of
@@ -32,9 +33,10 @@ def inspect(options: Options) -> int:
 
 
 def _whole(words: dict[str, Any], name: str) -> int:
-    if not str(words[name]).isdigit():
+    number = parse_number(str(words[name]))
+    if number is None:
         raise LabError(f"--{name} must be a whole number, not {words[name]!r}.")
-    return int(words[name])
+    return number
 
 
 def _print_parameters(parameters: list[dict[str, Any]]) -> None:

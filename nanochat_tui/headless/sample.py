@@ -9,6 +9,7 @@ from typing import Any
 from engines import checkpoints
 from engines.config import CountSettings, SampleSettings
 from engines.errors import LabError
+from engines.numbered_names import parse_number
 from engines.runs.history import read_history
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
@@ -113,7 +114,7 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
         raise LabError(f"run {run.id} has no checkpoint yet.")
     if wanted in (None, "last"):
         return checkpoints.path_of(folder, steps[-1])
-    step = _best_step(run) if wanted == "best" else int(wanted) if str(wanted).isdigit() else None
+    step = _best_step(run) if wanted == "best" else parse_number(str(wanted))
     if step not in steps:
         raise LabError(
             f"run {run.id} has no checkpoint {wanted!r}; there are best, last and {', '.join(map(str, steps))}."
