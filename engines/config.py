@@ -86,7 +86,7 @@ class TrainSettings:
     device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
     dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"))
     compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"))
-    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than there are cores", at_least=0, at_most=4096)
+    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096)
     micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engines import processor
 from engines.errors import LabError
 from engines.gpus import gpus
 from engines.runs.launch import python_path
@@ -101,7 +102,12 @@ def _machine() -> Result:
 
     memory = psutil.virtual_memory()
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
-    return OK, f"{system}, {os.cpu_count()} cores, {_gib(memory.available)} of {_gib(memory.total)} memory free"
+    return OK, f"{system}, {_cores()}, {_gib(memory.available)} of {_gib(memory.total)} memory free"
+
+
+def _cores() -> str:
+    usable, total = processor.usable_cores(), processor.total_cores()
+    return f"{total} cores" if usable == total else f"{usable} usable of {total} cores"
 
 
 def _disk(results: Path) -> Result:

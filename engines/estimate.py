@@ -7,7 +7,6 @@ estimates, whose constants stand below with where they are from.
 import dataclasses
 import itertools
 import math
-import os
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -82,7 +81,7 @@ class Machine(NamedTuple):
 
 
 def this_machine(gpu: str | None = None) -> Machine:
-    return Machine(gpu, os.cpu_count() or 1, processor.multiplies_bfloat16())
+    return Machine(gpu, processor.usable_cores(), processor.multiplies_bfloat16())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,13 @@
-"""What this machine's processor is, and what it is made for."""
+"""The processor: its name, its instructions, and the cores that this process may use."""
 
+import math
 import os
 from functools import cache
 from pathlib import Path
 
 _DESCRIPTION = Path("/proc/cpuinfo")  # of Linux
+_CGROUPS = Path("/sys/fs/cgroup")  # version 2, where containers and batch systems limit processor time
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def name() -> str:
@@ -16,9 +19,41 @@ def multiplies_bfloat16() -> bool:
     return "avx512_bf16" in _told("flags").split()
 
 
+def total_cores() -> int:
+    """Cores of the machine, including those that this process may not use."""
+    return os.cpu_count() or 1
+
+
 def usable_cores() -> int:
-    """As many as this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: those of its affinity mask, at most as many as its cgroup's quota allows."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total_cores()
+    return max(1, min(allowed, _cgroup_cores()))
+
+
+def default_threads() -> int:
+    """Threads for training on the processor: one fewer than the usable cores, which leaves one to the host."""
+    return max(1, usable_cores() - 1)
+
+
+def _cgroup_cores() -> int:
+    """Cores' worth of processor time that the cgroups allow, rounded up; 2^16 without a quota."""
+    own = next((line[3:].strip() for line in _lines(_OWN_CGROUP) if line.startswith("0::")), "/")
+    folder = _CGROUPS / own.lstrip("/")
+    quotas = []
+    for parent in (folder, *folder.parents):
+        words = [word for line in _lines(parent / "cpu.max") for word in line.split()]
+        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):  # "max 100000": no quota
+            quotas.append(math.ceil(int(words[0]) / int(words[1])))
+        if parent == _CGROUPS:
+            break
+    return min(quotas, default=1 << 16)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, ValueError):
+        return []
 
 
 @cache

@@ -3,12 +3,13 @@
 Tests of what an extra brings are marked `extras(package)`: skipped where it is missing, but with --extras they fail.
 """
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from engines import processor
 
 settings.register_profile("slow machines too", deadline=None)
 settings.load_profile("slow machines too")
@@ -23,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores: many a test waits for a process."""
-    return (os.cpu_count() or 1) * 3 // 2
+    return processor.usable_cores() * 3 // 2
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -4,7 +4,6 @@ The rate of large matrix products and of copies is measured, as no table knows t
 """
 
 import json
-import os
 import platform
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from engines import processor
 from engines.errors import LabError
 from engines.gpus import gpus
 
@@ -77,7 +77,7 @@ def describe(device: str) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "system": platform.system(),
-        "cores": os.cpu_count(),
+        "cores": processor.total_cores(),
     }
 
 

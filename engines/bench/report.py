@@ -1,12 +1,13 @@
 """A measured report: figures with their limits, written as JSON for machines and Markdown for people."""
 
 import json
-import os
 import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from engines import processor
 
 
 class Figure(NamedTuple):
@@ -60,4 +61,4 @@ class Report(NamedTuple):
 
 
 def _machine() -> dict[str, object]:
-    return {"python": platform.python_version(), "system": platform.system(), "cores": os.cpu_count()}
+    return {"python": platform.python_version(), "system": platform.system(), "cores": processor.total_cores()}

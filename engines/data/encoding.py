@@ -1,11 +1,11 @@
 """Encodes a corpus, in this process or in several; its tokens are the same however it was read, and keep its order."""
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator
 
 from engines.data.splitting import Part
 from engines.data.tokenizers import Tokenizer
+from engines.processor import usable_cores
 
 Encoded = tuple[Part, "array[int]"]
 
@@ -17,7 +17,7 @@ def encode(parts: Iterable[Part], tokenizer: Tokenizer, characters: int) -> Iter
     """The tokens of every part, which may be cut anew; `characters`: how many there are in all."""
     if not tokenizer.cuttable:
         parts = in_portions(parts)
-        processes = min(_MOST_PROCESSES, (os.cpu_count() or 1) - 1)
+        processes = min(_MOST_PROCESSES, usable_cores() - 1)
         if characters >= _WORTH_PROCESSES and processes:
             from engines.data.parallel import encode_beside
 

@@ -26,7 +26,8 @@ def hardware() -> dict[str, Any]:
         "host": system.nodename,
         "system": f"{system.sysname} {system.release}",
         "processor": processor.name(),
-        "cores": os.cpu_count(),
+        "cores": processor.total_cores(),
+        "usable_cores": processor.usable_cores(),
     }
 
 

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 def place(settings: TrainSettings) -> Place:
     """Decide for this machine, and set the number of threads. LabError if what was asked for is not there."""
-    threads = settings.threads or max(1, (os.cpu_count() or 1) - 1)
+    threads = settings.threads or processor.default_threads()
     torch.set_num_threads(threads)
     device = _device(settings.device)
     if device.value == "cpu":
@@ -52,7 +52,7 @@ def place(settings: TrainSettings) -> Place:
     asked = {"device": settings.device, "dtype": settings.dtype, "compile": settings.compile}
     choices = [choice for choice in (device, dtype, compiled) if asked[choice.setting] == AUTO]
     if settings.threads == 0 and device.value == "cpu":
-        choices.append(Choice("threads", str(threads), "one fewer than there are cores"))
+        choices.append(Choice("threads", str(threads), "one fewer than the usable cores"))
     weights = torch.float64 if dtype.value == "float64" else torch.float32
     return Place(
         torch.device(device.value), _DTYPES[dtype.value], weights,

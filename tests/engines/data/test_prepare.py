@@ -1,7 +1,6 @@
 """From settings to tokens: one tokenizer for both splits, the facts, caches, and progress all the way."""
 
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -169,7 +168,7 @@ def test_tokens_are_the_same_whether_one_process_encodes_or_several(
     here = prepared(**asked)
     monkeypatch.setattr(encoding, "_WORTH_PROCESSES", 1)
     monkeypatch.setattr(parallel, "_BATCH", 2000)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
     monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
     beside = prepared(**asked)
     assert bytes(beside.packed.train) == bytes(here.packed.train) and beside.facts == here.facts

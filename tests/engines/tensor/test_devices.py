@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from tensors import TINY_GPT
 
+from engines import processor
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.tensor import devices
@@ -61,7 +61,7 @@ def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.Mon
         "device": ("cpu", "torch sees no GPU"),
         "dtype": ("float32", "the fastest precision here"),
         "compile": ("off", "compiling takes longer than it saves here"),
-        "threads": (str(max(1, (os.cpu_count() or 1) - 1)), "one fewer than there are cores"),
+        "threads": (str(processor.default_threads()), "one fewer than the usable cores"),
     }
 
 
