@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
 LIGHT_SIDE = ("config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes", "gpus", "scales",
-              "ablation", "reports", "runs")  # fmt: skip
+              "ablation", "files", "reports", "runs", "terminal_text")  # fmt: skip
 
 
 def imports_of(path: Path) -> set[str]:

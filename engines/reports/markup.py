@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-_NAMES_OF_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421}
-_NO_CHARACTER = re.compile("[\ud800-\udfff\ufffe\uffff\x80-\x9f]")  # no UTF-8, no XML, or a terminal's commands
+from engines.terminal_text import visible
+
 _CODE = re.compile(r"`([^`]*)`")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")
 _DIGITS = r"[-+−]?[\d,.]+(e[-+]?\d+)?"
@@ -18,11 +18,6 @@ class Safe(str):
     """Markup that may stand as it is."""
 
     __slots__ = ()
-
-
-def visible(text: str) -> str:
-    """Text whose control characters are seen and do nothing; tabs and new lines stay."""
-    return _NO_CHARACTER.sub("\ufffd", text.translate(_NAMES_OF_CONTROLS))
 
 
 def escaped(text: object) -> Safe:

@@ -10,12 +10,12 @@ from engines import events
 from engines.errors import LabError, SettingsError
 from engines.reports.comparison_report import comparison_sections, metric_rows
 from engines.reports.files import write_report
-from engines.reports.markup import visible
 from engines.reports.metrics import metrics
 from engines.reports.page import page
 from engines.reports.record import Record, read_record
 from engines.runs.comparison import MISSING, Setting, settings
 from engines.runs.store import find_run, results_dir
+from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.meanwhile import meanwhile
 
@@ -49,8 +49,8 @@ def _as_text(records: Sequence[Record], every: Sequence[Setting]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two blanks apart. A value may hold anything: on one line, and no command for the terminal."""
-    clean = [[visible(value).replace("\n", "␊").replace("\t", "␉") for value in row] for row in rows]
+    """Columns two blanks apart. A value may hold any character, and stays on its line."""
+    clean = [[visible_line(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in clean]
 

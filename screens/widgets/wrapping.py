@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from rich.cells import get_character_cell_size
 
+from engines.terminal_text import visible
+
 
 class Piece(NamedTuple):
     """Text that belongs to one token; `owner` is the token's number, or -1 for the prompt."""
@@ -22,7 +24,7 @@ _JOINING = (_WIDENS, "\N{ZERO WIDTH JOINER}")  # terminals disagree about how wi
 
 
 def shown(text: str) -> str:
-    """Text as it can stand on a screen: nothing in it may move the cursor or change colours."""
+    """Like `visible`, for widgets that count cells: tabs are expanded, spaces are plain, and joiners are left out."""
     if text.isprintable() and _WIDENS not in text:
         return text
     return "".join(map(_shown_character, text))
@@ -37,8 +39,8 @@ def _shown_character(character: str) -> str:
         return _TAB
     if unicodedata.category(character) == "Zs":
         return " " * get_character_cell_size(character)
-    code = ord(character)
-    return chr(0x2400 + code) if code < 0x20 else "\N{REPLACEMENT CHARACTER}"
+    sign = visible(character)
+    return sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"  # of the other format characters
 
 
 class GrowingLines:

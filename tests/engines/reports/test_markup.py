@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.reports.markup import Safe, inline, table, tag, visible
+from engines.reports.markup import Safe, inline, table, tag
+from engines.terminal_text import visible
 
 
 @given(st.text())
@@ -14,10 +15,6 @@ def test_any_text_is_itself_again_when_it_is_read(text: str) -> None:
     found = ElementTree.fromstring(tag("p", text, title=text))
     assert found.text == (visible(text) or None) and html.unescape(tag("b", text)) == f"<b>{visible(text)}</b>"
     assert (found.get("title") or "").split() == visible(text).split()
-
-
-def test_controls_are_seen_and_do_nothing() -> None:
-    assert visible("a\x1b[31m\x00\x7f\x9b\n\t") == "a␛[31m␀␡\ufffd\n\t"
 
 
 def test_what_is_safe_stays_as_it_is_and_nothing_else() -> None:

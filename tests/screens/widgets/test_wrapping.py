@@ -86,7 +86,7 @@ def test_lines_break_before_words(text: str, width: int, lines: list[str]) -> No
 
 
 def test_what_cannot_be_shown_stands_as_a_sign() -> None:
-    assert shown("a\x1b[31m\tb\x7f\xa0c") == "a␛[31m    b\N{REPLACEMENT CHARACTER} c"
+    assert shown("a\x1b[31m\tb\x7f\x9b\xa0c") == "a␛[31m    b␡\N{REPLACEMENT CHARACTER} c"
 
 
 @given(TOKENS, WIDTHS)

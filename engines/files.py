@@ -1,0 +1,123 @@
+"""Reading and writing files that belong to the user: every failure is one sentence, and nothing but a file is replaced.
+
+Every path that a person typed goes through here; files inside a run's directory do not.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from engines.errors import LabError
+
+_REASONS = {
+    errno.ENOENT: "not found",
+    errno.EISDIR: "it is a directory",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.EEXIST: "a part of the path is not a directory",
+    errno.ENXIO: "no process reads from it",
+}
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_OPEN_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO without a reader
+_TABLE_OF_DESCRIPTORS = ("/dev/", "/proc/")  # /dev/stdout may lead to a file that a shell holds open
+
+
+def reason_of(error: Exception) -> str:
+    """The reason in an OSError, or in a ValueError about a path that no system call accepts."""
+    if isinstance(error, OSError):
+        return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__)
+    return "the path holds a character that no file name can hold"
+
+
+def user_path(text: str | os.PathLike[str], what: str) -> Path:
+    """The absolute form of a path as it was typed, with `~` expanded."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise LabError(f"{what} {text} cannot be found: unknown user in {Path(text).parts[0]}.") from None
+    except OSError as error:  # the working directory was deleted
+        raise LabError(f"{what} {text} cannot be found: the working directory is gone ({reason_of(error)}).") from None
+
+
+def open_file(path: Path, what: str) -> BinaryIO:
+    """Open for reading: a regular file, a FIFO or a device. `what` names it in errors, as in "config file"."""
+    try:
+        return open(path, "rb")
+    except (OSError, ValueError) as error:
+        raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """The whole content. `what` names the file in errors, as in "config file"."""
+    try:
+        with open_file(path, what) as file:
+            return file.read()
+    except OSError as error:
+        raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+
+
+def write_file(path: Path, content: str | bytes, what: str) -> None:
+    """Write the whole content, and create missing parent directories.
+
+    A regular file is replaced atomically, and so is the target of a symbolic link; the link stays. A FIFO and a
+    character device are written to. Everything else is refused.
+    """
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
+    try:
+        kind = _kind_of(path)
+        if stat.S_ISDIR(kind):
+            raise LabError(f"{what} {path} cannot be written: it is a directory. Name a file in it.")
+        if kind and not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
+            raise LabError(f"{what} {path} cannot be written: not a regular file. Choose another path.")
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(_TABLE_OF_DESCRIPTORS):
+            _write_into(path, content)
+        else:
+            _replace(Path(os.path.realpath(path)), content)
+    except (OSError, ValueError) as error:
+        raise LabError(f"{what} {path} cannot be written: {reason_of(error)}. Choose another path.") from None
+
+
+def make_directory(path: Path, what: str) -> None:
+    """Create a directory and its parents where they are missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise LabError(f"{what} {path} cannot be created: {reason_of(error)}. Choose another path.") from None
+
+
+def _kind_of(path: Path) -> int:
+    """The mode of what the path leads to; 0 where there is nothing."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    """Write to what is there already; it is neither created nor truncated."""
+    with open(os.open(path, _OPEN_FILE), "wb") as file:
+        os.set_blocking(file.fileno(), True)
+        file.write(content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a new file beside the path, flush it to disk, and rename it: readers see the old content or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = path.stat() if path.exists() else None
+    if old and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    partial = path.with_name(f".nanochat-tui-{os.urandom(6).hex()}.tmp")
+    try:
+        with open(os.open(partial, _NEW_FILE, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if old:
+            partial.chmod(stat.S_IMODE(old.st_mode))
+        partial.rename(path)
+    finally:
+        with contextlib.suppress(OSError):  # renamed, or never created
+            partial.unlink()

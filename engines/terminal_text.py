@@ -1,0 +1,25 @@
+"""Text made safe for a terminal: control characters become visible and have no effect."""
+
+import re
+
+# ESC, BEL and the rest of C0 have pictures in Unicode, DEL too; new lines and tabs stay.
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: 0x2421}
+# C1 controls, embedded bidirectional formatting, lone surrogates, and what neither UTF-8 nor XML can hold.
+_UNSAFE = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_ONE_LINE = {0x09: 0x2409, 0x0A: 0x240A}
+
+
+def visible(text: str) -> str:
+    """Replace every control character but new line and tab with a visible sign.
+
+    C0 controls and DEL become their Unicode pictures (ESC is ␛). C1 controls, bidirectional formatting characters,
+    lone surrogates and noncharacters become U+FFFD.
+    """
+    if text.isprintable():
+        return text
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.translate(_PICTURES))
+
+
+def visible_line(text: str) -> str:
+    """Like `visible`, but on one line: new lines and tabs become ␊ and ␉."""
+    return visible(text).translate(_ONE_LINE)
