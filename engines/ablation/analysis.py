@@ -8,10 +8,10 @@ from engines.ablation.effects import Effect, Grid, Score
 from engines.ablation.plan import Plan
 from engines.ablation.results import DIVERGED, Result
 from engines.ablation.schedule import Job
-from engines.ablation.statistics import CONFIDENCE, Difference, Spread, holm, paired_difference, spread
+from engines.ablation.statistics import ALPHA, Difference, Spread, correct, paired_difference, spread, with_interval
 
 FEWEST_PAIRS = 3  # two differences say next to nothing of how far a third may lie from them
-ALPHA = 1 - CONFIDENCE
+NOT_TESTABLE = "not testable"  # every seed differs from the base by the same amount: there is no noise to compare with
 _NOT_DONE = "not done yet"
 _BROKEN = (DIVERGED, "halted", "crashed", "killed", "stopped")  # the worst first
 
@@ -31,8 +31,11 @@ class CellReport:
     tokens_to_target: Spread | None  # None unless every seed reached it
     seconds_to_target: Spread | None
     difference: Difference | None = None  # against the base, seed by seed
-    p_corrected: float | None = None
     verdict: str = ""
+
+    @property
+    def p_corrected(self) -> float | None:
+        return self.difference.p_corrected if self.difference else None
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -150,45 +153,60 @@ def _spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def _judged(plan: Plan, cells: list[CellReport], score: Score) -> tuple[list[CellReport], int]:
-    """The cells with their verdicts, and how many of these rest on a test, or will."""
+    """Return the cells with their verdicts, and the number of comparisons that these are corrected for."""
     base = cells[plan.base_index]
     furthest = max(cell.rung for cell in cells)
-    judged = [_compared(cell, base, furthest, plan, score) for cell in cells]
-    asked = {
-        index: cell.difference.p
-        for index, cell in enumerate(judged)
-        if not cell.verdict and cell.difference and cell.difference.p is not None
-    }
-    to_come = sum(cell.verdict == _NOT_DONE for cell in judged)  # they count from the beginning, as at the end
-    corrected = holm([*asked.values(), *([1.0] * to_come)])
-    for index, p in zip(asked, corrected, strict=False):
-        judged[index] = _decided(judged[index], p)
-    return judged, len(asked) + to_come
+    compared = [_compared(cell, base, furthest, plan, score) for cell in cells]
+    tested = {index: cell.difference for index, cell in enumerate(compared) if not cell.verdict and cell.difference}
+    # Cells that are not done yet count from the beginning, as they will at the end. Cells that the halving left out
+    # count too: the same seeds selected the others, so each of them was a chance of a false verdict.
+    without_p = sum(cell.verdict == _NOT_DONE or _is_left_out(cell, furthest) for cell in compared)
+    comparisons = len(tested) + without_p
+    for index, difference in zip(tested, correct([*tested.values()], without_p), strict=True):
+        compared[index] = _decided(compared[index], difference)
+    return [_with_interval(cell, comparisons) for cell in compared], comparisons
 
 
-def _decided(cell: CellReport, p: float) -> CellReport:
-    assert cell.difference
-    verdict = "no difference shown" if p >= ALPHA else "better" if cell.difference.spread.mean < 0 else "worse"
-    return dataclasses.replace(cell, p_corrected=p, verdict=verdict)
+def _decided(cell: CellReport, difference: Difference) -> CellReport:
+    assert difference.p_corrected is not None
+    verdict = "better" if difference.spread.mean < 0 else "worse"
+    if difference.p_corrected >= ALPHA:
+        verdict = "no difference shown"
+    return dataclasses.replace(cell, difference=difference, verdict=verdict)
+
+
+def _with_interval(cell: CellReport, comparisons: int) -> CellReport:
+    """Give a cell without a verdict the interval that is wide enough for any of the comparisons (Bonferroni)."""
+    if cell.difference is None or cell.p_corrected is not None:
+        return cell
+    return dataclasses.replace(cell, difference=with_interval(cell.difference, ALPHA / max(1, comparisons)))
 
 
 def _compared(cell: CellReport, base: CellReport, furthest: int, plan: Plan, score: Score) -> CellReport:
-    """With the difference to the base; with a verdict too where no test is needed for it."""
+    """Add the difference from the base, and the verdict where it needs no test."""
     if cell.cell == base.cell:
         return dataclasses.replace(cell, verdict="base")
     if _texts_differ(cell.results, base.results):
         return dataclasses.replace(cell, verdict="scored on another text")
     differences = _differences(cell.results, base.results, score) if cell.rung == base.rung else []
-    found = paired_difference(differences, cell.name) if differences else None
-    return dataclasses.replace(cell, difference=found, verdict=_without_test(cell, furthest, len(differences), plan))
+    found = paired_difference(differences) if differences else None
+    verdict = _without_test(cell, furthest, len(differences), plan)
+    if not verdict and found and found.p is None:
+        verdict = NOT_TESTABLE
+    return dataclasses.replace(cell, difference=found, verdict=verdict)
+
+
+def _is_left_out(cell: CellReport, furthest: int) -> bool:
+    """Return whether the halving trained other cells further than this one."""
+    return cell.rung < furthest and not any(word in cell.outcomes for word in _BROKEN)
 
 
 def _without_test(cell: CellReport, furthest: int, pairs: int, plan: Plan) -> str:
-    """What keeps a cell from being judged, empty if nothing does. To look before all seeds are done, and stop at the
-    first good one, would find differences in noise."""
+    """Return why a cell cannot be tested, or an empty string. Testing before all seeds are done, and stopping at the
+    first good result, would find differences in noise."""
     if broken := next((word for word in _BROKEN if word in cell.outcomes), ""):
         return broken
-    if cell.rung < furthest:
+    if _is_left_out(cell, furthest):
         return f"left after rung {cell.rung + 1} of {len(plan.rungs)}"
     if cell.rung < len(plan.rungs) - 1 or len(cell.results) < len(plan.seeds):
         return _NOT_DONE

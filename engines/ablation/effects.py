@@ -2,14 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engines.ablation.cells import Axis, combinations
 from engines.ablation.plan import Plan
 from engines.ablation.results import Result
 from engines.ablation.schedule import Job
-from engines.ablation.statistics import Difference, paired_difference
+from engines.ablation.statistics import Difference, correct, paired_difference
 
 Score = Callable[[Result], float | None]
 
@@ -46,14 +46,16 @@ class Grid:
                 self._by_seed.append(row)
 
     def effects(self) -> list[Effect]:
-        return [self._effect({axis.name: value}) for axis in self._axes for value in self._others(axis)]
+        """Effects of single values, corrected for their number."""
+        return _corrected(self._effect({axis.name: value}) for axis in self._axes for value in self._others(axis))
 
     def interactions(self) -> list[Effect]:
-        return [
+        """Interactions of two values each, corrected for their number."""
+        return _corrected(
             self._effect({one.name: a, other.name: b})
             for one, other in itertools.combinations(self._axes, 2)
             for a, b in itertools.product(self._others(one), self._others(other))
-        ]
+        )
 
     def _others(self, axis: Axis) -> list[Any]:
         return [value for value in axis.values if self._by_seed and value != self._reference[axis.name]]
@@ -66,7 +68,7 @@ class Grid:
             axes=names,
             values=tuple(changes.values()),
             instead_of=tuple(self._reference[name] for name in names),
-            difference=paired_difference(contrasts, f"effect {changes}"),
+            difference=paired_difference(contrasts),
         )
 
     def _contrast(self, row: Mapping[tuple[Any, ...], float], changes: Mapping[str, Any]) -> float:
@@ -80,3 +82,12 @@ class Grid:
                     sign *= (value == changes[axis.name]) - (value == self._reference[axis.name])
             total += sign * score
         return total / others
+
+
+def _corrected(effects: Iterable[Effect]) -> list[Effect]:
+    found = list(effects)
+    differences = correct([effect.difference for effect in found])
+    return [
+        dataclasses.replace(effect, difference=difference)
+        for effect, difference in zip(found, differences, strict=True)
+    ]

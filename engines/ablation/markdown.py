@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.ablation.analysis import ALPHA, FEWEST_PAIRS, Analysis, CellReport, mean_of
+from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, Analysis, CellReport, mean_of
 from engines.ablation.effects import Effect
 from engines.ablation.plan import Plan
 from engines.ablation.results import Result
-from engines.ablation.statistics import CONFIDENCE, Difference, Spread
+from engines.ablation.statistics import ALPHA, CONFIDENCE, Difference, Spread
 
 _FEWEST_DIGITS, _MOST_DIGITS = 4, 8
 _UNITS = {"val_bpb": "validation bits per byte at the end", "tokens_to_target": "training tokens until the target"}
@@ -76,7 +76,7 @@ def question(plan: Plan, analysis: Analysis) -> tuple[str, str]:
 
 def cell_table(analysis: Analysis) -> Table:
     percent = round(100 * CONFIDENCE)
-    head = ["", "variant", "seeds", "val bpb", "best bpb", f"against the base, {percent} %", "bootstrap", "p (Holm)",
+    head = ["", "variant", "seeds", "val bpb", "best bpb", f"difference from the base, {percent} % in all", "p (Holm)",
             "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
     rows = [
         [
@@ -86,7 +86,6 @@ def cell_table(analysis: Analysis) -> Table:
             spread_text(cell.val_bpb),
             spread_text(cell.best_bpb),
             difference_text(cell.difference),
-            _bootstrap(cell.difference),
             "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}",
             f"**{cell.verdict}**" if cell.verdict in ("better", "worse") else verdict_text(cell),
             _count(cell.tokens_to_target.mean if cell.tokens_to_target else None),
@@ -104,16 +103,18 @@ def reading(plan: Plan, analysis: Analysis) -> str:
     number = analysis.comparisons
     target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
     rungs = (
-        " Cells on the last rung were chosen by the seeds that judge them: they look a little better than they are."
+        " The halving selected the cells of the last rung by the same seeds: the correction counts every cell that "
+        "entered it, but their differences look a little better than they are."
         if len(plan.rungs) > 1
         else ""
     )
     return (
-        f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base "
-        f"{'were' if number != 1 else 'was'} made, at {ALPHA:.2g} in all: p is of Student's t on the differences of "
-        f"equal seeds, corrected for {number} by Holm. The intervals are of each difference alone. "
-        f'"No difference shown" means that the noise between seeds is as large, not that there is none; fewer than '
-        f"{FEWEST_PAIRS} seeds are not judged.{target}{rungs}"
+        f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base, "
+        f"{ALPHA:.2g} in all: p is of Student's t on the differences of equal seeds, corrected for {number} by Holm. "
+        f"The intervals are corrected too: one excludes zero exactly where the verdict is better or worse. "
+        f'"No difference shown" means that the noise between seeds is as large, not that there is none; '
+        f'"{NOT_TESTABLE}" means that every seed differs by the same amount, so that there is no noise to compare '
+        f"with; fewer than {FEWEST_PAIRS} seeds are not judged.{target}{rungs}"
     )
 
 
@@ -127,9 +128,9 @@ def _effects(title: str, effects: Sequence[Effect]) -> Section:
         for effect in effects
     ]
     explained = (
-        "What two axes do together beyond the sum of what each does alone."
+        "The effect of two axes together beyond the sum of each alone; intervals are corrected for the number of rows."
         if effects and len(effects[0].axes) > 1
-        else "The other axes are averaged over; not corrected for their number."
+        else "The other axes are averaged over; intervals are corrected for the number of rows."
     )
     return Section(title, explained, Table(["value", "instead of", "difference"], rows))
 
@@ -195,10 +196,6 @@ def difference_text(found: Difference | None) -> str:
 def _interval(found: Difference, low: float | None, high: float | None) -> str:
     digits = _digits(found)
     return "" if low is None or high is None else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _bootstrap(found: Difference | None) -> str:
-    return _interval(found, found.bootstrap_low, found.bootstrap_high) if found else ""
 
 
 def _digits(found: Difference) -> int:

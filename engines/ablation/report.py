@@ -24,7 +24,7 @@ from engines.fields import fields
 from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
-_OF_A_DIFFERENCE = ("low", "high", "bootstrap_low", "bootstrap_high", "p")
+_OF_A_DIFFERENCE = ("low", "high", "p", "p_corrected")
 
 
 def write(study: Study, plan: Plan, results: Mapping[Job, Result]) -> list[str]:
@@ -136,7 +136,6 @@ def _summary(plan: Plan, cell: CellReport, rank: int) -> dict[str, Any]:
         "best_bpb_sd": _rounded(cell.best_bpb.sd if cell.best_bpb else None),
         "difference": _mean(found.spread if found else None),
         **{name: _rounded(getattr(found, name, None)) for name in _OF_A_DIFFERENCE},
-        "p_corrected": _rounded(cell.p_corrected),
         "verdict": cell.verdict,
         "rank": rank,
         "tokens_to_target": _mean(cell.tokens_to_target),

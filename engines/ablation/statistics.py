@@ -1,13 +1,12 @@
-"""The arithmetic of "is it more than noise": Student's t, the bootstrap and Holm's correction, in plain Python."""
+"""Tests of "is it more than noise": Student's t on paired differences and Holm's correction, in plain Python."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
 
-from engines.random_stream import RandomStream
-
 CONFIDENCE = 0.95
-_RESAMPLES = 2000  # the ends of a 95 % interval are then the 50th value from either side
+ALPHA = 1 - CONFIDENCE
+_ROUNDING = 1e-9  # relative; scores are doubles, and real variation between seeds is far larger
 _BISECTIONS = 80  # more than the bits of a float
 
 
@@ -22,15 +21,19 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What paired differences tell: their spread; where their mean lies with 95 % confidence, by Student's t and by
-    bootstrap; how likely a mean so far from zero would be if there were no difference. None where there is one pair."""
+    """The mean of paired differences, and what Student's t says about it.
+
+    `p` is the probability of a mean at least as far from zero if there were no difference. `p_corrected` and the
+    interval from `low` to `high` take the number of comparisons into account: the interval excludes zero exactly where
+    `p_corrected` is below 5 %. All are None for a single pair, and where every pair differs by the same amount: such
+    pairs show no variation between seeds that a test could use.
+    """
 
     spread: Spread
+    p: float | None = None
+    p_corrected: float | None = None
     low: float | None = None
     high: float | None = None
-    bootstrap_low: float | None = None
-    bootstrap_high: float | None = None
-    p: float | None = None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -42,28 +45,53 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(n, mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)))
 
 
-def paired_difference(differences: Sequence[float], purpose: str = "") -> Difference:
-    """Of one difference or more. `purpose` seeds the bootstrap, so that the same question gets the same answer."""
+def paired_difference(differences: Sequence[float]) -> Difference:
+    """Test one or more paired differences, each between two runs with the same seed."""
     found = spread(differences)
-    if found.sd is None:
-        return Difference(found)
-    freedom, error = found.n - 1, found.sd / math.sqrt(found.n)
-    reach = t_quantile(CONFIDENCE, freedom) * error
-    bootstrap_low, bootstrap_high = bootstrap_interval(differences, purpose)
-    return Difference(
-        spread=found,
-        low=found.mean - reach,
-        high=found.mean + reach,
-        bootstrap_low=bootstrap_low,
-        bootstrap_high=bootstrap_high,
-        p=_p(found.mean, error, freedom),
-    )
+    if found.sd is None or _are_equal(differences, found.sd):
+        are_zero = found.sd is not None and not any(differences)
+        return Difference(found, p=1.0 if are_zero else None)
+    return Difference(found, p=1.0 - t_within(abs(found.mean) / _standard_error(found), found.n - 1))
 
 
-def _p(mean: float, error: float, freedom: int) -> float:
-    if error == 0:  # every pair differs by the same: none at all, or by a certainty
-        return 1.0 if mean == 0 else 0.0
-    return 1.0 - t_within(abs(mean) / error, freedom)
+def correct(differences: Sequence[Difference], without_p: int = 0) -> list[Difference]:
+    """Correct a family of comparisons for their number, in the given order.
+
+    `without_p` counts comparisons of the same family that have no p, because their runs are not done or because a
+    selection by the same seeds left them out. They count as p = 1, which can only make the others' p larger, so the
+    probability of any false verdict stays below 5 % (Holm, 1979).
+    """
+    ps = [difference.p for difference in differences if difference.p is not None]
+    corrected = iter(holm([*ps, *[1.0] * without_p]))
+    return [
+        difference if difference.p is None else _corrected(difference, difference.p, next(corrected))
+        for difference in differences
+    ]
+
+
+def with_interval(difference: Difference, error_rate: float) -> Difference:
+    """Add the interval that misses the true mean with probability `error_rate`; none where t does not apply."""
+    found = difference.spread
+    if difference.p is None or not found.sd:
+        return difference
+    reach = t_quantile(1.0 - error_rate, found.n - 1) * _standard_error(found)
+    return dataclasses.replace(difference, low=found.mean - reach, high=found.mean + reach)
+
+
+def _corrected(difference: Difference, p: float, p_corrected: float) -> Difference:
+    # p_corrected is below ALPHA exactly where p is below this rate, so interval and verdict always agree.
+    error_rate = ALPHA * p / p_corrected if p else ALPHA
+    return dataclasses.replace(with_interval(difference, error_rate), p_corrected=p_corrected)
+
+
+def _standard_error(found: Spread) -> float:
+    assert found.sd is not None
+    return found.sd / math.sqrt(found.n)
+
+
+def _are_equal(differences: Sequence[float], sd: float) -> bool:
+    """Return whether the differences vary by no more than the rounding of the scores they were computed from."""
+    return sd <= _ROUNDING * max(map(abs, differences))
 
 
 def t_within(t: float, freedom: int) -> float:
@@ -80,7 +108,7 @@ def t_within(t: float, freedom: int) -> float:
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
-    """The t within which Student's t lies with this probability."""
+    """Return the t within which Student's t lies with probability `confidence`."""
     low, high = 0.0, 1.0
     while t_within(high, freedom) < confidence:
         high *= 2
@@ -90,17 +118,8 @@ def t_quantile(confidence: float, freedom: int) -> float:
     return high
 
 
-def bootstrap_interval(values: Sequence[float], purpose: str = "") -> tuple[float, float]:
-    """Where the means of samples drawn anew from the values lie, but for 2.5 % on either side (Efron, 1979). With a
-    handful of values it is too narrow: it stands beside Student's, not in its place."""
-    stream, n = RandomStream(0, f"bootstrap {purpose}"), len(values)
-    means = sorted(math.fsum(values[stream.below(n)] for _ in range(n)) / n for _ in range(_RESAMPLES))
-    cut = round((1 - CONFIDENCE) / 2 * _RESAMPLES)
-    return means[cut], means[-1 - cut]
-
-
 def holm(ps: Sequence[float]) -> list[float]:
-    """Each p made up for how many were asked for at once (Holm, 1979), in the given order."""
+    """Correct each p for the number of comparisons (Holm, 1979), in the given order."""
     adjusted, largest = [1.0] * len(ps), 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))

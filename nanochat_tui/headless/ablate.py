@@ -242,5 +242,6 @@ def _print_for_eyes(analysis: Analysis) -> None:
     console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(
-        f"{analysis.comparisons} comparisons with {analysis.base}; 95 % intervals of paired differences, p by Holm"
+        f"{analysis.comparisons} comparisons with {analysis.base}; "
+        "p and 95 % intervals of paired differences are corrected by Holm"
     )

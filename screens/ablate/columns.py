@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from engines.ablation.analysis import FEWEST_PAIRS, CellReport
+from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, CellReport
 from engines.ablation.markdown import difference_text, shown, spread_text, verdict_text
 from engines.ablation.plan import Plan
 from engines.ablation.results import Result
@@ -124,7 +124,9 @@ def cell_line(cell: CellReport, reading: Reading) -> str:
     """All about one cell, in a line."""
     verdict = verdict_words(cell, reading)
     if verdict == "too few seeds":
-        verdict += f", {FEWEST_PAIRS} are judged"
+        verdict += f", at least {FEWEST_PAIRS} are needed"
+    if verdict == NOT_TESTABLE:
+        verdict += ", every seed differs by the same amount"
     parts = [f"{cell.name}: {verdict}"]
     if cell.difference:
         parts.append(difference_text(cell.difference))

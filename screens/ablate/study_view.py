@@ -11,8 +11,9 @@ from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import DataTable
 
-from engines.ablation.analysis import ALPHA, CellReport
+from engines.ablation.analysis import CellReport
 from engines.ablation.schedule import Job
+from engines.ablation.statistics import ALPHA
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.cell_curves import CellCurves

@@ -15,7 +15,7 @@ from engines.ablation.plan import Plan, make_plan
 from engines.ablation.report import as_json, csv_text, row_of, summary_rows
 from engines.ablation.results import Point, Result
 from engines.ablation.schedule import Job, cells_of_rung, every_job, settings_of_rung, wanted
-from engines.ablation.statistics import paired_difference
+from engines.ablation.statistics import correct, paired_difference
 from engines.config import resolve
 
 
@@ -76,6 +76,35 @@ def test_noise_that_seeds_share_cancels_out() -> None:
     assert found.verdict == "better" and found.val_bpb and found.val_bpb.sd and found.val_bpb.sd > 3
 
 
+def test_three_equal_differences_are_not_testable() -> None:
+    """Student's t would divide by zero noise and call it certain."""
+    plan = make_plan({"target_bpb": 4.5}, {"lr": (0.1,)}, {})
+    analysis = analyse(plan, results(plan, {"base": (4.0, 4.1, 4.2), "lr=0.1": (3.0, 3.0, 3.0)}))
+    cell = by_name(analysis)["lr=0.1"]
+    assert analysis.metric == "tokens_to_target"
+    assert cell.verdict == "not testable" and cell.p_corrected is None
+    assert cell.difference and cell.difference.spread.mean == -100 and cell.difference.low is None
+    assert "every seed differs by the same amount" in markdown("study-1", plan, analysis, {})
+
+
+def test_the_shown_interval_and_the_verdict_never_contradict_each_other() -> None:
+    """lr=0.1 alone is significant at 5 %, but not among three comparisons."""
+    plan = make_plan({}, RATES, {})
+    analysis = analyse(
+        plan,
+        results(
+            plan,
+            {"base": (4.0, 4.1, 4.2), "lr=0.1": (3.0, 3.6, 3.3), "lr=0.2": (4.1, 4.0, 4.2), "lr=0.3": (4.0, 4.3, 4.1)},
+        ),
+    )
+    cell = by_name(analysis)["lr=0.1"]
+    assert cell.difference and cell.difference.p and cell.difference.p < 0.05
+    assert cell.verdict == "no difference shown"
+    assert cell.difference.low is not None and cell.difference.high is not None
+    assert cell.difference.low < 0 < cell.difference.high
+    assert f"[{cell.difference.low:+.4f}, {cell.difference.high:+.4f}]" in markdown("study-1", plan, analysis, {})
+
+
 def test_two_seeds_are_too_few() -> None:
     plan = make_plan({}, {"lr": (0.1,)}, {"seeds": 2})
     found = by_name(analyse(plan, results(plan, {"base": (1.0, 2.0), "lr=0.1": (0.5, 1.5)})))["lr=0.1"]
@@ -128,11 +157,11 @@ def test_the_target_is_what_the_base_reached_with_every_seed() -> None:
 
 
 def test_with_a_target_cells_are_judged_by_the_tokens_they_need() -> None:
-    plan = make_plan({"target_bpb": 4.5}, {"lr": (0.1,)}, {})
-    found = analyse(plan, results(plan, {"base": (4.0, 4.1, 4.2), "lr=0.1": (3.0, 3.0, 3.0)}))
+    plan = make_plan({"target_bpb": 4.5}, {"lr": (0.1,)}, {"seeds": 5})
+    found = analyse(plan, results(plan, {"base": (4.0, 4.1, 4.2, 4.3, 4.4), "lr=0.1": (3.0, 3.0, 3.0, 3.0, 4.4)}))
     cell = by_name(found)["lr=0.1"]
     assert found.metric == "tokens_to_target" and cell.verdict == "better"
-    assert cell.difference and cell.difference.spread.mean == -100
+    assert cell.difference and cell.difference.spread.mean == -80
 
 
 def test_effects_and_interactions_by_hand() -> None:
@@ -227,10 +256,13 @@ def test_a_loss_that_is_no_number_is_valid_json_and_flagged() -> None:
     assert "| `lr=0.1` | 1337 | diverged |" in markdown("study-1", plan, analyse(plan, found), {})
 
 
-def test_a_small_difference_is_told_with_enough_digits() -> None:
-    assert difference_text(paired_difference([0.1, 0.2, 0.3])) == "+0.2000 [-0.0484, +0.4484]"
-    assert difference_text(paired_difference([1e-6, 2e-6, 3e-6])) == "+0.0000020 [-0.0000005, +0.0000045]"
-    assert difference_text(paired_difference([0.0, 0.0])) == "+0.0000 [+0.0000, +0.0000]"
+def test_a_small_difference_is_shown_with_enough_digits() -> None:
+    (large,), (small,), (zero,) = (
+        correct([paired_difference(values)]) for values in ([0.1, 0.2, 0.3], [1e-6, 2e-6, 3e-6], [0.0, 0.0])
+    )
+    assert difference_text(large) == "+0.2000 [-0.0484, +0.4484]"
+    assert difference_text(small) == "+0.0000020 [-0.0000005, +0.0000045]"
+    assert difference_text(zero) == "+0.0000"
     assert difference_text(paired_difference([0.5])) == "+0.5000" and difference_text(None) == ""
 
 

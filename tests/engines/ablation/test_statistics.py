@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.ablation.statistics import bootstrap_interval, holm, paired_difference, spread, t_quantile, t_within
+from engines.ablation.statistics import (
+    ALPHA,
+    correct,
+    holm,
+    paired_difference,
+    spread,
+    t_quantile,
+    t_within,
+    with_interval,
+)
 
 finite = st.floats(-1e6, 1e6)
 
@@ -37,39 +46,45 @@ def test_a_spread_by_hand() -> None:
 
 def test_a_paired_difference_by_hand() -> None:
     """Differences 1, 2, 3: mean 2, standard error 1/√3, t = 2√3 with two degrees of freedom, p = 0.0742."""
-    found = paired_difference([1.0, 2.0, 3.0])
+    found = with_interval(paired_difference([1.0, 2.0, 3.0]), ALPHA)
     assert found.spread.mean == 2.0
     assert found.p == pytest.approx(1 - (2 * math.sqrt(3)) / math.sqrt(12 + 2), abs=1e-12)  # closed form for two
     assert found.low == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-5)
     assert found.high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-5)
 
 
-def test_one_pair_tells_nothing_and_equal_ones_everything() -> None:
-    assert paired_difference([0.5]).p is None and paired_difference([0.5]).low is None
-    assert paired_difference([0.0, 0.0]).p == 1.0
-    assert paired_difference([0.5, 0.5, 0.5]).p == 0.0
+def test_a_single_pair_and_equal_differences_cannot_be_tested() -> None:
+    assert paired_difference([0.5]).p is None
+    tie = [4.1 - 4.2, 3.1 - 3.2, 5.1 - 5.2]  # -0.1 three times, but for the rounding of the scores
+    assert len(set(tie)) > 1
+    for equal in ([0.5, 0.5, 0.5], [-100.0, -100.0, -100.0], tie):
+        (found,) = correct([paired_difference(equal)])
+        assert (found.p, found.p_corrected, found.low, found.high) == (None, None, None, None)
 
 
-@given(st.lists(finite, min_size=2, max_size=8))
-def test_intervals_hold_the_mean_and_the_bootstrap_stays_within_the_values(values: list[float]) -> None:
-    found = paired_difference(values)
-    slack = 1e-9 * (1 + max(map(abs, values)))
-    assert found.low is not None and found.high is not None and found.p is not None
-    assert found.low - slack <= found.spread.mean <= found.high + slack
-    low, high = bootstrap_interval(values)
-    assert min(values) - slack <= low <= high <= max(values) + slack
-    assert (found.p < 0.05) == (not found.low <= 0 <= found.high) or found.p == pytest.approx(0.05, abs=1e-6)
+def test_runs_with_equal_scores_show_no_difference() -> None:
+    (found,) = correct([paired_difference([0.0, 0.0, 0.0])])
+    assert found.p == found.p_corrected == 1.0 and found.low is None
 
 
-def test_the_bootstrap_says_the_same_twice_and_is_near_the_normal_interval() -> None:
-    values = [math.sin(index) for index in range(200)]
-    assert bootstrap_interval(values, "a") == bootstrap_interval(values, "a") != bootstrap_interval(values, "b")
-    found = spread(values)
-    assert found.sd is not None
-    low, high = bootstrap_interval(values)
-    reach = 1.96 * found.sd / math.sqrt(200)
-    assert low == pytest.approx(found.mean - reach, abs=0.15 * reach)
-    assert high == pytest.approx(found.mean + reach, abs=0.15 * reach)
+@given(st.lists(st.lists(finite, min_size=3, max_size=3), max_size=6), st.integers(0, 5))
+def test_an_interval_excludes_zero_exactly_where_the_corrected_p_is_significant(
+    families: list[list[float]], without_p: int
+) -> None:
+    for values, found in zip(families, correct([paired_difference(one) for one in families], without_p), strict=True):
+        if found.low is None or found.high is None or found.p_corrected is None:
+            continue
+        slack = 1e-9 * (1 + max(map(abs, values)))
+        assert found.low - slack <= found.spread.mean <= found.high + slack
+        excludes_zero = not found.low <= 0 <= found.high
+        assert excludes_zero == (found.p_corrected < ALPHA) or found.p_corrected == pytest.approx(ALPHA, abs=1e-6)
+
+
+def test_comparisons_without_a_p_count_as_the_largest() -> None:
+    (found,) = correct([paired_difference([1.0, 2.0, 3.0])], without_p=2)
+    assert found.p is not None and found.p_corrected == pytest.approx(3 * found.p)
+    wide, narrow = found, with_interval(paired_difference([1.0, 2.0, 3.0]), ALPHA)
+    assert wide.low is not None and narrow.low is not None and wide.low < narrow.low
 
 
 def test_holm_by_hand() -> None:
