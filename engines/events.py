@@ -26,6 +26,7 @@ MAYBE_NUMBER = (int, float, type(None))
 KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": {"pid": (int,), "host": (str,), "start": (int,)},
     "phase": {"phase": (str,), "done": MAYBE_NUMBER, "total": MAYBE_NUMBER},
+    "note": {"message": (str,)},
     "engine": {"choices": (list,), "gpu": (str, type(None)), "flops_per_token": (int,), "peak_flops": MAYBE_NUMBER},
     "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,)},
     "eval": {"step": (int,), "loss": MAYBE_NUMBER, "bpb": MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": NUMBER, "best": (bool,), "floor_bpb": MAYBE_NUMBER, "floor_error": MAYBE_NUMBER},

@@ -51,6 +51,7 @@ class Worker:
         self._flops_per_token = 0
         self._peak_flops: float | None = None
         self._reported = 0.0
+        self._notes: set[str] = set()
         self._phase = ""
 
     def main(self) -> int:
@@ -90,7 +91,7 @@ class Worker:
         learner = self._compiled_while_reading(settings)
         if learner is None:
             self._enter("data")
-        data = prepare(settings, self._report_progress)
+        data = prepare(settings, self._report_progress, self._note)
         self._refuse_other_text(data.facts)
         vocab_size = data.tokenizer.vocab_size
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
@@ -129,7 +130,7 @@ class Worker:
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
             importlib.import_module(_TORCH)
             return None
-        with TextAhead(settings) as text:
+        with TextAhead(settings, self._note) as text:
             importlib.import_module(_TORCH)
             if text.is_done():
                 return None
@@ -161,6 +162,12 @@ class Worker:
     def _enter(self, phase: str) -> None:
         self._phase = phase
         self._log.emit("phase", phase=phase, done=None, total=None)
+
+    def _note(self, message: str) -> None:
+        """Report a sentence that the user should read, once: text may be prepared in two processes."""
+        if message not in self._notes:
+            self._notes.add(message)
+            self._log.emit("note", message=message)
 
     def _report_progress(self, activity: str, done: int, total: int | None) -> None:
         """Called for every document: mostly it just looks at the clock."""

@@ -5,9 +5,10 @@ import dataclasses
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from engines.config import TrainSettings
+from engines.data.caches import Note, without_notes
 from engines.data.children import Child, encode_line, requests
 from engines.data.prepare import Report, prepare
 from engines.errors import LabError
@@ -16,9 +17,11 @@ _REPORT_INTERVAL = 0.2  # seconds
 
 
 class TextAhead:
-    """Text in preparation. What goes wrong is not told here: whoever prepares the same text again finds it out."""
+    """Text in preparation. Errors are not reported here: preparing the same text again finds them. What was wrong with
+    the cache is: the second preparation finds it repaired."""
 
-    def __init__(self, settings: TrainSettings) -> None:
+    def __init__(self, settings: TrainSettings, note: Note = without_notes) -> None:
+        self._note = note
         self._child = Child("engines.data.ahead")
         self._child.send(dataclasses.asdict(settings))
 
@@ -29,19 +32,25 @@ class TextAhead:
         self._child.__exit__(kind, error, at)
 
     def is_done(self) -> bool:
-        """To be asked once, before `wait`: whether it went so fast that there was nothing to report."""
+        """Return whether everything is prepared already; to be called once, before `wait`."""
         with contextlib.suppress(LabError):
-            return self._child.replies(0) and self._child.receive() is None
+            return self._child.replies(0) and self._next_progress() is None
         return True
 
     def wait(self, report: Report) -> None:
         with contextlib.suppress(LabError):
-            while (progress := self._child.receive()) is not None:
+            while (progress := self._next_progress()) is not None:
                 report(*progress)
+
+    def _next_progress(self) -> Any:
+        """The next report of progress, None at the end; notes before it are passed on."""
+        while isinstance(value := self._child.receive(), str):
+            self._note(value)
+        return value
 
 
 def main() -> None:
-    """In a child: settings come; back go reports of progress, then null."""
+    """In a child: receives settings; sends notes as text, progress as lists, then null."""
     reported = time.monotonic()
 
     def report(activity: str, done: int, total: int | None) -> None:
@@ -52,11 +61,11 @@ def main() -> None:
 
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
         with contextlib.suppress(LabError):
-            prepare(TrainSettings(**next(requests())), report)
+            prepare(TrainSettings(**next(requests())), report, _say)
         _say(None)
 
 
-def _say(value: list[str | int | None] | None) -> None:
+def _say(value: str | list[str | int | None] | None) -> None:
     sys.stdout.buffer.write(encode_line(value))
     sys.stdout.buffer.flush()
 

@@ -1,24 +1,21 @@
 """Packs a corpus' tokens: documents in corpus order, each behind BOS, nothing thrown away.
 
-Those of short corpora lie in memory; those of others in files in the user's cache, which are mapped.
+Tokens of a short corpus are held in memory, those of a longer one in memory-mapped files of the user's cache.
 """
 
-import json
 import math
-import mmap
-import os
-import shutil
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from engines.data import caches
+from engines.data import caches, token_cache
+from engines.data.caches import Note, without_notes
 from engines.data.corpora import most_kept
 from engines.data.encoding import encode
 from engines.data.splitting import Part, Split
-from engines.data.tokenizers import BOS, Tokenizer, TypeCode
+from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
+from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import LabError
 
 _CACHE_VERSION = 2  # of the way text is split, encoded and packed: cached tokens of another are not used
@@ -50,27 +47,52 @@ class _Written(NamedTuple):
     train_bytes: int
 
 
-class _Sink(Protocol):
-    def extend(self, tokens: "array[int]", /) -> None: ...
-
-
-def pack(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
-    """Both token streams; `progress` is told the characters done."""
+def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = without_notes) -> Packed:
+    """Both token streams. `progress` receives the characters done, `note` what is wrong with the cache."""
     if split.characters < caches.WORTHWHILE:
         return _pack_in_memory(split, tokenizer, progress)
     folder = caches.folder("tokens") / caches.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
-    if packed := _cached(folder, tokenizer.typecode):
-        return packed
+
+    def verified(done: int, total: int) -> None:
+        progress(split.characters * done // total)
+
+    if stored := token_cache.load(folder, tokenizer.typecode, verified, note):
+        return _stored(stored)
     try:
-        _write_cache(folder, split, tokenizer, progress)
-    except OSError as error:
+        return _pack_into_files(folder, split, tokenizer, progress)
+    except CannotStore as full:
+        note(f"the prepared tokens cannot be kept in {folder.parent}: {full}. They are prepared again at each start.")
         if split.characters <= most_kept():
             return _pack_in_memory(split, tokenizer, progress)
-        reason = f"cannot keep the tokens ({error.strerror}); free space there, or make it writable."
-        raise LabError(f"{folder.parent} {reason}") from None
-    if packed := _cached(folder, tokenizer.typecode):
-        return packed
-    raise LabError(f"the tokens written to {folder} cannot be read again; delete that folder and start again.")
+        return _pack_into_temporary_files(split, tokenizer, progress)
+
+
+def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
+    """For text whose tokens may not fit in memory: the files are deleted at once, and stay mapped."""
+    import tempfile
+
+    where = f"{caches.folder('tokens')} or a temporary folder"
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="nanochat-tui-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise LabError(f"prepared tokens cannot be written to {where}: {error.strerror}. Free space there.") from None
+    with temporary as folder:
+        try:
+            return _pack_into_files(Path(folder) / "tokens", split, tokenizer, progress)
+        except CannotStore as full:
+            raise LabError(f"prepared tokens cannot be written to {where}: {full}. Free space there.") from None
+
+
+def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
+    def write(train: TokenSink, val: TokenSink) -> dict[str, Any]:
+        return _write(split, tokenizer, train, val, progress)._asdict()
+
+    return _stored(token_cache.store(folder, tokenizer.typecode, write))
+
+
+def _stored(tokens: StoredTokens) -> Packed:
+    floor, train_bytes = tokens.about["floor"], tokens.about["train_bytes"]
+    return Packed(tokens.train, tokens.val, Floor(*floor) if floor else None, train_bytes)
 
 
 def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
@@ -79,7 +101,9 @@ def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> P
     return Packed(memoryview(train_tokens), memoryview(val_tokens), *written)
 
 
-def _write(split: Split, tokenizer: Tokenizer, train_tokens: _Sink, val_tokens: _Sink, progress: Progress) -> _Written:
+def _write(
+    split: Split, tokenizer: Tokenizer, train_tokens: TokenSink, val_tokens: TokenSink, progress: Progress
+) -> _Written:
     bos = array(tokenizer.typecode, [BOS])
     information: list[tuple[float, int]] = []  # nats and bytes of validation documents
     characters = train_bytes = 0
@@ -118,67 +142,3 @@ def _floor(information: list[tuple[float, int]]) -> Floor | None:
     count = len(information)
     error = math.sqrt(squares * count / (count - 1)) / size
     return Floor(ratio / math.log(2), error / math.log(2))
-
-
-# --- in files -------------------------------------------------------------------------------------
-
-
-class _File:
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
-
-    def extend(self, tokens: "array[int]") -> None:
-        self._file.write(tokens)
-
-    def close(self) -> None:
-        with self._file:  # closed even where the disk is full
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-
-def _write_cache(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> None:
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
-    partial.mkdir(parents=True)
-    try:
-        with (
-            closing(_File(partial / "train.tokens")) as train_tokens,
-            closing(_File(partial / "val.tokens")) as val_tokens,
-        ):
-            written = _write(split, tokenizer, train_tokens, val_tokens, progress)
-        sizes = [(partial / name).stat().st_size for name in ("train.tokens", "val.tokens")]
-        (partial / "about.json").write_text(json.dumps({**written._asdict(), "sizes": sizes}))
-        _put(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _put(partial: Path, folder: Path) -> None:
-    """Give the folder its name; another process may be quicker, with the same tokens."""
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-
-
-def _cached(folder: Path, typecode: TypeCode) -> Packed | None:
-    """What was written there; None where nothing was, or it is damaged."""
-    if not os.path.exists(folder):  # nor is it to be removed: another process may be about to put it there
-        return None
-    try:
-        about: dict[str, Any] = json.loads((folder / "about.json").read_bytes())
-        floor = Floor(*about["floor"]) if about["floor"] else None
-        train, val = (_mapped(folder / name, typecode) for name in ("train.tokens", "val.tokens"))
-        if [train.nbytes, val.nbytes] == about["sizes"]:
-            return Packed(train, val, floor, about["train_bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
-
-
-def _mapped(path: Path, typecode: TypeCode) -> memoryview:
-    with open(path, "rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return view.cast(typecode)

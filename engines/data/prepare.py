@@ -1,6 +1,6 @@
 """From settings to tokens: reads the corpora, builds the tokenizer, packs both splits.
 
-What takes long is remembered in the user's cache: a second start on the same files reads no text.
+Results that take long are stored in the user's cache: a second start on the same files reads no text.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from engines.config import TrainSettings
 from engines.data import caches, tokenizers
+from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, open_corpus
 from engines.data.packing import Packed, pack
 from engines.data.scans import facts_of
@@ -27,13 +28,14 @@ class Prepared(NamedTuple):
     facts: dict[str, Any]  # for the manifest
 
 
-def prepare(settings: TrainSettings, report: Report) -> Prepared:
-    """Everything that training needs to know of its data; `report` hears of progress often."""
-    source = _read(train_corpus(settings), report)
-    val = _read(val_corpus(settings), report) if settings.val_data else None
+def prepare(settings: TrainSettings, report: Report, note: Note = without_notes) -> Prepared:
+    """Everything that training needs to know of its data. `report` is called often, with the progress; `note` with each
+    sentence that the user should read."""
+    source = _read(train_corpus(settings), report, note)
+    val = _read(val_corpus(settings), report, note) if settings.val_data else None
     split = Split(source, val, settings.seed)
-    tokenizer = _tokenizer(settings, split, report)
-    packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters))
+    tokenizer = _tokenizer(settings, split, report, note)
+    packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note)
     if len(packed.val) < 2:
         raise LabError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")
     floor = packed.floor
@@ -66,24 +68,24 @@ def val_corpus(settings: TrainSettings) -> Corpus:
     )
 
 
-def _read(corpus: Corpus, report: Report) -> Source:
-    return Source(corpus, facts_of(corpus, lambda done: report("read", done, None)))
+def _read(corpus: Corpus, report: Report, note: Note) -> Source:
+    return Source(corpus, facts_of(corpus, lambda done: report("read", done, None), note))
 
 
 # --- the tokenizer --------------------------------------------------------------------------------
 
 
-def _tokenizer(settings: TrainSettings, split: Split, report: Report) -> Tokenizer:
+def _tokenizer(settings: TrainSettings, split: Split, report: Report, note: Note) -> Tokenizer:
     if settings.tokenizer == "byte":
         return ByteTokenizer()
     if settings.tokenizer == "bpe":
-        return _bpe(settings.vocab_size, split, report)
+        return _bpe(settings.vocab_size, split, report, note)
     alphabet = set(split.source.facts.alphabet) | set(split.val.facts.alphabet if split.val else "")
     return CharTokenizer("".join(sorted(alphabet)))
 
 
-def _bpe(vocab_size: int, split: Split, report: Report) -> Tokenizer:
-    """Trained on the training text alone, or remembered. It has fewer tokens where that text is short."""
+def _bpe(vocab_size: int, split: Split, report: Report, note: Note) -> Tokenizer:
+    """Trained on the training text alone, or read from the cache. It has fewer tokens where that text is short."""
     from engines.data.bpe import SPLIT_PATTERN, BPETokenizer
     from engines.data.bpe_training import learn, learn_beside
 
@@ -91,7 +93,7 @@ def _bpe(vocab_size: int, split: Split, report: Report) -> Tokenizer:
     if split.characters < caches.WORTHWHILE:
         return BPETokenizer(learn(_training_texts(split), merges))
     key = caches.key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
-    if known := _recalled_tokenizer(key):
+    if known := _recalled_tokenizer(key, note):
         return known
     merged = learn_beside(_training_texts(split), merges, lambda done: report("train tokenizer", done, None))
     trained = BPETokenizer(merged)
@@ -99,10 +101,11 @@ def _bpe(vocab_size: int, split: Split, report: Report) -> Tokenizer:
     return trained
 
 
-def _recalled_tokenizer(key: str) -> Tokenizer | None:
+def _recalled_tokenizer(key: str, note: Note) -> Tokenizer | None:
+    found = caches.recall("tokenizers", key, note)
     try:
-        return tokenizers.from_json(caches.recall("tokenizers", key))
-    except LabError:  # there is none, or it is damaged
+        return tokenizers.from_json(found) if found else None
+    except LabError:  # written by another version
         return None
 
 

@@ -1,18 +1,20 @@
-"""Remembers what a reading of a corpus told: a second start on the same files reads no text."""
+"""Stores the facts of a corpus in the user's cache: a second start on the same files reads no text."""
 
 from collections.abc import Callable
 
 from engines.data import caches
+from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, Facts, scan
 
 _VERSION = 1  # of the way corpora are read: what another one found is not used
 _KINDS = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alphabet": str}
 
 
-def facts_of(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
-    """As `corpora.scan`, but remembered where its origin is known and it takes long; `kept` is not."""
+def facts_of(corpus: Corpus, progress: Callable[[int], None], note: Note = without_notes) -> Facts:
+    """As `corpora.scan`, but stored where the origin is known and scanning takes long; `kept` is not stored. `note`
+    receives what is wrong with the cache."""
     key = _key(corpus)
-    if key and (known := _recall(key)):
+    if key and (known := _recall(key, note)):
         return known
     facts = scan(corpus, progress)
     if key and facts.characters >= caches.WORTHWHILE:
@@ -29,8 +31,8 @@ def _key(corpus: Corpus) -> str | None:
         return None
 
 
-def _recall(key: str) -> Facts | None:
-    found = caches.recall("scans", key)
+def _recall(key: str, note: Note) -> Facts | None:
+    found = caches.recall("scans", key, note)
     if found is None or {name: type(value) for name, value in found.items()} != _KINDS:
         return None
     return Facts(**found, kept=None)

@@ -87,6 +87,8 @@ def sentence(event: Event, history: History, steps: int) -> str:
         return f"     going on from step {event['from_step']} ({event['reason']})"
     if kind == "control":
         return f"     {event['verb']}: {event['outcome']}"
+    if kind == "note":
+        return f"     note     {event['message']}"
     if kind == "engine":
         return "\n".join(f"     {c['setting']}: {c['value']} ({c['why']})" for c in event["choices"])
     if kind == "phase" and event["done"] is None and event["phase"] != "train":

@@ -1,6 +1,5 @@
 """The user's cache: what was found out once is not found out again, and whatever is wrong with it costs only time."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,11 +194,11 @@ def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_damaged_facts_are_ignored_and_found_again(damage: object, all_worthwhile: None, text: Path) -> None:
     facts = read_facts(opened(text))
     (path,) = caches.folder("scans").iterdir()
-    kept = json.loads(path.read_text())
+    kept = caches.open_seal(path.read_bytes())
     if isinstance(damage, dict):
-        path.write_text(json.dumps(kept | damage))
+        path.write_text(caches.seal(kept | damage))
     elif damage == "older":
-        path.write_text(json.dumps({name: kept[name] for name in ("sha256", "characters")}))
+        path.write_text(caches.seal({name: kept[name] for name in ("sha256", "characters")}))
     else:
         path.write_text("{}" if damage == "empty" else path.read_text()[:-9])
     assert read_facts(opened(text)) == facts and not reads(opened(text))

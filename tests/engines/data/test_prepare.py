@@ -327,5 +327,4 @@ def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert same(prepared(**asked, tokenizer="bpe"), without)
     monkeypatch.setattr(packing, "most_kept", lambda: 1)
-    with pytest.raises(LabError, match="blocked/nanochat-tui/tokens cannot keep the tokens"):
-        prepared(**asked, tokenizer="bpe")
+    assert same(prepared(**asked, tokenizer="bpe"), without)
