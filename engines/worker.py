@@ -4,6 +4,7 @@ It holds the run's lock for as long as it lives, trains, and reports everything 
 goes to worker.log.
 """
 
+import contextlib
 import faulthandler
 import gc
 import importlib
@@ -16,23 +17,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from engines import events
 from engines.config import TrainSettings
 from engines.errors import LabError
+from engines.numbered_names import parse_numbered
 from engines.pulse import Pulse
 from engines.runs import manifest
 from engines.runs.control import Inbox
 from engines.runs.history import History, read_history
+from engines.runs.liveness import print_ended
+from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run, write_json
 
 _TORCH = "engines.tensor.devices"  # imports it, quietly: seconds that belong to the phase of importing
 _REPORT_INTERVAL = 0.5  # seconds between reports of progress within a phase
+_UNWRITABLE = 3  # exit code of a run whose event log cannot be written
 _ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
 
 
-class _Stopped(Exception):
-    """Asked to end before training began. Arguments: reason, exit code."""
+class _Stopped(BaseException):
+    """A request or signal to end that arrived before training began. Arguments: reason, exit code.
+
+    Like KeyboardInterrupt, it is not an Exception: code that catches whatever a library raises must not catch it.
+    """
 
 
 class Worker:
@@ -58,24 +65,20 @@ class Worker:
         """Work until the run ends, however it does; returns the exit code."""
         for number in _ENDINGS:
             signal.signal(number, self._on_signal)
-        self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=len(self._history.runs) + 1)
-        self._run.summary_path.unlink(missing_ok=True)
-        self._pulse.start()
         try:
             ending = self._work()
-        except _Stopped as stopped:
-            ending = {"reason": stopped.args[0], "exit_code": stopped.args[1], "detail": None, "traceback": None}
-        except LabError as error:
-            ending = {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
-        except Exception as error:
-            import traceback
-
-            detail = f"{type(error).__name__}: {error}"
-            ending = {"reason": "crashed", "exit_code": 5, "detail": detail, "traceback": traceback.format_exc()}
-        self._end(ending)
-        return int(ending["exit_code"])
+        except (Exception, _Stopped) as error:
+            ending = _ending_of(error)
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)  # the run is ending already
+        return self._end(ending)
 
     def _work(self) -> dict[str, Any]:
+        self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=len(self._history.runs) + 1)
+        self._log.flush()  # a run that cannot write its first event must not spend minutes on its data
+        with contextlib.suppress(OSError):
+            self._run.summary_path.unlink(missing_ok=True)
+        self._pulse.start()
         # What is imported and compiled stays, and looking through it takes a tenth of a start. A scalar engine's graphs
         # have no cycles either, and looking for some would take longer than training.
         gc.disable()
@@ -212,20 +215,21 @@ class Worker:
             name = self._config["resolved"]["data"]
             raise LabError(f"--data {name} has changed since this run began; restore it, or start a new run.")
 
-    def _end(self, ending: dict[str, Any]) -> None:
+    def _end(self, ending: dict[str, Any]) -> int:
+        """Record how the run ended; returns the exit code."""
         step = self._training.step if self._training else self._history.step
         self._pulse.stop()
-        event = {"step": step, **ending}
         try:
-            self._log.emit("ended", **event)
+            self._log.emit("ended", step=step, **ending)
             self._log.sync()
-        except LabError as error:  # no room for the last word: say it where the log of the process is
-            event |= {"reason": "halted", "exit_code": 3, "detail": str(error)}
-            ending |= event
-            last_word = {"v": events.VERSION, "t": 0, "kind": "ended", **event}
-            sys.stderr.write(events.encode(last_word).decode())
-            return
-        write_json(self._run.summary_path, self._summary(ending))
+        except LabError as error:
+            print_ended(step, "halted", _UNWRITABLE, str(error))
+            return _UNWRITABLE
+        try:
+            write_json(self._run.summary_path, self._summary(ending))
+        except OSError as error:  # the log holds all of it
+            print(f"{self._run.summary_path} cannot be written ({error.strerror}).", file=sys.stderr)
+        return int(ending["exit_code"])
 
     def _summary(self, ending: dict[str, Any]) -> dict[str, Any]:
         """The run in one object; figures of what never happened are null."""
@@ -282,11 +286,38 @@ def _json_number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def train_run(run: Run, since_ns: int) -> int:
+    """Train a run whose lock this process holds; returns the exit code."""
+    try:
+        worker = Worker(run, since_ns)
+    except (LabError, OSError) as error:
+        print_ended(0, "crashed", 1, str(error))
+        return 1
+    return worker.main()
+
+
+def _ending_of(error: BaseException) -> dict[str, Any]:
+    """The fields of the event `ended` for what ended the work before its regular end."""
+    if isinstance(error, _Stopped):
+        return {"reason": error.args[0], "exit_code": error.args[1], "detail": None, "traceback": None}
+    if isinstance(error, LabError):
+        return {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
+    import traceback
+
+    detail = f"{type(error).__name__}: {error}"
+    return {"reason": "crashed", "exit_code": 5, "detail": detail, "traceback": traceback.format_exc()}
+
+
 def main(arguments: list[str]) -> int:
     path, lock, since = arguments
-    os.set_inheritable(int(lock.removeprefix("--lock=")), False)  # what this process starts must not hold the lock
+    run = Run(Path(path))
+    try:
+        require_lock(run, lock)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
     faulthandler.enable()
-    return Worker(Run(Path(path)), int(since.removeprefix("--since="))).main()
+    return train_run(run, parse_numbered(since, "--since=") or 0)
 
 
 if __name__ == "__main__":

@@ -81,19 +81,13 @@ def _demand_life(watch: Watch) -> None:
 def _request(run: Run, verb: str, words: str) -> str:
     if not liveness.lock_is_held(run.lock_path):
         raise LabError(f"{run.id} has ended meanwhile.")
-    try:
-        control.request(run.control_dir, verb)
-    except OSError as error:
-        raise LabError(f"{run.id} could not be asked: {error.strerror}.") from None
+    control.request(run.control_dir, verb)
     return f"asked {run.id} to {words}"
 
 
 def start(run: Run) -> None:
     """Start a worker. LabError if that cannot be."""
-    try:
-        worker = launch(run)
-    except OSError as error:
-        raise LabError(f"{run.id} could not be started: {error.strerror}.") from None
+    worker = launch(run)
     threading.Thread(target=worker.wait, daemon=True).start()  # else it would stay a zombie when it ends
 
 

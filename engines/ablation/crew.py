@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 from engines.config import TrainSettings
 from engines.errors import LabError
 from engines.estimate import Machine, estimate, expected_vocab_size
-from engines.runs.launch import python_path, take_lock
+from engines.runs.launch import python_path
 from engines.runs.liveness import START_MARK
+from engines.runs.locking import take_lock
 from engines.runs.store import Run
 
 MOST_RUNS = 100  # of one process: each leaves an open log behind, and whatever libraries keep
@@ -101,26 +101,28 @@ def main() -> int:
 
 
 def _train(run: Run, since_ns: int) -> int:
-    from engines.worker import Worker  # with all that training needs
+    from engines.worker import train_run  # with all that training needs
 
     try:
         lock = take_lock(run)
     except LabError:  # somebody else works on it
         return _LOCKED_OUT
     try:
-        with open(run.log_path, "ab") as log:
-            _print_to(log)
-            return Worker(run, since_ns).main()
+        _print_to(run.log_path)
+        return train_run(run, since_ns)
+    except OSError:  # worker.log cannot be written: the run stays as it is
+        return _LOCKED_OUT
     finally:
         os.close(lock)
 
 
-def _print_to(log: IO[bytes]) -> None:
-    """What this run's libraries print, even those in C, goes to its log."""
-    log.write(f"{START_MARK}\n".encode())
-    log.flush()
-    for descriptor in (1, 2):
-        os.dup2(log.fileno(), descriptor)
+def _print_to(path: Path) -> None:
+    """Append what libraries print from now on, even those in C, to the run's log."""
+    with open(path, "ab") as log:
+        log.write(f"{START_MARK}\n".encode())
+        log.flush()
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
 
 
 def _forget() -> None:

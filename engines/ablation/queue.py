@@ -24,17 +24,20 @@ from engines.ablation.schedule import Job, settings_of_rung, wanted
 from engines.ablation.study import Study
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
+from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import new_run
+from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 
 _POLL_INTERVAL = 0.02  # seconds between looks at runs and requests
 _HEARTBEAT_INTERVAL = 2.0
 _WRITING_SHARE = 0.05  # of the time may go into writing tables that the next result makes old
+_UNWRITABLE = 3  # exit code of a study whose event log cannot be written
 _ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
 _TO_GO_ON = ("stopped", "killed")  # endings after which a run is not done yet
 
@@ -72,9 +75,9 @@ class Queue:
     def main(self) -> int:
         """Work until the study is done or asked to end; returns the exit code."""
         self._listen()
-        self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=self._starts + 1)
         ending: dict[str, Any] = {"detail": None, "traceback": None}
         try:
+            self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=self._starts + 1)
             reason, code = self._work()
             ending |= {
                 "reason": reason,
@@ -83,11 +86,22 @@ class Queue:
             }
         except LabError as error:
             ending |= {"reason": "crashed", "exit_code": 1, "detail": str(error)}
+        except OSError as error:
+            detail = f"{error.filename or self._study.path} cannot be written or read ({error.strerror})."
+            ending |= {"reason": "crashed", "exit_code": 1, "detail": detail}
         except Exception as error:
             ending |= {"reason": "crashed", "exit_code": 5, "detail": f"{type(error).__name__}: {error}"}
             ending |= {"traceback": traceback.format_exc()}
-        self._log.emit("ended", step=len(self._results), **ending)
-        self._log.sync()
+        return self._end(ending)
+
+    def _end(self, ending: dict[str, Any]) -> int:
+        """Record how the study ended; returns the exit code."""
+        try:
+            self._log.emit("ended", step=len(self._results), **ending)
+            self._log.sync()
+        except LabError as error:
+            liveness.print_ended(len(self._results), "halted", _UNWRITABLE, str(error))
+            return _UNWRITABLE
         return int(ending["exit_code"])
 
     def _work(self) -> tuple[str, int]:
@@ -119,7 +133,8 @@ class Queue:
                 if run is None or job in self._live:
                     continue
                 if liveness.lock_is_held(run.lock_path):
-                    control.request(run.control_dir, "resume")  # it may have been left paused
+                    with contextlib.suppress(LabError):
+                        control.request(run.control_dir, "resume")  # it may have been left paused
                     self._live[job] = _Live(run, None, next(iter(self._free()), None))
                 elif (result := self._look_at(job, run)).outcome not in _TO_GO_ON:
                     self._results[job] = result
@@ -186,7 +201,8 @@ class Queue:
         self._report({"run": result.run, "state": result.outcome, **self._words(result.job), **figures})
         started = time.monotonic()
         if started >= self._next_tables:
-            report.write_tables(self._study, self._plan, self._results)
+            with contextlib.suppress(OSError):  # the next result and the end of the study write them again
+                report.write_tables(self._study, self._plan, self._results)
             now = time.monotonic()
             self._next_tables = now + (now - started) / _WRITING_SHARE
 
@@ -230,7 +246,7 @@ class Queue:
 
     def _ask_runs(self, verb: str) -> None:
         for live in self._live.values():
-            with contextlib.suppress(OSError):  # somebody deleted it: it will be found broken
+            with contextlib.suppress(LabError):  # somebody deleted it: it will be found broken
                 control.request(live.run.control_dir, verb)
 
     def _listen(self) -> None:
@@ -243,9 +259,19 @@ class Queue:
 
 def main(arguments: list[str]) -> int:
     path, lock, since = arguments
-    os.set_inheritable(int(lock.removeprefix("--lock=")), False)  # the runs must not hold the study's lock
+    study = Study(Path(path))
+    try:
+        require_lock(study, lock)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
     faulthandler.enable()
-    return Queue(Study(Path(path)), int(since.removeprefix("--since="))).main()
+    try:
+        queue = Queue(study, parse_numbered(since, "--since=") or 0)
+    except (LabError, OSError) as error:
+        liveness.print_ended(0, "crashed", 1, str(error))
+        return 1
+    return queue.main()
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ def list_steps(folder: Path) -> list[int]:
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise LabError(f"the checkpoint folder {folder} cannot be read ({error.strerror}).") from None
     steps = ((parse_numbered(name, _PREFIX), name) for name in names)
     return sorted(step for step, name in steps if step is not None and name == path_of(folder, step).name)
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from engines.errors import LabError
 from engines.numbered_names import parse_number
 
 VERBS = ("pause", "resume", "stop", "checkpoint", "evaluate", "sample")
@@ -19,37 +20,55 @@ class Request(NamedTuple):
 
 
 def request(control_dir: Path, verb: str) -> Request:
-    """Ask a run to do `verb`; the file appears whole or not at all."""
-    control_dir.mkdir(exist_ok=True)
+    """Request `verb` from a run; the file appears whole or not at all. LabError if it cannot be written."""
     name = f"{time.time_ns()}-{verb}.json"
     partial = control_dir / f".{name}.tmp"
-    partial.write_text(json.dumps({"verb": verb}))
-    partial.rename(control_dir / name)
+    try:
+        control_dir.mkdir(exist_ok=True)
+        try:
+            partial.write_text(json.dumps({"verb": verb}))
+            partial.rename(control_dir / name)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise LabError(f"{verb} could not be requested: {control_dir} cannot be written ({error.strerror}).") from None
     return Request(name, verb)
 
 
 class Inbox:
-    """The worker's side. Requests from before `since_ns` were meant for an earlier worker and are deleted unread."""
+    """The worker's side. Requests from before `since_ns` were meant for an earlier worker and are deleted unread.
+
+    What is not a request is left alone: other files, folders, or a file in place of the folder.
+    """
 
     def __init__(self, control_dir: Path, since_ns: int) -> None:
         self._dir = control_dir
         self._since_ns = since_ns
+        self._undeletable: set[str] = set()  # done, but still there
 
     def next(self) -> Request | None:
         """The oldest request that waits, until it is `done`."""
-        try:
-            names = sorted(os.listdir(self._dir))
-        except FileNotFoundError:
-            return None
-        for name in names:
+        for name in self._file_names():
             stamp, _, verb = name.removesuffix(".json").partition("-")
             time_ns = parse_number(stamp)
-            if time_ns is None:
+            if time_ns is None or verb not in VERBS:
                 continue
-            if time_ns >= self._since_ns and verb in VERBS:
+            if time_ns >= self._since_ns:
                 return Request(name, verb)
             self.done(Request(name, verb))
         return None
 
     def done(self, request: Request) -> None:
-        (self._dir / request.name).unlink(missing_ok=True)
+        try:
+            (self._dir / request.name).unlink(missing_ok=True)
+        except OSError:
+            self._undeletable.add(request.name)
+
+    def _file_names(self) -> list[str]:
+        try:
+            with os.scandir(self._dir) as entries:
+                return sorted(
+                    entry.name for entry in entries if entry.is_file() and entry.name not in self._undeletable
+                )
+        except OSError:  # deleted, not a folder, unreadable, or on a drive that is away
+            return []

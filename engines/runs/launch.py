@@ -1,7 +1,6 @@
 """Makes a run of settings, and starts its worker: locked from the first moment, in a session of its own."""
 
 import dataclasses
-import fcntl
 import os
 import subprocess
 import sys
@@ -16,9 +15,9 @@ from engines.data.sources import locate
 from engines.errors import LabError
 from engines.runs import bytecode, manifest
 from engines.runs.liveness import START_MARK
+from engines.runs.locking import take_lock as take_lock
 from engines.runs.store import Run, create_run, remember
 
-_LOCK_PATIENCE = 1.0  # seconds; a viewer's probe holds the lock for microseconds
 _WORKER = "engines.worker"
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -50,19 +49,25 @@ def run_of(
 
 
 def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker on a new or a dead run. LabError if one lives already.
+    """Start a worker on a run that has none. LabError if one is running, or none can be started.
 
     `environment` is added to this process's own. A study is a run whose worker is another `module`.
     """
     started_ns = time.time_ns()
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        module,
+        str(run.path),
+    ]  # -P: modules of the user's folder must not replace ours
     lock = take_lock(run)
     try:
         with open(run.log_path, "ab") as log:
             log.write(f"{START_MARK}\n".encode())
             log.flush()
             worker = subprocess.Popen(
-                # -P: a file of the user's in the current folder must not stand in for a module of the lab
-                [sys.executable, "-P", "-m", module, run.path, f"--lock={lock}", f"--since={started_ns}"],
+                [*command, f"--lock={lock}", f"--since={started_ns}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,6 +75,8 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
                 start_new_session=True,
                 env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
             )
+    except OSError as error:
+        raise LabError(f"run {run.id} cannot be started: {_reason(error)}.") from None
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
     remember(run.path.parent.parent)  # while the worker starts
@@ -85,19 +92,9 @@ def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
     return resolved
 
 
-def take_lock(run: Run) -> int:
-    """A descriptor that holds the run's lock until it is closed. LabError if a worker has it."""
-    fd = os.open(run.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(fd)
-                raise LabError(f"run {run.id} is live; attach to it, or stop it first.") from None
-            time.sleep(0.02)
+def _reason(error: OSError) -> str:
+    """`No space left on device: /path/of/the/file`, as far as the error names a file."""
+    return ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
 
 
 def python_path() -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def lock_is_held(lock: Path) -> bool:
     """Whether a worker lives. The probe's own lock is shared and let go at once."""
     try:
         fd = os.open(lock, os.O_RDONLY)
-    except (FileNotFoundError, PermissionError):  # gone, or somebody else's
+    except OSError:  # gone, somebody else's, or on a drive that is away
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -63,15 +64,40 @@ def ended_state(run: Run, history: History) -> str:
 
 
 def ending(run: Run, history: History) -> Event | None:
-    """The run's last word: in its events, or, where they could not be written any more, in the worker's log."""
-    if history.ended:
+    """The `ended` event of the run's latest start; None where the worker was killed.
+
+    A worker that cannot write to the event log prints the event to worker.log.
+    """
+    if history.ended and not _is_newer(run.log_path, run.events_path):
         return history.ended
     for line in worker_log_tail(run).splitlines():
         with contextlib.suppress(events.NewerSchema):
             event = events.decode(line)
             if event and event["kind"] == "ended":
                 return event
-    return None
+    if history.ended is None and not run.path.exists():
+        return _ended(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
+    return history.ended
+
+
+def print_ended(step: int, reason: str, exit_code: int, detail: str | None) -> None:
+    """Print an `ended` event to stderr, which is worker.log: for a worker that cannot write its event log."""
+    event = _ended(step, reason, exit_code, detail)
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or its disk is full as well
+        sys.stderr.write(events.encode(event).decode())
+        sys.stderr.flush()
+
+
+def _ended(step: int, reason: str, exit_code: int, detail: str | None) -> Event:
+    fields = {"step": step, "reason": reason, "exit_code": exit_code, "detail": detail, "traceback": None}
+    return {"v": events.VERSION, "t": 0, "kind": "ended", **fields}
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    try:
+        return path.stat().st_mtime_ns > other.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
@@ -87,5 +113,5 @@ def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
 def _seconds_since_written(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0
