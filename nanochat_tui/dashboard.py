@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engines.runs.launch import launch, new_run
 from engines.runs.liveness import lock_is_held
+from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from nanochat_tui.commands import Options
 
@@ -66,7 +67,8 @@ def _run(name: str, options: Options | None) -> Run | None:
         launch(run)
         return run
     if name in ("attach", "resume"):
-        run = find_run(options.words["run"], results_dir(options.words["results_dir"]))
+        find = find_own_run if name == "resume" else find_run
+        run = find(options.words["run"], results_dir(options.words["results_dir"]))
         if name == "resume":
             from nanochat_tui.headless.train import wake
 

@@ -4,11 +4,13 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.launch import launch
-from engines.runs.store import Run, remove_run
+from engines.runs.own_runs import remove_run, require_run
+from engines.runs.store import Run
 from engines.runs.watch import Watch
 
 
@@ -63,10 +65,15 @@ def report(watch: Watch) -> Order:
     return Order(partial(_report, watch.run))
 
 
-def delete(watch: Watch) -> Order:
+def delete(watch: Watch, results: Path) -> Order:
+    """Delete a run of this results directory; runs of others are only shown."""
+    run = watch.run
+    if run.results != results:
+        raise LabError(f"{run.id} is in {run.results}; to delete it: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
-        raise LabError(f"{watch.run.id} lives; S stops it first.")
-    return Order(partial(_delete, watch.run), f"Delete {watch.run.id} for good?", "delete")
+        raise LabError(f"{run.id} is running; press S to stop it first.")
+    require_run(run)
+    return Order(partial(remove_run, run), f"Delete {run.id} for good?", "delete")
 
 
 def _demand_life(watch: Watch) -> None:
@@ -102,25 +109,3 @@ def _report(run: Run) -> str:
 
     page = write_document([record := read_record(run)], usual_path(run.path.parent.parent, record))[0]
     return f"written: {page} with its plots"
-
-
-def _delete(run: Run) -> str:
-    """The lock is looked at once more: somebody may have resumed it meanwhile."""
-    if liveness.lock_is_held(run.lock_path):
-        raise LabError(f"{run.id} lives; S stops it first.")
-    elsewhere = _checkpoints_elsewhere(run)
-    try:
-        remove_run(run)
-    except FileNotFoundError:
-        return f"{run.id} was gone already"
-    except OSError as error:
-        raise LabError(f"{run.id} could not be deleted: {error.strerror}.") from None
-    return f"deleted {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
-
-
-def _checkpoints_elsewhere(run: Run) -> str:
-    try:
-        folder = run.checkpoints_dir
-    except (LabError, KeyError, OSError):
-        return ""
-    return "" if folder.is_relative_to(run.path) else str(folder)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from engines.ablation.plan import SCHEMA, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
+from engines.files import user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs, folders_in, read_json, remembered, remove_run, write_json
+from engines.runs.own_runs import remove_run
+from engines.runs.store import Run, all_runs, folders_in, read_json, remembered, require_name, write_json
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names
@@ -30,7 +33,6 @@ class Study(Run):
         self.lock_path = path / "lock"
         self.log_path = path / "queue.log"
         self.links_dir = path / "runs"
-        self.results = path.parent.parent
 
     @property
     def config(self) -> dict[str, Any]:
@@ -118,9 +120,19 @@ def studies_in_view(results: Path) -> list[Study]:
 
 def find_study(wanted: str, results: Path) -> Study:
     """The study of that id, path, or the `last` one; here first, then where there were studies before."""
-    if os.sep in wanted and (Path(wanted) / "plan.json").exists():
-        return Study(Path(wanted).absolute())
-    for root in dict.fromkeys([results, *remembered()]):
+    return _find(wanted, results, remembered())
+
+
+def find_own_study(wanted: str, results: Path) -> Study:
+    """As `find_study`, for commands that change a study: in this results directory alone."""
+    return _find(wanted, results, [])
+
+
+def _find(wanted: str, results: Path, others: Sequence[Path]) -> Study:
+    require_name(wanted, "study")
+    if os.sep in wanted and (path := user_path(wanted, "study") / "plan.json").exists():
+        return Study(path.parent)
+    for root in dict.fromkeys([results, *others]):
         studies = all_studies(root)
         if studies and wanted == "last":
             return studies[-1]

@@ -1,16 +1,16 @@
-"""Where runs are kept: their directories, their short names, finding and removing them."""
+"""Where runs are kept: their directories, their short names, and how they are found."""
 
 import contextlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engines.errors import LabError
 from engines.events import MAYBE_NUMBER, NUMBER, holds
+from engines.files import user_path
 
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
@@ -54,6 +54,11 @@ class Run:
         self.log_path = path / "worker.log"
         self.summary_path = path / "summary.json"
 
+    @property
+    def results(self) -> Path:
+        """The results directory that it is in."""
+        return self.path.parent.parent
+
     def __eq__(self, other: object) -> bool:
         """Two are the same if their directories are."""
         return isinstance(other, Run) and self.path == other.path
@@ -67,7 +72,9 @@ class Run:
         try:
             config = read_json(self.config_path)
         except FileNotFoundError:
-            raise LabError(f"run {self.id} has no config.json in {self.path}; remove it with rm.") from None
+            raise LabError(
+                f"run {self.id} has no config.json in {self.path}: it is not a run, or its creation was interrupted."
+            ) from None
         except OSError as error:
             raise LabError(f"{self.config_path} cannot be read ({error.strerror}).") from None
         except ValueError:
@@ -129,8 +136,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def results_dir(asked: str | None) -> Path:
-    """Where runs go: what was asked, else the environment's word, else ./results."""
-    return Path(asked or os.environ.get(RESULTS_VARIABLE) or "results").expanduser().absolute()
+    """Where runs are kept: the requested directory, else the one in the environment, else ./results."""
+    if asked is not None and not asked.strip():
+        raise LabError("--results-dir is empty; name a directory.")
+    return user_path(asked or os.environ.get(RESULTS_VARIABLE) or "results", "results directory")
 
 
 def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]) -> Run:
@@ -168,9 +177,9 @@ def all_runs(results: Path) -> list[Run]:
 
 
 def folders_in(place: Path) -> list[Path]:
-    """None where there is no such place; LabError if it cannot be read."""
+    """The folders in a directory but hidden ones; empty where it does not exist. LabError if it cannot be read."""
     try:
-        names = os.listdir(place)
+        names = [name for name in os.listdir(place) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -179,38 +188,61 @@ def folders_in(place: Path) -> list[Path]:
 
 
 def find_run(wanted: str, results: Path) -> Run:
-    """The run of that id, unambiguous prefix or path, or the `last` one; here first, then where runs were before."""
-    if os.sep in wanted and (Path(wanted) / "events.jsonl").exists():
-        return Run(Path(wanted).absolute())
+    """The run of that id, unambiguous prefix or path, or the `last` one; here first, then where runs were before.
+
+    For commands that only read. Those that change a run use `own_runs.find_own_run`.
+    """
+    require_name(wanted)
+    if run := find_by_path(wanted):
+        return run
     if wanted == "last":
-        return _last_run(results)
+        return last_of(runs_in_view(results), results)
     for root in dict.fromkeys([results, *remembered()]):
-        runs = all_runs(root)
-        matches = [run for run in runs if run.id == wanted] or [run for run in runs if run.id.startswith(wanted)]
-        if len(matches) > 1:
-            names = ", ".join(run.id for run in matches[:5])
-            raise LabError(f"{wanted!r} could be {names}; type more of the name.")
-        if matches:
-            return matches[0]
+        if run := match_name(wanted, root):
+            return run
     raise LabError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
+
+
+def require_name(wanted: str, kind: str = "run") -> None:
+    """LabError for an empty name: it would be the beginning of every name."""
+    if not wanted.strip():
+        raise LabError(f"the name of a {kind} is empty; type its name, its path, or: last.")
+
+
+def find_by_path(wanted: str) -> Run | None:
+    """The run in that directory, None for what is not a path. LabError if the directory is not a run."""
+    if os.sep not in wanted:
+        return None
+    path = user_path(wanted, "run")
+    if not path.is_dir():
+        raise LabError(f"run {wanted} cannot be found: {'not a directory' if path.exists() else 'not found'}.")
+    run = Run(path)
+    if not run.config_path.exists():
+        raise LabError(f"{wanted} is not a run: it has no config.json.")
+    return run
+
+
+def match_name(wanted: str, results: Path) -> Run | None:
+    """The run of that id in one results directory, else the only one whose id begins so. LabError for several."""
+    paths = folders_in(results / "runs")
+    matches = [path for path in paths if path.name == wanted] or [p for p in paths if p.name.startswith(wanted)]
+    if len(matches) > 1:
+        names = ", ".join(sorted(path.name for path in matches)[:5])
+        raise LabError(f"{wanted!r} could be {names}; type more of the name.")
+    return Run(matches[0]) if matches else None
+
+
+def last_of(runs: Sequence[Run], results: Path) -> Run:
+    """The newest of some runs. LabError if there is none."""
+    if not runs:
+        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
+    return runs[-1]
 
 
 def runs_in_view(results: Path) -> list[Run]:
     """The runs of one results directory; where it has none, those of every remembered one. Oldest first."""
     runs = all_runs(results) or [run for root in remembered() for run in all_runs(root)]
     return sorted(runs, key=lambda run: (run.created_at, run.id))
-
-
-def _last_run(results: Path) -> Run:
-    runs = runs_in_view(results)
-    if not runs:
-        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
-    return runs[-1]
-
-
-def remove_run(run: Run) -> None:
-    """Delete the run's directory. Checkpoints that were sent elsewhere with --checkpoint-dir stay."""
-    shutil.rmtree(run.path)
 
 
 def remembered() -> list[Path]:

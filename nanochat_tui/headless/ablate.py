@@ -11,7 +11,7 @@ from engines.ablation.plan import Plan, make_plan
 from engines.ablation.progress import Progress
 from engines.ablation.report import csv_text, summary_rows
 from engines.ablation.results import Result
-from engines.ablation.study import Study, create_study, find_study, results_so_far, start, studies_in_view
+from engines.ablation.study import Study, create_study, find_own_study, results_so_far, start, studies_in_view
 from engines.ablation.study_file import Asked, parse_axes, read_study_file
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
@@ -124,7 +124,7 @@ def _refuse_changes(options: Options) -> None:
 
 
 def _find(word: str, options: Options) -> Study:
-    return find_study(word, results_dir(options.words["results_dir"]))
+    return find_own_study(word, results_dir(options.words["results_dir"]))
 
 
 def _wake(study: Study) -> Any:

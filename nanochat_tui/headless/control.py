@@ -5,8 +5,9 @@ import time
 
 from engines.errors import LabError
 from engines.runs import control, liveness
+from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, find_run, remove_run, results_dir
+from engines.runs.store import Run, results_dir
 from nanochat_tui.commands import Options
 
 _POLL_INTERVAL = 0.05
@@ -47,40 +48,34 @@ def pause(options: Options) -> int:
 
 
 def rm(options: Options) -> int:
-    """Delete runs that are not live, after asking."""
-    results = results_dir(options.words["results_dir"])
-    doomed = [find_run(word, results) for word in options.words["run"]]
+    """Delete runs that are not live, after asking. With --yes only whole names count: nobody sees what is meant."""
+    results, certain = results_dir(options.words["results_dir"]), options.words["yes"]
+    doomed = list(dict.fromkeys(find_own_run(word, results, exact=certain) for word in options.words["run"]))
     for run in doomed:
+        require_run(run)
         if liveness.lock_is_held(run.lock_path):
             raise LabError(f"run {run.id} is live; stop it first.")
-    if not options.words["yes"] and not _confirmed(doomed):
+    if not certain and not _confirmed(doomed):
+        _say("nothing was deleted")
         return 1
     for run in doomed:
-        elsewhere = _checkpoints_elsewhere(run)
-        remove_run(run)
-        _say(f"deleted run {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else ""))
+        _say(remove_run(run))
     return 0
 
 
 def _live_run(options: Options) -> Run:
-    run = find_run(options.words["run"], results_dir(options.words["results_dir"]))
+    run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
     if not liveness.lock_is_held(run.lock_path):
         raise LabError(f"run {run.id} is not live.")
     return run
-
-
-def _checkpoints_elsewhere(run: Run) -> str:
-    try:
-        folder = run.checkpoints_dir
-    except (LabError, KeyError):
-        return ""
-    return "" if folder.is_relative_to(run.path) else str(folder)
 
 
 def _confirmed(runs: list[Run]) -> bool:
     names = ", ".join(run.id for run in runs)
     if not sys.stdin.isatty():
         raise LabError(f"deleting {names} needs a yes: add --yes.")
+    for run in runs:
+        _say(str(run.path))
     print(f"delete {names} for good? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -11,6 +11,7 @@ from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
+from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, read_json, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow
@@ -30,12 +31,13 @@ def train(options: Options) -> int:
 
 def attach(options: Options) -> int:
     """Show a run from its beginning, and what it does from now on."""
-    return _follow(_find(options), None, options)
+    run = find_run(options.words["run"], results_dir(options.words["results_dir"]))
+    return _follow(run, None, options)
 
 
 def resume(options: Options) -> int:
     """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
-    run = _find(options)
+    run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
     if options.settings:
         from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
 
@@ -72,10 +74,6 @@ def _from_file(options: Options) -> dict[str, Any]:
     from engines.config_file import read_config_file  # a TOML parser, and 10 ms, that most runs do without
 
     return read_config_file(Path(options.words["config"]))
-
-
-def _find(options: Options) -> Run:
-    return find_run(options.words["run"], results_dir(options.words["results_dir"]))
 
 
 def _follow(run: Run, process: Any, options: Options) -> int:

@@ -24,12 +24,13 @@ class Column:
 
     name: str
     label: str
-    rank: int
+    rank: float
     text: Callable[[Row, bool], str]  # of a row, in ASCII or not
     order: Callable[[Row], Any] | None = None
     falling: bool = False  # the first look is at the greatest
     right: bool = False
     least: int = 0  # cells, whatever is in it
+    optional: bool = False  # left out where it is empty in every row
 
 
 def age(created_at: float | None) -> str:
@@ -69,6 +70,7 @@ def _state(row: Row, ascii: bool) -> str:
 COLUMNS: tuple[Column, ...] = (
     Column("state", "state", 1, _state, lambda row: row.state, least=10),
     Column("run", "run", 0, lambda row, _: row.run.id, lambda row: row.run.id),
+    Column("elsewhere", "results directory", 1.2, lambda row, _: row.elsewhere, optional=True),
     Column("engine", "engine", 6, lambda row, _: row.engine, lambda row: row.engine),
     Column("kind", "model", 5, lambda row, _: row.kind, lambda row: row.kind),
     Column("corpus", "corpus", 9, lambda row, _: row.corpus, lambda row: row.corpus),
@@ -97,7 +99,7 @@ def fitting(widths: Mapping[str, int], room: int, sort: str) -> dict[str, int]:
         return 1.5 if column.name == sort != FIRST_SORT else column.rank
 
     left, chosen = room, set()
-    for column in sorted(COLUMNS, key=rank):
+    for column in sorted((column for column in COLUMNS if widths[column.name]), key=rank):
         left -= widths[column.name] + 2 * PADDING
         if left < 0:
             break
@@ -112,7 +114,12 @@ def told(column: Column, row: Row, ascii: bool) -> str:
 
 
 def width_of(column: Column, texts: Sequence[str], sorts: bool) -> int:
-    """Cells for the longest text and for the label, with an arrow where the table is sorted by it."""
+    """Cells for the longest text and for the label, with an arrow where the table is sorted by it.
+
+    0 leaves the column out.
+    """
+    if column.optional and not any(texts):
+        return 0
     return min(_MOST, max([column.least, len(column.label) + 2 * sorts, *map(cell_len, texts)]))
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from engines.runs.history import History
@@ -31,6 +32,7 @@ class Row:
     guards: tuple[tuple[str, int], ...]  # what was done, and how often
     trend: tuple[float, ...]  # mean losses of equal parts of the run
     problem: str
+    elsewhere: str  # the results directory that it is in, if it is not the requested one
 
     @property
     def run(self) -> Run:
@@ -56,13 +58,14 @@ class RowReader:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
 
-    def read(self, watches: Iterable[Watch]) -> list[Row]:
+    def read(self, watches: Iterable[Watch], results: Path) -> list[Row]:
+        """`results` is the requested results directory."""
         known, self._rows = self._rows, {}
         for watch in watches:
             mark = _mark(watch)
             key = str(watch.run.path)
             found = known.get(key)
-            self._rows[key] = found if found and found[0] == mark else (mark, _row(watch))
+            self._rows[key] = found if found and found[0] == mark else (mark, _row(watch, results))
         return [row for _, row in self._rows.values()]
 
 
@@ -74,7 +77,7 @@ def _mark(watch: Watch) -> tuple[Any, ...]:
     return (id(watch), id(history), counts, last, watch.state, watch.problem, "facts" in watch.config)
 
 
-def _row(watch: Watch) -> Row:
+def _row(watch: Watch, results: Path) -> Row:
     """What cannot be understood of a foreign or damaged manifest stays unknown."""
     history = watch.history
     settings = watch.part("resolved")
@@ -96,6 +99,7 @@ def _row(watch: Watch) -> Row:
         tuple(Counter(event["action"] for event in list(history.guards)).items()),
         _trend(history),
         watch.problem,
+        "" if watch.run.results == results else str(watch.run.results),
     )
 
 

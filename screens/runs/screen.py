@@ -104,7 +104,7 @@ class RunsScreen(CommandingScreen):
 
     def _read(self, watches: list[Watch]) -> None:
         try:
-            rows = self._reader.read(watches)
+            rows = self._reader.read(watches, self.lab_app.lab.results)
         finally:
             self._reading = False
         self.app.call_from_thread(self._take_rows, rows)
@@ -286,17 +286,15 @@ class RunsScreen(CommandingScreen):
             self.order(watch, orders.report, partial(self.notify, f"writing the report of {watch.run.id} ..."))
 
     def action_delete(self) -> None:
-        self._order(orders.delete)
+        self._order(partial(orders.delete, results=self.lab_app.lab.results), self._deleted.add)
 
     def action_restart(self) -> None:
         watch = None if self.refuses() else self._watch()
         if watch:
             self.restart(watch)
 
-    def _order(self, make: Callable[[Watch], Order]) -> None:
-        """Order it of the run at the cursor."""
+    def _order(self, make: Callable[[Watch], Order], before: Callable[[str], None] | None = None) -> None:
+        """Order it of the run at the cursor; `before` gets the run's path once it is sure."""
         watch = None if self.refuses() else self._watch()
-        if watch is None:
-            return
-        forget = partial(self._deleted.add, str(watch.run.path)) if make is orders.delete else None
-        self.order(watch, make, forget)
+        if watch:
+            self.order(watch, make, partial(before, str(watch.run.path)) if before else None)

@@ -5,9 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from builders import finished_run, make_run
+from builders import make_run
 
-from engines import checkpoints
 from engines.errors import LabError
 from engines.runs import store
 from engines.runs.store import Run
@@ -47,6 +46,22 @@ def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path:
     assert store.find_run("last", tmp_path / "here").path == run.path
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t"])
+def test_an_empty_name_is_an_error_and_not_the_beginning_of_every_name(name: str, tmp_path: Path) -> None:
+    empty_run(tmp_path)
+    with pytest.raises(LabError, match="name of a run is empty"):
+        store.find_run(name, tmp_path)
+
+
+def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.jsonl").touch()
+    with pytest.raises(LabError, match=r"is not a run: it has no config\.json"):
+        store.find_run(f"{tmp_path}/logs", tmp_path)
+    with pytest.raises(LabError, match="not found"):
+        store.find_run(f"{tmp_path}/nothing", tmp_path)
+
+
 def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
     empty_run(tmp_path)
     with pytest.raises(LabError, match="`nanochat-tui --no-ui runs` lists them"):
@@ -70,14 +85,6 @@ def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkey
     for thread in threads:
         thread.join()
     assert len(set(found)) == 100
-
-
-def test_removing_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None:
-    run = finished_run(tmp_path, checkpoint_dir=str(tmp_path / "kept"))
-    folder = run.checkpoints_dir
-    assert folder == tmp_path / "kept" / run.id
-    store.remove_run(run)
-    assert not run.path.exists() and checkpoints.list_steps(folder)[-1] == 20
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"[" * 100_000, b'{"v":1}', b"9" * 5000])

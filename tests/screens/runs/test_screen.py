@@ -17,7 +17,7 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
-from engines.runs.store import Run
+from engines.runs.store import Run, remember
 from screens.app import LabApp
 from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
@@ -612,7 +612,7 @@ def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
         await seat.press("delete", "enter")  # the cautious answer has the focus
         assert doomed.exists()
         await seat.press("D", "y")
-        await seat.hears("deleted amber-fox")
+        await seat.hears("deleted run amber-fox")
         assert not doomed.exists()
         await seat.refresh()
         assert "amber-fox" not in seat.ids and len(seat.app.said) == 1
@@ -642,7 +642,7 @@ def test_a_live_run_is_not_deleted_and_its_orders_reach_it(results: Path) -> Non
     async def scenario(seat: Seat) -> None:
         assert seat.cell("amber-fox", "state").endswith(("starting", "running"))
         await seat.press("D")
-        assert seat.app.screen is seat.screen and "S stops it first" in seat.app.said[-1]
+        assert seat.app.screen is seat.screen and "press S to stop it first" in seat.app.said[-1]
         await seat.press("r")
         assert "lives already" in seat.app.said[-1]
         await seat.press("p")
@@ -665,10 +665,30 @@ def test_a_run_that_came_back_to_life_behind_the_question_is_not_deleted(results
         await seat.press("D")
         with held(run):
             await seat.press("y")
-            await seat.hears("lives; S stops it first")
+            await seat.hears("is live; attach to it, or stop it first")
         assert run.path.exists()
 
     play(results, scenario)
+
+
+def test_a_run_of_another_results_directory_is_marked_and_not_deleted(results: Path, tmp_path: Path) -> None:
+    remember(results)
+
+    async def scenario(seat: Seat) -> None:
+        assert seat.cell("amber-fox", "elsewhere") == str(results)
+        await seat.stand_on("amber-fox")
+        await seat.press("D")
+        assert seat.app.screen is seat.screen, "it asks as if it would delete the run"
+        assert seat.app.said == [f"amber-fox is in {results}; to delete it: nanochat-tui runs --results-dir {results}"]
+
+    play(tmp_path / "empty", scenario, (200, 40))
+
+
+def test_no_column_is_spent_on_the_results_directory_of_own_runs(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        assert "elsewhere" not in seat.screen.table.shown_columns
+
+    play(results, scenario, (200, 40))
 
 
 def test_a_dead_run_says_why_it_cannot_be_paused_or_stopped(results: Path) -> None:

@@ -1,0 +1,105 @@
+"""Runs that a command may change: found only where the command was sent, and deleted only if they are runs.
+
+Reading commands look further (`store.find_run`): a mistaken name costs them nothing.
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from engines.errors import LabError
+from engines.files import reason_of
+from engines.runs.launch import take_lock
+from engines.runs.store import CHECKPOINTS, Run, all_runs, find_by_path, last_of, match_name, remembered, require_name
+
+# what the program itself puts into a run's directory
+_OWN_NAMES = {
+    "config.json",
+    "events.jsonl",
+    "control",
+    "run.lock",
+    "worker.log",
+    "summary.json",
+    "samples",
+    CHECKPOINTS,
+}
+
+
+def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
+    """The run of that id, unambiguous prefix or path, or the `last` one, in this results directory alone.
+
+    With `exact` a prefix is not enough.
+    """
+    require_name(wanted)
+    if run := find_by_path(wanted):
+        return run
+    if wanted == "last":
+        return last_of(all_runs(results), results)
+    found = match_name(wanted, results)
+    if found is None:
+        raise LabError(f"there is no run {wanted!r} in {results}; {_where_to_look(wanted)}.")
+    if exact and found.id != wanted:
+        raise LabError(f"there is no run {wanted!r} in {results}; if you mean {found.id}, type the whole name.")
+    return found
+
+
+def _where_to_look(wanted: str) -> str:
+    """Where else a run of that name is, or what lists all runs."""
+    for root in remembered():
+        with contextlib.suppress(LabError):  # of a directory that cannot be read, or of an ambiguous name
+            if match_name(wanted, root):
+                return f"there is one in {root}: add --results-dir {root}"
+    return "`nanochat-tui --no-ui runs` lists them"
+
+
+def remove_run(run: Run) -> str:
+    """Delete the run's directory and return a sentence about it. Of a symbolic link only the link is deleted, and
+    checkpoints that were sent elsewhere with --checkpoint-dir stay.
+
+    Raises: LabError if it is live, not a run, or cannot be deleted.
+    """
+    try:
+        if run.path.is_symlink():
+            target = os.path.realpath(run.path)
+            run.path.unlink()
+            return f"deleted the link {run.id}; the run stays in {target}"
+        if not run.path.exists():
+            return f"run {run.id} was deleted already"
+        require_run(run)
+        elsewhere = _checkpoints_elsewhere(run)
+        lock = take_lock(run)  # until the end: nobody can resume it meanwhile
+        try:
+            shutil.rmtree(run.path)
+        finally:
+            os.close(lock)
+    except OSError as error:
+        raise LabError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+    return f"deleted run {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
+
+
+def require_run(run: Run) -> None:
+    """LabError unless its manifest says that the directory is a run, or there is nothing in it but parts of one."""
+    try:
+        _ = run.config
+        if run.events_path.is_file():
+            return
+    except LabError:  # damaged, or never written
+        pass
+    if run.path.is_symlink():  # only the link is deleted
+        return
+    names = os.listdir(run.path)
+    foreign = [name for name in names if name not in _OWN_NAMES and not name.startswith(".config.json")]
+    is_part = not names or "control" in names or "config.json" in names
+    if foreign or not is_part or run.path.parent.name != "runs":
+        raise LabError(
+            f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
+        )
+
+
+def _checkpoints_elsewhere(run: Run) -> str:
+    try:
+        folder = run.checkpoints_dir
+    except (LabError, KeyError):
+        return ""
+    return "" if folder.is_relative_to(run.path) else str(folder)

@@ -1,0 +1,131 @@
+"""Commands that change runs: they act in their own results directory, and delete nothing but runs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from builders import finished_run, make_run
+
+from engines import checkpoints
+from engines.errors import LabError
+from engines.runs import launch, store
+from engines.runs.own_runs import find_own_run, remove_run, require_run
+from engines.runs.store import Run
+
+
+def everything_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["", " ", "last", "known"])
+def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: Path) -> None:
+    known = make_run(tmp_path)
+    store.remember(known.results)
+    wanted = known.id if name == "known" else name
+    assert store.find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
+    with pytest.raises(LabError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
+        find_own_run(wanted, tmp_path / "empty")
+
+
+def test_own_runs_are_found_by_name_beginning_path_and_last(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    for wanted in (run.id, run.id[:-1], "last", str(run.path), f"{run.path}/"):
+        assert find_own_run(wanted, run.results) == run
+    assert find_own_run(run.id, run.results, exact=True) == run
+    with pytest.raises(LabError, match=f"if you mean {run.id}, type the whole name"):
+        find_own_run(run.id[:-1], run.results, exact=True)
+
+
+def test_a_run_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    run, other = make_run(tmp_path), make_run(tmp_path)
+    before = [name for name in everything_in(tmp_path) if run.id not in name]
+    assert remove_run(run) == f"deleted run {run.id}"
+    assert everything_in(tmp_path) == before and other.config
+    assert remove_run(run) == f"run {run.id} was deleted already"
+
+
+def test_deleting_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, checkpoint_dir=str(tmp_path / "kept"))
+    folder = run.checkpoints_dir
+    assert folder == tmp_path / "kept" / run.id
+    assert remove_run(run) == f"deleted run {run.id}; its checkpoints stay in {folder}"
+    assert not run.path.exists() and checkpoints.list_steps(folder)[-1] == 20
+
+
+def test_of_a_linked_run_only_the_link_is_deleted(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    link = Run(tmp_path / "others" / "runs" / "link")
+    link.path.parent.mkdir(parents=True)
+    link.path.symlink_to(run.path)
+    assert "the run stays in" in remove_run(find_own_run("link", tmp_path / "others"))
+    assert not link.path.is_symlink() and run.config
+
+
+def test_a_link_inside_a_run_is_not_followed(tmp_path: Path) -> None:
+    run, kept = make_run(tmp_path), tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    (run.path / "checkpoints").symlink_to(kept)
+    remove_run(run)
+    assert (kept / "file").exists() and not run.path.exists()
+
+
+@pytest.mark.parametrize("names", [["events.jsonl"], ["config.json", "events.jsonl", "thesis.tex"], ["thesis.tex"]])
+@pytest.mark.parametrize("place", ["results/runs/mine", "mine"])
+def test_a_folder_that_is_not_a_run_is_never_deleted(names: list[str], place: str, tmp_path: Path) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text("{}")
+    before = everything_in(tmp_path)
+    with pytest.raises(LabError, match="is not a run"):
+        remove_run(Run(folder))
+    with pytest.raises(LabError, match="is not a run"):
+        require_run(find_own_run(str(folder) if place == "mine" else "mine", tmp_path / "results", exact=True))
+    assert everything_in(tmp_path) == before
+
+
+def test_a_manifest_alone_does_not_make_a_folder_a_run(tmp_path: Path) -> None:
+    """Somebody copied a run's config.json beside a project, to train again with --config."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "main.py").touch()
+    shutil.copy(make_run(tmp_path).config_path, project)
+    with pytest.raises(LabError, match="is not a run"):
+        remove_run(Run(project))
+
+
+@pytest.mark.parametrize("damage", ["broken", "gone", "never written"])
+def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    if damage == "broken":
+        run.config_path.write_text("{")
+    else:
+        run.config_path.unlink()
+    if damage == "never written":
+        shutil.rmtree(run.control_dir)
+        run.events_path.unlink()
+    remove_run(find_own_run(run.id, run.results, exact=True))
+    assert not run.path.exists()
+
+
+def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    lock = launch.take_lock(run)
+    try:
+        with pytest.raises(LabError, match="is live"):
+            remove_run(run)
+    finally:
+        launch.os.close(lock)
+    assert run.config
+
+
+def test_a_directory_that_cannot_be_deleted_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path / "worker.log"))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(LabError, match=rf"run {run.id} cannot be deleted: .*worker\.log: Permission denied\.$"):
+        remove_run(run)
