@@ -32,7 +32,9 @@ def reason_of(error: Exception) -> str:
 
 
 def user_path(text: str | os.PathLike[str], what: str) -> Path:
-    """The absolute form of a path as it was typed, with `~` expanded."""
+    """The absolute form of a path as it was typed, with `~` expanded. `what` names it in errors."""
+    if not os.fspath(text).strip():
+        raise LabError(f"the path of the {what} is empty; name one.")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:

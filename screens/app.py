@@ -1,6 +1,7 @@
 """The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from engines.errors import LabError
+from engines.files import write_file
 from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
@@ -144,13 +146,14 @@ class LabApp(App[str]):
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
-        """The palette's: into the results directory, as a machine without a desktop has no folder for downloads."""
-        folder = Path(path or self.lab.results)
+        """Save a screenshot in the results directory: a machine without a desktop has no folder for downloads."""
+        name = filename or f"nanochat-tui {datetime.now().isoformat()}.svg".replace(":", "_")
+        target = Path(path or self.lab.results) / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.notify(f"written: {self.save_screenshot(filename, str(folder), time_format)}")
-        except OSError as error:
-            self.notify(f"the screenshot cannot be written to {folder} ({error.strerror}).", severity="error")
+            write_file(target, self.export_screenshot(), "screenshot")
+            self.notify(f"written: {target}")
+        except LabError as error:
+            self.notify(str(error), severity="error")
         return None
 
     async def action_quit(self) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from engines import events
@@ -21,6 +20,7 @@ from engines.ablation.study import Study
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.fields import fields
+from engines.files import write_file
 from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
@@ -35,7 +35,7 @@ def write(study: Study, plan: Plan, results: Mapping[Job, Result]) -> list[str]:
     stem = f"ablate_style-{base.style}_seed-{base.seed}_steps-{base.steps}_{stamp}"
     paths = [study.results / f"{stem}{suffix}" for suffix in (".csv", ".jsonl", ".md")]
     for path in paths:
-        _write_whole(path, tables[path.suffix])
+        write_file(path, tables[path.suffix], "table")
     return [str(path) for path in paths]
 
 
@@ -51,7 +51,7 @@ def write_tables(study: Study, plan: Plan, results: Mapping[Job, Result]) -> dic
         ".md": markdown(study.id, others.inside(plan), others.inside(analysis), study.config),
     }
     for suffix, text in texts.items():
-        _write_whole(study.path / f"table{suffix}", text)
+        write_file(study.path / f"table{suffix}", text, "table")
     return texts
 
 
@@ -185,10 +185,3 @@ def as_json(plan: Plan, analysis: Analysis) -> dict[str, Any]:
     ]
     told = {name: value for name, value in dataclasses.asdict(analysis).items() if name != "cells"}
     return told | {"cells": [json.loads(events.encode(cell)) for cell in cells]}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Whole or not at all: somebody may be reading it."""
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(text)
-    partial.rename(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines import processor
+from engines.files import write_file
 
 
 class Figure(NamedTuple):
@@ -53,10 +54,10 @@ class Report(NamedTuple):
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> list[Path]:
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write both forms; returns their paths, JSON first."""
         paths = [folder / f"{name}.json", folder / f"{name}.md"]
-        paths[0].write_text(self.to_json() + "\n")
-        paths[1].write_text(self.to_markdown())
+        for path, text in zip(paths, (self.to_json() + "\n", self.to_markdown()), strict=True):
+            write_file(path, text, "report")
         return paths
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engines.errors import LabError
+from engines.files import reason_of
 from engines.interop import tables, tensorboard_files, wandb_files
 from engines.interop.tables import Tell
 from engines.reports.record import Record
@@ -25,12 +26,14 @@ def export(record: Record, format: str, folder: Path, tell: Tell) -> list[Path]:
     """The files written. LabError if there is something in the folder already: it may be somebody's work."""
     _require_extra(format)
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise LabError(f"{folder} has something in it; remove it, or choose another folder with --out.")
+        if folder.exists() and not folder.is_dir():
+            raise LabError(f"export {folder} cannot be written: not a directory. Choose another with --out.")
+        if folder.exists() and any(folder.iterdir()):
+            raise LabError(f"export {folder} cannot be written: it is not empty. Choose another with --out.")
         with _whole(folder) as partial:
             WRITERS[format](record, partial, tell)
-    except OSError as error:
-        raise LabError(f"{folder} cannot be written ({error.strerror}); choose another with --out.") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"export {folder} cannot be written: {reason_of(error)}. Choose another with --out.") from None
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

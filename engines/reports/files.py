@@ -1,31 +1,30 @@
 """A report on disk: the page, and each of its plots beside it as SVG and, where cairosvg is installed, as PNG."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.files import write_file
 from engines.reports.run_report import Pictures
 
 _DOTS = 2  # of a PNG for each unit of the SVG: sharp on paper and on dense screens
 
 
 def write_report(path: Path, text: str, pictures: Pictures) -> list[Path]:
-    """What was written, the page first. LabError if the folder cannot hold it."""
+    """Write the page and its plots; returns the files, the page first. Raises: LabError if one cannot be written.
+
+    Into a FIFO or a device goes the page alone, which holds the plots too.
+    """
+    write_file(path, text, "report")
     written = [path]
+    if not path.is_file():
+        return written
     to_png = _converter()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, text.encode())
-        for name, svg in pictures:
-            written.append(path.with_name(f"{path.stem}.{name}.svg"))
-            _write_whole(written[-1], svg.encode())
-            if to_png:
-                written.append(path.with_name(f"{path.stem}.{name}.png"))
-                _write_whole(written[-1], to_png(svg))
-    except OSError as error:
-        where = error.filename or path
-        raise LabError(f"{where} cannot be written ({error.strerror}); choose another with --out.") from None
+    for name, svg in pictures:
+        written.append(path.with_name(f"{path.stem}.{name}.svg"))
+        write_file(written[-1], svg, "plot")
+        if to_png:
+            written.append(path.with_name(f"{path.stem}.{name}.png"))
+            write_file(written[-1], to_png(svg), "plot")
     return written
 
 
@@ -40,14 +39,3 @@ def _converter() -> Callable[[str], bytes] | None:
         return bytes(cairosvg.svg2png(bytestring=svg.encode(), scale=_DOTS))
 
     return convert
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all: somebody may be reading it."""
-    partial = path.with_name(f".{path.name}.tmp")
-    try:
-        partial.write_bytes(content)
-        partial.rename(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

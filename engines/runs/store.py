@@ -137,9 +137,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def results_dir(asked: str | None) -> Path:
     """Where runs are kept: the requested directory, else the one in the environment, else ./results."""
-    if asked is not None and not asked.strip():
-        raise LabError("--results-dir is empty; name a directory.")
-    return user_path(asked or os.environ.get(RESULTS_VARIABLE) or "results", "results directory")
+    default = os.environ.get(RESULTS_VARIABLE) or "results"
+    return user_path(default if asked is None else asked, "results directory")
 
 
 def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]) -> Run:

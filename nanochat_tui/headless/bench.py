@@ -14,6 +14,7 @@ from engines.bench.nanochat.settings import RaceSettings
 from engines.config import TrainSettings
 from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all
+from engines.files import user_path
 from engines.runs.store import results_dir
 from nanochat_tui.commands import PROGRAM, Options
 
@@ -105,9 +106,9 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
     our_flags, their_flags = _words("ours", settings.ours), _words("theirs", settings.theirs)
     found = gpus()
     device = settings.device if settings.device != AUTO else "cuda" if found else "cpu"
-    tree = Path(settings.upstream).expanduser().absolute()
+    tree = user_path(settings.upstream, "--upstream")
     upstream.check_tree(tree)
-    text = Path(settings.corpus).expanduser().absolute()
+    text = user_path(settings.corpus, "--corpus")
     names = [settings.budget]
     if settings.budget == AUTO:
         memory = found[0].total_bytes if found and device == "cuda" else 0
@@ -123,7 +124,7 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
             ref=upstream.commit(tree, settings.ref),
             corpus=text,
             corpus_id=corpus.identity(text),
-            work=Path(settings.work or results / "race").expanduser().absolute(),
+            work=user_path(settings.work or results / "race", "--work"),
             device=device,
             sides=sides,
             missing=settings.missing,

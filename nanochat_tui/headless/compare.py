@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engines import events
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError
+from engines.files import user_path
 from engines.reports.comparison_report import comparison_sections, metric_rows
 from engines.reports.files import write_report
 from engines.reports.metrics import metrics
@@ -30,8 +31,8 @@ def compare(options: Options) -> int:
         records = [read_record(find_run(word, results)) for word in words]
     every = settings([record.config for record in records])
     print(json.dumps(_as_json(records, every)) if options.json else _as_text(records, every))
-    if options.words["html"]:
-        _write_html(Path(options.words["html"]).expanduser().absolute(), records)
+    if options.words["html"] is not None:
+        _write_html(user_path(options.words["html"], "report"), records)
     return 0
 
 
@@ -80,8 +81,6 @@ def _figures(record: Record) -> dict[str, Any]:
 
 
 def _write_html(path: Path, records: Sequence[Record]) -> None:
-    if path.is_dir():
-        raise LabError(f"{path} is a folder; name a file in it with --html.")
     sections, pictures = comparison_sections(records)
     for written in write_report(path, page(" and ".join(record.run.id for record in records), "", sections), pictures):
         print(written, file=sys.stderr)

@@ -3,8 +3,8 @@
 import json
 import shlex
 import sys
-from pathlib import Path
 
+from engines.files import user_path
 from engines.interop import export as interop
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
@@ -18,7 +18,8 @@ def export(options: Options) -> int:
     """Write the folder and print where; how to go on from there is on stderr."""
     results = results_dir(options.words["results_dir"])
     run, format = find_run(options.words["run"], results), options.words["format"]
-    folder = Path(options.words["out"] or results / "exports" / run.id / format).expanduser().resolve()
+    out = options.words["out"]
+    folder = results / "exports" / run.id / format if out is None else user_path(out, "export").resolve()
     progress = _Progress()
     with meanwhile(f"exporting run {run.id}", progress.__str__):
         record = read_record(run)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engines.ablation.study import find_study
 from engines.errors import LabError
+from engines.files import user_path
 from engines.reports.document import Subject, usual_path, write_document
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
@@ -17,9 +18,8 @@ def report(options: Options) -> int:
     results, words = results_dir(options.words["results_dir"]), options.words["what"]
     with meanwhile(f"reading {' '.join(words)}"):
         subjects = [_find(word, results) for word in dict.fromkeys(words)]
-    path = Path(options.words["out"] or usual_path(results, subjects[0])).expanduser().absolute()
-    if path.is_dir():
-        raise LabError(f"{path} is a folder; name a file in it with --out.")
+    out = options.words["out"]
+    path = usual_path(results, subjects[0]) if out is None else user_path(out, "report")
     with meanwhile(f"writing {path}"):
         written = write_document(subjects, path)
     if options.json:

@@ -17,7 +17,7 @@ def save(speech: Speech) -> Path:
     while True:
         path = folder / (f"{stem}.txt" if number == 1 else f"{stem}-{number}.txt")
         try:
-            with open(path, "x", encoding="utf-8") as file:
+            with open(path, "x", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"# {command(speech)}\n{speech.text}\n")
         except FileExistsError:
             number += 1

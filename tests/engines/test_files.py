@@ -111,6 +111,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_typed_path_is_expanded_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_path("~/a", "report") == Path.home() / "a"
+    with pytest.raises(LabError, match="the path of the report is empty"):
+        user_path("", "report")
     with pytest.raises(LabError, match="unknown user in ~nosuchuser"):
         user_path("~nosuchuser/a", "report")
     (gone := tmp_path / "gone").mkdir()

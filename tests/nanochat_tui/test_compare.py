@@ -110,7 +110,7 @@ def test_a_page_lays_the_curves_over_each_other(tmp_path: Path, capsys: Words) -
 def test_a_page_in_the_place_of_a_folder_says_so(tmp_path: Path, capsys: Words) -> None:
     words = ["--no-ui", "compare", str(BY_ID["finished"].path), str(BY_ID["stopped"].path), "--html", str(tmp_path)]
     assert main(words) == 1
-    assert f"{tmp_path} is a folder; name a file in it with --html." in capsys.readouterr().err
+    assert f"{tmp_path} cannot be written: it is a directory. Name a file in it." in capsys.readouterr().err
 
 
 def test_the_json_of_a_comparison_is_one_line(capsys: Words) -> None:

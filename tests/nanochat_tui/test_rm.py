@@ -61,7 +61,7 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
 
 
 def test_an_empty_results_directory_is_an_error(known: Run, capsys: Words) -> None:
-    assert "--results-dir is empty" in failed(capsys, "rm", "last", "--yes", "--results-dir", "")
+    assert "the path of the results directory is empty" in failed(capsys, "rm", "last", "--yes", "--results-dir", "")
 
 
 def test_with_yes_a_beginning_of_a_name_deletes_nothing(known: Run, capsys: Words) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
 from engines.errors import LabError
+from engines.files import write_file
 
 VERSION = 1
 _STEP = {"ours": "our_tokens_per_step", "upstream": "tokens_per_step"}  # of a budget
@@ -30,12 +31,10 @@ def load(path: Path) -> Record | None:
 
 
 def write(path: Path, record: Record) -> list[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write both forms; returns their paths, JSON first."""
     paths = [path, path.with_suffix(".md")]
     for each, text in zip(paths, (json.dumps(record, indent=1) + "\n", markdown(record)), strict=True):
-        partial = each.with_name(f".{each.name}.tmp")
-        partial.write_text(text)
-        partial.rename(each)
+        write_file(each, text, "report")
     return paths
 
 

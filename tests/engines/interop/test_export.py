@@ -148,7 +148,7 @@ def test_what_lies_in_the_folder_already_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     record = read_record(RUNS[0])
-    with pytest.raises(LabError, match="out has something in it; remove it, or choose another folder with --out"):
+    with pytest.raises(LabError, match=r"out cannot be written: it is not empty\. Choose another with --out"):
         export(record, "csv", tmp_path / "out", nothing)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.txt"]
     (tmp_path / "out" / "thesis.txt").unlink()
@@ -167,7 +167,7 @@ def test_a_folder_is_there_whole_or_not_at_all(
     with pytest.raises((LabError, KeyboardInterrupt)) as raised:
         export(read_record(RUNS[0]), "csv", tmp_path / "out", nothing)
     if isinstance(problem, OSError):
-        assert "out cannot be written (No space left on device); choose another with --out" in str(raised.value)
+        assert "out cannot be written: No space left on device. Choose another with --out" in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -28,13 +28,11 @@ def test_a_png_has_twice_the_dots_of_its_svg(tmp_path: Path) -> None:
 
 def test_an_interrupted_write_leaves_the_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = files.write_report(tmp_path / "a.html", "old", [])[0]
-    write = Path.write_bytes
 
-    def half(path: Path, content: bytes) -> int:
-        write(path, content[: len(content) // 2])
-        raise OSError(28, "No space left on device", str(path))
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LabError, match="No space left on device"):
         files.write_report(tmp_path / "a.html", "something new", [])
     assert page.read_text() == "old" and os.listdir(tmp_path) == ["a.html"]
@@ -42,5 +40,5 @@ def test_an_interrupted_write_leaves_the_older_report(tmp_path: Path, monkeypatc
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match=r"file.* cannot be written .*choose another with --out"):
+    with pytest.raises(LabError, match=r"file/a\.html cannot be written: .*not a directory\. Choose another path"):
         files.write_report(tmp_path / "file" / "a.html", "", [])

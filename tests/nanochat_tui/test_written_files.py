@@ -1,0 +1,98 @@
+"""Every command that writes to a path of the user's: it replaces a regular file, and nothing else."""
+
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from recordings import RUNS
+
+from nanochat_tui.cli import main
+
+Words = pytest.CaptureFixture[str]
+COMMANDS = {
+    "report": ["report", "finished", "--out"],
+    "compare": ["compare", "finished", "stopped", "--html"],
+    "export": ["export", "finished", "--out"],
+}
+each_command = pytest.mark.parametrize("command", COMMANDS)
+each_page = pytest.mark.parametrize("command", ["report", "compare"])
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for run in RUNS:
+        if run.id in ("finished", "stopped"):
+            shutil.copytree(run.path, tmp_path / "results" / "runs" / run.id)
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    os.mkfifo(path := tmp_path / "fifo.html")
+    keep_open = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else a writer could come before its reader
+    yield path
+    os.close(keep_open)
+
+
+def write(command: str, path: Path, results: Path) -> int:
+    return main(["--no-ui", *COMMANDS[command], str(path), "--results-dir", str(results)])
+
+
+@each_page
+def test_a_page_goes_into_a_fifo_and_nothing_beside_it(command: str, fifo: Path, results: Path) -> None:
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    assert write(command, fifo, results) == 0
+    reader.join(20)
+    assert received and received[0].endswith(b"</html>\n")
+    assert stat.S_ISFIFO(fifo.lstat().st_mode) and list(fifo.parent.glob("*fifo*")) == [fifo]
+
+
+@each_page
+def test_a_link_stays_a_link_and_its_file_gets_the_page(command: str, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.html"
+    link.symlink_to(tmp_path / "folder" / "page")
+    assert write(command, link, results) == 0
+    assert link.is_symlink() and "</html>" in (tmp_path / "folder" / "page").read_text()
+
+
+@each_command
+def test_a_directory_that_holds_something_is_refused_in_one_sentence(
+    command: str, results: Path, tmp_path: Path, capsys: Words
+) -> None:
+    (folder := tmp_path / "folder").mkdir()
+    (folder / "thesis.tex").touch()
+    assert write(command, folder, results) == 1
+    said = capsys.readouterr().err
+    assert f"{folder} cannot be written: it is" in said and said.count("\n") == 1
+    assert os.listdir(folder) == ["thesis.tex"]
+
+
+@each_command
+def test_what_is_neither_file_nor_directory_is_left_alone(
+    command: str, results: Path, tmp_path: Path, capsys: Words
+) -> None:
+    os.mkfifo(path := tmp_path / "fifo")
+    assert write(command, path, results) == 1
+    said = capsys.readouterr().err
+    assert f"{path} cannot be written: no" in said and said.count("\n") == 1
+    assert stat.S_ISFIFO(path.lstat().st_mode)
+
+
+@each_command
+def test_an_empty_path_is_an_error(command: str, results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", *COMMANDS[command], "", "--results-dir", str(results)]) == 1
+    assert "is empty; name one" in capsys.readouterr().err
+
+
+def test_what_a_command_writes_into_a_results_directory_follows_links_too(results: Path, tmp_path: Path) -> None:
+    (results / "reports").mkdir()
+    (results / "reports" / "finished.html").symlink_to(tmp_path / "page")
+    assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
+    assert (results / "reports" / "finished.html").is_symlink() and (tmp_path / "page").is_file()
