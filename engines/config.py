@@ -1,17 +1,54 @@
 """Every setting of the lab, declared once: flags, forms, files, manifests and the docs' table follow from here."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from engines import dial
 from engines.errors import SettingsError
 from engines.fields import AUTO, fields, parse_all, setting
+from engines.requirements import NONZERO, first_unmet, needs, when
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
+_GUARD_ON = _GUARD_BACK[1:]
+
+# Conditions of the settings below.
+_ATTENTION = needs(is_refused=True, model_kind=("mini-gpt", "gpt"))
+_GPT = needs(is_refused=True, model_kind="gpt")
+_TENSOR = needs(is_refused=True, mode="tensor")
+_PAIRS = when("heads of at least 4 channels", lambda values: values["width"] >= 4 * values["heads"])
+_SEVERAL_LAYERS = when(
+    "--layers of at least 2: the last layer sees the whole context", lambda values: values["layers"] > 1
+)
+_SHORT_WINDOW = when("--window below --context-length", lambda values: values["window"] < values["context_length"])
+_WINDOWED_LAYER = when("an S in --window-pattern for a layer before the last", lambda values: _has_window(values))
+_GPT_ADAMW = _GPT + needs(optimizer=("adamw", "muon"))
+_SCALARS = when(
+    "--residual-scalars or --embedding-scalars",
+    lambda values: values["residual_scalars"] or values["embedding_scalars"],
+)
+_STORIES = when("--data or --val-data stories", lambda values: "stories" in (values["data"], values["val_data"]))
+_PLAIN_TEXT = when("a .txt file in --data or --val-data", lambda values: _has_plain_text(values))
+_DECAY = needs(lr_schedule=("linear", "sqrt", "cosine"))
+_WARMDOWN = when(
+    "--lr-schedule linear, sqrt or cosine",
+    lambda values: values["lr_schedule"] != "constant" or values["momentum_schedule"],
+)
+_BETAS = when(
+    "--optimizer adamw, or muon with --model-kind bigram or mini-gpt",
+    lambda values: values["optimizer"] == "adamw" or (values["optimizer"] == "muon" and values["model_kind"] != "gpt"),
+)
+_WEIGHT_DECAY = when(
+    "--optimizer adamw, or muon with --model-kind mini-gpt or gpt",
+    lambda values: (
+        values["optimizer"] == "adamw" or (values["optimizer"] == "muon" and values["model_kind"] != "bigram")
+    ),
+)
+_MUON = needs(is_refused=True, optimizer="muon") + needs(model_kind=("mini-gpt", "gpt"))  # a bigram has no matrices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,39 +59,39 @@ class TrainSettings:
     # fmt: off
     mode: str = setting("model", "str", AUTO, "engine: pure Python numbers, or torch tensors (auto: tensor for gpt)", choices=("scalar", "tensor"))
     model_kind: str = setting("model", "str", "bigram", "model to train", choices=("bigram", "mini-gpt", "gpt"))
-    depth: int = setting("model", "int", AUTO, "the gpt's one dial: width, heads, batch, steps and rates follow from it (auto: 4)", at_least=1, at_most=64)
+    depth: int = setting("model", "int", AUTO, "the gpt's one dial: width, heads, batch, steps and rates follow from it (auto: 4)", at_least=1, at_most=64, applies_when=_GPT)
     tie_lm_head: bool = setting("model", "bool", AUTO, "use the embedding as the head too (auto: only where that can learn)")
     input_rmsnorm: bool = setting("model", "bool", AUTO, "normalise embeddings before the first layer (auto: where the model needs it)")
-    final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)")
-    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1)
-    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1)
-    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1)
+    final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)", applies_when=_ATTENTION)
+    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1, applies_when=_ATTENTION)
+    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1, applies_when=_ATTENTION)
+    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1, applies_when=_ATTENTION)
     context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that a gpt looks back on (auto: 8 for bigram, 16 for mini-gpt, 2048 for gpt)", at_least=1, at_most=1 << 20)
 
-    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1)
-    rotary: bool = setting("gpt", "bool", AUTO, "rotary positions (auto: yes; no: the model sees no positions)")
-    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1)
-    qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)")
-    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0)
-    activation: str = setting("gpt", "str", AUTO, "what bends the MLP (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"))
-    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0)
-    window_pattern: str = setting("gpt", "str", AUTO, "attention of the layers in turn, L the whole context and S a window; the last is L (auto: SSSL)")
-    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: an eighth of the context)", at_least=1)
-    document_mask: bool = setting("gpt", "bool", AUTO, "attention stays within a document (auto: no)")
-    value_embeddings: bool = setting("gpt", "bool", AUTO, "every other layer mixes an embedding of the token into its values (auto: yes)")
-    residual_scalars: bool = setting("gpt", "bool", AUTO, "a learned factor on the residual stream before each layer (auto: yes)")
-    embedding_scalars: bool = setting("gpt", "bool", AUTO, "each layer adds a learned part of the embedding again (auto: yes)")
-    smear: bool = setting("gpt", "bool", AUTO, "mix a gated part of the previous token's embedding into each (auto: yes)")
-    backout: bool = setting("gpt", "bool", AUTO, "take a learned part of the middle layer away before the head (auto: yes)")
+    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1, applies_when=_GPT)
+    rotary: bool = setting("gpt", "bool", AUTO, "rotary positions (auto: yes; no: the model sees no positions)", applies_when=_GPT)
+    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1, applies_when=_GPT + needs(rotary=True) + _PAIRS)
+    qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)", applies_when=_GPT)
+    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, applies_when=_GPT + needs(qk_norm=True))
+    activation: str = setting("gpt", "str", AUTO, "what bends the MLP (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
+    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0, applies_when=_GPT)
+    window_pattern: str = setting("gpt", "str", AUTO, "attention of the layers in turn, L the whole context and S a window; the last is L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
+    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: an eighth of the context)", at_least=1, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
+    document_mask: bool = setting("gpt", "bool", AUTO, "attention stays within a document (auto: no)", applies_when=_GPT)
+    value_embeddings: bool = setting("gpt", "bool", AUTO, "every other layer mixes an embedding of the token into its values (auto: yes)", applies_when=_GPT)
+    residual_scalars: bool = setting("gpt", "bool", AUTO, "a learned factor on the residual stream before each layer (auto: yes)", applies_when=_GPT)
+    embedding_scalars: bool = setting("gpt", "bool", AUTO, "each layer adds a learned part of the embedding again (auto: yes)", applies_when=_GPT)
+    smear: bool = setting("gpt", "bool", AUTO, "mix a gated part of the previous token's embedding into each (auto: yes)", applies_when=_GPT)
+    backout: bool = setting("gpt", "bool", AUTO, "take a learned part of the middle layer away before the head (auto: yes)", applies_when=_GPT)
 
     data: str = setting("data", "str", AUTO, f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)} (auto: names; stories for gpt)")
     val_data: str | None = setting("data", "str", None, "validation text (default: a tenth of --data)", optional=True)
-    documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"))
+    documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"), applies_when=_PLAIN_TEXT)
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
-    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000)
-    corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0)
+    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000, applies_when=_STORIES)
+    corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "what a token is: a character, a byte, or a piece of a word (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
-    vocab_size: int = setting("data", "int", AUTO, "tokens of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20)
+    vocab_size: int = setting("data", "int", AUTO, "tokens of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
     seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0)
 
     steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0)
@@ -65,50 +102,50 @@ class TrainSettings:
     optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
     batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1)
     lr: float = setting("optimization", "float", AUTO, "peak learning rate, with muon that of the matrices (auto: by model and optimizer)", above=0)
-    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0)
-    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0)
-    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0)
-    lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"))
+    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0, applies_when=_GPT_ADAMW)
+    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
+    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, applies_when=_GPT_ADAMW + _SCALARS)
+    lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"), applies_when=needs(warmdown_fraction=NONZERO))
     warmup_fraction: float = setting("optimization", "float", AUTO, "part of the steps that raises the learning rate (auto: 0; 40 steps for gpt)", at_least=0, at_most=1)
-    warmdown_fraction: float = setting("optimization", "float", AUTO, "part of the steps that lowers it (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1)
-    final_lr_fraction: float = setting("optimization", "float", AUTO, "learning rate at the end, as a part of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1)
-    beta1: float = setting("optimization", "float", 0.9, "AdamW's memory of the gradient", at_least=0, at_most=0.999999)
-    beta2: float = setting("optimization", "float", 0.99, "AdamW's memory of its square", at_least=0, at_most=0.999999)
-    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0)
-    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0)
-    polar_express: bool = setting("muon", "bool", AUTO, "Muon's five steps have coefficients of their own (auto: yes; no: one quintic five times)")
-    row_equilibration: bool = setting("muon", "bool", AUTO, "Muon evens out the rows of a gradient first (auto: yes)")
-    renormalization: bool = setting("muon", "bool", AUTO, "Muon gives its update the norm of an orthogonal matrix (auto: yes)")
-    variance_reduction: bool = setting("muon", "bool", AUTO, "Muon evens out the size of its updates by neuron over time (auto: yes)")
-    cautious_decay: bool = setting("muon", "bool", AUTO, "weights decay only where the update shrinks them, and less and less (auto: yes)")
-    momentum_schedule: bool = setting("muon", "bool", AUTO, "Muon's momentum rises at first and falls with the learning rate (auto: yes; no: 0.95)")
+    warmdown_fraction: float = setting("optimization", "float", AUTO, "part of the steps that lowers it (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1, applies_when=_WARMDOWN)
+    final_lr_fraction: float = setting("optimization", "float", AUTO, "learning rate at the end, as a part of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1, applies_when=_DECAY + needs(warmdown_fraction=NONZERO))
+    beta1: float = setting("optimization", "float", 0.9, "AdamW's memory of the gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
+    beta2: float = setting("optimization", "float", 0.99, "AdamW's memory of its square", at_least=0, at_most=0.999999, applies_when=_BETAS)
+    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0, applies_when=_BETAS)
+    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0, applies_when=_WEIGHT_DECAY)
+    polar_express: bool = setting("muon", "bool", AUTO, "Muon's five steps have coefficients of their own (auto: yes; no: one quintic five times)", applies_when=_MUON)
+    row_equilibration: bool = setting("muon", "bool", AUTO, "Muon evens out the rows of a gradient first (auto: yes)", applies_when=_MUON)
+    renormalization: bool = setting("muon", "bool", AUTO, "Muon gives its update the norm of an orthogonal matrix (auto: yes)", applies_when=_MUON)
+    variance_reduction: bool = setting("muon", "bool", AUTO, "Muon evens out the size of its updates by neuron over time (auto: yes)", applies_when=_MUON)
+    cautious_decay: bool = setting("muon", "bool", AUTO, "weights decay only where the update shrinks them, and less and less (auto: yes)", applies_when=_MUON + needs(weight_decay=NONZERO))
+    momentum_schedule: bool = setting("muon", "bool", AUTO, "Muon's momentum rises at first and falls with the learning rate (auto: yes; no: 0.95)", applies_when=_MUON)
 
-    device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
-    dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"))
-    compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"))
-    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096)
-    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0)
+    device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"), applies_when=_TENSOR)
+    dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"), applies_when=_TENSOR)
+    compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
+    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
+    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0, applies_when=_TENSOR)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0)
-    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0)
+    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, applies_when=needs(sample_tokens=NONZERO))
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0)
-    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0)
-    prompt: str = setting("evaluation", "str", "", "prompt of those samples")
+    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0, applies_when=needs(sample_tokens=NONZERO))
+    prompt: str = setting("evaluation", "str", "", "prompt of those samples", applies_when=needs(sample_tokens=NONZERO))
 
     checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last (auto: as --eval-every)", at_least=0)
     checkpoint_dir: str | None = setting("checkpoints", "str", None, "keep checkpoints in DIR/<run id> (default: in the run)", optional=True)
     keep_last: int = setting("checkpoints", "int", 3, "newest checkpoints to keep, 0 for all", at_least=0)
-    keep_best: bool = setting("checkpoints", "bool", True, "also keep the checkpoint with the best validation loss")
+    keep_best: bool = setting("checkpoints", "bool", True, "also keep the checkpoint with the best validation loss", applies_when=needs(keep_last=NONZERO))
 
     guard_nonfinite: str = setting("guards", "str", "halt", "a loss or gradient is not finite", choices=_GUARD_BACK)
     guard_spike: str = setting("guards", "str", "warn", "the loss jumps", choices=_GUARD_BACK)
-    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0)
+    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, applies_when=needs(guard_spike=_GUARD_ON))
     guard_disk: str = setting("guards", "str", "halt", "less than twice a checkpoint is free on disk", choices=_GUARD)
     guard_memory: str = setting("guards", "str", "warn", "the process grows without end", choices=_GUARD)
-    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest recent size", above=1)
+    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest recent size", above=1, applies_when=needs(guard_memory=_GUARD_ON))
     guard_throughput: str = setting("guards", "str", "warn", "training slows down", choices=_GUARD)
-    guard_throughput_drop: float = setting("guards", "float", 0.5, "part of the usual tokens a second below which it trips", above=0, at_most=1)
+    guard_throughput_drop: float = setting("guards", "float", 0.5, "part of the usual tokens a second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
     # fmt: on
 
     @property
@@ -140,9 +177,6 @@ class CountSettings:
     data: str = setting("corpus", "str", "names", "text to count, as for train")
     style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
 
-
-_ATTENTION_ONLY = ("final_rmsnorm", "layers", "width", "heads")
-_GPT_ONLY = ("depth", "embedding_lr", "head_lr", "scalar_lr")  # and the group gpt
 
 # What `auto` means for a kind of model.
 _MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -215,6 +249,7 @@ _COMMON_DEFAULTS = {
 _SMALL_BPE_VOCAB = 1024
 _WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance.md)
 _SMALLEST_WINDOW = 2  # of one token, queries and keys would learn nothing
+_RECORDS = re.compile(r"\.(jsonl|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE)  # formats of documents, not of plain text
 _MACHINE_DECIDES = ("device", "dtype", "compile")
 
 
@@ -270,38 +305,33 @@ def _auto_steps(values: Mapping[str, Any], kind: str, default: int) -> int:
 
 
 def _muon_settings() -> list[str]:
-    return _group("muon")
-
-
-def _group(group: str) -> list[str]:
-    return [name for name, field in fields(TrainSettings).items() if field.group == group]
+    return [name for name, field in fields(TrainSettings).items() if field.group == "muon"]
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """What was asked for and does not fit what else was asked for."""
+    """A sentence for each setting that the model kind, mode, optimizer or tokenizer excludes."""
     kind, mode, optimizer = values["model_kind"], values["mode"], values["optimizer"]
-    misplaced: list[tuple[list[str], str]] = []
-    if kind == "bigram":
-        misplaced.append(([*_ATTENTION_ONLY], "--model-kind bigram, which has no such part"))
-    if kind != "gpt":
-        misplaced.append(([*_GPT_ONLY, *_group("gpt")], f"--model-kind {kind}; use --model-kind gpt"))
-    if optimizer != "muon":
-        misplaced.append((_muon_settings(), f"--optimizer {optimizer}; use --optimizer muon"))
-    if mode == "scalar":
-        misplaced.append((_group("machine"), "--mode scalar, which runs pure Python; use --mode tensor"))
-    if values["tokenizer"] != "bpe":
-        misplaced.append((["vocab_size"], f"--tokenizer {values['tokenizer']}, whose vocabulary follows from the text"))
-    problems = [
-        f"--{name.replace('_', '-')} does not fit {where}."
-        for names, where in misplaced
-        for name in names
-        if values[name] not in (AUTO, False)
-    ]
+    problems = []
+    for name, field in fields(TrainSettings).items():
+        if values[name] not in (AUTO, False):
+            unmet = first_unmet(tuple(one for one in field.applies_when if one.is_refused), values)
+            problems += [unmet.refusal(field.flag, values)] if unmet else []
     if mode == "scalar" and kind == "gpt":
         problems.append("--mode scalar does not fit --model-kind gpt; use --mode tensor.")
     elif mode == "scalar" and optimizer == "muon":
         problems.append("--optimizer muon does not fit --mode scalar; use --mode tensor.")
     return problems
+
+
+def _has_window(values: Mapping[str, Any]) -> bool:
+    pattern, layers = values["window_pattern"], values["layers"]
+    return "S" in (pattern * (layers // len(pattern) + 1))[: layers - 1] if pattern else False
+
+
+def _has_plain_text(values: Mapping[str, Any]) -> bool:
+    """Whether a path is among the texts that is not by its name JSON lines or Parquet."""
+    paths = [text for text in (values["data"], values["val_data"]) if text and text not in BUILT_IN_CORPORA]
+    return any(not _RECORDS.search(path) for path in paths)
 
 
 def _misfits(values: Mapping[str, Any]) -> list[str]:
@@ -324,6 +354,8 @@ def _misfits_of_the_budget(values: Mapping[str, Any]) -> list[str]:
     problems = []
     if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
         problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
+    if values["target_bpb"] is not None and not values["eval_every"]:
+        problems.append("--target-bpb needs evaluations: --eval-every must be above 0.")
     if values["micro_batch"] and values["batch_size"] % values["micro_batch"]:
         problems.append(f"--micro-batch {values['micro_batch']} must divide --batch-size {values['batch_size']}.")
     return problems

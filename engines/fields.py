@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.errors import SettingsError
+from engines.requirements import Requirement
 
 AUTO: Any = "auto"  # a default that `config.resolve` replaces before a run starts
 
@@ -38,6 +39,7 @@ class Field:
     choices: tuple[str, ...] = ()
     optional: bool = False
     aliases: tuple[tuple[str, str], ...] = ()  # other words for a choice
+    applies_when: tuple[Requirement, ...] = ()  # all must hold, else the setting has no effect
 
     @property
     def flag(self) -> str:

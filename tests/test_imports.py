@@ -16,8 +16,8 @@ MAY_IMPORT = {
     "screens": {"engines", "screens"},
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
-LIGHT_SIDE = ("config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes", "gpus", "scales",
-              "ablation", "files", "reports", "runs", "terminal_text")  # fmt: skip
+LIGHT_SIDE = ("applicability", "config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes",
+              "gpus", "scales", "ablation", "files", "reports", "runs", "terminal_text")  # fmt: skip
 
 
 def imports_of(path: Path) -> set[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from engines.applicability import effective, unmet_requirements, warnings_about
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.random_stream import Permutation
@@ -46,6 +47,7 @@ class Picked:
     cells: tuple[Cell, ...]
     base: str
     dropped: tuple[Dropped, ...]
+    without_effect: dict[str, str]  # axes whose setting has no effect in any cell, and what each needs
 
 
 def name_of(changes: Mapping[str, Any]) -> str:
@@ -94,8 +96,11 @@ _PICKS: dict[str, Callable[[Sequence[Axis], int, int], Iterator[dict[str, Any]]]
 def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limit: int | None) -> Picked:
     """The proposals that can be trained and differ; the base is added where it is not among them."""
     base_settings = resolve(given)
+    base = effective(base_settings)
     found: dict[TrainSettings, Cell] = {}
     dropped = []
+    has_effect: set[str] = set()
+    needed: dict[str, str] = {}
     for changes in proposals:
         name = name_of(changes)
         try:
@@ -103,17 +108,23 @@ def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limi
         except LabError as error:
             dropped.append(Dropped(name, str(error)))
             continue
+        unmet = unmet_requirements(settings)
+        needed |= {axis: unmet[axis].words for axis in changes if axis in unmet}
+        has_effect |= changes.keys() - unmet.keys()
+        same_run = effective(settings)
         if _scored_text(settings) != _scored_text(base_settings):
             dropped.append(Dropped(name, "it would be scored on another text; set --val-data and --eval-tokens"))
-        elif settings not in found:
-            found[settings] = Cell(name, changes)
+        elif same_run not in found:
+            found[same_run] = Cell(name, changes)
         elif settings != base_settings:
-            dropped.append(Dropped(name, f"it is the same as {found[settings].name}"))
+            reasons = [f"it is the same as {found[same_run].name}", *warnings_about(changes, settings)]
+            dropped.append(Dropped(name, "; ".join(reasons)))
         if limit is not None and len(found) == limit:
             break
-    if base_settings not in found:
-        found = {base_settings: Cell(BASE, {}), **found}
-    return Picked(tuple(found.values()), found[base_settings].name, tuple(dropped))
+    if base not in found:
+        found = {base: Cell(BASE, {}), **found}
+    without_effect = {axis: words for axis, words in needed.items() if axis not in has_effect}
+    return Picked(tuple(found.values()), found[base].name, tuple(dropped), without_effect)
 
 
 def _scored_text(settings: TrainSettings) -> tuple[object, ...]:

@@ -21,7 +21,10 @@ MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work
 ANCESTORS_AXES = (Axis("tie_lm_head", (True, False)), Axis("input_rmsnorm", (False, True)))
 _NO_AXIS = {
     "seed": "--seeds N trains every cell with N seeds",
-    "checkpoint_dir": "it does not change what is learned",
+    **dict.fromkeys(
+        ("sample_every", "sample_tokens", "temperature", "prompt", "checkpoint_dir", "keep_last", "keep_best"),
+        "it does not change what is learned",
+    ),
 }
 _PATHS = ("data", "val_data", "checkpoint_dir")
 _BY_LOT = 16
@@ -72,6 +75,13 @@ def make_plan(given: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], opt
     if problems or base is None:
         raise SettingsError(problems)
     picked = pick(study.pick, anchored, chosen, study.cells or _BY_LOT, base.seed)
+    if picked.without_effect:
+        raise SettingsError(
+            [
+                f"--axis {name} has no effect in any cell: it needs {words}."
+                for name, words in picked.without_effect.items()
+            ]
+        )
     if len(picked.cells) == 1:
         raise SettingsError(["no axis changes anything:", *(f"{one.name}: {one.reason}" for one in picked.dropped)])
     return Plan(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines import registry
+from engines.applicability import warnings_about
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
 from engines.estimate import (
@@ -53,6 +54,7 @@ class _Plan(NamedTuple):
     estimate: Estimate
     rows: int  # worked on at once; 0 if none fits
     fitting: int | None  # the most that would fit; None if the memory is not known
+    warnings: list[str]  # about given settings that have no effect
 
 
 def plan(options: Options) -> int:
@@ -85,7 +87,7 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     by_hand = {name for name, value in given.items() if value != AUTO}
     if settings.tokens is not None:
         by_hand.add("steps")  # which follow from them
-    return _Plan(settings, by_hand, place, vocab_size, guess, found, rows, fitting)
+    return _Plan(settings, by_hand, place, vocab_size, guess, found, rows, fitting, warnings_about(given, asked))
 
 
 def _place(settings: TrainSettings, device_name: str | None) -> _Place:
@@ -140,6 +142,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         },
         "seconds": told.seconds,
         "assumption": told.assumption,
+        "warnings": found.warnings,
         "settings": dataclasses.asdict(found.settings),
     }
 
@@ -169,6 +172,7 @@ def _lines(found: _Plan) -> list[tuple[str, str]]:
         *(_dial(found) if settings.model_kind == "gpt" else []),
         *_memory(found),
         ("time", _time(found)),
+        *(("warning", warning) for warning in found.warnings),
     ]  # fmt: skip
 
 

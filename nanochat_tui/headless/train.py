@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.applicability import warnings_about
+from engines.config import resolve
 from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
@@ -20,7 +23,9 @@ from nanochat_tui.headless.lines import Bar, Lines, result_line
 
 def train(options: Options) -> int:
     """A new run, followed to its end unless --detach."""
-    run = new_run(given_settings(options), results_dir(options.words["results_dir"]))
+    given = given_settings(options)
+    run = new_run(given, results_dir(options.words["results_dir"]))
+    warn_without_effect(given, run)
     process = launch(run)
     if options.words["detach"]:
         print(json.dumps({"run": run.id, "path": str(run.path)}) if options.json else run.id)
@@ -42,6 +47,7 @@ def resume(options: Options) -> int:
         from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
 
         run = fork_run(run, options.settings)
+        warn_without_effect(options.settings, run)
         _say(options, f"run {run.id} in {run.path}")
     process = wake(run, options)
     if process is None:
@@ -61,6 +67,12 @@ def wake(run: Run, options: Options) -> subprocess.Popen[bytes] | None:
     if liveness.state(run, read_history(run)) == "finished" and not options.settings:
         raise LabError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
     return launch(run)
+
+
+def warn_without_effect(given: Mapping[str, Any], run: Run) -> None:
+    """Print a sentence for each given setting that has no effect on the run."""
+    for warning in warnings_about(given, resolve(run.config["given"])):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def given_settings(options: Options) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from textual.events import DescendantFocus
 from textual.message import Message
 from textual.widgets import Collapsible, Input, Label, Select, Static
 
+from engines.applicability import applicable_to
 from engines.config import TrainSettings
 from engines.fields import Field, fields
 
@@ -70,10 +71,14 @@ class SettingsForm(VerticalScroll):
         row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
         self.post_message(self.Looked(row.field if row else None))
 
+    def on_mount(self) -> None:
+        self._show_applicable()
+
     def on_setting_row_changed(self, message: "SettingRow.Changed") -> None:
         message.stop()
         row = message.row
         self._typed[row.field.name], self._problems[row.field.name] = row.typed, row.problem
+        self._show_applicable()
         self.post_message(self.Changed(self))
 
     async def on_collapsible_expanded(self, message: Collapsible.Expanded) -> None:
@@ -82,6 +87,15 @@ class SettingsForm(VerticalScroll):
         group = message.collapsible
         if not group.query(SettingRow):
             await group.query_one(Collapsible.Contents).mount(*self._rows(self._groups[group.title]))
+            self._show_applicable()
+
+    def _show_applicable(self) -> None:
+        """Hide the settings that have no effect beside the others, but for those that were typed."""
+        shown = applicable_to(self.given) | self.given.keys()
+        for row in self.query(SettingRow):
+            row.display = row.field.name in shown
+        for group in self.query(Collapsible):
+            group.display = any(field.name in shown for field in self._groups[group.title])
 
     def _rows(self, members: list[Field]) -> "list[SettingRow]":
         return [SettingRow(field, self._typed.get(field.name, "")) for field in members]

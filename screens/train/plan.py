@@ -3,6 +3,7 @@
 from rich.text import Text
 from textual.widgets import Static
 
+from engines.applicability import warnings_about
 from engines.config import TrainSettings, resolve
 from engines.errors import SettingsError
 from engines.estimate import Estimate, Machine, estimate, expected_vocab_size
@@ -23,7 +24,10 @@ class PlanView(Static):
             self.update(_wrong(error.problems))
             return
         vocab_size, note = expected_vocab_size(settings)
-        self.update(_told(settings, estimate(settings, vocab_size, machine), vocab_size, note))
+        text = _told(settings, estimate(settings, vocab_size, machine), vocab_size, note)
+        for warning in warnings_about(given, settings):
+            text.append(f"\n{warning}", "bold")
+        self.update(text)
 
 
 def _wrong(problems: list[str]) -> Text:

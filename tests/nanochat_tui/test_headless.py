@@ -28,8 +28,9 @@ def pairs(line: str) -> dict[str, str]:
 
 
 def test_train_prints_its_result_on_stdout_and_the_rest_on_stderr(lab: Lab) -> None:
-    result = lab.on_text("train", *QUICK)
+    result = lab.on_text("train", *QUICK, "--corpus-size", "5000")
     assert result.returncode == 0, result.stderr
+    assert "warning: --corpus-size 5000 has no effect: it needs --data or --val-data stories." in result.stderr
     found = pairs(result.stdout)
     assert found["mode"] == "scalar" and found["model_kind"] == "bigram" and found["steps"] == "20"
     assert float(found["val_loss"]) > 0 and found["mean_loss_last_20"] and found["run"] == lab.run().id

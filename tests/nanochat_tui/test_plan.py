@@ -50,6 +50,13 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, told.out.splitlines())) <= 120
 
 
+def test_a_setting_without_effect_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--optimizer", "sgd", "--beta1", "0.8"
+    assert "--beta1 0.8 has no effect: it needs --optimizer adamw" in Told(capsys, *words).lines
+    assert len(Told(capsys, *words, "--json").json["warnings"]) == 1
+    assert Told(capsys, "--beta1", "0.8", "--json").json["warnings"] == []
+
+
 def test_json_tells_the_same_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     found = Told(capsys, *GPT, "--json", "--device-name", "NVIDIA H200").json
     assert found["parameters"] == sum(found["parameters_by_role"].values()) == 11_534_418

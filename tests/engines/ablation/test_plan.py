@@ -76,7 +76,7 @@ def test_cells_by_lot_are_as_many_as_asked_and_the_same_again(number: int, seed:
 
 
 def test_a_lot_is_drawn_from_a_grid_that_nobody_could_train() -> None:
-    axes = {name: tuple(range(1, 1001)) for name in ("batch_size", "context_length", "sample_tokens")}
+    axes = {name: tuple(range(1, 1001)) for name in ("batch_size", "context_length", "steps")}
     assert len(plan({}, axes, pick="random", cells=5).cells) == 6
     assert "1,000,000,000 cells" in problems({}, axes)
 

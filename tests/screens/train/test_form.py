@@ -83,6 +83,27 @@ def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        def shown() -> set[str]:
+            return {name for name, row in rows(seat).items() if row.display}
+
+        groups = {part.title: part for part in seat.screen.query(Collapsible)}
+        assert "depth" not in shown() and not groups["gpt"].display and not groups["muon"].display
+        await unfold(seat, "optimization")
+        assert {"beta1", "weight_decay"} <= shown() and "head_lr" not in shown()
+        entry(seat, "beta1").value = "0.8"
+        rows(seat)["optimizer"].query_one(Select).value = "sgd"
+        await seat.until(lambda: "weight_decay" not in shown())
+        assert "beta1" in shown() and "beta2" not in shown()
+        await seat.until(lambda: "--beta1 0.8 has no effect: it needs --optimizer adamw" in plan(seat))
+        rows(seat)["optimizer"].query_one(Select).clear()
+        rows(seat)["model_kind"].query_one(Select).value = "gpt"
+        await seat.until(lambda: groups["gpt"].display and {"depth", "head_lr"} <= shown())
+
+    play(tmp_path, scenario)
+
+
 def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_path: Path) -> None:
     async def scenario(seat: Seat) -> None:
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"

@@ -1,0 +1,47 @@
+"""Settings that have no effect on a run: warnings about those given, and the settings that are left."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from engines.config import TrainSettings, resolve
+from engines.errors import SettingsError
+from engines.fields import AUTO, fields
+from engines.requirements import Requirement, first_unmet
+
+_STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # what others are refused for
+
+
+def unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
+    """The settings that have no effect beside the other values, each with the first requirement that is not met."""
+    values = vars(settings)
+    found = ((name, first_unmet(field.applies_when, values)) for name, field in fields(TrainSettings).items())
+    return {name: unmet for name, unmet in found if unmet}
+
+
+def warnings_about(given: Mapping[str, Any], settings: TrainSettings) -> list[str]:
+    """A sentence for each given value that has no effect on a run with these resolved settings."""
+    unmet, known = unmet_requirements(settings), fields(TrainSettings)
+    asked = [name for name, value in given.items() if value not in (AUTO, None, False, "")]
+    found = [unmet[name].warning(known[name].flag, getattr(settings, name)) for name in asked if name in unmet]
+    if {"depth", "layers", "width"} <= set(asked):
+        found.append(f"--depth {settings.depth} has no effect: --layers and --width are given.")
+    return found
+
+
+def effective(settings: TrainSettings) -> TrainSettings:
+    """The settings with neutral values in place of those without effect: two runs that differ in nothing else are the
+    same run."""
+    neutral: dict[str, Any] = dict.fromkeys(unmet_requirements(settings))
+    return dataclasses.replace(settings, **neutral)
+
+
+def applicable_to(given: Mapping[str, Any]) -> set[str]:
+    """Names of the settings that have an effect beside what was typed, some of which may still be wrong."""
+    structural = {name: value for name, value in given.items() if name in _STRUCTURAL}
+    for attempt in (given, structural, {}):
+        try:
+            return fields(TrainSettings).keys() - unmet_requirements(resolve(attempt)).keys()
+        except SettingsError:
+            continue
+    return set(fields(TrainSettings))
