@@ -201,6 +201,10 @@ class Saver:
         self._thread = threading.Thread(target=self._write, args=(step, checkpoint, best_step), name="saver")
         self._thread.start()
 
+    def is_busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
     def wait(self) -> None:
         """Return when nothing is being written; LabError if the last one could not be."""
         if self._thread:

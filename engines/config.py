@@ -133,17 +133,17 @@ class TrainSettings:
     temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0, applies_when=needs(sample_tokens=NONZERO))
     prompt: str = setting("evaluation", "str", "", "prompt of those samples", applies_when=needs(sample_tokens=NONZERO))
 
-    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last (auto: as --eval-every)", at_least=0)
+    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0)
     checkpoint_dir: str | None = setting("checkpoints", "str", None, "keep checkpoints in DIR/<run id> (default: in the run)", optional=True)
     keep_last: int = setting("checkpoints", "int", 3, "newest checkpoints to keep, 0 for all", at_least=0)
-    keep_best: bool = setting("checkpoints", "bool", True, "also keep the checkpoint with the best validation loss", applies_when=needs(keep_last=NONZERO))
+    keep_best: bool = setting("checkpoints", "bool", True, "also save and keep the checkpoint of the best evaluation, by bits per byte")
 
     guard_nonfinite: str = setting("guards", "str", "halt", "a loss or gradient is not finite", choices=_GUARD_BACK)
     guard_spike: str = setting("guards", "str", "warn", "the loss jumps", choices=_GUARD_BACK)
     guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, applies_when=needs(guard_spike=_GUARD_ON))
     guard_disk: str = setting("guards", "str", "halt", "less than twice a checkpoint is free on disk", choices=_GUARD)
     guard_memory: str = setting("guards", "str", "warn", "the process grows without end", choices=_GUARD)
-    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest recent size", above=1, applies_when=needs(guard_memory=_GUARD_ON))
+    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, applies_when=needs(guard_memory=_GUARD_ON))
     guard_throughput: str = setting("guards", "str", "warn", "training slows down", choices=_GUARD)
     guard_throughput_drop: float = setting("guards", "float", 0.5, "part of the usual tokens a second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
     # fmt: on

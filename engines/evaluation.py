@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from engines.data.tokenizers import BOS
 from engines.engine import LanguageModel, Row
 
 _TOKENS_AT_ONCE = 1 << 17
+_NONZERO = bytes([0] + [1] * 255)
 _IN_THE_MAKING = 4  # portions of rows that a device may work on before the host waits for the first
 
 
@@ -24,8 +24,17 @@ class Targets(NamedTuple):
     def of(cls, tokens: memoryview, token_bytes: Sequence[int], limit: int = 0) -> "Targets":
         """The first `limit` targets among `tokens`; 0: all."""
         tokens = tokens[: limit + 1] if limit else tokens
-        targets = tokens[1:].tolist()
-        return cls(tokens, sum(map(token_bytes.__getitem__, targets)), bytes(map(BOS.__ne__, targets)))
+        targets = tokens[1:]
+        return cls(tokens, sum(map(token_bytes.__getitem__, targets)), _is_not_zero(targets))
+
+
+def _is_not_zero(tokens: memoryview) -> bytes:
+    """For each token 0 if it is 0 (BOS), else 1. Bytes are combined as two large integers: no loop in Python."""
+    content, count = tokens.tobytes(), len(tokens)
+    combined = 0
+    for offset in range(tokens.itemsize):
+        combined |= int.from_bytes(content[offset :: tokens.itemsize].translate(_NONZERO), "little")
+    return combined.to_bytes(count, "little")
 
 
 class Evaluation(NamedTuple):

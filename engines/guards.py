@@ -15,10 +15,12 @@ _SPIKE_MEMORY = 0.98  # weight of the past in the running mean and variance of t
 _SPIKE_WARMUP = 50  # steps before the running figures mean anything
 _SPIKE_LEAST_RISE = 0.1  # as a part of the mean: a smaller jump is noise however calm the curve was
 _COOLDOWN = 100  # steps in which a rule that tripped stays silent, so that logs stay short
-_MEMORY_WINDOW = 60  # readings, 2 s apart
-_MEMORY_WARMUP = 5  # readings: the first evaluation and checkpoint take memory that stays
+_MEMORY_SETTLING = (
+    5  # readings, 2 s apart, after the start, and after the first evaluation and checkpoint: what they take stays
+)
+_MEMORY_STARTUP = 150  # readings, five minutes: then growth is measured even if no checkpoint was due yet
 _MEMORY_LASTING = 5  # readings that must all be high: a checkpoint on its way to disk is no growth
-_MEMORY_LEAST_GROWTH = 64 << 20  # bytes: smaller growth is start-up
+_MEMORY_LEAST_GROWTH = 64 << 20  # bytes
 _THROUGHPUT_READING = 1.0  # seconds of training in one reading
 _THROUGHPUT_WINDOW = 60  # readings whose median is the usual speed
 _THROUGHPUT_WARMUP = 5  # readings before there is a usual speed
@@ -46,7 +48,8 @@ class Guards:
             "throughput": settings.guard_throughput,
         }
         self._spike = _Spike(settings.guard_spike_sigmas)
-        self._memory = _Memory(settings.guard_memory_growth)
+        due = {"evaluation": settings.eval_every, "checkpoint": settings.checkpoint_every}
+        self._memory = _Memory(settings.guard_memory_growth, {work for work, every in due.items() if every})
         self._throughput = _Throughput(settings.guard_throughput_drop)
         self._silent_until = dict.fromkeys(self._actions, 0)
 
@@ -63,6 +66,10 @@ class Guards:
 
     def observe_memory(self, step: int, rss_bytes: int) -> list[Trip]:
         return self._trips(step, "memory", self._memory.observe(rss_bytes))
+
+    def end_startup_of(self, work: str) -> bool:
+        """Note that a checkpoint or an evaluation was done; returns whether it was the first one awaited."""
+        return self._memory.end_startup_of(work)
 
     def observe_disk(self, step: int, free_bytes: int, checkpoint_bytes: int) -> list[Trip]:
         if free_bytes >= 2 * checkpoint_bytes:
@@ -114,23 +121,41 @@ class _Spike:
 
 
 class _Memory:
-    """Against the smallest of recent readings."""
+    """Against the smallest reading since the run settled: since it had done once all that it does repeatedly."""
 
-    def __init__(self, growth: float) -> None:
+    def __init__(self, growth: float, awaited: set[str]) -> None:
+        """`awaited`: the kinds of work, beside steps, whose first time takes memory that stays."""
         self._growth = growth
-        self._recent: deque[int] = deque(maxlen=_MEMORY_WINDOW)
-        self._seen = 0
+        self._awaited = awaited
+        self._startup = _MEMORY_STARTUP
+        self._settle()
+
+    def _settle(self) -> None:
+        self._settling = _MEMORY_SETTLING
+        self._least: float = math.inf
+        self._recent: deque[int] = deque(maxlen=_MEMORY_LASTING)
+
+    def end_startup_of(self, work: str) -> bool:
+        if work not in self._awaited:
+            return False
+        self._awaited.remove(work)
+        self._settle()
+        return True
 
     def observe(self, rss_bytes: int) -> tuple[float, float, str] | None:
-        self._seen += 1
-        if self._seen <= _MEMORY_WARMUP:
+        self._startup -= 1
+        if self._awaited and self._startup >= 0:
             return None
+        self._settling -= 1
+        if self._settling >= 0:
+            return None
+        self._least = min(self._least, rss_bytes)
         self._recent.append(rss_bytes)
-        least = min(self._recent)
-        lasting = min(list(self._recent)[-_MEMORY_LASTING:])
-        threshold = max(self._growth * least, least + _MEMORY_LEAST_GROWTH)
-        if lasting <= threshold:
+        lasting = min(self._recent)
+        threshold = max(self._growth * self._least, self._least + _MEMORY_LEAST_GROWTH)
+        if len(self._recent) < _MEMORY_LASTING or lasting <= threshold:
             return None
+        self._settle()  # the next report is of further growth
         return lasting, threshold, "the training process keeps growing; it may run out of memory"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from engines.best import best_step
 from engines.checkpoints import Checkpoint, Saved, Saver
 from engines.config import SampleSettings, TrainSettings
 from engines.data.packing import Packed
@@ -50,14 +51,16 @@ class Milestones:
         """Return when the last checkpoint is durable."""
         self._saver.wait()
 
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._saver.is_busy()
+
     def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
         """Score the validation tokens, once the checkpoint before is durable."""
         self.wait()
         result = evaluate(model, self._targets, self._settings.context_length, self._log.flush_if_due)
-        best = self._is_best(result)
         self.evals[step] = result
-        if best:
-            self.best_step = step
+        self.best_step = self._find_best()
         floor = self._packed.floor
         self._log.emit(
             "eval",
@@ -67,7 +70,7 @@ class Milestones:
             tokens=result.tokens,
             bytes=result.bytes,
             seconds=round(seconds(), 4),
-            best=best,
+            best=step == self.best_step,
             floor_bpb=floor.bpb if floor else None,
             floor_error=floor.error if floor else None,
         )
@@ -102,13 +105,10 @@ class Milestones:
         self.saved_step = min(self.saved_step, step)
         self.sampled_step = min(self.sampled_step, step)
         self.evals = {at: result for at, result in self.evals.items() if at <= step}
-        finite = [at for at, result in self.evals.items() if math.isfinite(result.loss)]
-        self.best_step = min(finite, key=lambda at: (self.evals[at].loss, at), default=None)
+        self.best_step = self._find_best()
 
-    def _is_best(self, result: Evaluation) -> bool:
-        if not math.isfinite(result.loss):
-            return False
-        return self.best_step is None or result.loss < self.evals[self.best_step].loss
+    def _find_best(self) -> int | None:
+        return best_step({step: result.bpb for step, result in self.evals.items()})
 
     def _report_saved(self, saved: Saved) -> None:
         self._log.emit(

@@ -90,8 +90,7 @@ class Training:
                 break
             self._take_step()
             self._collect()
-        self._finish(self._ending)
-        return self._ending
+        return self._finish(self._ending)
 
     def stop(self, ending: Ending) -> None:
         """End after the current step; may be called from a signal handler."""
@@ -119,9 +118,8 @@ class Training:
             self.recent_losses.append(loss)
             self._log.record_step(loss, lr, seconds, grad_norm, self._collected * tokens)
             for trip in self._guards.observe_step(self._collected, loss, grad_norm, tokens, seconds):
-                self._answer(trip, self._collected)
-                if trip.action == "rollback":
-                    return  # the other results are of steps that are undone now
+                if self._answer(trip, self._collected):
+                    return  # the remaining results belong to steps that were undone
 
     def _do_what_is_due(self) -> None:
         """Checkpoint, THEN evaluate, THEN sample: nothing is reported of a model that could still be lost."""
@@ -141,8 +139,9 @@ class Training:
         if now < self._next_poll:
             return
         self._next_poll = now + POLL_INTERVAL
-        for rss in self._pulse.take_rss():
-            for trip in self._guards.observe_memory(self.step, rss):
+        readings = self._pulse.take_rss()
+        if not self.milestones.is_saving():  # a checkpoint on its way to disk is held in memory
+            for trip in (trip for rss in readings for trip in self._guards.observe_memory(self.step, rss)):
                 self._answer(trip, self.step)
         while request := self._inbox.next():
             self._do(request)
@@ -170,13 +169,16 @@ class Training:
             return f"{latest.bpb:.4f} bits per byte reach the target"
         return None
 
-    def _finish(self, ending: Ending) -> None:
+    def _finish(self, ending: Ending) -> Ending:
+        """Collect the last steps and save them; what a guard finds in them takes precedence over `ending`."""
         self._settle()
         self._checkpoint()
+        ending = self._ending or ending
         if ending.reason == "finished":
             self._evaluate()
             self._sample()
         self.milestones.wait()
+        return ending
 
     def _lr(self, step: int) -> float:
         settings = self.settings
@@ -208,14 +210,20 @@ class Training:
                 return
         self.milestones.save(self.step, learner, self._progress())
         self._rollbacks = 0
+        self._end_startup_of("checkpoint")
         self._mark = time.monotonic()
 
     def _evaluate(self) -> None:
+        """Evaluate; a new best of a trained model is saved too, if its step has no checkpoint."""
         self._settle()
-        if self.step not in self.milestones.evals:
-            started = time.monotonic()
-            self.milestones.evaluate(self.step, self._learner.model, lambda: time.monotonic() - started)
-            self._mark = time.monotonic()
+        if self.step in self.milestones.evals:
+            return
+        started = time.monotonic()
+        self.milestones.evaluate(self.step, self._learner.model, lambda: time.monotonic() - started)
+        self._end_startup_of("evaluation")
+        self._mark = time.monotonic()
+        if self.settings.keep_best and self.milestones.best_step == self.step > 0:
+            self._checkpoint()
 
     def _sample(self) -> None:
         self._settle()
@@ -223,11 +231,18 @@ class Training:
             self.milestones.sample(self.step, self._learner.model)
             self._mark = time.monotonic()
 
+    def _end_startup_of(self, work: str) -> None:
+        """The first time that something is done may allocate memory that stays: such readings are no growth."""
+        if self._guards.end_startup_of(work):
+            self._pulse.take_rss()
+
     # --- requests and guards ----------------------------------------------------------------------
 
     def _do(self, request: Request) -> None:
         if request.verb == "stop":
             self.stop(Ending("stopped", 0))
+        elif request.verb == "pause":
+            self._settle()  # everything up to the pause is logged
         elif request.verb in self._actions:
             self._actions[request.verb]()
         self._log.emit("control", request=request.name, verb=request.verb, outcome="done")
@@ -247,8 +262,8 @@ class Training:
                     self._mark = time.monotonic()
                     return
 
-    def _answer(self, trip: Trip, step: int) -> None:
-        """Report a guard's trip and do what its settings say."""
+    def _answer(self, trip: Trip, step: int) -> bool:
+        """Report a guard's trip and do what its settings say; returns whether the run was rolled back."""
         self._log.emit(
             "guard",
             rule=trip.rule,
@@ -258,15 +273,18 @@ class Training:
             threshold=trip.threshold,
             hint=trip.hint,
         )
+        if trip.action == "rollback":
+            return self._roll_back(trip, step)
         if trip.action == "halt":
             self._halt(trip, step)
-        elif trip.action == "rollback":
-            self._roll_back(trip, step)
+        return False
 
     def _halt(self, trip: Trip, step: int) -> None:
-        self._worth_saving = trip.rule not in ("nonfinite", "disk")
-        code = 4 if trip.rule == "nonfinite" else 3
-        self.stop(Ending("halted", code, f"{trip.rule} at step {step}: {trip.hint}."))
+        """End the run; the first halt counts, and it replaces a request to stop, which it may have come after."""
+        self._worth_saving = self._worth_saving and trip.rule not in ("nonfinite", "disk")
+        if self._ending is None or self._ending.reason != "halted":
+            code = 4 if trip.rule == "nonfinite" else 3
+            self._ending = Ending("halted", code, f"{trip.rule} at step {step}: {trip.hint}.")
 
     # --- going back -------------------------------------------------------------------------------
 
@@ -283,14 +301,15 @@ class Training:
         self.milestones.recall(history, self.step)
         self.recent_losses.extend(history.losses[: self.step][-LAST_LOSSES:])
 
-    def _roll_back(self, trip: Trip, step: int) -> None:
-        """Return to the newest checkpoint, past the data that did the harm."""
+    def _roll_back(self, trip: Trip, step: int) -> bool:
+        """Return to the newest checkpoint, past the data that did the harm. Halts and returns False where that is not
+        possible: then the steps still in flight remain part of the run."""
         self.milestones.wait()
         self._rollbacks += 1
         checkpoint, _ = load_newest(self.milestones.folder)
         if checkpoint is None or self._rollbacks > _MOST_ROLLBACKS:
             self._halt(trip, step)
-            return
+            return False
         self._learner.wait()
         self._learner.finished()  # of steps that are undone now
         position, seconds = self._position, self.train_seconds
@@ -298,6 +317,7 @@ class Training:
         self.milestones.go_back(self.step)
         self.recent_losses.clear()
         self._position, self.train_seconds = position, seconds
+        return True
 
     def _go_to(self, checkpoint: Checkpoint, reason: str) -> None:
         progress = checkpoint.progress

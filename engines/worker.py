@@ -217,7 +217,7 @@ class Worker:
 
     def _end(self, ending: dict[str, Any]) -> int:
         """Record how the run ended; returns the exit code."""
-        step = self._training.step if self._training else self._history.step
+        step = self._log.step if self._training else self._history.step  # the last one recorded
         self._pulse.stop()
         try:
             self._log.emit("ended", step=step, **ending)
@@ -245,13 +245,14 @@ class Worker:
         evals = training.milestones.evals
         last = evals[max(evals)] if evals else None
         best = evals.get(training.milestones.best_step)
-        tokens = training.step * training.settings.tokens_per_step
+        steps = self._log.step
+        tokens = steps * training.settings.tokens_per_step
         seconds = training.train_seconds
         figures = {
-            "steps": training.step,
+            "steps": steps,
             "tokens": tokens,
             "train_seconds": round(seconds, 6),
-            "steps_per_second": round(training.step / seconds, 2) if seconds else 0.0,
+            "steps_per_second": round(steps / seconds, 2) if seconds else 0.0,
             "tokens_per_second": round(tokens / seconds, 2) if seconds else 0.0,
             "mfu": self._mfu(tokens / seconds) if seconds else None,
             "final_loss": losses[-1] if losses else None,

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable
 
+from engines.best import is_better
 from engines.events import Event, column
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
@@ -26,6 +27,7 @@ class History:
         self.runs: list[Event] = []  # one for each start of a worker
         self.phases: list[Event] = []  # of the latest start
         self.evals: list[Event] = []
+        self.best_eval: Event | None = None  # by bits per byte
         self.samples: list[Event] = []
         self.guards: list[Event] = []
         self.checkpoints: list[Event] = []
@@ -40,11 +42,6 @@ class History:
     @property
     def step(self) -> int:
         return len(self.losses)
-
-    @property
-    def best_eval(self) -> Event | None:
-        finite = [event for event in self.evals if event["loss"] is not None]
-        return min(finite, key=lambda event: float(event["loss"]), default=None)
 
     def tokens_per_second(self, window: int = 50) -> float:
         """Training throughput over the last `window` steps, from the tokens of an average step."""
@@ -79,12 +76,14 @@ class History:
             self._add_phase(event)
         elif kind == "control":
             self._note_control(event)
+        elif kind == "eval":
+            self._add_eval(event)
         elif kind in ("system", "engine"):
             setattr(self, kind, event)
         elif kind == "ended":
             self.ended = event
         elif kind != "heartbeat":
-            getattr(self, {"eval": "evals"}.get(kind, kind + "s")).append(event)
+            getattr(self, kind + "s").append(event)
 
     def _add_steps(self, event: Event) -> None:
         columns = [array("d", column(event, name)) for name in _COLUMNS]
@@ -98,6 +97,14 @@ class History:
         if self._recent is not None and len(self.lr) > 2 * self._recent:
             for values in (self.lr, self.grad_norms):
                 del values[: -self._recent]
+
+    def _add_eval(self, event: Event) -> None:
+        """`best` is decided here: earlier versions recorded it by another criterion."""
+        best = is_better(event["bpb"], self.best_eval["bpb"] if self.best_eval else None)
+        event = {**event, "best": best}
+        self.evals.append(event)
+        if best:
+            self.best_eval = event
 
     def _add_phase(self, event: Event) -> None:
         if self.phases and self.phases[-1]["phase"] == event["phase"]:  # progress within it
@@ -119,6 +126,7 @@ class History:
             values = getattr(self, name)
             del values[max(0, len(values) - dropped) :]
         self.evals = _up_to(step, self.evals)
+        self.best_eval = next((event for event in reversed(self.evals) if event["best"]), None)
         self.samples = _up_to(step, self.samples)
         self.checkpoints = _up_to(step, self.checkpoints)
 

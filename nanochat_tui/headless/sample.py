@@ -114,17 +114,20 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
         raise LabError(f"run {run.id} has no checkpoint yet.")
     if wanted in (None, "last"):
         return checkpoints.path_of(folder, steps[-1])
-    step = _best_step(run) if wanted == "best" else parse_number(str(wanted))
+    kept = f"Use another one: last, {', '.join(map(str, steps))}."
+    step = _best_step(run, kept) if wanted == "best" else parse_number(str(wanted))
     if step not in steps:
-        raise LabError(
-            f"run {run.id} has no checkpoint {wanted!r}; there are best, last and {', '.join(map(str, steps))}."
-        )
+        untrained = "" if step else " (the untrained model)"
+        name = f"of its best evaluation, step {step}{untrained}" if wanted == "best" else repr(wanted)
+        raise LabError(f"run {run.id} has no checkpoint {name}. {kept}")
     return checkpoints.path_of(folder, step)
 
 
-def _best_step(run: Run) -> int | None:
+def _best_step(run: Run, kept: str) -> int:
     best = read_history(run).best_eval
-    return best["step"] if best else None
+    if best is None:
+        raise LabError(f"run {run.id} has no best checkpoint: no evaluation has finite bits per byte. {kept}")
+    return int(best["step"])
 
 
 def _counted(options: Options) -> Speaker:

@@ -2,6 +2,7 @@
 that may be still in the making."""
 
 import math
+import tracemalloc
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -59,6 +60,26 @@ def test_rows_share_their_edge_so_that_each_token_is_a_target_once() -> None:
 def test_a_limit_takes_the_first_targets() -> None:
     assert evaluated([BOS, 1, 2, 1, 2, 1], limit=3) == evaluated([BOS, 1, 2, 1])
     assert evaluated([BOS, 1, 2], limit=99) == evaluated([BOS, 1, 2])
+
+
+@pytest.mark.parametrize("typecode", ["B", "H", "I"])
+def test_targets_of_every_width_are_told_from_bos(typecode: str) -> None:
+    largest = 256 ** array(typecode).itemsize - 1
+    ids = [BOS, 1, 255, BOS, min(256, largest), min(65536, largest), BOS, largest if typecode != "I" else 1 << 20]
+    found = Targets.of(memoryview(array(typecode, ids)), [0] + [2] * (1 << 20))
+    assert list(found.is_text) == [int(token != BOS) for token in ids[1:]]
+    assert found.size == 2 * sum(found.is_text)
+
+
+def test_millions_of_targets_take_no_list_of_them() -> None:
+    tokens = memoryview(array("H", range(1 << 16)) * 8)
+    tracemalloc.start()
+    try:
+        found = Targets.of(tokens, [0] + [3] * 65535)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.size == 8 * 65535 * 3 and peak < 12 * len(tokens)  # a list of integers: 36 bytes each
 
 
 @settings(deadline=None, max_examples=60)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from engines.config import resolve
-from engines.guards import Guards
+from engines.guards import Guards, Trip
 from engines.random_stream import RandomStream
 
 
@@ -61,13 +61,49 @@ def test_a_run_that_slows_down_to_less_than_half_is_told() -> None:
     assert {trip.rule for trip in found} == {"throughput"} and len(found) <= 3
 
 
-def test_memory_that_grows_is_told_and_start_up_is_not() -> None:
-    watch = guards()
+def started(**asked: object) -> Guards:
+    """Guards of a run that has evaluated and saved once."""
+    watch = guards(**asked)
+    assert watch.end_startup_of("evaluation") and watch.end_startup_of("checkpoint")
+    return watch
+
+
+def test_memory_that_grows_is_reported_and_settling_is_not() -> None:
+    watch = started()
     mebibytes = [20, 40, 60, 80, *([80] * 50)]
     assert not any(watch.observe_memory(step, m << 20) for step, m in enumerate(mebibytes))
     assert not any(watch.observe_memory(step, 200 << 20) for step in range(99, 103))  # it may still be given back
     (trip,) = watch.observe_memory(103, 200 << 20)
     assert trip.rule == "memory" and trip.action == "warn"
+
+
+def observed(watch: Guards, mebibytes: list[int]) -> list[Trip]:
+    return [trip for step, m in enumerate(mebibytes) for trip in watch.observe_memory(step, m << 20)]
+
+
+def test_the_startup_of_a_large_model_is_no_growth() -> None:
+    watch = guards()
+    growing = [2000, 2500, 3000, 3500, 4000, 5000, *([9000] * 30)]
+    assert watch.end_startup_of("evaluation")
+    assert observed(watch, growing) == []
+    assert watch.end_startup_of("checkpoint")  # its copy of the weights stays
+    assert observed(watch, [14000, 16000, *([20000] * 60)]) == []
+    assert not watch.end_startup_of("checkpoint") and not watch.end_startup_of("evaluation")
+    assert [trip.rule for trip in observed(watch, [31000] * 5)] == ["memory"]
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["after a checkpoint", "without one so far"])
+def test_a_leak_is_reported_once_the_run_has_settled(saved: bool) -> None:
+    watch = started() if saved else guards()
+    leaking = [2000 + 5 * reading for reading in range(1500)]  # slow, for 50 minutes
+    trips = observed(watch, leaking)
+    assert 1 <= len(trips) <= 3 and {trip.rule for trip in trips} == {"memory"}
+    assert trips[0].value > trips[0].threshold >= 1.5 * 2000 * (1 << 20)
+
+
+def test_a_run_that_saves_and_evaluates_only_at_its_end_settles_at_once() -> None:
+    watch = guards(eval_every=0, checkpoint_every=0)
+    assert observed(watch, [*([2000] * 20), *([4000] * 5)])
 
 
 def test_a_disk_without_room_for_two_checkpoints_halts() -> None:

@@ -56,10 +56,16 @@ def test_throughput_counts_the_tokens_of_recent_steps() -> None:
     assert round(history.tokens_per_second()) == 100
 
 
-def test_the_best_evaluation_is_the_lowest_finite_loss() -> None:
+def test_the_best_evaluation_is_the_lowest_finite_bpb_whatever_was_recorded() -> None:
     history = History()
-    history.apply([evaluation(1, 3.0), evaluation(2, 2.0), {**evaluation(3, 0.0), "loss": None}])
+    lower_in_nats = {**evaluation(3, 1.0), "bpb": 2.5}
+    history.apply([evaluation(1, 3.0), evaluation(2, 2.0), lower_in_nats, {**evaluation(4, 0.5), "bpb": None}])
     assert history.best_eval is not None and history.best_eval["step"] == 2
+    assert [event["best"] for event in history.evals] == [True, True, False, False]
+    history.apply([{"t": 2.0, "kind": "resumed", "from_step": 1, "reason": "resume"}])
+    assert history.best_eval is not None and history.best_eval["step"] == 1
+    history.apply([evaluation(2, 2.75)])
+    assert history.best_eval["step"] == 2 and history.best_eval["best"]
 
 
 def test_columns_of_unequal_length_and_steps_out_of_order_are_counted_not_applied() -> None:
