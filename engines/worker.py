@@ -27,6 +27,7 @@ from engines.runs.history import History, read_history
 from engines.runs.liveness import print_ended
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
+from engines.runs.overview import LogDigest
 from engines.runs.store import Run, write_json
 
 _TORCH = "engines.tensor.devices"  # imports it, quietly: seconds that belong to the phase of importing
@@ -220,13 +221,15 @@ class Worker:
         step = self._log.step if self._training else self._history.step  # the last one recorded
         self._pulse.stop()
         try:
+            self._log.flush()
+            digest = LogDigest(self._run)
             self._log.emit("ended", step=step, **ending)
             self._log.sync()
         except LabError as error:
             print_ended(step, "halted", _UNWRITABLE, str(error))
             return _UNWRITABLE
         try:
-            write_json(self._run.summary_path, self._summary(ending))
+            write_json(self._run.summary_path, digest.store_in(self._summary(ending)))
         except OSError as error:  # the log holds all of it
             print(f"{self._run.summary_path} cannot be written ({error.strerror}).", file=sys.stderr)
         return int(ending["exit_code"])

@@ -50,9 +50,8 @@ def checkpoints_of(watch: "Watch") -> list[CheckpointFolder]:
         steps = list_steps(folder)
     except (LabError, KeyError, OSError):
         return []
-    best = watch.history.best_eval
-    best_step = best["step"] if best else None
-    bpb = {event["step"]: event["bpb"] for event in list(watch.history.evals)}
+    overview = watch.overview
+    best_step, bpb = overview.best_step, dict(overview.checkpoints)
     kind = str(watch.settings.get("model_kind", ""))
     return [
         CheckpointFolder(

@@ -59,8 +59,13 @@ def ended_state(run: Run, history: History) -> str:
     """For a run whose lock is free and whose events are all read."""
     ended = ending(run, history)
     if ended:
-        return ended["reason"] if ended["reason"] in ("finished", "halted", "crashed") else "stopped"
+        return state_after(ended["reason"])
     return "crashed" if any(dump in worker_log_tail(run) for dump in _DUMPS) else "killed"
+
+
+def state_after(reason: str) -> str:
+    """The state of a run whose `ended` event has this reason."""
+    return reason if reason in ("finished", "halted", "crashed") else "stopped"
 
 
 def ending(run: Run, history: History) -> Event | None:
@@ -68,7 +73,7 @@ def ending(run: Run, history: History) -> Event | None:
 
     A worker that cannot write to the event log prints the event to worker.log.
     """
-    if history.ended and not _is_newer(run.log_path, run.events_path):
+    if history.ended and not is_newer(run.log_path, run.events_path):
         return history.ended
     for line in worker_log_tail(run).splitlines():
         with contextlib.suppress(events.NewerSchema):
@@ -93,7 +98,8 @@ def _ended(step: int, reason: str, exit_code: int, detail: str | None) -> Event:
     return {"v": events.VERSION, "t": 0, "kind": "ended", **fields}
 
 
-def _is_newer(path: Path, other: Path) -> bool:
+def is_newer(path: Path, other: Path) -> bool:
+    """Compare two files' times of change; False if one of them cannot be read."""
     try:
         return path.stat().st_mtime_ns > other.stat().st_mtime_ns
     except OSError:

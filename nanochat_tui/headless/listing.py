@@ -10,8 +10,9 @@ from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.runs import liveness
 from engines.runs.history import History
+from engines.runs.overview import read_state
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, find_run, results_dir, runs_in_view
+from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration, figures, sentence
 
@@ -21,8 +22,8 @@ _SHOWN_EVALS = 10
 
 def runs(options: Options) -> int:
     """A line for each run of the results directory, oldest first."""
-    found = runs_in_view(results_dir(options.words["results_dir"]))
-    rows = [row for run in found if (row := _row(run))]
+    found = unsorted_runs(results_dir(options.words["results_dir"]))
+    rows = sorted((row for run in found if (row := _row(run))), key=lambda row: (row["created_at"], row["run"]))
     if options.json:
         for row in rows:
             print(json.dumps(row))
@@ -81,20 +82,19 @@ def _row(run: Run) -> dict[str, Any] | None:
         if run.config_path.exists():
             print(error, file=sys.stderr)
         return None
-    state, history, _ = read(run)
-    best = history.best_eval
+    state, overview = read_state(run)
     return {
         "run": run.id,
         "state": state,
         "mode": config["resolved"]["mode"],
         "model_kind": config["resolved"]["model_kind"],
         "data": config["resolved"]["data"],
-        "step": history.step,
+        "step": overview.step,
         "steps": config["resolved"]["steps"],
-        "bpb": history.evals[-1]["bpb"] if history.evals else None,
-        "best_bpb": best["bpb"] if best else None,
-        "tokens_per_second": round(history.tokens_per_second(), 1),
-        "guards": len(history.guards),
+        "bpb": overview.bpb,
+        "best_bpb": overview.best_bpb,
+        "tokens_per_second": round(overview.tokens_per_second, 1),
+        "guards": overview.guard_count,
         "created_at": config["created_at"],
     }
 

@@ -96,7 +96,7 @@ class CellCurves(Vertical):
     def _read(self, watches: list[Watch]) -> None:
         try:
             for watch in watches:
-                if watch.is_worth_a_poll():
+                if watch.is_worth_a_poll() or not watch.is_whole:
                     watch.poll()
         finally:
             self._reading = False

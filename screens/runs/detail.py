@@ -7,7 +7,6 @@ from typing import Any
 from rich.text import Text
 
 from engines.events import Event
-from engines.runs import liveness
 from engines.runs.watch import Watch
 from screens.runs.columns import age
 from screens.sample.words import plain
@@ -18,7 +17,7 @@ _SAMPLE = 400  # characters of the last sample
 
 
 def detail(watch: Watch, ascii: bool) -> Text:
-    """Lines with a name before each. Reads the worker's log where the run's events do not tell its end."""
+    """Lines with a name before each."""
     history, settings, config = watch.history, watch.part("resolved"), watch.config
     text = Text(overflow="fold")
 
@@ -73,7 +72,7 @@ def _word(value: object) -> str:
 def _ending(watch: Watch) -> str:
     if watch.is_live:
         return ""
-    ended = liveness.ending(watch.run, watch.history)
+    ended = watch.ending
     if ended is None:
         step = f"at step {watch.history.step:,}"
         return f"{step}, without a last word (out of memory?)" if watch.state == "killed" else step

@@ -25,19 +25,18 @@ def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
 
 
 def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
-    history = watch.history
-    best = history.best_eval
+    overview = watch.overview
     facts = watch.part("facts")
     return {
         "state": f"{state_words(watch, ascii)[0]} {watch.state}",
-        "step": f"{history.step:,}/{told(watch.part('resolved').get('steps', '?'))}",
-        "best bpb": f"{figure(best['bpb'])} @ {best['step']:,}" if best else "–",
-        "last loss": figure(history.losses[-1] if history.losses else None),
-        "tokens": short_number(float(history.tokens)),
-        "tok/s": short_number(history.tokens_per_second() or None),
-        "training": f"{sum(history.seconds):,.1f} s",
+        "step": f"{overview.step:,}/{told(watch.part('resolved').get('steps', '?'))}",
+        "best bpb": "–" if overview.best_step is None else f"{figure(overview.best_bpb)} @ {overview.best_step:,}",
+        "last loss": figure(overview.loss),
+        "tokens": short_number(float(overview.tokens)),
+        "tok/s": short_number(overview.tokens_per_second or None),
+        "training": f"{overview.seconds:,.1f} s",
         "parameters": f"{facts['parameters']:,}" if "parameters" in facts else "–",
-        "guards": str(len(history.guards)),
+        "guards": str(overview.guard_count),
         "age": age(watch.config.get("created_at")),
     }
 

@@ -1,17 +1,12 @@
 """A run as a line of the table: read in a thread, then only compared and shown."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from engines.runs.history import History
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-
-TREND = 12  # parts of the loss's sparkline
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,18 +66,14 @@ class RowReader:
 
 def _mark(watch: Watch) -> tuple[Any, ...]:
     """Differs when the row would."""
-    history = watch.history
-    counts = (len(history.losses), len(history.evals), len(history.guards), len(history.runs))
-    last = history.losses[-1:].tobytes()
-    return (id(watch), id(history), counts, last, watch.state, watch.problem, "facts" in watch.config)
+    return (id(watch), id(watch.overview), watch.state, watch.problem, "facts" in watch.config)
 
 
 def _row(watch: Watch, results: Path) -> Row:
     """What cannot be understood of a foreign or damaged manifest stays unknown."""
-    history = watch.history
+    overview = watch.overview
     settings = watch.part("resolved")
     created_at = watch.config.get("created_at")
-    best = history.best_eval
     moving = watch.state == "running" or not watch.is_live
     return Row(
         watch,
@@ -91,13 +82,13 @@ def _row(watch: Watch, results: Path) -> Row:
         str(settings.get("mode", "?")),
         str(settings.get("model_kind", "?")),
         str(settings.get("data", "?")).rstrip("/").rpartition("/")[2],
-        history.step,
+        overview.step,
         _number(settings.get("steps")),
-        best["bpb"] if best else None,
-        (history.tokens_per_second() or None) if moving else None,
+        overview.best_bpb,
+        (overview.tokens_per_second or None) if moving else None,
         float(created_at) if isinstance(created_at, int | float) else None,
-        tuple(Counter(event["action"] for event in list(history.guards)).items()),
-        _trend(history),
+        overview.guards,
+        overview.trend,
         watch.problem,
         "" if watch.run.results == results else str(watch.run.results),
     )
@@ -105,12 +96,3 @@ def _row(watch: Watch, results: Path) -> Row:
 
 def _number(value: object) -> int | None:
     return value if type(value) is int else None
-
-
-def _trend(history: History) -> tuple[float, ...]:
-    """A part with a loss that is no number has a mean that is none: it is seen."""
-    losses = history.losses
-    count = len(losses)
-    parts = min(TREND, count)
-    bounds = [count * i // parts for i in range(parts + 1)] if parts else []
-    return tuple(sum(losses[a:b]) / (b - a) for a, b in pairwise(bounds))

@@ -159,7 +159,7 @@ class RunsScreen(CommandingScreen):
 
     def action_sample(self) -> None:
         watch = self._watch()
-        if watch and not watch.history.checkpoints:
+        if watch and not watch.overview.checkpoints:
             self.notify(f"{watch.run.id} has no checkpoint that could speak.")
         elif watch:
             self.post_message(SampleWanted(watch.run))

@@ -40,6 +40,8 @@ class RunWords(Static):
             self.run_worker(partial(self._read, watch), thread=True, exclusive=True)
 
     def _read(self, watch: Watch) -> None:
+        if not watch.is_whole:
+            watch.poll()
         text = self._tell(watch, self._ascii)
         self.app.call_from_thread(self._take, watch, text)
 

@@ -42,12 +42,14 @@ class Shelf:
         """What there is now. It reads folders, so a screen calls it from a thread."""
         kept, self._kept = self._kept, {}
         for watch in watches:
-            history = watch.history
-            version = (watch.state, history.step, len(history.checkpoints), len(history.evals))
+            version = (watch.state, id(watch.overview))
             known = kept.get(watch.run.path)
             if known is None or watch.is_live or known[0] != version:
                 there = tuple(checkpoints_of(watch))
-                known = version, ShelfRun(watch.run, watch.is_live, watch.state, bool(history.checkpoints), there)
+                known = (
+                    version,
+                    ShelfRun(watch.run, watch.is_live, watch.state, bool(watch.overview.checkpoints), there),
+                )
             self._kept[watch.run.path] = known
         return [shelf_run for _, shelf_run in self._kept.values()]
 

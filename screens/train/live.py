@@ -72,7 +72,7 @@ class LiveView(Vertical):
         if watch is None or self._reading or not self.is_on_screen or not watch.lock.acquire(blocking=False):
             return
         try:
-            if watch.is_worth_a_poll():
+            if watch.is_worth_a_poll() or not watch.is_whole:
                 watch.poll()
             self._show(watch)
         finally:

@@ -5,7 +5,6 @@ import time
 from rich.text import Text
 
 from engines.events import Event
-from engines.runs import liveness
 from engines.runs.watch import Watch
 from screens.train.panel import figure, size, state_words
 from screens.widgets.wrapping import shown
@@ -36,12 +35,12 @@ def banner(watch: Watch, ascii: bool) -> Text:
     """How a run ended or what is wrong with it, and what to do; empty while all is well."""
     again = "r goes on from the last checkpoint"
     if watch.problem:
-        more = "" if watch.run.path.exists() else "  n opens the form of a new run, 2 lists all"
+        more = "" if not watch.is_gone else "  n opens the form of a new run, 2 lists all"
         return Text(shown(f"{watch.run.id}: {watch.problem}{more}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()
     words = state_words(watch, ascii)
-    ended = liveness.ending(watch.run, watch.history)
+    ended = watch.ending
     detail = shown(f": {ended['detail']}") if ended and ended["detail"] else ""
     if watch.state == "paused":
         return Text(f"{words}  p goes on", "bold")
@@ -93,7 +92,7 @@ def samples(watch: Watch) -> Text:
 
 def log_tail(watch: Watch) -> Text:
     """What the worker printed last."""
-    tail = liveness.worker_log_tail(watch.run).decode(errors="replace").strip()
+    tail = watch.log_tail.decode(errors="replace").strip()
     return Text(shown(tail) or "the worker has printed nothing", "" if tail else "dim")
 
 

@@ -1,0 +1,181 @@
+"""A run in a few figures for lists of runs, stored in `summary.json` so that a list does not read whole logs.
+
+The worker stores the figures when the run has ended, together with the size and the end of its event log. They are used
+only while both are unchanged and the checksum matches; otherwise the log is read.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from engines.runs import liveness
+from engines.runs.history import History, read_history
+from engines.runs.reader import EventReader
+from engines.runs.store import Run, read_json
+
+TREND = 12  # parts of a run whose mean losses are kept
+KEY = "overview"  # in summary.json
+_RECENT = 100  # steps whose rates and gradient norms are kept while the log is read
+_TAIL = 1024  # bytes at the end of the log that are compared
+_MOST_BYTES = 256 << 20  # a longer log is not read again when its run ends; a list reads it
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """Figures of a run that has ended, or of a live one so far."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # of training
+    tokens_per_second: float = 0.0  # of the newest steps
+    loss: float | None = None  # of the last step
+    bpb: float | None = None  # of the last evaluation
+    best_bpb: float | None = None
+    best_step: int | None = None
+    guards: tuple[tuple[str, int], ...] = ()  # action and number of alerts, in order of first appearance
+    checkpoints: tuple[tuple[int, float | None], ...] = ()  # recorded steps that were not removed, and their bpb
+    trend: tuple[float, ...] = ()  # mean losses of equal parts
+    reason: str | None = None  # of the `ended` event
+
+    @property
+    def guard_count(self) -> int:
+        return sum(count for _, count in self.guards)
+
+
+def overview_of(history: History) -> Overview:
+    """The figures of a history that was read from its log."""
+    best = history.best_eval
+    return Overview(
+        step=history.step,
+        tokens=history.tokens,
+        seconds=sum(history.seconds),
+        tokens_per_second=history.tokens_per_second(),
+        loss=history.losses[-1] if history.losses else None,
+        bpb=history.evals[-1]["bpb"] if history.evals else None,
+        best_bpb=best["bpb"] if best else None,
+        best_step=best["step"] if best else None,
+        guards=tuple(Counter(event["action"] for event in list(history.guards)).items()),
+        checkpoints=_checkpoints(history),
+        trend=_trend(history),
+        reason=history.ended["reason"] if history.ended else None,
+    )
+
+
+def _checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
+    bpb = {event["step"]: event["bpb"] for event in list(history.evals)}
+    steps: dict[int, None] = {}
+    for event in list(history.checkpoints):
+        steps[event["step"]] = None
+        for removed in event["removed"]:
+            steps.pop(removed, None)
+    return tuple((step, bpb.get(step)) for step in steps)
+
+
+def _trend(history: History) -> tuple[float, ...]:
+    """A part that contains a non-finite loss has a non-finite mean."""
+    losses = history.losses
+    count = len(losses)
+    parts = min(TREND, count)
+    bounds = [count * i // parts for i in range(parts + 1)] if parts else []
+    return tuple(sum(losses[a:b]) / (b - a) for a, b in pairwise(bounds))
+
+
+# --- in summary.json ------------------------------------------------------------------------------------
+
+
+class LogDigest:
+    """Reads a run's own log for the overview: most of it before the `ended` event, after which a run should exit."""
+
+    def __init__(self, run: Run) -> None:
+        self._log = run.events_path
+        self._reader = EventReader(run.events_path)
+        self._history = History(_RECENT)
+        self.read()
+
+    def read(self) -> None:
+        """Read what was written since the last call. A log that is very long, or cannot be read, gives no overview."""
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size <= _MOST_BYTES:
+                self._history.apply(event for _, event in self._reader.poll())
+
+    def store_in(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """The summary with the figures and with what identifies the log that they were computed from.
+
+        A log with damaged lines gets no overview: whoever lists the run reads the log and reports the damage.
+        """
+        self.read()
+        history = self._history
+        if history.ended is None or self._reader.malformed > 1 or history.bad_events:
+            return dict(summary)
+        size, tail = _end_of(self._log)
+        figures = _encode(dataclasses.asdict(overview_of(history)))
+        content = {"figures": figures, "log_bytes": size, "log_end": zlib.crc32(tail)}
+        return {**summary, KEY: {**content, "checksum": _checksum(content)}}
+
+
+def read_overview(run: Run) -> Overview | None:
+    """The stored figures of an ended run; None where there are none, or where they do not belong to the log."""
+    try:
+        stored = read_json(run.summary_path)[KEY]
+        checksum = stored.pop("checksum")
+        size, tail = _end_of(run.events_path)
+        if liveness.is_newer(run.log_path, run.events_path):  # a worker that could not write to the log printed its end
+            return None
+        if checksum != _checksum(stored) or (size, zlib.crc32(tail)) != (stored["log_bytes"], stored["log_end"]):
+            return None
+        figures = _decode(stored["figures"])
+        for name in ("guards", "checkpoints"):
+            figures[name] = tuple((key, value) for key, value in figures[name])
+        return Overview(**{**figures, "trend": tuple(figures["trend"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_state(run: Run) -> tuple[str, Overview]:
+    """State and figures of a run. The log of a run that has ended is read only where the stored figures do not fit."""
+    held = liveness.lock_is_held(
+        run.lock_path
+    )  # before anything is read: a run that ends meanwhile is not called killed
+    stored = None if held else read_overview(run)
+    if stored is not None:
+        return liveness.state_after(str(stored.reason)), stored
+    history = read_history(run)
+    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
+    return state, overview_of(history)
+
+
+def _end_of(log: Path) -> tuple[int, bytes]:
+    fd = os.open(log, os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
+        return size, os.pread(fd, _TAIL, max(0, size - _TAIL))
+    finally:
+        os.close(fd)
+
+
+def _checksum(content: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def _encode(value: Any) -> Any:
+    """JSON has no NaN: a number that is not finite is its name."""
+    if isinstance(value, dict):
+        return {name: _encode(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(part) for part in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return {"nonfinite": str(value)}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return float(value["nonfinite"]) if value.keys() == {"nonfinite"} else {k: _decode(v) for k, v in value.items()}
+    return [_decode(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,145 @@
+"""The figures that a run stores for lists: the same as its log gives, and used only while they belong to that log."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import finished_run
+from recordings import RUNS
+
+from engines.runs.history import History, read_history
+from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_overview, read_state
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
+from engines.runs.watch import Board, Watch
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finished_run(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    shutil.copytree(trained.path, tmp_path / "runs" / trained.id)
+    return Run(tmp_path / "runs" / trained.id)
+
+
+def is_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Logs that are read from now on."""
+    read: list[Path] = []
+    poll = EventReader.poll
+
+    def noted(reader: EventReader) -> Any:
+        read.append(reader._path)
+        return poll(reader)
+
+    monkeypatch.setattr(EventReader, "poll", noted)
+    return read
+
+
+def test_a_list_of_ended_runs_reads_no_log(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = overview_of(read_history(run))
+    read = is_read(monkeypatch)
+    (watch,) = Board(run.path.parent.parent).refresh()
+    assert read_state(run) == ("finished", wanted)
+    assert (watch.state, watch.overview, watch.is_whole) == ("finished", wanted, False)
+    assert read == []
+    watch.poll()
+    assert watch.is_whole and watch.overview == wanted and read == [run.events_path]
+
+
+def damaged(text: str) -> str:
+    return text.replace('"step": 20', '"step": 21')
+
+
+SPOILT = {
+    "an edited figure": lambda run: run.summary_path.write_text(damaged(run.summary_path.read_text())),
+    "no summary": lambda run: run.summary_path.unlink(),
+    "half a summary": lambda run: run.summary_path.write_bytes(run.summary_path.read_bytes()[:400]),
+    "no object": lambda run: run.summary_path.write_text("[1]"),
+    "a log that has grown": lambda run: append(run),
+    "a log with another end": lambda run: run.events_path.write_bytes(run.events_path.read_bytes()[:-3] + b" }\n"),
+}
+
+
+def append(run: Run) -> None:
+    with open(run.events_path, "a") as log:
+        log.write('{"v":1,"t":9.0,"kind":"heartbeat","step":20}\n')
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_stored_figures_that_do_not_belong_to_the_log_are_not_used(spoil: str, run: Run) -> None:
+    SPOILT[spoil](run)
+    assert read_overview(run) is None
+    state, overview = read_state(run)
+    assert overview == overview_of(read_history(run)) and overview.step == 20
+    assert state == ("finished" if spoil != "a log with another end" else state)
+
+
+def test_a_resumed_run_has_no_stored_figures_while_it_trains(run: Run) -> None:
+    run.summary_path.unlink()  # as its worker does first
+    assert read_overview(run) is None
+    (watch,) = Board(run.path.parent.parent).refresh()
+    assert watch.overview.step == 20
+
+
+def test_the_figures_of_every_ending_survive_being_stored(tmp_path: Path) -> None:
+    for recorded in RUNS:
+        history = read_history(recorded)
+        if history.ended is None:
+            continue
+        run = Run(tmp_path / recorded.id)
+        shutil.copytree(recorded.path, run.path)
+        run.summary_path.write_text(json.dumps(LogDigest(run).store_in({"v": 1})))
+        assert repr(read_overview(run)) == repr(overview_of(history)), recorded.id  # NaN is not equal to itself
+
+
+def test_a_log_with_damaged_lines_gets_no_stored_figures(run: Run) -> None:
+    with open(run.events_path, "a") as log:
+        log.write("no event\nno event\n")
+    assert KEY not in LogDigest(run).store_in({})
+
+
+def test_runs_without_stored_figures_keep_no_history_in_a_list(run: Run) -> None:
+    run.summary_path.unlink()
+    (watch,) = Board(run.path.parent.parent).refresh()
+    assert watch.overview.step == 20 and not watch.history.step and not watch.is_whole
+
+
+def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
+    monkeypatch.setattr("engines.runs.watch._CHECKED", 3)
+    board = Board(tmp_path)
+    board.refresh()
+    version = board.version
+    looked: list[str] = []
+    look = Watch.is_worth_a_poll
+    monkeypatch.setattr(Watch, "is_worth_a_poll", lambda watch: looked.append(watch.run.id) or look(watch))
+    for _ in range(3):
+        board.refresh()
+    assert len(looked) == 3 + 3 + 2 and len(set(looked)) == 8 and board.version == version
+    append(Run(tmp_path / "runs" / "other-3"))
+    board.check_soon(Run(tmp_path / "runs" / "other-3"))
+    board.refresh()
+    assert board.version == version + 1
+
+
+def test_a_first_refresh_publishes_what_it_has_read_so_far(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
+    monkeypatch.setattr("engines.runs.watch._PUBLISH_INTERVAL", 0.0)
+    published: list[int] = []
+    assert len(Board(tmp_path).refresh(lambda watches: published.append(len(watches)))) == 5
+    assert published == [1, 2, 3, 4, 5]
+
+
+def test_an_empty_history_has_empty_figures() -> None:
+    assert overview_of(History()) == Overview()
