@@ -201,7 +201,6 @@ def test_settings_that_do_not_apply_change_nothing_and_are_reported(
         ({"sample_tokens": 0, "prompt": "a"}, "--prompt a has no effect: it needs --sample-tokens above 0."),
         ({"guard_spike": "off", "guard_spike_sigmas": 3}, "it needs --guard-spike warn, halt or rollback."),
         ({"documents": "line"}, "--documents line has no effect: it needs a .txt file"),
-        ({"keep_last": 0, "keep_best": True}, "--keep-best has no effect: it needs --keep-last above 0."),
         ({"model_kind": "gpt", "depth": 5, "layers": 2, "width": 64}, "--depth 5 has no effect: --layers and --width"),
     ],
 )  # fmt: skip
