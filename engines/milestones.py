@@ -8,6 +8,7 @@ from typing import Any
 from engines.best import best_step
 from engines.checkpoints import Checkpoint, Saved, Saver
 from engines.config import SampleSettings, TrainSettings
+from engines.data.floors import Floor, floor_of_stories
 from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
 from engines.engine import LanguageModel, LearnerState
@@ -61,7 +62,7 @@ class Milestones:
         result = evaluate(model, self._targets, self._settings.context_length, self._log.flush_if_due)
         self.evals[step] = result
         self.best_step = self._find_best()
-        floor = self._packed.floor
+        floor = self._floor
         self._log.emit(
             "eval",
             step=step,
@@ -78,6 +79,14 @@ class Milestones:
     @cached_property
     def _targets(self) -> Targets:
         return Targets.of(self._packed.val, self._tokenizer.token_bytes, self._settings.eval_tokens)
+
+    @cached_property
+    def _floor(self) -> Floor | None:
+        """The entropy floor of the very text that is scored."""
+        tokens, whole = self._targets.tokens, self._packed.val
+        if self._packed.floor is None or len(tokens) == len(whole):
+            return self._packed.floor
+        return floor_of_stories(tokens, self._tokenizer)
 
     def sample(self, step: int, model: LanguageModel) -> None:
         """Let the model speak."""

@@ -98,7 +98,7 @@ class Rig:
     def __init__(self, run: Run, lag: int, requests: dict[int, str] | None = None) -> None:
         self.run = run
         settings = TrainSettings(**run.config["resolved"])
-        data = prepared(settings)
+        self.data = data = prepared(settings)
         self.log = EventLog(run.events_path, run.config["created_at"])
         self.learner = LaggingLearner(settings, data.tokenizer.vocab_size, lag)
         self.requests = Requests(requests or {})

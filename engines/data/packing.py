@@ -3,7 +3,6 @@
 Tokens of a short corpus are held in memory, those of a longer one in memory-mapped files of the user's cache.
 """
 
-import math
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,22 +12,15 @@ from engines.data import caches, token_cache
 from engines.data.caches import Note, without_notes
 from engines.data.corpora import most_kept
 from engines.data.encoding import encode
+from engines.data.floors import Floor, Information
 from engines.data.splitting import Part, Split
 from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import LabError
 
-_CACHE_VERSION = 2  # of the way text is split, encoded and packed: cached tokens of another are not used
+_CACHE_VERSION = 3  # of the way text is split, encoded and packed: cached tokens of another are not used
 
 Progress = Callable[[int], None]
-
-
-class Floor(NamedTuple):
-    """The least bits per byte that any model can reach on a text, known where a grammar wrote it, and the
-    standard error of that figure as an estimate of the grammar's own."""
-
-    bpb: float
-    error: float
 
 
 class Packed(NamedTuple):
@@ -105,7 +97,7 @@ def _write(
     split: Split, tokenizer: Tokenizer, train_tokens: TokenSink, val_tokens: TokenSink, progress: Progress
 ) -> _Written:
     bos = array(tokenizer.typecode, [BOS])
-    information: list[tuple[float, int]] = []  # nats and bytes of validation documents
+    information = Information()  # of the validation documents
     characters = train_bytes = 0
     for part, encoded in encode(_informing(split.parts(), information), tokenizer, split.characters):
         tokens = val_tokens if part.is_val else train_tokens
@@ -116,29 +108,16 @@ def _write(
             train_bytes += _utf8_bytes(part.text)
         characters += len(part.text)
         progress(characters)
-    return _Written(_floor(information), train_bytes)
+    return _Written(information.floor(), train_bytes)
 
 
-def _informing(parts: Iterator[Part], information: list[tuple[float, int]]) -> Iterator[Part]:
-    """The same parts; notes the information of whole validation documents as they pass."""
+def _informing(parts: Iterator[Part], information: Information) -> Iterator[Part]:
+    """The same parts; notes the information of validation documents as they pass."""
     for part in parts:
-        if part.is_val and part.nats is not None:
-            information.append((part.nats, _utf8_bytes(part.text)))
+        if part.is_val:
+            information.add(part.nats, _utf8_bytes(part.text))
         yield part
 
 
 def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-def _floor(information: list[tuple[float, int]]) -> Floor | None:
-    """Ratio of sums over documents, with the standard error of a ratio estimator."""
-    if len(information) < 2:
-        return None
-    nats = math.fsum(n for n, _ in information)
-    size = sum(b for _, b in information)
-    ratio = nats / size
-    squares = math.fsum((n - ratio * b) ** 2 for n, b in information)
-    count = len(information)
-    error = math.sqrt(squares * count / (count - 1)) / size
-    return Floor(ratio / math.log(2), error / math.log(2))

@@ -4,7 +4,7 @@ People carry, hide, hand over, look for and ask about coloured things in places.
 sentence agrees with the earlier ones, and people answer from what they themselves last saw, so
 a model has facts, and beliefs about facts, to carry over many sentences.
 
-The grammar is one walk, `Tale`, over a chooser: `_Writer` draws each choice from a stream, `_Reader`
+The grammar is one walk, `Tale`, over a chooser: `_Writer` draws each choice from a stream, `Reader`
 finds the option that the text shows. At each choice no option's text is a prefix of another's, so
 a text decides its choices one by one from the left, and no story has two derivations.
 
@@ -83,7 +83,7 @@ class _Writer:
         return option
 
 
-class _Reader:
+class Reader:
     """Follows a text: each choice is the one option that the text shows."""
 
     def __init__(self, text: str) -> None:
@@ -129,7 +129,7 @@ class Tale:
     A person is called by name, a thing by colour and noun ("red ball").
     """
 
-    def __init__(self, chooser: _Writer | _Reader) -> None:
+    def __init__(self, chooser: _Writer | Reader) -> None:
         self.say = chooser.say
         self.choose = chooser.choose
         self.food: dict[str, str] = {}  # what each person loves
@@ -369,7 +369,7 @@ def stories(size: int, seed: int) -> Iterator[Story]:
 
 def derivation(text: str) -> list[Choice]:
     """The choices that tell this very text; ValueError with the position where none fits."""
-    reader = _Reader(text + _END)
+    reader = Reader(text + _END)
     Tale(reader).tell()
     if reader.position != len(reader.text):
         raise ValueError(f"at position {reader.position}: no choice fits after the end")

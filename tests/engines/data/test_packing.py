@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from engines.config import resolve
 from engines.data import caches, corpora, packing
 from engines.data.bpe import BPETokenizer
-from engines.data.corpora import Corpus, Piece, scan
+from engines.data.corpora import Corpus, Piece, open_corpus, scan
+from engines.data.floors import Floor, Information
 from engines.data.packing import Packed, pack
 from engines.data.prepare import prepare
 from engines.data.splitting import Source, Split
@@ -101,11 +102,26 @@ def test_a_long_corpus_is_packed_into_files_to_the_same_tokens(monkeypatch: pyte
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
 
 
+def floor_of(*documents: tuple[float | None, int]) -> Floor | None:
+    information = Information()
+    for nats, size in documents:
+        information.add(nats, size)
+    return information.floor()
+
+
+def test_a_text_of_which_a_part_has_unknown_information_has_no_floor() -> None:
+    assert floor_of((1.0, 4), (None, 4), (3.0, 4)) is None
+    plain, extended = (open_corpus("stories", "file", style, 20_000, 1) for style in ("classic", "futuristic"))
+    train, val = (Source(corpus, scan(corpus, ignore)) for corpus in (plain, extended))
+    assert packed(train, train)[0].floor is not None
+    assert packed(train, val)[0].floor is None
+
+
 def test_the_floor_is_the_information_of_the_validation_stories() -> None:
     data = prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
     floor = data.packed.floor
     assert floor and 0.2 < floor.bpb < 0.5 and 0 < floor.error < 0.05
-    assert packing._floor([(1.0, 4), (3.0, 4)]) == pytest.approx((0.7213, 0.3607), abs=1e-4)
+    assert floor_of((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
 
 
 def split_of(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -194,13 +210,13 @@ def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_text_that_no_grammar_wrote_has_no_floor() -> None:
-    assert packed(source(*WORDS))[0].floor is None and packing._floor([(1.0, 4)]) is None
+    assert packed(source(*WORDS))[0].floor is None and floor_of((1.0, 4)) is None
 
 
 def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
-    floor = packing._floor([(1.0, 2), (2.0, 4), (3.0, 6)])
+    floor = floor_of((1.0, 2), (2.0, 4), (3.0, 6))
     assert floor == pytest.approx((0.5 / math.log(2), 0.0))  # all alike: nothing to doubt
-    floor = packing._floor([(1.0, 4), (3.0, 4), (2.0, 4)])
+    floor = floor_of((1.0, 4), (3.0, 4), (2.0, 4))
     assert floor == pytest.approx((0.5 / math.log(2), math.sqrt(2 * 3 / 2) / 12 / math.log(2)))
 
 

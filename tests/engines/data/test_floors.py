@@ -1,0 +1,100 @@
+"""The entropy floor of exactly the text that is scored, also where --eval-tokens cuts a document."""
+
+import math
+from array import array
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+from builders import make_run
+from lagging import Rig
+
+from engines.config import resolve
+from engines.data.floors import floor_of_stories
+from engines.data.prepare import Prepared, prepare
+from engines.data.stories import Tale, stories
+from engines.data.story_beginnings import nats_of_beginning
+from engines.data.story_words import Options
+from engines.data.tokenizers import BOS, ByteTokenizer
+
+
+@pytest.fixture(scope="module")
+def data() -> Prepared:
+    return prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
+
+
+def test_the_information_of_a_whole_story_is_the_one_it_was_written_with() -> None:
+    for story in islice(stories(20_000, 1), 20):
+        assert nats_of_beginning(story.text) == pytest.approx(story.nats, rel=1e-12)
+
+
+def test_the_information_of_a_beginning_never_falls_with_its_length() -> None:
+    text = next(stories(1_000, 3)).text
+    nats = [nats_of_beginning(text[:end]) for end in range(len(text) + 1)]
+    assert nats[0] == 0.0 and all(after >= before - 1e-9 for before, after in pairwise(nats))
+
+
+class FirstOptions:
+    """Takes note of the first choice with more than one option, and of the text before it."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.options: Options | None = None
+
+    def say(self, text: str) -> None:
+        self.text += text
+
+    def choose(self, options: Options) -> int:
+        if self.options is None and len(options.texts) > 1:
+            self.options = options
+            raise StopIteration
+        self.text += options.texts[0]
+        return 0
+
+
+def test_the_first_letter_of_a_choice_has_the_probability_of_all_options_that_begin_with_it() -> None:
+    walk = FirstOptions()
+    with pytest.raises(StopIteration):
+        Tale(walk).tell()  # type: ignore[arg-type]
+    assert walk.options
+    before, total = nats_of_beginning(walk.text), walk.options.bounds[-1]
+    letters = {text[0] for text in walk.options.texts}
+    for letter in letters:
+        fitting = [i for i, text in enumerate(walk.options.texts) if text[0] == letter]
+        probability = sum(walk.options.choice(i).weight for i in fitting) / total
+        assert nats_of_beginning(walk.text + letter) - before == pytest.approx(-math.log(probability), abs=1e-12)
+
+
+def test_the_floor_of_all_tokens_is_that_of_the_validation_text(data: Prepared) -> None:
+    assert floor_of_stories(data.packed.val, data.tokenizer) == pytest.approx(data.packed.floor, rel=1e-9)
+
+
+def test_the_floor_of_a_cut_text_counts_the_documents_and_the_part_that_are_scored(data: Prepared) -> None:
+    tokens = data.packed.val[:2001]
+    found = floor_of_stories(tokens, data.tokenizer)
+    documents = "".join("\0" if token == BOS else data.tokenizer.token_text(token) for token in tokens).split("\0")[1:]
+    nats = sum(map(nats_of_beginning, documents))
+    assert found and found.bpb == pytest.approx(nats / math.log(2) / sum(map(len, documents)), rel=1e-12)
+    assert found.bpb != data.packed.floor.bpb if data.packed.floor else False
+
+
+def test_a_text_of_another_grammar_has_no_floor() -> None:
+    tokens = array("B", [BOS, *ByteTokenizer().encode("Once upon a time"), BOS, *ByteTokenizer().encode("no story")])
+    assert floor_of_stories(memoryview(tokens), ByteTokenizer()) is None
+
+
+def test_an_evaluation_reports_the_floor_of_what_it_scored(tmp_path: Path) -> None:
+    run = make_run(tmp_path, data="stories", corpus_size=60_000, eval_tokens=1500, steps=1, eval_every=0)
+    found = Rig(run, 0)
+    found.train()
+    event = found.history.evals[-1]
+    scored = found.data.packed.val[:1501]
+    expected = floor_of_stories(scored, found.data.tokenizer)
+    assert expected and (event["floor_bpb"], event["floor_error"]) == expected
+    assert event["floor_bpb"] != run_floor(found) and event["bytes"] < 1501
+
+
+def run_floor(found: Rig) -> float:
+    floor = found.data.packed.floor
+    assert floor
+    return floor.bpb
