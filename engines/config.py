@@ -32,6 +32,7 @@ _SCALARS = when(
     lambda values: values["residual_scalars"] or values["embedding_scalars"],
 )
 _STORIES = when("--data or --val-data stories", lambda values: "stories" in (values["data"], values["val_data"]))
+_RECORD_FILES = when("a JSON or .parquet file in --data or --val-data", lambda values: _has_record_files(values))
 _PLAIN_TEXT = when("a .txt file in --data or --val-data", lambda values: _has_plain_text(values))
 _DECAY = needs(lr_schedule=("linear", "sqrt", "cosine"))
 _WARMDOWN = when(
@@ -87,6 +88,7 @@ class TrainSettings:
     data: str = setting("data", "str", AUTO, f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)} (auto: names; stories for gpt)")
     val_data: str | None = setting("data", "str", None, "validation text (default: a tenth of --data)", optional=True)
     documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"), applies_when=_PLAIN_TEXT)
+    text_key: str = setting("data", "str", "text", "key of the text in JSON files, column of the text in .parquet files", applies_when=_RECORD_FILES)
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
     corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000, applies_when=_STORIES)
     corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0, applies_when=_STORIES)
@@ -249,7 +251,9 @@ _COMMON_DEFAULTS = {
 _SMALL_BPE_VOCAB = 1024
 _WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance.md)
 _SMALLEST_WINDOW = 2  # of one token, queries and keys would learn nothing
-_RECORDS = re.compile(r"\.(jsonl|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE)  # formats of documents, not of plain text
+_RECORDS = re.compile(
+    r"\.(jsonl|ndjson|json|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE
+)  # formats of documents, not of plain text
 _MACHINE_DECIDES = ("device", "dtype", "compile")
 
 
@@ -329,9 +333,17 @@ def _has_window(values: Mapping[str, Any]) -> bool:
 
 
 def _has_plain_text(values: Mapping[str, Any]) -> bool:
-    """Whether a path is among the texts that is not by its name JSON lines or Parquet."""
-    paths = [text for text in (values["data"], values["val_data"]) if text and text not in BUILT_IN_CORPORA]
-    return any(not _RECORDS.search(path) for path in paths)
+    """Whether a path is among the texts that is not by its name JSON or Parquet."""
+    return any(not _RECORDS.search(path) for path in _paths(values))
+
+
+def _has_record_files(values: Mapping[str, Any]) -> bool:
+    """Whether a path among the texts is by its name JSON or Parquet, or a folder or pattern, which may contain some."""
+    return any(_RECORDS.search(path) or "*" in path or "." not in path.rpartition("/")[2] for path in _paths(values))
+
+
+def _paths(values: Mapping[str, Any]) -> list[str]:
+    return [text for text in (values["data"], values["val_data"]) if text and text not in BUILT_IN_CORPORA]
 
 
 def _misfits(values: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from engines.ablation import launchers
 from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
 from engines.ablation.settings import StudySettings
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
-from engines.data.sources import locate
+from engines.data.sources import locate, locate_both
 from engines.errors import LabError, SettingsError
 from engines.events import holds
 from engines.fields import AUTO
@@ -126,9 +126,7 @@ def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
     try:
         base = resolve(given)
         registry.available(base.mode, base.model_kind)
-        for data in filter(None, (base.data, base.val_data)):
-            if data not in BUILT_IN_CORPORA:
-                locate(data)
+        locate_both(base.data, base.val_data)
     except SettingsError as error:
         return None, list(error.problems)
     except LabError as error:

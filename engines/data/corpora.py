@@ -1,4 +1,4 @@
-"""Corpora: what `--data` names, as a stream of documents that can be read again and again."""
+"""Corpora: the text that `--data` names, as a stream of documents that can be read repeatedly."""
 
 import hashlib
 import importlib.resources
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.data import parquet, sources, text_files
+from engines.data import json_files, parquet, sources, text_files
+from engines.data.sources import Selection
 from engines.errors import LabError
 
 _MOST_KEPT = 1 << 28  # characters
@@ -35,15 +36,16 @@ class Piece(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """`origin` tells what the text follows from, as JSON values, without reading it; None where reading is as quick."""
+    """A stream of documents. `origin` returns what the text follows from, as JSON values, without reading it; None
+    where reading is as quick."""
 
-    name: str
+    name: str  # as in errors: the flag and its value
     pieces: Callable[[], Iterator[Piece]]
     origin: Callable[[], list[Any]] | None = None
 
 
 class Facts(NamedTuple):
-    """What one reading of a corpus tells. `kept` holds its pieces where they are few enough to keep."""
+    """The facts that one scan of a corpus finds. `kept` holds its pieces where they are few enough to keep."""
 
     sha256: str
     documents: int
@@ -53,19 +55,31 @@ class Facts(NamedTuple):
     kept: list[Piece] | None
 
 
-def open_corpus(data: str, documents: str, style: str, size: int, seed: int) -> Corpus:
-    """The corpus that these settings name; LabError if there is none."""
+def open_corpus(
+    data: str,
+    documents: str,
+    style: str,
+    size: int,
+    seed: int,
+    text_key: str = "text",
+    flag: str = "--data",
+    selection: Selection | None = None,
+) -> Corpus:
+    """The corpus that these settings name; LabError if there is none. `selection` has its files, where they are known
+    already."""
+    name = f"{flag} {data}"
     built_in = {
-        "names": Corpus(data, _names),
-        "stories": Corpus(data, lambda: _stories(size, seed), lambda: [_stamps(_STORIES_CODE), size, seed]),
-        "pydoc": Corpus(data, _pydoc),
-        "stdlib": Corpus(data, _stdlib, lambda: [_stamps(_stdlib_files())]),
+        "names": Corpus(name, _names),
+        "stories": Corpus(name, lambda: _stories(size, seed), lambda: [_stamps(_STORIES_CODE), size, seed]),
+        "pydoc": Corpus(name, _pydoc),
+        "stdlib": Corpus(name, _stdlib, lambda: [_stamps(_stdlib_files())]),
     }
     if data in built_in:
         corpus = built_in[data]
     else:
-        paths = sources.locate(data)
-        corpus = Corpus(data, lambda: _files(paths, documents), lambda: [_stamps(paths), documents])
+        paths = (selection or sources.select(data, flag)).files
+        how = [documents, text_key]
+        corpus = Corpus(name, lambda: _files(paths, documents, text_key), lambda: [_stamps(paths), *how])
     if style == "classic":
         return corpus
     return _futuristic(corpus, documents == "file" and data not in built_in)
@@ -78,8 +92,8 @@ def most_kept() -> int:
 
 
 def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
-    """Read all of a corpus once; `progress` is told the characters read so far."""
-    digest = hashlib.sha256()
+    """Read all of a corpus once; `progress` receives the characters read so far."""
+    digest = TextDigest()
     alphabet: set[str] = set()
     ascii_seen = b""
     documents = characters = size = 0
@@ -87,10 +101,8 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
     most = most_kept()
     for piece in corpus.pieces():
         encoded = piece.text.encode()
-        if piece.starts_document:
-            digest.update(b"\0")
-            documents += 1
-        digest.update(encoded)
+        digest.add(encoded, piece.starts_document)
+        documents += piece.starts_document
         if unseen := encoded.translate(None, ascii_seen):  # ten times as fast as looking at every character
             alphabet.update(unseen.decode())
             ascii_seen = "".join(filter(str.isascii, alphabet)).encode()
@@ -102,8 +114,23 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
                 kept = None
         progress(characters)
     if characters < 2:
-        raise LabError(f"--data {corpus.name} holds {characters} characters; training needs at least 2.")
+        raise LabError(f"{corpus.name} holds {characters} characters; training needs at least 2.")
     return Facts(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), kept)
+
+
+class TextDigest:
+    """The SHA-256 of a corpus: of its documents, however they are cut into pieces."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def add(self, encoded: bytes, starts_document: bool) -> None:
+        if starts_document:
+            self._sha256.update(b"\0")
+        self._sha256.update(encoded)
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
 
 
 def _names() -> Iterator[Piece]:
@@ -137,17 +164,25 @@ def _stdlib_files() -> list[Path]:
     return [path for path in sorted(root.rglob("*.py")) if _NOT_SOURCE.isdisjoint(path.relative_to(root).parts)]
 
 
-def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """What changes when a file does: its name, size and time of change."""
-    return [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int, int]]:
+    """What changes when a file does: its name, size and times. No program can set the last one: it changes even when a
+    copy has the same size and modification time."""
+    found = ((path.absolute(), path.stat()) for path in paths)
+    return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in found]
 
 
-def _files(paths: list[Path], documents: str) -> Iterator[Piece]:
+_READERS = {
+    ".jsonl": json_files.json_lines,
+    ".ndjson": json_files.json_lines,
+    ".json": json_files.json_documents,
+    ".parquet": parquet.texts,
+}
+
+
+def _files(paths: list[Path], documents: str, text_key: str) -> Iterator[Piece]:
     for path in paths:
-        form = sources.format_of(path)
-        if form != ".txt":
-            read = text_files.records if form == ".jsonl" else parquet.texts
-            yield from (Piece(text) for text in read(path) if text)
+        if read := _READERS.get(sources.format_of(path)):
+            yield from (Piece(text) for text in read(path, text_key) if text)
         elif documents == "line":
             yield from (Piece(line.strip()) for line in text_files.lines(path) if line.strip())
         else:

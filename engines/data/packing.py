@@ -13,6 +13,7 @@ from engines.data.caches import Note, without_notes
 from engines.data.corpora import most_kept
 from engines.data.encoding import encode
 from engines.data.floors import Floor, Information
+from engines.data.overlap import DocumentOverlap
 from engines.data.splitting import Part, Split
 from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
@@ -30,13 +31,17 @@ class Packed(NamedTuple):
     val: memoryview
     floor: Floor | None
     train_bytes: int  # of the training text
+    val_documents: int
+    shared_documents: int  # validation documents that occur in the training text
 
 
 class _Written(NamedTuple):
-    """What is known of tokens once all are written."""
+    """Figures of both streams that are known once all tokens are written; as in `Packed`."""
 
     floor: Floor | None
     train_bytes: int
+    val_documents: int
+    shared_documents: int
 
 
 def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = without_notes) -> Packed:
@@ -48,7 +53,7 @@ def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = wi
     def verified(done: int, total: int) -> None:
         progress(split.characters * done // total)
 
-    if stored := token_cache.load(folder, tokenizer.typecode, verified, note):
+    if stored := token_cache.load(folder, tokenizer.typecode, _Written._fields, verified, note):
         return _stored(stored)
     try:
         return _pack_into_files(folder, split, tokenizer, progress)
@@ -83,8 +88,9 @@ def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress:
 
 
 def _stored(tokens: StoredTokens) -> Packed:
-    floor, train_bytes = tokens.about["floor"], tokens.about["train_bytes"]
-    return Packed(tokens.train, tokens.val, Floor(*floor) if floor else None, train_bytes)
+    figures = {name: tokens.about[name] for name in _Written._fields}
+    floor = figures.pop("floor")
+    return Packed(tokens.train, tokens.val, Floor(*floor) if floor else None, **figures)
 
 
 def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
@@ -98,6 +104,7 @@ def _write(
 ) -> _Written:
     bos = array(tokenizer.typecode, [BOS])
     information = Information()  # of the validation documents
+    overlap = DocumentOverlap()
     characters = train_bytes = 0
     for part, encoded in encode(_informing(split.parts(), information), tokenizer, split.characters):
         tokens = val_tokens if part.is_val else train_tokens
@@ -106,9 +113,10 @@ def _write(
         tokens.extend(encoded)
         if not part.is_val:
             train_bytes += _utf8_bytes(part.text)
+        overlap.add(part)
         characters += len(part.text)
         progress(characters)
-    return _Written(information.floor(), train_bytes)
+    return _Written(information.floor(), train_bytes, *overlap.count())
 
 
 def _informing(parts: Iterator[Part], information: Information) -> Iterator[Part]:

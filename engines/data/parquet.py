@@ -1,27 +1,47 @@
-"""Reads the column `text` of .parquet files, a row group at a time."""
+"""Reads a column of strings of .parquet files, a row group at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from engines.data.text_files import open_regular
 from engines.errors import LabError
 
 _ROWS = 1024  # at a time
+_MOST_COLUMNS = 8  # in a sentence
 
 
-def texts(path: Path) -> Iterator[str]:
+def texts(path: Path, column: str = "text") -> Iterator[str]:
     """The texts of a file. LabError names it where it has none, or pyarrow is missing."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise LabError(f"{path} needs the package pyarrow; install it: pip install 'nanochat-tui[parquet]'") from None
+    errors = (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError, pyarrow.ArrowException)
+    with open_regular(path):  # a FIFO would block
+        pass
     try:
         with parquet.ParquetFile(path) as file:
-            field = file.schema_arrow.field("text") if "text" in file.schema_arrow.names else None
-            if field is None or not (pyarrow.types.is_string(field.type) or pyarrow.types.is_large_string(field.type)):
-                raise LabError(f'{path} has no column "text" of strings.')
-            for batch in file.iter_batches(_ROWS, columns=["text"]):
+            _check_column(path, file.schema_arrow, column)
+            for batch in file.iter_batches(_ROWS, columns=[column]):
                 yield from (text for text in batch.column(0).to_pylist() if text)
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+    except errors as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise LabError(f"{path} cannot be read as parquet ({reason}).") from None
+
+
+def _check_column(path: Path, schema: Any, column: str) -> None:
+    """LabError unless there is exactly one column of that name and it holds strings."""
+    import pyarrow
+
+    kinds = [field.type for field in schema if field.name == column]
+    if len(kinds) > 1:
+        raise LabError(f'{path} has {len(kinds)} columns "{column}". Write a file with one of them.')
+    kind = kinds[0] if kinds else pyarrow.null()
+    kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+        names = [field.name for field in schema]
+        more = ", …" if len(names) > _MOST_COLUMNS else ""
+        listed = ", ".join(names[:_MOST_COLUMNS]) + more or "none"
+        raise LabError(f'{path} has no column "{column}" of strings; columns: {listed}. Choose one with --text-key.')

@@ -12,6 +12,7 @@ from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, open_corpus
 from engines.data.packing import Packed, pack
 from engines.data.scans import facts_of
+from engines.data.sources import Selection, locate_both
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import LabError
@@ -31,18 +32,29 @@ class Prepared(NamedTuple):
 def prepare(settings: TrainSettings, report: Report, note: Note = without_notes) -> Prepared:
     """Everything that training needs to know of its data. `report` is called often, with the progress; `note` with each
     sentence that the user should read."""
-    source = _read(train_corpus(settings), report, note)
-    val = _read(val_corpus(settings), report, note) if settings.val_data else None
+    sides = locate_both(settings.data, settings.val_data)
+    for selection, flag in zip(sides, ("--data", "--val-data"), strict=True):
+        if selection and not selection.is_single:
+            note(selection.sentence(flag))
+    source = _read(_train_corpus(settings, sides[0]), report, note)
+    val = _read(_val_corpus(settings, sides[1]), report, note) if settings.val_data else None
+    if val and val.facts.sha256 == source.facts.sha256:
+        raise _same_text(settings)
     split = Split(source, val, settings.seed)
     tokenizer = _tokenizer(settings, split, report, note)
     packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note)
     if len(packed.val) < 2:
         raise LabError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")
+    _report_overlap(settings, packed, note)
     floor = packed.floor
     facts = {
         "sha256": source.facts.sha256,
         "val_sha256": val.facts.sha256 if val else None,
         "documents": source.facts.documents,
+        "val_documents": packed.val_documents,
+        "shared_documents": packed.shared_documents,
+        "files_used": sum(len(side.files) for side in sides if side) or None,
+        "files_skipped": sum(sum(side.skipped.values()) for side in sides if side),
         "characters": source.facts.characters,
         "bytes": source.facts.bytes,
         "tokenizer": settings.tokenizer,
@@ -57,14 +69,45 @@ def prepare(settings: TrainSettings, report: Report, note: Note = without_notes)
 
 
 def train_corpus(settings: TrainSettings) -> Corpus:
-    """What --data names."""
-    return open_corpus(settings.data, settings.documents, settings.style, settings.corpus_size, settings.corpus_seed)
+    """The text of --data, without files that --val-data names."""
+    return _train_corpus(settings, locate_both(settings.data, settings.val_data)[0])
 
 
 def val_corpus(settings: TrainSettings) -> Corpus:
-    """What --val-data names, where it is given."""
-    return open_corpus(
-        settings.val_data or "", settings.documents, "classic", settings.corpus_size, settings.corpus_seed + 1
+    """The text of --val-data, where it is given."""
+    return _val_corpus(settings, locate_both(settings.data, settings.val_data)[1])
+
+
+def _train_corpus(settings: TrainSettings, selection: Selection | None) -> Corpus:
+    size, seed = settings.corpus_size, settings.corpus_seed
+    how = settings.text_key, "--data", selection
+    return open_corpus(settings.data, settings.documents, settings.style, size, seed, *how)
+
+
+def _val_corpus(settings: TrainSettings, selection: Selection | None) -> Corpus:
+    size, seed = settings.corpus_size, settings.corpus_seed + 1
+    how = settings.text_key, "--val-data", selection
+    return open_corpus(settings.val_data or "", settings.documents, "classic", size, seed, *how)
+
+
+def _report_overlap(settings: TrainSettings, packed: Packed, note: Note) -> None:
+    """Report validation documents that are trained on. LabError if --val-data has no others."""
+    shared, documents = packed.shared_documents, packed.val_documents
+    if not shared:
+        return
+    if settings.val_data and shared == documents:
+        raise _same_text(settings)
+    remedy = "Leave them out of one side" if settings.val_data else "Remove duplicates, or give --val-data"
+    note(
+        f"{shared:,} of {documents:,} validation documents also occur in the training text, as identical copies: the "
+        f"validation loss is partly that of known text. {remedy}, if that is not intended."
+    )
+
+
+def _same_text(settings: TrainSettings) -> LabError:
+    return LabError(
+        f"every document of --val-data {settings.val_data} is also in --data {settings.data}: the validation loss "
+        "would be that of the training text. Give other text, or leave out --val-data to hold out a tenth of --data."
     )
 
 

@@ -1,43 +1,231 @@
-"""Which files `--data` means: light, so that a missing one is told before anything is started."""
+"""The files that --data and --val-data name: light, so that a missing file is reported before anything is started."""
 
+import fnmatch
 import glob
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from engines.config import BUILT_IN_CORPORA
 from engines.errors import LabError
+from engines.files import reason_of
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-FORMATS = (".txt", ".jsonl", ".parquet")
+FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # what is read from a folder
+_WHEN_NAMED = ".json"  # in a folder it is as often a description of the data as data
+_NOT_REGULAR = "not regular files"
+_MOST_REASONS = 5  # in a sentence
+_LONGEST_SUFFIX = 12
+
+
+class Selection(NamedTuple):
+    """The files that one setting names, in a fixed order, and how many others were skipped for which reason."""
+
+    data: str  # as it was given
+    files: list[Path]
+    skipped: dict[str, int]
+    is_single: bool  # a file was named, no folder and no pattern
+
+    def sentence(self, flag: str) -> str:
+        """How many files are used and skipped, and why."""
+        used = f"{flag} {self.data}: {_count(len(self.files))} used"
+        return f"{used}, {_skipped_sentence(self.data, self.skipped)}" if self.skipped else f"{used}."
+
+
+def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Selection | None]:
+    """The files of --data and of --val-data; None for a built-in corpus.
+
+    A file on both sides is left out of the side that names it by a folder or pattern, first of --data. LabError if
+    there are no files, or none is left.
+    """
+    train = None if data in BUILT_IN_CORPORA else select(data)
+    val = None if not val_data or val_data in BUILT_IN_CORPORA else select(val_data, "--val-data")
+    if not train or not val:
+        return train, val
+    both = _identities(train.files).keys() & _identities(val.files).keys()
+    if not both:
+        return train, val
+    if train.is_single and not val.is_single:
+        kept = _without(val, both, "given as --data")
+        sides = (train, kept)
+    else:
+        kept = _without(train, both, "given as --val-data")
+        sides = (kept, val)
+    if not kept.files:
+        raise LabError(
+            f"--val-data {val_data} names the same files as --data {data}: the validation loss would be that of the "
+            "training text. Give other text, or leave out --val-data to hold out a tenth of --data."
+        )
+    return sides
 
 
 def locate(data: str) -> list[Path]:
-    """The files of a path, folder or glob, in a fixed order; LabError if there are none."""
+    """The files of a path, folder or pattern, in a fixed order; LabError if there are none."""
+    return select(data).files
+
+
+def select(data: str, flag: str = "--data") -> Selection:
+    """The files of a path, folder or pattern; LabError if there are none. `flag` names the setting in errors."""
     try:
         path = Path(data).expanduser()
-        path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long for any file; a ~user whom nobody knows
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise LabError(f"--data {data[:60]!r} names no file ({reason}).") from None
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and _format_suffix(file) in FORMATS)
-        if not files:
-            raise LabError(f"--data {data} is a folder without .txt, .jsonl or .parquet files.")
-        return files
-    if path.exists():
-        return [path]
-    files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-    if not files:
-        built_in = ", ".join(BUILT_IN_CORPORA)
-        raise LabError(f"--data {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
-    return files
+        kind = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _select_by_pattern(data, path, flag)
+    except RuntimeError:
+        raise LabError(f"{flag} {data[:60]!r} cannot be found: unknown user in {Path(data).parts[0]}.") from None
+    except (OSError, ValueError) as error:  # such as a name too long for any file
+        raise LabError(f"{flag} {data[:60]!r} cannot be found: {reason_of(error)}.") from None
+    if stat.S_ISDIR(kind):
+        return _select_from_folder(data, path, flag)
+    if not stat.S_ISREG(kind):
+        raise LabError(f"{flag} {data} is not a regular file. Write the text to a file first: it is read repeatedly.")
+    return Selection(data, [path], {}, is_single=True)
 
 
 def format_of(path: Path) -> str:
-    """One of FORMATS, whatever the compression; any other name is taken for plain text."""
+    """One of FORMATS or .json, whatever the compression; any other name is taken for plain text."""
     suffix = _format_suffix(path)
-    return suffix if suffix in FORMATS else ".txt"
+    return suffix if suffix in (*FORMATS, _WHEN_NAMED) else ".txt"
+
+
+def compression_of(path: Path) -> str:
+    """One of COMPRESSIONS, or an empty text."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in COMPRESSIONS else ""
 
 
 def _format_suffix(path: Path) -> str:
-    """The last suffix that does not name a compression."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix not in COMPRESSIONS), "")
+    """The last suffix that does not name a compression, in lower case."""
+    suffixes = (suffix.lower() for suffix in reversed(path.suffixes))
+    return next((suffix for suffix in suffixes if suffix not in COMPRESSIONS), "")
+
+
+# --- folders and patterns -------------------------------------------------------------------------
+
+
+def _select_from_folder(data: str, folder: Path, flag: str) -> Selection:
+    skipped: Counter[str] = Counter()
+    found = []
+    for path in _walk(folder, skipped):
+        if (suffix := _format_suffix(path)) in FORMATS:
+            found.append(path)
+        else:
+            skipped[_shown_suffix(suffix)] += 1
+    files = _regular_files(found, skipped)
+    if not files:
+        named = "a folder without .txt, .jsonl, .ndjson or .parquet files"
+        raise LabError(f"{flag} {data} is {named}: {_skipped_sentence(data, skipped)}")
+    return Selection(data, files, dict(skipped), is_single=False)
+
+
+def _shown_suffix(suffix: str) -> str:
+    if not suffix:
+        return "without a suffix"
+    return suffix if len(suffix) <= _LONGEST_SUFFIX and suffix[1:].isalnum() else "with other suffixes"
+
+
+def _select_by_pattern(data: str, path: Path, flag: str) -> Selection:
+    skipped: Counter[str] = Counter()
+    files = _regular_files(_matches(path, skipped), skipped)
+    if not files:
+        built_in = ", ".join(BUILT_IN_CORPORA)
+        raise LabError(f"{flag} {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
+    return Selection(data, files, dict(skipped), is_single=False)
+
+
+def _matches(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """As `glob.glob(recursive=True)`, but links that form a cycle are followed once."""
+    parts = pattern.parts
+    if "**" not in parts:
+        yield from (Path(name) for name in glob.glob(str(pattern)) if not os.path.isdir(name))
+        return
+    first = parts.index("**")
+    for root in glob.glob(str(Path(*parts[:first]))):
+        for path in _walk(Path(root), skipped):
+            if _fits(path.relative_to(root).parts, parts[first:]):
+                yield path
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a pattern; hidden names match only a pattern with a dot."""
+    if not pattern or not parts:
+        return not parts and all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _fits(parts, pattern[1:]) or (not parts[0].startswith(".") and _fits(parts[1:], pattern))
+    is_hidden = parts[0].startswith(".") and not pattern[0].startswith(".")
+    return not is_hidden and fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """Everything below a folder that is not a folder. Links to folders are followed, each folder is read once."""
+    pending, seen = deque([folder]), set()
+    while pending:
+        current = pending.popleft()
+        try:
+            identity = _identity(os.stat(current))
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name) if identity not in seen else []
+        except OSError:
+            skipped["folders that cannot be read"] += 1
+            continue
+        seen.add(identity)
+        for entry in entries:
+            path = current / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                pending.appendleft(path)
+            elif entry.is_symlink() and os.path.isdir(path):
+                pending.append(path)  # after all folders that are reached without a link
+            else:
+                yield path
+
+
+def _regular_files(paths: Iterator[Path] | list[Path], skipped: Counter[str]) -> list[Path]:
+    """The regular files among paths, in order; each once, by a name that is no link if there is one."""
+    files: dict[tuple[int, int], Path] = {}
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        try:
+            found = os.stat(path)
+        except OSError:
+            skipped["broken links"] += 1
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            skipped[_NOT_REGULAR] += 1
+        elif files.setdefault(_identity(found), path) is not path:
+            skipped["other names of files that are used"] += 1
+    return sorted(files.values())
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _identities(paths: list[Path]) -> dict[tuple[int, int], Path]:
+    """Paths by the file they lead to."""
+    found = {}
+    for path in paths:
+        try:
+            found[_identity(os.stat(path))] = path
+        except OSError:  # deleted since; reading it reports that
+            continue
+    return found
+
+
+def _without(selection: Selection, identities: set[tuple[int, int]], reason: str) -> Selection:
+    left_out = {path for identity, path in _identities(selection.files).items() if identity in identities}
+    files = [path for path in selection.files if path not in left_out]
+    return selection._replace(files=files, skipped={**selection.skipped, reason: len(left_out)})
+
+
+def _count(files: int) -> str:
+    return f"{files:,} {'file' if files == 1 else 'files'}"
+
+
+def _skipped_sentence(data: str, skipped: dict[str, int]) -> str:
+    ordered = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in ordered[:_MOST_REASONS])
+    more = ", …" if len(ordered) > _MOST_REASONS else ""
+    sentence = f"{sum(skipped.values()):,} skipped ({reasons}{more})." if skipped else "it is empty."
+    suffix = next((reason for reason, _ in ordered if reason.startswith(".")), None)
+    return f"{sentence} Read other text files by a pattern: '{data.rstrip('/')}/**/*{suffix}'." if suffix else sentence

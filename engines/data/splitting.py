@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engines.data.corpora import Corpus, Facts, Piece
+from engines.data.corpora import Corpus, Facts, Piece, TextDigest
+from engines.errors import LabError
 from engines.random_stream import Permutation
 
 VAL_PART = 0.1  # of the documents, or of the text where there are few documents
@@ -19,7 +20,16 @@ class Source(NamedTuple):
     facts: Facts
 
     def pieces(self) -> Iterator[Piece]:
-        return iter(self.facts.kept) if self.facts.kept is not None else self.corpus.pieces()
+        return iter(self.facts.kept) if self.facts.kept is not None else self._read_again()
+
+    def _read_again(self) -> Iterator[Piece]:
+        """LabError at the end where the text is not the one that was scanned."""
+        digest = TextDigest()
+        for piece in self.corpus.pieces():
+            digest.add(piece.text.encode(), piece.starts_document)
+            yield piece
+        if digest.hexdigest() != self.facts.sha256:
+            raise LabError(f"{self.corpus.name} changed while it was read; start again when it is complete.")
 
 
 class Part(NamedTuple):

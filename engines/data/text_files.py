@@ -1,24 +1,30 @@
-"""Streams the text of files, plain or compressed, in bounded memory; says where a file is not text."""
+"""Streams the text of files, plain or compressed, in bounded memory; names the first byte that is not text."""
 
 import codecs
-import json
-from collections.abc import Iterator
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from engines.data.sources import COMPRESSIONS
+from engines.data.signatures import identify
+from engines.data.sources import compression_of
 from engines.errors import LabError
+from engines.files import reason_of
 
 _CHUNK = 1 << 20  # bytes
-_PACKED_CHUNK = 1 << 14  # bytes of a .zst read at a time, as what they unpack to is held in memory whole
+_PACKED_CHUNK = 1 << 10  # bytes of a .zst read at a time: they unpack to 32 MiB at most, which are held in memory whole
 _LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
 
 
 def chunks(path: Path) -> Iterator[str]:
-    """The file's text, a piece at a time. LabError names the file, and the byte where it is no UTF-8 text."""
+    """The file's text, a chunk at a time. LabError names the file, and the byte where it is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # bytes given to the decoder before this chunk
     for data in _bytes(path):
+        if offset == 0 and (description := identify(data)):
+            raise LabError(f"{path} is not plain text: it is {description}.")
         pending = len(decoder.getstate()[0])
         try:
             text = decoder.decode(data)
@@ -27,7 +33,7 @@ def chunks(path: Path) -> Iterator[str]:
         if "\0" in text:
             raise LabError(f"{path} looks binary (a zero byte at or after byte {offset - pending}); give text files.")
         if offset == 0:
-            text = text.removeprefix("\ufeff")  # a byte order mark is no text
+            text = text.removeprefix("\ufeff")  # a byte order mark is not text
         offset += len(data)
         if text:
             yield text
@@ -47,73 +53,95 @@ def lines(path: Path) -> Iterator[str]:
         yield rest
 
 
-def records(path: Path) -> Iterator[str]:
-    """The `text` of each line of a .jsonl file."""
-    for number, line in enumerate(lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            text = None
-        if not isinstance(text, str):
-            raise LabError(f'{path}, line {number}: expected a JSON object with a string under "text".')
-        if not _encodable(text):
-            raise LabError(f'{path}, line {number}: "text" holds half a character (a lone \\ud800 to \\udfff).')
-        yield text
-
-
-def _encodable(text: str) -> bool:
-    """Whether text is made of whole characters: JSON can name halves of a surrogate pair, which UTF-8 has not."""
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading. LabError for anything else: a FIFO would block, and text is read repeatedly."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb")
+        os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise LabError(f"{path} cannot be read: {reason_of(error)}.") from None
+    raise LabError(f"{path} cannot be read: it is not a regular file.")
 
 
 def _not_utf8(path: Path, offset: int) -> LabError:
-    unpacked = " of the unpacked file" if path.suffix in COMPRESSIONS else ""
+    unpacked = " of the unpacked file" if compression_of(path) else ""
     return LabError(f"{path} is not UTF-8 text: byte {offset}{unpacked} is wrong; convert it, or leave it out.")
 
 
 def _bytes(path: Path) -> Iterator[bytes]:
+    """The unpacked content. Only the errors of reading and unpacking are caught: a stop signal passes through."""
+    unpack, errors = _UNPACKERS[compression_of(path)]()
+    with open_regular(path) as file:
+        try:
+            yield from unpack(file)
+        except errors as error:
+            raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
+        except OSError as error:
+            raise LabError(f"{path} cannot be read: {reason_of(error)}.") from None
+
+
+# --- unpacking ------------------------------------------------------------------------------------
+
+_Unpacker = tuple[Callable[[IO[bytes]], Iterator[bytes]], tuple[type[Exception], ...]]
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    while data := file.read(_CHUNK):
+        yield data
+
+
+def _plain() -> _Unpacker:
+    return _read, ()
+
+
+def _gzip() -> _Unpacker:
+    import gzip
+    import zlib
+
+    return lambda file: _read(gzip.open(file)), (EOFError, gzip.BadGzipFile, zlib.error)  # type: ignore[arg-type]
+
+
+def _xz() -> _Unpacker:
     try:
-        if path.suffix == ".zst":
-            yield from _zstandard_bytes(path)
-            return
-        with _open(path) as file:
-            while data := file.read(_CHUNK):
-                yield data
-    except OSError as error:
-        raise LabError(f"{path} cannot be read ({error.strerror or error}).") from None
-    except Exception as error:  # each compression has errors of its own; all mean the same
-        raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        import gzip
-
-        return gzip.open(path)  # type: ignore[return-value]
-    if path.suffix == ".xz":
         import lzma
+    except ImportError:
+        raise LabError("this Python was built without lzma and cannot read .xz files. Decompress them.") from None
+    return lambda file: _read(lzma.open(file)), (EOFError, lzma.LZMAError, MemoryError)
 
-        return lzma.open(path)
-    return open(path, "rb")
 
+def _zstandard() -> _Unpacker:
+    try:
+        import zstandard
+    except ImportError:
+        raise LabError(".zst files need the package zstandard; install it: pip install zstandard") from None
 
-def _zstandard_bytes(path: Path) -> Iterator[bytes]:
-    """Frame by frame: the package's file object takes a file that was cut off for one that has ended."""
-    import zstandard
-
-    frame = None
-    with open(path, "rb") as file:
+    def unpack(file: IO[bytes]) -> Iterator[bytes]:
+        """Frame by frame: the package's file object takes a file that was cut off for one that has ended."""
+        frame = None
         while data := file.read(_PACKED_CHUNK):
             while data:
                 if frame is None or frame.eof:
                     frame = zstandard.ZstdDecompressor().decompressobj()
                 yield frame.decompress(data)
                 data = frame.unused_data if frame.eof else b""
-    if frame is not None and not frame.eof:
-        raise EOFError("it ends too early")
+        if frame is not None and not frame.eof:
+            raise EOFError("it ends too early")
+
+    return lambda file: _in_chunks(unpack(file)), (EOFError, zstandard.ZstdError)
+
+
+def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Small parts joined, so that the first holds what identifies a format."""
+    buffer = io.BytesIO()
+    for part in parts:
+        buffer.write(part)
+        if buffer.tell() >= _CHUNK:
+            yield buffer.getvalue()
+            buffer = io.BytesIO()
+    if buffer.tell():
+        yield buffer.getvalue()
+
+
+_UNPACKERS: dict[str, Callable[[], _Unpacker]] = {"": _plain, ".gz": _gzip, ".xz": _xz, ".zst": _zstandard}

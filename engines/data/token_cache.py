@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -43,12 +43,17 @@ class CannotStore(Exception):
     """The entry could not be written; the message is the operating system's reason."""
 
 
-def load(folder: Path, typecode: TypeCode, progress: Progress, note: Note) -> StoredTokens | None:
-    """The tokens that `store` put there; None where there are none. A damaged entry is reported and removed."""
+def load(
+    folder: Path, typecode: TypeCode, figures: Iterable[str], progress: Progress, note: Note
+) -> StoredTokens | None:
+    """The tokens that `store` put there, with at least these figures; None where there are none. A damaged entry is
+    reported and removed."""
     if not os.path.exists(folder):
         return None
     try:
         about = caches.open_seal((folder / _ABOUT).read_bytes())
+        if not about.keys() >= set(figures):
+            raise DamagedEntry("it was written by another version")
         found = _mapped(folder, about, typecode, progress)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror})"

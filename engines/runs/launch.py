@@ -11,7 +11,7 @@ from typing import Any
 
 from engines import registry
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
-from engines.data.sources import locate
+from engines.data.sources import locate_both
 from engines.errors import LabError
 from engines.runs import bytecode, manifest
 from engines.runs.liveness import START_MARK
@@ -35,9 +35,7 @@ def run_of(
 ) -> Run:
     """As `new_run`, of settings that are resolved already."""
     registry.available(settings.mode, settings.model_kind)
-    for data in filter(None, (settings.data, settings.val_data)):
-        if data not in BUILT_IN_CORPORA:
-            locate(data)
+    locate_both(settings.data, settings.val_data)
     config = {
         "given": dict(given),
         "resolved": _with_absolute_paths(settings),

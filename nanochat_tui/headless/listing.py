@@ -47,6 +47,8 @@ def show(options: Options) -> int:
     print(f"{liveness.GLYPHS[state]} {run.id}  {state}  step {history.step:,}/{steps:,}  {figures(history, steps)}")
     print(f"  in      {run.path}")
     print(f"  model   {resolved['mode']} {resolved['model_kind']}, {_facts(config)}")
+    if text := _text(config.get("facts", {})):
+        print(f"  text    {text}")
     if parent := config.get("parent"):
         print(f"  from    run {parent['run']}, step {parent['step']}")
     print(f"  asked   {_asked(config) or 'nothing: all defaults'}")
@@ -154,6 +156,17 @@ def _facts(config: dict[str, Any]) -> str:
         f"{facts['parameters']:,} parameters, vocabulary {facts['vocab_size']:,}, "
         f"{facts['train_tokens']:,} training and {facts['val_tokens']:,} validation tokens"
     )
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """The files of a run's text, and its documents that are on both sides of the split."""
+    parts = []
+    if facts.get("files_used"):
+        parts.append(f"files: {facts['files_used']:,} used, {facts['files_skipped']:,} skipped")
+    if facts.get("shared_documents"):
+        shared, documents = facts["shared_documents"], facts["val_documents"]
+        parts.append(f"{shared:,} of {documents:,} validation documents also in the training text")
+    return "; ".join(parts)
 
 
 def _asked(config: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         **QUICK, "model_kind": "mini-gpt", "width": 4, "data": "stories", "corpus_size": 2_000,
         "tokenizer": "bpe", "vocab_size": 270, "eval_tokens": 50,
     },
+    "records": {**QUICK, "data": "RECORDS"},
     "no samples, no decay, all checkpoints": {
         **QUICK, "sample_tokens": 0, "warmdown_fraction": 0.0, "keep_last": 0, "guard_spike": "off",
         "guard_memory": "off", "guard_throughput": "off", "eval_every": 0, "data": "names", "eval_tokens": 50,
@@ -67,8 +69,8 @@ OTHER: dict[str, Any] = {
     "context_length": 4, "kv_heads": 1, "rotary": False, "rotary_base": 100.0, "qk_norm": False, "qk_scale": 0.5,
     "activation": "gelu", "softcap": 1.0, "window_pattern": "SLL", "window": 2, "document_mask": True,
     "value_embeddings": False, "residual_scalars": False, "embedding_scalars": False, "smear": False, "backout": False,
-    "data": "names", "val_data": "OTHER", "documents": "file", "style": "futuristic", "corpus_size": 3_000,
-    "corpus_seed": 5, "tokenizer": "byte", "vocab_size": 280, "seed": 2, "steps": 3, "tokens": 24,
+    "data": "names", "val_data": "OTHER", "documents": "file", "text_key": "other", "style": "futuristic",
+    "corpus_size": 3_000, "corpus_seed": 5, "tokenizer": "byte", "vocab_size": 280, "seed": 2, "steps": 3, "tokens": 24,
     "time_budget": 1e-9, "target_bpb": 1e6, "optimizer": "sgd", "batch_size": 2, "lr": 0.3, "embedding_lr": 0.2,
     "head_lr": 0.2, "scalar_lr": 0.2, "lr_schedule": "cosine", "warmup_fraction": 0.4, "warmdown_fraction": 0.3,
     "final_lr_fraction": 0.5, "beta1": 0.5, "beta2": 0.5, "adam_eps": 0.1, "weight_decay": 0.5,
@@ -85,6 +87,8 @@ ELSEWHERE: dict[str, Any] = {
     "guard_throughput_drop": 0.9,
 }  # fmt: skip
 
+
+_TEXTS = ("LINES", "OTHER", "RECORDS")
 
 # Settings that apply for different reasons.
 _ADAMW = [name for name in CONFIGURATIONS if "with adamw" in name or "with muon" in name]
@@ -111,8 +115,10 @@ def worker_leaves_no_trace() -> Iterator[None]:
 
 def given_to(configuration: str, folder: Path, **changes: Any) -> dict[str, Any]:
     (folder / "lines.txt").write_text("\n".join(LINES))
-    (folder / "other.txt").write_text("\n".join(LINES[::-2]))
-    texts = {"LINES": str(folder / "lines.txt"), "OTHER": str(folder / "other.txt")}
+    (folder / "other.txt").write_text("\n".join(f"{line} too" for line in LINES[::-2]))
+    records = [json.dumps({"text": line, "other": line[::-1]}) for line in LINES]
+    (folder / "records.jsonl").write_text("\n".join(records))
+    texts = {name: str(folder / f"{name.lower()}{'.jsonl' if name == 'RECORDS' else '.txt'}") for name in _TEXTS}
     given = {**CONFIGURATIONS[configuration], **changes}
     return {name: texts.get(value, value) if isinstance(value, str) else value for name, value in given.items()}
 

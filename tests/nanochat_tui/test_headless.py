@@ -44,6 +44,28 @@ def test_json_prints_the_runs_own_events(lab: Lab) -> None:
     assert kinds[0] == "run" and kinds[-1] == "ended" and "eval" in kinds
 
 
+def test_the_files_used_and_skipped_and_shared_documents_are_reported(lab: Lab) -> None:
+    folder = lab.folder / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("the same line\n" * 40)
+    for number in range(3):
+        (folder / f"{number}.rst").write_text("not read")
+    result = lab("train", "--data", "docs", "--documents", "line", *QUICK)
+    assert result.returncode == 0, result.stderr
+    assert "docs: 1 file used, 3 skipped (3 .rst)" in result.stderr and "/**/*.rst'" in result.stderr
+    assert "4 of 4 validation documents also occur in the training text" in result.stderr
+    facts = lab.run().config["facts"]
+    assert (facts["files_used"], facts["files_skipped"], facts["shared_documents"]) == (1, 3, 4)
+    notes = [
+        event["message"]
+        for event in map(json.loads, lab.run().events_path.read_text().splitlines())
+        if event["kind"] == "note"
+    ]
+    assert len(notes) == 2
+    shown = lab("show", "last").stdout
+    assert "files: 1 used, 3 skipped; 4 of 4 validation documents also in the training text" in shown
+
+
 def test_every_wrong_value_is_told_at_once(lab: Lab) -> None:
     result = lab.on_text("train", "--steps=-1", "--lr", "fast", "--stile", "classic")
     assert result.returncode == 2 and result.stdout == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.bench.nanochat.budgets import Budget
-from engines.data import text_files
+from engines.data import json_files
 from engines.errors import LabError
 
 SPLITS = ("train", "val", "heldout")
@@ -39,7 +39,7 @@ def locate(folder: Path) -> dict[str, Path]:
 
 def documents(path: Path, most: int = 0) -> Iterator[str]:
     """The texts of a split, without empty ones; the first `most`, where that is not 0."""
-    texts = (text for text in text_files.records(path) if text)
+    texts = (text for text in json_files.json_lines(path) if text)
     return itertools.islice(texts, most) if most else texts
 
 

@@ -155,8 +155,9 @@ def test_every_mistake_of_a_file_is_told_at_once(tmp_path: Path) -> None:
 
 def test_paths_mean_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.txt").write_text("other text")
     monkeypatch.chdir(tmp_path)
-    found = plan({"data": "a.txt", "val_data": "a.txt"}, {"data": ("names", "a.txt")})
+    found = plan({"data": "a.txt", "val_data": "b.txt"}, {"data": ("names", "a.txt")})
     assert found.given["data"] == str(tmp_path / "a.txt") and len(found.cells) == 2
 
 

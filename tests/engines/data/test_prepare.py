@@ -69,7 +69,7 @@ def test_the_facts_of_every_kind_of_tokenizer(tokenizer: str, tmp_path: Path) ->
 
 def test_the_same_text_has_the_same_hash_and_another_has_not(tmp_path: Path) -> None:
     one, same, other = (write(tmp_path, name, text) for name, text in (("a", "text"), ("b", "text"), ("c", "next")))
-    hashes = [prepared(data=data, val_data=other).facts for data in (one, same, other)]
+    hashes = [prepared(data=data, val_data=val).facts for data, val in ((one, other), (same, other), (other, one))]
     assert hashes[0]["sha256"] == hashes[1]["sha256"] != hashes[2]["sha256"] == hashes[0]["val_sha256"]
 
 

@@ -1,8 +1,13 @@
 """Text files: any size in bounded memory, and where a file is no text it is told which byte."""
 
+import bz2
 import gzip
 import io
 import lzma
+import os
+import re
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import sources, text_files
+from engines.data import json_files, sources, text_files
 from engines.errors import LabError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -85,14 +90,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_records_are_the_text_of_json_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl.gz", '{"text": "one\\ntwo"}\n\n{"text": "日", "id": 3}\n'.encode())
-    assert list(text_files.records(path)) == ["one\ntwo", "日"]
+    assert list(json_files.json_lines(path)) == ["one\ntwo", "日"]
 
 
 @pytest.mark.parametrize("line", ["{", '{"txt": "a"}', '{"text": 5}', '"text"', "[1]"])
 def test_a_record_without_text_is_named_by_its_line(line: str, tmp_path: Path) -> None:
     path = write(tmp_path, "bad.jsonl", f'{{"text": "fine"}}\n{line}\n'.encode())
     with pytest.raises(LabError, match=r"bad\.jsonl, line 2"):
-        list(text_files.records(path))
+        list(json_files.json_lines(path))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_a_line_too_long_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
 def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: Path) -> None:
     path = write(tmp_path, "half.jsonl", f'{{"text": "\\ud83d\\ude00"}}\n{{"text": "{half}"}}\n'.encode())
-    records = text_files.records(path)
+    records = json_files.json_lines(path)
     assert next(records) == "😀"
     with pytest.raises(LabError, match=r"half\.jsonl, line 2: .*half a character"):
         next(records)
@@ -207,4 +212,105 @@ def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: 
 
 def test_a_record_nested_without_end_is_named_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"deep\.jsonl, line 1"):
-        list(text_files.records(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
+        list(json_files.json_lines(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
+
+
+# --- files that are not text ----------------------------------------------------------------------
+
+
+def tar(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        entry = tarfile.TarInfo("a.txt")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", content)
+    return packed.getvalue()
+
+
+NOT_TEXT = {
+    "bzip2": bz2.compress(b"text"),
+    "zip": zipped(b"text"),
+    "gzip": gzip.compress(b"text"),
+    "xz": lzma.compress(b"text"),
+    "zstd": zstandard.ZstdCompressor().compress(b"text"),
+    "tar": tar(b"text"),
+    "7z": b"7z\xbc\xaf\x27\x1c\0\4",
+    "PDF": b"%PDF-1.4 all of it is ASCII",
+    "office": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "UTF-16": "text".encode("utf-16"),
+    "UTF-32": "text".encode("utf-32"),
+    "Parquet": b"PAR1\x15\x04\x15",
+    "PNG": b"\x89PNG\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TEXT)
+def test_a_file_that_is_not_text_is_named_by_its_kind(kind: str, tmp_path: Path) -> None:
+    for name in ("a.txt", "a", "a.bin", "a.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(NOT_TEXT[kind])
+        with pytest.raises(LabError, match=rf"{re.escape(str(path))} is not plain text: it is .*{kind}"):
+            list(text_files.lines(path))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_a_compressed_archive_is_named_as_an_archive(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="a tar archive; unpack it"):
+        list(text_files.chunks(write(tmp_path, f"a.tar{suffix}", tar(b"text"))))
+
+
+@pytest.mark.parametrize("text", ["BZh and more", "PKZIP", "Rar! it said", "PAR1,PAR2", "GIF89a", "7zip", "ustar"])
+def test_text_that_begins_like_another_format_is_text(text: str, tmp_path: Path) -> None:
+    assert "".join(text_files.chunks(write(tmp_path, "a.txt", text.encode()))) == text
+
+
+@pytest.mark.parametrize("suffix", [".GZ", ".Xz", ".ZST"])
+def test_compressions_are_recognised_in_any_case(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.TXT{suffix}"
+    path.write_bytes(PACKERS[suffix.lower()](b"some text"))
+    assert "".join(text_files.chunks(path)) == "some text"
+
+
+def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    (tmp_path / "below").symlink_to("below/x")
+    for path in (
+        tmp_path / "fifo.txt",
+        tmp_path / "loop.txt",
+        tmp_path / "below",
+        tmp_path,
+        Path("/dev/zero"),
+        Path("a\0b"),
+    ):
+        with pytest.raises(LabError, match="cannot be read: "):
+            list(text_files.chunks(path))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_a_stop_signal_while_a_file_is_unpacked_is_not_taken_for_a_damaged_file(suffix: str, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    class Stopping(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise Stopped
+
+    path = write(tmp_path, f"a.txt{suffix}", b"text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_files, "open_regular", lambda path: Stopping())
+        with pytest.raises(Stopped):
+            list(text_files.chunks(path))
+
+
+def test_a_small_archive_of_endless_text_is_read_in_bounded_pieces(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt.zst", b" " * (200 << 20))
+    assert path.stat().st_size < 30_000
+    assert max(map(len, text_files.chunks(path))) <= 40 << 20

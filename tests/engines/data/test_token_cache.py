@@ -163,7 +163,7 @@ def store(folder: Path, during: Callable[[], object] = lambda: None, token: int 
 
 
 def loaded(folder: Path) -> list[int] | None:
-    found = token_cache.load(folder, "H", lambda done, total: None, lambda message: pytest.fail(message))
+    found = token_cache.load(folder, "H", (), lambda done, total: None, lambda message: pytest.fail(message))
     return found.train.tolist() if found else None
 
 
@@ -182,7 +182,7 @@ def test_of_two_writers_each_gets_its_tokens_and_readers_never_see_half_an_entry
 
 def test_tokens_stay_readable_when_another_process_removes_the_entry(tmp_path: Path) -> None:
     store(tmp_path / "entry")
-    found = token_cache.load(tmp_path / "entry", "H", lambda done, total: None, lambda message: None)
+    found = token_cache.load(tmp_path / "entry", "H", (), lambda done, total: None, lambda message: None)
     shutil.rmtree(tmp_path / "entry")
     assert found and found.train.tolist() == [0, 7]
 
@@ -213,5 +213,5 @@ def test_verification_reports_its_progress(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(token_cache, "_PROGRESS_INTERVAL", 2)
     store(tmp_path / "entry")
     told: list[tuple[int, int]] = []
-    token_cache.load(tmp_path / "entry", "H", lambda *progress: told.append(progress), lambda message: None)
+    token_cache.load(tmp_path / "entry", "H", (), lambda *progress: told.append(progress), lambda message: None)
     assert told == [(2, 6), (4, 6), (6, 6)]

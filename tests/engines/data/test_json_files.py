@@ -1,0 +1,88 @@
+"""Documents of JSON files: lines, arrays, other keys, chat records, and what is said of a file that has no text."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engines.config import resolve
+from engines.data import json_files
+from engines.data.corpora import open_corpus
+from engines.data.json_files import json_documents, json_lines
+from engines.data.prepare import prepare
+from engines.errors import LabError
+
+RECORDS = [{"text": "one"}, {"text": "two\nlines", "id": 2}]
+
+
+def write(folder: Path, name: str, content: str) -> Path:
+    (folder / name).write_text(content)
+    return folder / name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(RECORDS),
+        json.dumps(RECORDS, indent=2),
+        "\n ".join(json.dumps(record) for record in RECORDS),
+        json.dumps([record["text"] for record in RECORDS]),
+        "\ufeff\n " + json.dumps(RECORDS),
+    ],
+    ids=["array", "pretty array", "lines", "strings", "byte order mark"],
+)
+def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: str, tmp_path: Path) -> None:
+    assert list(json_documents(write(tmp_path, "a.json", content))) == ["one", "two\nlines"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "element 1: expected a JSON object"),
+        ('[{"text": "a"}, {"text": 1}]', "element 2: expected"),
+        ("[", "is not valid JSON"),
+        ('{"data": [\n{"text": "a"}]}', "line 1: expected"),
+        ('["\\ud800"]', "element 1: it holds half a character"),
+        ("[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_a_json_file_without_text_is_refused_with_the_place(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=rf"a\.json.*{message}"):
+        list(json_documents(write(tmp_path, "a.json", content)))
+
+
+def test_an_array_too_long_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_files, "_LONGEST_ARRAY", 10)
+    with pytest.raises(LabError, match="Convert it to JSON lines"):
+        list(json_documents(write(tmp_path, "a.json", json.dumps(RECORDS))))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.NDJSON", "a.json"])
+def test_text_key_names_another_key(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, '{"content": "one", "id": 1}\n{"content": "two"}\n')
+    corpus = open_corpus(str(path), "file", "classic", 0, 0, "content")
+    assert [piece.text for piece in corpus.pieces()] == ["one", "two"]
+
+
+def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", json.dumps({"id": 1, **{f"key{number}": "x" for number in range(9)}}))
+    with pytest.raises(LabError, match=r"'key0', 'key1', .*, …; choose one with --text-key") as error:
+        list(json_lines(path))
+    assert len(str(error.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("key", ["messages", "conversations"])
+def test_chat_records_are_identified_with_what_to_do(key: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", json.dumps({"id": "x", key: [{"role": "user", "content": "hello"}]}))
+    with pytest.raises(LabError, match=rf'line 1: a chat record with "{key}", not a text\. .*jq -c'):
+        list(json_lines(path))
+
+
+def test_another_text_key_is_another_corpus_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.data.caches.WORTHWHILE", 1)
+    path = write(tmp_path, "a.jsonl", json.dumps({"a": "first text", "b": "text two"}))
+    texts = []
+    for key in ("a", "b"):
+        found = prepare(resolve({"data": str(path), "text_key": key}), lambda *progress: None)
+        texts.append(found.tokenizer.decode([*found.packed.train, *found.packed.val]))
+    assert texts == ["first text", "text two"]
