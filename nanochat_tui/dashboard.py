@@ -9,7 +9,7 @@ from engines.runs.launch import launch, new_run
 from engines.runs.liveness import lock_is_held
 from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
-from nanochat_tui.commands import Options
+from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
 
@@ -41,7 +41,16 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     from screens.app import LabApp
 
     app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode())
-    if last_words := app.run():
+    try:
+        last_words = app.run()
+    except Exception as error:  # outside of its message loop: a terminal that cannot be set up, a failed shutdown
+        from screens.crash import report_crash
+
+        app.failure = app.failure or report_crash(error)
+    if app.failure:
+        print(f"{PROGRAM}: {app.failure}", file=sys.stderr)
+        return 1
+    if last_words:
         print(last_words)
     return app.return_code or 0
 

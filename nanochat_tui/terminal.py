@@ -15,13 +15,14 @@ from collections.abc import Sequence
 class Terminal:
     """A process behind a terminal of `columns` × `rows`."""
 
-    def __init__(self, words: Sequence[str], columns: int = 120, rows: int = 40) -> None:
+    def __init__(self, words: Sequence[str], columns: int = 120, rows: int = 40, command: Sequence[str] = ()) -> None:
+        """`command` runs instead of this program."""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
         environment.pop("SSH_CONNECTION", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nanochat_tui", *words],
+            [*(command or (sys.executable, "-m", "nanochat_tui")), *words],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment,
         )  # fmt: skip
         os.close(slave)
@@ -37,6 +38,12 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         os.close(self._master)
+
+    @property
+    def seen(self) -> str:
+        """What has been painted since the last key, escape sequences included."""
+        with self._news:
+            return self._seen.decode(errors="replace")
 
     def press(self, key: str, until: str, patience: float = 10.0) -> float:
         """Seconds from the key to the moment when a text is painted that was not there before."""

@@ -1,5 +1,8 @@
 """The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
 
+import asyncio
+import signal
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +10,9 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Event, InputEvent
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from engines.errors import LabError
 from engines.files import write_file
@@ -15,6 +20,9 @@ from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.screen import AblateScreen
+from screens.background import deliver
+from screens.crash import report_crash
+from screens.help import HelpScreen, key_groups
 from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.screen import RunsScreen
@@ -22,6 +30,7 @@ from screens.sample.screen import SampleScreen
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import SERIES
+from screens.widgets.dialog import Palette
 from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
@@ -57,6 +66,7 @@ class LabApp(App[str]):
         super().__init__()
         self.lab = Lab(results, readonly, ascii, run)
         self._first_screen = screen
+        self.failure = ""  # the sentence about an exception that ended the app
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return SERIES
@@ -66,6 +76,7 @@ class LabApp(App[str]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         self.set_class(self.lab.ascii, "-ascii")
+        self._exit_on_signals()
         self.switch_mode(self._first_screen)
         self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
         self._refresh_runs()
@@ -81,11 +92,11 @@ class LabApp(App[str]):
         try:
             watches = self.lab.board.refresh()
         except LabError as error:
-            self.call_from_thread(self._tell_unreadable, str(error))
+            deliver(self, self._tell_unreadable, str(error))
             return
         finally:
             self._reading_runs = False
-        self.call_from_thread(self._take_runs, watches)
+        deliver(self, self._take_runs, watches)
 
     _reading_runs = False
     _why_unread = ""
@@ -99,8 +110,7 @@ class LabApp(App[str]):
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
         self._why_unread = ""
-        if self.screen_stack:  # else the app is left meanwhile
-            self.screen.post_message(RunsRefreshed())
+        self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **how: Any) -> None:
         """Names and values stand as they are: in brackets too. What takes longer to read stays longer.
@@ -138,10 +148,10 @@ class LabApp(App[str]):
         self.switch_mode(mode)
 
     def action_help(self) -> None:
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        """Every key that works on the screen in view, on a page over it."""
+        self.push_screen(HelpScreen(key_groups(self.screen), self.lab.ascii))
+
+    action_show_help_panel = action_help  # the palette's
 
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
@@ -159,6 +169,35 @@ class LabApp(App[str]):
     async def action_quit(self) -> None:
         """Textual's own way out, by ctrl+q and the palette, tells as much."""
         self.action_leave()
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def on_event(self, event: Event) -> None:
+        """Ignore keys and clicks that arrive while the app exits: its screens are being removed."""
+        if not (self._exit and isinstance(event, InputEvent)):
+            await super().on_event(event)
+
+    def _exit_on_signals(self) -> None:
+        """Restore the terminal before a signal ends the program."""
+        if not self.is_headless and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Exit with one sentence; Textual's own handler would print a traceback with all local variables."""
+        self._return_code = 1
+        if self._exception is None:  # others are its consequences
+            self._exception = error
+            self._exception_event.set()
+            self.failure = report_crash(error)
+        self._close_messages_no_wait()
 
     def action_leave(self) -> None:
         """What is known of runs may be seconds old: who holds its lock goes on."""

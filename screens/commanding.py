@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from engines.errors import LabError
 from engines.runs.watch import Watch
+from screens.background import deliver
 from screens.messages import FormWanted
 from screens.orders import Order
 from screens.widgets.confirm import ConfirmScreen
@@ -64,6 +65,6 @@ class CommandingScreen(Screen[None]):
         try:
             said = order.carry_out()
         except LabError as error:
-            self.app.call_from_thread(self.notify, str(error), severity="error")
+            deliver(self, partial(self.notify, str(error), severity="error"))
         else:
-            self.app.call_from_thread(self.notify, said)
+            deliver(self, self.notify, said)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builders import write_text
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -39,6 +41,14 @@ class HeardApp(LabApp):
 
     def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]
         self.said.append(message)
+
+
+def key_event(app: LabApp, key: str) -> Key:
+    """A key as the terminal's driver reports it."""
+    name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+    event = Key(name, key if len(key) == 1 else {"space": " ", "enter": "\r", "slash": "/"}.get(key))
+    event.set_sender(app)
+    return event
 
 
 class Seat:
@@ -72,6 +82,21 @@ class Seat:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def burst(self, *keys: str) -> None:
+        """Press keys without a pause: each arrives before the one before it has been handled."""
+        for key in keys:
+            self.app.post_message(key_event(self.app, key))
+        await self.is_idle()
+
+    async def is_idle(self) -> None:
+        """Until no widget has a message to handle. `Pilot.pause` waits 30 s for a screen that is removed meanwhile."""
+        deadline, quiet = time.monotonic() + PATIENCE, 0
+        while quiet < 3:
+            assert time.monotonic() < deadline, "the app is never idle"
+            await asyncio.sleep(0.005)
+            pumps = [self.app, *self.app._registry]
+            quiet = quiet + 1 if all(pump._message_queue.empty() for pump in pumps) else 0
 
     async def until(self, happened: Callable[[], object], patience: float = PATIENCE) -> None:
         deadline = time.monotonic() + patience

@@ -10,6 +10,7 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
 from screens.app import LabApp
+from screens.help import HelpScreen
 from screens.runs.columns import FIRST_SORT
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
@@ -82,9 +83,9 @@ async def _asked_again(seat: Seat) -> None:
 
 
 async def helped(seat: Seat) -> None:
-    if not seat.screen.query("HelpPanel"):
+    if not isinstance(seat.screen, HelpScreen):
         await seat.press("question_mark")
-    await seat.until(lambda: seat.screen.query("HelpPanel"))
+    await seat.until(lambda: isinstance(seat.screen, HelpScreen))
 
 
 async def _runs(seat: Seat) -> None:
@@ -264,7 +265,7 @@ SITUATIONS = {
     "chart": Situation("train", _zoomed, (Chart,), "finished", again=_zoomed_again),
     "microscope": Situation("train", _microscope, (HeatMap,), "real", again=_microscope_again, lab="spoken"),
     "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
-    "help": Situation("train", helped, (LabApp,), "finished", ("question_mark", "f1"), again=helped),
+    "help": Situation("train", helped, (HelpScreen,), "finished", again=helped),
     "runs": Situation("runs", _runs, (RunsScreen, RunsTable), again=_runs_again),
     "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
     "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),

@@ -20,6 +20,7 @@ from engines.ablation.settings import StudySettings
 from engines.fields import fields
 from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
 from screens.ablate.words import duration, plain
+from screens.background import deliver
 from screens.train.form import SettingRow, SettingsForm, as_typed
 
 _PAUSE = 0.2  # seconds after the last key until the plan is worked out
@@ -124,10 +125,10 @@ class PlanEditor(Vertical):
         self.run_worker(partial(self._work_out, self.draft), thread=True, group="plan")
 
     def _work_out(self, draft: Draft) -> None:
-        self.app.call_from_thread(self._tell, look_ahead(draft))
+        deliver(self, self._tell, look_ahead(draft))
 
     def _tell(self, prospect: Prospect) -> None:
-        if not self.is_attached or prospect.draft != self.draft:
+        if prospect.draft != self.draft:
             return  # something was typed meanwhile
         self._prospect = prospect
         self.query_one("#plan-text", Static).update(self._text(prospect))

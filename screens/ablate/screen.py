@@ -21,6 +21,7 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading, StudiesReader, StudyRow
 from screens.ablate.study_view import StudyView
+from screens.background import deliver
 from screens.commanding import CommandingScreen
 from screens.messages import RunChosen
 from screens.orders import Order
@@ -106,11 +107,9 @@ class AblateScreen(CommandingScreen):
             reading = self._reader.read_whole(open, base, rows) if open else None
         finally:
             self._is_reading = False
-        self.app.call_from_thread(self._take, rows, open, reading)
+        deliver(self, self._take, rows, open, reading)
 
     def _take(self, rows: list[StudyRow], open: str, reading: Reading | None) -> None:
-        if not self.query("#studies"):
-            return  # the app was left meanwhile, and takes its screens down
         self._rows = rows
         self._show_list(rows)
         if open == self._open and reading:
@@ -307,7 +306,7 @@ class AblateScreen(CommandingScreen):
 
     def _begin(self, plan: Plan) -> str:
         study = orders.begin(self.lab_app.lab, plan)
-        self.app.call_from_thread(self._take_new, str(study.path))
+        deliver(self, self._take_new, str(study.path))
         return f"{study.id} has begun: {plan.total} runs; it goes on when you leave"
 
     async def _take_new(self, key: str) -> Any:

@@ -84,7 +84,7 @@ class StudyView(Vertical):
         key = self.cells.key_at_cursor
         if self.reading is None or not key:
             return None
-        return next(cell for cell in self.reading.analysis.cells if str(cell.cell) == key)
+        return next((cell for cell in self.reading.analysis.cells if str(cell.cell) == key), None)
 
     def show(self, reading: Reading, known: Mapping[Run, Watch]) -> None:
         """`known`: what the lab has read of runs already."""

@@ -7,7 +7,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
 from engines.runs.comparison import Line, settings, told
@@ -15,6 +14,7 @@ from engines.runs.watch import Watch
 from screens.runs.columns import age, short_number
 from screens.sample.words import plain
 from screens.train.panel import figure, state_words
+from screens.widgets.dialog import Dialog
 from screens.widgets.wrapping import shown
 
 
@@ -41,7 +41,7 @@ def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
     }
 
 
-class DifferenceScreen(ModalScreen[None]):
+class DifferenceScreen(Dialog[None]):
     """Shows what differs; a key shows all."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

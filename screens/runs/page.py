@@ -6,11 +6,12 @@ from rich.markup import escape
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widget import Widget
 
+from screens.widgets.dialog import Dialog
 
-class Page(ModalScreen[None]):
+
+class Page(Dialog[None]):
     """Scrolls; esc leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.watch import Watch
 from screens import orders
+from screens.background import deliver
 from screens.commanding import CommandingScreen
 from screens.messages import RunChosen, SampleWanted
 from screens.orders import Order
@@ -107,11 +108,9 @@ class RunsScreen(CommandingScreen):
             rows = self._reader.read(watches, self.lab_app.lab.results)
         finally:
             self._reading = False
-        self.app.call_from_thread(self._take_rows, rows)
+        deliver(self, self._take_rows, rows)
 
     def _take_rows(self, rows: list[Row]) -> None:
-        if not self.query(RunsTable):  # the app is being left
-            return
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):

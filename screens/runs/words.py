@@ -7,6 +7,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from engines.runs.watch import Watch
+from screens.background import deliver
 
 
 class RunWords(Static):
@@ -43,7 +44,7 @@ class RunWords(Static):
         if not watch.is_whole:
             watch.poll()
         text = self._tell(watch, self._ascii)
-        self.app.call_from_thread(self._take, watch, text)
+        deliver(self, self._take, watch, text)
 
     def _take(self, watch: Watch, text: Text) -> None:
         if watch is self._watch and text != self.content:

@@ -7,13 +7,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engines.runs.checkpoint_folders import CheckpointFolder
 from screens.sample.shelf import Choice, ShelfRun
 from screens.sample.words import plain
+from screens.widgets.dialog import Dialog
 
 _MOST = 400  # rows: who has more types a word of the one that is sought
 
@@ -55,7 +55,15 @@ def fitting(rows: Sequence[Row], wanted: str) -> list[Row]:
     return [row for row in rows if all(word in row.words.lower() for word in words)]
 
 
-class Picker(ModalScreen[Choice | None]):
+class _Line(Option):
+    """A row as an option of the list."""
+
+    def __init__(self, row: Row, prompt: Text) -> None:
+        super().__init__(prompt, disabled=row.choice is None)
+        self.row = row
+
+
+class Picker(Dialog[Choice | None]):
     """Gives back what was chosen; nothing where none was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -71,7 +79,6 @@ class Picker(ModalScreen[Choice | None]):
     ) -> None:
         super().__init__()
         self._rows = rows_of(runs)
-        self._shown: list[Row] = []
         self._choice = choice
         self._look_again = look_again
         self._ascii = ascii
@@ -109,7 +116,9 @@ class Picker(ModalScreen[Choice | None]):
             self.notify("No checkpoint is chosen: no line fits." if not row else "That run has no checkpoint.")
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        self.dismiss(self._shown[message.option_index].choice)
+        """The list may have been filtered anew since: the option itself says what was chosen."""
+        assert isinstance(message.option, _Line)
+        self.dismiss(message.option.row.choice)
 
     def action_move(self, by: int) -> None:
         options = self.query_one(OptionList)
@@ -124,19 +133,16 @@ class Picker(ModalScreen[Choice | None]):
 
     @property
     def _highlighted(self) -> Row | None:
-        at = self.query_one(OptionList).highlighted
-        return None if at is None else self._shown[at]
+        line = self.query_one(OptionList).highlighted_option
+        return line.row if isinstance(line, _Line) else None
 
     def _list(self, choice: Choice | None) -> None:
         fit = fitting(self._rows, self.query_one(Input).value)
-        self._shown = fit[:_MOST]
+        shown = fit[:_MOST]
         options = self.query_one(OptionList)
-        options.set_options(
-            Option(Text(plain(row.words, self._ascii), no_wrap=True), disabled=row.choice is None)
-            for row in self._shown
-        )
-        choosable = [i for i, row in enumerate(self._shown) if row.choice]
-        same = [i for i in choosable if self._shown[i].choice == choice]
+        options.set_options(_Line(row, Text(plain(row.words, self._ascii), no_wrap=True)) for row in shown)
+        choosable = [i for i, row in enumerate(shown) if row.choice]
+        same = [i for i in choosable if shown[i].choice == choice]
         options.highlighted = next(iter(same or choosable), None)
         told = f"{len(fit) - _MOST} more: type to filter" if len(fit) > _MOST else "" if fit else "no line fits"
         self.query_one("#told", Static).update(told)

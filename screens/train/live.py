@@ -7,6 +7,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
 from engines.runs.watch import Watch
+from screens.background import deliver
 from screens.train import told
 from screens.train.curves import Curves
 from screens.train.microscope import Microscope
@@ -58,7 +59,7 @@ class LiveView(Vertical):
 
     def _read(self, watch: Watch) -> None:
         watch.poll()
-        self.app.call_from_thread(self._take_first, watch)
+        deliver(self, self._take_first, watch)
 
     def _take_first(self, watch: Watch) -> None:
         if watch is self.watch_of_run:

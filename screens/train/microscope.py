@@ -143,12 +143,17 @@ class Microscope(Vertical):
         id = message.option.id or ""
         values, gradients = self.query_one("#values", HeatMap), self.query_one("#gradients", HeatMap)
         if id.startswith(_ATTENTION):
-            head = self._found["attention"][int(id.removeprefix(_ATTENTION))]
+            heads, number = self._found["attention"], int(id.removeprefix(_ATTENTION))
+            if number >= len(heads):
+                return  # of an inspection that has been replaced since
+            head = heads[number]
             values.border_title = f"who looks (rows) at whom: layer {head['layer']}, head {head['head']}"
             values.show(head["weights"], _seen(self._found["tokens"]))
             gradients.display = False
             return
-        entry = next(entry for entry in self._matrices if entry["name"] == id)
+        entry = next((entry for entry in self._matrices if entry["name"] == id), None)
+        if entry is None:
+            return  # of an inspection that has been replaced since
         of_tokens = entry["shape"][0] == len(self._found["vocabulary"])
         labels = _seen(self._found["vocabulary"]) if of_tokens else [str(row) for row in range(entry["shape"][0])]
         values.border_title, gradients.border_title = id, f"gradient of {id}"

@@ -5,11 +5,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Label
 
+from screens.widgets.dialog import Dialog
 
-class ConfirmScreen(ModalScreen[bool]):
+
+class ConfirmScreen(Dialog[bool]):
     """Gives back whether the deed, named by its verb, is wanted."""
 
     DEFAULT_CSS = """
@@ -30,6 +31,7 @@ class ConfirmScreen(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it"),
         Binding("n,escape", "answer(False)", "No", id="confirm.no", tooltip="Leave it as it is"),
+        Binding("enter", "press", "Press", id="confirm.press", tooltip="Press the button", show=False, priority=True),
         Binding("left,right", "other", "Other", id="confirm.other", tooltip="The other button", show=False),
     ]
 
@@ -50,6 +52,10 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def action_answer(self, sure: bool) -> None:
         self.dismiss(sure)
+
+    def action_press(self) -> None:
+        """Answer at once: a button's message would arrive after the next key of a burst."""
+        self.dismiss(self.query_one("#yes").has_focus)
 
     def action_other(self) -> None:
         self.focus_next()

@@ -5,8 +5,10 @@ from textual.events import Click
 from textual.widget import Widget
 
 from screens.lab import Lab
+from screens.widgets.pointer import content_offset
 
 _MODES = (("train", "1 Train"), ("runs", "2 Runs"), ("sample", "3 Sample"), ("ablate", "4 Ablate"))
+_INDENT = 1
 
 
 class LabHeader(Widget):
@@ -17,6 +19,7 @@ class LabHeader(Widget):
         self._mode = mode
         self._lab = lab
         self._told = ""
+        self._shows_names = True  # of all screens; a narrow terminal has room for this screen's only
 
     def look_again(self) -> None:
         """Paint what goes on if it is not what stands there."""
@@ -24,24 +27,31 @@ class LabHeader(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        left = Text(" ")
-        for mode, label in _MODES:
-            left.append(f" {label} ", "reverse" if mode == self._mode else "")
+        left = self._screen_names()
         self._told = self._news()
         right = Text(f"{self._told} ")
         gap = self.size.width - left.cell_len - right.cell_len
-        if gap < 1:
+        self._shows_names = gap >= 1
+        if not self._shows_names:
             left = Text(f" {self._mode.title()} ", "reverse")
             gap = max(1, self.size.width - left.cell_len - right.cell_len)
         return left + Text(" " * gap) + right
 
     def on_click(self, event: Click) -> None:
-        place = 1
+        offset = content_offset(event, self)
+        if offset is None or not self._shows_names:
+            return
+        stop = _INDENT
         for mode, label in _MODES:
-            place += len(label) + 2
-            if event.x < place:
+            start, stop = stop, stop + len(label) + 2
+            if start <= offset.x < stop:
                 self.app.switch_mode(mode)
-                return
+
+    def _screen_names(self) -> Text:
+        names = Text(" " * _INDENT)
+        for mode, label in _MODES:
+            names.append(f" {label} ", "reverse" if mode == self._mode else "")
+        return names
 
     def _news(self) -> str:
         live, guards = len(self._lab.live), self._lab.guard_count

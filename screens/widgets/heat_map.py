@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
@@ -16,6 +17,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+
+from screens.widgets.pointer import content_offset
 
 CELL = 2  # characters of a number: about as wide as high
 _INK = " .:-=+*#%@"  # the larger the darker, where there are no colours
@@ -84,7 +87,7 @@ class HeatMap(ScrollView, can_focus=True):
         if self._margin:
             label = self._labels[number] if number < len(self._labels) else ""
             style = self.get_component_rich_style("heat-map--label")
-            segments.append(Segment(f"{label[: self._margin - 1]:<{self._margin}}", style))
+            segments.append(Segment(set_cell_size(label, self._margin), style))
         segments += [self._cell(number, column, value) for column, value in enumerate(self._rows[number])]
         return Strip(segments).crop_extend(left, left + self.size.width, self.rich_style)
 
@@ -100,12 +103,18 @@ class HeatMap(ScrollView, can_focus=True):
         self.cursor = self._within(row + down, column + right)
 
     def on_click(self, event: Click) -> None:
-        left, top = self.scroll_offset
-        self.cursor = self._within(event.y + top, (event.x + left - self._margin) // CELL)
+        """Go to the number under the pointer; a label selects its row."""
+        offset = content_offset(event, self)
+        if offset is None:
+            return
+        row, x = offset.y + self.scroll_offset.y, offset.x + self.scroll_offset.x - self._margin
+        column = x // CELL if x >= 0 else self.cursor[1]
+        if row < len(self._rows) and column < len(self._rows[row]):
+            self.cursor = (row, column)
 
     @property
     def _margin(self) -> int:
-        return 1 + max(map(len, self._labels)) if self._labels else 0
+        return 1 + max(map(cell_len, self._labels)) if self._labels else 0
 
     def _within(self, row: int, column: int) -> Place:
         row = max(0, min(row, len(self._rows) - 1))

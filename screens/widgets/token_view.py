@@ -16,6 +16,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from screens.widgets.pointer import content_offset
 from screens.widgets.wrapping import GrowingLines, Piece
 
 HEAT_BITS = (1, 2, 4, 8)  # surprisals at which the next step of the scale begins
@@ -268,7 +269,8 @@ class TokenView(ScrollView, can_focus=True):
             self.cursor = place
 
     def on_click(self, event: Click) -> None:
-        place = self._place_at(event.x, event.y + self.scroll_offset.y)
+        offset = content_offset(event, self)
+        place = self._place_at(offset.x, offset.y + self.scroll_offset.y) if offset else None
         if place is not None:
             self.cursor = place
 

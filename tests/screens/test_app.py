@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from builders import make_run
 from seats import Seat, add_run, held, play, seated
-from textual.app import App
-from textual.screen import Screen
 from textual.widgets import Input
 
 from engines.runs.history import read_history
@@ -174,32 +172,6 @@ def test_a_focused_input_takes_printable_keys_and_escape_leaves_it(results: Path
         assert seat.app.current_mode == "runs"
 
     play(results, scenario)
-
-
-@pytest.mark.parametrize("mode", SCREENS)
-def test_help_lists_the_bindings_of_the_screen(mode: str, results: Path) -> None:
-    async def scenario(seat: Seat) -> None:
-        await seat.press("question_mark")
-        await seat.until(lambda: seat.screen.query("HelpPanel"))
-        wanted = {
-            active.binding.description
-            for active in seat.screen.active_bindings.values()
-            if active.binding.id and isinstance(active.node, App | Screen)
-        }
-        table = seat.screen.query_one("BindingsTable")
-        await seat.until(lambda: all(words in rendered(table) for words in wanted))
-        await seat.press("question_mark")
-        assert not seat.screen.query("HelpPanel")
-
-    def rendered(table: Any) -> str:
-        from rich.console import Console
-
-        console = Console(width=200)
-        with console.capture() as capture:
-            console.print(table.render_bindings_table())
-        return capture.get()
-
-    play(results, scenario, screen=mode)
 
 
 # --- sizes ------------------------------------------------------------------------------------------

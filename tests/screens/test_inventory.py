@@ -13,7 +13,7 @@ import psutil
 import pytest
 from builders import finished_run
 from seats import Seat, add_run, held, new_study, seated
-from situations import SITUATIONS, Situation, helped
+from situations import SITUATIONS, Situation
 from textual.binding import Binding
 
 import screens
@@ -138,9 +138,6 @@ class Inventory:
             await seat.app.switch_mode(self.situation.screen)
         while len(seat.app.screen_stack) > seat.depth:
             seat.app.pop_screen()
-            await seat.pilot.pause()
-        if self.situation.arrange is not helped and seat.screen.query("HelpPanel"):
-            seat.app.action_hide_help_panel()
             await seat.pilot.pause()
         if self.situation.again and seat.painted() != seat.arranged:
             await self.situation.again(seat)

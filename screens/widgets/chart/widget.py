@@ -18,6 +18,7 @@ from screens.widgets.chart.painting import EMPTY_WORDS, Painting, paint
 from screens.widgets.chart.plot import SMOOTHINGS, Plot
 from screens.widgets.chart.series import Dots, Level, Line, Marks
 from screens.widgets.chart.stripe import STRIPES, Stripe
+from screens.widgets.pointer import content_offset
 
 _NEARER = 0.5  # of what is in view is in view after one zoom
 _WHEEL = 0.75
@@ -331,9 +332,9 @@ class Chart(Widget, can_focus=True):
 
     def _x_under(self, event: MouseEvent) -> float | None:
         """Where on the x axis the pointer is."""
-        if self._painting is None or not self.content_region.contains_point(event.screen_offset):
+        offset = content_offset(event, self)
+        if self._painting is None or offset is None:
             return None
-        offset = event.screen_offset - self.content_region.offset
         return self._painting.view.x_of((offset.x - self._painting.left + 0.5) * self._painting.across)
 
     def _is_empty(self) -> bool:

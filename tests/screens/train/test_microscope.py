@@ -229,3 +229,16 @@ def test_a_question_that_nobody_waits_for_leaves_no_process(
         await seat.until(lambda: not inspections())
 
     play(run.path.parents[1], scenario, run=run)
+
+
+def test_an_option_of_an_inspection_that_was_replaced_meanwhile_is_ignored(run: Run) -> None:
+    async def scenario(seat: Seat) -> None:
+        await look(seat)
+        places = seat.screen.query_one("#places", OptionList)
+        watching = seat.screen.query_one(Microscope)
+        late = [OptionList.OptionHighlighted(places, places.get_option_at_index(at), at) for at in (0, -1)]
+        watching._found = {**watching._found, "parameters": [], "nodes": [], "attention": []}
+        for message in late:
+            watching.on_option_list_option_highlighted(message)
+
+    play(run.path.parents[1], scenario, run=run)

@@ -126,8 +126,8 @@ def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
         await pilot.pause()
         await pilot.click(HeatMap, offset=(2 + CELL + 1, 2))
         assert heat.cursor == (2, 1)
-        await pilot.click(HeatMap, offset=(39, 9))
-        assert heat.cursor == (2, 2)
+        await pilot.click(HeatMap, offset=(39, 9))  # there is no number
+        assert heat.cursor == (2, 1)
 
     play(scenario)
 
@@ -152,5 +152,49 @@ def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
         heat.cursor = (2, 2)
         heat.show([[1.0]])
         assert heat.cursor == (0, 0)
+
+    play(scenario)
+
+
+def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.styles.border, heat.styles.padding = ("round", "white"), (1, 3)
+        heat.show(MATRIX, ["a", "日本", "c"])
+        await pilot.pause()
+        margin = 4 + 1  # cells of the widest label, and a space
+        for row in range(3):
+            for column in range(3):
+                for cell in range(CELL):
+                    heat.cursor = (0, 0) if (row, column) != (0, 0) else (2, 2)
+                    await pilot.click(HeatMap, offset=(1 + 3 + margin + CELL * column + cell, 1 + 1 + row))
+                    assert heat.cursor == (row, column), cell
+
+    play(scenario)
+
+
+def test_a_click_where_there_is_no_number_changes_nothing() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.styles.border = ("round", "white")
+        heat.show([[1.0, 2.0], [3.0]], ["a", "b"])
+        await pilot.pause()
+        heat.cursor = (0, 1)
+        for offset in [(0, 0), (5, 0), (39, 9), (30, 2), (1 + 2 + CELL, 2), (3, 7)]:
+            await pilot.click(HeatMap, offset=offset)
+            assert heat.cursor == (0, 1), offset
+
+    play(scenario)
+
+
+def test_wide_labels_leave_all_numbers_in_their_columns() -> None:
+    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+        heat.show([[1.0]] * 3, ["a", "日本", "👍"])
+        await pilot.pause()
+        for y in range(3):
+            cells = 0
+            for segment in heat.render_line(y):
+                if segment.style and segment.style.bgcolor and segment.text in ("  ", "[]"):
+                    break
+                cells += segment.cell_length
+            assert cells == 5
 
     play(scenario)

@@ -1,0 +1,163 @@
+"""Dialogs, pages and pickers close once: a double key, a burst or a late key does not crash and is not lost."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from seats import Seat, add_run, held, play
+
+from engines.runs.store import Run
+from screens.help import HelpScreen
+from screens.runs.difference import DifferenceScreen
+from screens.runs.page import Page
+from screens.runs.screen import RunsScreen
+from screens.sample.picker import Picker
+from screens.sample.screen import SampleScreen
+from screens.widgets.confirm import ConfirmScreen
+from screens.widgets.dialog import Palette
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for name, age in (("amber-fox", 4000.0), ("brave-owl", 8000.0), ("calm-elm", 9000.0)):
+        add_run(tmp_path, "finished", name, age)
+    return tmp_path
+
+
+async def palette(seat: Seat) -> None:
+    await seat.press("ctrl+p")
+    await seat.until(lambda: isinstance(seat.screen, Palette) and seat.screen.has_class("-ready"))
+
+
+async def help_page(seat: Seat) -> None:
+    await seat.press("question_mark")
+    assert isinstance(seat.screen, HelpScreen)
+
+
+async def _runs(seat: Seat) -> None:
+    await seat.press("2")
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    await seat.until(lambda: screen.table.row_count == 3)
+
+
+async def question(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("D")
+    assert isinstance(seat.screen, ConfirmScreen)
+
+
+async def page(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("i")
+    assert isinstance(seat.screen, Page)
+
+
+async def difference(seat: Seat) -> None:
+    await _runs(seat)
+    await seat.press("space", "down", "d")
+    assert isinstance(seat.screen, DifferenceScreen)
+
+
+async def picker(seat: Seat) -> None:
+    await seat.press("3")
+    screen = seat.screen
+    assert isinstance(screen, SampleScreen)
+    await seat.until(lambda: screen._runs)
+    await seat.press("c")
+    assert isinstance(seat.screen, Picker)
+
+
+DIALOGS: dict[str, Callable[[Seat], Awaitable[None]]] = {
+    "palette": palette, "help": help_page, "question": question, "page": page, "difference": difference,
+    "picker": picker,
+}  # fmt: skip
+BURSTS = [
+    ("enter", "enter"),
+    ("enter", "escape"),
+    ("escape", "escape"),
+    ("n", "y"),
+    ("down", "enter", "enter", "escape"),
+]
+
+
+@pytest.mark.parametrize("name", DIALOGS)
+def test_no_burst_of_closing_keys_crashes_a_dialog(name: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        for keys in BURSTS:
+            await DIALOGS[name](seat)
+            await seat.burst(*keys)
+            for _ in range(3):  # what the palette opened, or a dialog that none of these keys closes
+                if len(seat.app.screen_stack) > 1:
+                    await seat.press("escape")
+            assert len(seat.app.screen_stack) == 1, keys
+            assert not seat.app._exit
+
+    play(results, scenario)
+
+
+def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await question(seat)
+        below = seat.screen
+        await seat.app.push_screen(Page("over it", HelpLine()))
+        above = seat.screen
+        assert isinstance(above, Page) and isinstance(below, ConfirmScreen)
+        below.dismiss(True)  # late: it is not on top
+        assert seat.screen is above
+        above.dismiss()
+        above.dismiss()
+        await seat.pilot.pause()
+        assert seat.screen is below and Run(results / "runs" / "amber-fox").path.exists()
+
+    from textual.widgets import Static
+
+    class HelpLine(Static):
+        pass
+
+    play(results, scenario)
+
+
+@pytest.mark.parametrize(("keys", "is_deleted"), [(("enter", "y"), False), (("y", "n"), True), (("n", "y"), False)])
+def test_the_first_answer_of_a_burst_counts(keys: tuple[str, ...], is_deleted: bool, results: Path) -> None:
+    run = Run(results / "runs" / "amber-fox")
+
+    async def scenario(seat: Seat) -> None:
+        await question(seat)
+        await seat.burst(*keys)
+        await seat.app.workers.wait_for_complete()
+        assert run.path.exists() is not is_deleted
+
+    play(results, scenario)
+
+
+def test_enter_after_the_filter_has_changed_chooses_what_was_highlighted(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await picker(seat)
+        await seat.burst("down", "z", "enter", "z", "enter", "escape", "enter")
+        await seat.press("escape")
+        assert isinstance(seat.screen, SampleScreen)
+
+    play(results, scenario)
+
+
+def test_keys_of_a_burst_are_all_handled(results: Path) -> None:
+    """What follows the key that closes a dialog reaches the screen behind it."""
+
+    async def scenario(seat: Seat) -> None:
+        await question(seat)
+        await seat.burst("n", "3")
+        await seat.until(lambda: seat.app.current_mode == "sample")
+
+    play(results, scenario)
+
+
+def test_leaving_while_threads_still_read_does_not_crash(results: Path) -> None:
+    run = Run(results / "runs" / "brave-owl")
+
+    async def scenario(seat: Seat) -> None:
+        await seat.burst("2", "3", "4", "1", "2", "q")
+
+    with held(run):
+        for _ in range(3):
+            play(results, scenario, run=run)
