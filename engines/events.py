@@ -1,16 +1,22 @@
-"""What a run reports while it works: the one schema behind `events.jsonl`, `--json` and every viewer.
+"""The events that a run records: one schema for `events.jsonl`, `--json` and every viewer.
 
 An event is a JSON object on one line. Every event has `v` (schema version), `t` (seconds since the
-run's first start) and `kind`; `KINDS` tells the rest. JSON has no NaN: a number that is not finite is
+run's first start) and `kind`; `KINDS` lists the other fields. JSON has no NaN: a number that is not finite is
 `null`, and `nonfinite` names it.
+
+A line of a log ends with `"n":<number of the line>,"crc":"<8 hex digits>"}`. `crc` is the CRC-32 (as in zlib) of all bytes
+of the line before `,"crc"`: a changed bit is detected in the line, a lost line by the numbers of the others. Logs of version
+0.1 have neither and are read without this check; after the first line that has them, a line without them is damaged.
 
 `gpus` of `system` has an object for each GPU that a run on GPUs may use: `name`, `utilisation_percent` (null under MIG),
 `memory_used_bytes`, `memory_total_bytes`, `power_watts`, `power_limit_watts`, `temperature_celsius`; null is what the
-driver does not tell.
+driver does not report.
 """
 
 import json
 import math
+import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +24,9 @@ VERSION = 1
 Event = dict[str, Any]
 
 _TOO_LARGE = 2**63  # for a whole number: no file, clock or counter reaches it
+_MOST_STEPS = 2**53  # a float holds every whole number up to here
+_MOST_SECONDS = 1e10  # 300 years
+_END_OF_TIME = 253_402_300_800  # Unix time of the year 10000: the calendar functions end there
 
 NUMBER = (int, float)
 MAYBE_NUMBER = (int, float, type(None))
@@ -40,6 +49,26 @@ KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "ended": {"reason": (str,), "step": (int,), "exit_code": (int,), "detail": (str, type(None)), "traceback": (str, type(None))},
 }  # fmt: skip
 
+# kind -> field -> the JSON types that it has where it is given
+OPTIONAL: dict[str, dict[str, tuple[type, ...]]] = {
+    "phase": {"activity": (str,), "cell": (dict,)},
+    "engine": {"torch": (str,)},
+    "ended": {"tables": (list,)},
+}
+
+# field -> least and greatest value, wherever it is a number; used for manifests too
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("t", "seconds"), (0, _MOST_SECONDS)),
+    **dict.fromkeys(("step", "from_step"), (0, _MOST_STEPS)),
+    "first_step": (1, _MOST_STEPS),
+    "created_at": (0, _END_OF_TIME),
+    **dict.fromkeys(
+        ("tokens", "bytes", "steps", "pid", "start", "done", "total", "rung", "cpu_percent", "rss_bytes", "disk_free_bytes",
+         "flops_per_token", "peak_flops", "parameters", "vocab_size", "train_tokens", "val_tokens"),
+        (0, _TOO_LARGE),
+    ),
+}  # fmt: skip
+
 # field -> what its objects hold, where it has any: one, or a list of them
 OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
     "choices": {"setting": (str,), "value": (str, int, float), "why": (str,)},
@@ -50,6 +79,11 @@ OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
     "cell": {"run": (str, type(None)), "state": (str,), "cell": (str,), "seed": (int,), "rung": (int,), "val_bpb": MAYBE_NUMBER, "seconds": MAYBE_NUMBER, "detail": (str, type(None))},
 }  # fmt: skip
 
+_SEAL = re.compile(rb',"n":([1-9][0-9]{0,17}),"crc":"([0-9a-f]{8})"}\Z')
+_SEAL_LENGTH = 48  # at most
+_CRC_LENGTH = len(',"crc":"00000000"}')
+_NONFINITE = ("nan", "inf", "-inf")
+
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -58,7 +92,7 @@ class NewerSchema(ValueError):
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
-    """One line, newline included."""
+    """One line of JSON, newline included, without a checksum."""
     try:
         text = _encoder.encode(event)
     except ValueError:  # NaN or infinity somewhere: rare, so only then look where
@@ -66,48 +100,80 @@ def encode(event: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
+def encode_line(event: Mapping[str, Any], number: int) -> bytes:
+    """Line `number` of a log, counted from 1, with its checksum and newline."""
+    content = b'%b,"n":%d' % (encode(event)[:-2], number)
+    return b'%b,"crc":"%08x"}\n' % (content, zlib.crc32(content))
+
+
+def number_of(line: bytes) -> int:
+    """The number of a log's line without its newline; 0 where it has none or does not match its checksum."""
+    seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
+    return int(seal[1]) if seal and seal[2] == b"%08x" % zlib.crc32(line[:-_CRC_LENGTH]) else 0
+
+
 def decode(line: bytes) -> Event | None:
     """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version.
 
-    What may be null need not be told: it is null then.
+    A field that may be null may also be missing: it is null then. `n` is there only if the checksum is right.
     """
+    number = number_of(line)
+    if not number and _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH)):
+        return None
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):  # brackets nested too deep for the parser
         return None
-    if not isinstance(event, dict) or type(event.get("v")) is not int:
+    if not isinstance(event, dict) or type(event.get("v")) is not int or (not number and event.keys() & {"n", "crc"}):
         return None
     if event["v"] > VERSION:
         raise NewerSchema(f"events of schema {event['v']}; this version reads up to {VERSION}")
+    event.pop("crc", None)
+    return event if _is_event(event) else None
+
+
+def _is_event(event: Event) -> bool:
+    """Whether the object has the fields of its kind; those that may be null are added."""
     kind = event.get("kind")
     fields = KINDS.get(kind) if isinstance(kind, str) else None
-    if fields is None or not _is_one_of(event.get("t"), NUMBER):
-        return None
-    event = {**dict.fromkeys(fields), **event}
+    if fields is None or not _fits("t", event.get("t"), NUMBER):
+        return False
+    for name in fields.keys() - event.keys():
+        event[name] = None
     for name in OBJECTS.keys() & event.keys():
         found = event[name]
         if not all(holds(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
-            return None
-    return event if holds(event, fields) else None
+            return False
+    given = {name: types for name, types in OPTIONAL.get(str(kind), {}).items() if name in event}
+    return holds(event, fields) and holds(event, given)
 
 
 def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
-    """Whether it is a JSON object with such fields, whatever else it has."""
-    return isinstance(value, dict) and all(_is_one_of(value.get(name), types) for name, types in fields.items())
+    """Whether it is a JSON object with such fields, each number within its range, whatever else it has."""
+    return isinstance(value, dict) and all(_fits(name, value.get(name), types) for name, types in fields.items())
 
 
-def _is_one_of(value: Any, types: tuple[type, ...]) -> bool:
-    """Whether it has one of the types; a number must also be one that can be reckoned with."""
-    if type(value) is int:
-        return int in types and abs(value) < _TOO_LARGE
-    return type(value) in types and (type(value) is not float or math.isfinite(value))
+def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
+    """Whether the value has one of the types; a number must also be finite, and in the range of its name."""
+    if type(value) not in types:
+        return False
+    if type(value) is int or type(value) is float:
+        least, most = RANGES.get(name, (-_TOO_LARGE, _TOO_LARGE) if type(value) is int else (-math.inf, math.inf))
+        return least <= value <= most and abs(value) < (_TOO_LARGE if type(value) is int else math.inf)
+    return True
 
 
 def column(event: Event, name: str) -> list[float]:
-    """A column of a `steps` event with its NaNs and infinities put back."""
+    """A column of a `steps` event with its NaNs and infinities put back; ValueError where that is not possible."""
     values: list[float] = event[name]
-    for index, word in event.get("nonfinite", {}).get(name, {}).items():
-        values[int(index)] = float(word)
+    words = event.get("nonfinite", {}).get(name, {})
+    if not words:
+        return values
+    values = list(values)
+    for place, word in words.items():
+        if word not in _NONFINITE or values[int(place)] is not None:
+            raise ValueError(f"{name} {place} is not a number that JSON cannot hold")
+        values[int(place)] = float(word)
     return values
 
 

@@ -30,6 +30,7 @@ class Record(NamedTuple):
     samples: Mapping[int, str]
     weights: Mapping[int, str]  # sha256 of each kept checkpoint's model.safetensors
     environment: Mapping[str, str]
+    unreadable: Sequence[range] = ()  # steps whose losses could not be read
 
 
 class Difference(NamedTuple):
@@ -74,6 +75,7 @@ class Comparison:
     departure: Difference | None
     growth: float  # the most by which the largest difference multiplied at once, until it departed
     environment: list[Change]
+    unreadable: int = 0  # losses that both runs recorded, and that could not be read in one of them
 
     @property
     def is_magnified_rounding(self) -> bool:
@@ -116,6 +118,7 @@ def compare(original: Record, reproduction: Record, after: int = -1, tolerance: 
         departure,
         found.growth,
         changes(original.environment, reproduction.environment),
+        _count_unreadable(original, reproduction, after),
     )
 
 
@@ -177,8 +180,17 @@ def _take(found: _Findings, difference: Difference, tolerance: float) -> None:
         found.departure = difference
 
 
+def _count_unreadable(original: Record, reproduction: Record, after: int) -> int:
+    gaps = [*original.unreadable, *reproduction.unreadable]
+    last = min(len(original.losses), len(reproduction.losses))
+    return len({step for gap in gaps for step in range(max(gap.start, after + 1), min(gap.stop, last + 1))})
+
+
 def _losses(original: Record, reproduction: Record, after: int) -> Iterator[_Entry]:
+    gaps = [*original.unreadable, *reproduction.unreadable]
     for index in range(max(0, after), min(len(original.losses), len(reproduction.losses))):
+        if any(index + 1 in gap for gap in gaps):
+            continue
         yield _Entry(index + 1, (("loss", original.losses[index], reproduction.losses[index]),))
 
 

@@ -299,7 +299,7 @@ class Training:
         else:
             self._log.emit("resumed", from_step=0, reason="resume")
         self.milestones.recall(history, self.step)
-        self.recent_losses.extend(history.losses[: self.step][-LAST_LOSSES:])
+        self.recent_losses.extend(history.newest_losses(LAST_LOSSES, self.step))
 
     def _roll_back(self, trip: Trip, step: int) -> bool:
         """Return to the newest checkpoint, past the data that did the harm. Halts and returns False where that is not

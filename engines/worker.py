@@ -23,7 +23,7 @@ from engines.numbered_names import parse_numbered
 from engines.pulse import Pulse
 from engines.runs import manifest
 from engines.runs.control import Inbox
-from engines.runs.history import History, read_history
+from engines.runs.history import History, read_resumable
 from engines.runs.liveness import print_ended
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
@@ -50,8 +50,8 @@ class Worker:
         self._run = run
         self._config = run.config
         self._inbox = Inbox(run.control_dir, since_ns)
-        self._history = read_history(run)
-        parent_seconds = self._config.get("parent", {}).get("seconds", 0.0)
+        self._history = read_resumable(run)
+        parent_seconds = self._config.get("parent", {}).get("seconds") or 0.0
         self._log = EventLog(run.events_path, self._config["created_at"] - parent_seconds)
         self._pulse = Pulse(self._log)
         self._training: Any = None

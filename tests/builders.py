@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretend_nvml import Gpu, Nvml
 
-from engines import checkpoints
+from engines import checkpoints, events
 from engines.runs.launch import launch, new_run
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
@@ -38,6 +38,11 @@ def finished_run(folder: Path, **given: Any) -> Run:
 
 def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:
     return [event for _, event in EventReader(run.events_path).poll() if not kinds or event["kind"] in kinds]
+
+
+def write_log(path: Path, *past: dict[str, Any]) -> None:
+    """A log of these events, numbered and with checksums, as a worker writes it."""
+    path.write_bytes(b"".join(events.encode_line(event, number) for number, event in enumerate(past, 1)))
 
 
 def weights_sha256(run: Run, step: int) -> str:

@@ -71,6 +71,7 @@ class StudyWatch:
         held = liveness.lock_is_held(self.study.lock_path)  # before reading: its last word is not missed
         found = [event for _, event in self._reader.poll()]
         self.history.apply(found)
+        self.history.count_damage(self._reader)
         self.progress.apply(found)
         look_up = liveness.live_state if held else liveness.ended_state
         self.state = look_up(self.study, self.history)

@@ -7,6 +7,7 @@ be killed anywhere; runs that outlive it are waited for by the next.
 
 import contextlib
 import faulthandler
+import math
 import os
 import signal
 import sys
@@ -28,7 +29,7 @@ from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
 from engines.runs.fork import fork_run
-from engines.runs.history import read_history
+from engines.runs.history import read_history, read_resumable
 from engines.runs.launch import new_run
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
@@ -60,7 +61,7 @@ class Queue:
         self._study = study
         self._plan = study.plan
         self._inbox = Inbox(study.control_dir, since_ns)
-        self._starts = len(read_history(study).runs)
+        self._starts = len(read_resumable(study).runs)
         self._log = EventLog(study.events_path, study.created_at)
         self._launcher: Launcher
         self._live: dict[Job, _Live] = {}
@@ -197,7 +198,8 @@ class Queue:
         self._results[result.job] = result
         self._wanted = wanted(self._plan, self._results)
         val_bpb = result.val_bpb if result.is_comparable else None
-        figures = {"val_bpb": val_bpb, "seconds": round(result.train_seconds, 3), "detail": result.detail}
+        seconds = None if math.isnan(result.train_seconds) else round(result.train_seconds, 3)
+        figures = {"val_bpb": val_bpb, "seconds": seconds, "detail": result.detail}
         self._report({"run": result.run, "state": result.outcome, **self._words(result.job), **figures})
         started = time.monotonic()
         if started >= self._next_tables:

@@ -79,7 +79,7 @@ def result_of(job: Job, run: Run) -> Result:
     """The result of a run that has ended."""
     history = read_history(run)
     ended = liveness.ending(run, history)
-    last = list(history.losses[-LAST_LOSSES:])
+    last = history.newest_losses(LAST_LOSSES)
     facts = run.config.get("facts", {})
     best, latest = history.best_eval, history.evals[-1] if history.evals else None
     outcome = _outcome(liveness.ended_state(run, history), history)
@@ -87,14 +87,14 @@ def result_of(job: Job, run: Run) -> Result:
         job=job,
         run=run.id,
         outcome=outcome,
-        detail=ended["detail"] if ended else None,
+        detail=" ".join(filter(None, (ended["detail"] if ended else None, history.damage))) or None,
         parameters=facts.get("parameters"),
         vocab_size=facts.get("vocab_size"),
         train_tokens=facts.get("train_tokens"),
         steps=history.step,
         tokens=history.tokens,
-        train_seconds=math.fsum(history.seconds),
-        final_loss=last[-1] if last else None,
+        train_seconds=history.train_seconds,
+        final_loss=history.last_loss,
         mean_loss_last_n=math.fsum(last) / len(last) if last else None,
         last_n=len(last),
         val_loss=_number(latest["loss"]) if latest and outcome == "finished" else None,

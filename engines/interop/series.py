@@ -1,9 +1,10 @@
 """What a run has to tell other tools, by step. A step that was trained twice counts as it was last."""
 
 import heapq
+import math
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from engines.events import Event, column
@@ -40,7 +41,8 @@ class Point(NamedTuple):
 
 def steps(record: Record) -> Iterator[Step]:
     history, times = record.history, _times(record)
-    for index in range(history.step):
+    for step in chain.from_iterable(history.readable()):
+        index = step - 1
         seconds = history.seconds[index]
         yield Step(
             index + 1,
@@ -100,12 +102,19 @@ def _times(record: Record) -> "array[float]":
     """When each step was done. The history has their durations; the log says when the last of a line was done."""
     times, again = array("d"), History(recent=1)
     for _, event in EventReader(record.run.events_path).poll():
-        before = again.step
         again.apply([event])
         if len(again.rewinds) > len(record.history.rewinds):  # a live run went back while we were reading
             break
-        if again.step > before:
+        del times[again.step :]
+        if event["kind"] == "steps" and again.step == event["first_step"] + len(event["seconds"]) - 1:
+            del times[event["first_step"] - 1 :]
+            _fill(times, event["first_step"] - 1)
             after = [*accumulate(reversed(column(event, "seconds")[1:]), initial=0.0)]
             times.extend(round(event["t"] - seconds, _MICROSECONDS) for seconds in reversed(after))
-        del times[again.step :]
+        _fill(times, again.step)
     return times
+
+
+def _fill(times: "array[float]", length: int) -> None:
+    """Steps that could not be read have no time."""
+    times.extend([math.nan] * (length - len(times)))

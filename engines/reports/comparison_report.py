@@ -18,10 +18,15 @@ def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(plots, pictures, strict=True)]
     names = [record.run.id for record in records]
     return [
-        section("Side by side", table(("", *names), metric_rows(records))),
+        section("Side by side", table(("", *names), metric_rows(records)), *map(paragraph, damages(records))),
         section("Curves over each other", *figures),
         section("What differs", differences(records)),
     ], pictures
+
+
+def damages(records: Sequence[Record]) -> list[str]:
+    """A sentence for each run whose log could not be read completely."""
+    return [f"run {record.run.id}: {record.history.damage}" for record in records if record.history.damage]
 
 
 def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:

@@ -50,12 +50,16 @@ def number(value: float | None) -> float:
 
 
 def _mean_loss(record: Record) -> float | None:
-    last = record.history.losses[-LAST_LOSSES:]
+    last = record.history.newest_losses(LAST_LOSSES)
     return sum(last) / len(last) if last else None
 
 
 def _tokens_per_second(record: Record) -> float | None:
-    return record.history.tokens / seconds if (seconds := record.train_seconds) else None
+    return record.history.tokens / seconds if (seconds := _train_seconds(record)) else None
+
+
+def _train_seconds(record: Record) -> float | None:
+    return None if math.isnan(record.train_seconds) else record.train_seconds
 
 
 def _mfu(record: Record) -> float | None:
@@ -77,7 +81,7 @@ METRICS = (
     Metric("steps_asked", "steps asked", lambda record: record.settings.get("steps"), _whole),
     Metric("tokens", "tokens", lambda record: record.history.tokens, _whole),
     Metric("parameters", "parameters", lambda record: part(record.config, "facts").get("parameters"), _whole),
-    Metric("final_loss", "last loss", lambda r: r.history.losses[-1] if r.history.losses else None, _fixed),
+    Metric("final_loss", "last loss", lambda record: record.history.last_loss, _fixed),
     Metric(f"mean_loss_last_{LAST_LOSSES}", f"mean of last {LAST_LOSSES} losses", _mean_loss, _fixed),
     Metric("val_loss", "last val loss", _latest("loss"), _fixed),
     Metric("val_bpb", "last val bpb", _latest("bpb"), _fixed),
@@ -86,7 +90,7 @@ METRICS = (
     Metric("best_step", "best at step", _best("step"), _whole),
     Metric("tokens_per_second", "tokens/s", _tokens_per_second, _whole),
     Metric("mfu", "MFU", _mfu, _percent),
-    Metric("train_seconds", "time in steps", lambda record: record.train_seconds, _seconds),
+    Metric("train_seconds", "time in steps", _train_seconds, _seconds),
     Metric("wall_seconds", "time in all", lambda record: record.history.last_t, _seconds),
     Metric("guards", "guards", _guards),
     Metric("checkpoints", "checkpoints kept", lambda record: len(record.kept_checkpoints()), _whole),

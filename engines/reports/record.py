@@ -1,6 +1,5 @@
 """A run as reports, comparisons and exports read it: at once, wholly, and as it is now."""
 
-import math
 from typing import Any, NamedTuple
 
 from engines.errors import LabError
@@ -14,13 +13,10 @@ from engines.runs.store import Run
 
 
 class Record(NamedTuple):
-    """`damaged` counts lines of its log that could not be used."""
-
     run: Run
     config: dict[str, Any]
     state: str
     history: History
-    damaged: int
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -36,7 +32,8 @@ class Record(NamedTuple):
 
     @property
     def train_seconds(self) -> float:
-        return math.fsum(self.history.seconds)
+        """NaN where some steps could not be read."""
+        return self.history.train_seconds
 
     @property
     def portable(self) -> Portable:
@@ -62,8 +59,12 @@ def read_record(run: Run) -> Record:
     config = run.config
     held = liveness.lock_is_held(run.lock_path)
     reader, history = EventReader(run.events_path), History()
-    history.apply(event for _, event in reader.poll())
+    for _ in history.read(reader):
+        pass
     if reader.newer_schema:
         raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({reader.newer_schema}); update.")
     state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
-    return Record(run, config, state, history, reader.malformed + history.bad_events)
+    record = Record(run, config, state, history)
+    if not held:
+        history.leave_out_until(max(record.kept_checkpoints(), default=0))
+    return record

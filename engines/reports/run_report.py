@@ -82,9 +82,8 @@ def _ending(record: Record) -> Safe:
     if record.state == "crashed" and not ended:
         tail = record.portable.text(liveness.worker_log_tail(record.run).decode(errors="replace"))
         parts.append(tag("pre", tail[-_MOST_CHARACTERS:]))
-    if record.damaged:
-        lines = "lines of its log are damaged and were" if record.damaged > 1 else "line of its log is damaged and was"
-        parts.append(paragraph(f"{record.damaged} {lines} skipped."))
+    if record.history.damage:
+        parts.append(paragraph(record.history.damage.capitalize()))
     return Safe("".join(parts))
 
 

@@ -8,9 +8,8 @@ from engines import checkpoints
 from engines.config import TrainSettings
 from engines.errors import LabError, SettingsError
 from engines.fields import fields
-from engines.runs.history import History
+from engines.runs.history import read_resumable
 from engines.runs.launch import new_run
-from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
 _FIXED_GROUPS = ("model", "data")
@@ -27,7 +26,8 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     steps = checkpoints.list_steps(parent.checkpoints_dir)
     if not steps:
         raise LabError(f"run {parent.id} has no checkpoint to go on from; start a new run with --config.")
-    lines, history = _past(parent)
+    lines: list[bytes] = []
+    history = read_resumable(parent, lines)
     given = {**config["given"], **{name: config["resolved"][name] for name in _paths(config)}, **changes}
     origin = {"run": parent.id, "step": steps[-1], "seconds": history.last_t}
     results = parent.path.parent.parent
@@ -54,11 +54,3 @@ def _check(changes: Mapping[str, Any]) -> None:
 def _paths(config: Mapping[str, Any]) -> list[str]:
     """Settings that were typed as relative paths, perhaps in another folder."""
     return [name for name in ("data", "val_data") if name in config["given"]]
-
-
-def _past(run: Run) -> tuple[list[bytes], History]:
-    history, lines = History(), []
-    for line, event in EventReader(run.events_path).poll():
-        lines.append(line)
-        history.apply([event])
-    return lines, history

@@ -1,19 +1,26 @@
-"""What a run's events add up to: curves, evaluations, samples, guards, how it goes and how it ended."""
+"""The sum of a run's events: curves, evaluations, samples, guards, its state and its end."""
 
+import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from engines.best import is_better
+from engines.errors import LabError
 from engines.events import Event, column
+from engines.runs.checkpoint_folders import list_steps
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
 _COLUMNS = ("losses", "lr", "seconds", "grad_norms")
+_MOST_MISSING = 2_000_000  # steps left out in all; a gap takes memory, and a forged number may be as large as it likes
+_MOST_SECONDS = 1e10  # of a step, as of every duration in an event
+_GAPS_NAMED = 3  # in a sentence
 
 
 class History:
     """The sum of all events applied so far. Index i of a column is step i + 1.
 
+    Steps whose lines were lost are NaN in every column, and `missing` lists them.
     With `recent`, rates and gradient norms are those of about as many newest steps: a viewer may watch for days.
     """
 
@@ -37,15 +44,56 @@ class History:
         self.paused = False
         self.ended: Event | None = None  # of the latest start
         self.last_t = 0.0
+        self.missing: list[range] = []  # steps that could not be read
+        self.unreadable_lines = 0  # lines of the log that are damaged or missing
         self.bad_events = 0  # right in form, wrong in content
+        self._lost_rewinds = 0  # steps that were repeated although no event says that the run went back
+        self._problem = ""  # why the whole log could not be read
 
     @property
     def step(self) -> int:
         return len(self.losses)
 
+    @property
+    def last_loss(self) -> float | None:
+        """Loss of the newest step; None where there is none or it could not be read."""
+        is_missing = bool(self.missing) and self.missing[-1].stop > self.step
+        return self.losses[-1] if self.losses and not is_missing else None
+
+    @property
+    def train_seconds(self) -> float:
+        """Total duration of all steps; NaN where some could not be read."""
+        return math.fsum(self.seconds)
+
+    @property
+    def damage(self) -> str:
+        """One sentence about what could not be read; empty where everything was."""
+        if self._problem:
+            return self._problem
+        lines = max(self.unreadable_lines + self.bad_events, self._lost_rewinds)
+        counted = f"{lines:,} line{'s' * (lines != 1)} of events.jsonl"
+        if self.missing:
+            cause = f": {counted} {'are' if lines != 1 else 'is'} damaged or missing" if lines else ""
+            return f"{_steps_in_words(self.missing)} could not be read{cause}."
+        return f"{counted} could not be read." if lines else ""
+
+    def newest_losses(self, count: int, until: int | None = None) -> list[float]:
+        """Losses of the last `count` steps up to `until`, without those that could not be read."""
+        last = self.step if until is None else min(until, self.step)
+        first = max(1, last - count + 1)
+        gaps = [gap for gap in self.missing if gap.stop > first]
+        return [self.losses[step - 1] for step in range(first, last + 1) if not any(step in gap for gap in gaps)]
+
+    def readable(self, after: int = 0) -> Iterator[range]:
+        """The steps later than `after` that could be read, without gaps in each range."""
+        for gap in [*self.missing, range(self.step + 1, self.step + 1)]:
+            if after + 1 < gap.start:
+                yield range(after + 1, gap.start)
+            after = max(after, gap.stop - 1)
+
     def tokens_per_second(self, window: int = 50) -> float:
         """Training throughput over the last `window` steps, from the tokens of an average step."""
-        recent = self.seconds[-window:]
+        recent = [seconds for seconds in self.seconds[-window:] if not math.isnan(seconds)]
         elapsed = sum(recent)
         return self.tokens / self.step * len(recent) / elapsed if self.step and elapsed > 0 else 0.0
 
@@ -54,6 +102,17 @@ class History:
         if self.engine is None or not self.engine["peak_flops"]:
             return None
         return self.tokens_per_second() * float(self.engine["flops_per_token"] / self.engine["peak_flops"])
+
+    def read(self, reader: EventReader) -> Iterator[tuple[bytes, Event]]:
+        """Apply what is new in a log, and yield each line and event after it was applied."""
+        for line, event in reader.poll():
+            self.apply([event])
+            yield line, event
+        self.count_damage(reader)
+
+    def count_damage(self, reader: EventReader) -> None:
+        """Take over what the reader could not read."""
+        self.unreadable_lines, self._problem = reader.lost_lines, reader.problem
 
     def apply(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -68,7 +127,7 @@ class History:
         if kind == "steps":
             self._add_steps(event)
         elif kind == "resumed":
-            self._drop_after(event["from_step"])
+            self._go_on_from(event["from_step"])
         elif kind == "run":
             self.runs.append(event)
             self.phases, self.ended, self.paused = [], None, False
@@ -87,10 +146,14 @@ class History:
 
     def _add_steps(self, event: Event) -> None:
         columns = [array("d", column(event, name)) for name in _COLUMNS]
+        first, count = event["first_step"], len(columns[0])
         if len({len(values) for values in columns}) != 1:
             raise ValueError("columns of unequal length")
-        if event["first_step"] != self.step + 1:
-            raise ValueError("steps out of order")
+        _check_seconds(columns[_COLUMNS.index("seconds")])
+        if first != self.step + 1:
+            if self._holds(first, columns):  # a second copy of a line
+                return
+            self._find_place(event, count)
         for name, values in zip(_COLUMNS, columns, strict=True):
             getattr(self, name).extend(values)
         self.tokens = event["tokens"]
@@ -106,6 +169,23 @@ class History:
         if best:
             self.best_eval = event
 
+    def _holds(self, first: int, columns: list["array[float]"]) -> bool:
+        """Whether exactly these steps were applied already."""
+        at = slice(first - 1, first - 1 + len(columns[0]))
+        seconds = columns[_COLUMNS.index("seconds")]
+        return self.losses[at].tobytes() == columns[0].tobytes() and self.seconds[at].tobytes() == seconds.tobytes()
+
+    def _find_place(self, event: Event, count: int) -> None:
+        """Make room for steps that do not follow the last one: the lines between them were lost."""
+        before = event["first_step"] - 1
+        if self.step and event["tokens"] * self.step != self.tokens * (before + count):  # tokens per step are constant
+            raise ValueError("first_step contradicts tokens")
+        if before > self.step:
+            self._leave_out(range(self.step + 1, before + 1))
+        else:  # the run went back, and the line that says so was lost
+            self._lost_rewinds += 1
+            self._go_on_from(before)
+
     def _add_phase(self, event: Event) -> None:
         if self.phases and self.phases[-1]["phase"] == event["phase"]:  # progress within it
             event = {**event, "t": self.phases[-1]["t"]}
@@ -116,8 +196,10 @@ class History:
         if event["verb"] in ("pause", "resume") and event["outcome"] == "done":
             self.paused = event["verb"] == "pause"
 
-    def _drop_after(self, step: int) -> None:
-        """A run that went back to a checkpoint takes its later points with it."""
+    def _go_on_from(self, step: int) -> None:
+        """Continue after this step: drop later ones, which a run repeats after going back, or leave out lost ones."""
+        if step > self.step:
+            self._leave_out(range(self.step + 1, step + 1))
         self.rewinds.append(step)
         if self.step > step:
             self.tokens = self.tokens * step // self.step
@@ -125,17 +207,78 @@ class History:
         for name in _COLUMNS:
             values = getattr(self, name)
             del values[max(0, len(values) - dropped) :]
+        self.missing = [range(gap.start, min(gap.stop, step + 1)) for gap in self.missing if gap.start <= step]
         self.evals = _up_to(step, self.evals)
         self.best_eval = next((event for event in reversed(self.evals) if event["best"]), None)
         self.samples = _up_to(step, self.samples)
         self.checkpoints = _up_to(step, self.checkpoints)
 
+    def leave_out_until(self, step: int) -> None:
+        """Count steps up to this one as lost, if the log ends earlier: a checkpoint shows that they were trained."""
+        if 0 < step - self.step <= _MOST_MISSING:
+            self._leave_out(range(self.step + 1, step + 1))
+
+    def _leave_out(self, gap: range) -> None:
+        """Fill the columns with NaN for steps that could not be read."""
+        if len(gap) + sum(map(len, self.missing)) > _MOST_MISSING:
+            raise ValueError("more steps are missing than a damaged log can lose")
+        if self.step:
+            self.tokens = self.tokens * gap[-1] // self.step
+        for name in _COLUMNS:
+            getattr(self, name).extend(array("d", [math.nan]) * len(gap))
+        if self.missing and self.missing[-1].stop == gap.start:
+            gap = range(self.missing.pop().start, gap.stop)
+        self.missing.append(gap)
+
+
+def _check_seconds(seconds: "array[float]") -> None:
+    if seconds and not (min(seconds) >= 0 and max(seconds) <= _MOST_SECONDS and math.isfinite(sum(seconds))):
+        raise ValueError("a duration that no clock can have measured")
+
+
+def _steps_in_words(gaps: list[range]) -> str:
+    words = [f"{gap[0]:,}" if len(gap) == 1 else f"{gap[0]:,}–{gap[-1]:,}" for gap in gaps[:_GAPS_NAMED]]
+    if more := len(gaps) - _GAPS_NAMED if len(gaps) > _GAPS_NAMED else 0:
+        words.append(f"{more} more ranges" if more > 1 else "1 more range")
+    several = len(gaps) > 1 or len(gaps[0]) > 1
+    return f"step{'s' * several} {' and '.join([', '.join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]}"
+
 
 def read_history(run: Run) -> History:
     """All that a run has reported so far."""
     history = History()
-    history.apply(event for _, event in EventReader(run.events_path).poll())
+    for _ in history.read(EventReader(run.events_path)):
+        pass
     return history
+
+
+def read_resumable(run: Run, lines: list[bytes] | None = None) -> History:
+    """The history of a run that is about to continue; its lines are added to `lines`.
+
+    LabError where it cannot be read. A log without events beside checkpoints was lost: a new log would hide that.
+    """
+    history, reader = History(), EventReader(run.events_path)
+    for line, _ in history.read(reader):
+        if lines is not None:
+            lines.append(line)
+    reason = reader.problem if run.events_path.exists() or _has_checkpoints(run) else ""
+    if not reason and not history.runs and not history.step and _has_checkpoints(run):
+        reason = "it has checkpoints, but no line of events.jsonl can be read."
+    if reason:
+        raise LabError(
+            f"run {run.id} cannot be resumed: {reason} Restore {run.events_path} from a backup, "
+            f"or start a new run with --config {run.config_path}."
+        )
+    if reader.newer_schema:
+        raise LabError(f"run {run.id} cannot be resumed: {reader.newer_schema}. Update nanochat-tui.")
+    return history
+
+
+def _has_checkpoints(run: Run) -> bool:
+    try:
+        return bool(list_steps(run.checkpoints_dir))
+    except (OSError, KeyError):  # a study has none
+        return False
 
 
 def _up_to(step: int, events: list[Event]) -> list[Event]:

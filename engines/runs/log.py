@@ -1,4 +1,4 @@
-"""The writer of `events.jsonl`: many steps a line, few writes, whole lines only."""
+"""Writes `events.jsonl`: many steps per line, few writes, whole lines only, each with its number and checksum."""
 
 import os
 import threading
@@ -8,9 +8,11 @@ from typing import Any
 
 from engines import events
 from engines.errors import LabError
+from engines.runs.reader import split_damaged
 
 WRITE_INTERVAL = 0.05  # seconds between writes of steps: at most 20 a second
 _MICROSECONDS = 6  # digits kept of a step's duration
+_END_OF_LOG = 1 << 20  # bytes in which the last number is looked for first
 
 
 class LogError(LabError):
@@ -24,15 +26,19 @@ class EventLog:
         """`started_at` is the Unix time of the run's first start: every `t` counts from there."""
         self._path = path
         self._started_at = started_at
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._number, is_torn = _find_end(path)
+        except OSError as error:
+            raise LogError(f"{path} cannot be written: {error.strerror}.") from error
         self._lock = threading.RLock()
-        self._pending: list[bytes] = []
+        # A killed writer may have left half a line: it ends before the first line of this one.
+        self._pending: list[bytes] = [b"\n"] if is_torn else []
         self._due = 0.0
         self._broken: LogError | None = None
         self.step = 0  # the last one recorded
         self._tokens = 0
         self._clear_columns()
-        end_torn_line(path, self._fd)
 
     def _clear_columns(self) -> None:
         self._losses: list[float] = []
@@ -62,7 +68,7 @@ class EventLog:
         """Append one event, after the steps that came before it."""
         with self._lock:
             self._steps_to_pending()
-            self._pending.append(events.encode({"v": events.VERSION, "t": self._now(), "kind": kind, **fields}))
+            self._append({"v": events.VERSION, "t": self._now(), "kind": kind, **fields})
             self.flush_if_due()
 
     def flush_if_due(self) -> None:
@@ -108,19 +114,38 @@ class EventLog:
             "grad_norms": self._grad_norms,
             "tokens": self._tokens,
         }
-        self._pending.append(events.encode(event))
+        self._append(event)
         self._clear_columns()
 
+    def _append(self, event: events.Event) -> None:
+        self._number += 1
+        self._pending.append(events.encode_line(event, self._number))
 
-def end_torn_line(path: Path, fd: int) -> None:
-    """A writer that was killed may have left half a line: end it, so that the next one starts afresh."""
+
+def _find_end(path: Path) -> tuple[int, bool]:
+    """The number of a log's last line, 0 where no line has one, and whether the file ends within a line.
+
+    Damaged lines after the last intact one count: readers then see how many are missing.
+    """
     with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            os.write(fd, b"\n")
+        size, part = file.seek(0, os.SEEK_END), _END_OF_LOG
+        while True:
+            file.seek(max(0, size - part))
+            *lines, torn = file.read(min(size, part)).split(b"\n")
+            if number := _number_of(torn):
+                return number, True  # only its newline is missing
+            lines = [line for line in lines if line.strip()]
+            for later, line in enumerate(reversed(lines)):
+                if number := _number_of(line):
+                    return number + later, bool(torn)
+            if part >= size:
+                return 0, bool(torn)
+            part *= 8
+
+
+def _number_of(line: bytes) -> int:
+    """The number of a line, or of the last line that a damaged newline joined to it; 0 where it has none."""
+    return max(map(events.number_of, split_damaged(line)), default=0)
 
 
 def _write_all(fd: int, content: bytes) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
@@ -33,7 +34,7 @@ class Overview:
 
     step: int = 0
     tokens: int = 0
-    seconds: float = 0.0  # of training
+    seconds: float = 0.0  # of training; NaN where steps could not be read
     tokens_per_second: float = 0.0  # of the newest steps
     loss: float | None = None  # of the last step
     bpb: float | None = None  # of the last evaluation
@@ -43,6 +44,7 @@ class Overview:
     checkpoints: tuple[tuple[int, float | None], ...] = ()  # recorded steps that were not removed, and their bpb
     trend: tuple[float, ...] = ()  # mean losses of equal parts
     reason: str | None = None  # of the `ended` event
+    damage: str = ""  # what of the log could not be read, in a sentence
 
     @property
     def guard_count(self) -> int:
@@ -55,9 +57,9 @@ def overview_of(history: History) -> Overview:
     return Overview(
         step=history.step,
         tokens=history.tokens,
-        seconds=sum(history.seconds),
+        seconds=history.train_seconds,
         tokens_per_second=history.tokens_per_second(),
-        loss=history.losses[-1] if history.losses else None,
+        loss=history.last_loss,
         bpb=history.evals[-1]["bpb"] if history.evals else None,
         best_bpb=best["bpb"] if best else None,
         best_step=best["step"] if best else None,
@@ -65,6 +67,7 @@ def overview_of(history: History) -> Overview:
         checkpoints=_checkpoints(history),
         trend=_trend(history),
         reason=history.ended["reason"] if history.ended else None,
+        damage=history.damage,
     )
 
 
@@ -79,8 +82,10 @@ def _checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
 
 
 def _trend(history: History) -> tuple[float, ...]:
-    """A part that contains a non-finite loss has a non-finite mean."""
+    """A part that contains a non-finite loss has a non-finite mean; losses that could not be read are left out."""
     losses = history.losses
+    if history.missing:
+        losses = array("d", [losses[step - 1] for part in history.readable() for step in part])
     count = len(losses)
     parts = min(TREND, count)
     bounds = [count * i // parts for i in range(parts + 1)] if parts else []
@@ -103,7 +108,8 @@ class LogDigest:
         """Read what was written since the last call. A log that is very long, or cannot be read, gives no overview."""
         with contextlib.suppress(OSError):
             if self._log.stat().st_size <= _MOST_BYTES:
-                self._history.apply(event for _, event in self._reader.poll())
+                for _ in self._history.read(self._reader):
+                    pass
 
     def store_in(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """The summary with the figures and with what identifies the log that they were computed from.
@@ -112,7 +118,7 @@ class LogDigest:
         """
         self.read()
         history = self._history
-        if history.ended is None or self._reader.malformed > 1 or history.bad_events:
+        if history.ended is None or history.damage:
             return dict(summary)
         size, tail = _end_of(self._log)
         figures = _encode(dataclasses.asdict(overview_of(history)))
@@ -152,7 +158,7 @@ def read_state(run: Run) -> tuple[str, Overview]:
 
 
 def _end_of(log: Path) -> tuple[int, bytes]:
-    fd = os.open(log, os.O_RDONLY)
+    fd = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
         return size, os.pread(fd, _TAIL, max(0, size - _TAIL))

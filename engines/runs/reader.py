@@ -1,12 +1,20 @@
-"""Follows a growing `events.jsonl`: whole lines only, bad ones counted, truncation noticed."""
+"""Follows a growing `events.jsonl`: whole lines only, damaged and missing ones counted, truncation noticed."""
 
+import errno
+import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from engines import events
 from engines.events import Event
 
 _CHUNK = 4 << 20  # bytes read at a time, so that a long log never fills the memory
+_LONGEST_LINE = 16 << 20  # bytes; the steps of a write take some 100 KB, a long sample less
+_TOO_LONG = b"?"  # stands for such a line, and is no event
+_BEGINNING = re.compile(rb'(?={"v":)')
 
 
 class EventReader:
@@ -14,42 +22,123 @@ class EventReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.truncations = 0  # times the file became shorter; what follows is read from its beginning
+        self.problem = ""  # why the log could not be read at the last poll, in a sentence
+        self._identity: tuple[int, int] | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
         self._offset = 0
         self._torn = b""
-        self.malformed = 0  # lines that are no event: a crash leaves one, garbage more
-        self.truncations = 0  # times the file became shorter; what follows is read from its beginning
-        self.newer_schema = ""  # what to tell a person if a later version wrote this log
+        self._is_skipping = False  # the rest of a line that is too long
+        self._next_number = 1
+        self._newest = b""
+        self._is_numbered = False  # whether a line with a number and a checksum was read
+        self._lost = 0
+        self._damaged_at_end = 0  # damaged lines after the last one that was read
+        self.malformed = 0  # lines that are no event: a crash leaves one, damage more
+        self.newer_schema = ""  # the reason where a later version wrote this log
+
+    @property
+    def lost_lines(self) -> int:
+        """Lines that were recorded and cannot be read. Half a line that a killed worker left behind is none."""
+        return self._lost + self._damaged_at_end
 
     def poll(self) -> Iterator[tuple[bytes, Event]]:
-        """Each new whole line with its event. A missing file has no lines yet."""
+        """Each new whole line with its event. Where the file cannot be read there are none, and `problem` says why."""
         for line in self._lines():
-            if not line.strip():
-                continue
-            try:
-                event = events.decode(line)
-            except events.NewerSchema as error:
-                self.newer_schema = str(error)
-                continue
-            if event is None:
-                self.malformed += 1
-            else:
-                yield line, event
+            if line.strip():
+                yield from self._events(line.rstrip(b"\r"))
+
+    # --- lines --------------------------------------------------------------------------------------
 
     def _lines(self) -> Iterator[bytes]:
+        self.problem = ""
         try:
-            file = open(self._path, "rb")  # noqa: SIM115 - closed below, after the last yield
-        except FileNotFoundError:
-            return
-        with file:
-            size = file.seek(0, 2)  # what is written from now on is for the next poll
-            self._notice_truncation(size)
-            file.seek(self._offset)
-            while chunk := file.read(min(_CHUNK, size - self._offset)):
-                self._offset += len(chunk)
-                *lines, self._torn = (self._torn + chunk).split(b"\n")
-                yield from lines
+            with _open_regular(self._path) as file:
+                size = os.fstat(file.fileno()).st_size  # what is written from now on is for the next poll
+                self._notice_replacement(file)
+                file.seek(self._offset)
+                while chunk := file.read(min(_CHUNK, size - self._offset)):
+                    self._offset += len(chunk)
+                    yield from self._whole_lines(chunk)
+        except OSError as error:
+            self.problem = f"{self._path.name} cannot be read: {error.strerror or error}."
 
-    def _notice_truncation(self, size: int) -> None:
-        if size < self._offset:
-            self._offset, self._torn = 0, b""
+    def _notice_replacement(self, file: BinaryIO) -> None:
+        """A file that became shorter, or another one at the same path, is read from its beginning."""
+        status = os.fstat(file.fileno())
+        identity = status.st_dev, status.st_ino
+        if status.st_size < self._offset or self._identity not in (None, identity):
+            self._start_over()
             self.truncations += 1
+        self._identity = identity
+
+    def _whole_lines(self, chunk: bytes) -> list[bytes]:
+        *lines, self._torn = (self._torn + chunk).split(b"\n")
+        if lines and self._is_skipping:
+            lines[0], self._is_skipping = _TOO_LONG, False
+        if self._is_skipping or len(self._torn) > _LONGEST_LINE:
+            self._torn, self._is_skipping = b"", True
+        return lines
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def _events(self, line: bytes) -> Iterator[tuple[bytes, Event]]:
+        """The event of a line; of a damaged one, those of parts with a checksum: a newline may be what was damaged."""
+        try:
+            event = events.decode(line)
+        except events.NewerSchema as error:
+            self.newer_schema = str(error)
+            return
+        if event is not None:
+            if self._is_due(line, event):
+                yield line, event
+            return
+        self._note_damage()
+        for part in split_damaged(line):
+            if part != line and events.number_of(part):
+                yield from self._events(part)
+            else:
+                self._damaged_at_end = max(1, self._damaged_at_end)
+
+    def _note_damage(self) -> None:
+        self.malformed += 1
+        self._damaged_at_end += 1
+
+    def _is_due(self, line: bytes, event: Event) -> bool:
+        """Whether the event is the next one. Counts the lines that are missing before it."""
+        number = event.pop("n", None)
+        if number is None and not self._is_numbered:
+            self._count_unnumbered(event)
+            return True
+        if number is None or number < self._next_number:
+            if line != self._newest:  # a copy of a line loses nothing
+                self._note_damage()
+            return False
+        if number == 1:  # after lines of an earlier version, or none
+            self._count_unnumbered(event)
+        self._lost += number - self._next_number
+        self._damaged_at_end = 0  # those lines are among the missing, or are half of a line that was written again
+        self._is_numbered, self._next_number, self._newest = True, number + 1, line
+        return True
+
+    def _count_unnumbered(self, event: Event) -> None:
+        """Count damaged lines before a line that has no number, or before the first that has one."""
+        torn = event["kind"] == "run"  # a killed worker may have left half a line, and this is the next one's first
+        self._lost += max(0, self._damaged_at_end - torn)
+        self._damaged_at_end = 0
+
+
+def split_damaged(line: bytes) -> list[bytes]:
+    """The parts of a line that may each be a line: without what separates them, and without what follows the last."""
+    return [part[: part.rfind(b"}") + 1] or part for part in _BEGINNING.split(line) if part]
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a regular file; OSError for anything else, without waiting for the writer of a FIFO."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return open(fd, "rb")

@@ -48,7 +48,8 @@ def past_of(run: Run) -> Past:
     """Read a run's manifest and events."""
     history, engines, lines = History(), [], []
     undone: list[tuple[int, int]] = []  # steps that a roll-back came from, and went to
-    for line, event in EventReader(run.events_path).poll():
+    reader = EventReader(run.events_path)
+    for line, event in reader.poll():
         lines.append((event["t"], line))
         if event["kind"] == "engine":
             engines.append(event)
@@ -57,6 +58,9 @@ def past_of(run: Run) -> Past:
         elif event["kind"] == "resumed":  # its checkpoint may be older than the roll-back, and not know of it
             undone = [(reached, back_to) for reached, back_to in undone if back_to < event["from_step"]]
         history.apply([event])
+    history.count_damage(reader)
+    if reader.problem:
+        raise LabError(f"run {run.id} cannot be reproduced: {reader.problem}")
     # A run that rolled back and died before it was as far again: training to its last step would not roll back.
     unreachable = (back_to for reached, back_to in undone if reached > history.step)
     return Past(run, run.config, history, engines, lines, min(unreachable, default=history.step))
@@ -71,6 +75,7 @@ def record_of(past: Past, last: int) -> Record:
         {event["step"]: event["prompt"] + event["text"] for event in _until(last, history.samples)},
         {step: sha256 for step in list_steps(folder) if step <= last and (sha256 := _weights_sha256(folder, step))},
         _environment(past),
+        history.missing,
     )
 
 

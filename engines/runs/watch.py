@@ -41,7 +41,7 @@ class Watch:
         self._overview = Overview()
         self._overview_of: tuple[object, ...] = ()  # what of the history the overview was computed from
         self._clear_reader()
-        self._unreadable = ""  # the problem that the last poll met
+        self._log_problem = ""  # what the last poll could not read
         self._seen_log: tuple[int, int] | None = None  # size and time of change of the log that was read
         self._seen_output: tuple[int, int] | None = None  # the same of worker.log
 
@@ -84,7 +84,7 @@ class Watch:
         """Differs when the figures of the history would."""
         history = self.history
         counts = (history.step, len(history.evals), len(history.guards), len(history.runs), len(history.checkpoints))
-        return (id(history), counts, history.losses[-1:].tobytes(), history.ended is None)
+        return (id(history), counts, history.losses[-1:].tobytes(), history.ended is None, history.damage)
 
     def age(self) -> float:
         """Seconds since the run was made."""
@@ -120,13 +120,15 @@ class Watch:
         with self.lock:
             try:
                 read()
+                problem = self._damage()
             except OSError as error:  # a network drive may be unavailable for a while
-                name = Path(error.filename or self.run.path).name
-                self._unreadable = self.problem = f"{name} cannot be read: {error.strerror}."
+                problem = f"{Path(error.filename or self.run.path).name} cannot be read: {error.strerror}."
                 self._seen_log = None
-            else:
-                if self.problem == self._unreadable:
-                    self.problem = ""
+            if self._reader.problem:
+                self._seen_log = None  # it may be readable at the next poll
+            if problem or self.problem == self._log_problem:
+                self.problem = problem
+            self._log_problem = problem
 
     def _take_stored(self) -> None:
         """The overview that the worker stored; the whole log where there is none that fits."""
@@ -141,22 +143,20 @@ class Watch:
     def _poll(self, found: list[Event]) -> None:
         held = liveness.lock_is_held(self.run.lock_path)  # before reading: a last event is not missed
         truncations = self._reader.truncations
-        try:
-            for number, (_, event) in enumerate(self._reader.poll()):
-                found.append(event)
-                if number % _YIELD_EVERY == 0:
-                    time.sleep(0)
-        finally:  # what was read before an error counts
-            if self._reader.truncations > truncations:
-                self.history = History(_RECENT)
-                self.problem = "events.jsonl became shorter: it is read anew from its beginning."
-            self.history.apply(found)
-            self.is_whole = True
-            look_up = liveness.live_state if held else liveness.ended_state
-            self.state = look_up(self.run, self.history)
+        for number, (_, event) in enumerate(self._reader.poll()):
+            found.append(event)
+            if number % _YIELD_EVERY == 0:
+                time.sleep(0)
+        if self._reader.truncations > truncations:
+            self.history = History(_RECENT)
+            self.problem = "events.jsonl was replaced or became shorter: it is read again from its beginning."
+        self.history.apply(found)
+        self.history.count_damage(self._reader)
+        self.is_whole = True
+        look_up = liveness.live_state if held else liveness.ended_state
+        self.state = look_up(self.run, self.history)
         self._read_config()
         self._read_output()
-        self._note_problems()
 
     def _read_config(self) -> None:
         """The worker completes the manifest once, when it has read its data."""
@@ -172,14 +172,14 @@ class Watch:
             self.log_tail = liveness.worker_log_tail(self.run)
         self.ending = self.history.ended if self.is_live else liveness.ending(self.run, self.history)
 
-    def _note_problems(self) -> None:
+    def _damage(self) -> str:
+        """What could not be read, in a sentence; empty where everything was."""
         self.is_gone = not self.run.path.exists()
         if self.is_gone:
-            self.problem = "its directory is gone."
-        elif self._reader.newer_schema:
-            self.problem = f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
-        elif self._reader.malformed > 1:  # a crash leaves one
-            self.problem = f"{self._reader.malformed} lines of events.jsonl are no events and were skipped."
+            return "its directory is gone."
+        if self._reader.newer_schema:
+            return f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
+        return self.history.damage
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:

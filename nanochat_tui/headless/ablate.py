@@ -178,7 +178,8 @@ def _sentence(event: Event) -> str:
     if cell["state"] == "running":
         return f"{told}  (run {cell['run']})"
     bpb = "" if cell["val_bpb"] is None else f"  {cell['val_bpb']:.4f} bpb"
-    return f"{told}{bpb}  {cell['seconds']:.1f} s" + (f"  {cell['detail']}" if cell["detail"] else "")
+    seconds = "" if cell["seconds"] is None else f"  {cell['seconds']:.1f} s"
+    return f"{told}{bpb}{seconds}" + (f"  {cell['detail']}" if cell["detail"] else "")
 
 
 def _follow(study: Study, process: Any, options: Options) -> int:

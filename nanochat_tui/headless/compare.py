@@ -9,7 +9,7 @@ from typing import Any
 from engines import events
 from engines.errors import SettingsError
 from engines.files import user_path
-from engines.reports.comparison_report import comparison_sections, metric_rows
+from engines.reports.comparison_report import comparison_sections, damages, metric_rows
 from engines.reports.files import write_report
 from engines.reports.metrics import metrics
 from engines.reports.page import page
@@ -30,6 +30,8 @@ def compare(options: Options) -> int:
     with meanwhile(f"reading {' '.join(words)}"):
         records = [read_record(find_run(word, results)) for word in words]
     every = settings([record.config for record in records])
+    for sentence in damages(records):
+        print(sentence, file=sys.stderr)
     print(json.dumps(_as_json(records, every)) if options.json else _as_text(records, every))
     if options.words["html"] is not None:
         _write_html(user_path(options.words["html"], "report"), records)
@@ -75,7 +77,14 @@ def _as_json(records: Sequence[Record], every: Sequence[Setting]) -> dict[str, A
 
 def _figures(record: Record) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
-        events.encode({"run": record.run.id, "path": str(record.run.path), **metrics(record)})
+        events.encode(
+            {
+                "run": record.run.id,
+                "path": str(record.run.path),
+                **metrics(record),
+                "unreadable": record.history.damage or None,
+            }
+        )
     )
     return found
 

@@ -27,8 +27,8 @@ def export(options: Options) -> int:
         files = interop.export(record, format, folder, progress)
     if record.is_live:
         _say(f"run {run.id} is live: this is how it stands at step {record.history.step}")
-    if record.damaged:
-        _say(f"left out of {run.events_path}: {record.damaged} damaged lines")
+    if record.history.damage:
+        _say(f"not exported from run {run.id}: {record.history.damage}")
     if options.json:
         print(json.dumps({"export": str(folder), "format": format, "files": [str(path) for path in files],
                           "run": run.id, "state": record.state, "steps": record.history.step}))  # fmt: skip

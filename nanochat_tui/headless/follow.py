@@ -82,6 +82,8 @@ class _Follower:
                 f"{self._run.id} goes on; come back with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
             )
             return Outcome("running", None, self._exit_code or 0)
+        if self._history.damage:
+            self._presenter.say(f"{self._run.id}: {self._history.damage}")
         state = liveness.ended_state(self._run, self._history)
         ended = liveness.ending(self._run, self._history)
         return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else DIED))
@@ -101,8 +103,7 @@ class _Follower:
         return liveness.lock_is_held(self._run.lock_path)
 
     def _read(self) -> None:
-        for line, event in self._reader.poll():
-            self._history.apply([event])
+        for line, event in self._history.read(self._reader):
             self._presenter.show(line, event, self._history)
         if self._reader.newer_schema:
             self._presenter.say(f"run {self._run.id}: {self._reader.newer_schema}")

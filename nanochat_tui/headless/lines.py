@@ -110,8 +110,8 @@ def progress(history: History, steps: int) -> str:
 def figures(history: History, steps: int) -> str:
     """Loss, bits per byte, throughput, time to go."""
     parts = []
-    if history.step:
-        parts.append(f"loss {_fixed(history.losses[-1])}")
+    if history.last_loss is not None:
+        parts.append(f"loss {_fixed(history.last_loss)}")
     if history.evals:
         parts.append(f"bpb {_fixed(history.evals[-1]['bpb'])}")
     speed = history.tokens_per_second()

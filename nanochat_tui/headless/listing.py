@@ -60,8 +60,8 @@ def show(options: Options) -> int:
         print(f"  ended   {history.ended['detail']}")
     if state == "killed":
         print(f"  killed: go on with: nanochat-tui --no-ui resume {run.id}")
-    if reader.malformed or history.bad_events:
-        print(f"  note    {reader.malformed + history.bad_events} damaged lines in {run.events_path} were skipped")
+    if history.damage:
+        print(f"  note    {history.damage}")
     if reader.newer_schema:
         raise LabError(f"run {run.id}: {reader.newer_schema}.")
     return 0
@@ -71,7 +71,8 @@ def read(run: Run) -> tuple[str, History, EventReader]:
     """State and history of a run as they are now. The lock is looked at first: see `liveness.state`."""
     held = liveness.lock_is_held(run.lock_path)
     reader, history = EventReader(run.events_path), History()
-    history.apply(event for _, event in reader.poll())
+    for _ in history.read(reader):
+        pass
     state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
     return state, history, reader
 
@@ -98,6 +99,7 @@ def _row(run: Run) -> dict[str, Any] | None:
         "tokens_per_second": round(overview.tokens_per_second, 1),
         "guards": overview.guard_count,
         "created_at": config["created_at"],
+        "unreadable": overview.damage or None,
     }
 
 
@@ -138,12 +140,13 @@ def _details(run: Run, state: str, history: History, config: dict[str, Any]) -> 
         "state": state,
         "step": history.step,
         "tokens": history.tokens,
-        "loss": history.losses[-1] if history.losses else None,
+        "loss": history.last_loss,
         "evals": history.evals,
         "guards": history.guards,
         "sample": history.samples[-1] if history.samples else None,
         "checkpoints": checkpoints.list_steps(run.checkpoints_dir),
         "ended": history.ended,
+        "unreadable": history.damage or None,
         "config": config,
     }
 

@@ -166,7 +166,7 @@ def _ending(run_id: str, outcome: Outcome) -> _NotTrained:
 def _as_text(original: Past, replay: _Replay, found: Comparison) -> str:
     lines = [
         f"{_HEADINGS[found.verdict]}: run {original.run.id} and its reproduction {replay.past.run.id}{_where(found)}",
-        f"  losses       {_tallied(found.losses, 'step')}{_copied(replay.after)}",
+        f"  losses       {_tallied(found.losses, 'step')}{_unreadable(found)}{_copied(replay.after)}",
         f"  evaluations  {_tallied(found.evals, 'evaluation')}",
         f"  samples      {_tallied(found.samples, 'sample')}",
         f"  weights      {_weights(found)}",
@@ -208,6 +208,10 @@ def _tallied(tally: Tally, what: str) -> str:
     return f"{tally.same:,} of {tally.compared:,} the same bit for bit"
 
 
+def _unreadable(found: Comparison) -> str:
+    return f"; {found.unreadable:,} could not be read and were not compared" if found.unreadable else ""
+
+
 def _copied(after: int) -> str:
     return f"; up to step {after} they are its parent's" if after >= 0 else ""
 
@@ -237,6 +241,7 @@ def _as_json(original: Past, replay: _Replay, found: Comparison) -> dict[str, An
         "first_step": max(replay.after, 0) + 1,
         "last_step": min(original.last, replay.past.history.step),
         **{name: getattr(found, name)._asdict() for name in ("losses", "evals", "samples", "weights")},
+        "unreadable_losses": found.unreadable,
         "weights_step": found.weights_step,
         "weights_same": found.weights_same,
         **{name: _difference(getattr(found, name)) for name in ("first", "largest", "departure")},

@@ -1,5 +1,6 @@
 """Runs side by side: what they reached, and the settings in which they differ."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
         "last loss": figure(overview.loss),
         "tokens": short_number(float(overview.tokens)),
         "tok/s": short_number(overview.tokens_per_second or None),
-        "training": f"{overview.seconds:,.1f} s",
+        "training": "–" if math.isnan(overview.seconds) else f"{overview.seconds:,.1f} s",
         "parameters": f"{facts['parameters']:,}" if "parameters" in facts else "–",
         "guards": str(overview.guard_count),
         "age": age(watch.config.get("created_at")),

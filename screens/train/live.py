@@ -159,7 +159,7 @@ def _summary(watch: Watch, ascii: bool) -> Text:
     steps = int(watch.settings.get("steps", 0))
     best = history.best_eval
     first = f"{watch.run.id} {state_words(watch, ascii)}  {history.step:,}/{steps:,}"
-    second = f"loss {figure(history.losses[-1] if history.losses else None)}"
+    second = f"loss {figure(history.last_loss)}"
     if best:
         second += f"  best {figure(best['bpb'])} bpb"
     if speed := history.tokens_per_second():

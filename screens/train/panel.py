@@ -83,7 +83,7 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     text.append(f"{_bar(share, ascii)} {100 * share:.1f} %\n")
     speed = history.tokens_per_second()
     row("eta", _eta(watch, steps, speed))
-    row("loss", figure(history.losses[-1] if history.losses else None))
+    row("loss", figure(history.last_loss))
     best = history.best_eval
     row("best", f"{figure(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
     row("tok/s", f"{speed:,.0f}" if speed and watch.state == "running" else "–")

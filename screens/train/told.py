@@ -140,7 +140,7 @@ def _now(watch: Watch) -> float:
     """Seconds since the run's first start, as its events count them."""
     if not watch.is_live:
         return watch.history.last_t
-    parent = watch.config.get("parent", {}).get("seconds", 0.0)
+    parent = watch.part("parent").get("seconds") or 0.0
     return time.time() - float(watch.config.get("created_at", time.time())) + float(parent)
 
 

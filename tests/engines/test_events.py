@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.events import KINDS, OBJECTS, VERSION, NewerSchema, column, decode, encode
+from engines.events import KINDS, OBJECTS, RANGES, VERSION, NewerSchema, column, decode, encode
 
 TEXT = st.text(st.characters(), max_size=20)  # halves of surrogate pairs too, as in a path that is no UTF-8
 NUMBERS = st.floats() | st.integers(-(1 << 60), 1 << 60)
@@ -26,12 +26,20 @@ BY_TYPE: dict[type, st.SearchStrategy[Any]] = {
 def values(name: str, types: tuple[type, ...]) -> st.SearchStrategy[Any]:
     if name in OBJECTS:
         return st.lists(st.fixed_dictionaries({key: values(key, of) for key, of in OBJECTS[name].items()}), max_size=2)
-    return st.one_of(*(BY_TYPE[type_] for type_ in types))
+    return st.one_of(*(of_type(name, type_) for type_ in types))
+
+
+def of_type(name: str, type_: type) -> st.SearchStrategy[Any]:
+    """Values within the range of the name."""
+    if name not in RANGES or type_ not in (int, float):
+        return BY_TYPE[type_]
+    least, most = RANGES[name]
+    return st.integers(int(least), min(int(most), 1 << 60)) if type_ is int else st.floats(float(least), float(most))
 
 
 EVENTS = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: st.fixed_dictionaries(
-        {"v": st.just(VERSION), "t": BY_TYPE[float], "kind": st.just(kind)}
+        {"v": st.just(VERSION), "t": of_type("t", float), "kind": st.just(kind)}
         | {name: values(name, types) for name, types in KINDS[kind].items()}
     )
 )

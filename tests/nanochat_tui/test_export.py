@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from engines.interop.export import WRITERS
 from engines.reports.record import Record
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
+from engines.runs.store import Run
 from nanochat_tui.cli import main
 from nanochat_tui.headless import meanwhile
 
@@ -23,10 +25,13 @@ RESUMED = next(run for run in RUNS if run.id == "resumed")
 
 
 def test_it_prints_where_and_says_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--no-ui", "export", str(RESUMED.path), "--results-dir", str(tmp_path)]) == 0
+    run = Run(Path(shutil.copytree(RESUMED.path, tmp_path / "runs" / "resumed")))
+    with open(run.events_path, "ab") as log:
+        log.write(b"damage\n")
+    assert main(["--no-ui", "export", str(run.path), "--results-dir", str(tmp_path)]) == 0
     told = capsys.readouterr()
     assert told.out == f"{tmp_path / 'exports' / 'resumed' / 'csv'}\n"
-    assert told.err == f"left out of {RESUMED.events_path}: 1 damaged lines\n"
+    assert told.err == "not exported from run resumed: 1 line of events.jsonl could not be read.\n"
 
 
 def test_json_says_where_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -304,7 +304,7 @@ def write_newer(run: Run) -> None:
 BROKEN = {
     delete: "its directory is gone",
     truncate: "became shorter",
-    fill_with_garbage: "lines of events.jsonl are no events",
+    fill_with_garbage: "lines of events.jsonl could not be read",
     write_newer: "newer version of nanochat-tui",
 }
 

@@ -261,7 +261,7 @@ def test_a_run_that_cannot_be_read_is_told_with_the_reason(results: Path) -> Non
             "brave-owl": "damaged",
             "calm-elm": "has no config.json",
             "deep-moss": "newer version",
-            "amber-fox": "5 lines of events.jsonl are no events",
+            "amber-fox": "5 lines of events.jsonl could not be read",
         }
         assert sorted(seat.ids) == sorted(reasons)
         for run_id, reason in reasons.items():
