@@ -7,11 +7,18 @@ from typing import Any
 
 from engines import dial
 from engines.errors import SettingsError
-from engines.fields import AUTO, fields, parse_all, setting
+from engines.fields import AUTO, fields, parse_all, setting, shown
+from engines.limits import too_large
 from engines.requirements import NONZERO, first_unmet, needs, when
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
+_LARGEST = 1e300  # of a factor or rate: a few of them multiplied still fit a float
+_LARGEST_SEED = (1 << 63) - 1  # torch stores seeds in signed 64 bits
+_MOST_STEPS = 10**12
+_MOST_TOKENS = 10**18
+_MOST_ROWS = 1 << 24  # of 65,536 tokens they are 2**40 tokens per step
+_LONGEST = 100 * 365 * 86_400  # seconds: a hundred years
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
 _GUARD_ON = _GUARD_BACK[1:]
@@ -64,20 +71,20 @@ class TrainSettings:
     tie_lm_head: bool = setting("model", "bool", AUTO, "use the embedding as the head too (auto: only where that can learn)")
     input_rmsnorm: bool = setting("model", "bool", AUTO, "normalise embeddings before the first layer (auto: where the model needs it)")
     final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)", applies_when=_ATTENTION)
-    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1, applies_when=_ATTENTION)
-    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1, applies_when=_ATTENTION)
-    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1, applies_when=_ATTENTION)
+    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1, at_most=1024, applies_when=_ATTENTION)
+    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1, at_most=65536, applies_when=_ATTENTION)
+    heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1, at_most=65536, applies_when=_ATTENTION)
     context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that a gpt looks back on (auto: 8 for bigram, 16 for mini-gpt, 2048 for gpt)", at_least=1, at_most=1 << 20)
 
-    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1, applies_when=_GPT)
+    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
     rotary: bool = setting("gpt", "bool", AUTO, "rotary positions (auto: yes; no: the model sees no positions)", applies_when=_GPT)
-    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1, applies_when=_GPT + needs(rotary=True) + _PAIRS)
+    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1, at_most=_LARGEST, applies_when=_GPT + needs(rotary=True) + _PAIRS)
     qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)", applies_when=_GPT)
-    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, applies_when=_GPT + needs(qk_norm=True))
+    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, at_most=_LARGEST, applies_when=_GPT + needs(qk_norm=True))
     activation: str = setting("gpt", "str", AUTO, "what bends the MLP (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
-    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0, applies_when=_GPT)
+    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0, at_most=_LARGEST, applies_when=_GPT)
     window_pattern: str = setting("gpt", "str", AUTO, "attention of the layers in turn, L the whole context and S a window; the last is L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
-    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: an eighth of the context)", at_least=1, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
+    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: an eighth of the context)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
     document_mask: bool = setting("gpt", "bool", AUTO, "attention stays within a document (auto: no)", applies_when=_GPT)
     value_embeddings: bool = setting("gpt", "bool", AUTO, "every other layer mixes an embedding of the token into its values (auto: yes)", applies_when=_GPT)
     residual_scalars: bool = setting("gpt", "bool", AUTO, "a learned factor on the residual stream before each layer (auto: yes)", applies_when=_GPT)
@@ -90,31 +97,31 @@ class TrainSettings:
     documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"), applies_when=_PLAIN_TEXT)
     text_key: str = setting("data", "str", "text", "key of the text in JSON files, column of the text in .parquet files", applies_when=_RECORD_FILES)
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
-    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000, applies_when=_STORIES)
-    corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0, applies_when=_STORIES)
+    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
+    corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0, at_most=_LARGEST_SEED, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "what a token is: a character, a byte, or a piece of a word (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
     vocab_size: int = setting("data", "int", AUTO, "tokens of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
-    seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0)
+    seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0, at_most=_LARGEST_SEED)
 
-    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0)
-    tokens: int | None = setting("budget", "size", None, "stop after this many training tokens", at_least=1, optional=True)
-    time_budget: float | None = setting("budget", "duration", None, "stop after this much training time", above=0, optional=True)
-    target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, optional=True)
+    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MOST_STEPS)
+    tokens: int | None = setting("budget", "size", None, "stop after this many training tokens", at_least=1, at_most=_MOST_TOKENS, optional=True)
+    time_budget: float | None = setting("budget", "duration", None, "stop after this much training time", above=0, at_most=_LONGEST, optional=True)
+    target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, at_most=_LARGEST, optional=True)
 
     optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
-    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1)
-    lr: float = setting("optimization", "float", AUTO, "peak learning rate, with muon that of the matrices (auto: by model and optimizer)", above=0)
-    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0, applies_when=_GPT_ADAMW)
-    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
-    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, applies_when=_GPT_ADAMW + _SCALARS)
+    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MOST_ROWS)
+    lr: float = setting("optimization", "float", AUTO, "peak learning rate, with muon that of the matrices (auto: by model and optimizer)", above=0, at_most=_LARGEST)
+    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW)
+    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
+    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + _SCALARS)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"), applies_when=needs(warmdown_fraction=NONZERO))
     warmup_fraction: float = setting("optimization", "float", AUTO, "part of the steps that raises the learning rate (auto: 0; 40 steps for gpt)", at_least=0, at_most=1)
     warmdown_fraction: float = setting("optimization", "float", AUTO, "part of the steps that lowers it (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1, applies_when=_WARMDOWN)
     final_lr_fraction: float = setting("optimization", "float", AUTO, "learning rate at the end, as a part of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1, applies_when=_DECAY + needs(warmdown_fraction=NONZERO))
     beta1: float = setting("optimization", "float", 0.9, "AdamW's memory of the gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
     beta2: float = setting("optimization", "float", 0.99, "AdamW's memory of its square", at_least=0, at_most=0.999999, applies_when=_BETAS)
-    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0, applies_when=_BETAS)
-    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0, applies_when=_WEIGHT_DECAY)
+    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0, at_most=_LARGEST, applies_when=_BETAS)
+    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0, at_most=_LARGEST, applies_when=_WEIGHT_DECAY)
     polar_express: bool = setting("muon", "bool", AUTO, "Muon's five steps have coefficients of their own (auto: yes; no: one quintic five times)", applies_when=_MUON)
     row_equilibration: bool = setting("muon", "bool", AUTO, "Muon evens out the rows of a gradient first (auto: yes)", applies_when=_MUON)
     renormalization: bool = setting("muon", "bool", AUTO, "Muon gives its update the norm of an orthogonal matrix (auto: yes)", applies_when=_MUON)
@@ -126,26 +133,26 @@ class TrainSettings:
     dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"), applies_when=_TENSOR)
     compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
     threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
-    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0, applies_when=_TENSOR)
+    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0, at_most=_MOST_ROWS, applies_when=_TENSOR)
 
-    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0)
-    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0)
-    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, applies_when=needs(sample_tokens=NONZERO))
-    sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0)
-    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0, applies_when=needs(sample_tokens=NONZERO))
+    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0, at_most=_MOST_STEPS)
+    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
+    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
+    sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0, at_most=10**6)
+    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
     prompt: str = setting("evaluation", "str", "", "prompt of those samples", applies_when=needs(sample_tokens=NONZERO))
 
-    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0)
+    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS)
     checkpoint_dir: str | None = setting("checkpoints", "str", None, "keep checkpoints in DIR/<run id> (default: in the run)", optional=True)
-    keep_last: int = setting("checkpoints", "int", 3, "newest checkpoints to keep, 0 for all", at_least=0)
+    keep_last: int = setting("checkpoints", "int", 3, "newest checkpoints to keep, 0 for all", at_least=0, at_most=_MOST_STEPS)
     keep_best: bool = setting("checkpoints", "bool", True, "also save and keep the checkpoint of the best evaluation, by bits per byte")
 
     guard_nonfinite: str = setting("guards", "str", "halt", "a loss or gradient is not finite", choices=_GUARD_BACK)
     guard_spike: str = setting("guards", "str", "warn", "the loss jumps", choices=_GUARD_BACK)
-    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, applies_when=needs(guard_spike=_GUARD_ON))
+    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, at_most=_LARGEST, applies_when=needs(guard_spike=_GUARD_ON))
     guard_disk: str = setting("guards", "str", "halt", "less than twice a checkpoint is free on disk", choices=_GUARD)
     guard_memory: str = setting("guards", "str", "warn", "the process grows without end", choices=_GUARD)
-    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, applies_when=needs(guard_memory=_GUARD_ON))
+    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, at_most=_LARGEST, applies_when=needs(guard_memory=_GUARD_ON))
     guard_throughput: str = setting("guards", "str", "warn", "training slows down", choices=_GUARD)
     guard_throughput_drop: float = setting("guards", "float", 0.5, "part of the usual tokens a second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
     # fmt: on
@@ -161,12 +168,12 @@ class SampleSettings:
 
     # fmt: off
     prompt: str = setting("sampling", "str", "", "text to go on from")
-    temperature: float = setting("sampling", "float", 0.8, "below 1 bolder for likely tokens, above 1 for unlikely ones", above=0)
-    top_k: int = setting("sampling", "int", 0, "draw only from the K likeliest tokens, 0 for all", at_least=0)
+    temperature: float = setting("sampling", "float", 0.8, "below 1 bolder for likely tokens, above 1 for unlikely ones", above=0, at_most=_LARGEST)
+    top_k: int = setting("sampling", "int", 0, "draw only from the K likeliest tokens, 0 for all", at_least=0, at_most=1 << 20)
     top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
-    max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0)
-    count: int = setting("sampling", "int", 1, "samples to draw", at_least=1)
-    seed: int = setting("sampling", "int", 1337, "seed of the draws", at_least=0)
+    max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)
+    count: int = setting("sampling", "int", 1, "samples to draw", at_least=1, at_most=10**6)
+    seed: int = setting("sampling", "int", 1337, "seed of the draws", at_least=0, at_most=_LARGEST_SEED)
     device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
     compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
     # fmt: on
@@ -280,7 +287,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
     _fill(values, _COMMON_DEFAULTS | {"eval_every": min(250, max(1, values["steps"] // 10))})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
-    _complain(_misfits_of_the_budget(values))
+    _complain(_misfits_of_the_budget(values) + too_large(values))
     _fill(values, {name: _NONE[field.kind] for name, field in fields(TrainSettings).items()})
     return TrainSettings(**values)
 
@@ -358,7 +365,7 @@ def _misfits(values: Mapping[str, Any]) -> list[str]:
         problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
     pattern = values["window_pattern"]
     if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
-        problems.append(f"--window-pattern must be made of L and S, such as SSSL, not {pattern!r}.")
+        problems.append(f"--window-pattern must be made of L and S, such as SSSL, not {shown(pattern)}.")
     return problems
 
 

@@ -6,20 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import TrainSettings
-from engines.errors import SettingsError
+from engines.errors import LabError, SettingsError
 from engines.fields import parse_all
+from engines.files import read_file, user_path
+
+_MOST_BYTES = 1 << 22  # of a file of settings: more is another kind of file
+
+
+def read_config_text(path: Path) -> str:
+    """The text of a file that --config names; SettingsError if it cannot be read or is not UTF-8."""
+    try:
+        return read_file(user_path(path, "config file"), "config file", _MOST_BYTES).decode()
+    except UnicodeDecodeError:
+        raise SettingsError([f"--config {path} cannot be read: it is not UTF-8 text."]) from None
+    except LabError as error:
+        raise SettingsError([f"--config: {error}"]) from None
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """What a TOML file, or the config.json of a run, asks for, parsed; SettingsError names the file and its faults."""
+    text = read_config_text(path)
     try:
-        text = path.read_text("utf-8")
         if path.suffix == ".json":
             raw = dict(json.loads(text)["given"].items())
         else:
             raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
-    except OSError as error:
-        raise SettingsError([f"--config {path} cannot be read ({error.strerror})."]) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
     return parse_all(TrainSettings, raw, str(path))

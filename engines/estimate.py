@@ -228,8 +228,9 @@ def _gpu_tokens_at_once(settings: TrainSettings, vocab_size: int) -> int:
 
 
 def divisors(number: int) -> list[int]:
-    """All of them, the largest first."""
-    return [divisor for divisor in range(number, 0, -1) if number % divisor == 0]
+    """All divisors, the largest first."""
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)}, reverse=True)
 
 
 def expected_vocab_size(settings: TrainSettings) -> tuple[int, str]:

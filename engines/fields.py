@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,10 @@ _EXPECTED = {
     "size": "a size such as 500000, 10M or 1G",
     "duration": "a time such as 90s, 5m or 1h30m",
 }
+_MOST_CHARACTERS = 65_536  # of a text: half of what Linux allows for one argument
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60  # characters
+_SHOWN.maxlevel = 2
 _SIZE_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _DURATION_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -67,19 +72,21 @@ class Field:
             value = _PARSERS[self.kind](raw)
         except (TypeError, ValueError, OverflowError):
             wanted = f"one of {', '.join(self.choices)}" if self.choices else _EXPECTED[self.kind]
-            raise ValueError(f"must be {wanted}{self._or_auto()}, not {raw!r}") from None
+            raise ValueError(f"must be {wanted}{self._or_auto()}, not {shown(raw)}") from None
         self._check(value)
         return value
 
     def _check(self, value: Any) -> None:
         if self.choices and value not in self.choices:
-            raise ValueError(f"must be one of {', '.join(self.choices)}{self._or_auto()}, not {value!r}")
+            raise ValueError(f"must be one of {', '.join(self.choices)}{self._or_auto()}, not {shown(value)}")
+        if self.kind == "str":
+            _check_text(value)
         if self.at_least is not None and not value >= self.at_least:
-            raise ValueError(f"must be at least {self.at_least}, not {value}")
+            raise ValueError(f"must be at least {_bound(self.at_least)}, not {shown(value)}")
         if self.above is not None and not value > self.above:
-            raise ValueError(f"must be more than {self.above}, not {value}")
+            raise ValueError(f"must be more than {_bound(self.above)}, not {shown(value)}")
         if self.at_most is not None and not value <= self.at_most:
-            raise ValueError(f"must be at most {self.at_most}, not {value}")
+            raise ValueError(f"must be at most {_bound(self.at_most)}, not {shown(value)}")
 
     def _or_auto(self) -> str:
         return " or auto" if self.default is AUTO else ""
@@ -88,6 +95,14 @@ class Field:
 def setting(group: str, kind: str, default: Any, help: str, **limits: Any) -> Any:
     """A dataclass field that declares a setting; the dataclass gives it its name."""
     return dataclasses.field(default=default, metadata={"group": group, "kind": kind, "help": help, **limits})
+
+
+def shown(value: object) -> str:
+    """A bad value for an error message: control characters escaped, and shortened to about 60 characters."""
+    try:
+        return _SHOWN.repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; deep nesting
+        return f"a very long {type(value).__name__}"
 
 
 def shown_default(field: Field) -> str:
@@ -114,23 +129,46 @@ def parse_all(settings: type, raw: Mapping[str, object], source: str = "") -> di
     where = f"{source}: " if source else ""
     for name, value in raw.items():
         if name not in known:
-            problems.append(f"{where}unknown setting {name!r}.")
+            problems.append(f"{where}unknown setting {shown(name)}.")
             continue
-        shown = name if source else known[name].flag
+        title = name if source else known[name].flag
         try:
             values[name] = known[name].parse(value)
         except ValueError as error:
-            problems.append(f"{where}{shown} {error}.")
+            problems.append(f"{where}{title} {error}.")
     if problems:
         raise SettingsError(problems)
     return values
 
 
+def _bound(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
+def _check_text(value: str) -> None:
+    if "\0" in value:
+        raise ValueError(f"must be without the character NUL, not {shown(value)}")
+    if len(value) > _MOST_CHARACTERS:
+        raise ValueError(f"must be at most {_MOST_CHARACTERS:,} characters long, not {len(value):,}")
+
+
 def _parse_bool(raw: object) -> bool:
+    if not isinstance(raw, str | int):
+        raise TypeError
     word = str(raw).strip().lower()
     if word not in _WORDS:
         raise ValueError
     return _WORDS[word]
+
+
+def _ascii(raw: object) -> str:
+    """The text of a number; ValueError for digits of other scripts, which Python would accept."""
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        raise TypeError
+    text = str(raw).strip()
+    if not text.isascii():
+        raise ValueError
+    return text
 
 
 def _parse_int(raw: object) -> int:
@@ -140,9 +178,9 @@ def _parse_int(raw: object) -> int:
 
 
 def _whole_number(raw: object) -> int:
-    if isinstance(raw, bool | float):
+    if isinstance(raw, float):
         raise TypeError
-    text = str(raw).strip()
+    text = _ascii(raw)
     if "e" in text.lower():  # 1e6 is a whole number to everybody but int()
         value = float(text)
         if not value.is_integer():
@@ -152,9 +190,7 @@ def _whole_number(raw: object) -> int:
 
 
 def _parse_float(raw: object) -> float:
-    if isinstance(raw, bool):
-        raise TypeError
-    value = float(str(raw))
+    value = float(_ascii(raw))
     if not math.isfinite(value):
         raise ValueError
     return value
@@ -167,7 +203,7 @@ def _parse_str(raw: object) -> str:
 
 
 def _parse_size(raw: object) -> int:
-    text = str(raw).strip().lower().removesuffix("b")
+    text = _ascii(raw).lower().removesuffix("b")
     unit = _SIZE_UNITS.get(text[-1:])
     return round(float(text[:-1]) * unit) if unit else _parse_int(text)
 
@@ -175,7 +211,7 @@ def _parse_size(raw: object) -> int:
 def _parse_duration(raw: object) -> float:
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         return _parse_float(raw)
-    text = str(raw).strip().lower()
+    text = _ascii(raw).lower()
     if text[-1:] not in _DURATION_UNITS:
         return _parse_float(text)
     seconds, digits = 0.0, ""

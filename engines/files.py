@@ -6,6 +6,7 @@ Every path that a person typed goes through here; files inside a run's directory
 import contextlib
 import errno
 import os
+import select
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ _REASONS = {
     errno.EEXIST: "a part of the path is not a directory",
     errno.ENXIO: "no process reads from it",
 }
+_FIFO_PATIENCE = 10.0  # seconds without a byte, after which nobody writes into a FIFO
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OPEN_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO without a reader
 _TABLE_OF_DESCRIPTORS = ("/dev/", "/proc/")  # /dev/stdout may lead to a file that a shell holds open
@@ -46,16 +48,24 @@ def user_path(text: str | os.PathLike[str], what: str) -> Path:
 def open_file(path: Path, what: str) -> BinaryIO:
     """Open for reading: a regular file, a FIFO or a device. `what` names it in errors, as in "config file"."""
     try:
-        return open(path, "rb")
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not select.select([file], [], [], _FIFO_PATIENCE)[0]:
+            file.close()
+            raise LabError(f"{what} {path} cannot be read: no process writes into it. Name a regular file.")
+        os.set_blocking(file.fileno(), True)
+        return file
     except (OSError, ValueError) as error:
         raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
 
 
-def read_file(path: Path, what: str) -> bytes:
-    """The whole content. `what` names the file in errors, as in "config file"."""
+def read_file(path: Path, what: str, most: int = -1) -> bytes:
+    """The whole content, of at most `most` bytes if given. `what` names the file in errors, as in "config file"."""
     try:
         with open_file(path, what) as file:
-            return file.read()
+            content = file.read(most + 1 if most >= 0 else -1)
+            if 0 <= most < len(content):
+                raise LabError(f"{what} {path} cannot be read: it is longer than {most:,} bytes.")
+            return content
     except OSError as error:
         raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
 

@@ -12,7 +12,7 @@ from engines import __version__
 from engines.ablation.settings import StudySettings
 from engines.config import SampleSettings, TrainSettings
 from engines.errors import LabError, SettingsError
-from engines.fields import fields, shown_default
+from engines.fields import fields, shown, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 
 USAGE_ERROR = 2
@@ -23,8 +23,9 @@ _GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a path may be no UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may be no UTF-8
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -55,7 +56,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name = words[0]
     if name not in COMMANDS:
-        raise SettingsError([f"{name!r} is no command; there are: {', '.join(COMMANDS)}."])
+        raise SettingsError([f"{shown(name)} is no command; there are: {', '.join(COMMANDS)}."])
     from nanochat_tui import parser
 
     if words[1:] and words[1] in ("-h", "--help"):

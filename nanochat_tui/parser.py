@@ -4,24 +4,25 @@ import argparse
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.fields import Field, fields, parse_all, shown_default
+from engines.fields import Field, fields, parse_all, shown, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Options
 
 
 def parse(name: str, words: list[str], as_json: bool) -> Options:
     """The options of command `name`; SettingsError names every flag and value that is wrong."""
     parser = _parser(name)
+    if problems := _without_value(words):
+        raise SettingsError(problems)
+    flags = [option for action in parser._actions for option in action.option_strings]
     known, unknown = parser.parse_known_args(words)
     raw = vars(known)
-    problems = []
-    flags = [option for action in parser._actions for option in action.option_strings]
     stray_value = False  # the word after an unknown flag is that flag's value, not another mistake
     for word in unknown:
         if stray_value and not word.startswith("-"):
             continue
         stray_value = word.startswith("-") and "=" not in word
         flag = word.partition("=")[0]
-        what = f"{flag} is no flag of {name}" if flag.startswith("-") else f"{word!r} is not expected here"
+        what = f"{short(flag)} is no flag of {name}" if flag.startswith("-") else f"{shown(word)} is not expected here"
         problems.append(f"{what}.{did_you_mean(flag, flags)}")
     parsed: dict[str, Any] = {}
     for settings in COMMANDS[name].settings:
@@ -43,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
     """Tells errors in our way: all of them, and none twice."""
 
     def error(self, message: str) -> Any:
-        raise SettingsError([f"{message}; see: {PROGRAM} {self.prog.split()[-1]} --help"])
+        raise SettingsError([f"{short(message, 300)}; see: {PROGRAM} {self.prog.split()[-1]} --help"])
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -76,8 +77,22 @@ def _add_flag(group: Any, field: Field) -> None:
     group.add_argument(f"--no-{field.flag[2:]}", action="store_const", const="false", **negation)
 
 
+def _without_value(words: list[str]) -> list[str]:
+    """A sentence for each `--flag=--`, which argparse would take for a flag without its value."""
+    return [
+        f"{short(word[:-3])} must be followed by a value other than --."
+        for word in words
+        if word.startswith("-") and word.endswith("=--")
+    ]
+
+
+def short(text: str, most: int = 60) -> str:
+    """A text for an error message, with its middle left out if it is long."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 3 :]}"
+
+
 def did_you_mean(word: str, known: Any) -> str:
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word[:60], list(known), n=1)
     return f" Did you mean {close[0]}?" if close else ""

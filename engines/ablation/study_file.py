@@ -9,8 +9,9 @@ from typing import Any
 
 from engines.ablation.settings import StudySettings
 from engines.config import TrainSettings
+from engines.config_file import read_config_text
 from engines.errors import SettingsError
-from engines.fields import fields, parse_all
+from engines.fields import fields, parse_all, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,9 @@ def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
         name, equals, values = word.partition("=")
         name = name.strip().removeprefix("--").replace("-", "_")
         if not equals or not values:
-            problems.append(f"--axis {word} must name a setting and its values, such as lr=1e-4,3e-4.")
+            problems.append(f"--axis {shown(word)} must name a setting and its values, such as lr=1e-4,3e-4.")
         elif name in raw:
-            problems.append(f"--axis {name} is given twice; put all its values behind one.")
+            problems.append(f"--axis {shown(name)} is given twice; put all its values behind one.")
         else:
             raw[name] = [value.strip() for value in values.split(",")]
     return _checked_axes(raw, problems, "--axis ")
@@ -40,12 +41,10 @@ def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
 
 def read_study_file(path: Path) -> Asked:
     """A TOML file of settings as `train` takes it, with tables `axes` and `study`; or the JSON of a plan or a run."""
+    text = read_config_text(path)
     try:
-        text = path.read_text("utf-8")
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         given, axes, options = _parts(raw, path.suffix == ".json")
-    except OSError as error:
-        raise SettingsError([f"--config {path} cannot be read ({error.strerror})."]) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError(
             [f"--config {path} is no TOML of a study, no plan.json and no config.json of a run."]
@@ -79,7 +78,7 @@ def _checked_axes(raw: Mapping[str, Iterable[object]], problems: list[str], wher
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in raw.items():
         if name not in known:
-            problems.append(f"{where}{name} is no setting of a run.")
+            problems.append(f"{where}{shown(name)} is not a setting of a run.")
             continue
         parsed = []
         for value in values:

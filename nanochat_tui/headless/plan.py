@@ -19,13 +19,13 @@ from engines.estimate import (
     Machine,
     as_run_on,
     estimate,
-    expected_vocab_size,
     largest_micro_batch,
     rows_at_once,
     this_machine,
 )
 from engines.fields import AUTO, fields
 from engines.gpus import gpus
+from engines.preview import missing_texts, preview_vocab_size
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration
 
@@ -58,7 +58,7 @@ class _Plan(NamedTuple):
 
 
 def plan(options: Options) -> int:
-    """Everything that can be told of a run without text, torch or time."""
+    """Print what a run would take, without torch; of the text only the first megabytes are read."""
     given = _from_file(options.words["config"]) | options.settings
     found = _plan(given, options.words["device_name"])
     if options.json:
@@ -79,9 +79,11 @@ def _from_file(path: str | None) -> dict[str, Any]:
 def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     asked = resolve(given)
     registry.available(asked.mode, asked.model_kind)
+    if missing := missing_texts(asked):
+        raise LabError(" ".join(missing.values()))
     place = _place(asked, device_name)
     settings = as_run_on(asked, place.machine)
-    vocab_size, guess = expected_vocab_size(settings)
+    vocab_size, guess = preview_vocab_size(settings)
     found = estimate(settings, vocab_size, place.machine)
     rows, fitting = _rows(settings, vocab_size, found, place)
     by_hand = {name for name, value in given.items() if value != AUTO}

@@ -1,6 +1,7 @@
 """sample: text from a trained model, streamed as it is drawn."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
     how = settings.device, settings.compile
-    if named and (Path(named) / "state.json").exists():
+    if named and os.path.exists(os.path.join(named, "state.json")):  # False for a name that no file can have
         return open_checkpoint(Path(named), *how)
     if named:
         return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]), *how)

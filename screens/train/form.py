@@ -41,6 +41,7 @@ class SettingsForm(VerticalScroll):
         super().__init__(id=id)
         self._typed = {name: as_typed(value) for name, value in given.items()}
         self._problems: dict[str, str] = {}
+        self._found: dict[str, str] = {}  # problems that are not of the value itself, as whole sentences
         self._groups: dict[str, list[Field]] = {}
         for name, field in fields(TrainSettings).items():
             if name not in FIRST:
@@ -65,7 +66,14 @@ class SettingsForm(VerticalScroll):
     def problems(self) -> list[str]:
         """A sentence for each row that cannot be understood."""
         declared = fields(TrainSettings)
-        return [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
+        wrong = [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
+        return wrong + list(self._found.values())
+
+    def mark(self, problems: Mapping[str, str]) -> None:
+        """Show problems that were found outside of the form, by setting, in their rows."""
+        self._found = dict(problems)
+        for row in self.query(SettingRow):
+            row.show_problem(problems.get(row.field.name, ""))
 
     def on_descendant_focus(self, message: DescendantFocus) -> None:
         row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
@@ -155,10 +163,16 @@ class SettingRow(Vertical):
             return
         self.typed = typed.strip()
         self.problem = self._what_is_wrong()
-        note = self.query_one(".problem", Static)
-        note.update(self.problem)
-        note.display = bool(self.problem)
+        self.show_problem()
         self.post_message(self.Changed(self))
+
+    def show_problem(self, found: str = "") -> None:
+        """Show what is wrong with the value, or what was found outside of the form."""
+        problem = self.problem or found
+        for note in self.query(".problem").results(Static):  # none before the row is composed
+            if str(note.content) != problem:
+                note.update(problem)
+                note.display = bool(problem)
 
     def _what_is_wrong(self) -> str:
         if not self.typed:

@@ -4,13 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
-from engines.estimate import this_machine
+from engines.estimate import Machine, this_machine
+from engines.gpus import gpus
+from engines.preview import Preview, read_preview, texts_of
 from engines.runs.store import Run
 from screens.train.form import SettingsForm
 from screens.train.plan import PlanView
@@ -35,6 +39,8 @@ class NewRun(Vertical):
     def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
         super().__init__(id=id)
         self._given = given
+        self._machine = this_machine(None)
+        self._preview = Preview()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="both"):
@@ -67,4 +73,24 @@ class NewRun(Vertical):
 
     def _plan(self) -> None:
         form = self.query_one(SettingsForm)
-        self.query_one(PlanView).show(form.given, form.problems, this_machine())
+        texts = texts_of(form.given)
+        if texts != self._preview.texts:
+            self._read_texts(form.given)
+        form.mark(self._preview.problems if texts == self._preview.texts else {})
+        vocabulary = self._preview.vocabulary if texts == self._preview.texts else None
+        self.query_one(PlanView).show(form.given, form.problems, self._machine, vocabulary)
+
+    @work(thread=True, exclusive=True, group="preview")
+    def _read_texts(self, given: dict[str, Any]) -> None:
+        """Look for the GPU and the text in a thread: both may take a while."""
+        worker = get_current_worker()
+        found = gpus()
+        machine = this_machine(found[0].name if found else None)
+        preview = read_preview(given, lambda: worker.is_cancelled)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._show_preview, machine, preview)
+
+    def _show_preview(self, machine: Machine, preview: Preview) -> None:
+        self._machine, self._preview = machine, preview
+        if self.is_attached:
+            self._plan()

@@ -13,8 +13,11 @@ from screens.train.panel import size
 class PlanView(Static):
     """Parameters, tokens, memory and time; or what is wrong."""
 
-    def show(self, given: dict[str, object], problems: list[str], machine: Machine) -> None:
-        """Work out the plan for what was given, unless some of it cannot be understood."""
+    def show(
+        self, given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None = None
+    ) -> None:
+        """Compute the plan of the given settings, or list their problems. `vocabulary`: its size and a note, once the
+        text was read."""
         if problems:
             self.update(_wrong(problems))
             return
@@ -23,7 +26,7 @@ class PlanView(Static):
         except SettingsError as error:
             self.update(_wrong(error.problems))
             return
-        vocab_size, note = expected_vocab_size(settings)
+        vocab_size, note = vocabulary or expected_vocab_size(settings)
         text = _told(settings, estimate(settings, vocab_size, machine), vocab_size, note)
         for warning in warnings_about(given, settings):
             text.append(f"\n{warning}", "bold")

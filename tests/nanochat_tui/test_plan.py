@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import pretend_gpus
+from builders import pretend_gpus, write_text
 from pretend_nvml import MIB, Gpu
 
 from nanochat_tui.cli import main
@@ -50,6 +50,34 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, told.out.splitlines())) <= 120
 
 
+def test_the_plan_is_of_the_characters_in_the_users_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    size = len(set(write_text(tmp_path).read_text())) + 1
+    found = Told(capsys, "--data", str(tmp_path / "text.txt"), "--json").json
+    assert found["vocab_size"] == size and found["parameters"] == 2 * size * size
+    assert found["vocab_size_is_assumed"] is False
+    (tmp_path / "val.txt").write_text("ÄÖÜ" * 10)
+    words = "--data", str(tmp_path / "text.txt"), "--val-data", str(tmp_path / "val.txt")
+    assert Told(capsys, *words, "--json").json["vocab_size"] == size + 3
+    assert Told(capsys, "--data", "pydoc", "--json").json["vocab_size_is_assumed"] is False
+
+
+def test_of_a_long_text_only_the_beginning_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.preview._SAMPLE", 100)
+    monkeypatch.setattr("engines.data.text_files._CHUNK", 60)
+    (tmp_path / "text.txt").write_text("ab" * 100 + "c" * 1000)
+    told = Told(capsys, "--data", str(tmp_path / "text.txt"))
+    assert "vocabulary 3 (at least: from the first 120 characters)" in told.lines
+    assert Told(capsys, "--data", str(tmp_path / "text.txt"), "--json").json["vocab_size_is_assumed"] is True
+
+
+@pytest.mark.parametrize("flag", ["--data", "--val-data"])
+def test_a_plan_for_a_text_that_does_not_exist_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, flag, "none.txt")
+    assert told.code == 1 and told.out == "" and "none.txt does not exist" in told.err
+
+
 def test_a_setting_without_effect_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     words = "--optimizer", "sgd", "--beta1", "0.8"
     assert "--beta1 0.8 has no effect: it needs --optimizer adamw" in Told(capsys, *words).lines
@@ -85,11 +113,6 @@ def test_a_config_file_is_planned_and_flags_win(capsys: pytest.CaptureFixture[st
     path.write_text('model-kind = "gpt"\nsteps = 7\nbatch-size = 2\n')
     found = Told(capsys, "--config", str(path), "--steps", "5", "--json").json
     assert (found["steps"], found["tokens_per_step"]) == (5, 4096)
-
-
-def test_an_assumed_vocabulary_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "vocabulary 256 (assumed: the alphabet" in Told(capsys, "--data", "book.txt").lines
-    assert Told(capsys, "--data", "book.txt", "--json").json["vocab_size_is_assumed"] is True
 
 
 def test_the_gpu_that_is_here_is_planned_for(

@@ -69,7 +69,7 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    monkeypatch.setattr(new_run, "this_machine", lambda: Machine(None, 8))
+    monkeypatch.setattr(new_run, "this_machine", lambda gpu: Machine(None, 8))
     monkeypatch.chdir(tmp_path)
     results = Path("results")  # its name is painted, so it has to be the same everywhere
     for place, ending in enumerate(("finished", "crashed", "spikes-warned", "killed")):

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from builders import write_text
+from builders import pretend_gpus, write_text
+from pretend_nvml import Gpu
 from seats import Seat, add_run, play
-from textual.widgets import Collapsible, Input, Select
+from textual.widgets import Collapsible, Input, Select, Static
 
 from engines.config import TrainSettings
 from engines.fields import fields
@@ -100,6 +101,41 @@ def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) 
         rows(seat)["optimizer"].query_one(Select).clear()
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
         await seat.until(lambda: groups["gpt"].display and {"depth", "head_lr"} <= shown())
+
+    play(tmp_path, scenario)
+
+
+def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:
+    text = write_text(tmp_path)
+    size = len(set(text.read_text())) + 1
+
+    async def scenario(seat: Seat) -> None:
+        entry(seat, "data").value = str(text)
+        await seat.until(lambda: f"{2 * size * size:,} parameters" in plan(seat) and "assumed" not in plan(seat))
+
+    play(tmp_path, scenario)
+
+
+def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        entry(seat, "data").value = str(tmp_path / "none.txt")
+        await seat.until(lambda: "none.txt does not exist" in plan(seat))
+        note = str(rows(seat)["data"].query_one(".problem", Static).content)
+        assert "none.txt does not exist" in note and not rows(seat)["seed"].query_one(".problem").display
+        await seat.press("f5")
+        await seat.hears("none.txt does not exist")
+        entry(seat, "data").value = ""
+        await seat.until(lambda: "27" in plan(seat) and not rows(seat)["data"].query_one(".problem").display)
+
+    play(tmp_path, scenario)
+
+
+def test_the_plan_is_for_the_gpu_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, Gpu("NVIDIA H200"))
+
+    async def scenario(seat: Seat) -> None:
+        rows(seat)["model_kind"].query_one(Select).value = "gpt"
+        await seat.until(lambda: "% of 989 TFLOP/s" in plan(seat))
 
     play(tmp_path, scenario)
 
