@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from patience import TEST_TIMEOUT
 
 from engines import processor
 
@@ -19,6 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--extras", action="store_true", help="a test whose extra is missing fails instead of being skipped"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every test a deadline: one that hangs fails, with the stacks of its threads."""
+    for item in items if config.pluginmanager.hasplugin("timeout") else ():
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from builders import write_text
+from patience import PATIENCE
 
 from engines.runs.history import read_history
 from engines.runs.store import Run, all_runs
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PATIENCE = 20.0  # seconds, on a busy machine
 
 
 class Lab:
@@ -32,7 +32,7 @@ class Lab:
 
     def __call__(self, *words: str) -> "subprocess.CompletedProcess[str]":
         process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert "Traceback" not in stderr, stderr
         return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
@@ -45,7 +45,7 @@ class Lab:
 
     def wait_for_steps(self, runs: int = 1) -> None:
         """Until so many runs have made a step."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while sum(bool(read_history(run).step) for run in all_runs(self.results)) < runs:
             assert time.monotonic() < deadline, "the runs never made a step"
             time.sleep(0.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builders import write_text
+from patience import PATIENCE
 from textual.events import Key
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
@@ -27,7 +28,6 @@ from screens.train.live import LiveView
 FIXTURES = Path(__file__).parent / "fixtures" / "runs"
 ENDINGS = sorted(path.name for path in FIXTURES.iterdir())
 QUICK = {"steps": 20, "batch_size": 2, "eval_every": 10, "sample_tokens": 0}  # settings of a study's runs
-PATIENCE = 20.0  # seconds, on a busy machine
 
 
 class HeardApp(LabApp):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from builders import QUICK, finished_run
+from patience import PATIENCE
 
 from engines import checkpoints, sampler
 from engines.config import SampleSettings
@@ -160,14 +161,14 @@ def test_it_ends_with_its_stdin_whatever_it_is_at(process: Process, checkpoint: 
     process.hear()
     assert process.process.stdin
     process.process.stdin.close()
-    assert process.process.wait(timeout=20) == 0
+    assert process.process.wait(timeout=PATIENCE) == 0
 
 
 def test_it_ends_when_nobody_hears_it(process: Process, checkpoint: Path) -> None:
     process.say(request(1, checkpoint, **ENDLESS))
     assert process.process.stdout
     process.process.stdout.close()
-    assert process.process.wait(timeout=20) == 0
+    assert process.process.wait(timeout=PATIENCE) == 0
 
 
 def test_what_is_wrong_is_a_reply_and_the_next_request_is_answered(

@@ -15,6 +15,7 @@ import pytest
 from ancestor import PARITY, train_bigram
 from builders import write_text
 from lab import Lab
+from patience import PATIENCE
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies
@@ -128,7 +129,7 @@ def test_interrupting_stops_the_study_and_resume_finishes_it(lab: Lab) -> None:
     lab.wait_for_steps(1)
     study = study_of(lab)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and f"ablate --resume {study.id}" in stderr, stderr
     assert not liveness.lock_is_held(study.lock_path)
     result = lab("ablate", "--resume", "last")
@@ -146,7 +147,7 @@ def test_a_detached_study_is_listed_held_and_stopped(lab: Lab) -> None:
     (row,) = [json.loads(line) for line in lab("studies", "--json").stdout.splitlines()]
     assert row["state"] == "running" and (row["done"], row["total"], row["cells"]) == (0, 2, 2)
     assert lab("ablate", "--pause", "study-1").returncode == 0
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not read_history(study_of(lab)).paused and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "paused  0/2 runs" in lab("studies").stdout
@@ -163,7 +164,7 @@ def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     lab.wait_for_steps(1)
     study = study_of(lab)
     os.kill(read_history(study).runs[0]["pid"], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5 and "ablate --resume study-1" in stderr
     for run in all_runs(lab.results):
         while liveness.lock_is_held(run.lock_path) and not read_history(run).runs:

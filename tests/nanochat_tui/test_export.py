@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import QUICK, make_run, write_text
+from patience import PATIENCE
 from recordings import RUNS, last_word
 
 from engines.interop.export import WRITERS
@@ -20,7 +21,6 @@ from engines.runs.store import Run
 from nanochat_tui.cli import main
 from nanochat_tui.headless import meanwhile
 
-PATIENCE = 20.0
 RESUMED = next(run for run in RUNS if run.id == "resumed")
 
 

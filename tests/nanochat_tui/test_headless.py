@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lab import Lab
+from patience import PATIENCE
 
 from engines.runs import liveness
 from engines.runs.history import read_history
@@ -101,7 +102,7 @@ def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
     lab.wait_for_steps()
     run = lab.run()
     os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5 and f"resume {run.id}" in stderr
 
 
@@ -111,7 +112,7 @@ def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: 
     lab.wait_for_steps()
     run = lab.run()
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     history = read_history(run)
     assert process.returncode == code and liveness.state(run, history) == "stopped"
     assert history.checkpoints[-1]["step"] == history.step
@@ -123,7 +124,7 @@ def test_a_reader_that_left_is_no_error(words: list[str], lab: Lab) -> None:
     os.close(reading)
     process = lab.start(*words, stdout=writing)
     os.close(writing)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 141 and "Traceback" not in stderr and "Broken" not in stderr
 
 
@@ -132,7 +133,7 @@ def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
     assert process.stdout
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=20) == 141
+    assert process.wait(timeout=PATIENCE) == 141
     lab.wait_for_steps()
     run = lab.run()
     assert liveness.lock_is_held(run.lock_path)
@@ -148,7 +149,7 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
     assert liveness.state(run, read_history(run)) == "paused"
     assert lab("resume", "last", "--detach").returncode == 0
     assert lab("stop", run_id).returncode == 0
-    stdout, _ = watcher.communicate(timeout=20)
+    stdout, _ = watcher.communicate(timeout=PATIENCE)
     assert stdout == run.events_path.read_text() and watcher.returncode == 0
 
 
@@ -160,7 +161,7 @@ def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
     assert watcher.stderr
     watcher.stderr.readline()
     watcher.send_signal(signal.SIGINT)
-    _, stderr = watcher.communicate(timeout=20)
+    _, stderr = watcher.communicate(timeout=PATIENCE)
     assert watcher.returncode == 130 and f"attach {run_id}" in stderr and liveness.lock_is_held(run.lock_path)
     lab("stop", run_id)
 
@@ -250,7 +251,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
             shown += piece
     except OSError:  # how Linux says that the terminal's other end is closed
         pass
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()
 
 

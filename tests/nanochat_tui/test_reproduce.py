@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from builders import TEXT, events_of, finished_run, make_run, write_log
+from patience import PATIENCE
 
 from engines import processor
 from engines.checkpoints import path_of
@@ -208,7 +209,7 @@ def test_an_interrupt_stops_the_reproduction_and_nothing_is_compared(tmp_path: P
     while "val" not in process.stderr.readline():  # the evaluation before the first step
         pass
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and stdout == "" and "nothing was compared" in stderr
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from builders import write_text
+from patience import PATIENCE
 
 from engines.runs.history import read_history
 from engines.runs.liveness import lock_is_held
@@ -18,7 +19,6 @@ from engines.runs.store import Run, all_runs
 from screens.train.form import FIRST
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0  # seconds, on a busy machine
 _numbers = itertools.count()
 
 
@@ -69,7 +69,7 @@ class Pane:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

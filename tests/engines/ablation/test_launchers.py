@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from builders import QUICK, events_of, make_run, write_text
+from patience import PATIENCE
 
 from engines.ablation import launchers
 from engines.ablation.plan import make_plan
@@ -60,12 +61,12 @@ def test_a_stop_takes_back_what_still_waits_in_the_clusters_queue(tmp_path: Path
     options = {"seeds": 1, "jobs": 2, "launcher": "ray", "launcher_options": "num_cpus=1000"}
     study = create_study(tmp_path / "results", make_plan(given, {"lr": (0.01,)}, options))
     queue = start(study)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while len([event for event in events_of(study, "phase") if "cell" in event]) < 2:
         assert time.monotonic() < deadline and queue.poll() is None
         time.sleep(0.05)
     queue.terminate()
-    assert queue.wait(timeout=30) == 143
+    assert queue.wait(timeout=PATIENCE) == 143
     assert [events_of(run) for run in all_runs(study.results)] == [[], []]
 
 

@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import QUICK, events_of, make_run, write_text
+from patience import wait_until
 
 from engines.ablation import results
 from engines.ablation.plan import make_plan
@@ -25,7 +24,6 @@ from engines.runs.launch import launch
 from engines.runs.store import Run, all_runs
 
 SLOW = {"steps": 400, "eval_every": 100, "sample_tokens": 0}  # about half a second
-PATIENCE = 20.0
 
 
 def make_study(
@@ -33,13 +31,6 @@ def make_study(
 ) -> Study:
     asked = {"data": str(write_text(folder)), **QUICK, **(given or {})}
     return create_study(folder / "results", make_plan(asked, axes, {"seeds": 2, "jobs": 2, **options}))
-
-
-def wait_until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
 
 
 def outcomes(study: Study) -> dict[str, list[str]]:
@@ -103,13 +94,13 @@ def test_progress_tells_every_run_as_it_begins_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_diverges_or_crashes_is_a_result(tmp_path: Path) -> None:
-    given = {"optimizer": "sgd", "lr": 0.1}
-    study = make_study(tmp_path, {"lr": (1e300,), "prompt": ("é",)}, given, pick="one-at-a-time")
+    given = {"optimizer": "sgd", "lr": 0.1, "tokenizer": "byte", "prompt": "é"}  # characters of the text lack é
+    study = make_study(tmp_path, {"lr": (1e300,), "tokenizer": ("char",)}, given, pick="one-at-a-time")
     assert start(study).wait() == 0
     found = outcomes(study)
-    assert found == {"base": ["finished"] * 2, "lr=1e+300": ["diverged"] * 2, "prompt=é": ["crashed"] * 2}
+    assert found == {"base": ["finished"] * 2, "lr=1e+300": ["diverged"] * 2, "tokenizer=char": ["crashed"] * 2}
     table = json.loads((study.path / "table.json").read_text())
-    assert {cell["variant"]: cell["verdict"] for cell in table["cells"]}["prompt=é"] == "crashed"
+    assert {cell["variant"]: cell["verdict"] for cell in table["cells"]}["tokenizer=char"] == "crashed"
     assert all(find_rows(study, "outcome", "diverged")[0][name] is None for name in ("val_bpb", "final_loss"))
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from engines.data import bpe, encoding, parallel
 from engines.data.bpe import BPETokenizer
@@ -273,5 +274,5 @@ def test_processes_end_with_a_parent_that_is_killed() -> None:
         assert parent.stdout
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    psutil.wait_procs([child], timeout=20)
+    psutil.wait_procs([child], timeout=PATIENCE)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE  # where nobody adopts it

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import events_of, make_run
+from patience import PATIENCE
 
 from engines.errors import LabError, SettingsError
 from engines.runs import control, liveness
@@ -19,7 +20,7 @@ LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
 
 
 def wait_for(run: Run, text: bytes) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while text not in run.events_path.read_bytes():
         assert time.monotonic() < deadline, f"{text!r} never came: {run.events_path.read_bytes()[-500:]!r}"
         time.sleep(0.005)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import make_run
+from patience import PATIENCE
 
 from engines.ablation import queue
 from engines.ablation.study import Study
@@ -20,7 +21,6 @@ from engines.runs.locking import require_lock, take_lock
 from engines.runs.store import Run
 
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
-PATIENCE = 60.0  # seconds, on a busy machine
 CLOSED = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&-"}
 # A launcher as the command line or the dashboard is one: it starts the worker and exits. Its output goes to a file.
 LAUNCHER = """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from builders import QUICK, finished_run
+from patience import PATIENCE
 
 from engines import checkpoints
 from engines.runs import sampler_client
@@ -32,7 +33,7 @@ def client() -> Iterator[SamplerClient]:
 
 def poll_until(client: SamplerClient, seen: Callable[[Reply], bool]) -> list[Reply]:
     heard: list[Reply] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not any(map(seen, heard)):
         assert time.monotonic() < deadline, heard[-5:]
         time.sleep(0.005)

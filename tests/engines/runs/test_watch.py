@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import make_run
+from patience import PATIENCE
 
 from engines.runs.launch import launch
 from engines.runs.watch import Board
@@ -14,8 +15,6 @@ from nanochat_tui.cli import main
 from nanochat_tui.headless import follow
 from screens.app import REFRESH_INTERVAL
 from screens.train.live import POLL_INTERVAL
-
-PATIENCE = 20.0
 
 
 def wait_for(board: Board, state: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from builders import write_text
-from seats import PATIENCE, Seat, append, held, new_study, play
+from patience import PATIENCE
+from seats import Seat, append, held, new_study, play
 from textual.widgets import Static, TextArea
 
 import screens.app

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pytest
 import seats
 from builders import finished_run, make_run
-from seats import PATIENCE, add_run, append, held
+from patience import PATIENCE
+from seats import add_run, append, held
 from textual.app import App
 from textual.widgets import DataTable, Input
 
