@@ -1,0 +1,29 @@
+"""`python -m faults`: run the campaign, or one part of it."""
+
+import argparse
+import sys
+
+from faults import campaign
+
+
+def main() -> int:
+    """Return 1 if any case violated its guarantee."""
+    parser = argparse.ArgumentParser(prog="make faults", description="Try faults; the results accumulate per commit.")
+    parser.add_argument("--part", choices=list(campaign.NAMES), action="append", help="default: every part")
+    parser.add_argument("-n", "--cases", type=int, default=0, help="cases of each part (default: its full number)")
+    parser.add_argument("--seed", type=int, help="default: one that this commit has not tried yet")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full number of cases")
+    asked = parser.parse_args()
+    violated = False
+    for name in asked.part or campaign.NAMES:
+        seed = campaign.next_seed(name) if asked.seed is None else asked.seed
+        cases = asked.cases or max(1, round(campaign.part(name).target * asked.scale))
+        tally = campaign.run_part(name, cases, seed, lambda line: print(line, file=sys.stderr, flush=True))
+        campaign.record(name, tally, seed)
+        print(f"{name}: {tally.cases:,} cases with seed {seed}, {len(tally.violations)} violations", flush=True)
+        violated = violated or bool(tally.violations)
+    return 1 if violated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Runs parts of the campaign case by case and accumulates their results, with commit and seed, in one file."""
+
+import fcntl
+import importlib
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faults.sandbox import ROOT, sandbox
+
+RESULTS = ROOT / "results" / "faults.json"
+SUMMARY = ROOT / "results" / "faults.md"
+_MOST_EXAMPLES = 20  # violations kept of each part
+
+
+class Tally(NamedTuple):
+    """The result of one unit: how many cases it tried, and a sentence for each violation of the guarantee."""
+
+    cases: int
+    violations: list[str]
+
+
+class Part(NamedTuple):
+    """One kind of fault. `run(chance, index, folder)` tries one unit, and may keep things in `folder` between units."""
+
+    guarantee: str
+    target: int  # cases of the full campaign
+    run: Callable[[random.Random, int, Path], Tally]
+
+
+# name -> module; a part's module has a PART
+NAMES = {
+    "kills": "kills",
+    "damage": "damage",
+    "disk": "disk",
+    "command-lines": "command_lines",
+    "processes": "command_processes",
+    "files": "input_files",
+    "keys": "keys",
+    "streams": "streams",
+}
+
+
+def part(name: str) -> Part:
+    loaded: Part = importlib.import_module(f"faults.{NAMES[name]}").PART
+    return loaded
+
+
+def run_part(name: str, cases: int, seed: int, report: Callable[[str], None]) -> Tally:
+    """Try units until `cases` cases are done. Unit n of a seed is always the same."""
+    chosen = part(name)
+    done, violations = 0, []
+    started = reported = time.monotonic()
+    with sandbox() as folder:
+        index = 0
+        while done < cases:
+            tally = chosen.run(random.Random(f"{name} {seed} {index}"), index, folder)
+            done += tally.cases
+            violations += [f"seed {seed}, unit {index}: {violation}" for violation in tally.violations]
+            for violation in tally.violations:
+                report(f"{name}: {violation}")
+            index += 1
+            if time.monotonic() - reported > 5:
+                reported = time.monotonic()
+                rate = done / (reported - started)
+                report(f"{name}: {done:,} of {cases:,} cases, {len(violations)} violations, {rate:.1f} per second")
+    return Tally(done, violations)
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def commit() -> str:
+    """Return the commit that is tested, marked where the checkout differs from it."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
+    where = [":(exclude)results"]
+    changed = subprocess.run([*git, "status", "--porcelain", "--", *where], capture_output=True, text=True).stdout
+    return (head or "unknown") + ("+changes" if changed.strip() else "")
+
+
+def record(name: str, tally: Tally, seed: int) -> None:
+    """Add a part's result to those of the same commit; results of another commit are dropped."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with open(RESULTS.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        results = _read()
+        if results.get("commit") != commit():
+            results = {"commit": commit(), "parts": {}}
+        kept = results["parts"].setdefault(name, {"cases": 0, "violations": 0, "examples": [], "seeds": []})
+        kept["cases"] += tally.cases
+        kept["violations"] += len(tally.violations)
+        kept["examples"] = [*kept["examples"], *tally.violations][:_MOST_EXAMPLES]
+        kept["seeds"].append(seed)
+        _write(RESULTS, json.dumps(results, indent=1) + "\n")
+        _write(SUMMARY, summary(results))
+        os.unlink(lock.name)
+
+
+def next_seed(name: str) -> int:
+    """Return a seed that this commit has not tried yet."""
+    results = _read()
+    seeds = results["parts"].get(name, {}).get("seeds", []) if results.get("commit") == commit() else []
+    return max(seeds, default=0) + 1
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Render the results as Markdown."""
+    lines = [
+        "# Fault campaign",
+        "",
+        f"Commit {results['commit']}. Again: `make faults`, or one part with `make faults PART=kills N=200`.",
+        "",
+        "| part | guarantee | cases | target | violations |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for name in NAMES:
+        if kept := results["parts"].get(name):
+            chosen = part(name)
+            lines.append(
+                f"| {name} | {chosen.guarantee} | {kept['cases']:,} | {chosen.target:,} | {kept['violations']:,} |"
+            )
+    examples = [example for kept in results["parts"].values() for example in kept["examples"]]
+    if examples:
+        lines += ["", "## Violations", "", *(f"- {example.splitlines()[0]}" for example in examples)]
+    return "\n".join(lines) + "\n"
+
+
+def _read() -> dict[str, Any]:
+    try:
+        results: dict[str, Any] = json.loads(RESULTS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return results
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.write_text(text)
+    partial.rename(path)

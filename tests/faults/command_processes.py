@@ -1,0 +1,64 @@
+"""Generated command lines as separate processes, with real workers behind them."""
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from faults.campaign import Part, Tally
+from faults.command_lines import command_lines, judge, prepare
+from faults.sandbox import Call
+
+_LONGEST_LINE = 60.0  # seconds before a line counts as a hang
+_LONG_TRAINING = ("train", "ablate", "resume", "reproduce")
+
+
+def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
+    """Try ten generated lines; what trains is held to few steps."""
+    place = prepare(folder)
+    violations: list[str] = []
+
+    @seed(chance.randrange(2**32))
+    @settings(
+        max_examples=10, database=None, deadline=None, phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(command_lines())
+    def try_line(words: list[str]) -> None:
+        words = [word for word in words if "\0" not in word]  # no process can be given one
+        violations.extend(judge(words, _process(_short(words), place)))
+
+    try_line()
+    shutil.rmtree(place)
+    shutil.copytree(folder / "lines-template", place, symlinks=True)
+    return Tally(10, violations)
+
+
+def _short(words: list[str]) -> list[str]:
+    """Add a time budget to what would train for long; flags that come last win."""
+    if words[:1] and words[0] in ("train", "ablate") and "--" not in words:
+        return [*words, "--time-budget", "1s", "--seeds=1"] if words[0] == "ablate" else [*words, "--time-budget", "1s"]
+    return words
+
+
+def _process(words: list[str], place: Path) -> Call:
+    command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words]
+    process = subprocess.Popen(
+        command, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace",
+    )  # fmt: skip
+    try:
+        out, error = process.communicate(timeout=_LONGEST_LINE)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        out, error = process.communicate()
+        is_training = words[:1] and words[0] in _LONG_TRAINING  # that is no hang: it stopped when it was asked to
+        failure = "" if is_training else f"it ran for {_LONGEST_LINE:.0f} s"
+        return Call(process.returncode, out, error, failure)
+    return Call(process.returncode, out, error, "")
+
+
+PART = Part("any command line as a process of its own ends with a documented exit code and a sentence", 2_000, one_unit)
