@@ -139,7 +139,7 @@ class TrainSettings:
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0, at_most=10**6)
-    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples", above=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
+    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples, 0 for always the likeliest token", at_least=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
     prompt: str = setting("evaluation", "str", "", "prompt of those samples", applies_when=needs(sample_tokens=NONZERO))
 
     checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS)
@@ -168,7 +168,7 @@ class SampleSettings:
 
     # fmt: off
     prompt: str = setting("sampling", "str", "", "text to go on from")
-    temperature: float = setting("sampling", "float", 0.8, "below 1 bolder for likely tokens, above 1 for unlikely ones", above=0, at_most=_LARGEST)
+    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 always takes the likeliest", at_least=0, at_most=_LARGEST)
     top_k: int = setting("sampling", "int", 0, "draw only from the K likeliest tokens, 0 for all", at_least=0, at_most=1 << 20)
     top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
     max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)

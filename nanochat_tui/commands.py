@@ -83,6 +83,11 @@ COMMANDS = {
             _value("--checkpoint", "STEP", "step number, best, or last (default: last)"),
             _value("--mode", "scalar|tensor", "take the latest run of this engine"),
             _value("--model-kind", "bigram|mini-gpt", "take the latest run of this kind"),
+            _value(
+                "--prompt-file",
+                "FILE",
+                "read the prompt from a file, or from stdin if it is -; a last line break is removed",
+            ),
         ),
         (SampleSettings, CountSettings),
     ),

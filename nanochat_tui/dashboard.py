@@ -18,6 +18,8 @@ def why_not(name: str, options: Options | None) -> str | None:
     """Why a command goes on without the dashboard; empty where nobody would expect one, None where it opens."""
     if name not in SCREENS or (options and (options.json or options.words.get("detach"))):
         return ""
+    if options and options.words.get("prompt_file"):
+        return "--prompt-file is for --no-ui"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "this is no terminal"
     if not sys.stderr.isatty():

@@ -12,6 +12,8 @@ BOS = 0
 TypeCode = Literal["B", "H", "I"]  # of arrays that hold token ids: the smallest that fits the vocabulary
 BYTES = tuple(bytes([value]) for value in range(256))  # the tokens from 1 in byte and bpe tokenizers
 
+_MOST_UNKNOWN = 20  # characters in an error
+_LONGEST_ALPHABET = 200  # characters of it in an error
 _UNKNOWN = 255  # no ASCII alphabet has so many characters
 _NEXT_BYTE = bytes([*range(1, 256), 0])  # UTF-8 has no byte 255
 _UTF_16 = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
@@ -60,7 +62,7 @@ class CharTokenizer:
         self.token_bytes: Sequence[int] = [0, *(len(character.encode()) for character in alphabet)]
 
     def encode(self, text: str) -> "array[int]":
-        """LabError names the first character that the alphabet lacks and its position."""
+        """LabError names the characters that the alphabet lacks and the position of the first."""
         if self._ascii_ids and text.isascii():  # a table of bytes: fifty times faster
             found = text.encode("ascii").translate(self._ascii_ids)
             if _UNKNOWN not in found:
@@ -68,11 +70,15 @@ class CharTokenizer:
         try:
             return array(self.typecode, map(self._ids.__getitem__, text))
         except KeyError as error:
-            character = error.args[0]
-            raise LabError(
-                f"character {character!r} at position {text.index(character)} is not in the model's alphabet; "
-                f"it knows {self.alphabet!r}."
-            ) from None
+            raise self._unknown(text, text.index(error.args[0])) from None
+
+    def _unknown(self, text: str, first: int) -> LabError:
+        unknown = list(dict.fromkeys(character for character in text if character not in self._ids))
+        listed = _listed(unknown, _MOST_UNKNOWN)
+        which = f"character {listed} at" if len(unknown) == 1 else f"characters {listed}, from"
+        are = "is" if len(unknown) == 1 else "are"
+        alphabet = repr(self.alphabet[:_LONGEST_ALPHABET]) + ("…" if len(self.alphabet) > _LONGEST_ALPHABET else "")
+        return LabError(f"{which} position {first} {are} not in the model's alphabet, which is {alphabet}.")
 
     def _ascii_table(self) -> bytes:
         return bytes(self._ids.get(chr(code), _UNKNOWN) for code in range(256))
@@ -150,6 +156,11 @@ class _Bytes:
 
     def end(self) -> str:
         return self._decoder.decode(b"", final=True)
+
+
+def _listed(characters: Sequence[str], most: int) -> str:
+    more = f" and {len(characters) - most:,} more" if len(characters) > most else ""
+    return ", ".join(map(repr, characters[:most])) + more
 
 
 def typecode_of(vocab_size: int) -> TypeCode:

@@ -13,8 +13,9 @@ _COLDEST = 1e-30  # float32 divides by it safely; below it a temperature changes
 
 
 def chosen(logits: Tensor, settings: SampleSettings, uniforms: Tensor) -> Tensor:
-    """A token (B) for each row of logits (B, V), by a number in [0, 1) each: temperature, then top-k, then top-p."""
-    if settings.top_k == 1:
+    """A token (B) for each row of logits (B, V), by a number in [0, 1) each: temperature, then top-k, then top-p.
+    Temperature 0 is greedy."""
+    if settings.top_k == 1 or settings.temperature == 0:
         return logits.argmax(-1)
     colder = (logits - logits.amax(-1, keepdim=True)) / max(settings.temperature, _COLDEST)
     ordered, tokens = colder.softmax(-1).sort(stable=True, dim=-1, descending=True)  # of equals the first, as `draw`

@@ -16,12 +16,16 @@ from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.prompt_file import read_prompt
 
 
 def sample(options: Options) -> int:
     """Draw `count` samples, some side by side."""
     names = SampleSettings.__dataclass_fields__
-    settings = SampleSettings(**{name: value for name, value in options.settings.items() if name in names})
+    given = {name: value for name, value in options.settings.items() if name in names}
+    if options.words["prompt_file"]:
+        given["prompt"] = read_prompt(options.words["prompt_file"], given)
+    settings = SampleSettings(**given)
     speaker = _speaker(options, settings)
     if not options.json:
         print(speaker.origin, file=sys.stderr)

@@ -2,13 +2,28 @@
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Paste
 from textual.widgets import Input
 
 # An entry takes printable keys: how one gets out of it stands in the footer.
 LEAVE = Binding("escape", "screen.back", "Leave", id="sample.leave", tooltip="Leave what is written in")
+
+
+class PromptInput(Input):
+    """An entry of one line whose value may have several: pasted line breaks are kept, and shown as a sign."""
+
+    def _on_paste(self, event: Paste) -> None:
+        self.replace(event.text.replace("\r\n", "\n").replace("\r", "\n"), *self.selection)
+        event.prevent_default()
+        event.stop()
+
+    @property
+    def _value(self) -> Text:
+        return Text(self.value.replace("\n", "↵"), no_wrap=True, overflow="ignore", end="")
 
 
 class PromptPane(Vertical):
@@ -21,4 +36,4 @@ class PromptPane(Vertical):
         self.border_title = "prompt"
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="text to go on from, or nothing", id="prompt", compact=True)
+        yield PromptInput(placeholder="text to go on from, or nothing", id="prompt", compact=True)

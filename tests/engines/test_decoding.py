@@ -35,6 +35,13 @@ def test_temperature_sharpens_and_flattens() -> None:
     assert all(abs(count - 5000) < 400 for count in drawn(LOGITS, temperature=1e6).values())
 
 
+@pytest.mark.parametrize("others", [{}, {"top_k": 3}, {"top_p": 0.2}])
+def test_temperature_0_takes_the_likeliest_token_and_of_equals_the_first(others: dict[str, float]) -> None:
+    for number in (0.0, 0.5, 1.0 - 2.0**-53):
+        how = SampleSettings(temperature=0.0, **others)  # type: ignore[arg-type]
+        assert draw([-1.0, 3.0, 3.0, 2.9999], how, number) == 1 and draw([-1e300, -1e301], how, number) == 0
+
+
 def test_top_k_and_top_p_cut_the_tail() -> None:
     assert set(drawn(LOGITS, temperature=1.0, top_k=2)) == {0, 1}
     assert set(drawn(LOGITS, temperature=1.0, top_p=0.6)) == {0, 1}

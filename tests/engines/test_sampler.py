@@ -193,7 +193,7 @@ def test_what_is_wrong_is_a_reply_and_the_next_request_is_answered(
     )
     assert "is damaged" in told[2]
     assert told[3].startswith("character 'Ω' at position 0 is not in the model's alphabet")
-    assert told[4] == "--temperature must be more than 0, not -1.0. unknown setting 'wat'."
+    assert told[4] == "--temperature must be at least 0, not -1.0. unknown setting 'wat'."
     assert told[None] == "not a request: 'garbage\\n'."
     assert told[5].startswith("the model could not speak (KeyError")
     assert kinds(heard, 6) == ["token", "done"]

@@ -38,6 +38,11 @@ def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
 
 
 @pytest.mark.usefixtures("terminal")
+def test_a_prompt_from_a_file_is_sampled_without_it() -> None:
+    assert "--prompt-file" in str(dashboard.why_not("sample", options("sample", "--prompt-file", "a.txt")))
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_terminal_that_cannot_show_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert "TERM=dumb" in (dashboard.why_not("train", options("train")) or "")

@@ -114,8 +114,17 @@ def test_characters_survive_the_way_to_tokens_and_back(text: str) -> None:
 @pytest.mark.parametrize("alphabet", ["abc", "abcé"])
 @pytest.mark.parametrize(("text", "position"), [("abx", 2), ("日", 0), ("ab\nc", 2)])
 def test_an_unknown_character_is_named_with_its_position(alphabet: str, text: str, position: int) -> None:
-    with pytest.raises(LabError, match=f"at position {position} "):
+    with pytest.raises(LabError, match=f"^character '.*' at position {position} is not in the model's alphabet"):
         CharTokenizer(alphabet).encode(text)
+
+
+def test_all_unknown_characters_are_named_once_each_in_a_sentence_of_bounded_length() -> None:
+    with pytest.raises(LabError, match=r"^characters 'X', '日', ' ', from position 1 are not in .* which is 'abc'\.$"):
+        CharTokenizer("abc").encode("aX日bX 日")
+    letters = "".join(map(chr, range(0x4E00, 0x6000)))
+    with pytest.raises(LabError, match=r"and 25 more, from position 0 are") as error:
+        CharTokenizer(letters).encode("".join(map(chr, range(0x100, 0x12D))))
+    assert len(str(error.value)) < 500
 
 
 def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:

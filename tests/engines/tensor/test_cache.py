@@ -220,7 +220,7 @@ def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
     model = awake_gpt(exact_gpt(context_length=60))
     ahead, plain = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
     uniforms = [[0.2, 0.5, 0.9]] * 18
-    for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(top_k=3)):
+    for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(temperature=0.0), SampleSettings(top_k=3)):
         expected = []
         for numbers in uniforms:
             expected.append(plain.draw(how, numbers))

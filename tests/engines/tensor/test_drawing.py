@@ -12,7 +12,7 @@ from engines.tensor.drawing import Drawing, chosen
 LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
 HOW = st.builds(
     SampleSettings,
-    temperature=st.floats(0.05, 20.0),
+    temperature=st.just(0.0) | st.floats(0.05, 20.0),
     top_k=st.integers(0, 14),
     top_p=st.one_of(st.just(1.0), st.floats(0.01, 1.0)),
 )
@@ -54,7 +54,7 @@ def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("temperature", [1e-310, 1e-40, 1e-4, 1e38, 1e308])
+@pytest.mark.parametrize("temperature", [0.0, 1e-310, 1e-40, 1e-4, 1e38, 1e308])
 def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, temperature: float) -> None:
     logits = [-3.0, 14.9, 15.0, 2.0]
     token, probability, *_ = drawn(logits, SampleSettings(temperature=temperature), 0.9, dtype)
@@ -65,7 +65,12 @@ def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, te
 def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
     logits = [0.0] * 40 + [1.0] * 40
     for uniform in (0.0, 0.3, 0.9):
-        for how in (SampleSettings(top_k=1), SampleSettings(top_p=0.001), SampleSettings(top_k=7)):
+        for how in (
+            SampleSettings(top_k=1),
+            SampleSettings(temperature=0.0),
+            SampleSettings(top_p=0.001),
+            SampleSettings(top_k=7),
+        ):
             assert drawn(logits, how, uniform)[0] == draw(logits, how, uniform)
 
 

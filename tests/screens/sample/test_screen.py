@@ -16,6 +16,7 @@ import pytest
 import seats
 from builders import finished_run, make_run
 from textual.app import App
+from textual.events import Paste
 from textual.widgets import Footer, Input, OptionList, Static
 
 from engines.runs.launch import launch
@@ -315,12 +316,25 @@ def test_a_checkpoint_that_was_removed_meanwhile_is_an_error_with_a_way_out(resu
     play(tmp_path / "own", scenario)
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_paste_of_several_lines_keeps_every_line_of_the_prompt(ends: str, results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.press("e", "x", "y", "left")
+        seat.screen.query_one("#prompt", Input).post_message(Paste(ends.join(("one", "", "two", ""))))
+        await seat.until(lambda: "two" in seat.screen.prompt.value)
+        assert seat.screen.prompt.value == "xone\n\ntwo\ny"
+        shown = "".join(segment.text for segment in seat.screen.prompt.render_line(0))
+        assert "xone↵↵two↵y" in shown
+
+    play(results, scenario)
+
+
 # --- settings ---------------------------------------------------------------------------------------
 
 
 def test_a_wrong_value_is_told_as_it_is_typed_and_nothing_is_drawn(results: Path) -> None:
     wrong = {
-        ("temperature", "0"): "temperature must be more than 0, not 0.0.",
+        ("temperature", "-1"): "temperature must be at least 0, not -1.0.",
         ("top_k", "x"): "top k must be a whole number, not 'x'.",
         ("top_p", "1.5"): "top p must be at most 1, not 1.5.",
         ("seed", "-1"): "seed must be at least 0, not -1.",

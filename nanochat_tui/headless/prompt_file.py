@@ -1,0 +1,39 @@
+"""Reads the prompt of `sample` from a file or from stdin."""
+
+import sys
+from typing import BinaryIO
+
+from engines.errors import LabError, SettingsError
+from engines.files import open_file, reason_of, user_path
+
+_LONGEST = 1 << 22  # bytes; more than any model's context
+
+
+def read_prompt(name: str, settings: dict[str, object]) -> str:
+    """The text of a file, or of stdin for `-`, without a last line break. LabError where it is not text."""
+    if "prompt" in settings:
+        raise SettingsError(["--prompt and --prompt-file exclude each other; give one of them."])
+    if name == "-":
+        return _text(_stdin(), "stdin")
+    path = user_path(name, "prompt file")
+    with open_file(path, "prompt file") as file:
+        return _text(file, f"prompt file {path}")
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise LabError("the prompt cannot be read from stdin: it is closed. Give --prompt or --prompt-file FILE.")
+    return sys.stdin.buffer
+
+
+def _text(file: BinaryIO, what: str) -> str:
+    try:
+        content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise LabError(f"{what} is longer than {_LONGEST >> 20} MiB. Give a shorter prompt.")
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise LabError(f"{what} cannot be read: {reason_of(error)}.") from None
+    except UnicodeDecodeError as error:
+        raise LabError(f"{what} is not UTF-8 text: byte {error.start} is wrong. Convert it.") from None
+    return text.removesuffix("\n").removesuffix("\r")
