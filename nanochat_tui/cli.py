@@ -63,6 +63,8 @@ def _dispatch(words: list[str]) -> int:
         print(parser.command_help(name))
         return 0
     options = parser.parse(name, words[1:], as_json)
+    if "--readonly" in globals_:
+        _refuse_to_write(name, options)
     if "--no-ui" not in globals_:
         from nanochat_tui import dashboard
 
@@ -72,6 +74,21 @@ def _dispatch(words: list[str]) -> int:
         if reason and (sys.stdout.isatty() or sys.stderr.isatty()):
             print(f"No dashboard: {reason}; going on as with --no-ui.", file=sys.stderr)
     return _work(name)(options)
+
+
+def _refuse_to_write(name: str, options: Options) -> None:
+    """SettingsError for a command that would start, change, delete or write something."""
+    command = COMMANDS[name]
+    if not command.reads_only:
+        reading = ", ".join(name for name, command in COMMANDS.items() if command.reads_only)
+        raise SettingsError(
+            [
+                f"{name} is not available with --readonly, which starts, changes and writes nothing; "
+                f"available: {reading}."
+            ]
+        )
+    if options.words.get(command.writing):
+        raise SettingsError([f"{name} --{command.writing} is not available with --readonly, which writes nothing."])
 
 
 def _without_command(globals_: set[str]) -> int:
@@ -112,7 +129,7 @@ def _help() -> str:
         *(f"  {name:<10} {command.help}" for name, command in COMMANDS.items()),
         "",
         "  --no-ui    plain text; results on stdout, everything else on stderr",
-        "  --readonly the dashboard only watches",
+        "  --readonly start, stop, change, delete and write nothing",
         "  --ascii    the dashboard draws with ASCII alone",
         "  --json     events and results as JSON lines on stdout",
         "  --version  print the version",

@@ -32,6 +32,8 @@ class Command(NamedTuple):
     help: str
     arguments: tuple[Argument, ...] = ()
     settings: tuple[type, ...] = ()
+    reads_only: bool = False  # starts, changes and writes nothing, so --readonly allows it
+    writing: str = ""  # the option with which even such a command writes a file
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -74,6 +76,7 @@ COMMANDS = {
             _value("--device-name", "NAME", 'plan for another machine\'s GPU, such as "NVIDIA H200"'),
         ),
         (TrainSettings,),
+        reads_only=True,
     ),
     "sample": Command(
         "sample",
@@ -90,6 +93,7 @@ COMMANDS = {
             ),
         ),
         (SampleSettings, CountSettings),
+        reads_only=True,
     ),
     "ablate": Command(
         "ablate",
@@ -111,10 +115,10 @@ COMMANDS = {
         ),
         (TrainSettings, StudySettings),
     ),
-    "studies": Command("ablate", "list all studies"),
-    "runs": Command("listing", "list all runs"),
-    "show": Command("listing", "tell everything about one run", (_RUN,)),
-    "attach": Command("train", "follow a run, live or ended", (_RUN,)),
+    "studies": Command("ablate", "list all studies", reads_only=True),
+    "runs": Command("listing", "list all runs", reads_only=True),
+    "show": Command("listing", "tell everything about one run", (_RUN,), reads_only=True),
+    "attach": Command("train", "follow a run, live or ended", (_RUN,), reads_only=True),
     "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
     "pause": Command("control", "hold a live run", (_RUN,)),
     "resume": Command(
@@ -153,6 +157,8 @@ COMMANDS = {
             Argument("run", {"metavar": "RUN", "nargs": "+", "help": "two runs or more"}),
             _value("--html", "FILE", "write a page too, with their curves over each other"),
         ),
+        reads_only=True,
+        writing="html",
     ),
     "export": Command(
         "export",
@@ -181,6 +187,7 @@ COMMANDS = {
             Argument("--depth", {"metavar": "N", "default": "2", "help": "levels of numbers behind it (default: 2)"}),
             Argument("--top", {"metavar": "N", "default": "5", "help": "numbers shown on each level (default: 5)"}),
         ),
+        reads_only=True,
     ),
     "doctor": Command(
         "doctor",

@@ -2,12 +2,13 @@
 
 import locale
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from engines.runs.launch import launch, new_run
 from engines.runs.liveness import lock_is_held
-from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from nanochat_tui.commands import PROGRAM, Options
 
@@ -75,19 +76,23 @@ def _run(name: str, options: Options | None) -> Run | None:
         if not given:
             return None
         run = new_run(given, results_dir(options.words["results_dir"]))
-        launch(run)
+        _reap(launch(run))
         return run
-    if name in ("attach", "resume"):
-        find = find_own_run if name == "resume" else find_run
-        run = find(options.words["run"], results_dir(options.words["results_dir"]))
-        if name == "resume":
-            from nanochat_tui.headless.train import wake
+    if name == "resume":
+        from nanochat_tui.headless.train import resume_or_fork
 
-            wake(run, options)
+        run, worker = resume_or_fork(options)
+        if worker:
+            _reap(worker)
         return run
-    if name == "sample" and options.words["run"]:
+    if name == "attach" or (name == "sample" and options.words["run"]):
         return find_run(options.words["run"], results_dir(options.words["results_dir"]))
     return None
+
+
+def _reap(worker: "subprocess.Popen[bytes]") -> None:
+    """Wait for a worker in the background; else it would stay a zombie when it ends."""
+    threading.Thread(target=worker.wait, daemon=True).start()
 
 
 def _the_one_that_lives(results: Path) -> Run | None:

@@ -159,6 +159,9 @@ class LabApp(App[str]):
         """Save a screenshot in the results directory: a machine without a desktop has no folder for downloads."""
         name = filename or f"nanochat-tui {datetime.now().isoformat()}.svg".replace(":", "_")
         target = Path(path or self.lab.results) / name
+        if self.lab.refusal:
+            self.notify(self.lab.refusal)
+            return None
         try:
             write_file(target, self.export_screenshot(), "screenshot")
             self.notify(f"written: {target}")

@@ -26,9 +26,10 @@ class CommandingScreen(Screen[None]):
 
     def refuses(self) -> bool:
         """Whether this view only reads; if so it says why nothing happens."""
-        if self.lab_app.lab.readonly:
-            self.notify("this view only reads: it was opened with --readonly.")
-        return self.lab_app.lab.readonly
+        refusal = self.lab_app.lab.refusal
+        if refusal:
+            self.notify(refusal)
+        return bool(refusal)
 
     def order(self, watch: Watch, make: Callable[[Watch], Order], before: Callable[[], None] | None = None) -> None:
         """Order it of a run, after a question where there is one; `before` is called when it is sure."""

@@ -26,6 +26,11 @@ class Lab:
         return [watch for watch in self.watches if watch.is_live]
 
     @property
+    def refusal(self) -> str:
+        """Why nothing may be started, changed or written; empty where it may."""
+        return "this view only reads: it was opened with --readonly." if self.readonly else ""
+
+    @property
     def guard_count(self) -> int:
         """Trips of live runs."""
         return sum(len(watch.history.guards) for watch in self.live)

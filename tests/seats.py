@@ -93,10 +93,10 @@ class Seat:
         """Until no widget has a message to handle. `Pilot.pause` waits 30 s for a screen that is removed meanwhile."""
         deadline, quiet = time.monotonic() + PATIENCE, 0
         while quiet < 3:
-            assert time.monotonic() < deadline, "the app is never idle"
             await asyncio.sleep(0.005)
-            pumps = [self.app, *self.app._registry]
-            quiet = quiet + 1 if all(pump._message_queue.empty() for pump in pumps) else 0
+            busy = [pump for pump in (self.app, *self.app._registry) if not pump._message_queue.empty()]
+            quiet = 0 if busy else quiet + 1
+            assert time.monotonic() < deadline, f"never idle: {[(pump, pump._peek_message()) for pump in busy]}"
 
     async def until(self, happened: Callable[[], object], patience: float = PATIENCE) -> None:
         deadline = time.monotonic() + patience

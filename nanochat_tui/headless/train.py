@@ -42,14 +42,9 @@ def attach(options: Options) -> int:
 
 def resume(options: Options) -> int:
     """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
-    run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
+    run, process = resume_or_fork(options)
     if options.settings:
-        from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
-
-        run = fork_run(run, options.settings)
-        warn_without_effect(options.settings, run)
         _say(options, f"run {run.id} in {run.path}")
-    process = wake(run, options)
     if process is None:
         _say(options, f"asked run {run.id} to go on")
         return 0 if options.words["detach"] else _follow(run, None, options)
@@ -57,6 +52,17 @@ def resume(options: Options) -> int:
         print(run.id)
         return 0
     return _follow(run, process, options)
+
+
+def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | None]:
+    """Resume a run; with settings, a new run that continues from its checkpoint. Its worker, if one was started."""
+    run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
+    if options.settings:
+        from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
+
+        run = fork_run(run, options.settings)
+        warn_without_effect(options.settings, run)
+    return run, wake(run, options)
 
 
 def wake(run: Run, options: Options) -> subprocess.Popen[bytes] | None:

@@ -1,5 +1,6 @@
 """The ablate screen: studies of variants, the one that is open, and the plan of a new one."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -64,6 +65,8 @@ class AblateScreen(CommandingScreen):
         super().__init__()
         self._rows: list[StudyRow] | None = None  # None: not read yet
         self._is_reading = self._wants_reading = False
+        self._switching = asyncio.Lock()  # keys of a burst may ask for two editors at once
+        self._is_beginning = False  # a study that was planned here
         self._open = ""  # the key of the study that is open
         self._bases: dict[str, str] = {}  # of studies, where another cell than their own base is marked
 
@@ -293,22 +296,29 @@ class AblateScreen(CommandingScreen):
             self.notify(row.problem)
 
     async def _plan(self, like: Plan | None) -> None:
-        switcher = self.query_one(ContentSwitcher)
-        await switcher.query(PlanEditor).remove()
-        await switcher.add_content(PlanEditor(like, self.lab_app.lab.ascii), id="editor")
-        self._show("editor")
+        async with self._switching:
+            switcher = self.query_one(ContentSwitcher)
+            switcher.current = "list"  # else the new editor would stay hidden where an old one was in view
+            await switcher.query(PlanEditor).remove()
+            await switcher.add_content(PlanEditor(like, self.lab_app.lab.ascii), id="editor")
+            self._show("editor")
 
     def on_plan_editor_wanted(self, message: PlanEditor.Wanted) -> None:
-        if self.refuses():
+        if self.refuses() or self._is_beginning:  # a second F5 of a burst
             return
+        self._is_beginning = True
         order = Order(partial(self._begin, message.plan))
         self.run_worker(partial(self._carry_out, order), thread=True, group="orders")
 
     def _begin(self, plan: Plan) -> str:
-        study = orders.begin(self.lab_app.lab, plan)
+        try:
+            study = orders.begin(self.lab_app.lab, plan)
+        finally:
+            self._is_beginning = False
         deliver(self, self._take_new, str(study.path))
         return f"{study.id} has begun: {plan.total} runs; it goes on when you leave"
 
     async def _take_new(self, key: str) -> Any:
-        self.open_study(key)
-        await self.query(PlanEditor).remove()
+        async with self._switching:
+            self.open_study(key)
+            await self.query(PlanEditor).remove()

@@ -1,5 +1,6 @@
 """The train screen: the form of a new run, or a run as it goes."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -45,6 +46,10 @@ class TrainScreen(CommandingScreen):
         Binding("escape", "back", "Back", id="train.back", tooltip="One step back", show=False),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._switching = asyncio.Lock()  # keys of a burst may ask for two views at once
+
     def compose(self) -> ComposeResult:
         lab = self.lab_app.lab
         first = "live" if lab.selected else "new"
@@ -83,6 +88,10 @@ class TrainScreen(CommandingScreen):
 
     async def _show(self, view: str) -> None:
         """Each view is made when it is first wanted: the form has many parts, and most look at runs only."""
+        async with self._switching:
+            await self._switch(view)
+
+    async def _switch(self, view: str) -> None:
         switcher = self.query_one(ContentSwitcher)
         if not switcher.query(f"#{view}"):
             await switcher.add_content(self._made(view), id=view)
@@ -103,13 +112,15 @@ class TrainScreen(CommandingScreen):
 
     async def show_form(self, given: Mapping[str, Any]) -> None:
         """A form that begins with these settings."""
-        switcher = self.query_one(ContentSwitcher)
-        await switcher.query("#new").remove()
-        await switcher.add_content(self._made("new", given), id="new")
-        await self._show("new")
+        async with self._switching:
+            switcher = self.query_one(ContentSwitcher)
+            switcher.current = None  # else the new form would stay hidden where the old one was in view
+            await switcher.query("#new").remove()
+            await switcher.add_content(self._made("new", given), id="new")
+            await self._switch("new")
 
     async def on_new_run_wanted(self, message: NewRun.Wanted) -> None:
-        if self.refuses():
+        if self.refuses() or self._view != "new":  # a second F5 of a burst arrives after the first has been handled
             return
         try:
             run = new_run(message.given, self.lab_app.lab.results)
