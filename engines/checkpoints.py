@@ -1,17 +1,19 @@
-"""Checkpoints: written whole, checked when read, and thinned out.
+"""Checkpoints: written whole, verified when read, and pruned.
 
 A checkpoint is a folder `step-<n>` with model.safetensors, optimizer.safetensors and tokenizer.json, and
 state.json, which holds the sha256 of each and a seal: its own. It is written under another name and renamed
 when all of it is on disk, so that one with the right name is complete.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from engines.safetensors import Array
 SCHEMA = 1
 _WRITING = ".writing-"
 _NO_SEAL = "0" * 64
+FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
 
 
 class Checkpoint(NamedTuple):
@@ -59,12 +62,12 @@ def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
     _write_file(partial / "state.json", [_sealed(state)])
     size = sum(file.stat().st_size for file in partial.iterdir())
     _sync_folder(partial)
-    doomed = _doomed(final)
+    replaced = _trash_path(final)
     if final.exists():  # after a roll-back this step is reached again
-        final.rename(doomed)
+        final.rename(replaced)
     partial.rename(final)
     _sync_folder(folder)
-    shutil.rmtree(doomed, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
     return size
 
 
@@ -76,10 +79,24 @@ def size_of(learner: LearnerState) -> int:
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
+    return _newest(folder, load)
+
+
+def describe_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """As `load_newest`, without parameters and optimizer state, whose files are not read."""
+    return _newest(folder, describe)
+
+
+def newest_intact(folder: Path) -> tuple[int | None, list[str]]:
+    """The step of the newest checkpoint whose files are all intact, and a sentence for each newer one that is not."""
+    return _newest(folder, verify)
+
+
+def _newest(folder: Path, read: Callable[[Path], Any]) -> tuple[Any, list[str]]:
     complaints: list[str] = []
     for step in reversed(list_steps(folder)):
         try:
-            return load(path_of(folder, step)), complaints
+            return read(path_of(folder, step)), complaints
         except LabError as error:
             complaints.append(str(error))
     return None, complaints
@@ -87,40 +104,139 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
     """Read one checkpoint folder. LabError if any file is missing or is not what was written."""
-    try:
+    with _reading(path):
         state = _load_state(path / "state.json")
-        if state["v"] != SCHEMA:
-            raise LabError(f"{path} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
         model = _load_arrays(path / "model.safetensors", state)
         optimizer = _load_arrays(path / "optimizer.safetensors", state) if with_optimizer else {}
-        tokenizer = json.loads(_load_file(path / "tokenizer.json", state))
-        learner = LearnerState(model, optimizer, state["counters"])
-        return Checkpoint(learner, tokenizer, state["settings"], state["progress"])
+        return _checkpoint(path, state, model, optimizer)
+
+
+def describe(path: Path) -> Checkpoint:
+    """Read tokenizer, settings and progress of a checkpoint, without its arrays. LabError where they are damaged."""
+    with _reading(path):
+        return _checkpoint(path, _load_state(path / "state.json"), {}, {})
+
+
+def verify(path: Path) -> int:
+    """Check all files of a checkpoint against their hashes, without holding them in memory; returns its step.
+
+    LabError names the first file that is missing or damaged.
+    """
+    with _reading(path):
+        state = _load_state(path / "state.json")
+        for name in FILES:
+            _check_hash(path / name, _hash_file(path / name), state)
+        return int(state["step"])
+
+
+def copy(folder: Path, step: int, into: Path) -> None:
+    """Copy a checkpoint into another run's folder, which is made. LabError unless the copy is intact."""
+    with _reading(into):
+        into.mkdir(parents=True, exist_ok=True)
+        partial = into / f"{_WRITING}{path_of(into, step).name}"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(path_of(folder, step), partial)
+        verify(partial)
+        partial.rename(path_of(into, step))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Report whatever can be wrong with a checkpoint's files as LabError."""
+    try:
+        yield
+    except shutil.Error as error:  # of copytree: a list of what could not be copied
+        raise LabError(f"{path} could not be copied: {error.args[0][0][2]}.") from None
     except OSError as error:
         raise LabError(f"{error.filename} cannot be read ({error.strerror}); use another checkpoint.") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise LabError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
 
 
-def prune(folder: Path, keep_last: int, best_step: int | None) -> list[int]:
-    """Delete all but the newest `keep_last` (0: all) and the best; returns the steps that are gone."""
+def _checkpoint(path: Path, state: dict[str, Any], model: dict[str, Array], optimizer: dict[str, Array]) -> Checkpoint:
+    tokenizer = json.loads(_load_file(path / "tokenizer.json", state))
+    return Checkpoint(
+        LearnerState(model, optimizer, state["counters"]), tokenizer, state["settings"], state["progress"]
+    )
+
+
+class IntactSteps:
+    """Checkpoints of a folder that this process wrote or verified. Only a file that changed since is hashed again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[int, tuple[object, bool]] = {}  # by step: the files' fingerprint, and whether they are intact
+        self.complaints: list[str] = []  # a sentence for each damaged checkpoint that was found
+
+    def add(self, step: int) -> None:
+        """Note a checkpoint that was just written: its files were hashed while they were written."""
+        self._known[step] = _fingerprint(path_of(self._folder, step)), True
+
+    def __contains__(self, step: object) -> bool:
+        assert isinstance(step, int)
+        fingerprint = _fingerprint(path_of(self._folder, step))
+        known, is_intact = self._known.get(step, (None, False))
+        if known != fingerprint:
+            is_intact = self._verify(step)
+            self._known[step] = fingerprint, is_intact
+        return is_intact
+
+    def _verify(self, step: int) -> bool:
+        try:
+            verify(path_of(self._folder, step))
+        except LabError as error:
+            self.complaints.append(str(error))
+            return False
+        return True
+
+
+def _fingerprint(path: Path) -> object:
+    """Size and time of change of each file of a checkpoint; empty where one is missing."""
+    try:
+        files = [(path / name).stat() for name in (*FILES, "state.json")]
+    except OSError:
+        return ()
+    return tuple((file.st_size, file.st_mtime_ns, file.st_ino) for file in files)
+
+
+class Pruned(NamedTuple):
+    """Steps whose checkpoints are gone, and why others could not be removed, if so."""
+
+    removed: list[int]
+    problem: str = ""
+
+
+def prune(folder: Path, keep_last: int, best_step: int | None, intact: IntactSteps | None = None) -> Pruned:
+    """Delete what is older than the newest `keep_last` intact checkpoints (0: nothing), but for the best one."""
     steps = list_steps(folder)
-    kept = set(steps[-keep_last:]) | {best_step}
-    removed = [step for step in steps if step not in kept]
-    for step in removed:
-        doomed = _doomed(path_of(folder, step))
-        path_of(folder, step).rename(doomed)
-        shutil.rmtree(doomed)
-    return removed
+    kept = _steps_to_keep(steps, keep_last, best_step, intact if intact is not None else IntactSteps(folder))
+    removed: list[int] = []
+    for step in steps:
+        if step not in kept:
+            trash = _trash_path(path_of(folder, step))
+            try:
+                path_of(folder, step).rename(trash)
+                removed.append(step)
+                shutil.rmtree(trash)
+            except OSError as error:
+                return Pruned(removed, f"old checkpoints in {folder} could not be removed ({error.strerror}).")
+    return Pruned(removed)
 
 
-def _doomed(path: Path) -> Path:
-    """The name to delete a checkpoint under: never a half-deleted folder with a good name."""
-    return path.with_name(f"{_WRITING}removed-{path.name}")
+def _steps_to_keep(steps: list[int], keep_last: int, best_step: int | None, intact: Container[int]) -> list[int]:
+    newest = list(islice((step for step in reversed(steps) if step in intact), keep_last))
+    if not newest or len(newest) < keep_last:
+        return steps
+    return [step for step in steps if step >= newest[-1] or step == best_step]
+
+
+def _trash_path(path: Path) -> Path:
+    """A free name to delete a checkpoint under: a half-deleted folder must not look like a checkpoint."""
+    return path.with_name(f"{_WRITING}removed-{path.name}-{time.time_ns()}")
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Sweep up what a killed worker was writing."""
+    """Delete what a killed worker was writing."""
     for path in folder.glob(f"{_WRITING}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -137,6 +253,8 @@ def _load_state(path: Path) -> dict[str, Any]:
     blank = content.replace(_seal(state["seal"]), _seal(_NO_SEAL))
     if hashlib.sha256(blank).hexdigest() != state["seal"]:
         raise ValueError
+    if state["v"] != SCHEMA:
+        raise LabError(f"{path.parent} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
     return state
 
 
@@ -146,9 +264,18 @@ def _seal(sha256: str) -> bytes:
 
 def _load_file(path: Path, state: dict[str, Any]) -> bytes:
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != state["sha256"][path.name]:
-        raise LabError(f"{path} is damaged (its sha256 is not the recorded one); use another checkpoint.")
+    _check_hash(path, hashlib.sha256(content).hexdigest(), state)
     return content
+
+
+def _check_hash(path: Path, sha256: str, state: dict[str, Any]) -> None:
+    if sha256 != state["sha256"][path.name]:
+        raise LabError(f"{path} is damaged (its sha256 is not the recorded one); use another checkpoint.")
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load_arrays(path: Path, state: dict[str, Any]) -> dict[str, Array]:
@@ -175,22 +302,24 @@ def _sync_folder(path: Path) -> None:
 
 
 class Saved(NamedTuple):
-    """A checkpoint that is durable now, and the steps whose checkpoints made room for it."""
+    """A checkpoint that is durable now, the steps whose checkpoints were removed for it, and what went wrong then."""
 
     step: int
     path: Path
     bytes: int
     seconds: float
     removed: list[int]
+    warning: str = ""
 
 
 class Saver:
-    """Writes checkpoints in a thread of its own, one at a time, while training goes on."""
+    """Writes checkpoints in a thread of its own, one at a time, beside the training."""
 
     def __init__(self, folder: Path, keep_last: int, saved: Callable[[Saved], None]) -> None:
         """`saved` is called from the thread when a checkpoint is durable."""
         self._folder = folder
         self._keep_last = keep_last
+        self._intact = IntactSteps(folder)
         self._saved = saved
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -212,7 +341,8 @@ class Saver:
             self._thread = None
         if isinstance(self._failure, OSError):
             raise LabError(
-                f"no checkpoint could be written to {self._folder} ({self._failure.strerror}); free some space."
+                f"no checkpoint could be written to {self._folder} ({self._failure.strerror}). "
+                "Free some space or restore the folder, then resume the run."
             ) from self._failure
         if self._failure:
             raise self._failure
@@ -221,8 +351,18 @@ class Saver:
         started = time.monotonic()
         try:
             size = write(self._folder, step, checkpoint)
-            removed = prune(self._folder, self._keep_last, best_step)
             seconds = round(time.monotonic() - started, 4)
-            self._saved(Saved(step, path_of(self._folder, step), size, seconds, removed))
+            self._intact.add(step)
+            removed, warning = self._prune(best_step)
+            self._saved(Saved(step, path_of(self._folder, step), size, seconds, removed, warning))
         except BaseException as failure:  # a thread's failure is raised where it is waited for
             self._failure = failure
+
+    def _prune(self, best_step: int | None) -> Pruned:
+        """Make room. The new checkpoint is written, so that a failure here is only worth a warning."""
+        self._intact.complaints.clear()
+        try:
+            removed, problem = prune(self._folder, self._keep_last, best_step, self._intact)
+        except LabError as error:
+            removed, problem = [], str(error)
+        return Pruned(removed, " ".join(filter(None, [*self._intact.complaints, problem])))

@@ -1,5 +1,6 @@
 """What a run leaves behind on its way: checkpoints, evaluations, samples; each at most once a step."""
 
+import json
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -16,6 +17,7 @@ from engines.errors import LabError
 from engines.evaluation import Evaluation, Targets, evaluate
 from engines.runs.history import History
 from engines.runs.log import EventLog
+from engines.runs.resumption import require_same_settings
 from engines.runs.store import Run
 from engines.sampling import documents
 
@@ -28,7 +30,8 @@ class Milestones:
         self._packed = packed
         self._tokenizer = tokenizer
         self._log = log
-        self._resolved: dict[str, Any] = run.config["resolved"]
+        self._run = run
+        self._config = run.config
         self.folder = run.checkpoints_dir
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +47,18 @@ class Milestones:
         """Begin to write a checkpoint; every loss up to `step` must have been recorded and judged."""
         self._log.sync()
         best = self.best_step if self._settings.keep_best else None
-        checkpoint = Checkpoint(learner, self._tokenizer.to_json(), self._resolved, progress)
+        checkpoint = Checkpoint(learner, self._tokenizer.to_json(), self._config["resolved"], progress)
         self._saver.save(step, checkpoint, best)
         self.saved_step = step
+
+    def require_match(self, checkpoint: Checkpoint) -> None:
+        """LabError unless a checkpoint was written with the settings and the tokenizer of this run."""
+        require_same_settings(self._run, self._config, checkpoint)
+        if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
+            raise LabError(
+                f"run {self._run.id} cannot be resumed: the text gives another tokenizer than the one that it was "
+                "trained with. Start a new run with --config."
+            )
 
     def wait(self) -> None:
         """Return when the last checkpoint is durable."""
@@ -128,3 +140,5 @@ class Milestones:
             seconds=saved.seconds,
             removed=saved.removed,
         )
+        if saved.warning:
+            self._log.emit("note", message=saved.warning)

@@ -27,7 +27,8 @@ class Pulse:
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def watch_gpus(self) -> None:
         """From the next beat on, tell how the GPUs are doing."""

@@ -293,6 +293,7 @@ class Training:
         clear_unfinished(self.milestones.folder)
         checkpoint, complaints = load_newest(self.milestones.folder)
         if checkpoint:
+            self.milestones.require_match(checkpoint)
             self._go_to(checkpoint, " ".join(["resume", *complaints]))
         elif complaints:
             raise LabError(f"no checkpoint is whole: {' '.join(complaints)}")

@@ -5,6 +5,7 @@ goes to worker.log.
 """
 
 import contextlib
+import dataclasses
 import faulthandler
 import gc
 import importlib
@@ -28,7 +29,7 @@ from engines.runs.liveness import print_ended
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
-from engines.runs.store import Run, write_json
+from engines.runs.store import Run, write_checked_json
 
 _TORCH = "engines.tensor.devices"  # imports it, quietly: seconds that belong to the phase of importing
 _REPORT_INTERVAL = 0.5  # seconds between reports of progress within a phase
@@ -90,12 +91,13 @@ class Worker:
         from engines.milestones import Milestones
         from engines.training import Training
 
-        settings = TrainSettings(**self._config["resolved"])
+        settings = TrainSettings(**manifest.resolved_settings(self._config))
         registry.available(settings.mode, settings.model_kind)
-        learner = self._compiled_while_reading(settings)
+        tokenizer = self._recorded_tokenizer()
+        learner = self._compiled_while_reading(settings, tokenizer)
         if learner is None:
             self._enter("data")
-        data = prepare(settings, self._report_progress, self._note)
+        data = prepare(settings, self._report_progress, self._note, tokenizer)
         self._refuse_other_text(data.facts)
         vocab_size = data.tokenizer.vocab_size
         data.tokenizer.encode(settings.prompt)  # an unknown character is better told now than at the first sample
@@ -112,13 +114,30 @@ class Worker:
             self._inbox,
             self._pulse,
         )
-        if self._history.runs:
+        if self._continues:
             self._training.resume(self._history)
         self._history = History()  # a long one takes memory
         self._enter("train")
         return dict(self._training.train()._asdict())
 
-    def _compiled_while_reading(self, settings: TrainSettings) -> Any:
+    @property
+    def _continues(self) -> bool:
+        """True if the run was started before, or is a fork."""
+        return bool(self._history.runs) or "parent" in self._config
+
+    def _recorded_tokenizer(self) -> Any:
+        """The tokenizer that the run was trained with so far; None if it begins. LabError if it cannot continue."""
+        if not self._continues:
+            return None
+        from engines.data import tokenizers
+        from engines.runs.resumption import find_resume_point
+
+        point = find_resume_point(self._run, self._config, self._history)
+        for note in point.notes if point else []:
+            self._note(note)
+        return tokenizers.from_json(point.tokenizer) if point else None
+
+    def _compiled_while_reading(self, settings: TrainSettings, tokenizer: Any) -> Any:
         """Where a GPU's code is compiled and the text takes long, both at once: the learner; else None. The vocabulary
         is taken to be as large as was asked for."""
         from engines import estimate, gpus
@@ -128,13 +147,13 @@ class Worker:
         if settings.mode == "scalar":
             return None
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
-        on_gpu = estimate.as_run_on(settings, estimate.Machine(gpu, 1))
+        on_gpu = estimate.as_run_on(self._decided_before(settings), estimate.Machine(gpu, 1))
         if on_gpu.compile != "off":
             bytecode.compile_ahead()
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
             importlib.import_module(_TORCH)
             return None
-        with TextAhead(settings, self._note) as text:
+        with TextAhead(settings, self._note, tokenizer) as text:
             importlib.import_module(_TORCH)
             if text.is_done():
                 return None
@@ -146,19 +165,45 @@ class Worker:
     def _new_learner(self, settings: TrainSettings, vocab_size: int) -> Any:
         """A learner that is ready to train."""
         from engines import registry
+
+        self._enter("model")
+        if settings.mode != "tensor":
+            return registry.new_learner(settings, vocab_size)
+        from engines.tensor.devices import keep_available
+        from engines.tensor.micro_batch import DoesNotFit
+
+        decided, learner = keep_available(settings, self._decided_before(settings)), None
+        try:
+            learner = self._warmed_up(decided, vocab_size)
+        except DoesNotFit:
+            if decided.micro_batch == settings.micro_batch:  # it was asked for
+                raise
+        if learner is None:  # the micro-batch of the first start was decided on a larger GPU
+            gc.collect()
+            decided = dataclasses.replace(decided, micro_batch=settings.micro_batch)
+            learner = self._warmed_up(decided, vocab_size)
+        self._report_engine(learner, settings, decided, vocab_size)
+        gc.freeze()  # a compiler leaves a million objects behind
+        gc.enable()
+        return learner
+
+    def _decided_before(self, settings: TrainSettings) -> TrainSettings:
+        """The settings with what is `auto` decided as in the run's first start, if there was one."""
+        from engines.runs.decisions import repeat_decisions
+
+        before = self._history.first_engine
+        return repeat_decisions(settings, before) if before else settings
+
+    def _warmed_up(self, settings: TrainSettings, vocab_size: int) -> Any:
+        from engines import registry
         from engines.data.tokenizers import BOS
         from engines.engine import Batch
 
-        self._enter("model")
         learner = registry.new_learner(settings, vocab_size)
         if learner.gpu:
             self._pulse.watch_gpus()
-        if settings.mode == "tensor":
-            self._enter("compile")
-            learner.warm_up(Batch.of([[BOS] * (settings.context_length + 1)] * settings.batch_size))
-            self._report_engine(learner, settings, vocab_size)
-            gc.freeze()  # a compiler leaves a million objects behind
-            gc.enable()
+        self._enter("compile")
+        learner.warm_up(Batch.of([[BOS] * (settings.context_length + 1)] * settings.batch_size))
         return learner
 
     # --- reporting --------------------------------------------------------------------------------
@@ -187,20 +232,24 @@ class Worker:
             self._inbox.done(request)
             raise _Stopped("stopped", 0)
 
-    def _report_engine(self, learner: Any, settings: TrainSettings, vocab_size: int) -> None:
-        """What was decided for this machine, and what its speed is to be measured against."""
+    def _report_engine(self, learner: Any, asked: TrainSettings, settings: TrainSettings, vocab_size: int) -> None:
+        """Record what was decided for this machine, and what its speed is to be measured against."""
         from engines import estimate
+        from engines.runs.decisions import describe_differences, explain
 
         self._flops_per_token = estimate.flops_per_token(settings, vocab_size)
         self._peak_flops = estimate.peak_flops(learner.gpu) if learner.gpu else None
-        self._log.emit(
-            "engine",
-            choices=[choice._asdict() for choice in learner.choices],
-            gpu=learner.gpu,
-            torch=sys.modules["torch"].__version__,
-            flops_per_token=self._flops_per_token,
-            peak_flops=self._peak_flops,
-        )
+        engine = {
+            "choices": [explain(choice, asked, settings)._asdict() for choice in learner.choices],
+            "gpu": learner.gpu,
+            "torch": sys.modules["torch"].__version__,
+            "flops_per_token": self._flops_per_token,
+            "peak_flops": self._peak_flops,
+        }
+        self._log.emit("engine", **engine)
+        before = self._history.first_engine
+        if before and (differences := describe_differences(before, engine)):
+            self._note(differences)
 
     def _complete_manifest(self, facts: dict[str, Any]) -> None:
         """Add what only the worker could find out."""
@@ -229,7 +278,7 @@ class Worker:
             print_ended(step, "halted", _UNWRITABLE, str(error))
             return _UNWRITABLE
         try:
-            write_json(self._run.summary_path, digest.store_in(self._summary(ending)))
+            write_checked_json(self._run.summary_path, digest.store_in(self._summary(ending)))
         except OSError as error:  # the log holds all of it
             print(f"{self._run.summary_path} cannot be written ({error.strerror}).", file=sys.stderr)
         return int(ending["exit_code"])

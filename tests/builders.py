@@ -2,15 +2,19 @@
 
 import json
 import sys
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretend_nvml import Gpu, Nvml
 
 from engines import checkpoints, events
+from engines.checkpoints import Checkpoint
+from engines.engine import LearnerState
 from engines.runs.launch import launch, new_run
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
+from engines.safetensors import Array
 
 if TYPE_CHECKING:
     import pytest
@@ -34,6 +38,23 @@ def finished_run(folder: Path, **given: Any) -> Run:
     run = make_run(folder, **given)
     launch(run).wait()
     return run
+
+
+def numbers(*values: float) -> Array:
+    return Array("F64", (len(values),), array("d", values).tobytes())
+
+
+def checkpoint(step: int = 1) -> Checkpoint:
+    """A checkpoint of two parameters."""
+    learner = LearnerState({"w": numbers(1.0, 2.0)}, {"m": numbers(3.0)}, {"updates": step})
+    return Checkpoint(learner, {"kind": "char", "alphabet": "ab"}, {"mode": "scalar"}, {"step": step})
+
+
+def flip_a_bit(path: Path) -> None:
+    """Damage a file in its middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:

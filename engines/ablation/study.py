@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,12 +13,20 @@ from engines.ablation.plan import SCHEMA, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
-from engines.files import user_path
+from engines.files import reason_of, user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
 from engines.runs.launch import launch
 from engines.runs.own_runs import remove_run
-from engines.runs.store import Run, all_runs, folders_in, read_json, remembered, require_name, write_json
+from engines.runs.store import (
+    Run,
+    all_runs,
+    folders_in,
+    read_checked_json,
+    remembered,
+    require_name,
+    write_checked_json,
+)
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names
@@ -38,7 +47,7 @@ class Study(Run):
     def config(self) -> dict[str, Any]:
         """The plan as it is written, with when and with which code it was made."""
         try:
-            config = read_json(self.config_path)
+            config = read_checked_json(self.config_path)
         except (OSError, ValueError):
             raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
@@ -85,21 +94,30 @@ class Study(Run):
 
 
 def create_study(results: Path, plan: Plan) -> Study:
-    """A new directory with the plan in it; nothing is started."""
+    """Create a directory with the plan in it, without starting it. LabError, with nothing left, if that fails."""
     studies = results / "studies"
     try:
         studies.mkdir(parents=True, exist_ok=True)
         study = Study(_claim_name(studies))
+        try:
+            _write_study(study, plan)
+        except BaseException:
+            shutil.rmtree(study.path, ignore_errors=True)
+            raise
     except OSError as error:
         raise LabError(
-            f"{studies} cannot hold studies ({error.strerror}); choose another with --results-dir."
+            f"{studies} cannot hold studies ({reason_of(error)}); choose another with --results-dir."
         ) from None
+    return study
+
+
+def _write_study(study: Study, plan: Plan) -> None:
+    """The plan comes last: a directory without one is not a study."""
     study.control_dir.mkdir()
     study.links_dir.mkdir()
     study.events_path.touch()
     content = {"v": SCHEMA, "study": study.id, "created_at": time.time(), "code": manifest.code(), **plan.to_json()}
-    write_json(study.config_path, content)
-    return study
+    write_checked_json(study.config_path, content)
 
 
 def start(study: Study) -> subprocess.Popen[bytes]:

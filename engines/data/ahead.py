@@ -11,6 +11,7 @@ from engines.config import TrainSettings
 from engines.data.caches import Note, without_notes
 from engines.data.children import Child, encode_line, requests
 from engines.data.prepare import Report, prepare
+from engines.data.tokenizers import Tokenizer, from_json
 from engines.errors import LabError
 
 _REPORT_INTERVAL = 0.2  # seconds
@@ -20,10 +21,11 @@ class TextAhead:
     """Text in preparation. Errors are not reported here: preparing the same text again finds them. What was wrong with
     the cache is: the second preparation finds it repaired."""
 
-    def __init__(self, settings: TrainSettings, note: Note = without_notes) -> None:
+    def __init__(self, settings: TrainSettings, note: Note = without_notes, tokenizer: Tokenizer | None = None) -> None:
+        """A run that continues passes its `tokenizer`."""
         self._note = note
         self._child = Child("engines.data.ahead")
-        self._child.send(dataclasses.asdict(settings))
+        self._child.send([dataclasses.asdict(settings), tokenizer and tokenizer.to_json()])
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +52,7 @@ class TextAhead:
 
 
 def main() -> None:
-    """In a child: receives settings; sends notes as text, progress as lists, then null."""
+    """In a child: receives settings and a tokenizer or null; sends notes as text, progress as lists, then null."""
     reported = time.monotonic()
 
     def report(activity: str, done: int, total: int | None) -> None:
@@ -61,7 +63,8 @@ def main() -> None:
 
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
         with contextlib.suppress(LabError):
-            prepare(TrainSettings(**next(requests())), report, _say)
+            settings, tokenizer = next(requests())
+            prepare(TrainSettings(**settings), report, _say, from_json(tokenizer) if tokenizer else None)
         _say(None)
 
 

@@ -29,9 +29,11 @@ class Prepared(NamedTuple):
     facts: dict[str, Any]  # for the manifest
 
 
-def prepare(settings: TrainSettings, report: Report, note: Note = without_notes) -> Prepared:
+def prepare(
+    settings: TrainSettings, report: Report, note: Note = without_notes, tokenizer: Tokenizer | None = None
+) -> Prepared:
     """Everything that training needs to know of its data. `report` is called often, with the progress; `note` with each
-    sentence that the user should read."""
+    sentence that the user should read. A run that continues passes its `tokenizer`; else one is trained."""
     sides = locate_both(settings.data, settings.val_data)
     for selection, flag in zip(sides, ("--data", "--val-data"), strict=True):
         if selection and not selection.is_single:
@@ -41,7 +43,7 @@ def prepare(settings: TrainSettings, report: Report, note: Note = without_notes)
     if val and val.facts.sha256 == source.facts.sha256:
         raise _same_text(settings)
     split = Split(source, val, settings.seed)
-    tokenizer = _tokenizer(settings, split, report, note)
+    tokenizer = tokenizer or _tokenizer(settings, split, report, note)
     packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note)
     if len(packed.val) < 2:
         raise LabError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")

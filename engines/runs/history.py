@@ -38,7 +38,9 @@ class History:
         self.samples: list[Event] = []
         self.guards: list[Event] = []
         self.checkpoints: list[Event] = []
+        self.notes: list[Event] = []
         self.engine: Event | None = None  # what the latest start decided for its machine
+        self.first_engine: Event | None = None  # what the first start decided
         self.system: Event | None = None
         self.rewinds: list[int] = []  # steps that the run went back to
         self.paused = False
@@ -139,6 +141,7 @@ class History:
             self._add_eval(event)
         elif kind in ("system", "engine"):
             setattr(self, kind, event)
+            self.first_engine = self.first_engine or self.engine
         elif kind == "ended":
             self.ended = event
         elif kind != "heartbeat":

@@ -14,26 +14,33 @@ from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate_both
 from engines.errors import LabError
 from engines.runs import bytecode, manifest
+from engines.runs.creation import Fill, create_run
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock as take_lock
-from engines.runs.store import Run, create_run, remember
+from engines.runs.store import Run, remember
 
 _WORKER = "engines.worker"
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def new_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None) -> Run:
-    """A run of what was asked for, not started yet. LabError, before anything is written, if it could not be.
+def new_run(
+    given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
+) -> Run:
+    """Create a run with these settings, without starting it. LabError, with nothing left behind, if that fails.
 
-    `origin` is added to the manifest: where the run comes from, if it goes on from another.
+    `origin` is added to the manifest: the run or study that this one comes from. `fill` adds files that it begins with.
     """
-    return run_of(resolve(given), given, results, origin)
+    return run_of(resolve(given), given, results, origin, fill)
 
 
 def run_of(
-    settings: TrainSettings, given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None
+    settings: TrainSettings,
+    given: Mapping[str, Any],
+    results: Path,
+    origin: Mapping[str, Any] | None = None,
+    fill: Fill | None = None,
 ) -> Run:
-    """As `new_run`, of settings that are resolved already."""
+    """As `new_run`, with settings that are resolved already."""
     registry.available(settings.mode, settings.model_kind)
     locate_both(settings.data, settings.val_data)
     config = {
@@ -43,7 +50,7 @@ def run_of(
         "code": manifest.code(),
         **(origin or {}),
     }
-    return create_run(results, settings.checkpoint_dir, config)
+    return create_run(results, settings.checkpoint_dir, config, fill)
 
 
 def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -1,11 +1,14 @@
 """What a manifest records of the machine and the code, so that a run can be repeated."""
 
+import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engines import __version__, processor
+from engines.errors import LabError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,6 +32,27 @@ def hardware() -> dict[str, Any]:
         "cores": processor.total_cores(),
         "usable_cores": processor.usable_cores(),
     }
+
+
+def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run's manifest. Those that were added to the program later have today's values.
+
+    LabError if a newer version wrote settings that this one does not know.
+    """
+    from engines.config import TrainSettings, resolve
+    from engines.fields import fields
+
+    resolved: dict[str, Any] = config["resolved"]
+    known = fields(TrainSettings)
+    if unknown := sorted(resolved.keys() - known.keys()):
+        version = config.get("code", {}).get("nanochat_tui")
+        raise LabError(
+            f"run {config['run']} has settings that this version does not know ({', '.join(unknown)}); "
+            f"use nanochat-tui {version}."
+        )
+    if known.keys() <= resolved.keys():
+        return dict(resolved)
+    return dataclasses.asdict(resolve({**config["given"], "data": resolved["data"]})) | resolved
 
 
 def _commit(git: Path) -> str | None:

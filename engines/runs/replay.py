@@ -1,19 +1,19 @@
 """A run made from the manifest of another, to train the same again: same settings, same decisions, as many steps."""
 
-import dataclasses
 import json
 import math
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.config import TrainSettings, resolve
+from engines import checkpoints
+from engines.config import TrainSettings
 from engines.errors import LabError
 from engines.events import Event
-from engines.fields import fields
 from engines.reproduction import Record, Score
+from engines.runs import manifest
 from engines.runs.checkpoint_folders import list_steps, path_of
+from engines.runs.decisions import choices_by_setting, recorded_decisions
 from engines.runs.history import History
 from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
@@ -39,7 +39,7 @@ class Past(NamedTuple):
 class Beginning(NamedTuple):
     """A checkpoint to go on from, and the events up to it."""
 
-    checkpoint: Path
+    folder: Path  # of the checkpoint, whose step is the parent's
     lines: list[bytes]
     parent: dict[str, Any]  # for the manifest
 
@@ -84,11 +84,11 @@ def settings_to(past: Past, last: int, changes: Mapping[str, Any]) -> TrainSetti
 
     The learning rate follows from `steps`, which stay; what ends the run is a token budget: it knows no clock.
     """
-    values = _resolved(past.config) | {"time_budget": None, "target_bpb": None, "checkpoint_dir": None}
+    values = manifest.resolved_settings(past.config) | {"time_budget": None, "target_bpb": None, "checkpoint_dir": None}
     if last < values["steps"]:
         values["tokens"] = last * values["batch_size"] * values["context_length"]
     if past.engines and "device" not in changes:
-        values |= _decided(past.engines[0])
+        values |= recorded_decisions(past.engines[0])
     if values["keep_last"]:
         values["keep_last"] = max(values["keep_last"], _KEEP_LAST)
     values |= {name: "warn" for name in _BY_THE_CLOCK if values[name] == "halt"}
@@ -103,30 +103,30 @@ def replay_run(past: Past, settings: TrainSettings, results: Path, beginning: Be
     origin: dict[str, Any] = {"reproduces": past.run.id}
     if beginning:
         origin["parent"] = beginning.parent
-    run = run_of(settings, given, results, origin)
-    if beginning:
-        run.checkpoints_dir.mkdir(parents=True)
-        shutil.copytree(beginning.checkpoint, run.checkpoints_dir / beginning.checkpoint.name)
-        run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))
-    return run
+
+    def fill(run: Run) -> None:
+        if beginning:
+            checkpoints.copy(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
+            run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))
+
+    return run_of(settings, given, results, origin, fill)
 
 
 def kept_beginning(past: Past) -> Beginning | None:
-    """The checkpoint that a forked run began with, if the run or its parent still has it."""
+    """The checkpoint that a forked run began with, if the run or its parent still has it intact."""
     parent = past.config["parent"]
     for folder in (past.run.checkpoints_of(past.config), _checkpoints_of(parent_of(past))):
-        if folder and parent["step"] in list_steps(folder):
+        if folder and parent["step"] in list_steps(folder) and parent["step"] in checkpoints.IntactSteps(folder):
             # what the run copied from its parent is older than its own beginning
             lines = [line for t, line in past.lines if t <= parent["seconds"]]
-            return Beginning(path_of(folder, parent["step"]), lines, parent)
+            return Beginning(folder, lines, parent)
     return None
 
 
 def beginning_at_the_end_of(past: Past) -> Beginning:
     """To go on where a run ended."""
     origin = {"run": past.run.id, "step": past.last, "seconds": past.history.last_t}
-    checkpoint = path_of(past.run.checkpoints_of(past.config), past.last)
-    return Beginning(checkpoint, [line for _, line in past.lines], origin)
+    return Beginning(past.run.checkpoints_of(past.config), [line for _, line in past.lines], origin)
 
 
 def parent_of(past: Past) -> Run | None:
@@ -140,37 +140,6 @@ def _checkpoints_of(run: Run | None) -> Path | None:
         return run.checkpoints_dir if run else None
     except (LabError, KeyError):
         return None
-
-
-def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that came after the run was made take what they would be today."""
-    resolved: dict[str, Any] = config["resolved"]
-    known = fields(TrainSettings)
-    if unknown := sorted(resolved.keys() - known.keys()):
-        version = config.get("code", {}).get("nanochat_tui")
-        raise LabError(
-            f"run {config['run']} has settings that this version does not know ({', '.join(unknown)}); "
-            f"reproduce it with nanochat-tui {version}."
-        )
-    if known.keys() <= resolved.keys():
-        return dict(resolved)
-    return dataclasses.asdict(resolve({**config["given"], "data": resolved["data"]})) | resolved
-
-
-def _decided(engine: Event) -> dict[str, Any]:
-    """What `auto` became: all of it moves the order of sums, and so the last bits."""
-    values = _choices(engine)
-    held: dict[str, Any] = {name: values[name] for name in ("device", "dtype", "compile") if name in values}
-    if "threads" in values:
-        held["threads"] = int(values["threads"])
-    if "micro-batch" in values:
-        held["micro_batch"] = int(values["micro-batch"])
-    return held
-
-
-def _choices(engine: Event) -> dict[str, str]:
-    """By setting; of `8 of 64 rows` the 8."""
-    return {choice["setting"]: str(choice["value"]).partition(" of ")[0] for choice in engine["choices"]}
 
 
 # --- the environment ------------------------------------------------------------------------------
@@ -197,7 +166,7 @@ def _engines_of(past: Past) -> dict[str, str | None]:
     asked = past.config["resolved"]
     columns: dict[str, list[str]] = {}
     for engine in past.engines:
-        chosen = _choices(engine)
+        chosen = choices_by_setting(engine)
         told = {
             "torch": engine.get("torch"),
             "gpu": engine["gpu"],

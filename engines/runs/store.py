@@ -1,9 +1,9 @@
 """Where runs are kept: their directories, their short names, and how they are found."""
 
 import contextlib
+import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from engines.files import user_path
 
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
+PATH_SETTINGS = ("data", "val_data", "checkpoint_dir")
 CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --checkpoint-dir sends them elsewhere
 
 # what a manifest holds, and what its parts do, as far as they are there
@@ -26,19 +27,6 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
     "code": {},
     "hardware": {},
 }
-
-_FIRST = (
-    "amber ashen bold brave breezy bright brisk calm clear coral crisp deep early fair fleet fond frosty gentle "
-    "glad golden grand green hardy hazel humble ivory jolly keen kind late lively lucid lunar mellow merry mild "
-    "misty neat noble olive pale plain proud quick quiet rapid ready rosy royal rustic silent silver sleek snowy "
-    "solar steady stern sunny swift tidy vivid warm wise witty"
-).split()
-_SECOND = (
-    "acorn alder apple aspen badger beech birch bison brook cedar clover comet crane creek cricket dove eagle elm "
-    "falcon fern finch fjord fox gannet grove harbor hare hawk heron hill ibis island jay kestrel kite lagoon lark "
-    "lily linden lynx maple marten meadow moon moss oak ocean orchid osprey otter owl pebble pine plover raven reef "
-    "robin sparrow stone swan thrush tiger tulip willow"
-).split()
 
 
 class Run:
@@ -70,7 +58,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The manifest; LabError if it is missing or broken."""
         try:
-            config = read_json(self.config_path)
+            config = read_checked_json(self.config_path)
         except FileNotFoundError:
             raise LabError(
                 f"run {self.id} has no config.json in {self.path}: it is not a run, or its creation was interrupted."
@@ -107,13 +95,40 @@ class Run:
             return 0.0
 
     def write_config(self, config: dict[str, Any]) -> None:
-        write_json(self.config_path, {"v": CONFIG_SCHEMA, **config})
+        write_checked_json(self.config_path, {"v": CONFIG_SCHEMA, **config})
 
 
 def _is_manifest(config: Any) -> bool:
     return holds(config, _MANIFEST) and all(
         holds(config[name], fields) for name, fields in _PARTS.items() if name in config
     )
+
+
+def read_checked_json(path: Path) -> Any:
+    """Read what `write_checked_json` wrote, without its checksum. ValueError if that does not match.
+
+    Files of version 0.1 have no checksum and are read without this check.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and "checksum" in content:
+        checksum = content.pop("checksum")
+        if checksum != _checksum(content):
+            raise ValueError("the checksum does not match the content")
+    return content
+
+
+def write_checked_json(path: Path, content: dict[str, Any]) -> None:
+    """Write atomically, with a checksum: an edited value or a flipped bit is detected."""
+    write_json(path, {**content, "checksum": _checksum(content)})
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the content without paths, which may change: the text that they lead to has a hash of its own."""
+    kept = {name: value for name, value in content.items() if name != CHECKPOINTS}
+    for name in ("given", "resolved"):
+        if isinstance(kept.get(name), dict):
+            kept[name] = {key: value for key, value in kept[name].items() if key not in PATH_SETTINGS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -139,35 +154,6 @@ def results_dir(asked: str | None) -> Path:
     """Where runs are kept: the requested directory, else the one in the environment, else ./results."""
     default = os.environ.get(RESULTS_VARIABLE) or "results"
     return user_path(default if asked is None else asked, "results directory")
-
-
-def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]) -> Run:
-    """A new directory with a manifest in it, under a name that was free."""
-    runs = results / "runs"
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        run = Run(_claim_name(runs))
-    except OSError as error:
-        raise LabError(f"{runs} cannot hold runs ({error.strerror}); choose another with --results-dir.") from None
-    checkpoints = run.path / CHECKPOINTS
-    if checkpoint_dir is not None:
-        checkpoints = Path(checkpoint_dir).expanduser().absolute() / run.id
-    run.control_dir.mkdir()
-    run.events_path.touch()
-    run.write_config({"run": run.id, "created_at": time.time(), "checkpoints": str(checkpoints), **config})
-    return run
-
-
-def _claim_name(runs: Path) -> Path:
-    while True:
-        draw = int.from_bytes(os.urandom(4), "little")
-        name = f"{_FIRST[draw % len(_FIRST)]}-{_SECOND[draw // 64 % len(_SECOND)]}"
-        number = 1
-        while (path := runs / (name if number == 1 else f"{name}-{number}")).exists():
-            number += 1
-        with contextlib.suppress(FileExistsError):  # somebody else was quicker
-            path.mkdir()
-            return path
 
 
 def all_runs(results: Path) -> list[Run]:

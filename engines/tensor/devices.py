@@ -2,12 +2,13 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
 import os
 import shutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,15 +50,31 @@ def place(settings: TrainSettings) -> Place:
         _keep_freed_memory()
     dtype = _dtype(settings, device.value)
     compiled = _compiled(settings, device.value)
-    asked = {"device": settings.device, "dtype": settings.dtype, "compile": settings.compile}
-    choices = [choice for choice in (device, dtype, compiled) if asked[choice.setting] == AUTO]
-    if settings.threads == 0 and device.value == "cpu":
-        choices.append(Choice("threads", str(threads), "one fewer than the usable cores"))
+    why = "asked for" if settings.threads else "one fewer than the usable cores"
+    choices = [device, dtype, compiled, Choice("threads", str(threads), why)]
     weights = torch.float64 if dtype.value == "float64" else torch.float32
     return Place(
         torch.device(device.value), _DTYPES[dtype.value], weights,
         compiled=compiled.value != "off", choices=choices, in_regions=compiled.value == "regions",
     )  # fmt: skip
+
+
+def keep_available(asked: TrainSettings, decided: TrainSettings) -> TrainSettings:
+    """The settings as they were decided on another machine, or as asked for where this machine cannot repeat that."""
+    if decided.device != asked.device and not _is_available(decided.device):
+        return asked
+    lost: dict[str, Any] = {}
+    if decided.compile not in ("off", AUTO, asked.compile) and _missing_for_compile(decided.device):
+        lost["compile"] = asked.compile
+    if decided.threads > processor.usable_cores():
+        lost["threads"] = asked.threads
+    return dataclasses.replace(decided, **lost)
+
+
+def _is_available(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_available()
+    return device != "mps" or bool(torch.backends.mps.is_available())
 
 
 def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) -> bool:
@@ -107,9 +124,9 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def _device(asked: str) -> Choice:
-    if asked == "cuda" and not torch.cuda.is_available():
+    if asked == "cuda" and not _is_available(asked):
         raise LabError("--device cuda: torch sees no CUDA GPU here; use --device cpu, or ask `doctor` what is wrong.")
-    if asked == "mps" and not torch.backends.mps.is_available():
+    if asked == "mps" and not _is_available(asked):
         raise LabError("--device mps: torch sees no Metal GPU here; use --device cpu.")
     if asked != AUTO:
         return Choice("device", asked, "asked for")

@@ -12,6 +12,10 @@ from engines.estimate import USABLE_MEMORY, divisors, rows_at_once
 from engines.tensor.devices import Place, device_name
 
 
+class DoesNotFit(LabError):
+    """The micro-batch that was asked for needs more memory than the GPU has."""
+
+
 class MicroBatch:
     """A divisor of the batch size."""
 
@@ -20,12 +24,10 @@ class MicroBatch:
         self._batch_size = settings.batch_size
         self.rows = self._asked or _fitting(settings, vocab_size, where)
         busy = "the processor" if where.device.type == "cpu" else "the GPU"
-        self._why = f"they fit in memory and keep {busy} busy"
+        self._why = "asked for" if self._asked else f"they fit in memory and keep {busy} busy"
 
     @property
     def choices(self) -> list[Choice]:
-        if self._asked:
-            return []
         return [Choice("micro-batch", f"{self.rows} of {self._batch_size} rows", self._why)]
 
     def halve(self) -> None:
@@ -34,7 +36,7 @@ class MicroBatch:
         if not smaller:
             raise LabError("not even one row fits in the GPU's memory; lower --context-length or --depth.")
         if self._asked:
-            raise LabError(
+            raise DoesNotFit(
                 f"--micro-batch {self.rows} does not fit in the GPU's memory; try {smaller[0]}, or 0 to have one found."
             )
         self.rows = smaller[0]

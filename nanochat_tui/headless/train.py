@@ -15,7 +15,7 @@ from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.own_runs import find_own_run
-from engines.runs.store import Run, find_run, read_json, results_dir
+from engines.runs.store import Run, find_run, read_checked_json, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import Bar, Lines, result_line
@@ -107,7 +107,7 @@ def _follow(run: Run, process: Any, options: Options) -> int:
 def _result(run: Run) -> str:
     """The line about how a run came out; empty where it had not begun to train."""
     try:
-        summary = read_json(run.summary_path)
+        summary = read_checked_json(run.summary_path)
         return result_line(run.config, summary) if "steps" in summary else ""
     except (ValueError, TypeError, KeyError, OverflowError):
         again = f"what the run reached is told by: nanochat-tui --no-ui show {run.id}"

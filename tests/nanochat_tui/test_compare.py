@@ -9,7 +9,8 @@ import pytest
 from pages import Page
 from recordings import RUNS, last_word
 
-from engines.runs.store import Run, create_run
+from engines.runs.creation import create_run
+from engines.runs.store import Run
 from nanochat_tui.cli import main
 
 BY_ID = {run.id: run for run in RUNS}

@@ -9,12 +9,13 @@ from builders import make_run
 
 from engines.errors import LabError
 from engines.runs import store
+from engines.runs.creation import create_run
 from engines.runs.store import Run
 
 
 def empty_run(results: Path) -> Run:
     resolved = {"mode": "scalar", "model_kind": "bigram", "data": "names", "steps": 20}
-    return store.create_run(results, None, {"given": {}, "resolved": resolved})
+    return create_run(results, None, {"given": {}, "resolved": resolved})
 
 
 def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:

@@ -124,9 +124,11 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not place(gpt(device="cpu", compile="off")).compiled
 
 
-def test_what_was_asked_for_is_kept_and_no_choice() -> None:
+def test_what_was_asked_for_is_kept_and_recorded_as_such() -> None:
     where = place(gpt(device="cpu", dtype="bfloat16", compile="off", threads=2))
-    assert where == Place(torch.device("cpu"), torch.bfloat16, torch.float32, False, [])
+    assert where[:4] == (torch.device("cpu"), torch.bfloat16, torch.float32, False)
+    values = {"device": "cpu", "dtype": "bfloat16", "compile": "off", "threads": "2"}
+    assert chosen(where) == {name: (value, "asked for") for name, value in values.items()}
     assert torch.get_num_threads() == 2
     place(gpt(threads=1))
     assert torch.get_num_threads() == 1

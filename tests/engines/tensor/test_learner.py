@@ -290,12 +290,14 @@ def test_weights_are_float32_whatever_is_computed_in_between() -> None:
     assert {array.dtype for array in learner_of(exact_gpt()).state().model.values()} == {"F64"}
 
 
-def test_what_was_decided_is_told_and_what_was_asked_for_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: False)
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
-    assert learner_of(resolve(asked)).choices == [] and learner_of(resolve(asked)).gpu is None
+    as_asked = learner_of(resolve(asked))
+    assert [choice.value for choice in as_asked.choices] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
+    assert {choice.why for choice in as_asked.choices} == {"asked for"} and as_asked.gpu is None
     decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).choices}
-    assert list(decided) == ["dtype", "compile", "threads", "micro-batch"]
+    assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
     assert all(choice.why for choice in decided.values())
     assert decided["dtype"].value == "float32" and decided["micro-batch"].value.endswith("of 4 rows")
 

@@ -52,7 +52,8 @@ def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
 def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
     (engine,) = events_of(gpt, "engine")
     assert engine["gpu"] is None and engine["peak_flops"] is None and engine["flops_per_token"] > 0
-    assert {choice["setting"] for choice in engine["choices"]} == {"compile", "micro-batch"}
+    recorded = {choice["setting"] for choice in engine["choices"]}
+    assert recorded == {"device", "dtype", "compile", "threads", "micro-batch"}
     assert "compile" in [event["phase"] for event in events_of(gpt, "phase")]
 
 

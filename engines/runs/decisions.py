@@ -1,0 +1,61 @@
+"""What a run decided for its machine: read from its `engine` event, and decided in the same way when it continues.
+
+All of it changes the order of sums, and so the last bits of every number.
+"""
+
+import contextlib
+import dataclasses
+from typing import Any
+
+from engines.config import TrainSettings
+from engines.engine import Choice
+from engines.events import Event
+from engines.fields import AUTO, fields
+
+_AUTO = {"device": AUTO, "dtype": AUTO, "compile": AUTO, "threads": 0, "micro_batch": 0}  # the value that means `auto`
+_MACHINE = ("gpu", "torch")  # fields of the event beside its choices
+
+
+def choices_by_setting(engine: Event) -> dict[str, str]:
+    """The values of an `engine` event by setting; of `8 of 64 rows` the 8."""
+    return {choice["setting"]: str(choice["value"]).partition(" of ")[0] for choice in engine["choices"]}
+
+
+def recorded_decisions(engine: Event) -> dict[str, Any]:
+    """The settings that an `engine` event records. Version 0.1 recorded only those that were `auto`."""
+    known = fields(TrainSettings)
+    recorded: dict[str, Any] = {}
+    for setting, value in choices_by_setting(engine).items():
+        name = setting.replace("-", "_")
+        if name in _AUTO:
+            with contextlib.suppress(ValueError):  # an event that another program wrote
+                recorded[name] = known[name].parse(value)
+    return recorded
+
+
+def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
+    """The settings with all that is `auto` decided as recorded, unless they ask for another device."""
+    recorded = recorded_decisions(engine)
+    if settings.device not in (AUTO, recorded.get("device", settings.device)):
+        return settings
+    repeated = {name: value for name, value in recorded.items() if getattr(settings, name) == _AUTO[name]}
+    return dataclasses.replace(settings, **repeated)
+
+
+def explain(choice: Choice, asked: TrainSettings, settings: TrainSettings) -> Choice:
+    """The choice, with the right reason where a value that was `auto` was decided by an earlier start of the run."""
+    name = choice.setting.replace("-", "_")
+    if name in _AUTO and getattr(asked, name) != getattr(settings, name):
+        return choice._replace(why="as in the run's first start")
+    return choice
+
+
+def describe_differences(before: Event, now: Event) -> str:
+    """A sentence about what differs between two starts of a run; empty where nothing does."""
+    ours, theirs = choices_by_setting(now), choices_by_setting(before)
+    values = [(name, theirs[name], ours[name]) for name in ours.keys() & theirs.keys()]
+    values += [(name, before[name], now[name]) for name in _MACHINE if name in before and name in now]
+    differences = [f"{name} is {is_now} and was {was}" for name, was, is_now in sorted(values) if was != is_now]
+    if not differences:
+        return ""
+    return f"the rest of the run is exact only up to rounding: {', '.join(differences)}."

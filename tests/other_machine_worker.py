@@ -1,0 +1,23 @@
+"""A worker on a machine with `USABLE_CORES` cores, whose tokenizer training finds other merges with `OTHER_MERGES`."""
+
+import os
+import sys
+from typing import Any
+
+from engines import processor, worker
+from engines.data import bpe_training
+
+if cores := int(os.environ.get("USABLE_CORES", "0")):
+    processor.usable_cores = lambda: cores
+
+_learn = bpe_training.learn
+
+
+def learn(*arguments: Any) -> Any:
+    return _learn(*arguments)[::-1] if "OTHER_MERGES" in os.environ else _learn(*arguments)
+
+
+bpe_training.learn = learn
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:]))
