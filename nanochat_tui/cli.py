@@ -1,46 +1,97 @@
-"""The entry point: takes what holds for every command, prints the help, and hands the rest on.
+"""The command line: takes the options of every command, prints the help, and dispatches the rest.
 
 Light on purpose: a command's work, and even its parser, is imported when it is chosen, so that --help answers at once.
 """
 
-import io
-import os
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from engines import __version__
 from engines.ablation.settings import StudySettings
 from engines.config import SampleSettings, TrainSettings
 from engines.errors import LabError, SettingsError
 from engines.fields import fields, shown, shown_default
+from engines.files import reason_of
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
+from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
-USAGE_ERROR = 2
+USAGE_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 _BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
 _GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns the exit code."""
+    """Run a command; returns the exit code. No exception leaves it, and no traceback is printed."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may be no UTF-8
+    with visible_streams(), _termination_as_exception():
+        try:
+            code = _reported(words)
+            if problem := flush_streams():
+                raise problem
+            return code
+        except BrokenPipeError:  # nobody reads the output: what was started continues
+            flush_streams()
+            return _BROKEN_PIPE
+        except OSError as error:
+            flush_streams()
+            with contextlib.suppress(OSError):
+                print(f"{_name(words)} failed: its output cannot be written: {reason_of(error)}.", file=sys.stderr)
+            flush_streams()
+            return 1
+
+
+def _reported(words: list[str]) -> int:
+    """Run a command and report in one sentence why it failed."""
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # nobody reads on: what was started goes on, we end quietly
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        return _dispatch(words)
     except SettingsError as error:
         for problem in error.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return USAGE_ERROR
     except LabError as error:
-        command = next((word for word in words if word in COMMANDS), "")
-        print(f"{command or PROGRAM} failed: {error}", file=sys.stderr)
-        return 1
+        print(f"{_name(words)} failed: {error}", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"{_name(words)} {str(interruption) or 'interrupted'}", file=sys.stderr)
+        return TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
+    except (BrokenPipeError, OutputError):
+        raise
+    except OSError as error:  # one that nothing nearer to its cause has reported
+        print(
+            f"{_name(words)} failed: {f'{error.filename}: ' * bool(error.filename)}{reason_of(error)}.", file=sys.stderr
+        )
+    except Exception as error:
+        from engines.crash_log import describe_crash
+
+        print(f"{_name(words)} failed: {describe_crash(error, 'command')}", file=sys.stderr)
+    return 1
+
+
+def _name(words: list[str]) -> str:
+    return next((word for word in words if word in COMMANDS), PROGRAM)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM was received. What handles Ctrl-C handles it too: partial files and child processes are removed."""
+
+
+@contextlib.contextmanager
+def _termination_as_exception() -> Iterator[None]:
+    """Raise an exception on SIGTERM, where nothing else handles it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated("terminated")
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
 LIGHT_SIDE = ("applicability", "config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes",
-              "gpus", "scales", "ablation", "files", "preview", "reports", "runs", "terminal_text")  # fmt: skip
+              "gpus", "scales", "ablation", "crash_log", "files", "preview", "reports", "runs",
+              "terminal_text")  # fmt: skip
 
 
 def imports_of(path: Path) -> set[str]:

@@ -1,7 +1,6 @@
 """What a study leaves behind: a row for each run as CSV and JSON lines, all figures as JSON, a report in Markdown."""
 
 import contextlib
-import csv
 import dataclasses
 import io
 import json
@@ -18,6 +17,7 @@ from engines.ablation.schedule import Job, every_job
 from engines.ablation.statistics import Spread
 from engines.ablation.study import Study
 from engines.config import TrainSettings, resolve
+from engines.csv_text import write_csv
 from engines.errors import LabError
 from engines.fields import fields
 from engines.files import write_file
@@ -152,9 +152,7 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows([_csv_cell(name, value) for name, value in row.items()] for row in rows)
+    write_csv(text, list(rows[0]), ([_csv_cell(name, value) for name, value in row.items()] for row in rows))
     return text.getvalue()
 
 

@@ -1,6 +1,5 @@
 """A measured report: figures with their limits, written as JSON for machines and Markdown for people."""
 
-import json
 import platform
 import statistics
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from engines import processor
 from engines.files import write_file
+from engines.json_text import to_json
 
 
 class Figure(NamedTuple):
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
     def to_json(self) -> str:
         figures = [{**figure._asdict(), "median": figure.median} for figure in self.figures]
-        return json.dumps({"title": self.title, "command": self.command, **_machine(), "figures": figures}, indent=1)
+        return to_json({"title": self.title, "command": self.command, **_machine(), "figures": figures}, indent=1)
 
     def to_markdown(self) -> str:
         machine = ", ".join(f"{name} {value}" for name, value in _machine().items())

@@ -1,13 +1,12 @@
 """A run as tables, a file for each: CSV for spreadsheets and data frames, JSON lines for programs."""
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from engines import events
+from engines import csv_text, events
 from engines.interop import series
+from engines.json_text import to_json, without_nonfinite
 from engines.reports.metrics import metrics
 from engines.reports.record import Record
 
@@ -17,13 +16,7 @@ _Rows = Iterable[Sequence[Any]]
 
 def write_csv(record: Record, folder: Path, tell: Tell) -> None:
     """A number that is not finite is `nan` or `inf`; what there is not is an empty cell."""
-
-    def write(file: TextIO, names: Sequence[str], rows: _Rows) -> None:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(names)
-        table.writerows(rows)
-
-    _write_tables(record, folder, "csv", write, tell)
+    _write_tables(record, folder, "csv", csv_text.write_csv, tell)
 
 
 def write_jsonl(record: Record, folder: Path, tell: Tell) -> None:
@@ -51,7 +44,7 @@ def _write_tables(
     for name, (names, rows) in tables.items():
         with open(folder / f"{name}.{suffix}", "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             write(file, names, rows)
-    (folder / "run.json").write_text(json.dumps(about(record), indent=1) + "\n")
+    (folder / "run.json").write_text(to_json(about(record), indent=1) + "\n")
 
 
 def about(record: Record) -> dict[str, Any]:
@@ -59,15 +52,9 @@ def about(record: Record) -> dict[str, Any]:
     return {
         "run": record.run.id,
         "state": record.state,
-        "settings": _plain(record.settings),
-        "figures": _plain(metrics(record)),
+        "settings": without_nonfinite(record.settings),
+        "figures": without_nonfinite(metrics(record)),
     }
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Without NaN, which JSON has not."""
-    found: dict[str, Any] = json.loads(events.encode(values))
-    return found
 
 
 def _told(steps: Iterable[series.Step], tell: Tell) -> Iterator[series.Step]:

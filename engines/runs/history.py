@@ -99,6 +99,10 @@ class History:
         elapsed = sum(recent)
         return self.tokens / self.step * len(recent) / elapsed if self.step and elapsed > 0 else 0.0
 
+    def mean_tokens_per_second(self) -> float:
+        """Training throughput over all steps; 0 where there are none, or some could not be read."""
+        return self.tokens / self.train_seconds if self.train_seconds > 0 else 0.0
+
     def mfu(self) -> float | None:
         """The part of the GPU's peak that training reaches, where both are known."""
         if self.engine is None or not self.engine["peak_flops"]:

@@ -35,6 +35,7 @@ class Overview:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0  # of training; NaN where steps could not be read
+    elapsed: float = 0.0  # seconds from the first start to the last event
     tokens_per_second: float = 0.0  # of the newest steps
     loss: float | None = None  # of the last step
     bpb: float | None = None  # of the last evaluation
@@ -58,6 +59,7 @@ def overview_of(history: History) -> Overview:
         step=history.step,
         tokens=history.tokens,
         seconds=history.train_seconds,
+        elapsed=history.last_t,
         tokens_per_second=history.tokens_per_second(),
         loss=history.last_loss,
         bpb=history.evals[-1]["bpb"] if history.evals else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.errors import LabError
 from engines.files import reason_of
-from engines.runs.launch import take_lock
+from engines.runs.locking import take_lock
 from engines.runs.store import CHECKPOINTS, Run, all_runs, find_by_path, last_of, match_name, remembered, require_name
 
 # what the program itself puts into a run's directory

@@ -1,6 +1,5 @@
 """ablate, studies: make a study or find one, follow it, and print its table."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,9 +19,12 @@ from engines.fields import fields
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.store import results_dir
+from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import duration
+from nanochat_tui.headless.train import print_detached
+from nanochat_tui.streams import console, print_json
 
 _COME_BACK = "ablate --resume"
 _REQUESTS = ("pause", "stop")
@@ -42,7 +44,7 @@ def ablate(options: Options) -> int:
         study = create_study(results_dir(options.words["results_dir"]), plan)
         process = start(study)
     if options.words["detach"]:
-        print(json.dumps({"study": study.id, "path": str(study.path)}) if options.json else study.id)
+        print_detached(options, "study", study)
         return 0
     return _follow(study, process, options)
 
@@ -55,7 +57,7 @@ def studies(options: Options) -> int:
         print("no studies yet; start one with: nanochat-tui --no-ui ablate", file=sys.stderr)
     for row in rows:
         if options.json:
-            print(json.dumps(row))
+            print_json(row)
         else:
             print(
                 f"{liveness.GLYPHS[row['state']]} {row['study']}  {row['state']}  {row['done']}/{row['total']} runs  "
@@ -230,7 +232,6 @@ def _print_table(study: Study, ended: Event | None) -> None:
 
 
 def _print_for_eyes(analysis: Analysis) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from engines.ablation.markdown import difference_text, spread_text, verdict_text
@@ -239,10 +240,10 @@ def _print_for_eyes(analysis: Analysis) -> None:
     for rank, cell in enumerate(analysis.cells, 1):
         p = "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}"
         figures = spread_text(cell.val_bpb), difference_text(cell.difference)
-        table.add_row(str(rank), cell.name, *figures, p, verdict_text(cell))
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
+        table.add_row(str(rank), visible_line(cell.name), *figures, p, visible_line(verdict_text(cell)))
+    terminal = console(sys.stdout)
+    terminal.print(table)
+    print(
         f"{analysis.comparisons} comparisons with {analysis.base}; "
         "p and 95 % intervals of paired differences are corrected by Holm"
     )

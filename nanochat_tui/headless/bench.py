@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from engines.fields import AUTO, fields, parse_all
 from engines.files import user_path
 from engines.runs.store import results_dir
 from nanochat_tui.commands import PROGRAM, Options
+from nanochat_tui.streams import can_repaint, repaint
 
 if TYPE_CHECKING:
     from engines.bench.nanochat.plan import Race
@@ -30,7 +30,6 @@ _MODULES = {
 }
 _SETTINGS: dict[str, type] = {"nanochat": RaceSettings, "step": TrainSettings}  # of what takes any
 _LINE_INTERVAL = 5.0  # seconds between lines where one cannot be painted over another
-_INTERRUPTED = 130
 _WIDEST = 110  # columns of a line that is painted over
 
 
@@ -39,8 +38,7 @@ def bench(options: Options) -> int:
     what = options.words["what"]
     _refuse_settings_of_others(what, options.settings)
     if what == "nanochat":
-        with _terminated_as_if_interrupted():
-            return _races(options)
+        return _races(options)
     measure = importlib.import_module(_MODULES[what]).measure
     asked = (options.settings, _command(options)) if what in _SETTINGS else ()
     report = measure(lambda text: _say(f"measuring {text} ..."), *asked)
@@ -78,9 +76,9 @@ def _races(options: Options) -> int:
             continue
         try:
             record, paths = hold(race, _command(options), results / "bench", Watch(_say, _stage))
-        except KeyboardInterrupt:
-            _say(f"interrupted; what was measured so far is in {results / 'bench'}")
-            return _INTERRUPTED
+        except KeyboardInterrupt as interruption:
+            word = str(interruption) or "interrupted"
+            raise type(interruption)(f"{word}; what was measured so far is in {results / 'bench'}") from None
         print(paths[0].read_text() if options.json else report.markdown(record), end="")
         _say_written(paths)
         went_well = all(part["status"] == "ok" for side in race.sides for part in record["parts"][side].values())
@@ -171,27 +169,17 @@ def _flag(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _terminated_as_if_interrupted() -> Iterator[None]:
-    """A process of a race has a session of its own: asked to end, the race must take it along."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
 def _stage(title: str) -> Iterator["Hear"]:
     """A process while it runs: a line that is painted over on a terminal, else one every few seconds."""
     started = shown = time.monotonic()
-    painted = sys.stderr.isatty()
+    painted = can_repaint()
     _say(title)
 
     def hear(seconds: float, line: str) -> None:
         nonlocal shown
         text = f"  {seconds:5.0f} s  {line}"[:_WIDEST]
         if painted:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            repaint(text)
         elif time.monotonic() - shown > _LINE_INTERVAL:
             shown = time.monotonic()
             _say(text)
@@ -199,7 +187,9 @@ def _stage(title: str) -> Iterator["Hear"]:
     try:
         yield hear
     finally:
-        _say(f"{chr(13) + chr(27) + '[K' if painted else ''}  {time.monotonic() - started:5.1f} s in all")
+        if painted:
+            repaint("")
+        _say(f"  {time.monotonic() - started:5.1f} s in all")
 
 
 def _say(text: str) -> None:

@@ -1,12 +1,10 @@
 """compare: runs side by side, as a table, as JSON, and as curves over each other."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import events
 from engines.errors import SettingsError
 from engines.files import user_path
 from engines.reports.comparison_report import comparison_sections, damages, metric_rows
@@ -19,6 +17,7 @@ from engines.runs.store import find_run, results_dir
 from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.streams import print_json
 
 
 def compare(options: Options) -> int:
@@ -32,7 +31,10 @@ def compare(options: Options) -> int:
     every = settings([record.config for record in records])
     for sentence in damages(records):
         print(sentence, file=sys.stderr)
-    print(json.dumps(_as_json(records, every)) if options.json else _as_text(records, every))
+    if options.json:
+        print_json(_as_json(records, every))
+    else:
+        print(_as_text(records, every))
     if options.words["html"] is not None:
         _write_html(user_path(options.words["html"], "report"), records)
     return 0
@@ -76,17 +78,12 @@ def _as_json(records: Sequence[Record], every: Sequence[Setting]) -> dict[str, A
 
 
 def _figures(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        events.encode(
-            {
-                "run": record.run.id,
-                "path": str(record.run.path),
-                **metrics(record),
-                "unreadable": record.history.damage or None,
-            }
-        )
-    )
-    return found
+    return {
+        "run": record.run.id,
+        "path": str(record.run.path),
+        **metrics(record),
+        "unreadable": record.history.damage or None,
+    }
 
 
 def _write_html(path: Path, records: Sequence[Record]) -> None:

@@ -1,8 +1,6 @@
 """doctor: what this machine has, and whether training works on it."""
 
 import contextlib
-import json
-import os
 import sys
 import threading
 import time
@@ -11,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from engines.doctor import FAIL, OK, WARN, Check, Finding, checks, examine
 from engines.runs.store import results_dir
 from nanochat_tui.commands import Options
+from nanochat_tui.streams import can_repaint, print_json, repaint
 
 _GLYPHS = {OK: "✔", WARN: "▲", FAIL: "✖"}
 _WORD_INTERVAL = 10.0  # seconds between signs of life in a pipe; on a terminal every second
@@ -18,11 +17,7 @@ _WORD_INTERVAL = 10.0  # seconds between signs of life in a pipe; on a terminal 
 
 def doctor(options: Options) -> int:
     """A line for each check; 1 if something fails."""
-    todo = checks(results_dir(options.words["results_dir"]), options.words["device"])
-    try:
-        return tell(todo, options.json)
-    except KeyboardInterrupt:
-        return 130
+    return tell(checks(results_dir(options.words["results_dir"]), options.words["device"]), options.json)
 
 
 def tell(todo: Iterable[Check], as_json: bool) -> int:
@@ -37,7 +32,7 @@ def tell(todo: Iterable[Check], as_json: bool) -> int:
         if not as_json:
             print(_line(finding), flush=True)
     if as_json:
-        print(json.dumps([finding._asdict() for finding in findings], indent=1))
+        print_json([finding._asdict() for finding in findings], indent=1)
     return int(any(finding.status == FAIL for finding in findings))
 
 
@@ -59,15 +54,16 @@ def _sign_of_life(name: str) -> Iterator[None]:
 
 
 def _tell_time(name: str, over: threading.Event) -> None:
-    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    before, after = ("\r\x1b[K", "") if on_terminal else ("", "\n")
+    on_terminal = can_repaint()
     started = time.monotonic()
     while True:
         seconds = round(time.monotonic() - started)
-        sys.stderr.write(f"{before}checking {name} ..." + (f" {seconds} s" if seconds else "") + after)
-        sys.stderr.flush()
+        text = f"checking {name} ..." + (f" {seconds} s" if seconds else "")
+        if on_terminal:
+            repaint(text)
+        else:
+            print(text, file=sys.stderr, flush=True)
         if over.wait(1.0 if on_terminal else _WORD_INTERVAL):
             break
     if on_terminal:
-        sys.stderr.write(before)
-        sys.stderr.flush()
+        repaint("")

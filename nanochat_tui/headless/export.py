@@ -1,6 +1,5 @@
 """export: a run's steps and evaluations as files for other tools."""
 
-import json
 import shlex
 import sys
 
@@ -10,6 +9,7 @@ from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.streams import print_json
 
 _NEXT = {"tensorboard": "look at it with: tensorboard --logdir", "wandb-offline": "send it with: wandb sync"}
 
@@ -30,8 +30,8 @@ def export(options: Options) -> int:
     if record.history.damage:
         _say(f"not exported from run {run.id}: {record.history.damage}")
     if options.json:
-        print(json.dumps({"export": str(folder), "format": format, "files": [str(path) for path in files],
-                          "run": run.id, "state": record.state, "steps": record.history.step}))  # fmt: skip
+        print_json({"export": str(folder), "format": format, "files": [str(path) for path in files],
+                    "run": run.id, "state": record.state, "steps": record.history.step})  # fmt: skip
     else:
         print(folder)
     if format in _NEXT:

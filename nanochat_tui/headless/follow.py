@@ -111,9 +111,12 @@ class _Follower:
 
 
 class JsonLines:
-    """Passes the run's own lines on."""
+    """Prints the run's own lines: in a pipe as they are, byte for byte; on a terminal without control characters."""
 
     def show(self, line: bytes, event: Event, history: History) -> None:
+        if sys.stdout.isatty():
+            print(line.decode(errors="replace"), flush=True)
+            return
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 

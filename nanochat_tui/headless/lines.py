@@ -1,12 +1,16 @@
 """How a run reads in words: one line an event in a pipe, a progress bar above the same lines on a terminal."""
 
+import math
 import sys
 import time
 from typing import Any
 
 from engines.events import Event
 from engines.runs.history import History
+from engines.terminal_text import visible, visible_line
+from nanochat_tui.streams import console
 
+_WIDE = 1e5  # from here on a number is written with an exponent
 _PROGRESS_INTERVAL = 2.0  # seconds between plain progress lines
 
 
@@ -36,7 +40,6 @@ class Bar:
     """A progress bar on a terminal, with the same lines above it."""
 
     def __init__(self, steps: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._steps = steps
@@ -44,7 +47,9 @@ class Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
-            console=Console(stderr=True, highlight=False),
+            console=console(sys.stderr),
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task("starting", total=steps, figures="")
         self._progress.start()
@@ -55,17 +60,17 @@ class Bar:
             self.say(text)
         kind = event["kind"]
         if kind == "phase":
-            self._progress.update(self._task, description=phase(event))
+            self._progress.update(self._task, description=visible_line(phase(event)))
         elif kind in ("steps", "eval"):
             self._progress.update(
                 self._task,
-                description=f"step {history.step:,}/{self._steps:,}",
+                description=step_of(history.step, self._steps),
                 completed=history.step,
                 figures=figures(history, self._steps),
             )
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(visible(text))
 
     def close(self) -> None:
         self._progress.stop()
@@ -76,15 +81,15 @@ def sentence(event: Event, history: History, steps: int) -> str:
     kind = event["kind"]
     if kind == "eval":
         best = "  best so far" if event["best"] and event["step"] else ""
-        floor = f"  (floor {event['floor_bpb']:.3f})" if event["floor_bpb"] else ""
-        loss, bpb = _fixed(event["loss"]), _fixed(event["bpb"])
-        return f"step {event['step']:>6}/{steps}  val {loss} nats  {bpb} bpb{floor}{best}"
+        floor = f"  (floor {fixed(event['floor_bpb'], 3)})" if event["floor_bpb"] else ""
+        loss, bpb = fixed(event["loss"]), fixed(event["bpb"])
+        return f"{step_of(event['step'], steps)}  val {loss} nats  {bpb} bpb{floor}{best}"
     if kind == "sample":
         return f"     it says  {' / '.join((event['prompt'] + event['text']).splitlines())}"
     if kind == "guard":
-        return f"     GUARD    {event['rule']} at step {event['step']} ({event['action']}): {event['hint']}"
+        return f"     GUARD    {event['rule']} at step {event['step']:,} ({event['action']}): {event['hint']}"
     if kind == "resumed":
-        return f"     going on from step {event['from_step']} ({event['reason']})"
+        return f"     going on from step {event['from_step']:,} ({event['reason']})"
     if kind == "control":
         return f"     {event['verb']}: {event['outcome']}"
     if kind == "note":
@@ -104,32 +109,60 @@ def phase(event: Event) -> str:
 
 
 def progress(history: History, steps: int) -> str:
-    return f"step {history.step:>6}/{steps}  {figures(history, steps)}"
+    return f"{step_of(history.step, steps)}  {figures(history, steps)}"
 
 
-def figures(history: History, steps: int) -> str:
-    """Loss, bits per byte, throughput, time to go."""
+def figures(history: History, steps: int, state: str = "running") -> str:
+    """Loss, bits per byte and throughput; of a running run also the time left, of one that has ended the time taken."""
     parts = []
     if history.last_loss is not None:
-        parts.append(f"loss {_fixed(history.last_loss)}")
+        parts.append(f"loss {fixed(history.last_loss)}")
     if history.evals:
-        parts.append(f"bpb {_fixed(history.evals[-1]['bpb'])}")
-    speed = history.tokens_per_second()
+        parts.append(f"bpb {fixed(history.evals[-1]['bpb'])}")
+    is_running = state == "running" and not history.paused
+    speed = history.tokens_per_second() if is_running else history.mean_tokens_per_second()
     if speed:
         parts.append(f"{speed:,.0f} tok/s")
-        if mfu := history.mfu():
+        if is_running and (mfu := history.mfu()):
             parts.append(f"mfu {100 * mfu:.1f} %")
+    if is_running and speed:
         left = (steps - history.step) * history.tokens / history.step / speed
         parts.append(f"eta {duration(left)}")
+    elif history.step:
+        parts.append(f"time {duration(history.last_t)}")
     return "  ".join(parts)
 
 
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+def step_of(step: int, steps: int) -> str:
+    """A step and the last one, as wide at the first step as at the last."""
+    return f"step {share_of(step, steps)}"
+
+
+def share_of(step: int, steps: int) -> str:
+    total = f"{steps:,}"
+    return f"{step:>{len(total)},}/{total}"
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    """A loss or score: `nan` for null, as JSON has no NaN, and few digits however large it became."""
+    if value is None:
+        return "nan"
+    return f"{value:.{digits}f}" if abs(value) < _WIDE else f"{value:.3g}"
+
+
 def duration(seconds: float) -> str:
+    """A time span in its natural unit; 0 s where a clock was set back."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    seconds = max(0.0, seconds)
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:,.1f} d"
 
 
 def result_line(config: dict[str, Any], summary: dict[str, Any]) -> str:
@@ -160,8 +193,6 @@ def _word(value: Any) -> str:
 
 
 def _six(value: float | None) -> str:
-    return "none" if value is None else f"{value:.6f}"
-
-
-def _fixed(value: float | None) -> str:
-    return "nan" if value is None else f"{value:.4f}"
+    if value is None:
+        return "none"
+    return f"{value:.6f}" if abs(value) < _WIDE else f"{value:.6e}"

@@ -1,56 +1,67 @@
 """runs, show: what is there, told as text or as JSON lines."""
 
-import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from engines import checkpoints
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
+from engines.files import reason_of
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.overview import read_state
 from engines.runs.reader import EventReader
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.lines import duration, figures, sentence
+from nanochat_tui.headless.lines import duration, figures, fixed, sentence, share_of, step_of
+from nanochat_tui.streams import print_json, print_table
 
-_COLUMNS = ["run", "state", "model", "data", "step", "bpb", "best", "tok/s", "guards", "age"]
+_COLUMNS = ["run", "state", "model", "data", "step", "bpb", "best", "tok/s", "time", "guards", "age"]
+_ELSEWHERE = "results directory"
 _SHOWN_EVALS = 10
 
 
 def runs(options: Options) -> int:
     """A line for each run of the results directory, oldest first."""
-    found = unsorted_runs(results_dir(options.words["results_dir"]))
+    results = results_dir(options.words["results_dir"])
+    found = unsorted_runs(results)
     rows = sorted((row for run in found if (row := _row(run))), key=lambda row: (row["created_at"], row["run"]))
     if options.json:
         for row in rows:
-            print(json.dumps(row))
+            print_json(row)
         return 0
     if not rows:
         print("no runs yet; start one with: nanochat-tui --no-ui train", file=sys.stderr)
         return 0
-    _print_table([_cells(row) for row in rows])
+    elsewhere = [_elsewhere(Path(row["path"]), results) for row in rows]
+    columns, cells = _COLUMNS, [_cells(row) for row in rows]
+    if any(elsewhere):
+        columns = [*columns, _ELSEWHERE]
+        cells = [[*line, folder] for line, folder in zip(cells, elsewhere, strict=True)]
+    print_table(columns, cells)
     return 0
 
 
 def show(options: Options) -> int:
     """One run: what it was asked, how it stands, what it reached."""
-    run = find_run(options.words["run"], results_dir(options.words["results_dir"]))
-    state, history, reader = read(run)
+    results = results_dir(options.words["results_dir"])
+    run = find_run(options.words["run"], results)
     config = run.config
+    state, history, reader = read(run)
     if options.json:
-        print(json.dumps(_details(run, state, history, config)))
+        print_json(_details(run, state, history, config))
         return 0
     resolved, steps = config["resolved"], config["resolved"]["steps"]
-    print(f"{liveness.GLYPHS[state]} {run.id}  {state}  step {history.step:,}/{steps:,}  {figures(history, steps)}")
-    print(f"  in      {run.path}")
+    standing = f"{step_of(history.step, steps)}  {figures(history, steps, state)}"
+    print(f"{liveness.GLYPHS[state]} {run.id}  {state}  {standing}")
+    print(f"  in      {run.path}{' (another results directory)' * bool(_elsewhere(run.path, results))}")
     print(f"  model   {resolved['mode']} {resolved['model_kind']}, {_facts(config)}")
     if text := _text(config.get("facts", {})):
         print(f"  text    {text}")
     if parent := config.get("parent"):
-        print(f"  from    run {parent['run']}, step {parent['step']}")
+        print(f"  from    run {parent['run']}, step {parent['step']:,}")
     print(f"  asked   {_asked(config) or 'nothing: all defaults'}")
     for event in [*history.evals[-_SHOWN_EVALS:], *history.samples[-1:], *history.guards[-_SHOWN_EVALS:]]:
         print(f"  {sentence(event, history, steps)}")
@@ -67,6 +78,12 @@ def show(options: Options) -> int:
     return 0
 
 
+def _elsewhere(path: Path, results: Path) -> str:
+    """The results directory of a run, if it is another one."""
+    folder = path.parent.parent
+    return "" if folder == results else str(folder)
+
+
 def read(run: Run) -> tuple[str, History, EventReader]:
     """State and history of a run as they are now. The lock is looked at first: see `liveness.state`."""
     held = liveness.lock_is_held(run.lock_path)
@@ -78,16 +95,22 @@ def read(run: Run) -> tuple[str, History, EventReader]:
 
 
 def _row(run: Run) -> dict[str, Any] | None:
-    """None for a run that is being deleted, or whose manifest cannot be read, which is told."""
+    """None for a folder that is not a run, and for a run that cannot be read, which is reported."""
     try:
         config = run.config
+        state, overview = read_state(run)
     except LabError as error:
         if run.config_path.exists():
             print(error, file=sys.stderr)
         return None
-    state, overview = read_state(run)
+    except OSError as error:
+        print(f"run {run.id} cannot be read: {error.filename or run.path}: {reason_of(error)}.", file=sys.stderr)
+        return None
+    recent = overview.tokens_per_second
+    mean = overview.tokens / overview.seconds if overview.seconds > 0 else 0.0
     return {
         "run": run.id,
+        "path": str(run.path),
         "state": state,
         "mode": config["resolved"]["mode"],
         "model_kind": config["resolved"]["model_kind"],
@@ -96,7 +119,8 @@ def _row(run: Run) -> dict[str, Any] | None:
         "steps": config["resolved"]["steps"],
         "bpb": overview.bpb,
         "best_bpb": overview.best_bpb,
-        "tokens_per_second": round(overview.tokens_per_second, 1),
+        "tokens_per_second": round(recent if state == "running" else mean, 1),
+        "elapsed_seconds": overview.elapsed,
         "guards": overview.guard_count,
         "created_at": config["created_at"],
         "unreadable": overview.damage or None,
@@ -109,28 +133,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{liveness.GLYPHS[row['state']]} {row['state']}",
         f"{row['mode']} {row['model_kind']}",
         row["data"].rpartition("/")[2],
-        f"{row['step']:,}/{row['steps']:,}",
-        "" if row["bpb"] is None else f"{row['bpb']:.3f}",
-        "" if row["best_bpb"] is None else f"{row['best_bpb']:.3f}",
-        f"{row['tokens_per_second']:,.0f}",
+        share_of(row["step"], row["steps"]),
+        "" if row["bpb"] is None else fixed(row["bpb"], 3),
+        "" if row["best_bpb"] is None else fixed(row["best_bpb"], 3),
+        f"{row['tokens_per_second']:,.0f}" if row["tokens_per_second"] else "",
+        duration(row["elapsed_seconds"]) if row["step"] else "",
         str(row["guards"]),
         duration(time.time() - row["created_at"]),
     ]
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*_COLUMNS, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table, markup=False)
-        return
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    for row in [_COLUMNS, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _details(run: Run, state: str, history: History, config: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +150,8 @@ def _details(run: Run, state: str, history: History, config: dict[str, Any]) -> 
         "state": state,
         "step": history.step,
         "tokens": history.tokens,
+        "tokens_per_second": history.mean_tokens_per_second() or None,
+        "elapsed_seconds": history.last_t,
         "loss": history.last_loss,
         "evals": history.evals,
         "guards": history.guards,

@@ -1,6 +1,5 @@
 """inspect: the numbers inside a scalar run's checkpoint."""
 
-import json
 from typing import Any
 
 from engines.errors import LabError
@@ -8,6 +7,7 @@ from engines.numbered_names import parse_number
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of
+from nanochat_tui.streams import print_json
 
 
 def inspect(options: Options) -> int:
@@ -19,7 +19,7 @@ def inspect(options: Options) -> int:
     node, depth, top = words["node"], _whole(words, "depth"), _whole(words, "top")
     found = inspection.inspect(checkpoint_of(run, words["checkpoint"]), words["text"], node or "", depth, top)
     if options.json:
-        print(json.dumps({"run": run.id, **found}))
+        print_json({"run": run.id, **found})
         return 0
     print(f"{found['origin']}, on {found['text']!r}: loss {found['loss']:.4f} nats a token")
     if node:

@@ -1,7 +1,6 @@
 """plan: what a training run would take, told before anything runs."""
 
 import dataclasses
-import json
 import shutil
 import sys
 import textwrap
@@ -28,6 +27,7 @@ from engines.gpus import gpus
 from engines.preview import missing_texts, preview_vocab_size
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration
+from nanochat_tui.streams import print_json
 
 _DIALED = (
     "layers width heads kv_heads vocab_size batch_size steps warmup_fraction lr embedding_lr head_lr scalar_lr "
@@ -62,7 +62,7 @@ def plan(options: Options) -> int:
     given = _from_file(options.words["config"]) | options.settings
     found = _plan(given, options.words["device_name"])
     if options.json:
-        print(json.dumps(_as_json(found)))
+        print_json(_as_json(found))
         return 0
     _print(_lines(found))
     return 0

@@ -1,6 +1,5 @@
 """report: a file for people about runs and studies."""
 
-import json
 from pathlib import Path
 
 from engines.ablation.study import find_study
@@ -11,6 +10,7 @@ from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.streams import print_json
 
 
 def report(options: Options) -> int:
@@ -23,7 +23,7 @@ def report(options: Options) -> int:
     with meanwhile(f"writing {path}"):
         written = write_document(subjects, path)
     if options.json:
-        print(json.dumps({"report": str(path), "plots": [str(plot) for plot in written[1:]]}))
+        print_json({"report": str(path), "plots": [str(plot) for plot in written[1:]]})
     else:
         print(*written, sep="\n")
     return 0

@@ -1,6 +1,5 @@
 """reproduce: train a run again from its manifest, and tell whether it came out the same."""
 
-import json
 import math
 import sys
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import DIED, Outcome, follow
 from nanochat_tui.headless.train import presenter
+from nanochat_tui.streams import print_json
 
 _HEADINGS = {
     IDENTICAL: "identical, bit for bit",
@@ -61,7 +61,10 @@ def reproduce(options: Options) -> int:
     if replay.state == "halted" and _state(original) != "halted" and found.verdict != DEPARTS:
         ended = replay.past.history.ended or {}
         raise LabError(f"its reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
-    print(json.dumps(_as_json(original, replay, found)) if options.json else _as_text(original, replay, found))
+    if options.json:
+        print_json(_as_json(original, replay, found))
+    else:
+        print(_as_text(original, replay, found))
     return 1 if found.verdict == DEPARTS else 0
 
 
@@ -231,7 +234,7 @@ def _changed(change: Change) -> str:
 
 
 def _as_json(original: Past, replay: _Replay, found: Comparison) -> dict[str, Any]:
-    """One object. A number that is not finite is null."""
+    """One object for JSON."""
     return {
         "run": original.run.id,
         "reproduction": replay.past.run.id,
@@ -251,9 +254,4 @@ def _as_json(original: Past, replay: _Replay, found: Comparison) -> dict[str, An
 
 
 def _difference(found: Difference | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in found._asdict().items()
-    }
+    return None if found is None else found._asdict()

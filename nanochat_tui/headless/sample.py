@@ -1,6 +1,5 @@
 """sample: text from a trained model, streamed as it is drawn."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.prompt_file import read_prompt
+from nanochat_tui.streams import print_json, unfiltered
 
 
 def sample(options: Options) -> int:
@@ -52,12 +52,15 @@ def _write_text(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) ->
             current = following
             _show(kept, current)
     if not ended:  # nothing was to be drawn
-        sys.stdout.write(f"{prompt}\n" * len(samples))
+        for sample in samples:
+            _show({sample: f"{prompt}\n"}, sample)
 
 
 def _show(kept: dict[int, str], sample: int) -> None:
-    sys.stdout.write(kept[sample])
-    sys.stdout.flush()
+    """In a pipe the text is data, and every character of it is written; a terminal gets no control character."""
+    stream = sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
+    stream.write(kept[sample])
+    stream.flush()
     kept[sample] = ""
 
 
@@ -65,9 +68,9 @@ def _write_json(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) ->
     texts = dict.fromkeys(samples, prompt)
     for token in tokens:
         texts[token.sample] += token.text
-        print(json.dumps({"kind": "token", "sample": token.sample, **_token_json(token)}), flush=True)
+        print_json({"kind": "token", "sample": token.sample, **_token_json(token)})
     for sample, text in texts.items():
-        print(json.dumps({"kind": "done", "sample": sample, "prompt": prompt, "text": text}), flush=True)
+        print_json({"kind": "done", "sample": sample, "prompt": prompt, "text": text})
 
 
 def _token_json(token: Token) -> dict[str, Any]:

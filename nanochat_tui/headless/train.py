@@ -1,7 +1,5 @@
 """train, attach, resume: everything that ends in following a run."""
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ from engines.runs.store import Run, find_run, read_checked_json, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow
 from nanochat_tui.headless.lines import Bar, Lines, result_line
+from nanochat_tui.streams import can_repaint, print_json
 
 
 def train(options: Options) -> int:
@@ -28,7 +27,7 @@ def train(options: Options) -> int:
     warn_without_effect(given, run)
     process = launch(run)
     if options.words["detach"]:
-        print(json.dumps({"run": run.id, "path": str(run.path)}) if options.json else run.id)
+        print_detached(options, "run", run)
         return 0
     _say(options, f"run {run.id} in {run.path}")
     return _follow(run, process, options)
@@ -49,7 +48,7 @@ def resume(options: Options) -> int:
         _say(options, f"asked run {run.id} to go on")
         return 0 if options.words["detach"] else _follow(run, None, options)
     if options.words["detach"]:
-        print(run.id)
+        print_detached(options, "run", run)
         return 0
     return _follow(run, process, options)
 
@@ -63,6 +62,14 @@ def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | Non
         run = fork_run(run, options.settings)
         warn_without_effect(options.settings, run)
     return run, wake(run, options)
+
+
+def print_detached(options: Options, kind: str, started: Run) -> None:
+    """Print the name of a run or study that continues by itself."""
+    if options.json:
+        print_json({kind: started.id, "path": str(started.path)})
+    else:
+        print(started.id)
 
 
 def wake(run: Run, options: Options) -> subprocess.Popen[bytes] | None:
@@ -118,7 +125,7 @@ def presenter(as_json: bool, steps: int) -> Presenter:
     """How to show a run here."""
     if as_json:
         return JsonLines()
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if can_repaint():
         return Bar(steps)
     return Lines(steps)
 

@@ -32,4 +32,4 @@ def test_a_path_that_is_no_utf8_is_told(tmp_path: Path, capsys: Words) -> None:
     folder.mkdir()
     run = make_run(folder)
     assert main(["--no-ui", "show", str(run.path)]) == 0
-    assert "caf\\udce9" in capsys.readouterr().out
+    assert "caf\ufffd" in capsys.readouterr().out

@@ -75,7 +75,7 @@ def test_a_scalar_bigram_is_reproduced_bit_for_bit(tmp_path: Path, capsys: pytes
         "  weights      the same at step 20",
         "  environment  the same",
     ]
-    assert "step     20/20" in said.stderr
+    assert "step 20/20" in said.stderr
     assert again.config["reproduces"] == run.id and again.config["resolved"] == run.config["resolved"]
 
 

@@ -1,5 +1,6 @@
 """Commands that change runs: they act in their own results directory, and delete nothing but runs."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from builders import finished_run, make_run
 
 from engines import checkpoints
 from engines.errors import LabError
-from engines.runs import launch, store
+from engines.runs import store
+from engines.runs.locking import take_lock
 from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.store import Run
 
@@ -111,12 +113,12 @@ def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_pa
 
 def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    lock = launch.take_lock(run)
+    lock = take_lock(run)
     try:
         with pytest.raises(LabError, match="is live"):
             remove_run(run)
     finally:
-        launch.os.close(lock)
+        os.close(lock)
     assert run.config
 
 

@@ -1,0 +1,25 @@
+"""CSV: what is written is read back, whatever line ends a text holds."""
+
+import csv
+import io
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from engines.csv_text import write_csv
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+
+
+@given(st.lists(st.tuples(TEXT, TEXT)))
+@example([("a\rb", "\r"), ("a\nb", "a\r\nb"), ('"', ","), ("", " ")])
+def test_every_text_is_read_back(rows: list[tuple[str, str]]) -> None:
+    file = io.StringIO(newline="")
+    write_csv(file, ("one", "two"), rows)
+    assert [tuple(row) for row in csv.reader(io.StringIO(file.getvalue(), newline=""))] == [("one", "two"), *rows]
+
+
+def test_a_lone_carriage_return_is_quoted_and_rows_end_with_a_line_feed() -> None:
+    file = io.StringIO(newline="")
+    write_csv(file, ("text",), [("a\rb",), ("c",)])
+    assert file.getvalue() == 'text\n"a\rb"\nc\n'
