@@ -6,7 +6,7 @@ STEPS ?= 500
 
 EXTRAS := slurm,ray,plots,tensorboard,wandb
 
-.PHONY: train test test-extras check format clean
+.PHONY: train test test-extras faults check format clean
 
 train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
@@ -18,6 +18,10 @@ test: $(VENV)/installed-dev
 # Skips nothing: a test whose package is missing fails.
 test-extras: $(VENV)/installed-extras
 	$(BIN)/python -m pytest -n auto -m extras --extras
+
+# The fault campaign: `make faults PART=kills N=200`. Without N each part has its full number of cases, or SCALE of it.
+faults: $(VENV)/installed-dev
+	PYTHONPATH=tests $(BIN)/python -m faults $(if $(PART),--part $(PART)) $(if $(N),--cases $(N)) $(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(RESULTS),--results $(RESULTS))
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

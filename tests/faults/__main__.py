@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from faults import campaign
 
@@ -13,13 +14,14 @@ def main() -> int:
     parser.add_argument("-n", "--cases", type=int, default=0, help="cases of each part (default: its full number)")
     parser.add_argument("--seed", type=int, help="default: one that this commit has not tried yet")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full number of cases")
+    parser.add_argument("--results", type=Path, default=campaign.RESULTS, help="folder of faults.json and faults.md")
     asked = parser.parse_args()
     violated = False
     for name in asked.part or campaign.NAMES:
-        seed = campaign.next_seed(name) if asked.seed is None else asked.seed
+        seed = campaign.next_seed(asked.results, name) if asked.seed is None else asked.seed
         cases = asked.cases or max(1, round(campaign.part(name).target * asked.scale))
         tally = campaign.run_part(name, cases, seed, lambda line: print(line, file=sys.stderr, flush=True))
-        campaign.record(name, tally, seed)
+        campaign.record(asked.results, name, tally, seed)
         print(f"{name}: {tally.cases:,} cases with seed {seed}, {len(tally.violations)} violations", flush=True)
         violated = violated or bool(tally.violations)
     return 1 if violated else 0

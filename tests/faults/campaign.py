@@ -3,7 +3,6 @@
 import fcntl
 import importlib
 import json
-import os
 import random
 import subprocess
 import time
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple
 
 from faults.sandbox import ROOT, sandbox
 
-RESULTS = ROOT / "results" / "faults.json"
-SUMMARY = ROOT / "results" / "faults.md"
+RESULTS = ROOT / "results"
 _MOST_EXAMPLES = 20  # violations kept of each part
 
 
@@ -84,12 +82,12 @@ def commit() -> str:
     return (head or "unknown") + ("+changes" if changed.strip() else "")
 
 
-def record(name: str, tally: Tally, seed: int) -> None:
-    """Add a part's result to those of the same commit; results of another commit are dropped."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    with open(RESULTS.with_suffix(".lock"), "w") as lock:
+def record(folder: Path, name: str, tally: Tally, seed: int) -> None:
+    """Add a part's result to those of the same commit in `folder`; results of another commit are dropped."""
+    folder.mkdir(exist_ok=True)
+    with open(folder / ".faults.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        results = _read()
+        results = _read(folder)
         if results.get("commit") != commit():
             results = {"commit": commit(), "parts": {}}
         kept = results["parts"].setdefault(name, {"cases": 0, "violations": 0, "examples": [], "seeds": []})
@@ -97,14 +95,13 @@ def record(name: str, tally: Tally, seed: int) -> None:
         kept["violations"] += len(tally.violations)
         kept["examples"] = [*kept["examples"], *tally.violations][:_MOST_EXAMPLES]
         kept["seeds"].append(seed)
-        _write(RESULTS, json.dumps(results, indent=1) + "\n")
-        _write(SUMMARY, summary(results))
-        os.unlink(lock.name)
+        _write(folder / "faults.json", json.dumps(results, indent=1) + "\n")
+        _write(folder / "faults.md", summary(results))
 
 
-def next_seed(name: str) -> int:
-    """Return a seed that this commit has not tried yet."""
-    results = _read()
+def next_seed(folder: Path, name: str) -> int:
+    """Return a seed that this commit has not tried yet, by the results in `folder`."""
+    results = _read(folder)
     seeds = results["parts"].get(name, {}).get("seeds", []) if results.get("commit") == commit() else []
     return max(seeds, default=0) + 1
 
@@ -131,9 +128,9 @@ def summary(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read() -> dict[str, Any]:
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        results: dict[str, Any] = json.loads(RESULTS.read_text())
+        results: dict[str, Any] = json.loads((folder / "faults.json").read_text())
     except (OSError, ValueError):
         return {}
     return results

@@ -1,0 +1,29 @@
+"""Random keys, clicks and sizes of the terminal in the app, the palette among them: none crashes it."""
+
+import random
+import shutil
+import traceback
+from pathlib import Path
+
+from faults.campaign import Part, Tally
+from monkey import random_keys
+
+KEYS_OF_A_UNIT = 500
+
+
+def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
+    """Press some keys in a lab of its own; every tenth one is read-only."""
+    place = folder / f"unit-{index}"
+    place.mkdir()
+    seed = chance.randrange(2**32)
+    try:
+        pressed, violations = random_keys(place, seed, KEYS_OF_A_UNIT, readonly=index % 10 == 9).pressed, []
+    except BaseException as error:  # a crash of the app
+        trace = traceback.extract_tb(error.__traceback__)[-1]
+        notes = " ".join(getattr(error, "__notes__", []))
+        pressed, violations = KEYS_OF_A_UNIT, [f"{error!r:.200} at {Path(trace.filename).name}:{trace.lineno}; {notes}"]
+    shutil.rmtree(place, ignore_errors=True)
+    return Tally(pressed, violations)
+
+
+PART = Part("no key, click or size of the terminal crashes the app", 50_000, one_unit)
