@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from builders import write_text
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from engines.fields import Field, fields
 from engines.runs import launch
 from faults.campaign import Part, Tally
 from faults.damage import _rename
+from faults.generated import generated
 from faults.kills import _LONGEST
 from faults.sandbox import Call, call
 from nanochat_tui.commands import COMMANDS
@@ -144,26 +144,16 @@ def judge(words: list[str], done: Call) -> list[str]:
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     """Try some generated lines; the run they may delete is put back for the next unit."""
     place = prepare(folder)
-    violations: list[str] = []
-
-    @seed(chance.randrange(2**32))
-    @settings(
-        max_examples=LINES_OF_A_UNIT, database=None, deadline=None, phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(command_lines())
-    def try_line(words: list[str]) -> None:
-        violations.extend(judge(words, call("--no-ui", *words)))
-
+    lines = generated(chance, command_lines(), LINES_OF_A_UNIT)
     os.chdir(place)
     try:
         with without_processes():
-            try_line()
+            violations = [problem for words in lines for problem in judge(words, call("--no-ui", *words))]
     finally:
         os.chdir(folder / "work")
         shutil.rmtree(place)
         shutil.copytree(folder / "lines-template", place, symlinks=True)
-    return Tally(LINES_OF_A_UNIT, violations)
+    return Tally(len(lines), violations)
 
 
 PART = Part("any command line ends with a documented exit code and a sentence", 50_000, one_unit)

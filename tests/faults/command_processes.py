@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from faults.campaign import Part, Tally
 from faults.command_lines import command_lines, judge, prepare
+from faults.generated import generated
 from faults.sandbox import Call
 
 _LONGEST_LINE = 60.0  # seconds before a line counts as a hang
@@ -20,21 +19,13 @@ def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     """Try ten generated lines; what trains is held to few steps."""
     place = prepare(folder)
     violations: list[str] = []
-
-    @seed(chance.randrange(2**32))
-    @settings(
-        max_examples=10, database=None, deadline=None, phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(command_lines())
-    def try_line(words: list[str]) -> None:
-        words = [word for word in words if "\0" not in word]  # no process can be given one
-        violations.extend(judge(words, _process(_short(words), place)))
-
-    try_line()
+    lines = generated(chance, command_lines(), 10)
+    for drawn in lines:
+        words = [word for word in drawn if "\0" not in word]  # no process can be given one
+        violations += judge(words, _process(_short(words), place))
     shutil.rmtree(place)
     shutil.copytree(folder / "lines-template", place, symlinks=True)
-    return Tally(10, violations)
+    return Tally(len(lines), violations)
 
 
 def _short(words: list[str]) -> list[str]:

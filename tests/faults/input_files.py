@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from builders import TEXT
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from engines.config import TrainSettings
@@ -20,6 +19,7 @@ from engines.runs.history import read_history
 from engines.runs.store import Run
 from faults.campaign import Part, Tally
 from faults.command_lines import EXTREMES, judge, prepare, without_processes
+from faults.generated import generated
 from faults.kills import _LONGEST
 from faults.sandbox import call
 
@@ -49,23 +49,6 @@ def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
 PART = Part("any corpus, configuration, manifest, control file or prompt is used or reported", 3_000, one_unit)
 
 
-def _generated(chance: random.Random, strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
-    """Draw values without shrinking or a database."""
-    found: list[Any] = []
-
-    @seed(chance.randrange(2**32))
-    @settings(
-        max_examples=number, database=None, deadline=None, phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(strategy)
-    def draw(value: Any) -> None:
-        found.append(value)
-
-    draw()
-    return found
-
-
 def _try_each(cases: list[Any], place: Path, try_one: Callable[[Any], list[str]]) -> Tally:
     violations: list[str] = []
     os.chdir(place)
@@ -86,7 +69,7 @@ def configurations(chance: random.Random, folder: Path) -> Tally:
     place = prepare(folder)
     tables = st.dictionaries(st.one_of(st.sampled_from(SETTINGS), st.text(max_size=6)), _values, max_size=4)
     contents = st.one_of(tables.map(_as_toml), tables.map(_as_json), st.binary(max_size=60), st.just(b"[" * 100_000))
-    cases = _generated(chance, st.tuples(contents, st.sampled_from((".toml", ".json", ""))), CASES_OF_A_UNIT)
+    cases = generated(chance, st.tuples(contents, st.sampled_from((".toml", ".json", ""))), CASES_OF_A_UNIT)
 
     def try_one(case: tuple[bytes, str]) -> list[str]:
         Path(f"configuration{case[1]}").write_bytes(case[0])
@@ -114,7 +97,7 @@ def manifests(chance: random.Random, folder: Path) -> Tally:
     names = [(None, name) for name in config] + [
         (part, name) for part in ("given", "resolved", "facts", "hardware", "code") for name in config.get(part, {})
     ]
-    cases = _generated(chance, st.tuples(st.sampled_from(names), _values), CASES_OF_A_UNIT)
+    cases = generated(chance, st.tuples(st.sampled_from(names), _values), CASES_OF_A_UNIT)
     commands = (
         ["show", "run"],
         ["runs"],
@@ -150,7 +133,7 @@ def corpora(chance: random.Random, folder: Path) -> Tally:
         (b"", b"\xef\xbb\xbf", b"\xff\xfe" + "text".encode("utf-16-le"), b"PK\x03\x04", b"BZh9", b"\x1f\x8b")
     )
     contents = st.one_of(texts, lines, st.binary(max_size=100), odd, st.just(TEXT.encode()))
-    cases = _generated(chance, st.tuples(contents, st.sampled_from(SUFFIXES)), CASES_OF_A_UNIT)
+    cases = generated(chance, st.tuples(contents, st.sampled_from(SUFFIXES)), CASES_OF_A_UNIT)
 
     def try_one(case: tuple[bytes, str]) -> list[str]:
         path = Path(f"corpus{case[1]}")
@@ -181,7 +164,7 @@ def prompts(chance: random.Random, folder: Path) -> Tally:
     """Any text as a prompt, as a text to inspect, and as the prompt of training."""
     place = prepare(folder)
     texts = st.one_of(st.text(max_size=50), st.sampled_from(EXTREMES), st.text("theqick \n", max_size=50))
-    cases = _generated(chance, texts, CASES_OF_A_UNIT)
+    cases = generated(chance, texts, CASES_OF_A_UNIT)
 
     def try_one(prompt: str) -> list[str]:
         prompt = prompt.replace("\0", "")  # no command line can hold one
@@ -209,7 +192,7 @@ def requests(chance: random.Random, folder: Path) -> Tally:
             lambda verb: f"{time.time_ns()}-{verb}"
         ),
     )
-    cases = _generated(chance, st.tuples(names, st.binary(max_size=20), st.booleans()), 20)
+    cases = generated(chance, st.tuples(names, st.binary(max_size=20), st.booleans()), 20)
     worker = launch.launch(run)
     for name, content, is_folder in cases:
         path = run.control_dir / name

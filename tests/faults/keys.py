@@ -5,8 +5,9 @@ import shutil
 import traceback
 from pathlib import Path
 
-from faults.campaign import Part, Tally
 from monkey import random_keys
+
+from faults.campaign import Part, Tally
 
 KEYS_OF_A_UNIT = 500
 
