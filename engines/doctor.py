@@ -32,7 +32,7 @@ _LITTLE_DISK = 5e9  # bytes: some checkpoints of a depth 6; a guess at what is t
 _GIB = 1 << 30
 _COMPILERS = ("g++", "clang++", "c++")
 _PACKAGES = {
-    "rustbpe": "makes the bpe tokenizer of a corpus, the gpt's default (slower, the package tokenizers serves too)",
+    "rustbpe": "trains the bpe tokenizer of a corpus, the gpt's default",
     "tiktoken": "turns text into bpe tokens, the gpt's default",
     "zstandard": "reads .zst corpora",
     "pyarrow": "reads .parquet corpora",

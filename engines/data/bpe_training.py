@@ -1,7 +1,6 @@
-"""Finds the pieces of words that a bpe tokenizer knows, by merging the pair of pieces that is most frequent.
+"""Trains a bpe tokenizer: merges the most frequent pair of tokens, again and again, with the package rustbpe.
 
-rustbpe does it, 2.5 times as fast as the package tokenizers, which stands in where rustbpe is missing. While it merges,
-no other thread of its process runs: long text is given to a process of its own.
+While it merges, no other thread of its process runs: long text is given to a process of its own.
 """
 
 import importlib.util
@@ -21,12 +20,17 @@ Progress = Callable[[int], None]
 
 def learn(texts: Iterator[str], count: int) -> list[bytes]:
     """The bytes of the first `count` merges, fewer where the texts (of moderate length each) allow no more."""
-    return _trainer()(texts, count)
+    _check_trainer()
+    import rustbpe
+
+    trainer = rustbpe.Tokenizer()
+    trainer.train_from_iterator(texts, len(BYTES) + count, buffer_size=_TEXTS_AT_ONCE, pattern=SPLIT_PATTERN)
+    return _merged(bytes(piece) for piece, _ in sorted(trainer.get_mergeable_ranks(), key=lambda ranked: ranked[1]))
 
 
 def learn_beside(texts: Iterator[str], count: int, progress: Progress) -> list[bytes]:
-    """As `learn`, in another process; `progress` hears of the characters read, again and again until all is done."""
-    _trainer()  # a package that is missing is told here
+    """As `learn`, in another process; `progress` receives the characters read, repeatedly until all is done."""
+    _check_trainer()  # before any text is read
     done = 0
     with Child("engines.data.bpe_training") as child:
         child.send(count)
@@ -40,42 +44,9 @@ def learn_beside(texts: Iterator[str], count: int, progress: Progress) -> list[b
         return [piece.encode("latin-1") for piece in child.receive()]
 
 
-def _trainer() -> Callable[[Iterator[str], int], list[bytes]]:
-    if importlib.util.find_spec("rustbpe"):
-        return _learn_with_rustbpe
-    if importlib.util.find_spec("tokenizers"):
-        return _learn_with_tokenizers
-    raise LabError("--tokenizer bpe is trained by the package rustbpe; install it: pip install rustbpe")
-
-
-def _learn_with_rustbpe(texts: Iterator[str], count: int) -> list[bytes]:
-    import rustbpe
-
-    trainer = rustbpe.Tokenizer()
-    trainer.train_from_iterator(texts, len(BYTES) + count, buffer_size=_TEXTS_AT_ONCE, pattern=SPLIT_PATTERN)
-    return _merged(bytes(piece) for piece, _ in sorted(trainer.get_mergeable_ranks(), key=lambda ranked: ranked[1]))
-
-
-def _learn_with_tokenizers(texts: Iterator[str], count: int) -> list[bytes]:
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-
-    alphabet = _byte_alphabet()
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-    trainer = trainers.BpeTrainer(vocab_size=len(BYTES) + count, show_progress=False, initial_alphabet=list(alphabet))
-    tokenizer.train_from_iterator(texts, trainer)
-    vocabulary = tokenizer.get_vocab()
-    in_order = sorted(vocabulary, key=vocabulary.__getitem__)
-    return _merged(bytes(alphabet[character] for character in piece) for piece in in_order)
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The byte that each character stands for in that package: bytes that print nothing are moved past 255."""
-    visible = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-    moved = [value for value in range(256) if value not in visible]
-    return {chr(value): value for value in visible} | {chr(256 + place): value for place, value in enumerate(moved)}
+def _check_trainer() -> None:
+    if importlib.util.find_spec("rustbpe") is None:
+        raise LabError("--tokenizer bpe needs the package rustbpe; install it: pip install rustbpe")
 
 
 def _merged(pieces: Iterator[bytes]) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 from engines import checkpoints
 from engines.config import CountSettings, SampleSettings
 from engines.errors import LabError
+from engines.fields import parse_all
 from engines.numbered_names import parse_number
 from engines.runs.history import read_history
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
@@ -24,7 +25,7 @@ def sample(options: Options) -> int:
     names = SampleSettings.__dataclass_fields__
     given = {name: value for name, value in options.settings.items() if name in names}
     if options.words["prompt_file"]:
-        given["prompt"] = read_prompt(options.words["prompt_file"], given)
+        given |= parse_all(SampleSettings, {"prompt": read_prompt(options.words["prompt_file"], given)})
     settings = SampleSettings(**given)
     speaker = _speaker(options, settings)
     if not options.json:

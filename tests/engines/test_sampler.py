@@ -21,7 +21,7 @@ from engines.sampler import Sampler
 from engines.sampling import generate
 from engines.speaker import open_checkpoint
 
-ENDLESS = {"max_new_tokens": 10**9, "count": 10**6}
+ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}
 
 
 @pytest.fixture(scope="module")
