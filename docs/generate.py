@@ -17,6 +17,11 @@ NOTE = "<!-- made by docs/generate.py from the code: change it there -->"
 def settings() -> str:
     """docs/settings.md"""
     lines = ["# Settings", "", NOTE, "", "Every one is a flag, and a key of the TOML that `train --config FILE` takes."]
+    lines += [
+        "",
+        "Numbers are written with ASCII digits: `1000`, `1_000`, `1e3`; sizes and times also as `10M` and `1h30m`.",
+        "A setting whose needs are not met has no effect: it is refused or reported.",
+    ]
     for title, declared in (
         ("train", TrainSettings),
         ("sample", SampleSettings),
@@ -35,7 +40,7 @@ def settings() -> str:
                     "| setting | takes | default | what it is |",
                     "| --- | --- | --- | --- |",
                 ]
-            lines.append(f"| `{field.flag}` | {_takes(field)} | {_default(field)} | {field.help} |")
+            lines.append(f"| `{field.flag}` | {_takes(field)} | {_default(field)} | {field.help}{_needs(field)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -48,6 +53,12 @@ def event_table() -> str:
         shown = ", ".join(f"`{name}` {_types(types)}" for name, types in names.items())
         lines.append(f"| `{kind}` | {shown} |")
     return "\n".join(lines) + "\n"
+
+
+def _needs(field: Field) -> str:
+    """What the other settings must be for this one to have an effect."""
+    needed = [requirement.words for requirement in field.applies_when]
+    return f"; needs {' and '.join(needed)}" if needed else ""
 
 
 def _takes(field: Field) -> str:

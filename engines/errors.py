@@ -1,8 +1,16 @@
 """The one base of every exception whose message is meant for a person."""
 
+import re
+
+_LONG_WORD = re.compile(r"\S{400,}")  # a name that was typed or read; every usual path is shorter
+_SHOWN = 60  # characters of its beginning, and of its end
+
 
 class LabError(Exception):
-    """Something a person can mend; `str(error)` is one sentence that says what and how."""
+    """Something a person can fix; `str(error)` says what and how in one sentence. Very long words are shortened."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_shortened(message))
 
 
 class SettingsError(LabError):
@@ -10,4 +18,8 @@ class SettingsError(LabError):
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(" ".join(problems))
-        self.problems = problems
+        self.problems = [_shortened(problem) for problem in problems]
+
+
+def _shortened(message: str) -> str:
+    return _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN]}…{word[0][-_SHOWN:]}", message)

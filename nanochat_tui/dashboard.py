@@ -70,12 +70,13 @@ def _run(name: str, options: Options | None) -> Run | None:
     if options is None:
         return None
     if name == "train":
-        from nanochat_tui.headless.train import given_settings
+        from nanochat_tui.headless.train import given_settings, warn_without_effect
 
         given = given_settings(options)
         if not given:
             return None
         run = new_run(given, results_dir(options.words["results_dir"]))
+        warn_without_effect(given, run)  # read when the dashboard is left
         _reap(launch(run))
         return run
     if name == "resume":

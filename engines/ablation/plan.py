@@ -10,11 +10,12 @@ from engines import registry
 from engines.ablation import launchers
 from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
 from engines.ablation.settings import StudySettings
+from engines.applicability import unmet_requirements, warnings_about
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate, locate_both
 from engines.errors import LabError, SettingsError
 from engines.events import holds
-from engines.fields import AUTO
+from engines.fields import AUTO, fields
 
 SCHEMA = 1
 MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work
@@ -134,8 +135,18 @@ def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
     return base, []
 
 
+def warnings_about_base(plan: Plan) -> list[str]:
+    """A sentence for each setting of the base that has no effect in any cell."""
+    unmet = [unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
+    everywhere = {name: value for name, value in plan.given.items() if all(name in found for found in unmet)}
+    return warnings_about(everywhere, resolve(plan.given))
+
+
 def _problems_of_options(study: StudySettings, base: TrainSettings | None) -> list[str]:
     problems = []
+    most = fields(TrainSettings)["seed"].at_most
+    if base and most is not None and base.seed + study.seeds - 1 > most:
+        problems.append(f"--seed {base.seed} and --seeds {study.seeds} lead to seeds above {most:,}; lower --seed.")
     if study.cells is not None and study.pick != "random":
         problems.append("--cells is for --pick random; a grid has all its cells.")
     if study.halving and base and (base.time_budget is not None or base.target_bpb is not None):

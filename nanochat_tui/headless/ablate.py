@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.ablation.analysis import Analysis, analyse
-from engines.ablation.plan import Plan, make_plan
+from engines.ablation.plan import Plan, make_plan, warnings_about_base
 from engines.ablation.progress import Progress
 from engines.ablation.report import csv_text, summary_rows
 from engines.ablation.results import Result
@@ -41,6 +41,8 @@ def ablate(options: Options) -> int:
         process = _wake(study)
     else:
         plan = _plan(options)
+        for warning in warnings_about_base(plan):
+            print(f"warning: {warning}", file=sys.stderr)
         study = create_study(results_dir(options.words["results_dir"]), plan)
         process = start(study)
     if options.words["detach"]:

@@ -2,12 +2,16 @@
 
 from typing import Any
 
-from engines.errors import LabError
-from engines.numbered_names import parse_number
+from engines.errors import SettingsError
+from engines.fields import Field
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of
 from nanochat_tui.streams import print_json
+
+_DEPTH = Field("depth", "microscope", "int", 2, "", at_least=0, at_most=100)
+_TOP = Field("top", "microscope", "int", 5, "", at_least=0, at_most=10_000)
+_MOST_NUMBERS = 10_000  # of a graph that is printed
 
 
 def inspect(options: Options) -> int:
@@ -16,7 +20,10 @@ def inspect(options: Options) -> int:
 
     words = options.words
     run = find_run(words["run"], results_dir(words["results_dir"]))
-    node, depth, top = words["node"], _whole(words, "depth"), _whole(words, "top")
+    node, depth, top = words["node"], _whole(words, _DEPTH), _whole(words, _TOP)
+    if top**depth > _MOST_NUMBERS:
+        shown = f"{top:,} numbers on each of {depth} levels"
+        raise SettingsError([f"--depth, --top: {shown} are more than {_MOST_NUMBERS:,} in all; lower one of them."])
     found = inspection.inspect(checkpoint_of(run, words["checkpoint"]), words["text"], node or "", depth, top)
     if options.json:
         print_json({"run": run.id, **found})
@@ -32,11 +39,11 @@ def inspect(options: Options) -> int:
     return 0
 
 
-def _whole(words: dict[str, Any], name: str) -> int:
-    number = parse_number(str(words[name]))
-    if number is None:
-        raise LabError(f"--{name} must be a whole number, not {words[name]!r}.")
-    return number
+def _whole(words: dict[str, Any], field: Field) -> int:
+    try:
+        return int(field.parse(words[field.name]))
+    except ValueError as error:
+        raise SettingsError([f"{field.flag} {error}."]) from None
 
 
 def _print_parameters(parameters: list[dict[str, Any]]) -> None:

@@ -1,11 +1,11 @@
 """reproduce: train a run again from its manifest, and tell whether it came out the same."""
 
-import math
 import sys
 from typing import Any, NamedTuple
 
 from engines.config import TrainSettings
 from engines.errors import LabError, SettingsError
+from engines.fields import Field
 from engines.reproduction import DEPARTS, IDENTICAL, ROUNDING, TOLERANCE, Change, Comparison, Difference, Tally, compare
 from engines.runs import liveness
 from engines.runs.launch import launch
@@ -26,6 +26,7 @@ from nanochat_tui.headless.follow import DIED, Outcome, follow
 from nanochat_tui.headless.train import presenter
 from nanochat_tui.streams import print_json
 
+_TOLERANCE = Field("tolerance", "reproduce", "float", TOLERANCE, "", at_least=0, at_most=1e300)
 _HEADINGS = {
     IDENTICAL: "identical, bit for bit",
     ROUNDING: "identical to rounding",
@@ -69,13 +70,12 @@ def reproduce(options: Options) -> int:
 
 
 def _tolerance(word: str | None) -> float:
+    if word is None:
+        return TOLERANCE
     try:
-        value = float(word) if word is not None else TOLERANCE
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise SettingsError([f"--tolerance must be a number of at least 0, not {word!r}."])
-    return value
+        return float(_TOLERANCE.parse(word))
+    except ValueError as error:
+        raise SettingsError([f"{_TOLERANCE.flag} {error}."]) from None
 
 
 def _state(past: Past) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from engines import checkpoints
 from engines.config import CountSettings, SampleSettings
 from engines.errors import LabError
-from engines.fields import parse_all
+from engines.fields import fields, parse_all
 from engines.numbered_names import parse_number
+from engines.requirements import flag_of
 from engines.runs.history import read_history
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
@@ -27,6 +28,7 @@ def sample(options: Options) -> int:
     if options.words["prompt_file"]:
         given |= parse_all(SampleSettings, {"prompt": read_prompt(options.words["prompt_file"], given)})
     settings = SampleSettings(**given)
+    _warn_without_effect(options)
     speaker = _speaker(options, settings)
     if not options.json:
         print(speaker.origin, file=sys.stderr)
@@ -80,6 +82,14 @@ def _token_json(token: Token) -> dict[str, Any]:
 
 
 # --- who speaks -----------------------------------------------------------------------------------
+
+
+def _warn_without_effect(options: Options) -> None:
+    """Print a sentence for each option that a named run makes useless."""
+    useless = [name for name in ("mode", "model_kind") if options.words[name]]
+    useless += [name for name in fields(CountSettings) if name in options.settings]
+    for name in useless if options.words["run"] else ():
+        print(f"warning: {flag_of(name)} has no effect: RUN {options.words['run']} is given.", file=sys.stderr)
 
 
 def _speaker(options: Options, settings: SampleSettings) -> Speaker:

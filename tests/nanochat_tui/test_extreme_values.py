@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import write_text
+from builders import make_run, write_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +148,8 @@ def test_no_command_line_ends_in_a_traceback(
     assert code in DOCUMENTED and "Traceback" not in err, (code, ascii(err))
     assert code == 0 or words[0] in RUNS_PROCESSES or err.strip(), "an error without a sentence"
     assert time.monotonic() - started < PATIENCE
+    long = [line for line in err.splitlines() if len(line) > SENTENCE + len(os.getcwd())]
+    assert not long, ascii(long)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -192,6 +194,41 @@ def test_a_path_of_settings_that_is_not_a_file_is_refused(
     for path in ("fifo", ".", "none.toml", "a\0b", "x" * 5000, "~nosuchuser/x", "/dev/zero", ""):
         assert carry_out([command, f"--config={path}"]) in (1, 2) or path == ""
         assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["inspect", "--depth", "٣"], "--depth must be a whole number, not '٣'"),
+        (["inspect", "--depth", "1000"], "--depth must be at most 100, not 1000"),
+        (["inspect", "--depth", "20", "--top", "5"], "5 numbers on each of 20 levels are more than 10,000 in all"),
+        (["reproduce", "--tolerance", "٣"], "--tolerance must be a number, not '٣'"),
+        (["reproduce", "--tolerance", "nan"], "--tolerance must be a number, not 'nan'"),
+        (["reproduce", "--tolerance=-1"], "--tolerance must be at least 0, not -1.0"),
+    ],
+)
+def test_numbers_of_other_commands_are_bounded_too(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    command, *flags = words
+    assert carry_out([command, str(run.path), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_option_that_a_named_run_makes_useless_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    assert carry_out(["sample", str(run.path), "--data", "names", "--mode", "scalar"]) == 1
+    error = capsys.readouterr().err
+    assert all(f"warning: {flag} has no effect: RUN {run.path} is given." in error for flag in ("--data", "--mode"))
+
+
+def test_a_long_word_of_an_error_is_shortened_and_a_path_is_not() -> None:
+    path = "/" + "/".join(["folder"] * 40)
+    assert str(LabError(f"there is no run {'x' * 5000}.")) == f"there is no run {'x' * 60}…{'x' * 59}."
+    assert SettingsError([f"{path} is missing."]).problems == [f"{path} is missing."]
 
 
 @pytest.mark.parametrize("words", [["train", "--steps", "1"], ["plan"], ["runs"], ["ablate"], ["report", "last"]])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.ablation.plan import Plan, make_plan, plan_from_json
+from engines.ablation.plan import Plan, make_plan, plan_from_json, warnings_about_base
 from engines.ablation.study_file import parse_axes, read_study_file
 from engines.config import resolve
 from engines.errors import SettingsError
@@ -115,6 +115,18 @@ def test_every_mistake_of_a_plan_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_axes(["lr", "lr=1,x", "nix=3", "steps=5", "steps=6"])
     assert len(caught.value.problems) == 4
+
+
+def test_seeds_of_a_study_stay_within_the_bound_of_a_seed() -> None:
+    largest = 2**63 - 1
+    assert plan({"seed": largest - 2}, {"lr": (0.1,)}).seeds[-1] == largest
+    assert f"lead to seeds above {largest:,}" in problems({"seed": largest - 1}, {"lr": (0.1,)})
+
+
+def test_a_setting_of_the_base_is_reported_if_it_has_no_effect_in_any_cell() -> None:
+    given = {"optimizer": "sgd", "beta1": 0.8, "corpus_size": 5_000}
+    (found,) = warnings_about_base(plan(given, {"optimizer": ("sgd", "adamw")}))
+    assert found == "--corpus-size 5000 has no effect: it needs --data or --val-data stories."
 
 
 def test_axes_are_written_as_flags_are() -> None:
