@@ -104,8 +104,8 @@ class TrainSettings:
     seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0, at_most=_LARGEST_SEED)
 
     steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MOST_STEPS)
-    tokens: int | None = setting("budget", "size", None, "stop after this many training tokens", at_least=1, at_most=_MOST_TOKENS, optional=True)
-    time_budget: float | None = setting("budget", "duration", None, "stop after this much training time", above=0, at_most=_LONGEST, optional=True)
+    tokens: int | None = setting("budget", "size", None, "train on this many tokens; the learning rate follows", at_least=1, at_most=_MOST_TOKENS, optional=True)
+    time_budget: float | None = setting("budget", "duration", None, "train for this much time; the learning rate follows", above=0, at_most=_LONGEST, optional=True)
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, at_most=_LARGEST, optional=True)
 
     optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
@@ -135,7 +135,7 @@ class TrainSettings:
     threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
     micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0, at_most=_MOST_ROWS, applies_when=_TENSOR)
 
-    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250)", at_least=0, at_most=_MOST_STEPS)
+    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250; with --time-budget a tenth of the run)", at_least=0, at_most=_MOST_STEPS)
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
     sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0, at_most=10**6)
@@ -285,9 +285,12 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     if kind == "gpt":
         _fill(values, {"warmup_fraction": dial.warmup_fraction(values["steps"], values["warmdown_fraction"])})
     _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
-    _fill(values, _COMMON_DEFAULTS | {"eval_every": min(250, max(1, values["steps"] // 10))})
+    # how many steps a tenth of a time budget has is not known here: then 0 stands for what engines/progress.py decides
+    follows_progress = values["eval_every"] == AUTO and values["time_budget"] is not None
+    every = 0 if follows_progress else min(250, max(1, values["steps"] // 10))
+    _fill(values, _COMMON_DEFAULTS | {"eval_every": every})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
-    _complain(_misfits_of_the_budget(values) + too_large(values))
+    _complain(_misfits_of_the_budget(values, follows_progress) + too_large(values))
     _fill(values, {name: _NONE[field.kind] for name, field in fields(TrainSettings).items()})
     return TrainSettings(**values)
 
@@ -369,11 +372,11 @@ def _misfits(values: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _misfits_of_the_budget(values: Mapping[str, Any]) -> list[str]:
+def _misfits_of_the_budget(values: Mapping[str, Any], follows_progress: bool) -> list[str]:
     problems = []
     if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
         problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
-    if values["target_bpb"] is not None and not values["eval_every"]:
+    if values["target_bpb"] is not None and not values["eval_every"] and not follows_progress:
         problems.append("--target-bpb needs evaluations: --eval-every must be above 0.")
     if values["micro_batch"] and values["batch_size"] % values["micro_batch"]:
         problems.append(f"--micro-batch {values['micro_batch']} must divide --batch-size {values['batch_size']}.")

@@ -37,6 +37,14 @@ class Batch:
         return row
 
 
+class StepHyperparameters(NamedTuple):
+    """What the schedules set for one step. Momentum and decay are Muon's: the latter a part of the weight decay."""
+
+    lr: float
+    momentum: float = 0.95
+    decay: float = 1.0
+
+
 class StepResult(NamedTuple):
     """A finished step: its mean loss before the update, in nats per token, and the norm of its gradient."""
 
@@ -110,7 +118,7 @@ class Learner(Protocol):
     def warm_up(self, batch: Batch) -> None:
         """Compile and allocate what steps like this batch need; nothing else changes."""
 
-    def step(self, batch: Batch, lr: float) -> None:
+    def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         """One update. Where the loss or a gradient is not finite, the update is left out."""
 
     def finished(self) -> list[StepResult]:

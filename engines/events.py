@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "phase": {"phase": (str,), "done": MAYBE_NUMBER, "total": MAYBE_NUMBER},
     "note": {"message": (str,)},
     "engine": {"choices": (list,), "gpu": (str, type(None)), "flops_per_token": (int,), "peak_flops": MAYBE_NUMBER},
-    "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,)},
+    "steps": {"first_step": (int,), "losses": (list,), "lr": (list,), "seconds": (list,), "grad_norms": (list,), "tokens": (int,), "progress": (list, type(None))},
     "eval": {"step": (int,), "loss": MAYBE_NUMBER, "bpb": MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": NUMBER, "best": (bool,), "floor_bpb": MAYBE_NUMBER, "floor_error": MAYBE_NUMBER},
     "sample": {"step": (int,), "prompt": (str,), "text": (str,)},
     "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": MAYBE_NUMBER, "threshold": MAYBE_NUMBER, "hint": (str,)},

@@ -49,7 +49,9 @@ class Guards:
         }
         self._spike = _Spike(settings.guard_spike_sigmas)
         due = {"evaluation": settings.eval_every, "checkpoint": settings.checkpoint_every}
-        self._memory = _Memory(settings.guard_memory_growth, {work for work, every in due.items() if every})
+        self._memory = _Memory(
+            settings.guard_memory_growth, {work for work, every in due.items() if every or settings.time_budget}
+        )
         self._throughput = _Throughput(settings.guard_throughput_drop)
         self._silent_until = dict.fromkeys(self._actions, 0)
 

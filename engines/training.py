@@ -13,10 +13,10 @@ from engines.engine import Learner
 from engines.errors import LabError
 from engines.guards import Guards, Trip
 from engines.milestones import Milestones
+from engines.progress import PlannedStep, RunSchedule
 from engines.runs.control import Inbox, Request
 from engines.runs.history import History
 from engines.runs.log import EventLog
-from engines.schedules import lr_multiplier
 
 POLL_INTERVAL = 0.05  # seconds between looks at the requests
 _MOST_ROLLBACKS = 3  # in a row without a new checkpoint: more would go round for ever
@@ -51,6 +51,7 @@ class Training:
         log: EventLog,
         inbox: Inbox,
         pulse: Pulse,
+        schedule: RunSchedule,
     ) -> None:
         self.settings = settings
         self._learner = learner
@@ -59,6 +60,7 @@ class Training:
         self._log = log
         self._inbox = inbox
         self._pulse = pulse
+        self._schedule = schedule
         self._guards = Guards(settings)
         self._actions: dict[str, Callable[[], None]] = {
             "checkpoint": self._checkpoint,
@@ -70,6 +72,7 @@ class Training:
         self.recent_losses: deque[float] = deque(maxlen=LAST_LOSSES)
         self._position = 0  # rows consumed
         self._collected = 0
+        self._in_flight: deque[PlannedStep] = deque()  # dispatched, not collected
         self._rollbacks = 0
         self._worth_saving = True
         self._mark = 0.0  # when the last collected step was done
@@ -99,7 +102,9 @@ class Training:
     # --- steps of the loop ------------------------------------------------------------------------
 
     def _take_step(self) -> None:
-        self._learner.step(self._batches.batch(self._position), self._lr(self.step))
+        planned = self._schedule.plan(self.step, self._dispatched, self.train_seconds)
+        self._learner.step(self._batches.batch(self._position), planned.hyperparameters)
+        self._in_flight.append(planned)
         self.step += 1
         self._position += self.settings.batch_size
 
@@ -109,29 +114,35 @@ class Training:
         if not results:
             return
         now = time.monotonic()
-        seconds, self._mark = (now - self._mark) / len(results), now
+        measured, self._mark = (now - self._mark) / len(results), now
         tokens = self.settings.tokens_per_step
         for loss, grad_norm in results:
-            lr = self._lr(self._collected)
+            (lr, *_), progress, repeated = self._in_flight.popleft()
+            seconds = measured if repeated is None else repeated
             self._collected += 1
             self.train_seconds += seconds
             self.recent_losses.append(loss)
-            self._log.record_step(loss, lr, seconds, grad_norm, self._collected * tokens)
-            for trip in self._guards.observe_step(self._collected, loss, grad_norm, tokens, seconds):
+            self._log.record_step(loss, lr, seconds, grad_norm, self._collected * tokens, progress)
+            for trip in self._guards.observe_step(self._collected, loss, grad_norm, tokens, measured):
                 if self._answer(trip, self._collected):
                     return  # the remaining results belong to steps that were undone
 
     def _do_what_is_due(self) -> None:
         """Checkpoint, THEN evaluate, THEN sample: nothing is reported of a model that could still be lost."""
-        if self._is_due(self.settings.checkpoint_every) and self.step > 0:
+        if self._is_due("checkpoint_every") and self.step > 0:
             self._checkpoint()
-        if self._is_due(self.settings.eval_every) or self.step == 0:
+        if self._is_due("eval_every") or self.step == 0:
             self._evaluate()
-        if self._is_due(self.settings.sample_every):
+        if self._is_due("sample_every"):
             self._sample()
 
-    def _is_due(self, every: int) -> bool:
-        return every > 0 and self.step % every == 0 and self._ending is None
+    def _is_due(self, interval: str) -> bool:
+        return self._ending is None and self._schedule.is_due(interval, self.step)
+
+    @property
+    def _dispatched(self) -> int:
+        """Steps handed to the learner, with those that were undone."""
+        return self._position // self.settings.batch_size
 
     def _obey(self) -> None:
         """Do what was asked, at most every 50 ms."""
@@ -159,11 +170,12 @@ class Training:
         """Why there is nothing more to do: in words, or empty where all steps are done; None if there is."""
         settings = self.settings
         latest = self.milestones.evals.get(self.step)
-        if self.step >= settings.steps:
+        if self.step >= settings.steps or self.step == self._schedule.stop_at:
             return ""
         if settings.tokens is not None and self.step * settings.tokens_per_step >= settings.tokens:
             return "the token budget is used up"
-        if settings.time_budget is not None and self.train_seconds >= settings.time_budget:
+        is_over = settings.time_budget is not None and self.train_seconds >= settings.time_budget
+        if is_over and not self._schedule.is_recorded(self._dispatched):
             return "the time budget is used up"
         if settings.target_bpb is not None and latest and latest.bpb <= settings.target_bpb:
             return f"{latest.bpb:.4f} bits per byte reach the target"
@@ -179,17 +191,6 @@ class Training:
             self._sample()
         self.milestones.wait()
         return ending
-
-    def _lr(self, step: int) -> float:
-        settings = self.settings
-        return settings.lr * lr_multiplier(
-            step,
-            settings.steps,
-            settings.lr_schedule,
-            settings.warmup_fraction,
-            settings.warmdown_fraction,
-            settings.final_lr_fraction,
-        )
 
     # --- checkpoint, evaluate, sample: at most once a step, outside the steps' time -----------------
 
@@ -299,6 +300,7 @@ class Training:
             raise LabError(f"no checkpoint is whole: {' '.join(complaints)}")
         else:
             self._log.emit("resumed", from_step=0, reason="resume")
+        self._schedule.resume(history, self.step, self._dispatched)
         self.milestones.recall(history, self.step)
         self.recent_losses.extend(history.newest_losses(LAST_LOSSES, self.step))
 
@@ -313,6 +315,7 @@ class Training:
             return False
         self._learner.wait()
         self._learner.finished()  # of steps that are undone now
+        self._in_flight.clear()
         position, seconds = self._position, self.train_seconds
         self._go_to(checkpoint, "rollback")
         self.milestones.go_back(self.step)

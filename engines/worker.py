@@ -89,6 +89,7 @@ class Worker:
         from engines.data.batches import Batches
         from engines.data.prepare import prepare
         from engines.milestones import Milestones
+        from engines.progress import RunSchedule
         from engines.training import Training
 
         settings = TrainSettings(**manifest.resolved_settings(self._config))
@@ -113,6 +114,7 @@ class Worker:
             self._log,
             self._inbox,
             self._pulse,
+            RunSchedule.of(self._run, self._config, settings),
         )
         if self._continues:
             self._training.resume(self._history)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.engine import Batch
+from engines.engine import Batch, StepHyperparameters
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
@@ -147,7 +147,7 @@ def _train(
     by_name = {"sgd": SGD(model.parameters), "adamw": AdamW(model.parameters, 0.9, 0.999, 1e-8, 0.01)}
     learner = ScalarLearner(model, by_name[optimizer])
     for step in range(steps):
-        learner.step(Batch.of(batch()), lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0))
+        learner.step(Batch.of(batch()), StepHyperparameters(lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0)))
     return [result.loss for result in learner.finished()]
 
 

@@ -1,18 +1,23 @@
 """The training loop in this process, around a learner whose results lag behind by some steps, as on a GPU."""
 
 import math
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from builders import make_run
 
-from engines import checkpoints
+from engines import checkpoints, training
 from engines.config import TrainSettings
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
-from engines.engine import Batch, LearnerState, StepResult
+from engines.engine import Batch, LearnerState, StepHyperparameters, StepResult
 from engines.milestones import Milestones
+from engines.progress import RunSchedule
 from engines.registry import new_learner
 from engines.runs.control import Request
 from engines.runs.history import History, read_history
@@ -41,12 +46,12 @@ class LaggingLearner:
     def warm_up(self, batch: Batch) -> None:
         """There is nothing to compile."""
 
-    def step(self, batch: Batch, lr: float) -> None:
+    def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         self.calls += 1
         if self.calls in self.bad:
             self._pending.append(StepResult(math.nan, 1.0))
         else:
-            self._inner.step(batch, lr)
+            self._inner.step(batch, hyperparameters)
             (result,) = self._inner.finished()
             self._pending.append(StepResult(99.0, 1.0) if self.calls in self.loud else result)
         self._done = max(0, len(self._pending) - self._lag)
@@ -101,6 +106,8 @@ class Rig:
         self.data = data = prepared(settings)
         self.log = EventLog(run.events_path, run.config["created_at"])
         self.learner = LaggingLearner(settings, data.tokenizer.vocab_size, lag)
+        facts = {**data.facts, "parameters": self.learner.model.parameter_count}
+        run.write_config({"facts": facts, "hardware": {}, **run.config})
         self.requests = Requests(requests or {})
         self.training = Training(
             settings,
@@ -110,6 +117,7 @@ class Rig:
             self.log,
             self.requests,  # type: ignore[arg-type]
             Readings(),
+            RunSchedule.of(run, run.config, settings),
         )
         self.requests.training = self.training
 
@@ -129,12 +137,25 @@ class Rig:
         return read_history(self.run)
 
 
+def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are read after every step, and nothing waits for the disk."""
+    monkeypatch.setattr(training, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(os, "fdatasync", os.fsync, raising=False)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
+    """Let the training loop, and nothing else, read this clock."""
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+
+
 def prepared(settings: TrainSettings) -> Prepared:
     return prepare(settings, lambda activity, done, total: None)
 
 
 def rig(folder: Path, lag: int, requests: dict[int, str] | None = None, **given: Any) -> Rig:
     """A new run."""
+    folder.mkdir(exist_ok=True)
     return Rig(make_run(folder, **given), lag, requests)
 
 

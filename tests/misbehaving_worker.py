@@ -13,14 +13,14 @@ _step = ScalarLearner.step
 _count = 0
 
 
-def step(self: ScalarLearner, batch: Any, lr: float) -> None:
+def step(self: ScalarLearner, batch: Any, hyperparameters: Any) -> None:
     global _count
     _count += 1
     if _count == int(_number):
         if _how == "segfault":
             ctypes.string_at(0)
         raise RuntimeError("the model fell over")
-    _step(self, batch, lr)
+    _step(self, batch, hyperparameters)
 
 
 ScalarLearner.step = step  # type: ignore[method-assign]

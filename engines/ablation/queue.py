@@ -21,7 +21,7 @@ from engines.ablation import report
 from engines.ablation.launchers import Handle, Launcher, new_launcher
 from engines.ablation.places import Place
 from engines.ablation.results import Result, not_started, result_of
-from engines.ablation.schedule import Job, settings_of_rung, wanted
+from engines.ablation.schedule import Job, settings_of_rung, stop_of_rung, wanted
 from engines.ablation.study import Study
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError
@@ -170,8 +170,10 @@ class Queue:
 
     def _make(self, job: Job) -> Run:
         """The run of a job: new, or the one of the rung before, going on."""
-        asked = settings_of_rung(self._plan, self._settings(job), job.rung)
-        mark = self._study.mark(job)
+        settings = self._settings(job)
+        asked = settings_of_rung(self._plan, settings, job.rung)
+        stop_at = stop_of_rung(self._plan, settings, job.rung)
+        mark = self._study.mark(job) | ({} if stop_at is None else {"stop_at": stop_at})
         before = self._study.run_of(job._replace(rung=job.rung - 1)) if job.rung else None
         if before is None:
             run = new_run(self._given(job) | asked, self._study.results, mark)

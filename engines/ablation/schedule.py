@@ -47,13 +47,16 @@ def cells_of_rung(plan: Plan, results: Mapping[Job, "Result"], rung: int) -> lis
 
 
 def settings_of_rung(plan: Plan, settings: TrainSettings, rung: int) -> dict[str, Any]:
-    """What is asked for beside the cell's own settings: nothing on the last rung, or where there is only one; before
-    that fewer tokens, while the learning rate follows the whole way, so that a run can go on where it was left."""
+    """What a run of a later rung is asked for beside the cell's own settings: a study of an earlier version may have
+    ended the rung before by a token budget."""
+    return {"steps": settings.steps, "tokens": settings.tokens} if rung else {}
+
+
+def stop_of_rung(plan: Plan, settings: TrainSettings, rung: int) -> int | None:
+    """The step that a rung ends at, if it is not the last; the learning rate follows the whole way, so that a run can
+    continue where the rung before ended."""
     halvings = len(plan.rungs) - 1 - rung
-    if halvings == 0:
-        return {"steps": settings.steps, "tokens": settings.tokens} if rung else {}
-    steps = math.ceil(settings.steps / 2**halvings)
-    return {"steps": settings.steps, "tokens": max(1, steps * settings.tokens_per_step)}
+    return math.ceil(settings.steps / 2**halvings) if halvings else None
 
 
 def _is_worth_it(job: Job, results: Mapping[Job, "Result"]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.bench import plain_value, process
 from engines.bench.report import Figure, Report
 from engines.data.corpora import open_corpus
-from engines.engine import Batch
+from engines.engine import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.models import MiniGPT
@@ -90,6 +90,6 @@ def _largest_difference(losses: list[float]) -> float:
     for step in range(len(losses)):
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
         lr = plain_value.LR * 0.5 * (1 + math.cos(math.pi * step / plain_value.HORIZON))
-        learner.step(Batch.of([tokens[: plain_value.CONTEXT + 1]]), lr)
+        learner.step(Batch.of([tokens[: plain_value.CONTEXT + 1]]), StepHyperparameters(lr))
     found = [result.loss for result in learner.finished()]
     return max(abs(a - b) for a, b in zip(found, losses, strict=True))

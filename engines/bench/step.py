@@ -19,6 +19,7 @@ from engines.data.tokenizers import BOS
 from engines.engine import Learner
 from engines.errors import SettingsError
 from engines.estimate import flops_per_token
+from engines.schedules import at_step
 from engines.tensor.devices import place
 
 # What is measured where nothing is asked for.
@@ -114,7 +115,7 @@ def _take(learner: Learner, batches: Batches, settings: TrainSettings, steps: in
     """Seconds of one step."""
     started = time.perf_counter()
     for step in range(steps):
-        learner.step(batches.batch(step * settings.batch_size), settings.lr)
+        learner.step(batches.batch(step * settings.batch_size), at_step(step, settings, settings.steps))
     learner.wait()
     learner.finished()
     return (time.perf_counter() - started) / steps

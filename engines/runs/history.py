@@ -30,6 +30,7 @@ class History:
         self.lr = array("d")
         self.seconds = array("d")
         self.grad_norms = array("d")
+        self.progress = array("d")  # empty unless the schedule follows it; NaN for steps without
         self.tokens = 0
         self.runs: list[Event] = []  # one for each start of a worker
         self.phases: list[Event] = []  # of the latest start
@@ -163,10 +164,20 @@ class History:
             self._find_place(event, count)
         for name, values in zip(_COLUMNS, columns, strict=True):
             getattr(self, name).extend(values)
+        self._add_progress(event)
         self.tokens = event["tokens"]
         if self._recent is not None and len(self.lr) > 2 * self._recent:
             for values in (self.lr, self.grad_norms):
                 del values[: -self._recent]
+
+    def _add_progress(self, event: Event) -> None:
+        """A viewer of recent steps has no use for it."""
+        if self._recent is None and (self.progress or event.get("progress")):
+            before = event["first_step"] - 1
+            self.progress.extend([math.nan] * (before - len(self.progress)))
+            self.progress.extend(column(event, "progress") if event.get("progress") else [])
+            self.progress.extend([math.nan] * (self.step - len(self.progress)))
+            del self.progress[self.step :]
 
     def _add_eval(self, event: Event) -> None:
         """`best` is decided here: earlier versions recorded it by another criterion."""
@@ -215,6 +226,7 @@ class History:
             values = getattr(self, name)
             del values[max(0, len(values) - dropped) :]
         self.missing = [range(gap.start, min(gap.stop, step + 1)) for gap in self.missing if gap.start <= step]
+        del self.progress[step:]
         self.evals = _up_to(step, self.evals)
         self.best_eval = next((event for event in reversed(self.evals) if event["best"]), None)
         self.samples = _up_to(step, self.samples)

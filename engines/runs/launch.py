@@ -13,6 +13,7 @@ from engines import registry
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate_both
 from engines.errors import LabError
+from engines.progress import SCHEDULE
 from engines.runs import bytecode, manifest
 from engines.runs.creation import Fill, create_run
 from engines.runs.liveness import START_MARK
@@ -48,6 +49,7 @@ def run_of(
         "resolved": _with_absolute_paths(settings),
         "seed": settings.seed,
         "code": manifest.code(),
+        "schedule": SCHEDULE,
         **(origin or {}),
     }
     return create_run(results, settings.checkpoint_dir, config, fill)

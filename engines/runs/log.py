@@ -45,6 +45,7 @@ class EventLog:
         self._lr: list[float] = []
         self._seconds: list[float] = []
         self._grad_norms: list[float] = []
+        self._progress: list[float] = []
 
     def start_from(self, step: int) -> None:
         """The next step recorded is `step + 1`."""
@@ -52,13 +53,17 @@ class EventLog:
             self._steps_to_pending()
             self.step = step
 
-    def record_step(self, loss: float, lr: float, seconds: float, grad_norm: float, tokens: int) -> None:
-        """One finished step; `tokens` counts from the run's beginning."""
+    def record_step(
+        self, loss: float, lr: float, seconds: float, grad_norm: float, tokens: int, progress: float | None = None
+    ) -> None:
+        """One finished step; `tokens` counts from the run's beginning. `progress` where the schedule follows it."""
         with self._lock:
             self._losses.append(loss)
             self._lr.append(lr)
             self._seconds.append(round(seconds, _MICROSECONDS))
             self._grad_norms.append(grad_norm)
+            if progress is not None:
+                self._progress.append(progress)
             self._tokens = tokens
             self.step += 1
             if time.monotonic() >= self._due:
@@ -113,6 +118,7 @@ class EventLog:
             "seconds": self._seconds,
             "grad_norms": self._grad_norms,
             "tokens": self._tokens,
+            **({"progress": self._progress} if self._progress else {}),
         }
         self._append(event)
         self._clear_columns()

@@ -17,7 +17,7 @@ from engines.runs.decisions import choices_by_setting, recorded_decisions
 from engines.runs.history import History
 from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
-from engines.runs.store import Run
+from engines.runs.store import Run, write_json
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
 _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
@@ -34,6 +34,7 @@ class Past(NamedTuple):
     engines: list[Event]
     lines: list[tuple[float, bytes]]  # time and line of each event
     last: int
+    progress: list[float]  # of each step in the order of training, also of undone ones; NaN where it was not recorded
 
 
 class Beginning(NamedTuple):
@@ -48,6 +49,8 @@ def past_of(run: Run) -> Past:
     """Read a run's manifest and events."""
     history, engines, lines = History(), [], []
     undone: list[tuple[int, int]] = []  # steps that a roll-back came from, and went to
+    progress: list[float] = []
+    dispatched = [0]  # for each step that counts: how many were made by then, with those that were rolled back
     reader = EventReader(run.events_path)
     for line, event in reader.poll():
         lines.append((event["t"], line))
@@ -58,12 +61,19 @@ def past_of(run: Run) -> Past:
         elif event["kind"] == "resumed":  # its checkpoint may be older than the roll-back, and not know of it
             undone = [(reached, back_to) for reached, back_to in undone if back_to < event["from_step"]]
         history.apply([event])
+        if event["kind"] == "resumed":
+            del dispatched[event["from_step"] + 1 :]
+            if event["reason"] != "rollback":  # a checkpoint does not know of steps after it
+                del progress[dispatched[-1] :]
+        for index in range(len(dispatched) - 1, history.step):
+            progress.append(history.progress[index] if index < len(history.progress) else math.nan)
+            dispatched.append(len(progress))
     history.count_damage(reader)
     if reader.problem:
         raise LabError(f"run {run.id} cannot be reproduced: {reader.problem}")
     # A run that rolled back and died before it was as far again: training to its last step would not roll back.
     unreachable = (back_to for reached, back_to in undone if reached > history.step)
-    return Past(run, run.config, history, engines, lines, min(unreachable, default=history.step))
+    return Past(run, run.config, history, engines, lines, min(unreachable, default=history.step), progress)
 
 
 def record_of(past: Past, last: int) -> Record:
@@ -79,14 +89,12 @@ def record_of(past: Past, last: int) -> Record:
     )
 
 
-def settings_to(past: Past, last: int, changes: Mapping[str, Any]) -> TrainSettings:
-    """The run's own settings, with what was `auto` as it was decided then, ending at step `last`.
+def settings_of(past: Past, changes: Mapping[str, Any]) -> TrainSettings:
+    """The run's own settings, with what was `auto` as it was decided then.
 
-    The learning rate follows from `steps`, which stay; what ends the run is a token budget: it knows no clock.
+    No clock and no target ends it: `replay_run` sets the step that it ends at, and its progress where that is recorded.
     """
     values = manifest.resolved_settings(past.config) | {"time_budget": None, "target_bpb": None, "checkpoint_dir": None}
-    if last < values["steps"]:
-        values["tokens"] = last * values["batch_size"] * values["context_length"]
     if past.engines and "device" not in changes:
         values |= recorded_decisions(past.engines[0])
     if values["keep_last"]:
@@ -95,16 +103,22 @@ def settings_to(past: Past, last: int, changes: Mapping[str, Any]) -> TrainSetti
     return TrainSettings(**{**values, **changes})
 
 
-def replay_run(past: Past, settings: TrainSettings, results: Path, beginning: Beginning | None) -> Run:
-    """A new run of these settings, not started, whose manifest says what it reproduces."""
+def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, beginning: Beginning | None) -> Run:
+    """A new run of these settings up to step `last`, not started, whose manifest says what it reproduces."""
     given = {**past.config["given"], "data": settings.data}
     if settings.val_data:
         given["val_data"] = settings.val_data
-    origin: dict[str, Any] = {"reproduces": past.run.id}
+    origin: dict[str, Any] = {"reproduces": past.run.id, "schedule": past.config.get("schedule", 1), "stop_at": last}
+    follows_progress = not all(map(math.isnan, past.progress))
+    if follows_progress:
+        origin["replays_progress"] = True
     if beginning:
         origin["parent"] = beginning.parent
 
     def fill(run: Run) -> None:
+        if follows_progress:
+            values = [None if math.isnan(value) else value for value in past.progress]
+            write_json(run.progress_path, {"v": 1, "progress": values})
         if beginning:
             checkpoints.copy(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
             run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))

@@ -41,6 +41,7 @@ class Run:
         self.lock_path = path / "run.lock"
         self.log_path = path / "worker.log"
         self.summary_path = path / "summary.json"
+        self.progress_path = path / "progress.json"  # of a run that reproduces one under a time budget
 
     @property
     def results(self) -> Path:

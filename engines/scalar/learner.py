@@ -2,7 +2,7 @@
 
 import math
 
-from engines.engine import Batch, Choice, LearnerState, StepResult
+from engines.engine import Batch, Choice, LearnerState, StepHyperparameters, StepResult
 from engines.safetensors import Array
 from engines.scalar.models import Bigram, MiniGPT, Parameters
 from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
@@ -21,7 +21,7 @@ class ScalarLearner:
     def warm_up(self, batch: Batch) -> None:
         """There is nothing to compile."""
 
-    def step(self, batch: Batch, lr: float) -> None:
+    def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         parameters = self.model.parameters
         tape = self.model.loss(batch.rows())
         tape.backward()
@@ -29,7 +29,7 @@ class ScalarLearner:
         gradients = flat_gradients(parameters)
         norm = math.hypot(*gradients)
         if math.isfinite(loss) and math.isfinite(norm):
-            self._optimizer.update(gradients, lr)
+            self._optimizer.update(gradients, hyperparameters.lr)
         for node in parameters.values():
             node.grads = None
         self._finished.append(StepResult(loss, norm))

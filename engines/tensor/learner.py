@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from engines.config import TrainSettings
-from engines.engine import Batch, Choice, LearnerState, StepResult
+from engines.engine import Batch, Choice, LearnerState, StepHyperparameters, StepResult
 from engines.errors import LabError
-from engines.schedules import decay_left, momentum
 from engines.tensor.devices import Place, device_name, exact_dtype, sent
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Arrival, TensorModel
@@ -70,7 +69,7 @@ class TensorLearner:
 
     def _rehearse(self, rows: Tensor) -> None:
         """All that a run does to whole rows is done once, and recorded where it can be."""
-        step = rows, self._pace(lr=0.0, wanted=False)
+        step = rows, self._pace(StepHyperparameters(lr=0.0), wanted=False)
         portion = rows[: self._micro_batch.rows]
         score: Callable[[Tensor], Tensor] = self._score
         if self._is_recorded:
@@ -81,9 +80,11 @@ class TensorLearner:
             self._run(*step)
         self.model.score_with(len(portion), portion.shape[1], score if self._where.compiled else None)
 
-    def step(self, batch: Batch, lr: float) -> None:
+    def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         try:
-            self._pending.append(Arrival(self._run(self._streams.rows(batch), self._pace(lr, wanted=True))))
+            self._pending.append(
+                Arrival(self._run(self._streams.rows(batch), self._pace(hyperparameters, wanted=True)))
+            )
         except torch.OutOfMemoryError:
             raise LabError(
                 f"the GPU ran out of memory at {self._micro_batch.rows} rows at once: is something else using it? "
@@ -133,8 +134,7 @@ class TensorLearner:
         loss = torch.stack(losses).to(exact_dtype(self._where.device)).mean()
         return self._optimizer.update(loss, Pace(*pace.unbind()))
 
-    def _pace(self, lr: float, wanted: bool) -> Tensor:
+    def _pace(self, hyperparameters: StepHyperparameters, wanted: bool) -> Tensor:
         """The numbers of a `Pace`, in one copy."""
-        settings, step = self._settings, self._steps
-        pace = lr, momentum(step, settings), decay_left(step, settings.steps), float(wanted)
+        pace = *hyperparameters, float(wanted)
         return sent(torch.tensor(pace, dtype=exact_dtype(self._where.device)), self._where.device)

@@ -16,7 +16,7 @@ import torch
 
 from engines import registry
 from engines.config import resolve
-from engines.engine import Batch
+from engines.engine import Batch, StepHyperparameters
 from engines.errors import LabError
 from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
 
@@ -74,7 +74,7 @@ def train(device: str) -> dict[str, Any]:
     batch = Batch.of([[7 * i % _VOCAB_SIZE for i in range(row, row + length)] for row in range(settings.batch_size)])
     learner.warm_up(batch)
     for _ in range(settings.steps):
-        learner.step(batch, settings.lr)
+        learner.step(batch, StepHyperparameters(settings.lr))
     learner.wait()
     losses = [result.loss for result in learner.finished()]
     if len(losses) != settings.steps or not all(map(math.isfinite, losses)):

@@ -18,7 +18,7 @@ from engines.runs.replay import (
     past_of,
     record_of,
     replay_run,
-    settings_to,
+    settings_of,
 )
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
@@ -96,10 +96,10 @@ def _check(original: Past) -> None:
 
 def _train_again(past: Past, last: int, options: Options, changes: dict[str, Any]) -> _Replay:
     """A new run that goes as far; where the old one was a fork whose beginning is gone, its parent is first."""
-    settings = settings_to(past, last, changes)
+    settings = settings_of(past, changes)
     _check_texts(past, settings)
     beginning, after = _beginning(past, options, changes)
-    run = replay_run(past, settings, results_dir(options.words["results_dir"]), beginning)
+    run = replay_run(past, last, settings, results_dir(options.words["results_dir"]), beginning)
     shown = presenter(False, last)
     copied = f", from the checkpoint of step {after} on" if after >= 0 else ""
     shown.say(f"run {past.run.id} again, as {run.id} in {run.path}, to step {last}{copied}")

@@ -76,7 +76,7 @@ def test_a_learning_rate_is_between_the_final_one_and_the_peak(
 
 def momenta(steps: int, **given: object) -> list[float]:
     settings = resolve({"model_kind": "gpt", "steps": steps, **given})
-    return [momentum(step, settings) for step in range(steps + 1)]
+    return [momentum(step, steps, settings) for step in range(steps + 1)]
 
 
 def test_momentum_rises_for_400_steps_holds_and_falls_with_the_learning_rate() -> None:

@@ -1,6 +1,5 @@
 """The training loop alone, against learners whose results lag behind: what is logged and what is saved always agree."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 from builders import events_of, weights_sha256
-from lagging import LAGS, Rig, assert_agrees, rig, saved_steps
+from lagging import LAGS, Rig, assert_agrees, quicken, rig, saved_steps, set_clock
 
 from engines import training
 
@@ -18,10 +17,7 @@ lagging = pytest.mark.parametrize("lag", LAGS)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are read after every step, and nothing waits for the disk."""
-    monkeypatch.setattr(training, "POLL_INTERVAL", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda fd: None)
-    monkeypatch.setattr(os, "fdatasync", os.fsync, raising=False)
+    quicken(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +176,7 @@ def tick(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float]) -> None:
         now[0] += seconds()
         return now[0]
 
-    monkeypatch.setattr(training.time, "monotonic", monotonic)
+    set_clock(monkeypatch, monotonic)
 
 
 @lagging

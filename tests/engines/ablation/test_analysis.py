@@ -14,7 +14,7 @@ from engines.ablation.markdown import difference_text, markdown
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.report import as_json, csv_text, row_of, summary_rows
 from engines.ablation.results import Point, Result
-from engines.ablation.schedule import Job, cells_of_rung, every_job, settings_of_rung, wanted
+from engines.ablation.schedule import Job, cells_of_rung, every_job, settings_of_rung, stop_of_rung, wanted
 from engines.ablation.statistics import correct, paired_difference
 from engines.config import resolve
 
@@ -215,8 +215,9 @@ def test_a_cell_that_broke_on_a_rung_is_not_trained_on() -> None:
 def test_rungs_share_one_schedule_and_the_last_has_all_its_steps() -> None:
     plan = make_plan({"steps": 100}, {"lr": (0.1, 0.2, 0.3)}, {"halving": True})
     settings = resolve(plan.given)
-    assert settings_of_rung(plan, settings, 0) == {"steps": 100, "tokens": 50 * settings.tokens_per_step}
+    assert settings_of_rung(plan, settings, 0) == {} and stop_of_rung(plan, settings, 0) == 50
     assert settings_of_rung(plan, settings, 1) == {"steps": 100, "tokens": None}
+    assert stop_of_rung(plan, settings, 1) is None
     assert settings_of_rung(make_plan({}, {}, {}), settings, 0) == {}
 
 

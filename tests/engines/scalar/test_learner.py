@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.config import resolve
-from engines.engine import Batch
+from engines.engine import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.counts import CountBigram
 from engines.scalar.factory import load_model, new_learner
@@ -56,7 +56,7 @@ def test_adamw_and_sgd_are_torchs(decay: float, gradients: list[list[float]]) ->
 @pytest.mark.parametrize("asked", KINDS)
 def test_a_first_loss_is_about_the_log_of_the_vocabulary(asked: dict[str, object]) -> None:
     learner = new_learner(resolve(asked), V)
-    learner.step(Batch.of(ROWS), 0.01)
+    learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
     (result,) = learner.finished()
     assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.finished() == []
 
@@ -66,11 +66,11 @@ def test_training_lowers_the_loss_and_scores_agree_with_it(asked: dict[str, obje
     settings = resolve(asked)
     learner = new_learner(settings, V)
     for _ in range(60):
-        learner.step(Batch.of(ROWS), settings.lr)
+        learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
     losses = [result.loss for result in learner.finished()]
     assert losses[-1] < losses[0] - 0.3
     nats = [n for row in learner.model.score(ROWS) for n in row]
-    learner.step(Batch.of(ROWS), settings.lr)
+    learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
     assert math.fsum(nats) / len(nats) == pytest.approx(learner.finished()[0].loss)
 
 
@@ -79,10 +79,10 @@ def test_state_comes_back_to_the_last_bit(asked: dict[str, object]) -> None:
     settings = resolve(asked)
     one, other = new_learner(settings, V), new_learner(resolve({**asked, "seed": 5}), V)
     for _ in range(3):
-        one.step(Batch.of(ROWS), 0.01)
+        one.step(Batch.of(ROWS), StepHyperparameters(0.01))
     other.load_state(one.state())
     for learner in (one, other):
-        learner.step(Batch.of(ROWS), 0.01)
+        learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
     assert one.state() == other.state() and one.finished()[-1] == other.finished()[-1]
     again = load_model(settings, V, one.state().model)
     assert again.logits([1, 2]) == one.model.logits([1, 2])
@@ -94,7 +94,7 @@ def test_an_update_that_is_not_finite_is_left_out(asked: dict[str, object]) -> N
     name, node = next(iter(learner.model.parameters.items()))  # type: ignore[attr-defined]
     node.rows[1][0] = math.nan
     before = learner.state()
-    learner.step(Batch.of(ROWS), 0.01)
+    learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
     (result,) = learner.finished()
     assert math.isnan(result.loss) and learner.state() == before, name
 
@@ -103,7 +103,7 @@ def test_an_update_that_is_not_finite_is_left_out(asked: dict[str, object]) -> N
 def test_a_later_token_changes_no_earlier_score(asked: dict[str, object]) -> None:
     learner = new_learner(resolve(asked), V)
     for _ in range(5):
-        learner.step(Batch.of(ROWS), 0.05)
+        learner.step(Batch.of(ROWS), StepHyperparameters(0.05))
     one, other = learner.model.score([[1, 2, 3, 4, 5], [1, 2, 3, 6, 5]])
     assert one[:2] == other[:2] and one[2] != other[2] and one[3] != other[3]
 

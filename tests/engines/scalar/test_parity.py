@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ancestor import PARITY, train_bigram, train_gpt
 
-from engines.engine import Batch
+from engines.engine import Batch, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar.autograd import Node, softmax
 from engines.scalar.learner import ScalarLearner
@@ -46,7 +46,8 @@ class MicroGPT:
         for step in range(self.steps):
             document = self.documents[step % len(self.documents)]
             tokens = [self.end, *map(self.alphabet.index, document), self.end]
-            self.learner.step(Batch.of([tokens[:9]]), 0.01 * 0.5 * (1 + math.cos(math.pi * step / 500)))
+            lr = 0.01 * 0.5 * (1 + math.cos(math.pi * step / 500))
+            self.learner.step(Batch.of([tokens[:9]]), StepHyperparameters(lr))
         return [result.loss for result in self.learner.finished()]
 
     def sample(self) -> str:

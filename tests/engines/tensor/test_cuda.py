@@ -19,9 +19,10 @@ from torch import Tensor
 
 from engines.config import SampleSettings, TrainSettings, resolve
 from engines.data.tokenizers import BOS
-from engines.engine import StepResult
+from engines.engine import StepHyperparameters, StepResult
 from engines.errors import LabError
 from engines.evaluation import Targets, evaluate
+from engines.schedules import at_step
 from engines.tensor import kernels_ahead
 from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one
@@ -66,7 +67,8 @@ def losses(settings: TrainSettings, steps: int) -> list[float]:
     batches = some_batches(settings)
     learner.warm_up(batches.batch(0))
     for step in range(steps):
-        learner.step(batches.batch(step * settings.batch_size), settings.lr)
+        hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        learner.step(batches.batch(step * settings.batch_size), hyperparameters)
     learner.wait()
     found: list[StepResult] = learner.finished()
     return [result.loss for result in found]
@@ -314,7 +316,8 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
 
     def train(learner: Any, begin: int, end: int) -> list[float]:
         for step in range(begin, end):
-            learner.step(batches.batch(step * settings.batch_size), settings.lr)
+            hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        learner.step(batches.batch(step * settings.batch_size), hyperparameters)
         learner.wait()
         return [result.loss for result in learner.finished()]
 
@@ -356,7 +359,7 @@ def test_evaluation_compiles_nothing_and_a_thousand_take_no_more_memory_than_one
     settings = gpt(compile="on")
     learner = learner_of(settings)
     learner.warm_up(batch_of(settings, seed=3))
-    learner.step(batch_of(settings), settings.lr)
+    learner.step(batch_of(settings), StepHyperparameters(settings.lr))
     learner.wait()
     tokens = memoryview(some_batches(settings).batch(0).tokens)
     sizes = [1] * V

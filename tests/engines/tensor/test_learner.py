@@ -24,7 +24,9 @@ from tensors import (
 from torch import Tensor
 
 from engines.config import TrainSettings, resolve
+from engines.engine import StepHyperparameters
 from engines.errors import LabError
+from engines.schedules import at_step
 from engines.tensor.learner import TensorLearner
 
 ON_CPU = {"mode": "tensor", "device": "cpu", "dtype": "float32", "threads": 1}
@@ -52,7 +54,8 @@ def settings_of(kind: str, **given: Any) -> TrainSettings:
 def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list[tuple[float, float]]:
     batches = some_batches(settings)
     for step in steps:
-        learner.step(batches.batch(step * settings.batch_size), settings.lr)
+        hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        learner.step(batches.batch(step * settings.batch_size), hyperparameters)
     return [tuple(result) for result in learner.finished()]
 
 
@@ -67,7 +70,7 @@ def test_steps_lower_the_loss_and_are_told_once_and_in_order(kind: str) -> None:
     for _ in range(30):
         nats = [n for row in nats_of(learner.model, batch.rows()) for n in row]
         expected.append(math.fsum(nats) / len(nats))
-        learner.step(batch, settings.lr)
+        learner.step(batch, StepHyperparameters(settings.lr))
     found = learner.finished()
     assert [result.loss for result in found] == pytest.approx(expected, rel=1e-5)
     assert found[-1].loss < found[0].loss - 0.2
@@ -78,7 +81,7 @@ def test_steps_lower_the_loss_and_are_told_once_and_in_order(kind: str) -> None:
 def test_the_norm_is_that_of_the_whole_gradient(kind: str) -> None:
     settings = settings_of(kind, dtype="float64")
     learner = learner_of(settings)
-    learner.step(batch_of(settings), settings.lr)
+    learner.step(batch_of(settings), StepHyperparameters(settings.lr))
     (result,) = learner.finished()
     numbers = torch.cat([gradient.flatten() for gradient in gradients_of(learner).values()])
     assert result.grad_norm == pytest.approx(float(numbers.norm()), rel=1e-12)
@@ -148,7 +151,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int
         settings = settings_of(kind, dtype="float64", micro_batch=micro_batch)
         learner = learner_of(settings)
         wake(learner)
-        learner.step(batch_of(settings), settings.lr)
+        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
         return learner
 
     whole, parts = stepped(4), stepped(rows)
@@ -184,7 +187,7 @@ def test_a_warm_up_without_memory_goes_on_with_half_until_it_fits(monkeypatch: p
     (choice,) = [choice for choice in learner.choices if choice.setting == "micro-batch"]
     assert choice.value == "3 of 12 rows"
     for each in (learner, other):
-        each.step(batch_of(settings), settings.lr)
+        each.step(batch_of(settings), StepHyperparameters(settings.lr))
     assert learner.finished()[0] == pytest.approx(other.finished()[0], rel=1e-12)
 
 
@@ -239,7 +242,7 @@ def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothin
     before = bits_of(learner)
     forgetful(learner, 3, monkeypatch)
     with pytest.raises(LabError, match=r"out of memory at 4 rows at once.*--micro-batch 2"):
-        learner.step(batch_of(settings), settings.lr)
+        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
     assert bits_of(learner) == before and learner.finished() == []
 
 

@@ -11,7 +11,7 @@ from tensors import EXACT, gradients_of, learner_of, nats_of, some_rows
 from engines.config import TrainSettings, resolve
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
-from engines.engine import Batch, Learner
+from engines.engine import Batch, Learner, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar import factory as scalar
 from engines.scalar.learner import ScalarLearner
@@ -33,7 +33,7 @@ def losses(learner: Learner, how: TrainSettings, data: Prepared, steps: int) -> 
         lr = how.lr * lr_multiplier(
             step, how.steps, how.lr_schedule, how.warmup_fraction, how.warmdown_fraction, how.final_lr_fraction
         )
-        learner.step(batches.batch(step * how.batch_size), lr)
+        learner.step(batches.batch(step * how.batch_size), StepHyperparameters(lr))
     return [result.loss for result in learner.finished()]
 
 
@@ -110,7 +110,7 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
 
     expected = scalar_gradients(theirs, rows)
     for learner in (ours, theirs):
-        learner.step(Batch.of(rows), 0.05)
+        learner.step(Batch.of(rows), StepHyperparameters(0.05))
     assert_near(gradients_of(ours), expected)
     assert_near(ours.model.parameters, {name: to_tensor(array) for name, array in theirs.state().model.items()})
     (mine,), (other,) = ours.finished(), theirs.finished()

@@ -8,6 +8,7 @@ from tensors import EXACT, SWITCHES, V, batch_of, exact_gpt, learner_of, wake, w
 from torch import Tensor
 
 from engines.config import TrainSettings, resolve
+from engines.engine import StepHyperparameters
 from engines.shapes import is_matrix, numbers, parameter_shapes
 
 
@@ -22,7 +23,7 @@ def moves(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
     learner = learner_of(settings, vocab_size)
     wake(learner)
     before = weights_of(learner)
-    learner.step(batch_of(settings, vocab_size), settings.lr)
+    learner.step(batch_of(settings, vocab_size), StepHyperparameters(settings.lr))
     return {name: part - before[name] for name, part in weights_of(learner).items()}
 
 
@@ -45,7 +46,7 @@ def test_rates_of_groups_fall_with_the_runs() -> None:
     settings = exact_gpt(embedding_lr=0.03)
     learner = learner_of(settings)
     before = weights_of(learner)["wte"]
-    learner.step(batch_of(settings), settings.lr / 4)
+    learner.step(batch_of(settings), StepHyperparameters(settings.lr / 4))
     assert float((weights_of(learner)["wte"] - before).abs().max()) == pytest.approx(0.03 / 4, rel=0.02)
 
 
