@@ -154,9 +154,13 @@ def _pydoc() -> Iterator[Piece]:
 
 def _stdlib() -> Iterator[Piece]:
     for path in _stdlib_files():
-        with tokenize.open(path) as file:
-            if text := file.read():
-                yield Piece(text)
+        try:
+            with tokenize.open(path) as file:
+                text = file.read()
+        except (OSError, SyntaxError, UnicodeDecodeError) as error:
+            raise LabError(f"--data stdlib: {path} cannot be read ({error}). Use another corpus.") from None
+        if text:
+            yield Piece(text)
 
 
 def _stdlib_files() -> list[Path]:

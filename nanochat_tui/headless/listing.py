@@ -63,7 +63,8 @@ def show(options: Options) -> int:
     if parent := config.get("parent"):
         print(f"  from    run {parent['run']}, step {parent['step']:,}")
     print(f"  asked   {_asked(config) or 'nothing: all defaults'}")
-    for event in [*history.evals[-_SHOWN_EVALS:], *history.samples[-1:], *history.guards[-_SHOWN_EVALS:]]:
+    newest = [*history.evals[-_SHOWN_EVALS:], *history.samples[-1:], *history.guards[-_SHOWN_EVALS:]]
+    for event in [*newest, *history.notes[-_SHOWN_EVALS:]]:
         print(f"  {sentence(event, history, steps)}")
     kept = ", ".join(map(str, checkpoints.list_steps(run.checkpoints_dir)))
     print(f"  kept    checkpoints of steps {kept or '(none)'} in {run.checkpoints_dir}")

@@ -99,7 +99,7 @@ def log_tail(watch: Watch) -> Text:
 def news(watch: Watch) -> Text:
     """What has happened, the newest first."""
     history = watch.history
-    told = [*history.runs, *history.evals, *history.guards, *history.checkpoints]
+    told = [*history.runs, *history.notes, *history.evals, *history.guards, *history.checkpoints]
     told += [event for event in (history.engine, history.ended) if event]
     newest = sorted(told, key=lambda event: float(event["t"]), reverse=True)[:_NEWS]
     return Text("\n".join(shown(f"{_clock(event['t'])}  {_sentence(event)}") for event in newest))
@@ -117,6 +117,8 @@ def _sentence(event: Event) -> str:
     if kind == "run":
         again = "" if event["start"] == 1 else f", start {event['start']}"
         return f"worker {event['pid']} on {event['host']}{again}"
+    if kind == "note":
+        return f"note: {event['message']}"
     if kind == "engine":
         return ", ".join(f"{choice['setting']} {choice['value']}" for choice in event["choices"])
     return f"{event['reason']} at step {event['step']:,}{': ' + event['detail'] if event['detail'] else ''}"

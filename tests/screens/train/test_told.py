@@ -15,3 +15,9 @@ def test_an_action_and_a_progress_that_are_not_known_are_shown_all_the_same(tmp_
     watch.history.apply([{"t": 1.0, "kind": "guard", **trip}, phase])
     assert "? spike" in told.guards(watch, ascii=False).plain
     assert "(reading 0 characters)" in told.phases(watch, ascii=False).plain
+
+
+def test_a_note_is_among_the_news(tmp_path: Path) -> None:
+    watch = Watch(make_run(tmp_path))
+    watch.history.apply([{"t": 1.0, "kind": "note", "message": "1 file used, 3 skipped."}])
+    assert "00:00:01  note: 1 file used, 3 skipped." in told.news(watch).plain
