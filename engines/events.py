@@ -16,6 +16,7 @@ driver does not report.
 import json
 import math
 import re
+import sys
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,9 @@ from typing import Any
 VERSION = 1
 Event = dict[str, Any]
 
-_TOO_LARGE = 2**63  # for a whole number: no file, clock or counter reaches it
+_LARGEST = 2**63 - 1  # whole number: no file, clock or counter reaches it
+_WHOLE_NUMBERS = (-_LARGEST, _LARGEST)
+_NUMBERS = (-sys.float_info.max, sys.float_info.max)
 _MOST_STEPS = 2**53  # a float holds every whole number up to here
 _MOST_SECONDS = 1e10  # 300 years
 _END_OF_TIME = 253_402_300_800  # Unix time of the year 10000: the calendar functions end there
@@ -65,7 +68,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(
         ("tokens", "bytes", "steps", "pid", "start", "done", "total", "rung", "cpu_percent", "rss_bytes", "disk_free_bytes",
          "flops_per_token", "peak_flops", "parameters", "vocab_size", "train_tokens", "val_tokens"),
-        (0, _TOO_LARGE),
+        (0, _LARGEST),
     ),
 }  # fmt: skip
 
@@ -144,8 +147,10 @@ def _is_event(event: Event) -> bool:
         found = event[name]
         if not all(holds(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
             return False
-    given = {name: types for name, types in OPTIONAL.get(str(kind), {}).items() if name in event}
-    return holds(event, fields) and holds(event, given)
+    if not holds(event, fields):
+        return False
+    optional = OPTIONAL.get(str(kind), {})
+    return not optional or holds(event, {name: types for name, types in optional.items() if name in event})
 
 
 def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
@@ -155,12 +160,16 @@ def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
 
 def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
     """Whether the value has one of the types; a number must also be finite, and in the range of its name."""
-    if type(value) not in types:
+    kind = type(value)
+    if kind not in types:
         return False
-    if type(value) is int or type(value) is float:
-        least, most = RANGES.get(name, (-_TOO_LARGE, _TOO_LARGE) if type(value) is int else (-math.inf, math.inf))
-        return least <= value <= most and abs(value) < (_TOO_LARGE if type(value) is int else math.inf)
-    return True
+    if kind is int:
+        least, most = RANGES.get(name, _WHOLE_NUMBERS)
+    elif kind is float:
+        least, most = RANGES.get(name, _NUMBERS)
+    else:
+        return True
+    return bool(least <= value <= most)
 
 
 def column(event: Event, name: str) -> list[float]:
