@@ -13,6 +13,7 @@ from engines.ablation.plan import SCHEMA, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import Job, every_job
 from engines.errors import LabError
+from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
@@ -52,6 +53,8 @@ class Study(Run):
             raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
             raise LabError(f"study {self.id} was written by another version of nanochat-tui.")
+        if not holds(config, {"created_at": NUMBER}):
+            raise LabError(f"{self.config_path} is damaged; the study cannot be read.")
         return config
 
     @property

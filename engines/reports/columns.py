@@ -3,6 +3,7 @@
 import itertools
 import math
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SMOOTH_SHARE = 0.025  # of all columns, on either side of one, that are averaged into it
@@ -17,6 +18,7 @@ class Part(NamedTuple):
     high: float
     mean: float
     finite: int
+    unreadable: int = 0  # steps whose values could not be read
 
     @property
     def middle(self) -> float:
@@ -24,14 +26,22 @@ class Part(NamedTuple):
 
     @property
     def nonfinite(self) -> int:
-        return self.last - self.first + 1 - self.finite
+        return self.last - self.first + 1 - self.finite - self.unreadable
 
 
-def parts(values: "array[float]", most: int) -> list[Part]:
-    """At most so many parts of equal length; a part for each value where there are few."""
+def parts(values: "array[float]", most: int, unreadable: Sequence[range] = ()) -> list[Part]:
+    """At most so many parts of equal length; a part for each value where there are few.
+
+    `unreadable` are steps whose value is NaN because it could not be read.
+    """
     count = min(most, len(values))
     edges = [index * len(values) // count for index in range(count + 1)] if count else [0]
-    return [_part(values, start, stop) for start, stop in itertools.pairwise(edges)]
+    found = [_part(values, start, stop) for start, stop in itertools.pairwise(edges)]
+    return [part._replace(unreadable=_overlap(part, unreadable)) for part in found] if unreadable else found
+
+
+def _overlap(part: Part, steps: Sequence[range]) -> int:
+    return sum(max(0, min(gap.stop, part.last + 1) - max(gap.start, part.first)) for gap in steps)
 
 
 def _part(values: "array[float]", start: int, stop: int) -> Part:

@@ -54,7 +54,7 @@ def overlays(records: Sequence[Record]) -> list[Plot]:
 
 
 def _loss(record: Record) -> Plot:
-    columns = parts(record.history.losses, COLUMNS)
+    columns = parts(record.history.losses, COLUMNS, record.history.missing)
     dots = eval_dots(record, "loss", 1, False)
     many = any(part.low < part.high for part in columns)
     keys = [("band", "least and most" if many else "every step")]
@@ -84,7 +84,7 @@ def _rates(record: Record) -> Iterator[Plot]:
     columns = parts(history.lr, COLUMNS)
     curve = Curve("learning rate", [part.middle for part in columns], [part.mean for part in columns], 2)
     yield Plot("lr", f"Learning rate of {record.run.id}", _STEP, "learning rate", (curve,), linear=True)
-    columns = parts(history.grad_norms, COLUMNS)
+    columns = parts(history.grad_norms, COLUMNS, history.missing)
     yield Plot("grad_norm", f"Gradient norm of {record.run.id}", _STEP, "gradient norm",
                (_line("gradient norm", columns, 3),), (_envelope(columns, 3),),
                marks=tuple(_broken_marks(columns, "gradient norm")))  # fmt: skip
@@ -122,6 +122,7 @@ def _events(record: Record) -> list[Mark]:
     history = record.history
     found = [(event["step"], f"guard {event['rule']} ({event['action']})") for event in history.guards]
     found += [(step, f"went on from step {step:,}") for step in history.rewinds]
+    found += [(gap.start, f"{len(gap):,} step{'s' * (len(gap) != 1)} could not be read") for gap in history.missing]
     return [Mark(step, step, f"step {step:,}: {told}", "event") for step, told in found[:_MOST_MARKS]]
 
 
@@ -144,7 +145,7 @@ def x_of(record: Record, step: float, by_tokens: bool) -> float:
 
 def curve_of(record: Record, label: str, colour: int, by_tokens: bool) -> Curve:
     """The smoothed training loss."""
-    columns = parts(record.history.losses, OVERLAID_COLUMNS)
+    columns = parts(record.history.losses, OVERLAID_COLUMNS, record.history.missing)
     x = [x_of(record, part.middle, by_tokens) for part in columns]
     return Curve(label, x, smoothed(columns), colour, dashed=is_second_round(colour))
 
@@ -185,6 +186,6 @@ def thinned(evals: list[Event]) -> list[Event]:
 
 
 def broken(record: Record, by_tokens: bool) -> list[Mark]:
-    columns = parts(record.history.losses, OVERLAID_COLUMNS)
+    columns = parts(record.history.losses, OVERLAID_COLUMNS, record.history.missing)
     scale = record.tokens_a_step if by_tokens else 1.0
     return _broken_marks(columns, f"loss of {record.run.id}", scale)

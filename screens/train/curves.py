@@ -91,7 +91,11 @@ class Curves:
         done, self._steps = self._steps, history.step
         if done == history.step:
             return
-        self._chart.extend(self._loss, done + 1, history.losses[done:])
+        for part in history.readable(done):
+            self._chart.extend(self._loss, part.start, history.losses[part.start - 1 : part.stop - 1])
+        for gap in history.missing:
+            if gap.start > done:
+                self._chart.marks.add(gap.start, "warn", "unreadable", self._name)
         clock = accumulate(_durations(history.seconds[done:]), initial=self._chart.axis_value("time", done, self._name))
         next(clock)
         self._chart.set_axis_values("time", done + 1, clock, group=self._name)

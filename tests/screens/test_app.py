@@ -447,3 +447,22 @@ def test_two_at_the_same_time_show_the_same_step(living: tuple[Run, int]) -> Non
             await other.until(lambda: step not in other.screen.query_one(RunPanel).text)
 
     asyncio.run(both())
+
+
+def test_a_crafted_run_disturbs_no_view_of_others(results: Path) -> None:
+    run = run_of(results, "brave-owl")
+    with open(run.events_path, "ab") as log:
+        for step in (2**53, 2**62):
+            log.write(json.dumps({"v": 1, "t": 1e9, "kind": "eval", "step": step, "loss": 1e308, "bpb": -1e308,
+                                  "tokens": 1, "bytes": 0, "seconds": 1e9, "best": True}).encode() + b"\n")  # fmt: skip
+        for step in (-7, 10**15):
+            log.write(
+                json.dumps({"v": 1, "t": 1, "kind": "resumed", "from_step": step, "reason": "x"}).encode() + b"\n"
+            )
+
+    async def scenario(seat: Seat) -> None:
+        await seat.sees("3 lines of events.jsonl could not be read")
+        await seat.press("2")
+        await seat.sees("amber-fox", "brave-owl")
+
+    play(results, scenario, run=run)

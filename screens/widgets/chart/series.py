@@ -78,6 +78,7 @@ class Line:
         self.name, self.label, self.colour, self.smoothed, self.group = name, label, colour, smoothed, group
         self.first = 1
         self.pyramid = Pyramid()
+        self._left_out: list[range] = []  # steps within the line that have no value
         self._drawn: tuple[list[int], int, list[Point]] = ([], 0, [])  # edges, values there were, points of these
 
     @property
@@ -86,22 +87,26 @@ class Line:
         return self.first + len(self.pyramid) - 1
 
     def extend(self, first_step: int, values: Iterable[float]) -> None:
-        """Values of this step and those after it. Steps that were there are replaced, steps left out are NaN."""
+        """Values of this step and those after it. Steps that were there are replaced, steps left out have no value."""
         if not len(self.pyramid):
             self.first = first_step
         self.truncate(first_step - 1)
         if first_step > self.last + 1:
+            self._left_out.append(range(self.last + 1, first_step))
             self.pyramid.extend([math.nan] * (first_step - self.last - 1))
         self.pyramid.extend(values)
 
     def truncate(self, after_step: int) -> None:
         if after_step < self.last:
             self.pyramid.truncate(max(0, after_step + 1 - self.first))
+            gaps = (range(gap.start, min(gap.stop, after_step + 1)) for gap in self._left_out)
+            self._left_out = [gap for gap in gaps if gap]
             self._drawn = ([], 0, [])
 
     def count_nonfinite(self, start: int, stop: int) -> int:
-        """How many of these steps have a value that is not finite."""
-        return self.pyramid.count_nonfinite(max(0, start - self.first), max(0, stop - self.first))
+        """How many of these steps have a value that is not finite; those that were left out have none."""
+        found = self.pyramid.count_nonfinite(max(0, start - self.first), max(0, stop - self.first))
+        return found - sum(max(0, min(gap.stop, stop) - max(gap.start, start)) for gap in self._left_out)
 
     def value(self, step: int) -> float | None:
         place = step - self.first

@@ -17,13 +17,17 @@ def line_of(values: list[float], first: int = 1) -> Line:
     return line
 
 
-def test_steps_that_come_again_are_replaced_and_steps_left_out_are_nan() -> None:
+def test_steps_that_come_again_are_replaced_and_steps_left_out_have_no_value() -> None:
     line = line_of([1.0, 2.0, 3.0])
     line.extend(2, [5.0])
     assert line.pyramid.values.tolist() == [1.0, 5.0]
     line.extend(5, [6.0])
     assert line.last == 5
-    assert line.count_nonfinite(1, 6) == 2
+    assert [math.isnan(value) for value in line.pyramid.values] == [False, False, True, True, False]
+    assert line.count_nonfinite(1, 6) == 0
+    line.truncate(3)
+    line.extend(4, [math.nan])
+    assert line.count_nonfinite(1, 6) == 1  # step 3 was left out, step 4 is NaN
     assert line.value(9) is None
 
 

@@ -1,0 +1,120 @@
+"""Commands on runs whose logs are damaged: every other run is listed, and each says what could not be read."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import events_of, finished_run, write_log
+
+from engines.interop import series
+from engines.reports.record import read_record
+from engines.reproduction import IDENTICAL, Record, compare
+from engines.runs.store import Run
+from nanochat_tui.cli import main
+
+LOST = "steps 11–15 could not be read: 1 line of events.jsonl is damaged or missing."
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return finished_run(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    """Steps 11–15 of 20 are on a line with a changed digit."""
+    shutil.copytree(trained.path, tmp_path / "results" / "runs" / trained.id)
+    run = Run(tmp_path / "results" / "runs" / trained.id)
+    other = [event for event in events_of(run) if event["kind"] != "steps"]
+    columns = {
+        name: [x for e in events_of(run, "steps") for x in e[name]]
+        for name in ("losses", "lr", "seconds", "grad_norms")
+    }
+    tokens = events_of(run, "steps")[-1]["tokens"] // 20
+    steps = [
+        {"v": 1, "t": 0.5, "kind": "steps", "first_step": first, "tokens": tokens * (first + 4)}
+        | {name: values[first - 1 : first + 4] for name, values in columns.items()}
+        for first in (1, 6, 11, 16)
+    ]
+    write_log(run.events_path, *other[:-1], *steps, other[-1])
+    lines = run.events_path.read_bytes().splitlines(keepends=True)
+    damaged = next(place for place, line in enumerate(lines) if b'"first_step":11' in line)
+    lines[damaged] = lines[damaged].replace(b'"losses":[', b'"losses":[1')
+    run.events_path.write_bytes(b"".join(lines))
+    return run
+
+
+def told(capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> Any:
+    capsys.readouterr()
+    assert main(["--no-ui", *words, "--results-dir", str(run.path.parent.parent)]) == 0
+    return capsys.readouterr()
+
+
+def test_show_and_runs_report_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert LOST in told(capsys, run, "show", run.id).out
+    assert json.loads(told(capsys, run, "show", run.id, "--json").out)["unreadable"] == LOST
+    (row,) = map(json.loads, told(capsys, run, "runs", "--json").out.splitlines())
+    assert row["unreadable"] == LOST and row["step"] == 20 and row["state"] == "finished"
+
+
+def test_compare_and_report_say_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    page = run.path.parent / "compared.html"
+    said = told(capsys, run, "compare", run.id, run.id, "--json", "--html", str(page))
+    assert f"run {run.id}: {LOST}" in said.err
+    assert [each["unreadable"] for each in json.loads(said.out)["runs"]] == [LOST, LOST]
+    assert LOST in page.read_text()
+    report = run.path.parent / "report.html"
+    told(capsys, run, "report", run.id, "--out", str(report))
+    assert "teps 11–15 could not be read" in report.read_text() and "loss not finite" not in report.read_text()
+
+
+def test_an_export_leaves_out_the_steps_that_could_not_be_read(run: Run, trained: Run) -> None:
+    found = {step.step: step.loss for step in series.steps(read_record(run))}
+    intact = {step.step: step.loss for step in series.steps(read_record(trained))}
+    assert found == {step: loss for step, loss in intact.items() if not 11 <= step <= 15}
+
+
+def test_losses_that_could_not_be_read_are_not_compared(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = [1.0, 2.0, 3.0, 4.0]
+    whole, part = (Record(values, {}, {}, {}, {}, gaps) for values, gaps in (
+        (losses, ()), ([1.0, float("nan"), float("nan"), 4.0], [range(2, 4)])))  # fmt: skip
+    found = compare(whole, part)
+    assert found.verdict == IDENTICAL and found.unreadable == 2 and found.losses == (2, 2)
+    said = told(capsys, run, "reproduce", run.id).out
+    assert "15 of 15 the same; 5 could not be read and were not compared" in said
+
+
+def evaluation(step: int) -> dict[str, Any]:
+    figures = {"loss": 1e308, "bpb": -1e308, "tokens": 1, "bytes": 0, "seconds": 1e9, "best": True}
+    return {"v": 1, "t": 1e9, "kind": "eval", "step": step, **figures}
+
+
+BAD = {
+    "a directory for a log": lambda run: (run.events_path.unlink(), run.events_path.mkdir()),
+    "no log": lambda run: run.events_path.unlink(),
+    "zeros": lambda run: run.events_path.write_bytes(b"\0" * 9999),
+    "deep brackets": lambda run: run.events_path.write_bytes(b"[" * 99_999 + b"\n"),
+    "a crafted log": lambda run: write_log(
+        run.events_path, *({"v": 1, "t": 1e9, "kind": "resumed", "from_step": step, "reason": "x"}
+                           for step in (-1, 10**15, 1_999_999, 3))),
+    "crafted evaluations": lambda run: write_log(run.events_path, *map(evaluation, (2**53, 2**62, 0))),
+    "a crafted date": lambda run: run.config_path.write_text(
+        json.dumps(json.loads(run.config_path.read_text()) | {"created_at": 1e18})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make_bad", BAD.values(), ids=BAD)
+def test_one_bad_run_never_keeps_others_from_being_listed(
+    make_bad: Any, run: Run, trained: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Run(Path(shutil.copytree(trained.path, run.path.parent / "bad-run")))
+    make_bad(bad)
+    bad.summary_path.unlink(missing_ok=True)
+    assert run.id in told(capsys, run, "runs").out
+    rows = [json.loads(line) for line in told(capsys, run, "runs", "--json").out.splitlines()]
+    assert run.id in [row["run"] for row in rows]
+    for words in (["show", "bad-run"], ["compare", run.id, "bad-run"]):
+        code = main(["--no-ui", *words, "--results-dir", str(run.path.parent.parent)])
+        assert code in (0, 1) and "Traceback" not in capsys.readouterr().err
