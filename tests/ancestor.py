@@ -1,8 +1,9 @@
 """The Rust ancestor's randomness, data and loop, to hold the scalar engine against the numbers that it printed.
 
-Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. See the specification beside its goldens.
+Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. Its texts are kept as token ids.
 """
 
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parame
 from engines.scalar.optimizers import SGD, AdamW
 from engines.schedules import lr_multiplier, round_half_up
 
-PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
+TOKENS = json.loads((Path(__file__).parent / "fixtures" / "parity" / "ancestor_tokens.json").read_text())
 FLOOR = 1e-12
 _WINDOW = 9
 _BIGRAM_DATA, _GPT_DATA = 0x9E3779B97F4A7C15, 0xA36CD6F215B39241  # seeds of the data's stream are xored with these
@@ -83,13 +84,14 @@ class Tokens(NamedTuple):
 
 
 def tokens(style: str) -> Tokens:
-    text = (PARITY / "ancestor_input.txt").read_text()
-    if style == "futuristic":
-        text += "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
-    ids = {character: index for index, character in enumerate(sorted(set(text)), 1)}
-    stream = [0, *(ids[character] for character in text)]
+    stream = [0, *TOKENS[style]]
     val = round_half_up(len(stream) * 0.1)
-    return Tokens(stream[:-val], stream[-val:], len(ids) + 1)
+    return Tokens(stream[:-val], stream[-val:], max(stream) + 1)
+
+
+def text_of(style: str) -> str:
+    """A text with these token ids: another alphabet in the same order, and the same lines."""
+    return "".join("\n" if token == 1 else chr(ord("@") + token) for token in TOKENS[style])
 
 
 class Figures(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ancestor import PARITY, train_bigram
+from ancestor import text_of, train_bigram
 from builders import write_text
 from lab import Lab
 from patience import PATIENCE
@@ -42,7 +42,6 @@ def table(stdout: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(stdout.split("\n", 1)[1].strip())))
 
 
-needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="the numbers of others are not beside this checkout")
 GOLDEN = {
     "tied_no_input_rmsnorm": "true,false,841,3.367061,3.366984",
     "tied_input_rmsnorm": "true,true,841,27.631021,27.078342",  # ended by its loss floor: ours need not do this
@@ -51,7 +50,6 @@ GOLDEN = {
 }
 
 
-@needs_parity
 def test_the_four_variants_are_the_ancestors_to_every_digit() -> None:
     """Its random numbers and its text in our engine, for the cells that `ablate` alone plans."""
     rows = {}
@@ -64,12 +62,10 @@ def test_the_four_variants_are_the_ancestors_to_every_digit() -> None:
     assert rows == GOLDEN and list(rows) == list(GOLDEN)
 
 
-@needs_parity
-def test_ablate_alone_trains_the_ancestors_variants_on_its_text(lab: Lab) -> None:
+def test_ablate_alone_trains_the_ancestors_variants_on_a_text_like_its_own(lab: Lab) -> None:
     """As it was asked: sgd at 0.1, one pair a step, 200 steps. The sizes are its own to the number; losses start where
     its do, at ln 29, and its one variant that learns is the one of ours that learns."""
-    text = (PARITY / "ancestor_input.txt").read_text() + "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
-    lab.text.write_text(text)
+    lab.text.write_text(text_of("futuristic"))
     settings = "--optimizer sgd --lr 0.1 --batch-size 1 --context-length 1 --steps 200 --seeds 1 --sample-tokens 0"
     found = table(lab.on_text("ablate", *settings.split()).stdout)
     assert [row["variant"] for row in found] == list(GOLDEN)

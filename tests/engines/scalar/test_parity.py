@@ -3,11 +3,12 @@
 import json
 import math
 import random
+import string
 import sys
 from pathlib import Path
 
 import pytest
-from ancestor import PARITY, train_bigram, train_gpt
+from ancestor import train_bigram, train_gpt
 
 from engines.engine import Batch, StepHyperparameters
 from engines.random_stream import RandomStream
@@ -16,19 +17,20 @@ from engines.scalar.learner import ScalarLearner
 from engines.scalar.models import MiniGPT, gpt_parameters
 from engines.scalar.optimizers import AdamW
 
-needs_parity = pytest.mark.skipif(not PARITY.exists(), reason="the numbers of others are not beside this checkout")
-TRACE = Path(__file__).parents[2] / "fixtures" / "microgpt_40.json"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+TRACE = FIXTURES / "microgpt_40.json"
 NAMES = Path(__file__).parents[3] / "engines" / "data" / "names.txt"
 
 
 class MicroGPT:
     """microgpt's data, initial weights and loop around our model and optimizer."""
 
-    def __init__(self, names: Path, steps: int) -> None:
+    def __init__(self, documents: list[str], count: int, steps: int) -> None:
+        """`documents` are the first of a shuffled list of `count`."""
         random.seed(42)
-        self.documents = names.read_text().split()
-        random.shuffle(self.documents)
-        self.alphabet = sorted(set("".join(self.documents)))
+        random.shuffle([None] * count)  # as many random numbers as it takes
+        self.documents = documents
+        self.alphabet = sorted(set("".join(documents)))
         self.end = len(self.alphabet)
         shapes = {"wte": (self.end + 1, 16), "wpe": (8, 16), "head": (self.end + 1, 16)}
         shapes |= {f"0.{name}": (16, 16) for name in ("wq", "wk", "wv", "wo")}
@@ -60,10 +62,10 @@ class MicroGPT:
         return "".join(self.alphabet[token] for token in tokens[1:] if token != self.end)
 
 
-@needs_parity
 def test_the_500_losses_and_20_samples_of_microgpt() -> None:
-    recorded = json.loads((PARITY / "microgpt_names_500.json").read_text())
-    micro = MicroGPT(PARITY / "names.txt", 500)
+    recorded = json.loads((FIXTURES / "parity" / "microgpt_500.json").read_text())
+    documents = ["".join(string.ascii_lowercase[letter] for letter in step) for step in recorded["steps"]]
+    micro = MicroGPT(documents, recorded["documents"], 500)
     losses = micro.train()
     assert max(abs(a - b) for a, b in zip(losses, recorded["losses"], strict=True)) < 1e-9
     assert [micro.sample() for _ in range(20)] == recorded["samples"]
@@ -80,14 +82,13 @@ class MicroGPTOnOurStream(MicroGPT):
     """Initial weights from our own stream: `random.gauss` promises no bits across Python versions."""
 
     def __init__(self, steps: int) -> None:
-        super().__init__(NAMES, steps)
-        self.documents = NAMES.read_text().split()
+        documents = NAMES.read_text().split()
+        super().__init__(documents, len(documents), steps)
         parameters = gpt_parameters(self.end + 1, 16, 1, 8, tied=False, stream=RandomStream(1, "weights"))
         self.model = MiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
         self.learner = ScalarLearner(self.model, AdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
 
 
-@needs_parity
 @pytest.mark.parametrize(
     ("how", "final", "val", "mean"),
     [
@@ -107,7 +108,6 @@ def test_the_ancestors_bigram_to_every_digit(how: dict[str, object], final: str,
     assert val is None or f"{figures.val:.6f}" == val
 
 
-@needs_parity
 @pytest.mark.parametrize(
     ("style", "how", "printed"),
     [
