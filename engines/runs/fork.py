@@ -26,6 +26,10 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
             f"run {parent.id} has no intact checkpoint in {parent.checkpoints_dir}; start a new run with --config. "
             + " ".join(complaints)
         )
+    if changes.get("steps", step + 1) <= step:
+        raise SettingsError(
+            [f"--steps {changes['steps']:,} is not more than the {step:,} steps that run {parent.id} has made already."]
+        )
     lines: list[bytes] = []
     history = read_resumable(parent, lines)
     given = {**config["given"], **{name: config["resolved"][name] for name in _paths(config)}, **changes}

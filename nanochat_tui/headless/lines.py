@@ -182,6 +182,7 @@ def result_line(config: dict[str, Any], summary: dict[str, Any]) -> str:
         "val_bpb": _six(summary["val_bpb"]),
         "best_bpb": _six(summary["best_bpb"]),
         "best_step": summary["best_step"],
+        "seconds": f"{summary['train_seconds']:.3f}",
         "state": summary["reason"],
         "run": config["run"],
     }

@@ -1,5 +1,6 @@
 """runs, show: what is there, told as text or as JSON lines."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -101,12 +102,14 @@ def _row(run: Run) -> dict[str, Any] | None:
         config = run.config
         state, overview = read_state(run)
     except LabError as error:
-        if run.config_path.exists():
+        if os.path.lexists(run.config_path):
             print(error, file=sys.stderr)
         return None
     except OSError as error:
         print(f"run {run.id} cannot be read: {error.filename or run.path}: {reason_of(error)}.", file=sys.stderr)
         return None
+    if overview.damage:
+        print(f"run {run.id}: {overview.damage}", file=sys.stderr)
     recent = overview.tokens_per_second
     mean = overview.tokens / overview.seconds if overview.seconds > 0 else 0.0
     return {

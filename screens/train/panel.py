@@ -81,12 +81,16 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     share = history.step / steps if steps else 0.0
     row("step", f"{history.step:,} / {steps:,}")
     text.append(f"{_bar(share, ascii)} {100 * share:.1f} %\n")
-    speed = history.tokens_per_second()
-    row("eta", _eta(watch, steps, speed))
+    is_running = watch.state == "running"
+    speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
+    if watch.is_live:
+        row("eta", _clock(_seconds_left(watch, steps, speed)))
+    else:
+        row("time", _clock(history.last_t))
     row("loss", figure(history.last_loss))
     best = history.best_eval
     row("best", f"{figure(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
-    row("tok/s", f"{speed:,.0f}" if speed and watch.state == "running" else "–")
+    row("tok/s", f"{speed:,.0f}" if speed else "–")
     if trend := spark(_speeds(watch), ascii):
         row("", trend)
     row("ms/step", figure(1e3 * history.seconds[-1] if history.seconds else None, 3))
@@ -121,12 +125,18 @@ def _bar(share: float, ascii: bool) -> str:
     return "#" * done + "." * (_BAR - done) if ascii else "━" * done + "╌" * (_BAR - done)
 
 
-def _eta(watch: Watch, steps: int, speed: float) -> str:
+def _seconds_left(watch: Watch, steps: int, speed: float) -> float | None:
+    """None while it is not running: what is left does not become less then."""
     history = watch.history
-    if not speed or watch.state not in ("running", "paused") or not history.step:
+    if not speed or not history.step:
+        return None
+    return max(0, steps - history.step) * history.tokens / history.step / speed
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds):
         return "–"
-    left = (steps - history.step) * history.tokens / history.step / speed
-    return time.strftime("%H:%M:%S", time.gmtime(left)) if left < 86_400 else f"{left / 86_400:.1f} days"
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86_400 else f"{seconds / 86_400:,.1f} days"
 
 
 def _speeds(watch: Watch) -> list[float]:

@@ -1,0 +1,251 @@
+"""runs, show, studies: figures that mislead nobody, and one sentence about each run that cannot be read."""
+
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import finished_run, make_run
+from recordings import RUNS
+from seats import held
+
+from engines import events
+from engines.ablation.plan import make_plan
+from engines.ablation.study import create_study
+from engines.runs.history import History, read_history
+from engines.runs.store import Run, remember
+from nanochat_tui.cli import main
+from nanochat_tui.headless.lines import duration, figures, fixed, share_of
+
+Words = pytest.CaptureFixture[str]
+BY_ID = {run.id: run for run in RUNS}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    shutil.copytree(BY_ID["finished"].path, tmp_path / "results" / "runs" / "finished")
+    return tmp_path / "results"
+
+
+def printed(capsys: Words, *words: str) -> str:
+    assert main(["--no-ui", *words]) == 0
+    return capsys.readouterr().out
+
+
+def rows(capsys: Words, results: Path) -> dict[str, dict[str, str]]:
+    """The table of `runs`: the cells of each run by column."""
+    head, *lines = printed(capsys, "runs", "--results-dir", str(results)).splitlines()
+    starts = [match.start() for match in re.finditer(r"(?<=  )\S|^\S", head)]
+    cells = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in (head, *lines)]
+    return {line[0]: dict(zip(cells[0], line, strict=True)) for line in cells[1:]}
+
+
+def append(run: Run, **fields: Any) -> None:
+    with run.events_path.open("ab") as log:
+        log.write(events.encode({"v": 1, "t": 1.0, **fields}))
+
+
+def steps(first: int, losses: list[float], t: float = 1.0) -> dict[str, Any]:
+    ones = [0.5] * len(losses)
+    return {"kind": "steps", "first_step": first, "losses": losses, "lr": ones, "seconds": ones,
+            "grad_norms": ones, "tokens": 8 * (first + len(losses) - 1), "t": t}  # fmt: skip
+
+
+# --- figures ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_has_its_throughput_and_its_time_everywhere(results: Path, capsys: Words) -> None:
+    run = Run(results / "runs" / "finished")
+    history, summary = read_history(run), json.loads(run.summary_path.read_text())
+    row = rows(capsys, results)["finished"]
+    assert row["tok/s"] == f"{history.mean_tokens_per_second():,.0f}" and row["time"] == duration(history.last_t)
+    shown = printed(capsys, "show", "finished", "--results-dir", str(results)).splitlines()[0]
+    assert f"{row['tok/s']} tok/s" in shown and f"time {row['time']}" in shown and "eta" not in shown
+    assert f"seconds={summary['train_seconds']:.3f}" in printed(capsys, "attach", str(run.path))
+    for found in (
+        printed(capsys, "runs", "--json", "--results-dir", str(results)),
+        printed(capsys, "show", "--json", str(run.path)),
+    ):
+        assert json.loads(found)["tokens_per_second"] == pytest.approx(summary["tokens_per_second"], rel=1e-3)
+        assert json.loads(found)["elapsed_seconds"] == history.last_t
+
+
+def test_a_paused_run_has_no_time_left_that_stands_still(tmp_path: Path, capsys: Words) -> None:
+    run = make_run(tmp_path)
+    append(run, kind="phase", phase="train", done=None, total=None)
+    append(run, **steps(1, [3.0, 2.9], t=60.0))
+    with held(run):
+        assert "eta" in printed(capsys, "show", run.id, "--results-dir", str(run.results))
+        append(run, kind="control", request="1-pause.json", verb="pause", outcome="done")
+        shown = printed(capsys, "show", run.id, "--results-dir", str(run.results))
+        assert "paused" in shown and "eta" not in shown and "time 60 s" in shown
+
+
+def test_a_diverged_run_is_as_narrow_as_any(tmp_path: Path, capsys: Words) -> None:
+    run = make_run(tmp_path)
+    append(run, **steps(1, [3.0, 1e300]))
+    value = {
+        "loss": 1e300,
+        "bpb": 1.5e299,
+        "tokens": 1,
+        "bytes": 1,
+        "seconds": 0.0,
+        "floor_bpb": None,
+        "floor_error": None,
+    }
+    append(run, kind="eval", step=2, best=True, **value)
+    row = rows(capsys, run.results)[run.id]
+    assert row["bpb"] == row["best"] == "1.5e+299"
+    lines = printed(capsys, "show", run.id, "--results-dir", str(run.results)).splitlines()
+    assert "loss 1e+300  bpb 1.5e+299" in lines[0] and len(lines[0]) < 120 and "0" * 30 not in "".join(lines)
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_age(tmp_path: Path, capsys: Words) -> None:
+    run = make_run(tmp_path)
+    run.write_config({**run.config, "created_at": time.time() + 9000})
+    assert rows(capsys, run.results)[run.id]["age"] == "0 s"
+
+
+def test_a_step_has_one_format(tmp_path: Path, capsys: Words) -> None:
+    run = make_run(tmp_path, steps=3000)
+    append(run, **steps(1, [3.0] * 1500))
+    append(
+        run,
+        kind="eval",
+        step=1500,
+        loss=3.0,
+        bpb=4.0,
+        best=True,
+        tokens=1,
+        bytes=1,
+        seconds=0.0,
+        floor_bpb=None,
+        floor_error=None,
+    )
+    assert rows(capsys, run.results)[run.id]["step"] == "1,500/3,000"
+    shown = printed(capsys, "show", run.id, "--results-dir", str(run.results))
+    assert shown.count("step 1,500/3,000  ") == 2 and "1500" not in shown
+
+
+def test_numbers_keep_their_width() -> None:
+    assert [fixed(value) for value in (2.5, -1.0, 123456.0, 1e300, None)] == [
+        "2.5000",
+        "-1.0000",
+        "1.23e+05",
+        "1e+300",
+        "nan",
+    ]
+    assert fixed(float("nan")) == "nan" and share_of(5, 3000) == "    5/3,000"
+    spans = [-1.0, 0.4, 119.0, 120.0, 7200.0, 200_000.0, float("inf")]
+    assert [duration(span) for span in spans] == ["0 s", "0 s", "119 s", "2 min", "2.0 h", "2.3 d", "unknown"]
+    assert figures(History(), 10) == ""
+
+
+# --- other results directories ------------------------------------------------------------------------
+
+
+def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: Path, capsys: Words) -> None:
+    assert "results directory" not in printed(capsys, "runs", "--results-dir", str(results))
+    assert "(another" not in printed(capsys, "show", "finished", "--results-dir", str(results))
+    remember(results)
+    elsewhere = str(tmp_path / "empty")
+    assert rows(capsys, tmp_path / "empty")["finished"]["results directory"] == str(results)
+    assert "(another results directory)" in printed(capsys, "show", "finished", "--results-dir", elsewhere)
+    found = json.loads(printed(capsys, "runs", "--json", "--results-dir", elsewhere))
+    assert found["path"] == str(results / "runs" / "finished")
+
+
+# --- runs that cannot be read -------------------------------------------------------------------------
+
+
+def spoil(run: Run, how: str) -> None:
+    if how == "events.jsonl is a directory":
+        run.events_path.unlink()
+        (run.events_path / "x").mkdir(parents=True)
+    elif how == "config.json is a directory":
+        run.config_path.unlink()
+        run.config_path.mkdir()
+    elif how == "config.json is damaged":
+        run.config_path.write_bytes(b"\xff{")
+    elif how == "config.json is a link to itself":
+        run.config_path.unlink()
+        run.config_path.symlink_to("config.json")
+    elif how == "checkpoints is a file":
+        (run.path / "checkpoints").touch()
+    elif how == "run.lock is a directory":
+        run.lock_path.mkdir()
+    elif how == "summary.json is a directory":
+        run.summary_path.mkdir()
+    elif how == "foreign":
+        shutil.rmtree(run.path)
+        (run.path / "events.out.tfevents").mkdir(parents=True)
+    elif how == "a file":
+        shutil.rmtree(run.path)
+        run.path.touch()
+    elif how == "a dangling link":
+        shutil.rmtree(run.path)
+        run.path.symlink_to("nothing")
+
+
+WAYS = {
+    "events.jsonl is a directory": 1, "config.json is a directory": 1, "config.json is damaged": 1,
+    "config.json is a link to itself": 1, "checkpoints is a file": 0, "run.lock is a directory": 0,
+    "summary.json is a directory": 0, "foreign": 0, "a file": 0, "a dangling link": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_bad_run_is_one_sentence_and_hides_no_other(how: str, results: Path, tmp_path: Path, capsys: Words) -> None:
+    bad = make_run(tmp_path)
+    spoil(bad, how)
+    assert main(["--no-ui", "runs", "--results-dir", str(results)]) == 0
+    said = capsys.readouterr()
+    assert "finished" in said.out and said.err.count("\n") == WAYS[how]
+    assert (bad.id in said.err) == bool(WAYS[how])
+    good = str(results / "runs" / "finished")
+    out = ["--out", str(tmp_path / "out")]
+    for words in (["show", "finished"], ["show", "last"], ["report", "finished", *out], ["compare", "finished", good],
+                  ["export", "finished", *out[:1], f"{out[1]}2"], ["studies"]):  # fmt: skip
+        assert main(["--no-ui", *words, "--results-dir", str(results)]) == 0 or "last" in words, words
+        assert "Traceback" not in capsys.readouterr().err
+    for command in ("show", "report", "export", "attach", "inspect", "sample"):
+        code = main(["--no-ui", command, bad.id, "--results-dir", str(results)])
+        said = capsys.readouterr()
+        assert code in (0, 1, 5) and "traceback is in" not in said.err, (command, said.err)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_run_is_one_sentence(results: Path, tmp_path: Path, capsys: Words) -> None:
+    bad = make_run(tmp_path)
+    bad.path.chmod(0)
+    assert main(["--no-ui", "runs", "--results-dir", str(results)]) == 0
+    said = capsys.readouterr()
+    bad.path.chmod(0o700)
+    assert "finished" in said.out and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"v": 99}', '{"v": 1}', None])
+def test_a_bad_study_is_one_sentence_and_hides_no_other(content: str | None, tmp_path: Path, capsys: Words) -> None:
+    plan = make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {})
+    good, bad = create_study(tmp_path, plan), create_study(tmp_path, plan)
+    if content is None:
+        bad.config_path.unlink()
+        bad.config_path.mkdir()
+    else:
+        bad.config_path.write_text(content)
+    assert main(["--no-ui", "studies", "--results-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert good.id in said.out and bad.id not in said.out and said.err.count("\n") == 1
+
+
+def test_fewer_steps_than_were_made_are_refused_and_nothing_is_created(tmp_path: Path, capsys: Words) -> None:
+    parent = finished_run(tmp_path)
+    for asked in ("10", "20"):
+        assert main(["--no-ui", "resume", parent.id, "--steps", asked, "--results-dir", str(parent.results)]) == 2
+        said = capsys.readouterr().err
+        assert f"--steps {asked} is not more than the 20 steps that run {parent.id} has made already" in said
+    assert os.listdir(parent.results / "runs") == [parent.id]
