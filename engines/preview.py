@@ -10,7 +10,7 @@ from engines.errors import LabError, SettingsError
 from engines.estimate import expected_vocab_size
 
 # What the vocabulary depends on, apart from the files.
-_NAMES = ("model_kind", "data", "val_data", "documents", "style", "tokenizer", "vocab_size")
+_NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")
 _SAMPLE = 4 << 20  # characters: a tenth of a second
 _TEXTS = ("data", "val_data")
 
