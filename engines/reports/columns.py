@@ -18,7 +18,10 @@ class Part(NamedTuple):
     high: float
     mean: float
     finite: int
+    low_at: int = 0  # the steps of the least and of the greatest value
+    high_at: int = 0
     unreadable: int = 0  # steps whose values could not be read
+    broken: tuple[int, int] = (0, 0)  # the first and the last step whose value is not finite, if there are any
 
     @property
     def middle(self) -> float:
@@ -37,7 +40,18 @@ def parts(values: "array[float]", most: int, unreadable: Sequence[range] = ()) -
     count = min(most, len(values))
     edges = [index * len(values) // count for index in range(count + 1)] if count else [0]
     found = [_part(values, start, stop) for start, stop in itertools.pairwise(edges)]
-    return [part._replace(unreadable=_overlap(part, unreadable)) for part in found] if unreadable else found
+    if unreadable:
+        found = [part._replace(unreadable=_overlap(part, unreadable)) for part in found]
+    return [part._replace(broken=_broken(values, part, unreadable)) if part.nonfinite else part for part in found]
+
+
+def _broken(values: "array[float]", part: Part, unreadable: Sequence[range]) -> tuple[int, int]:
+    steps = [
+        step
+        for step in range(part.first, part.last + 1)
+        if not math.isfinite(values[step - 1]) and not any(step in gap for gap in unreadable)
+    ]
+    return steps[0], steps[-1]
 
 
 def _overlap(part: Part, steps: Sequence[range]) -> int:
@@ -45,7 +59,7 @@ def _overlap(part: Part, steps: Sequence[range]) -> int:
 
 
 def _part(values: "array[float]", start: int, stop: int) -> Part:
-    found = values[start:stop]
+    whole = found = values[start:stop]
     total = sum(found)
     if not math.isfinite(total):  # a value is not, or the sum became too large
         found = array("d", [value for value in found if math.isfinite(value)])
@@ -54,7 +68,8 @@ def _part(values: "array[float]", start: int, stop: int) -> Part:
         return Part(start + 1, stop, math.nan, math.nan, math.nan, 0)
     low, high = min(found), max(found)
     mean = total / len(found) if math.isfinite(total) else low / 2 + high / 2
-    return Part(start + 1, stop, low, high, mean, len(found))
+    at = start + 1 + whole.index(low), start + 1 + whole.index(high)
+    return Part(start + 1, stop, low, high, mean, len(found), *at)
 
 
 def smoothed(columns: list[Part]) -> list[float]:

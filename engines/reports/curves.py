@@ -99,21 +99,25 @@ def _line(label: str, columns: list[Part], colour: int) -> Curve:
 
 def _envelope(columns: list[Part], colour: int) -> Band:
     x = [part.middle for part in columns]
-    return Band(x, [part.low for part in columns], [part.high for part in columns], colour)
+    lows, highs = [part.low for part in columns], [part.high for part in columns]
+    return Band(x, lows, highs, colour, [part.low_at for part in columns], [part.high_at for part in columns])
 
 
 def _broken_marks(columns: list[Part], what: str, scale: float = 1.0) -> list[Mark]:
     """A mark for each stretch of columns in which something is not finite."""
     marks: list[Mark] = []
-    count = 0
+    count = first = 0
     for part in columns:
         if not part.nonfinite:
             count = 0
             continue
-        first = marks.pop().first if count else part.first * scale
+        first = first if count else part.broken[0]
         count += part.nonfinite
-        times = f"{count:,} time{'s' * (count != 1)}"
-        marks.append(Mark(first, part.last * scale, f"{what} not finite {times}, up to step {part.last:,}", "broken"))
+        last = part.broken[1]
+        where = f"at step {first:,}" if count == 1 else f"{count:,} times, from step {first:,} to {last:,}"
+        if count > part.nonfinite:  # the stretch continues
+            marks.pop()
+        marks.append(Mark(first * scale, last * scale, f"{what} not finite {where}", "broken"))
     return marks
 
 

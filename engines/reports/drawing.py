@@ -193,14 +193,15 @@ def _mark(frame: _Frame, mark: Mark) -> Safe:
 def _outside(frame: _Frame, plot: Plot) -> Iterator[Safe]:
     """A small arrow at the edge for what lies beyond it; neighbours share one."""
     series = [(curve.x, curve.y, curve.colour) for curve in plot.curves]
-    series += [(band.x, edge, band.colour) for band in plot.bands for edge in (band.low, band.high)]
+    for band in plot.bands:
+        series += [(band.low_at or band.x, band.low, band.colour), (band.high_at or band.x, band.high, band.colour)]
     series += [([dot.x], [dot.y], dot.colour) for dot in plot.dots]
     worst: dict[tuple[int, bool], tuple[float, float, int]] = {}
     for xs, ys, colour in series:
         for x, y in zip(xs, ys, strict=True):
             if frame.is_outside(y):
                 key = (round(frame.across(x) / 6), y > frame.y.high)
-                if key not in worst or abs(y) > abs(worst[key][1]):
+                if key not in worst or abs(y) >= abs(worst[key][1]):  # a band's place is exact, a curve's is not
                     worst[key] = (x, y, colour)
     for (_, above), (x, y, colour) in sorted(worst.items()):
         tip, base = (frame.top - 7, frame.top - 1) if above else (frame.bottom + 7, frame.bottom + 1)

@@ -23,12 +23,14 @@ class Curve(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Around a curve, from low to high."""
+    """Around a curve, from low to high. A place may stand for many: `low_at` and `high_at` are then the exact x."""
 
     x: list[float]
     low: list[float]
     high: list[float]
     colour: int
+    low_at: list[float] | None = None
+    high_at: list[float] | None = None
 
 
 class Dot(NamedTuple):

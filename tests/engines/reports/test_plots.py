@@ -5,16 +5,20 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 from array import array
+from pathlib import Path
 
 import pytest
+from builders import make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.ablation.analysis import CellReport
 from engines.reports.bands import Cell, Seed, Trace, study_plots
 from engines.reports.columns import parts, smoothed
+from engines.reports.curves import run_plots
 from engines.reports.drawing import svg
 from engines.reports.plot import Band, Curve, Dot, Mark, Plot, y_scale
+from engines.reports.record import read_record
 
 NAN = math.nan
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -73,6 +77,11 @@ def test_columns_lose_no_spike_and_no_break(values: list[float], most: int) -> N
     assert found[0].first == 1 and found[-1].last == len(values)
     assert all(before.last + 1 == after.first for before, after in itertools.pairwise(found))
     assert sum(part.nonfinite for part in found) == len(values) - len(finite)
+    for part in found:
+        slice = values[part.first - 1 : part.last]
+        broken = [step for step, value in enumerate(slice, part.first) if not math.isfinite(value)]
+        assert part.broken == ((broken[0], broken[-1]) if broken else (0, 0))
+        assert not part.finite or (values[part.low_at - 1], values[part.high_at - 1]) == (part.low, part.high)
     if finite:
         assert min(part.low for part in found if part.finite) == min(finite)
         assert max(part.high for part in found if part.finite) == max(finite)
@@ -81,6 +90,17 @@ def test_columns_lose_no_spike_and_no_break(values: list[float], most: int) -> N
 def test_one_value_far_out_of_many_does_not_flatten_the_rest_and_is_pointed_at() -> None:
     plot = curve(*[2.0 + place / 100 for place in range(100)], 50.0)
     assert y_scale(plot.values()).high < 4 and "50 at 100" in told(plot)
+
+
+def test_of_many_steps_an_outlier_is_pointed_at_where_it_was(tmp_path: Path) -> None:
+    record = read_record(make_run(tmp_path))
+    losses = array("d", [2.0 + step % 7 / 100 for step in range(100_000)])
+    losses[70_077], losses[30_003] = 50.0, NAN
+    history = record.history
+    history.losses, history.tokens = losses, 800_000
+    history.lr = history.seconds = history.grad_norms = array("d", [0.5]) * len(losses)
+    words = told(run_plots(record)[0])
+    assert "50 at 70,078" in words and "loss not finite at step 30,004" in words
 
 
 @pytest.mark.parametrize("values", [[1, 2], [1, 2, 100], [5], [0, 0, 0], [1e300, 1e300]])
