@@ -44,7 +44,7 @@ KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "eval": {"step": (int,), "loss": MAYBE_NUMBER, "bpb": MAYBE_NUMBER, "tokens": (int,), "bytes": (int,), "seconds": NUMBER, "best": (bool,), "floor_bpb": MAYBE_NUMBER, "floor_error": MAYBE_NUMBER},
     "sample": {"step": (int,), "prompt": (str,), "text": (str,)},
     "guard": {"rule": (str,), "step": (int,), "action": (str,), "value": MAYBE_NUMBER, "threshold": MAYBE_NUMBER, "hint": (str,)},
-    "system": {"rss_bytes": (int,), "cpu_percent": NUMBER, "disk_free_bytes": (int,), "gpus": (list,)},
+    "system": {"rss_bytes": (int, type(None)), "cpu_percent": MAYBE_NUMBER, "disk_free_bytes": (int, type(None)), "gpus": (list,)},
     "checkpoint": {"step": (int,), "path": (str,), "bytes": (int,), "seconds": NUMBER, "removed": (list,)},
     "control": {"request": (str,), "verb": (str,), "outcome": (str,)},
     "heartbeat": {"step": (int,)},

@@ -1,22 +1,25 @@
-"""What beats beside a training: the log's flushes, the heartbeat, and the gauges of the machine."""
+"""The thread beside a training: it flushes the log, writes the heartbeat, and reads the gauges of the machine."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engines.errors import LabError
 from engines.runs.log import WRITE_INTERVAL, EventLog
 
+T = TypeVar("T")
 HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
 
 
 class Pulse:
-    """A thread beside the training: flushes the log, beats, and reads the machine's gauges."""
+    """A thread that flushes the log, writes the heartbeat, and reads the gauges of the machine."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, log_failed: Callable[[], None] = lambda: None) -> None:
+        """`log_failed` is called from the thread when the log cannot be written any more."""
         self._log = log
+        self._log_failed = log_failed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
         self._rss: list[int] = []
@@ -31,7 +34,7 @@ class Pulse:
             self._thread.join()
 
     def watch_gpus(self) -> None:
-        """From the next beat on, tell how the GPUs are doing."""
+        """Report the GPUs with every heartbeat from now on."""
         from engines.gpus import Gauges  # only runs on a GPU pay for it
 
         self._read_gpus = Gauges().read
@@ -42,27 +45,46 @@ class Pulse:
 
     def _beat(self) -> None:
         next_beat = time.monotonic() + HEARTBEAT_INTERVAL
-        while not self._over.wait(WRITE_INTERVAL):
-            try:
+        try:
+            while not self._over.wait(WRITE_INTERVAL):
                 self._log.flush_if_due()
                 if time.monotonic() >= next_beat:
                     next_beat += HEARTBEAT_INTERVAL
+                    self._log.require_file()
                     self._log.emit("heartbeat", step=self._log.step)
-                    self._read_gauges()
-            except LabError:
-                return  # the log is full: the training thread meets the same error
+                    self._log.emit("system", **self._read_gauges())
+        except LabError:  # the training thread meets the same error, unless it waits for something
+            self._log_failed()
 
-    def _read_gauges(self) -> None:
-        import psutil  # 20 ms; runs that are over within a beat never pay
+    def _read_gauges(self) -> dict[str, Any]:
+        """The fields of the event `system`. A gauge that fails is left out: null, or no GPUs."""
+        rss = _read(_resident_bytes)
+        if rss is not None:
+            self._rss.append(rss)
+        return {
+            "rss_bytes": rss,
+            "cpu_percent": _read(_cpu_percent),
+            "disk_free_bytes": _read(lambda: shutil.disk_usage(self._log.path.parent).free),
+            "gpus": _read(self._read_gpus) or [],
+        }
 
-        process = psutil.Process()
-        memory = process.memory_info()
-        rss = memory.rss - getattr(memory, "shared", 0)  # pages of mapped token files come and go as they please
-        self._rss.append(rss)
-        self._log.emit(
-            "system",
-            rss_bytes=rss,
-            cpu_percent=psutil.cpu_percent(),
-            disk_free_bytes=psutil.disk_usage(str(Path.cwd())).free,
-            gpus=self._read_gpus(),
-        )
+
+def _read(gauge: Callable[[], T]) -> T | None:
+    """The reading; None where it fails, however it does: a gauge must not end the heartbeat."""
+    try:
+        return gauge()
+    except Exception:
+        return None
+
+
+def _resident_bytes() -> int:
+    import psutil  # 20 ms; runs that end before the first heartbeat never pay
+
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))  # pages of mapped token files come and go as they please
+
+
+def _cpu_percent() -> float:
+    import psutil
+
+    return float(psutil.cpu_percent())

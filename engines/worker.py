@@ -54,7 +54,7 @@ class Worker:
         self._history = read_resumable(run)
         parent_seconds = self._config.get("parent", {}).get("seconds") or 0.0
         self._log = EventLog(run.events_path, self._config["created_at"] - parent_seconds)
-        self._pulse = Pulse(self._log)
+        self._pulse = Pulse(self._log, self._end_without_log)
         self._training: Any = None
         self._facts: dict[str, Any] = {}
         self._flops_per_token = 0
@@ -276,7 +276,7 @@ class Worker:
             digest = LogDigest(self._run)
             self._log.emit("ended", step=step, **ending)
             self._log.sync()
-        except LabError as error:
+        except (LabError, OSError) as error:
             print_ended(step, "halted", _UNWRITABLE, str(error))
             return _UNWRITABLE
         try:
@@ -328,6 +328,10 @@ class Worker:
 
     # --- being asked to end -----------------------------------------------------------------------
 
+    def _end_without_log(self) -> None:
+        """Called from the heartbeat's thread: end soon, even if the run is paused and writes nothing."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         reason, code = _ENDINGS[signal.Signals(number)]
         if self._training is None or self._phase != "train":
@@ -357,6 +361,9 @@ def _ending_of(error: BaseException) -> dict[str, Any]:
         return {"reason": error.args[0], "exit_code": error.args[1], "detail": None, "traceback": None}
     if isinstance(error, LabError):
         return {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
+    if isinstance(error, OSError):  # a disk or a file of the user's, not the program
+        detail = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})."
+        return {"reason": "crashed", "exit_code": 1, "detail": detail, "traceback": None}
     import traceback
 
     detail = f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ class EventLog:
 
     def __init__(self, path: Path, started_at: float) -> None:
         """`started_at` is the Unix time of the run's first start: every `t` counts from there."""
-        self._path = path
+        self.path = path
         self._started_at = started_at
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -94,13 +94,31 @@ class EventLog:
             try:
                 _write_all(self._fd, lines)
             except OSError as error:
-                self._broken = LogError(f"{self._path} cannot be written ({error.strerror}); free some disk space.")
+                self._broken = LogError(f"{self.path} cannot be written ({error.strerror}); free some disk space.")
                 raise self._broken from error
 
     def sync(self) -> None:
         """Hand everything to the disk (about 4 ms)."""
         self.flush()
-        _datasync(self._fd)
+        try:
+            _datasync(self._fd)
+        except OSError as error:
+            self._broken = LogError(f"{self.path} cannot be written ({error.strerror}); free some disk space.")
+            raise self._broken from error
+
+    def require_file(self) -> None:
+        """LogError, now and at every later write, if the file was deleted or replaced: its events would be lost."""
+        try:
+            found, ours = os.stat(self.path), os.fstat(self._fd)
+            is_there = (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+        except FileNotFoundError:
+            is_there = False
+        except OSError:  # a drive that is away for a while
+            return
+        if not is_there:
+            with self._lock:
+                self._broken = LogError(f"{self.path} was deleted while the run was active; training was ended.")
+                raise self._broken
 
     def _now(self) -> float:
         return round(max(0.0, time.time() - self._started_at), 3)

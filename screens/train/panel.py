@@ -107,7 +107,8 @@ def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
     system = watch.history.system
     if not system:
         return
-    add("host", f"cpu {system['cpu_percent']:.0f} %  rss {size(system['rss_bytes'])}")
+    cpu, rss = system["cpu_percent"], system["rss_bytes"]
+    add("host", f"cpu {'–' if cpu is None else f'{cpu:.0f} %'}  rss {'–' if rss is None else size(rss)}")
     for gpu in system.get("gpus", []):
         busy = "–" if gpu["utilisation_percent"] is None else f"{gpu['utilisation_percent']:.0f} %"
         add("gpu", f"{busy}  {_of(gpu['memory_used_bytes'], gpu['memory_total_bytes'], 2**30)} GiB")

@@ -1,14 +1,18 @@
 """The pulse: a beat tells how the machine is doing, and its GPUs where a run works on one."""
 
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from builders import pretend_gpus
 from pretend_nvml import Gpu
 
 from engines import pulse
+from engines.errors import LabError
 from engines.pulse import Pulse
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
@@ -19,6 +23,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "HEARTBEAT_INTERVAL", 0.1)
 
 
+def wait_for_events(path: Path, kind: str, count: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + 20
+    while True:
+        found = [event for _, event in EventReader(path).poll() if event["kind"] == kind]
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, f"no {kind}"
+        time.sleep(0.005)
+
+
 def first_gauges(folder: Path, on_gpu: bool) -> dict[str, Any]:
     path = folder / "events.jsonl"
     path.touch()
@@ -26,9 +40,7 @@ def first_gauges(folder: Path, on_gpu: bool) -> dict[str, Any]:
     if on_gpu:
         beating.watch_gpus()
     beating.start()
-    found: list[dict[str, Any]] = []
-    while not found:
-        found = [event for _, event in EventReader(path).poll() if event["kind"] == "system"]
+    found = wait_for_events(path, "system", 1)
     beating.stop()
     return found[0]
 
@@ -49,3 +61,43 @@ def test_a_run_without_a_gpu_never_asks_for_one(tmp_path: Path, monkeypatch: pyt
     found = first_gauges(tmp_path, on_gpu=False)
     assert found["gpus"] == [] and found["rss_bytes"] > 0
     assert nvml.asked == [] and "engines.gpus" not in sys.modules
+
+
+def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no such process")
+
+    monkeypatch.setattr(psutil, "Process", fail)
+    monkeypatch.setattr(psutil, "cpu_percent", fail)
+    monkeypatch.setattr(pulse.shutil, "disk_usage", fail)
+    path = tmp_path / "events.jsonl"
+    path.touch()
+    beating = Pulse(EventLog(path, started_at=0.0))
+    beating.watch_gpus()
+    monkeypatch.setattr(beating, "_read_gpus", fail)
+    beating.start()
+    found = wait_for_events(path, "heartbeat", 2)
+    beating.stop()
+    assert len(found) >= 2 and beating.take_rss() == []
+    (system, *_) = wait_for_events(path, "system", 1)
+    names = ("rss_bytes", "cpu_percent", "disk_free_bytes", "gpus")
+    assert [system[name] for name in names] == [None, None, None, []]
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_log_that_is_gone_fails_once_and_for_all(replaced: bool, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path, started_at=0.0)
+    failed = threading.Event()
+    beating = Pulse(log, failed.set)
+    path.unlink()
+    if replaced:
+        path.touch()
+    beating.start()
+    assert failed.wait(20)
+    beating.stop()
+    with pytest.raises(LabError, match="was deleted"):
+        log.emit("heartbeat", step=0)
+    assert not replaced or path.read_bytes() == b""

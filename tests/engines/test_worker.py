@@ -1,0 +1,42 @@
+"""The worker while it starts: a request to end is not an error that code may catch."""
+
+import ast
+import gzip
+from pathlib import Path
+
+import pytest
+from builders import TEXT
+
+from engines import worker
+from engines.config import resolve
+from engines.data.prepare import prepare
+
+ENGINES = Path(worker.__file__).parent
+
+
+def test_a_request_to_end_is_not_caught_while_compressed_text_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> bytes:
+        raise worker._Stopped("terminated", 143)
+
+    path = tmp_path / "text.txt.gz"
+    path.write_bytes(gzip.compress(TEXT.encode()))
+    settings = resolve({"data": str(path)})
+    for method in ("read", "read1", "readinto", "peek"):
+        monkeypatch.setattr(gzip.GzipFile, method, stop, raising=False)
+    with pytest.raises(worker._Stopped) as stopped:
+        prepare(settings, lambda *progress: None)
+    assert stopped.value.args == ("terminated", 143)
+
+
+def test_only_the_saver_thread_catches_what_is_no_exception() -> None:
+    """A bare `except` or `except BaseException` that does not raise again would hold up a request to end."""
+    found = set()
+    for path in ENGINES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and (node.type is None or "BaseException" in ast.unparse(node.type)):
+                raises_again = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+                if not raises_again:
+                    found.add(path.relative_to(ENGINES).as_posix())
+    assert found <= {"checkpoints.py"}
