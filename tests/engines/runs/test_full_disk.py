@@ -19,7 +19,7 @@ from engines.runs.control import Inbox
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
-from engines.runs.replay import beginning_at_the_end_of, past_of, replay_run, settings_to
+from engines.runs.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
 from engines.runs.store import Run
 
 TESTS_FOLDER = str(Path(__file__).parents[2])
@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def replay(run: Run) -> Run:
     past = past_of(run)
-    return replay_run(past, settings_to(past, past.last, {}), run.results, beginning_at_the_end_of(past))
+    return replay_run(past, past.last, settings_of(past, {}), run.results, beginning_at_the_end_of(past))
 
 
 def plan_of(run: Run) -> Plan:
