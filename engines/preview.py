@@ -5,9 +5,10 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
-from engines.data.sources import locate
+from engines.data.sources import locate_both, select
 from engines.errors import LabError, SettingsError
 from engines.estimate import expected_vocab_size
+from engines.requirements import flag_of
 
 # What the vocabulary depends on, apart from the files.
 _NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")
@@ -42,15 +43,21 @@ def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> 
 
 
 def missing_texts(settings: TrainSettings) -> dict[str, str]:
-    """A sentence for each of --data and --val-data that names no file, by the name of the setting."""
+    """A sentence for each of --data and --val-data that names no file, or no other than both, by the name of the
+    setting."""
     problems = {}
     for name in _TEXTS:
         text = getattr(settings, name)
         if text is not None and text not in BUILT_IN_CORPORA:
             try:
-                locate(text)
+                select(text, flag_of(name))
             except LabError as error:
                 problems[name] = str(error)
+    if not problems:
+        try:
+            locate_both(settings.data, settings.val_data)
+        except LabError as error:
+            problems["val_data"] = str(error)
     return problems
 
 

@@ -12,7 +12,7 @@ from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, open_corpus
 from engines.data.packing import Packed, pack
 from engines.data.scans import facts_of
-from engines.data.sources import Selection, locate_both
+from engines.data.sources import Selection, files_in_words, locate_both
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import LabError
@@ -35,9 +35,8 @@ def prepare(
     """Everything that training needs to know of its data. `report` is called often, with the progress; `note` with each
     sentence that the user should read. A run that continues passes its `tokenizer`; else one is trained."""
     sides = locate_both(settings.data, settings.val_data)
-    for selection, flag in zip(sides, ("--data", "--val-data"), strict=True):
-        if selection and not selection.is_single:
-            note(selection.sentence(flag))
+    for sentence in files_in_words(*sides):
+        note(sentence)
     source = _read(_train_corpus(settings, sides[0]), report, note)
     val = _read(_val_corpus(settings, sides[1]), report, note) if settings.val_data else None
     if val and val.facts.sha256 == source.facts.sha256:

@@ -62,6 +62,12 @@ def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Sele
     return sides
 
 
+def files_in_words(train: Selection | None, val: Selection | None) -> list[str]:
+    """A sentence about the files of each side that was named by a folder or a pattern."""
+    sides = ((train, "--data"), (val, "--val-data"))
+    return [side.sentence(flag) for side, flag in sides if side and not side.is_single]
+
+
 def locate(data: str) -> list[Path]:
     """The files of a path, folder or pattern, in a fixed order; LabError if there are none."""
     return select(data).files

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from engines import registry
 from engines.applicability import warnings_about
 from engines.config import TrainSettings, resolve
+from engines.data.sources import files_in_words, locate_both
 from engines.errors import LabError, SettingsError
 from engines.estimate import (
     USABLE_MEMORY,
@@ -55,6 +56,7 @@ class _Plan(NamedTuple):
     rows: int  # worked on at once; 0 if none fits
     fitting: int | None  # the most that would fit; None if the memory is not known
     warnings: list[str]  # about given settings that have no effect
+    files: list[str]  # sentences about the files that a folder or a pattern names
 
 
 def plan(options: Options) -> int:
@@ -89,7 +91,9 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     by_hand = {name for name, value in given.items() if value != AUTO}
     if settings.tokens is not None:
         by_hand.add("steps")  # which follow from them
-    return _Plan(settings, by_hand, place, vocab_size, guess, found, rows, fitting, warnings_about(given, asked))
+    files = files_in_words(*locate_both(asked.data, asked.val_data))
+    warnings = warnings_about(given, asked)
+    return _Plan(settings, by_hand, place, vocab_size, guess, found, rows, fitting, warnings, files)
 
 
 def _place(settings: TrainSettings, device_name: str | None) -> _Place:
@@ -145,6 +149,7 @@ def _as_json(found: _Plan) -> dict[str, Any]:
         "seconds": told.seconds,
         "assumption": told.assumption,
         "warnings": found.warnings,
+        "files": found.files,
         "settings": dataclasses.asdict(found.settings),
     }
 
@@ -174,6 +179,7 @@ def _lines(found: _Plan) -> list[tuple[str, str]]:
         *(_dial(found) if settings.model_kind == "gpt" else []),
         *_memory(found),
         ("time", _time(found)),
+        *(("files", sentence) for sentence in found.files),
         *(("warning", warning) for warning in found.warnings),
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 from builders import pretend_gpus, write_text
 from pretend_nvml import MIB, Gpu
 
+from engines.preview import read_preview
 from nanochat_tui.cli import main
 
 GPT = ("--model-kind", "gpt")
@@ -76,6 +77,28 @@ def test_of_a_long_text_only_the_beginning_is_read(
 def test_a_plan_for_a_text_that_does_not_exist_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = Told(capsys, flag, "none.txt")
     assert told.code == 1 and told.out == "" and "none.txt does not exist" in told.err
+
+
+def test_a_plan_reports_the_files_of_a_folder_and_refuses_the_same_text_twice(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("some text")
+    (tmp_path / "docs" / "b.rst").write_text("some text")
+    sentence = "--data docs: 1 file used, 1 skipped (1 .rst). Read other text files by a pattern: 'docs/**/*.rst'."
+    assert sentence in Told(capsys, "--data", "docs").lines
+    assert Told(capsys, "--data", "docs", "--json").json["files"] == [sentence]
+    told = Told(capsys, "--data", "docs/a.txt", "--val-data", "docs/../docs/a.txt")
+    assert told.code == 1 and "names the same files as --data" in told.err
+
+
+def test_the_text_key_decides_on_the_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"content": "abc", "text": 1}')
+    words = "--data", str(tmp_path / "a.jsonl"), "--text-key", "content", "--json"
+    assert Told(capsys, *words).json["vocab_size"] == 4
+    given = {"data": str(tmp_path / "a.jsonl"), "text_key": "content"}
+    assert read_preview(given, lambda: False).vocabulary == (4, "")
 
 
 def test_a_setting_without_effect_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
