@@ -17,6 +17,7 @@ def main() -> int:
         return 130
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on the interpreter exits, without a traceback
+        exec("")  # resets a flag of CPython: after an interrupt inside another exec it would exit by a signal
 
 
 if __name__ == "__main__":
