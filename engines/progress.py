@@ -83,7 +83,7 @@ class RunSchedule:
     def is_due(self, name: str, step: int) -> bool:
         """Whether an interval, named as its setting, ends at `step`, the number of steps dispatched."""
         if name in self._automatic:
-            return math.floor(_PARTS * self._latest) > math.floor(_PARTS * self._before)
+            return step == 0 or math.floor(_PARTS * self._latest) > math.floor(_PARTS * self._before)
         every: int = getattr(self._settings, name)
         return every > 0 and step % every == 0
 

@@ -31,6 +31,7 @@ class History:
         self.seconds = array("d")
         self.grad_norms = array("d")
         self.progress = array("d")  # empty unless the schedule follows it; NaN for steps without
+        self.last_progress: float | None = None  # of the newest step, where the schedule follows progress
         self.tokens = 0
         self.runs: list[Event] = []  # one for each start of a worker
         self.phases: list[Event] = []  # of the latest start
@@ -93,6 +94,19 @@ class History:
             if after + 1 < gap.start:
                 yield range(after + 1, gap.start)
             after = max(after, gap.stop - 1)
+
+    def share_done(self, steps: int) -> float:
+        """The part of a run of `steps` that is done, between 0 and 1; under a time budget by the clock."""
+        share = self.step / steps if steps else 0.0
+        return min(1.0, max(share, self.last_progress or 0.0))
+
+    def seconds_left(self, steps: int) -> float | None:
+        """Training time until a run of `steps` ends, at its recent speed or by its time budget; None if unknown."""
+        if self.last_progress:
+            left = self.train_seconds * (1.0 / self.last_progress - 1.0)
+            return None if math.isnan(left) else left
+        speed = self.tokens_per_second()
+        return max(0, steps - self.step) * self.tokens / self.step / speed if speed else None
 
     def tokens_per_second(self, window: int = 50) -> float:
         """Training throughput over the last `window` steps, from the tokens of an average step."""
@@ -164,6 +178,8 @@ class History:
             self._find_place(event, count)
         for name, values in zip(_COLUMNS, columns, strict=True):
             getattr(self, name).extend(values)
+        progress = event.get("progress")
+        self.last_progress = progress[-1] if progress else None
         self._add_progress(event)
         self.tokens = event["tokens"]
         if self._recent is not None and len(self.lr) > 2 * self._recent:

@@ -65,7 +65,7 @@ class Bar:
             self._progress.update(
                 self._task,
                 description=step_of(history.step, self._steps),
-                completed=history.step,
+                completed=history.share_done(self._steps) * self._steps,
                 figures=figures(history, self._steps),
             )
 
@@ -125,8 +125,7 @@ def figures(history: History, steps: int, state: str = "running") -> str:
         parts.append(f"{speed:,.0f} tok/s")
         if is_running and (mfu := history.mfu()):
             parts.append(f"mfu {100 * mfu:.1f} %")
-    if is_running and speed:
-        left = (steps - history.step) * history.tokens / history.step / speed
+    if is_running and (left := history.seconds_left(steps)) is not None:
         parts.append(f"eta {duration(left)}")
     elif history.step:
         parts.append(f"time {duration(history.last_t)}")

@@ -78,13 +78,13 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     facts = watch.config.get("facts", {})
     if facts:
         row("params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
-    share = history.step / steps if steps else 0.0
+    share = history.share_done(steps)
     row("step", f"{history.step:,} / {steps:,}")
     text.append(f"{_bar(share, ascii)} {100 * share:.1f} %\n")
     is_running = watch.state == "running"
     speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
     if watch.is_live:
-        row("eta", _clock(_seconds_left(watch, steps, speed)))
+        row("eta", _clock(history.seconds_left(steps) if is_running else None))
     else:
         row("time", _clock(history.last_t))
     row("loss", figure(history.last_loss))
@@ -124,14 +124,6 @@ def _of(part: float | None, whole: float | None, unit: int) -> str:
 def _bar(share: float, ascii: bool) -> str:
     done = round(min(1.0, share) * _BAR)
     return "#" * done + "." * (_BAR - done) if ascii else "━" * done + "╌" * (_BAR - done)
-
-
-def _seconds_left(watch: Watch, steps: int, speed: float) -> float | None:
-    """None while it is not running: what is left does not become less then."""
-    history = watch.history
-    if not speed or not history.step:
-        return None
-    return max(0, steps - history.step) * history.tokens / history.step / speed
 
 
 def _clock(seconds: float | None) -> str:

@@ -172,6 +172,22 @@ def test_a_killed_run_is_compared_up_to_its_last_step_and_whole_once_it_is_resum
     assert resumed["verdict"] == "identical" and resumed["last_step"] == 200 and resumed["weights_step"] == 200
 
 
+def test_a_killed_and_resumed_run_with_a_time_budget_is_reproduced_to_the_last_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, steps="auto", time_budget=0.4, eval_tokens=20, checkpoint_every=30, eval_every=40)
+    monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
+    assert launch.launch(run, "killed_worker", {"KILL_AT": "named:3"}).wait() == -signal.SIGKILL
+    recorded = read_history(run)
+    assert launch.launch(run).wait() == 0
+    history = read_history(run)
+    assert history.losses[: recorded.step] == recorded.losses and history.progress[: recorded.step] == recorded.progress
+    assert history.lr[-1] < 0.2 * max(history.lr)
+    found = Reproduced(capsys, run, "--json").json
+    assert found["verdict"] == "identical" and found["losses"] == {"compared": history.step, "same": history.step}
+    assert found["weights_same"] and read_history(newest(run)).progress == history.progress
+
+
 @pytest.mark.parametrize("action", ["halt", "rollback"])
 def test_a_run_that_a_guard_halted_or_rolled_back_does_so_again(
     action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -68,6 +68,15 @@ def test_the_best_evaluation_is_the_lowest_finite_bpb_whatever_was_recorded() ->
     assert history.best_eval["step"] == 2 and history.best_eval["best"]
 
 
+def test_time_left_and_the_share_that_is_done_follow_the_clock_under_a_time_budget() -> None:
+    by_steps, by_time = History(), History()
+    by_steps.apply([steps(1, [1.0] * 10)])
+    by_time.apply([{**steps(1, [1.0] * 10), "progress": [0.02 * n for n in range(10, 20)]}])
+    assert by_steps.share_done(40) == 0.25 and by_steps.seconds_left(40) == pytest.approx(3.0)
+    assert by_time.share_done(1_000_000) == 0.38 and by_time.seconds_left(1_000_000) == pytest.approx(1 / 0.38 - 1)
+    assert History().seconds_left(10) is None and History().share_done(0) == 0.0
+
+
 def test_columns_of_unequal_length_are_counted_not_applied() -> None:
     history = History()
     history.apply([{**steps(1, [1.0, 2.0]), "lr": [0.1]}])
