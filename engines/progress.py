@@ -13,7 +13,7 @@ from engines.engine import StepHyperparameters
 from engines.errors import LabError
 from engines.fields import AUTO
 from engines.runs.history import History
-from engines.runs.store import Run, read_json
+from engines.runs.store import Run, read_checked_json
 from engines.schedules import at_progress, at_step
 
 SCHEDULE = 2  # of runs made now. 1: budgets of tokens and time only ended a run
@@ -130,7 +130,7 @@ def _automatic_intervals(given: Mapping[str, Any]) -> list[str]:
 
 def _read_progress(run: Run) -> list[float | None]:
     try:
-        progress: list[float | None] = read_json(run.progress_path)["progress"]
+        progress: list[float | None] = read_checked_json(run.progress_path)["progress"]
         if all(value is None or (type(value) in (int, float) and 0 <= value <= 1) for value in progress):
             return progress
     except (OSError, ValueError, KeyError, TypeError):

@@ -76,6 +76,7 @@ class Worker:
         return self._end(ending)
 
     def _work(self) -> dict[str, Any]:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # the launcher blocked them until there are handlers
         self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=len(self._history.runs) + 1)
         self._log.flush()  # a run that cannot write its first event must not spend minutes on its data
         with contextlib.suppress(OSError):

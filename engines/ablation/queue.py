@@ -256,6 +256,7 @@ class Queue:
     def _listen(self) -> None:
         for number in _ENDINGS:
             signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # the launcher blocked them until there are handlers
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._ending = self._ending or _ENDINGS[signal.Signals(number)]

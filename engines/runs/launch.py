@@ -1,11 +1,13 @@
 """Makes a run of settings, and starts its worker: locked from the first moment, in a session of its own."""
 
+import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from engines.runs.locking import take_lock as take_lock
 from engines.runs.store import Run, remember
 
 _WORKER = "engines.worker"
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a worker handles them
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -61,33 +64,39 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
     `environment` is added to this process's own. A study is a run whose worker is another `module`.
     """
     started_ns = time.time_ns()
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        module,
-        str(run.path),
-    ]  # -P: modules of the user's folder must not replace ours
+    # -P: modules in the user's working directory must not replace the program's
+    command = [sys.executable, "-P", "-m", module, str(run.path)]
     lock = take_lock(run)
     try:
         with open(run.log_path, "ab") as log:
             log.write(f"{START_MARK}\n".encode())
             log.flush()
-            worker = subprocess.Popen(
-                [*command, f"--lock={lock}", f"--since={started_ns}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[lock],
-                start_new_session=True,
-                env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
-            )
+            with _blocked_signals():
+                worker = subprocess.Popen(
+                    [*command, f"--lock={lock}", f"--since={started_ns}"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[lock],
+                    start_new_session=True,
+                    env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
+                )
     except OSError as error:
         raise LabError(f"run {run.id} cannot be started: {_reason(error)}.") from None
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
     remember(run.path.parent.parent)  # while the worker starts
     return worker
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Block the signals that end a worker, which inherits that: it unblocks them when it has its handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:

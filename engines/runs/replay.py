@@ -17,7 +17,7 @@ from engines.runs.decisions import choices_by_setting, recorded_decisions
 from engines.runs.history import History
 from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, write_json
+from engines.runs.store import Run, write_checked_json
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
 _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
@@ -118,7 +118,7 @@ def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, be
     def fill(run: Run) -> None:
         if follows_progress:
             values = [None if math.isnan(value) else value for value in past.progress]
-            write_json(run.progress_path, {"v": 1, "progress": values})
+            write_checked_json(run.progress_path, {"v": 1, "progress": values})
         if beginning:
             checkpoints.copy(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
             run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))

@@ -114,8 +114,6 @@ def _sentence(event: Event) -> str:
         return f"step {event['step']:,}: checkpoint, {size(event['bytes'])} in {event['seconds']:.2f} s"
     if kind == "guard":
         return f"step {event['step']:,}: guard {event['rule']} ({event['action']}): {event['hint']}"
-    if kind == "note":
-        return str(event["message"])
     if kind == "run":
         again = "" if event["start"] == 1 else f", start {event['start']}"
         return f"worker {event['pid']} on {event['host']}{again}"

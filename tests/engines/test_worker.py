@@ -2,14 +2,18 @@
 
 import ast
 import gzip
+import signal
 from pathlib import Path
 
 import pytest
-from builders import TEXT
+from builders import TEXT, make_run
 
 from engines import worker
 from engines.config import resolve
 from engines.data.prepare import prepare
+from engines.runs import liveness
+from engines.runs.history import read_history
+from engines.runs.launch import launch
 
 ENGINES = Path(worker.__file__).parent
 
@@ -40,3 +44,15 @@ def test_only_the_saver_thread_catches_what_is_no_exception() -> None:
                 if not raises_again:
                     found.add(path.relative_to(ENGINES).as_posix())
     assert found <= {"checkpoints.py"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_worker_has_started_ends_the_run_in_order(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, steps=10_000_000)
+    process = launch(run)
+    process.send_signal(number)
+    assert process.wait(60) == code and "Traceback" not in run.log_path.read_text()
+    assert liveness.state(run, read_history(run)) == "stopped"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM} == set()
