@@ -51,6 +51,8 @@ def show(options: Options) -> int:
     run = find_run(options.words["run"], results)
     config = run.config
     state, history, reader = read(run)
+    if state not in liveness.LIVE_STATES:
+        history.leave_out_until(max(checkpoints.list_steps(run.checkpoints_of(config)), default=0))
     if options.json:
         print_json(_details(run, state, history, config))
         return 0

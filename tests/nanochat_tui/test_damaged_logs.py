@@ -59,6 +59,17 @@ def test_show_and_runs_report_what_could_not_be_read(run: Run, capsys: pytest.Ca
     assert row["unreadable"] == LOST and row["step"] == 20 and row["state"] == "finished"
 
 
+def test_a_checkpoint_beyond_the_end_of_a_log_shows_that_steps_are_missing(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(Path(shutil.copytree(trained.path, tmp_path / "results" / "runs" / "cut")))
+    write_log(run.events_path, *(event for event in events_of(run) if event["kind"] == "run"))
+    for words in (["show", "cut"], ["compare", "cut", "cut"]):
+        said = told(capsys, run, *words)
+        assert "steps 1–20 could not be read." in said.out + said.err
+    assert "cut" in said.out and read_record(run).history.step == 20
+
+
 def test_compare_and_report_say_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     page = run.path.parent / "compared.html"
     said = told(capsys, run, "compare", run.id, run.id, "--json", "--html", str(page))
