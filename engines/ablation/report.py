@@ -21,7 +21,9 @@ from engines.csv_text import write_csv
 from engines.errors import LabError
 from engines.fields import fields
 from engines.files import write_file
+from engines.json_text import to_json
 from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
+from engines.terminal_text import visible
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
 _OF_A_DIFFERENCE = ("low", "high", "p", "p_corrected")
@@ -47,8 +49,8 @@ def write_tables(study: Study, plan: Plan, results: Mapping[Job, Result]) -> dic
     texts = {
         ".csv": csv_text(rows),
         ".jsonl": "".join(events.encode(row).decode() for row in rows),
-        ".json": json.dumps(others.inside(as_json(plan, analysis)), indent=1, ensure_ascii=False) + "\n",
-        ".md": markdown(study.id, others.inside(plan), others.inside(analysis), study.config),
+        ".json": to_json(others.inside(as_json(plan, analysis)), indent=1) + "\n",
+        ".md": visible(markdown(study.id, others.inside(plan), others.inside(analysis), study.config)),
     }
     for suffix, text in texts.items():
         write_file(study.path / f"table{suffix}", text, "table")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from engines import processor
 from engines.files import write_file
 from engines.json_text import to_json
+from engines.terminal_text import visible
 
 
 class Figure(NamedTuple):
@@ -56,7 +57,7 @@ class Report(NamedTuple):
     def write(self, folder: Path, name: str) -> list[Path]:
         """Write both forms; returns their paths, JSON first."""
         paths = [folder / f"{name}.json", folder / f"{name}.md"]
-        for path, text in zip(paths, (self.to_json() + "\n", self.to_markdown()), strict=True):
+        for path, text in zip(paths, (self.to_json() + "\n", visible(self.to_markdown())), strict=True):
             write_file(path, text, "report")
         return paths
 

@@ -53,7 +53,8 @@ def ablate(options: Options) -> int:
 
 def studies(options: Options) -> int:
     """A line for each study, oldest first."""
-    found = studies_in_view(results_dir(options.words["results_dir"]))
+    results = results_dir(options.words["results_dir"])
+    found = studies_in_view(results)
     rows = [row for study in found if (row := _row(study))]
     if not rows and not options.json:
         print("no studies yet; start one with: nanochat-tui --no-ui ablate", file=sys.stderr)
@@ -61,9 +62,12 @@ def studies(options: Options) -> int:
         if options.json:
             print_json(row)
         else:
+            folder = Path(row["path"]).parent.parent
+            age = duration(time.time() - row["created_at"])
+            elsewhere = "" if folder == results else f"  in {folder}"
             print(
                 f"{liveness.GLYPHS[row['state']]} {row['study']}  {row['state']}  {row['done']}/{row['total']} runs  "
-                f"{row['cells']} cells of {', '.join(row['axes'])}  {duration(time.time() - row['created_at'])}"
+                f"{row['cells']} cells of {', '.join(row['axes'])}  {age}{elsewhere}"
             )
     return 0
 
@@ -79,6 +83,7 @@ def _row(study: Study) -> dict[str, Any] | None:
     phase = history.phases[-1] if history.phases else {"done": 0}
     return {
         "study": study.id,
+        "path": str(study.path),
         "state": liveness.state(study, history),
         "done": phase["done"],
         "total": plan.total,

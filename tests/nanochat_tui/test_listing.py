@@ -159,6 +159,14 @@ def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: P
     assert found["path"] == str(results / "runs" / "finished")
 
 
+def test_studies_of_another_results_directory_are_marked(tmp_path: Path, capsys: Words) -> None:
+    study = create_study(tmp_path / "there", make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {}))
+    (tmp_path / "there" / "runs").mkdir()
+    remember(tmp_path / "there")
+    assert "  in " not in printed(capsys, "studies", "--results-dir", str(tmp_path / "there"))
+    assert printed(capsys, "studies", "--results-dir", str(tmp_path / "here")).endswith(f"  in {study.results}\n")
+
+
 # --- runs that cannot be read -------------------------------------------------------------------------
 
 

@@ -17,6 +17,9 @@ from lab import Lab
 from recordings import RUNS
 
 from engines import events
+from engines.ablation.plan import make_plan
+from engines.ablation.report import write_tables
+from engines.ablation.study import create_study
 from engines.reports import document
 from engines.runs.store import Run, all_runs
 from nanochat_tui import cli
@@ -157,6 +160,10 @@ def test_a_terminal_gets_no_control_character_of_a_run(line: str, hostile: Run, 
 def test_markdown_and_pages_hold_no_control_character(hostile: Run, tmp_path: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", str(hostile.path), "--out", str(tmp_path / "page.html")]) == 0
     assert_harmless((tmp_path / "page.html").read_text())
+    plan = make_plan({"data": hostile.config["resolved"]["data"]}, {"lr": ["0.1", "0.2"]}, {})
+    tables = write_tables(create_study(tmp_path, plan), plan, {})
+    assert "0.1" in tables[".md"] and tables[".json"].isascii()
+    assert_harmless(tables[".md"] + tables[".json"])
 
 
 # --- numbers that are not finite ----------------------------------------------------------------------

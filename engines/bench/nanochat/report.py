@@ -8,6 +8,7 @@ from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_targe
 from engines.errors import LabError
 from engines.files import write_file
 from engines.json_text import to_json
+from engines.terminal_text import visible
 
 VERSION = 1
 _STEP = {"ours": "our_tokens_per_step", "upstream": "tokens_per_step"}  # of a budget
@@ -34,7 +35,7 @@ def load(path: Path) -> Record | None:
 def write(path: Path, record: Record) -> list[Path]:
     """Write both forms; returns their paths, JSON first."""
     paths = [path, path.with_suffix(".md")]
-    for each, text in zip(paths, (to_json(record, indent=1) + "\n", markdown(record)), strict=True):
+    for each, text in zip(paths, (to_json(record, indent=1) + "\n", visible(markdown(record))), strict=True):
         write_file(each, text, "report")
     return paths
 
