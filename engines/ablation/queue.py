@@ -205,7 +205,7 @@ class Queue:
         self._report({"run": result.run, "state": result.outcome, **self._words(result.job), **figures})
         started = time.monotonic()
         if started >= self._next_tables:
-            with contextlib.suppress(OSError):  # the next result and the end of the study write them again
+            with contextlib.suppress(LabError, OSError):  # the next result and the end of the study write them again
                 report.write_tables(self._study, self._plan, self._results)
             now = time.monotonic()
             self._next_tables = now + (now - started) / _WRITING_SHARE

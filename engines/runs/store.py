@@ -72,7 +72,7 @@ class Run:
             raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
         if not _is_manifest(config):
             raise LabError(
-                f"run {self.id} has a damaged config.json in {self.path}; put back a copy of it, "
+                f"run {self.id} has a damaged config.json in {self.path}, or an edited one; put back a copy of it, "
                 f"or remove the run with: nanochat-tui --no-ui rm {self.id}"
             )
         return dict(config)

@@ -263,3 +263,25 @@ def test_an_end_with_an_absurd_loss_is_a_divergence(loss: float | None, outcome:
     history = History()
     history.apply([{"t": 1.0, "kind": "eval", "step": 2, "loss": loss, "bpb": loss, "best": False}])
     assert results._outcome("finished", history) == outcome
+
+
+def test_tables_that_cannot_be_written_cost_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, {"lr": (0.1, 0.2)}, seeds=1)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    assert launch(study, "full_disk_queue").wait() == 1
+    ended = read_history(study).ended
+    assert ended and ended["reason"] == "crashed" and "No space left" in ended["detail"] and ended["traceback"] is None
+    before = results_so_far(study, study.plan)
+    assert {result.outcome for result in before.values()} == {"finished"} and len(before) == study.plan.total
+    assert start(study).wait() == 0
+    assert results_so_far(study, study.plan) == before and (study.path / "table.json").exists()
+
+
+@pytest.mark.parametrize("key", ["given", "seeds"])
+def test_an_edited_plan_is_detected_by_its_checksum(key: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.1, 0.2)})
+    content = json.loads(study.config_path.read_text())
+    content[key] = {**content[key], "lr": 0.3} if key == "given" else [7, 8]
+    study.config_path.write_text(json.dumps(content))
+    with pytest.raises(LabError, match=r"plan\.json"):
+        _ = study.plan

@@ -1,0 +1,17 @@
+"""The queue of a study whose tables cannot be written: the disk is full."""
+
+import sys
+from typing import Any
+
+from engines.ablation import queue, report
+from engines.errors import LabError
+
+
+def write_file(path: Any, content: str, what: str) -> None:
+    raise LabError(f"{what} {path} cannot be written: No space left on device. Choose another path.")
+
+
+report.write_file = write_file
+
+if __name__ == "__main__":
+    sys.exit(queue.main(sys.argv[1:]))
