@@ -24,10 +24,11 @@ _MICROGPT = (
 ).split()
 _TINY_GPT = (
     "--model-kind mini-gpt --batch-size 1 --context-length 8 --tie-lm-head --no-input-rmsnorm --no-final-rmsnorm "
-    "--optimizer sgd --lr 0.02 --steps 200 --eval-every 20 --checkpoint-every 0 --sample-tokens 0"
+    "--optimizer sgd --lr 0.02 --steps 200 --eval-every 20 --checkpoint-every 0 --no-keep-best --sample-tokens 0"
 ).split()
 _TINY_BIGRAM = (
-    "--batch-size 1 --context-length 1 --tie-lm-head --steps 200 --eval-every 20 --checkpoint-every 0 --sample-tokens 0"
+    "--batch-size 1 --context-length 1 --tie-lm-head "
+    "--steps 200 --eval-every 20 --checkpoint-every 0 --no-keep-best --sample-tokens 0"
 ).split()
 # As long as the ancestor's default text: 195 characters of 26 kinds.
 _TINY_TEXT = (

@@ -115,7 +115,7 @@ def our_flags(budget: Budget, steps: int) -> list[str]:
     flags += ["--context-length", budget.context_length, "--batch-size", budget.our_batch_size, "--steps", steps]
     flags += ["--eval-every", math.ceil(steps / budget.evaluations) if budget.evaluations else 0]
     flags += ["--eval-tokens", 0 if budget.evaluations else budget.context_length]
-    flags += ["--checkpoint-every", 0, "--sample-tokens", 0, "--guard-throughput", "off"]
+    flags += ["--checkpoint-every", 0, "--no-keep-best", "--sample-tokens", 0, "--guard-throughput", "off"]
     return [str(word) for word in flags]
 
 

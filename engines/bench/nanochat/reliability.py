@@ -26,6 +26,7 @@ from engines.errors import LabError
 from engines.random_stream import RandomStream
 from engines.runs.history import History, read_history
 from engines.runs.reader import EventReader
+from engines.runs.store import all_runs
 
 _POLL = 0.005  # seconds between looks at a run that is to be killed
 _TELL = 1.0  # seconds between lines about it
@@ -147,7 +148,7 @@ class OurTrainings:
         while history.step < at:
             if process.poll() is not None:
                 raise LabError(f"it ended at step {history.step}, before it could be killed at {at}")
-            if reader is None and (self._place(name) / "runs").exists() and any((self._place(name) / "runs").iterdir()):
+            if reader is None and all_runs(self._place(name)):  # not while its folder is being filled
                 reader = EventReader(ours.the_run(self._place(name)).events_path)
             if reader is not None:
                 history.apply(event for _, event in reader.poll())
