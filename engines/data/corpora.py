@@ -42,6 +42,7 @@ class Corpus(NamedTuple):
     name: str  # as in errors: the flag and its value
     pieces: Callable[[], Iterator[Piece]]
     origin: Callable[[], list[Any]] | None = None
+    is_distinct: bool = False  # it is known that no document occurs twice
 
 
 class Facts(NamedTuple):
@@ -69,7 +70,7 @@ def open_corpus(
     already."""
     name = f"{flag} {data}"
     built_in = {
-        "names": Corpus(name, _names),
+        "names": Corpus(name, _names, is_distinct=True),
         "stories": Corpus(name, lambda: _stories(size, seed), lambda: [_stamps(_STORIES_CODE), size, seed]),
         "pydoc": Corpus(name, _pydoc),
         "stdlib": Corpus(name, _stdlib, lambda: [_stamps(_stdlib_files())]),

@@ -105,7 +105,7 @@ def _write(
     bos = array(tokenizer.typecode, [BOS])
     information = Information()  # of the validation documents
     overlap = DocumentOverlap()
-    characters = train_bytes = 0
+    characters = train_bytes = val_documents = 0
     for part, encoded in encode(_informing(split.parts(), information), tokenizer, split.characters):
         tokens = val_tokens if part.is_val else train_tokens
         if part.starts_document:
@@ -113,10 +113,12 @@ def _write(
         tokens.extend(encoded)
         if not part.is_val:
             train_bytes += _utf8_bytes(part.text)
-        overlap.add(part)
+        if split.may_share_documents:
+            overlap.add(part)
+        val_documents += part.is_val and part.starts_document
         characters += len(part.text)
         progress(characters)
-    return _Written(information.floor(), train_bytes, *overlap.count())
+    return _Written(information.floor(), train_bytes, val_documents, overlap.count())
 
 
 def _informing(parts: Iterator[Part], information: Information) -> Iterator[Part]:

@@ -52,6 +52,11 @@ class Split(NamedTuple):
     def characters(self) -> int:
         return self.source.facts.characters + (self.val.facts.characters if self.val else 0)
 
+    @property
+    def may_share_documents(self) -> bool:
+        """Whether a document may be on both sides."""
+        return self.val is not None or not self.source.corpus.is_distinct
+
     def identity(self) -> list[object]:
         """What decides the text of both sides."""
         drawn = self.val is None and self.source.facts.documents >= FEW_DOCUMENTS

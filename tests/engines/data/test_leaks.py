@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.config import resolve
+from engines.data.corpora import open_corpus
 from engines.data.prepare import Prepared, prepare
 from engines.errors import LabError
 
@@ -93,6 +94,11 @@ def test_duplicates_within_one_corpus_are_reported_and_not_refused(tmp_path: Pat
     found, notes = prepared(tmp_path / "names.txt", documents="line")
     assert (found.facts["val_documents"], found.facts["shared_documents"]) == (10, 10)
     assert len(notes) == 1 and "10 of 10 validation documents" in notes[0] and "if that is not intended" in notes[0]
+
+
+def test_no_name_of_the_built_in_list_occurs_twice() -> None:
+    names = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).pieces()]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("data", ["names", "stories"])
