@@ -21,7 +21,7 @@ from engines.runs.history import History, read_history
 from engines.runs.store import results_dir
 from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import JsonLines, Presenter, follow
+from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
 from nanochat_tui.headless.lines import duration
 from nanochat_tui.headless.train import print_detached
 from nanochat_tui.streams import console, print_json
@@ -33,22 +33,22 @@ _REQUESTS = ("pause", "stop")
 def ablate(options: Options) -> int:
     """A new study, or one that is there, followed to its end unless --detach."""
     for verb in _REQUESTS:
-        if options.words[verb]:
+        if options.words[verb] is not None:
             return _ask(options.words[verb], verb, options)
-    if options.words["resume"]:
+    if options.words["resume"] is not None:
         study = _find(options.words["resume"], options)
         _refuse_changes(options)
-        process = _wake(study)
     else:
         plan = _plan(options)
         for warning in warnings_about_base(plan):
             print(f"warning: {warning}", file=sys.stderr)
         study = create_study(results_dir(options.words["results_dir"]), plan)
-        process = start(study)
-    if options.words["detach"]:
-        print_detached(options, "study", study)
-        return 0
-    return _follow(study, process, options)
+    with signals_held():
+        process = _wake(study)
+        if options.words["detach"]:
+            print_detached(options, "study", study)
+            return 0
+        return _follow(study, process, options)
 
 
 def studies(options: Options) -> int:

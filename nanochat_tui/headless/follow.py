@@ -1,5 +1,6 @@
 """Follows a run's events until it ends, and shows them: as JSON, as lines, or as a progress bar."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def follow(
     follower = _Follower(run, process, presenter, come_back)
     try:
         with _signals(follower.on_signal):
+            while _held:
+                follower.on_signal(_held.pop(), None)
             return follower.follow()
     finally:
         presenter.close()
@@ -125,6 +128,21 @@ class JsonLines:
 
     def close(self) -> None:
         pass
+
+
+_held: list[int] = []  # signals that were received before there was a follower
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM for `follow`: one that comes while a worker is started must not leave it running alone.
+
+    Those that nobody followed are delivered at the end.
+    """
+    with _signals(lambda number, frame: _held.append(number)):
+        yield
+    while _held:
+        os.kill(os.getpid(), _held.pop())
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from engines.runs.replay import (
 )
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import DIED, Outcome, follow
+from nanochat_tui.headless.follow import DIED, Outcome, follow, signals_held
 from nanochat_tui.headless.train import presenter
 from nanochat_tui.streams import print_json
 
@@ -103,7 +103,8 @@ def _train_again(past: Past, last: int, options: Options, changes: dict[str, Any
     shown = presenter(False, last)
     copied = f", from the checkpoint of step {after} on" if after >= 0 else ""
     shown.say(f"run {past.run.id} again, as {run.id} in {run.path}, to step {last}{copied}")
-    outcome = follow(run, launch(run), shown)
+    with signals_held():
+        outcome = follow(run, launch(run), shown)
     if outcome.state not in ("finished", "halted"):
         raise _ending(run.id, outcome)
     return _Replay(past_of(run), outcome.state, after)

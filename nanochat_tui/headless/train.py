@@ -15,7 +15,7 @@ from engines.runs.launch import launch, new_run
 from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, read_checked_json, results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import JsonLines, Presenter, follow
+from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
 from nanochat_tui.headless.lines import Bar, Lines, result_line
 from nanochat_tui.streams import can_repaint, print_json
 
@@ -25,12 +25,13 @@ def train(options: Options) -> int:
     given = given_settings(options)
     run = new_run(given, results_dir(options.words["results_dir"]))
     warn_without_effect(given, run)
-    process = launch(run)
-    if options.words["detach"]:
-        print_detached(options, "run", run)
-        return 0
-    _say(options, f"run {run.id} in {run.path}")
-    return _follow(run, process, options)
+    with signals_held():
+        process = launch(run)
+        if options.words["detach"]:
+            print_detached(options, "run", run)
+            return 0
+        _say(options, f"run {run.id} in {run.path}")
+        return _follow(run, process, options)
 
 
 def attach(options: Options) -> int:
@@ -41,16 +42,17 @@ def attach(options: Options) -> int:
 
 def resume(options: Options) -> int:
     """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
-    run, process = resume_or_fork(options)
-    if options.settings:
-        _say(options, f"run {run.id} in {run.path}")
-    if process is None:
-        _say(options, f"asked run {run.id} to go on")
-        return 0 if options.words["detach"] else _follow(run, None, options)
-    if options.words["detach"]:
-        print_detached(options, "run", run)
-        return 0
-    return _follow(run, process, options)
+    with signals_held():
+        run, process = resume_or_fork(options)
+        if options.settings:
+            _say(options, f"run {run.id} in {run.path}")
+        if process is None:
+            _say(options, f"asked run {run.id} to go on")
+            return 0 if options.words["detach"] else _follow(run, None, options)
+        if options.words["detach"]:
+            print_detached(options, "run", run)
+            return 0
+        return _follow(run, process, options)
 
 
 def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | None]:

@@ -60,6 +60,12 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
     assert not study.log_path.exists()
 
 
+@pytest.mark.parametrize("flag", ["--resume", "--pause", "--stop"])
+def test_an_empty_name_of_a_study_is_an_error(flag: str, tmp_path: Path, capsys: Words) -> None:
+    assert "the name of a study is empty" in failed(capsys, "ablate", flag, "", "--results-dir", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_results_directory_is_an_error(known: Run, capsys: Words) -> None:
     assert "the path of the results directory is empty" in failed(capsys, "rm", "last", "--yes", "--results-dir", "")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import events_of, finished_run
+from builders import events_of, finished_run, write_text
 from lab import Lab
 from recordings import RUNS
 
@@ -21,10 +21,13 @@ from engines.ablation.plan import make_plan
 from engines.ablation.report import write_tables
 from engines.ablation.study import create_study
 from engines.reports import document
+from engines.runs import liveness
+from engines.runs.launch import launch
 from engines.runs.store import Run, all_runs
 from nanochat_tui import cli
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS
+from nanochat_tui.headless import train
 from nanochat_tui.streams import VisibleStream
 
 Words = pytest.CaptureFixture[str]
@@ -208,6 +211,30 @@ def test_a_signal_ends_every_command_with_its_code_and_one_sentence(
     assert main(["--no-ui", command, *("log" for _ in needed)]) == code
     assert capsys.readouterr().err == f"{command} {word}\n"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@each_signal
+def test_a_signal_while_the_worker_starts_stops_the_run_and_is_not_lost(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Words
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def launch_and_signal(run: Run) -> "subprocess.Popen[bytes]":
+        started.append(launch(run))
+        os.kill(os.getpid(), number)
+        return started[-1]
+
+    monkeypatch.setattr(train, "launch", launch_and_signal)
+    words = ["train", "--data", str(write_text(tmp_path)), "--steps", "100000000", "--results-dir", str(tmp_path)]
+    code, word = SIGNALS[number]
+    assert main(["--no-ui", *words]) == code
+    assert "stopping after a checkpoint" in capsys.readouterr().err
+    assert not liveness.lock_is_held(all_runs(tmp_path)[0].lock_path)
+    assert main(["--no-ui", *words, "--detach"]) == code, "nobody follows it: the signal is for the command"
+    assert f"train {word}" in capsys.readouterr().err
+    (detached,) = [run for run in all_runs(tmp_path) if liveness.lock_is_held(run.lock_path)]
+    assert main(["--no-ui", "stop", detached.id, "--results-dir", str(tmp_path)]) == 0
+    started[-1].wait(20)
 
 
 INTERRUPTED_IMPORT = """
