@@ -1,19 +1,22 @@
 """The worker while it starts: a request to end is not an error that code may catch."""
 
 import ast
+import gc
 import gzip
 import signal
 from pathlib import Path
 
 import pytest
-from builders import TEXT, make_run
+from builders import TEXT, events_of, make_run
 
-from engines import worker
-from engines.config import resolve
+from engines import registry, worker
+from engines.config import TrainSettings, resolve
 from engines.data.prepare import prepare
+from engines.engine import Choice
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
+from engines.tensor.micro_batch import DoesNotFit
 
 ENGINES = Path(worker.__file__).parent
 
@@ -56,3 +59,32 @@ def test_a_signal_before_the_worker_has_started_ends_the_run_in_order(
     assert process.wait(60) == code and "Traceback" not in run.log_path.read_text()
     assert liveness.state(run, read_history(run)) == "stopped"
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM} == set()
+
+
+def test_a_micro_batch_decided_on_a_larger_gpu_is_decided_again_and_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Learner:
+        gpu = None
+
+        def __init__(self, settings: TrainSettings, vocab_size: int) -> None:
+            self.rows = settings.micro_batch
+            self.choices = [Choice("micro-batch", f"{self.rows or 2} of 8 rows", "fits")]
+
+        def warm_up(self, batch: object) -> None:
+            if self.rows == 8:
+                raise DoesNotFit("--micro-batch 8 does not fit")
+
+    monkeypatch.setattr(registry, "new_learner", Learner)
+    run = make_run(tmp_path, mode="tensor", device="cpu", batch_size=8)
+    working = worker.Worker(run, 0)
+    choices = [{"setting": "micro-batch", "value": "8 of 8 rows", "why": "fits"}]
+    working._history.first_engine = {"choices": choices, "gpu": None}
+    working._new_learner(TrainSettings(**run.config["resolved"]), 10)
+    gc.unfreeze()
+    working._log.flush()
+    (note,) = events_of(run, "note")
+    assert note["message"] == "the rest of the run is exact only up to rounding: micro-batch is 2 and was 8."
+    asked = TrainSettings(**{**run.config["resolved"], "micro_batch": 8})
+    with pytest.raises(DoesNotFit):
+        working._new_learner(asked, 10)
