@@ -4,11 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from textual.screen import Screen
-
 from engines.errors import LabError
 from engines.runs.watch import Watch
 from screens.background import deliver
+from screens.lab_screen import LabScreen
 from screens.messages import FormWanted
 from screens.orders import Order
 from screens.widgets.confirm import ConfirmScreen
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from screens.app import LabApp
 
 
-class CommandingScreen(Screen[None]):
+class CommandingScreen(LabScreen):
     """A screen that gives orders to runs."""
 
     @property

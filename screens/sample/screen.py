@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input
 
 from engines.runs.watch import Watch
 from screens.lab import Lab
+from screens.lab_screen import LabScreen
 from screens.sample.alternatives import Alternatives
 from screens.sample.conversation import Conversation
 from screens.sample.picker import Picker
@@ -36,7 +36,7 @@ class _HasLab(Protocol):
     lab: Lab
 
 
-class SampleScreen(Screen[None]):
+class SampleScreen(LabScreen):
     """Asks the sampling process and shows what it says."""
 
     CSS_PATH = "sample.tcss"

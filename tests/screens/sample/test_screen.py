@@ -17,7 +17,7 @@ import seats
 from builders import finished_run, make_run
 from textual.app import App
 from textual.events import Paste
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from engines.runs.launch import launch
 from engines.runs.store import runs_in_view
@@ -28,6 +28,7 @@ from screens.sample.alternatives import Alternatives, rows_of
 from screens.sample.picker import Picker
 from screens.sample.screen import SampleScreen
 from screens.sample.speech import SpeechPane
+from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 
 
@@ -683,6 +684,6 @@ def test_every_key_is_explained(results: Path) -> None:
         for key, (_, binding, _, tooltip) in seat.screen.active_bindings.items():
             if (binding.id or "").startswith(("sample.", "tokens.")):
                 assert tooltip and binding.description, key
-        assert seat.screen.query_one(Footer)
+        assert seat.screen.query_one(Keys)
 
     play(results, scenario)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from seats import Seat, add_run, play
-from textual.widgets._footer import FooterKey
+
+from screens.widgets.keys import Keys
 
 
 def foot(seat: Seat) -> str:
@@ -17,8 +18,8 @@ def test_the_way_out_and_the_help_are_told_at_any_width_and_no_key_is_cut(width:
 
     async def scenario(seat: Seat) -> None:
         await seat.until(lambda: "? Help" in foot(seat))
-        shown = [key for key in seat.screen.query(FooterKey) if key.display]
-        words = [word for key in shown for word in f"{key.key_display} {key.description}".split()]
+        shown = seat.screen.query_one(Keys).shown
+        words = [word for key in shown for word in f"{key.display} {key.description}".split()]
         assert foot(seat).split() == words
         assert words[-4:] == ["q", "Leave", "?", "Help"]
 
