@@ -1,18 +1,23 @@
 """Opens the dashboard: on a new run, on one that is there, or on a screen."""
 
+import contextlib
 import locale
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from engines.runs.launch import launch, new_run
 from engines.runs.liveness import lock_is_held
-from engines.runs.store import Run, find_run, results_dir, runs_in_view
+from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
+
+_PATIENCE = 0.5  # seconds that folders have to answer before the app opens
 
 
 def why_not(name: str, options: Options | None) -> str | None:
@@ -37,13 +42,15 @@ def why_not(name: str, options: Options | None) -> str | None:
 def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bool) -> int:
     """Run the app; what is still to be said when it is left goes to the shell."""
     results = results_dir(options.words["results_dir"] if options else None)
-    run = _run(name, options)
-    if run is None and name in ("", "train"):
-        run = _the_one_that_lives(results)
+    found = _in_thread(lambda: _run(name, options) or (_only_live_run(results) if name in ("", "train") else None))
     _spare_the_wire()
     from screens.app import LabApp
 
-    app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode())
+    with contextlib.suppress(TimeoutError):
+        found.result(_PATIENCE)
+    run = found.result() if found.done() else None
+    pending = None if found.done() else found
+    app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode(), pending)
     try:
         last_words = app.run()
     except Exception as error:  # outside of its message loop: a terminal that cannot be set up, a failed shutdown
@@ -96,9 +103,23 @@ def _reap(worker: "subprocess.Popen[bytes]") -> None:
     threading.Thread(target=worker.wait, daemon=True).start()
 
 
-def _the_one_that_lives(results: Path) -> Run | None:
-    """Where just one run lives, it is what a person wants to see."""
-    live = [run for run in runs_in_view(results) if lock_is_held(run.lock_path)]
+def _in_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
+    """Work on folders, one of which may hang: the app opens all the same, and shows the run when it is found."""
+    future: Future[Run | None] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _only_live_run(results: Path) -> Run | None:
+    """The run to show at first, if exactly one is live."""
+    live = [run for run in unsorted_runs(results) if lock_is_held(run.lock_path)]
     return live[0] if len(live) == 1 else None
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +22,7 @@ from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.screen import AblateScreen
-from screens.background import deliver
+from screens.background import deliver, is_busy, run_in_background
 from screens.crash import report_crash
 from screens.help import HelpScreen, key_groups
 from screens.lab import Lab
@@ -34,6 +36,7 @@ from screens.widgets.dialog import Palette
 from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
+_LEAVE_PATIENCE = 0.3  # seconds that a folder has to answer before the app exits
 _READ_A_SECOND = 15.0  # characters of a toast
 
 
@@ -61,11 +64,19 @@ class LabApp(App[str]):
     ]
 
     def __init__(
-        self, results: Path, screen: str = "train", run: Run | None = None, readonly: bool = False, ascii: bool = False
+        self,
+        results: Path,
+        screen: str = "train",
+        run: Run | None = None,
+        readonly: bool = False,
+        ascii: bool = False,
+        pending: "Future[Run | None] | None" = None,
     ) -> None:
+        """`pending`: the run to show at first, where it is still being looked for."""
         super().__init__()
         self.lab = Lab(results, readonly, ascii, run)
         self._first_screen = screen
+        self._pending = pending
         self.failure = ""  # the sentence about an exception that ended the app
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -78,34 +89,32 @@ class LabApp(App[str]):
         self.set_class(self.lab.ascii, "-ascii")
         self._exit_on_signals()
         self.switch_mode(self._first_screen)
-        self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
+        self._refresh_timer = self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
         self._refresh_runs()
+        if self._pending:
+            self.notify(f"reading {self.lab.results} ...")
+            run_in_background(self, self._pending.result, self._take_found, group="pending")
+
+    def _take_found(self, run: Run | None) -> None:
+        """The run that was asked for on the command line, unless another was chosen meanwhile."""
+        if run and self.lab.selected is None:
+            self.post_message((SampleWanted if self._first_screen == "sample" else RunChosen)(run))
 
     def _refresh_runs(self) -> None:
-        """In a thread: there may be hundreds of runs to read."""
-        self.run_worker(self._read_runs, thread=True, group="runs", exclusive=False, exit_on_error=True)
+        """Read what has changed; while a folder does not answer, nothing more is asked of it."""
+        if not is_busy(self, "runs"):
+            run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
-    def _read_runs(self) -> None:
-        if self._reading_runs:
-            return
-        self._reading_runs = True
-        try:
-            watches = self.lab.board.refresh()
-        except LabError as error:
-            deliver(self, self._tell_unreadable, str(error))
-            return
-        finally:
-            self._reading_runs = False
-        deliver(self, self._take_runs, watches)
+    def _read_runs(self) -> list[Watch]:
+        return self.lab.board.refresh(publish=partial(deliver, self, self._take_runs))
 
-    _reading_runs = False
     _why_unread = ""
 
-    def _tell_unreadable(self, why: str) -> None:
-        """Once, though it is tried every second: a network's drive may be away for a while."""
-        if why != self._why_unread:
-            self.notify(why, severity="error")
-        self._why_unread = why
+    def _show_unreadable(self, error: LabError) -> None:
+        """Once, though it is tried every second: a network drive may be unavailable for a while."""
+        if str(error) != self._why_unread:
+            self.notify(str(error), severity="error")
+        self._why_unread = str(error)
 
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
@@ -124,13 +133,17 @@ class LabApp(App[str]):
 
     # --- what the screens ask for -----------------------------------------------------------------
 
-    def on_run_chosen(self, message: RunChosen) -> None:
+    async def on_run_chosen(self, message: RunChosen) -> None:
         self.lab.selected = message.run
-        self.switch_mode("train")
+        await self.switch_mode("train")
+        if isinstance(self.screen, TrainScreen):
+            self.screen.call_after_refresh(self.screen.show_selected)
 
-    def on_sample_wanted(self, message: SampleWanted) -> None:
+    async def on_sample_wanted(self, message: SampleWanted) -> None:
         self.lab.to_hear = message.run
-        self.switch_mode("sample")
+        await self.switch_mode("sample")
+        if isinstance(self.screen, SampleScreen):
+            self.screen.call_after_refresh(self.screen.show_wanted)
 
     async def on_form_wanted(self, message: FormWanted) -> None:
         await self.switch_mode("train")
@@ -162,11 +175,13 @@ class LabApp(App[str]):
         if self.lab.refusal:
             self.notify(self.lab.refusal)
             return None
-        try:
-            write_file(target, self.export_screenshot(), "screenshot")
-            self.notify(f"written: {target}")
-        except LabError as error:
-            self.notify(str(error), severity="error")
+        picture = self.export_screenshot()
+
+        def write() -> str:
+            write_file(target, picture, "screenshot")
+            return f"written: {target}"
+
+        run_in_background(self, write, self.notify, group="screenshot", queue=True)
         return None
 
     async def action_quit(self) -> None:
@@ -203,9 +218,17 @@ class LabApp(App[str]):
         self._close_messages_no_wait()
 
     def action_leave(self) -> None:
-        """What is known of runs may be seconds old: who holds its lock goes on."""
+        """Exit with the names of the runs that continue: those whose locks are held, unless their folder hangs."""
         runs = {watch.run.id: watch.run for watch in self.lab.live}
+        live = list(runs)
         if self.lab.selected:
             runs.setdefault(self.lab.selected.id, self.lab.selected)
-        going_on = [name for name, run in runs.items() if lock_is_held(run.lock_path)]
-        self.exit("\n".join(f"{name} goes on; come back with: nanochat-tui attach {name}" for name in going_on))
+        run_in_background(self, partial(_names_of_live, runs), self._leave, group="leave")
+        self.set_timer(_LEAVE_PATIENCE, partial(self._leave, live))
+
+    def _leave(self, live: Iterable[str]) -> None:
+        self.exit("\n".join(f"{name} goes on; come back with: nanochat-tui attach {name}" for name in live))
+
+
+def _names_of_live(runs: Mapping[str, Run]) -> list[str]:
+    return [name for name, run in runs.items() if lock_is_held(run.lock_path)]

@@ -1,12 +1,11 @@
 """What the screens share that command runs: asking first, saying why not, acting in a thread."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from engines.errors import LabError
 from engines.runs.watch import Watch
-from screens.background import deliver
+from screens.background import run_in_background
 from screens.lab_screen import LabScreen
 from screens.messages import FormWanted
 from screens.orders import Order
@@ -42,8 +41,7 @@ class CommandingScreen(LabScreen):
             if sure:
                 if before:
                     before()
-                # in a thread: a large run takes a while to delete, and a lock may be waited for
-                self.run_worker(partial(self._carry_out, order), thread=True, group="orders")
+                self.carry_out(order, watch)
 
         if order.question:
             self.app.push_screen(ConfirmScreen(order.question, order.verb), answered)
@@ -61,10 +59,12 @@ class CommandingScreen(LabScreen):
             given = {**given, name: resolved[name]}
         self.post_message(FormWanted(given))
 
-    def _carry_out(self, order: Order) -> None:
-        try:
-            said = order.carry_out()
-        except LabError as error:
-            deliver(self, partial(self.notify, str(error), severity="error"))
-        else:
-            deliver(self, self.notify, said)
+    def carry_out(self, order: Order, watch: Watch | None = None) -> None:
+        """Do it in the background, one order after the other, and show what came of it."""
+
+        def done(message: str) -> None:
+            if watch:
+                self.lab_app.lab.board.check_soon(watch.run)
+            self.notify(message)
+
+        run_in_background(self, order.carry_out, done, group="orders", queue=True)

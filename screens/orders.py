@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.launch import launch
-from engines.runs.own_runs import remove_run, require_run
+from engines.runs.own_runs import remove_run
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 
@@ -72,7 +72,6 @@ def delete(watch: Watch, results: Path) -> Order:
         raise LabError(f"{run.id} is in {run.results}; to delete it: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
         raise LabError(f"{run.id} is running; press S to stop it first.")
-    require_run(run)
     return Order(partial(remove_run, run), f"Delete {run.id} for good?", "delete")
 
 

@@ -24,10 +24,21 @@ GLYPHS = {
 
 
 def lock_is_held(lock: Path) -> bool:
-    """Whether a worker lives. The probe's own lock is shared and let go at once."""
+    """Whether a worker holds the lock; False where that cannot be found out."""
+    try:
+        return probe_lock(lock)
+    except OSError:
+        return False
+
+
+def probe_lock(lock: Path) -> bool:
+    """Whether a worker holds the lock. The probe's own lock is shared and released at once.
+
+    OSError if the lock cannot be opened, as on a drive that is unavailable; a missing one, or another user's, is free.
+    """
     try:
         fd = os.open(lock, os.O_RDONLY)
-    except OSError:  # gone, somebody else's, or on a drive that is away
+    except (FileNotFoundError, PermissionError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -132,7 +132,7 @@ class Watch:
 
     def _take_stored(self) -> None:
         """The overview that the worker stored; the whole log where there is none that fits."""
-        held = liveness.lock_is_held(self.run.lock_path)
+        held = liveness.probe_lock(self.run.lock_path)
         stored = None if held else read_overview(self.run)
         if stored is None:
             self._poll([])
@@ -141,7 +141,7 @@ class Watch:
         self._read_config()
 
     def _poll(self, found: list[Event]) -> None:
-        held = liveness.lock_is_held(self.run.lock_path)  # before reading: a last event is not missed
+        held = liveness.probe_lock(self.run.lock_path)  # before reading: a last event is not missed
         truncations = self._reader.truncations
         for number, (_, event) in enumerate(self._reader.poll()):
             found.append(event)

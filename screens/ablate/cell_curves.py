@@ -13,7 +13,8 @@ from screens.ablate.columns import first_job
 from screens.ablate.figure_table import SERIES_NUMBERS
 from screens.ablate.studies import Reading
 from screens.ablate.words import plain
-from screens.train.curves import Curves
+from screens.background import is_busy, run_in_background
+from screens.train.curves import SLICE_PAUSE, Curves
 from screens.widgets.chart import Chart
 
 LOOK_INTERVAL = 0.5  # seconds
@@ -34,7 +35,6 @@ class CellCurves(Vertical):
         self._numbers: dict[int, int] = {}  # of cells
         self._shown: dict[int, tuple[str, Run]] = {}  # by number
         self._curves: list[_Curve] = []
-        self._reading = False
 
     def compose(self) -> ComposeResult:
         yield Chart(id="cells-chart", ascii=self._ascii, classes="pane")
@@ -86,17 +86,17 @@ class CellCurves(Vertical):
         for curve in self._curves:
             if curve.watch.lock.acquire(blocking=False):  # else it is being read, and is shown next time
                 try:
-                    curve.curves.take(curve.watch)
+                    is_complete = curve.curves.take(curve.watch)
                 finally:
                     curve.watch.lock.release()
-        if not self._reading:
-            self._reading = True
-            self.run_worker(partial(self._read, [curve.watch for curve in self._curves]), thread=True, group="curves")
+                if not is_complete:  # the others wait: each of them may be as long
+                    self.set_timer(SLICE_PAUSE, self.look_again)
+                    break
+        if not is_busy(self):
+            run_in_background(self, partial(_poll_all, [curve.watch for curve in self._curves]))
 
-    def _read(self, watches: list[Watch]) -> None:
-        try:
-            for watch in watches:
-                if watch.is_worth_a_poll() or not watch.is_whole:
-                    watch.poll()
-        finally:
-            self._reading = False
+
+def _poll_all(watches: list[Watch]) -> None:
+    for watch in watches:
+        if watch.is_worth_a_poll() or not watch.is_whole:
+            watch.poll()

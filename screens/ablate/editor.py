@@ -20,7 +20,7 @@ from engines.ablation.settings import StudySettings
 from engines.fields import fields
 from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
 from screens.ablate.words import duration, plain
-from screens.background import deliver
+from screens.background import run_in_background
 from screens.train.form import SettingRow, SettingsForm, as_typed
 
 _PAUSE = 0.2  # seconds after the last key until the plan is worked out
@@ -122,10 +122,7 @@ class PlanEditor(Vertical):
 
     def _look_ahead(self) -> None:
         """In a thread: a grid may have thousands of cells."""
-        self.run_worker(partial(self._work_out, self.draft), thread=True, group="plan")
-
-    def _work_out(self, draft: Draft) -> None:
-        deliver(self, self._tell, look_ahead(draft))
+        run_in_background(self, partial(look_ahead, self.draft), self._tell)
 
     def _tell(self, prospect: Prospect) -> None:
         if prospect.draft != self.draft:

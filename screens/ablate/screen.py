@@ -22,7 +22,7 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading, StudiesReader, StudyRow
 from screens.ablate.study_view import StudyView
-from screens.background import deliver
+from screens.background import deliver, run_in_background
 from screens.commanding import CommandingScreen
 from screens.messages import RunChosen
 from screens.orders import Order
@@ -64,7 +64,6 @@ class AblateScreen(CommandingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[StudyRow] | None = None  # None: not read yet
-        self._is_reading = self._wants_reading = False
         self._switching = asyncio.Lock()  # keys of a burst may ask for two editors at once
         self._is_beginning = False  # a study that was planned here
         self._open = ""  # the key of the study that is open
@@ -98,19 +97,14 @@ class AblateScreen(CommandingScreen):
     # --- what there is ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Read what is new, in a thread; if one reads already, once more after it."""
-        self._wants_reading = self._is_reading
-        if not self._is_reading:
-            self._is_reading = True
-            self.run_worker(partial(self._read, self._open, self._bases.get(self._open, "")), thread=True)
+        """Read what is new; if something is being read already, once more after it."""
+        open = self._open
+        read = partial(self._read, open, self._bases.get(open, ""))
+        run_in_background(self, read, lambda found: self._take(found[0], open, found[1]), group="studies")
 
-    def _read(self, open: str, base: str) -> None:
-        try:
-            rows = self._reader.read()
-            reading = self._reader.read_whole(open, base, rows) if open else None
-        finally:
-            self._is_reading = False
-        deliver(self, self._take, rows, open, reading)
+    def _read(self, open: str, base: str) -> tuple[list[StudyRow], Reading | None]:
+        rows = self._reader.read()
+        return rows, self._reader.read_whole(open, base, rows) if open else None
 
     def _take(self, rows: list[StudyRow], open: str, reading: Reading | None) -> None:
         self._rows = rows
@@ -121,8 +115,6 @@ class AblateScreen(CommandingScreen):
             self._tell_why_closed(rows)
             if self._view == "study":
                 self._show("list")
-        if self._wants_reading:
-            self._look()
 
     def _known(self) -> Mapping[Run, Watch]:
         return {watch.run: watch for watch in self.lab_app.lab.watches}
@@ -307,8 +299,7 @@ class AblateScreen(CommandingScreen):
         if self.refuses() or self._is_beginning:  # a second F5 of a burst
             return
         self._is_beginning = True
-        order = Order(partial(self._begin, message.plan))
-        self.run_worker(partial(self._carry_out, order), thread=True, group="orders")
+        self.carry_out(Order(partial(self._begin, message.plan)))
 
     def _begin(self, plan: Plan) -> str:
         try:

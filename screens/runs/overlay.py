@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from engines.runs.watch import Watch
-from screens.train.curves import Curves
+from screens.background import is_busy, run_in_background
+from screens.train.curves import SLICE_PAUSE, Curves
 from screens.widgets.chart import Chart
 
 LOOK_INTERVAL = 0.5  # seconds
@@ -65,6 +67,17 @@ class Overlay(Vertical):
         for curve in self._shown:
             if curve.watch.lock.acquire(blocking=False):  # else it is being read, and is shown next time
                 try:
-                    curve.curves.take(curve.watch)
+                    is_complete = curve.curves.take(curve.watch)
                 finally:
                     curve.watch.lock.release()
+                if not is_complete:  # the others wait: each of them may be as long
+                    self.set_timer(SLICE_PAUSE, self.look_again)
+                    break
+        unread = [curve.watch for curve in self._shown if not curve.watch.is_whole]
+        if unread and not is_busy(self):
+            run_in_background(self, partial(_poll_all, unread), lambda _: self.look_again())
+
+
+def _poll_all(watches: list[Watch]) -> None:
+    for watch in watches:
+        watch.poll()

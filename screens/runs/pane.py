@@ -11,7 +11,7 @@ from textual.widgets import Static
 from screens.runs.row import Row
 from screens.runs.table import RunsTable
 
-_LOOKING = "looking for runs ..."
+_READING = "reading {results} ..."
 _FIRST_RUN = """there are no runs in {results} yet
 
 1 opens the form of a new run, f5 starts it
@@ -31,7 +31,7 @@ class RunsPane(Vertical):
 
     def compose(self) -> ComposeResult:
         yield RunsTable(self._ascii, id="table")
-        yield Static(_LOOKING, id="words", markup=False)
+        yield Static(_READING.format(results=self._results), id="words", markup=False)
 
     def show(
         self, rows: Sequence[Row], total: int, wanted: str, marks: Mapping[str, int], sort: tuple[str, bool]

@@ -13,7 +13,7 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.watch import Watch
 from screens import orders
-from screens.background import deliver
+from screens.background import run_in_background
 from screens.commanding import CommandingScreen
 from screens.messages import RunChosen, SampleWanted
 from screens.orders import Order
@@ -68,7 +68,6 @@ class RunsScreen(CommandingScreen):
         super().__init__()
         self._reader = RowReader()
         self._rows: list[Row] | None = None  # None: not read yet
-        self._reading = False
         self._sort = (columns.FIRST_SORT, False)
         self._marks = Marks()
         self._deleted: set[str] = set()  # from here, so that nobody is told of it twice
@@ -94,21 +93,14 @@ class RunsScreen(CommandingScreen):
 
     def on_runs_refreshed(self) -> None:
         self.query_one(LabHeader).look_again()
-        if not self._reading:
-            self._reading = True
-            self.run_worker(partial(self._read, list(self.lab_app.lab.watches)), thread=True, group="rows")
+        lab = self.lab_app.lab
+        read = partial(self._reader.read, list(lab.watches), lab.results)
+        run_in_background(self, read, self._take_rows, group="rows")
 
     def on_screen_resume(self) -> None:
         """What happened while another screen was in front."""
         if self.lab_app.lab.watches:
             self.on_runs_refreshed()
-
-    def _read(self, watches: list[Watch]) -> None:
-        try:
-            rows = self._reader.read(watches, self.lab_app.lab.results)
-        finally:
-            self._reading = False
-        deliver(self, self._take_rows, rows)
 
     def _take_rows(self, rows: list[Row]) -> None:
         keys = {row.key for row in rows}

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from engines.runs.watch import Watch
-from screens.background import deliver
+from screens.background import run_in_background
 
 
 class RunWords(Static):
@@ -38,13 +38,12 @@ class RunWords(Static):
         if watch is None:
             self.update("")
         elif self.is_on_screen:
-            self.run_worker(partial(self._read, watch), thread=True, exclusive=True)
+            run_in_background(self, partial(self._read, watch), partial(self._take, watch))
 
-    def _read(self, watch: Watch) -> None:
+    def _read(self, watch: Watch) -> Text:
         if not watch.is_whole:
             watch.poll()
-        text = self._tell(watch, self._ascii)
-        deliver(self, self._take, watch, text)
+        return self._tell(watch, self._ascii)
 
     def _take(self, watch: Watch, text: Text) -> None:
         if watch is self._watch and text != self.content:

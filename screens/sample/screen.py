@@ -1,6 +1,5 @@
 """The sample screen: a prompt, how to draw, and one checkpoint that goes on from it, or two side by side."""
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, cast
@@ -10,10 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
-from textual.message import Message
 from textual.widgets import Input
 
+from engines.errors import LabError
 from engines.runs.watch import Watch
+from screens.background import is_busy, run_in_background
 from screens.lab import Lab
 from screens.lab_screen import LabScreen
 from screens.sample.alternatives import Alternatives
@@ -55,19 +55,6 @@ class SampleScreen(LabScreen):
         Binding("escape", "back", "Back", id="sample.back", tooltip="Leave what is written in, or stop", show=False),
     ]
 
-    @dataclasses.dataclass
-    class Looked(Message):
-        """The runs' checkpoints were looked up."""
-
-        runs: Sequence[ShelfRun]
-
-    @dataclasses.dataclass
-    class Saved(Message):
-        """A text was written, or could not be."""
-
-        words: str
-        failed: bool = False
-
     settings = query_one(SettingsBar)
     prompt = query_one("#prompt", Input)
     speeches = query_one(Speeches)
@@ -78,7 +65,6 @@ class SampleScreen(LabScreen):
         self._conversation = Conversation()
         self._shelf = Shelf()
         self._runs: Sequence[ShelfRun] = ()
-        self._looking = False
         self._opened_with: Watch | None = None  # the lab's run when this screen was last opened
 
     @property
@@ -105,6 +91,10 @@ class SampleScreen(LabScreen):
 
     def on_screen_resume(self) -> None:
         self.query_one(LabHeader).look_again()
+        self.show_wanted()
+
+    def show_wanted(self) -> None:
+        """Show the run that somebody asked for, or the selected one where that has changed."""
         wanted, self.lab.to_hear = self.lab.to_hear, None
         selected = self.lab.selected
         if wanted is None and (self._opened_with is None or self._opened_with.run != selected):
@@ -123,29 +113,28 @@ class SampleScreen(LabScreen):
 
     def look_again(self) -> None:
         """Look for checkpoints, in a thread."""
-        if not self._looking:
-            self._looking = True
+        if not is_busy(self, "look"):
             look = functools.partial(self._look, list(self.lab.watches), self._opened_with)
-            self.run_worker(look, thread=True, group="look")
+            run_in_background(self, look, self._take_runs, group="look")
 
-    def _look(self, watches: list[Watch], opened_with: Watch | None) -> None:
+    def _look(self, watches: list[Watch], opened_with: Watch | None) -> Sequence[ShelfRun]:
         known = {watch.run.path for watch in watches}
         if opened_with and opened_with.run.path not in known and opened_with.run.path.exists():  # it lies elsewhere
             opened_with.poll()
             watches.append(opened_with)
-        self.post_message(self.Looked(self._shelf.look(watches)))
+        return self._shelf.look(watches)
 
-    @on(Looked)
-    def _take_runs(self, message: Looked) -> None:
-        self._looking = False
-        self._runs = message.runs
+    def _take_runs(self, runs: Sequence[ShelfRun]) -> None:
+        if runs is self._runs:
+            return
+        self._runs = runs
         first = self.speeches.first
-        if first.choice is None and (choice := first_choice(message.runs)):
+        if first.choice is None and (choice := first_choice(runs)):
             first.choose(choice)
         for pane in self.speeches.both:
-            pane.take(message.runs)
+            pane.take(runs)
         if isinstance(self.app.screen, Picker):
-            self.app.screen.take(message.runs)
+            self.app.screen.take(runs)
 
     def _choose(self, pane: SpeechPane, choice: Choice) -> None:
         """Let somebody else speak, at once where somebody has spoken."""
@@ -281,16 +270,11 @@ class SampleScreen(LabScreen):
         if not speeches:
             self.notify("There is no text to save yet: enter lets the checkpoint speak.")
         for speech in speeches:
-            self.run_worker(functools.partial(self._save, speech), thread=True, group="save")
+            run_in_background(self, functools.partial(_save, speech), self.notify, group="save", queue=True)
 
-    def _save(self, speech: Speech) -> None:
-        try:
-            path = save(speech)
-        except OSError as error:
-            self.post_message(self.Saved(f"{speech.run_path} cannot be written ({error.strerror}).", failed=True))
-        else:
-            self.post_message(self.Saved(f"Saved as {path}"))
 
-    @on(Saved)
-    def _tell_saved(self, message: Saved) -> None:
-        self.notify(message.words, severity="error" if message.failed else "information")
+def _save(speech: Speech) -> str:
+    try:
+        return f"Saved as {save(speech)}"
+    except OSError as error:
+        raise LabError(f"{speech.run_path} cannot be written ({error.strerror}).") from None

@@ -37,9 +37,10 @@ class Shelf:
 
     def __init__(self) -> None:
         self._kept: dict[Path, tuple[tuple[object, ...], ShelfRun]] = {}
+        self._runs: list[ShelfRun] = []
 
     def look(self, watches: Sequence[Watch]) -> list[ShelfRun]:
-        """What there is now. It reads folders, so a screen calls it from a thread."""
+        """What there is now: the same list where nothing has changed. It reads folders, so it runs in a thread."""
         kept, self._kept = self._kept, {}
         for watch in watches:
             version = (watch.state, id(watch.overview))
@@ -51,7 +52,10 @@ class Shelf:
                     ShelfRun(watch.run, watch.is_live, watch.state, bool(watch.overview.checkpoints), there),
                 )
             self._kept[watch.run.path] = known
-        return [shelf_run for _, shelf_run in self._kept.values()]
+        runs = [shelf_run for _, shelf_run in self._kept.values()]
+        if runs != self._runs:
+            self._runs = runs
+        return self._runs
 
 
 def run_of(runs: Sequence[ShelfRun], choice: Choice | None) -> ShelfRun | None:

@@ -1,6 +1,7 @@
 """A run's losses, evaluations and guards as curves of a chart."""
 
 import math
+import time
 from array import array
 from collections.abc import Iterable
 from itertools import accumulate
@@ -12,6 +13,9 @@ from engines.runs.history import History
 from engines.runs.watch import Watch
 from screens.widgets.chart import Chart
 
+SLICE = 16_384  # steps that are added at once: about 10 ms
+SLICE_PAUSE = 0.002  # seconds until the next, for keys
+_DRAWING_INTERVAL = 0.3  # seconds between drawings while more is to be added
 _LEVELS = {"warn": "warn", "halt": "error", "rollback": "error"}  # what a guard did -> level of its mark
 
 
@@ -31,14 +35,18 @@ class Curves:
         self._history: History | None = None
         self._steps = self._rewinds = self._evals = self._guards = 0
         self._guessing = False
+        self._drawn_at = 0.0
         self._forget()
 
-    def take(self, watch: Watch) -> None:
-        """Show what the run's history holds by now."""
+    def take(self, watch: Watch) -> bool:
+        """Show what the run's history holds by now; False if that is too much for once, and more is to be taken soon.
+
+        A line of a million steps takes half a second to build: in one piece, it would keep every key waiting.
+        """
         if watch.history is not self._history:
             self._begin(watch.history)
         elif not self._has_grown(watch):
-            return
+            return True
         for step in watch.history.rewinds[self._rewinds :]:
             self._go_back(step)
         self._rewinds = len(watch.history.rewinds)
@@ -50,7 +58,11 @@ class Curves:
             title = self._title(watch)
             if self._chart.border_title != title:  # setting it paints the whole chart again
                 self._chart.border_title = title
-        self._chart.redraw()
+        is_complete = self._steps == watch.history.step
+        if is_complete or time.monotonic() - self._drawn_at > _DRAWING_INTERVAL:
+            self._drawn_at = time.monotonic()
+            self._chart.redraw()
+        return is_complete
 
     def _has_grown(self, watch: Watch) -> bool:
         history = watch.history
@@ -88,15 +100,18 @@ class Curves:
         self._evals = 0
 
     def _take_steps(self, history: History) -> None:
-        done, self._steps = self._steps, history.step
-        if done == history.step:
+        done, self._steps = self._steps, min(history.step, self._steps + SLICE)
+        if done == self._steps:
             return
         for part in history.readable(done):
-            self._chart.extend(self._loss, part.start, history.losses[part.start - 1 : part.stop - 1])
+            stop = min(part.stop, self._steps + 1)
+            if part.start < stop:
+                self._chart.extend(self._loss, part.start, history.losses[part.start - 1 : stop - 1])
         for gap in history.missing:
-            if gap.start > done:
+            if done < gap.start <= self._steps:
                 self._chart.marks.add(gap.start, "warn", "unreadable", self._name)
-        clock = accumulate(_durations(history.seconds[done:]), initial=self._chart.axis_value("time", done, self._name))
+        durations = _durations(history.seconds[done : self._steps])
+        clock = accumulate(durations, initial=self._chart.axis_value("time", done, self._name))
         next(clock)
         self._chart.set_axis_values("time", done + 1, clock, group=self._name)
         if history.tokens > 0:

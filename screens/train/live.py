@@ -1,5 +1,7 @@
 """The live view of a run: curve, figures, guards, samples, log; read from its directory four times a second."""
 
+from functools import partial
+
 from rich.markup import escape
 from rich.text import Text
 from textual.app import ComposeResult
@@ -7,9 +9,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
 from engines.runs.watch import Watch
-from screens.background import deliver
+from screens.background import is_busy, run_in_background
 from screens.train import told
-from screens.train.curves import Curves
+from screens.train.curves import SLICE_PAUSE, Curves
 from screens.train.microscope import Microscope
 from screens.train.panel import RunPanel, figure, state_words
 from screens.widgets.chart import Chart
@@ -55,29 +57,27 @@ class LiveView(Vertical):
         chart.border_title = escape(f"{watch.run.id}: reading ...")
         self._curves = Curves(chart, self._ascii)
         self._reading = True
-        self.run_worker(lambda: self._read(watch), thread=True, group="read", exclusive=True)
-
-    def _read(self, watch: Watch) -> None:
-        watch.poll()
-        deliver(self, self._take_first, watch)
+        run_in_background(self, watch.poll, lambda _: self._take_first(watch))
 
     def _take_first(self, watch: Watch) -> None:
         if watch is self.watch_of_run:
             self._reading = False
             self._warned = {event["rule"] for event in watch.history.guards}  # old news
-            self.poll()
+            self._show_polled(watch)
 
     def poll(self) -> None:
-        """Show what has happened since."""
+        """Read what has happened since, and show it."""
         watch = self.watch_of_run
-        if watch is None or self._reading or not self.is_on_screen or not watch.lock.acquire(blocking=False):
-            return
-        try:
-            if watch.is_worth_a_poll() or not watch.is_whole:
-                watch.poll()
-            self._show(watch)
-        finally:
-            watch.lock.release()
+        if watch and not self._reading and self.is_on_screen and not is_busy(self):
+            run_in_background(self, partial(_poll, watch), lambda _: self._show_polled(watch))
+
+    def _show_polled(self, watch: Watch) -> None:
+        """Unless it is just being read by somebody else: then the next time."""
+        if watch is self.watch_of_run and watch.lock.acquire(blocking=False):
+            try:
+                self._show(watch)
+            finally:
+                watch.lock.release()
 
     def show_tab(self, name: str) -> None:
         self.query_one(TabbedContent).active = name
@@ -94,12 +94,16 @@ class LiveView(Vertical):
         self._tell("phases", told.phases(watch, self._ascii) if starting else Text(), hide_empty=True)
         if not changed:
             return
-        if self._curves:
-            self._curves.take(watch)
+        self._fill(watch)
         self._tell("banner", told.banner(watch, self._ascii), hide_empty=True)
         self.query_one(RunPanel).tell(watch)
         self._tell("summary", _summary(watch, self._ascii))
         self._show_tab_texts(watch, changed)
+
+    def _fill(self, watch: Watch) -> None:
+        """Add what the chart lacks, in slices between which keys are answered."""
+        if self._curves and watch is self.watch_of_run and not self._curves.take(watch):
+            self.set_timer(SLICE_PAUSE, partial(self._fill, watch))
 
     def _show_tab_texts(self, watch: Watch, changed: set[str]) -> None:
         """Only what has changed: long texts are laid out anew each time."""
@@ -133,6 +137,11 @@ class LiveView(Vertical):
             static.display = bool(text)
         if static.content != text:
             static.update(text)
+
+
+def _poll(watch: Watch) -> None:
+    if watch.is_worth_a_poll() or not watch.is_whole:
+        watch.poll()
 
 
 def _counts(watch: Watch) -> dict[str, object]:

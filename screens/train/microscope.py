@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 from rich.text import Text
@@ -14,10 +15,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
-from engines.runs.checkpoint_folders import checkpoints_of
+from engines.runs.checkpoint_folders import CheckpointFolder, checkpoints_of
 from engines.runs.launch import python_path
 from engines.runs.store import Run
 from engines.runs.watch import Watch
+from screens.background import in_background, run_in_background
 from screens.widgets.heat_map import HeatMap
 
 _MODULE = "engines.scalar.inspection"
@@ -68,7 +70,11 @@ class Microscope(Vertical):
                 "only runs of the scalar engine hold numbers that can all be seen; this one's engine is torch"
             )
             return
-        kept = checkpoints_of(watch)
+        run_in_background(self, partial(checkpoints_of, watch), partial(self._look_at_newest, watch))
+
+    def _look_at_newest(self, watch: Watch, kept: list[CheckpointFolder]) -> None:
+        if watch.run != self._run:
+            return
         if not kept:
             self._see_nothing("there is no checkpoint to look at yet; C asks for one")
             return
@@ -127,7 +133,7 @@ class Microscope(Vertical):
                 return process.communicate()[0]
 
         try:
-            printed = await asyncio.to_thread(ask)
+            printed = await in_background(ask)
         except asyncio.CancelledError:  # nobody wants to know it any more
             for process in asked:
                 process.kill()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -15,6 +16,7 @@ from engines.runs.launch import new_run
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens import orders
+from screens.background import is_busy, run_in_background
 from screens.commanding import CommandingScreen
 from screens.orders import Order
 from screens.train.live import LiveView
@@ -59,16 +61,20 @@ class TrainScreen(CommandingScreen):
         yield Keys()
 
     async def on_mount(self) -> None:
-        await self._take_selected()
+        await self.show_selected()
 
     async def on_screen_resume(self) -> None:
         """A run that was deleted meanwhile is not come back to."""
         self.query_one(LabHeader).look_again()
         lab = self.lab_app.lab
-        if lab.selected and not lab.selected.path.exists():
-            lab.selected = None
+        await self.show_selected()
+        if run := lab.selected:
+            run_in_background(self, run.path.exists, partial(self._take_existence, run), group="existence")
+
+    async def _take_existence(self, run: Run, exists: bool) -> None:
+        if not exists and self.lab_app.lab.selected == run:
+            self.lab_app.lab.selected = None
             await self._show("new")
-        await self._take_selected()
 
     def on_runs_refreshed(self) -> None:
         self.query_one(LabHeader).look_again()
@@ -98,7 +104,7 @@ class TrainScreen(CommandingScreen):
         switcher.current = view
         self.query_one("#form" if view == "new" else Chart).focus()
 
-    async def _take_selected(self) -> None:
+    async def show_selected(self) -> None:
         """Show the run that was chosen meanwhile."""
         run = self.lab_app.lab.selected
         live = self._live
@@ -122,15 +128,15 @@ class TrainScreen(CommandingScreen):
     async def on_new_run_wanted(self, message: NewRun.Wanted) -> None:
         if self.refuses() or self._view != "new":  # a second F5 of a burst arrives after the first has been handled
             return
-        try:
-            run = new_run(message.given, self.lab_app.lab.results)
-            orders.start(run)
-        except SettingsError as error:
-            self.notify("\n".join(error.problems), severity="error")
-        except LabError as error:
-            self.notify(str(error), severity="error")
-        else:
-            await self.show_run(run)
+        if is_busy(self, "start"):
+            self.notify("a run is being started ...")
+            return
+        create = partial(_create_run, message.given, self.lab_app.lab.results)
+        run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")
+
+    def _show_why_not_started(self, error: LabError) -> None:
+        problems = error.problems if isinstance(error, SettingsError) else [str(error)]
+        self.notify("\n".join(problems), severity="error")
 
     # --- keys ---------------------------------------------------------------------------------------
 
@@ -208,3 +214,9 @@ class TrainScreen(CommandingScreen):
         watch = None if self.refuses() else self._watch()
         if watch:
             self.order(watch, make)
+
+
+def _create_run(given: Mapping[str, Any], results: Path) -> Run:
+    run = new_run(given, results)
+    orders.start(run)
+    return run

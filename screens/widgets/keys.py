@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.binding import ActiveBinding
 from textual.events import Leave, MouseDown, MouseMove, Resize
-from textual.screen import ActiveBinding, Screen
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 

@@ -1,8 +1,13 @@
-"""Style sheets are parsed once for all apps that the tests open: it would be a tenth of their time."""
+"""What holds for all tests of the dashboard: it touches no file on the thread that answers keys.
 
+Style sheets are parsed once for all apps that the tests open: it would be a tenth of their time.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from blocked_io import watched_io
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
@@ -21,3 +26,11 @@ def _parse_once(sheet: Stylesheet, css: str, **how: Any) -> list[RuleSet]:
 @pytest.fixture(autouse=True)
 def sheets_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stylesheet, "_parse_rules", _parse_once)
+
+
+@pytest.fixture(autouse=True)
+def the_ui_thread_touches_no_file() -> Iterator[None]:
+    """Reading, locking and launching may take forever on a network drive: none of it keeps a key waiting."""
+    with watched_io() as blocking:
+        yield
+    assert not blocking, f"{len(blocking)} blocking calls on the UI thread, the first:\n{blocking[0]}"

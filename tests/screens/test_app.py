@@ -18,6 +18,7 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
 from screens.app import LabApp
+from screens.background import is_idle
 from screens.runs.screen import RunsScreen
 from screens.train.panel import RunPanel
 
@@ -99,8 +100,8 @@ def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> Non
 def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.until(lambda: len(seat.app.lab.watches) == 2)
-        seat.app._reading_runs = True  # nothing more is read from here on
-        await seat.app.workers.wait_for_complete()
+        seat.app._refresh_timer.pause()  # nothing more is read from here on
+        await seat.until(is_idle)
         for key, mode in zip("1234", SCREENS, strict=True):
             seat.app.lab.watches[1].state = "killed"
             await seat.press(key)
@@ -118,7 +119,7 @@ def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path)
     async def scenario(seat: Seat) -> None:
         await seat.sees("1 live")
         await seat.press(key)
-        assert seat.app._exit
+        await seat.until(lambda: seat.app._exit)
         assert seat.app.return_value == "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
 
     with held(run_of(results, "brave-owl")):
@@ -133,9 +134,10 @@ def test_leaving_tells_of_a_run_that_began_or_ended_since_the_runs_were_read(res
         with held(run):
             seat.app.lab.watches = []
             seat.app.action_leave()
-            assert seat.app.return_value == "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+            wanted = "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+            await seat.until(lambda: seat.app.return_value == wanted)
         seat.app.action_leave()
-        assert not seat.app.return_value
+        await seat.until(lambda: not seat.app.return_value)
 
     play(results, scenario)
 
@@ -155,7 +157,8 @@ def test_a_sentence_said_again_stands_on_the_screen_once(results: Path) -> None:
 def test_leaving_while_nothing_lives_says_nothing(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.press("q")
-        assert seat.app._exit and not seat.app.return_value
+        await seat.until(lambda: seat.app._exit)
+        assert not seat.app.return_value
 
     play(results, scenario)
 
@@ -354,7 +357,7 @@ def test_a_results_directory_that_is_away_for_a_while_is_told_once(mode: str, re
             folder.symlink_to(folder.name)  # a ring, which cannot be read
         await seat.hears("runs cannot be read")
         seat.app._refresh_runs()
-        await seat.app.workers.wait_for_complete()
+        await seat.until(is_idle)
         assert len(seat.app.said) == 1 and len(seat.app.lab.watches) == 2
         for folder in folders:
             folder.unlink()

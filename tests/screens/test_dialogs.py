@@ -7,6 +7,7 @@ import pytest
 from seats import Seat, add_run, held, play
 
 from engines.runs.store import Run
+from screens.background import is_idle
 from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
@@ -125,7 +126,7 @@ def test_the_first_answer_of_a_burst_counts(keys: tuple[str, ...], is_deleted: b
     async def scenario(seat: Seat) -> None:
         await question(seat)
         await seat.burst(*keys)
-        await seat.app.workers.wait_for_complete()
+        await seat.until(is_idle)
         assert run.path.exists() is not is_deleted
 
     play(results, scenario)

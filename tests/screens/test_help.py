@@ -9,6 +9,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from screens.app import LabApp
+from screens.background import is_idle
 from screens.help import HelpScreen, key_groups
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import Chart
@@ -77,7 +78,8 @@ def test_it_closes_and_leaves_the_screen_behind_unchanged(key: str, tmp_path: Pa
 
     async def scenario(seat: Seat) -> None:
         await seat.until(lambda: seat.screen.query_one(Chart).has_focus)
-        seat.app._reading_runs = True  # the header stays as it is
+        seat.app._refresh_timer.pause()  # the header stays as it is
+        await seat.until(is_idle)
         before, size = seat.painted(), seat.screen.query_one(Chart).size
         await opened(seat)
         assert seat.app.screen_stack[0].query_one(Chart).size == size

@@ -1,0 +1,99 @@
+"""File access of the dashboard, seen by one hook: who does it on the UI thread, and what happens if it never returns.
+
+Python's audit events cover opening, listing, locking, deleting and starting processes; `os.stat` is wrapped.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import screens
+
+_SCREENS = str(Path(screens.__file__).parent) + os.sep
+_EVENTS = {
+    "open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime", "os.link",
+    "os.symlink", "os.truncate", "shutil.rmtree", "shutil.copytree",
+}  # fmt: skip
+_WITHOUT_PATH = {"fcntl.flock", "subprocess.Popen"}
+_PATIENCE = 60.0  # seconds after which a test that failed is not kept waiting any more
+
+_is_watching = False
+_blocking: list[str] = []  # stacks of what was done on the UI thread
+_hanging: tuple[str, threading.Event, threading.Event] | None = None  # folder; it was asked; it answers again
+_temporary = os.path.realpath(tempfile.gettempdir())
+
+
+def _on_ui_thread_of_the_app() -> bool:
+    """Whether code of the dashboard asks, on a thread that runs an event loop: tests do so on their own behalf."""
+    if asyncio._get_running_loop() is None:
+        return False
+    frame = sys._getframe(2)
+    while frame:
+        if frame.f_code.co_filename.startswith(_SCREENS):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _seen(name: str, path: object) -> None:
+    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+    if path is not None and not text.startswith(_temporary):
+        return
+    if _on_ui_thread_of_the_app():
+        _blocking.append(f"{name} {text}\n{''.join(traceback.format_stack(limit=12))}")
+    elif _hanging and text.startswith(_hanging[0]) and asyncio._get_running_loop() is None:
+        _, asked, answers = _hanging
+        asked.set()
+        answers.wait(_PATIENCE)
+
+
+def _hook(name: str, arguments: tuple[Any, ...]) -> None:
+    if _is_watching:
+        if name in _EVENTS:
+            _seen(name, arguments[0] if arguments[0] is not None else "")
+        elif name in _WITHOUT_PATH:
+            _seen(name, None)
+
+
+sys.addaudithook(_hook)
+_stat = os.stat
+
+
+def _stat_seen(path: Any, **how: Any) -> os.stat_result:
+    if _is_watching and not isinstance(path, int):
+        _seen("os.stat", path)
+    return _stat(path, **how)
+
+
+@contextlib.contextmanager
+def watched_io() -> Iterator[list[str]]:
+    """Gives the stacks of whatever the dashboard does with files below the temporary folder on its UI thread."""
+    global _is_watching
+    _blocking.clear()
+    os.stat = _stat_seen
+    _is_watching = True
+    try:
+        yield _blocking
+    finally:
+        _is_watching = False
+        os.stat = _stat
+
+
+@contextlib.contextmanager
+def hanging(folder: Path) -> Iterator[threading.Event]:
+    """Everything that is asked of the folder waits, as on a network drive that hangs. The event: it was asked."""
+    global _hanging
+    asked, answers = threading.Event(), threading.Event()
+    _hanging = (os.path.realpath(folder), asked, answers)
+    try:
+        yield asked
+    finally:
+        _hanging = None
+        answers.set()
