@@ -50,9 +50,13 @@ class Terminal:
         with self._news:
             self._seen = b""
         started = time.perf_counter()
-        os.write(self._master, key.encode())
+        self.send(key)
         self.wait_for(until, patience)
         return time.perf_counter() - started
+
+    def send(self, keys: str) -> None:
+        """Type keys, and wait for nothing."""
+        os.write(self._master, keys.encode())
 
     def wait_for(self, text: str, patience: float = 10.0) -> None:
         """Until a text is painted. RuntimeError if it is not in time."""

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from screens.train.told import guard_mark
 from screens.widgets.wrapping import shown
 
 PADDING = 1  # cells beside each column
+_YIELD_EVERY = 8  # rows after which a thread lets others run
 _MOST = 24  # cells of a column: a longer id ends with dots
 
 
@@ -86,7 +87,7 @@ COLUMNS: tuple[Column, ...] = (
 SLIM = Column("slim", "run", 0, lambda row, ascii: f"{state_words(row.watch, ascii)[0]} {row.run.id}")
 BY_NAME = {column.name: column for column in (*COLUMNS, SLIM)}
 SORTED_BY = tuple(column.name for column in COLUMNS if column.order)
-FIRST_SORT = "age"
+AGE = FIRST_SORT = "age"
 
 
 def fitting(widths: Mapping[str, int], room: int, sort: str) -> dict[str, int]:
@@ -113,14 +114,34 @@ def told(column: Column, row: Row, ascii: bool) -> str:
     return plain(shown(column.text(row, ascii)), ascii)
 
 
-def width_of(column: Column, texts: Sequence[str], sorts: bool) -> int:
+def texts_of(row: Row, ascii: bool) -> Mapping[str, str]:
+    """The texts of a row's cells by the names of their columns, made once: only its age changes by itself."""
+    if not row.texts:
+        row.texts.update((column.name, told(column, row, ascii)) for column in BY_NAME.values())
+    return row.texts
+
+
+def longest_of(rows: Iterable[Row], ascii: bool) -> dict[str, int]:
+    """Cells of the longest text of each column. It makes all texts, so it runs in a thread."""
+    longest = dict.fromkeys(BY_NAME, 0)
+    for number, row in enumerate(rows):
+        for name, text in texts_of(row, ascii).items():
+            width = len(text) if text.isascii() else cell_len(text)
+            if width > longest[name]:
+                longest[name] = width
+        if number % _YIELD_EVERY == 0:
+            time.sleep(0)
+    return longest
+
+
+def width_of(column: Column, longest: int, sorts: bool) -> int:
     """Cells for the longest text and for the label, with an arrow where the table is sorted by it.
 
     0 leaves the column out.
     """
-    if column.optional and not any(texts):
+    if column.optional and not longest:
         return 0
-    return min(_MOST, max([column.least, len(column.label) + 2 * sorts, *map(cell_len, texts)]))
+    return min(_MOST, max(column.least, len(column.label) + 2 * sorts, longest))
 
 
 def in_order(rows: Sequence[Row], name: str, reverse: bool) -> list[Row]:

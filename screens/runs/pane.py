@@ -1,6 +1,6 @@
 """The table with its frame: how many runs there are, how they are sorted, and words where there is none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Static
 
-from screens.runs.row import Row
+from screens.runs.listing import Listing
 from screens.runs.table import RunsTable
 
 _READING = "reading {results} ..."
@@ -33,11 +33,10 @@ class RunsPane(Vertical):
         yield RunsTable(self._ascii, id="table")
         yield Static(_READING.format(results=self._results), id="words", markup=False)
 
-    def show(
-        self, rows: Sequence[Row], total: int, wanted: str, marks: Mapping[str, int], sort: tuple[str, bool]
-    ) -> None:
+    def show(self, listing: Listing, total: int, wanted: str, marks: Mapping[str, int], sort: tuple[str, bool]) -> None:
         """Rows in their order, those of `total` that fit what is wanted."""
-        self.table.show(rows, marks, sort)
+        rows = listing.rows
+        self.table.show(listing, marks, sort)
         shown = len(rows)
         count = f"runs {shown} of {total}" if shown < total else f"runs {total}"
         marked = f"{' - ' if self._ascii else ' · '}{len(marks)} marked" if marks else ""

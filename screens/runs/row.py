@@ -28,6 +28,7 @@ class Row:
     trend: tuple[float, ...]  # mean losses of equal parts of the run
     problem: str
     elsewhere: str  # the results directory that it is in, if it is not the requested one
+    texts: dict[str, str] = dataclasses.field(default_factory=dict)  # of its cells, once they have been asked for
 
     @property
     def run(self) -> Run:
@@ -66,7 +67,7 @@ class RowReader:
 
 def _mark(watch: Watch) -> tuple[Any, ...]:
     """Differs when the row would."""
-    return (id(watch), id(watch.overview), watch.state, watch.problem, "facts" in watch.config)
+    return (id(watch), watch.overview, watch.state, watch.problem, "facts" in watch.config)
 
 
 def _row(watch: Watch, results: Path) -> Row:

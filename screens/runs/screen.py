@@ -1,6 +1,6 @@
 """The runs screen: every run of the lab in a table, found, compared, commanded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ from screens.orders import Order
 from screens.runs import columns
 from screens.runs.detail import detail, one_line
 from screens.runs.difference import DifferenceScreen
+from screens.runs.listing import Listing, read_listing
 from screens.runs.marks import Marks
 from screens.runs.overlay import Overlay
 from screens.runs.page import Page
@@ -67,7 +68,10 @@ class RunsScreen(CommandingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._reader = RowReader()
-        self._rows: list[Row] | None = None  # None: not read yet
+        self._rows: Sequence[Row] | None = None  # None: not read yet
+        self._longest: Mapping[str, int] = {}  # cells of the longest text of each column
+        self._watches: list[Watch] = []  # what the rows were made of
+        self._version = -1  # of the board
         self._sort = (columns.FIRST_SORT, False)
         self._marks = Marks()
         self._deleted: set[str] = set()  # from here, so that nobody is told of it twice
@@ -94,15 +98,20 @@ class RunsScreen(CommandingScreen):
     def on_runs_refreshed(self) -> None:
         self.query_one(LabHeader).look_again()
         lab = self.lab_app.lab
-        read = partial(self._reader.read, list(lab.watches), lab.results)
-        run_in_background(self, read, self._take_rows, group="rows")
+        if lab.watches is not self._watches or lab.board.version != self._version:
+            self._watches, self._version = lab.watches, lab.board.version
+            read = partial(read_listing, self._reader, list(lab.watches), lab.results, lab.ascii)
+            run_in_background(self, read, self._take_listing, group="rows")
+        else:
+            self.table.update_ages()
 
     def on_screen_resume(self) -> None:
         """What happened while another screen was in front."""
         if self.lab_app.lab.watches:
             self.on_runs_refreshed()
 
-    def _take_rows(self, rows: list[Row]) -> None:
+    def _take_listing(self, listing: Listing) -> None:
+        rows, self._longest = listing.rows, listing.longest
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):
@@ -118,7 +127,7 @@ class RunsScreen(CommandingScreen):
         wanted = self.filter_input.value
         found = [row for row in self._rows if row.fits(wanted.split())]
         rows = columns.in_order(found, *self._sort)
-        self.pane.show(rows, len(self._rows), wanted, self._marks.numbers, self._sort)
+        self.pane.show(Listing(rows, self._longest), len(self._rows), wanted, self._marks.numbers, self._sort)
         self._show_overlay()
         self._show_words()
 

@@ -1,17 +1,25 @@
-"""The table of runs: only cells that have changed are touched, and cursor, scroll and marks outlive every refresh."""
+"""The table of runs: only cells that are seen are made, and only those that have changed are touched.
 
-from collections.abc import Mapping, Sequence
+Cursor, scroll and marks outlive every refresh.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
+from textual._two_way_dict import TwoWayDict
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.theme import Theme
 from textual.widgets import DataTable
+from textual.widgets._data_table import ColumnKey, RowKey
+from textual.widgets._data_table import Row as DataTableRow
 
 from screens.runs import columns
-from screens.runs.columns import BY_NAME, COLUMNS, PADDING, SLIM, Column
+from screens.runs.columns import AGE, BY_NAME, COLUMNS, PADDING, SLIM, Column
+from screens.runs.listing import Listing
 from screens.runs.marks import MOST
 from screens.runs.row import Row
 
@@ -20,6 +28,19 @@ _FAILED = ("crashed", "killed", "halted", "stuck")
 _OF_STATE = ("state", SLIM.name)  # columns in the colour of the state
 _SCROLLBAR = 1
 _LOW = 3  # lines: too few to spend one on labels
+
+
+class _Cells(dict[ColumnKey, Text]):
+    """The cells of one row, each made when it is first asked for."""
+
+    def __init__(self, table: "RunsTable", key: str) -> None:
+        super().__init__()
+        self._table, self._key = table, key
+
+    def __missing__(self, column: ColumnKey) -> Text:
+        name = str(column.value)
+        self[column] = self._table.make_cell(name, self._key)
+        return self[column]
 
 
 class RunsTable(DataTable[Text]):
@@ -50,7 +71,7 @@ class RunsTable(DataTable[Text]):
         self._ascii = ascii
         self._rows: dict[str, Row] = {}
         self._marks: dict[str, int] = {}
-        self._texts: dict[str, dict[str, str]] = {}  # what each cell of each row says, shown or not
+        self._order: list[str] = []  # keys of the rows, as they are shown
         self._widths: dict[str, int] = {}
         self._layout: tuple[dict[str, int], str] = ({}, "")  # columns with their widths, and what it is sorted by
         self._sort = ("", False)
@@ -59,29 +80,40 @@ class RunsTable(DataTable[Text]):
 
     @property
     def row_at_cursor(self) -> Row | None:
-        return list(self._rows.values())[self.cursor_row] if 0 <= self.cursor_row < len(self._rows) else None
+        return self._rows.get(self._key_at_cursor())
 
     @property
     def shown_columns(self) -> list[str]:
         return list(self._layout[0])
 
-    def show(self, rows: Sequence[Row], marks: Mapping[str, int], sort: tuple[str, bool]) -> None:
-        """`marks`: the number of each marked row; `sort`: the column that orders, and whether it is turned round."""
-        before, known_marks = self._texts, self._marks
-        known_states = {key: row.state for key, row in self._rows.items()}
-        self._rows = {row.key: row for row in rows}
+    def show(self, listing: Listing, marks: Mapping[str, int], sort: tuple[str, bool]) -> None:
+        """`marks`: the number of each marked row; `sort`: the column that orders, and whether it is reversed."""
+        before, known_marks = self._rows, self._marks
+        self._rows = {row.key: row for row in listing.rows}
         self._marks, self._sort = dict(marks), sort
-        self._texts = self._read_texts()
-        self._measure()
+        for column in COLUMNS:
+            longest = listing.longest.get(column.name, 0)
+            self._widths[column.name] = columns.width_of(column, longest, sorts=column.name == sort[0])
         if self._arrange():
             return
-        for key, texts in self._texts.items():
-            same_state = known_states[key] == self._rows[key].state
-            for name in self.shown_columns:
-                if texts[name] != before[key][name] or (name in _OF_STATE and not same_state):
-                    self.update_cell(key, name, self._cell(BY_NAME[name], key))
+        for key, row in self._rows.items():
+            if row is not before[key]:
+                self._update_row(key, row, before[key])
             if known_marks.get(key) != self._marks.get(key):
                 self.update_cell(key, _MARK, self._mark(key))
+
+    def _update_row(self, key: str, row: Row, before: Row) -> None:
+        texts, known = columns.texts_of(row, self._ascii), columns.texts_of(before, self._ascii)
+        for name in self.shown_columns:
+            if texts[name] != known[name] or (name in _OF_STATE and row.state != before.state):
+                self.update_cell(key, name, self._cell(BY_NAME[name], key))
+
+    def update_ages(self) -> None:
+        """Show the ages that have changed, in the rows that were drawn."""
+        for key, cells in self._data.items():
+            age = cells.get(AGE)  # type: ignore[call-overload]
+            if age is not None and age.plain != columns.told(BY_NAME[AGE], self._rows[str(key.value)], self._ascii):
+                self.update_cell(key, AGE, self._cell(BY_NAME[AGE], str(key.value)))
 
     def on_resize(self, event: Resize) -> None:
         self.show_header = event.size.height > _LOW
@@ -98,17 +130,6 @@ class RunsTable(DataTable[Text]):
 
     # --- building ---------------------------------------------------------------------------------
 
-    def _read_texts(self) -> dict[str, dict[str, str]]:
-        return {
-            key: {column.name: columns.told(column, row, self._ascii) for column in BY_NAME.values()}
-            for key, row in self._rows.items()
-        }
-
-    def _measure(self) -> None:
-        for column in COLUMNS:
-            texts = [row[column.name] for row in self._texts.values()]
-            self._widths[column.name] = columns.width_of(column, texts, sorts=column.name == self._sort[0])
-
     def _arrange(self) -> bool:
         """Build anew if other columns fit by now or the rows are not the same; else only put them in their order."""
         chosen = self._layout[0]  # while it is hidden it has no size, and keeps its columns
@@ -118,47 +139,63 @@ class RunsTable(DataTable[Text]):
         if not chosen:
             return True
         layout = (chosen, self._sort_label())
-        shown = [str(key.value) for key in self.rows]
-        if layout != self._layout or set(shown) != set(self._rows):
+        is_other = self._order != list(self._rows)
+        if layout != self._layout:
             self._layout = layout
             self._rebuild()
             return True
-        if [str(row.key.value) for row in self.ordered_rows] != list(self._rows):
-            self._reorder()
-        return False
-
-    def _reorder(self) -> None:
-        at = self._key_at_cursor()
-        places = {id(self.get_cell(key, _MARK)): place for place, key in enumerate(self._rows)}
-        with self.prevent(DataTable.RowHighlighted):
-            self.sort(_MARK, key=lambda cell: places[id(cell)])
-            self.move_cursor(row=list(self._rows).index(at))
+        if is_other:
+            self._refill()
+        return is_other
 
     def _rebuild(self) -> None:
-        """All rows anew; the cursor stays on its run, and that on its line."""
-        at, index, scroll = self._key_at_cursor(), self.cursor_row, self.scroll_offset.y
-        with self.prevent(DataTable.RowHighlighted):
+        """Columns and rows anew."""
+        with self._cursor_kept():
             self.clear(columns=True)
             self.cell_padding = 0 if SLIM.name in self._layout[0] else PADDING
             self.add_column(Text(), width=1, key=_MARK)
             for name, width in self._layout[0].items():
                 self.add_column(self._label(BY_NAME[name]), width=width, key=name)
-            for key in self._rows:
-                cells = [self._cell(BY_NAME[name], key) for name in self.shown_columns]
-                self.add_row(self._mark(key), *cells, key=key)
+            self._fill()
+
+    def _refill(self) -> None:
+        with self._cursor_kept():
+            self._fill()
+
+    def _fill(self) -> None:
+        """Rows in their order, without their cells: a cell is made when it is drawn.
+
+        `add_row` would make the cells of all rows, and takes a second for 5,000 of them.
+        """
+        self._clear_caches()
+        self._order = list(self._rows)
+        keys = [RowKey(key) for key in self._order]
+        self._data = {key: _Cells(self, str(key.value)) for key in keys}
+        self.rows = {key: DataTableRow(key, 1) for key in keys}
+        self._row_locations = TwoWayDict({key: place for place, key in enumerate(keys)})
+        self._update_count += 1
+        self._require_update_dimensions = True
+        self.check_idle()
+        self.refresh()
+
+    @contextlib.contextmanager
+    def _cursor_kept(self) -> Iterator[None]:
+        """The cursor stays on its run, and that on its line."""
+        at, index, scroll = self._key_at_cursor(), self.cursor_row, self.scroll_offset.y
+        with self.prevent(DataTable.RowHighlighted):
+            yield
         if not self._rows:
             return
         place = list(self._rows).index(at) if at in self._rows else min(index, len(self._rows) - 1)
-        self.move_cursor(row=place, scroll=False)
+        with self.prevent(DataTable.RowHighlighted):
+            self.move_cursor(row=place, scroll=False)
         self.call_after_refresh(self._scroll_back, max(0, scroll + (place - index if at in self._rows else 0)))
 
     def _scroll_back(self, y: int) -> None:
         self.scroll_to(y=y, animate=False, immediate=True)
 
     def _key_at_cursor(self) -> str:
-        if not 0 <= self.cursor_row < len(self.rows):
-            return ""
-        return str(self.ordered_rows[self.cursor_row].key.value)
+        return self._order[self.cursor_row] if 0 <= self.cursor_row < len(self._order) else ""
 
     # --- cells ------------------------------------------------------------------------------------
 
@@ -182,9 +219,12 @@ class RunsTable(DataTable[Text]):
         label = f"{column.label} {arrow}" if column.name == name else column.label
         return Text(label, justify="right" if column.right else "left", no_wrap=True)
 
+    def make_cell(self, name: str, key: str) -> Text:
+        return self._mark(key) if name == _MARK else self._cell(BY_NAME[name], key)
+
     def _cell(self, column: Column, key: str) -> Text:
         style = self._state_style(self._rows[key]) if column.name in _OF_STATE else Style()
-        text = self._texts[key][column.name]
+        text = columns.told(column, self._rows[key], self._ascii)
         return Text(text, style, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis", end="")
 
     def _state_style(self, row: Row) -> Style:

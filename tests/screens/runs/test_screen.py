@@ -20,6 +20,7 @@ from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
 from engines.runs.store import Run, remember
 from screens.app import LabApp
+from screens.background import is_idle
 from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.difference import DifferenceScreen
@@ -94,10 +95,10 @@ class Seat(seats.Seat):
         return str(table.get_cell(key, column))
 
     async def refresh(self) -> None:
-        """As the app does each second."""
-        before = self.screen._rows
         self.app.refresh_runs()
-        await self.until(lambda: self.screen._rows is not before)
+        await self.pilot.pause()
+        await self.until(is_idle)
+        self.screen._show()  # in an order that a test has chosen
         await self.pilot.pause()
 
     async def stand_on(self, run_id: str) -> None:
