@@ -17,6 +17,7 @@ from typing import Any
 import screens
 
 _SCREENS = str(Path(screens.__file__).parent) + os.sep
+_CRASH = f"{_SCREENS}crash.py"
 _EVENTS = {
     "open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime", "os.link",
     "os.symlink", "os.truncate", "shutil.rmtree", "shutil.copytree",
@@ -36,6 +37,8 @@ def _on_ui_thread_of_the_app() -> bool:
         return False
     frame = sys._getframe(2)
     while frame:
+        if frame.f_code.co_filename == _CRASH:  # the app has failed, and answers no key any more
+            return False
         if frame.f_code.co_filename.startswith(_SCREENS):
             return True
         frame = frame.f_back  # type: ignore[assignment]

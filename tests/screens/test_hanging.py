@@ -102,8 +102,14 @@ def test_what_the_ui_thread_does_with_files_is_seen(results: Path) -> None:
 
 def test_what_waits_is_replaced_by_what_comes_after_it(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
-        go, done = threading.Event(), []
-        run_in_background(seat.app, go.wait, done.append, group="test")
+        begun, go, done = threading.Event(), threading.Event(), []
+
+        def wait() -> bool:
+            begun.set()
+            return go.wait(60)
+
+        run_in_background(seat.app, wait, done.append, group="test")
+        await seat.until(begun.is_set)
         for number in range(5):
             run_in_background(seat.app, lambda number=number: number, done.append, group="test")
         go.set()
