@@ -34,14 +34,23 @@ def reason_of(error: Exception) -> str:
 
 
 def user_path(text: str | os.PathLike[str], what: str) -> Path:
-    """The absolute form of a path as it was typed, with `~` expanded. `what` names it in errors."""
+    """The absolute form of a path as it was typed, with `~` expanded. `what` names it in errors. LabError for a path
+    that no file can have; whether there is a file is not checked."""
     if not os.fspath(text).strip():
         raise LabError(f"the path of the {what} is empty; name one.")
     try:
-        return Path(text).expanduser().absolute()
+        path = Path(text).expanduser().absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            os.lstat(path)
+        return path
+    except ValueError as error:
+        raise LabError(f"{what} {text!r} cannot be found: {reason_of(error)}.") from None
     except RuntimeError:
         raise LabError(f"{what} {text} cannot be found: unknown user in {Path(text).parts[0]}.") from None
-    except OSError as error:  # the working directory was deleted
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # a name that is too long, a loop of links, a broken disk
+            raise LabError(f"{what} {text} cannot be found: {reason_of(error)}.") from None
+        # the working directory was deleted
         raise LabError(f"{what} {text} cannot be found: the working directory is gone ({reason_of(error)}).") from None
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from engines import registry
@@ -16,6 +15,8 @@ from engines.data.sources import locate, locate_both
 from engines.errors import LabError, SettingsError
 from engines.events import holds
 from engines.fields import AUTO, fields
+from engines.files import user_path
+from engines.requirements import flag_of
 
 SCHEMA = 1
 MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work
@@ -180,7 +181,7 @@ def _anchored(name: str, value: Any) -> Any:
     """A path that means the same in every folder: the queue may be started again from another."""
     if name not in _PATHS or value in (*BUILT_IN_CORPORA, None, AUTO):
         return value
-    return str(Path(value).expanduser().absolute())
+    return str(user_path(value, flag_of(name)))
 
 
 def _rungs(cells: int) -> tuple[int, ...]:

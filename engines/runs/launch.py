@@ -15,7 +15,9 @@ from engines import registry
 from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate_both
 from engines.errors import LabError
+from engines.files import user_path
 from engines.progress import SCHEDULE
+from engines.requirements import flag_of
 from engines.runs import bytecode, manifest
 from engines.runs.creation import Fill, create_run
 from engines.runs.liveness import START_MARK
@@ -104,7 +106,7 @@ def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
     resolved = dataclasses.asdict(settings)
     for name in ("data", "val_data"):
         if resolved[name] and resolved[name] not in BUILT_IN_CORPORA:
-            resolved[name] = str(Path(resolved[name]).expanduser().absolute())
+            resolved[name] = str(user_path(resolved[name], flag_of(name)))
     return resolved
 
 

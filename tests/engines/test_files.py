@@ -120,3 +120,38 @@ def test_a_typed_path_is_expanded_or_refused(tmp_path: Path, monkeypatch: pytest
     gone.rmdir()
     with pytest.raises(LabError, match="the working directory is gone"):
         user_path("a", "report")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a\0b", "a character that no file name can hold"), ("x" * 5000, "File name too long"),
+        ("~nosuchuser/x", "unknown user"), ("loop", "symbolic links"), (" ", "is empty"),
+    ],
+)  # fmt: skip
+def test_a_path_that_no_file_can_have_is_one_sentence(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    if text == "loop":
+        text = "loop/x"
+    with pytest.raises(LabError, match=reason):
+        user_path(text, "results directory")
+    assert user_path("none/x", "results directory") == tmp_path / "none" / "x"
+
+
+def test_a_fifo_that_nobody_writes_into_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.files._FIFO_PATIENCE", 0.01)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(LabError, match="no process writes into it"):
+        read_file(tmp_path / "fifo", "config file")
+
+
+def test_a_file_longer_than_the_limit_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 11)
+    assert len(read_file(tmp_path / "file", "config file", 11)) == 11
+    with pytest.raises(LabError, match="longer than 10 bytes"):
+        read_file(tmp_path / "file", "config file", 10)
+    with pytest.raises(LabError, match="longer than 10 bytes"):
+        read_file(Path("/dev/zero"), "config file", 10)
