@@ -229,6 +229,7 @@ class Queue:
         self._log.flush_if_due()
         if time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + _HEARTBEAT_INTERVAL
+            self._log.require_file()
             self._log.emit("heartbeat", step=len(self._results))
 
     def _obey(self) -> None:

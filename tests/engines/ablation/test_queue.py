@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -285,3 +286,17 @@ def test_an_edited_plan_is_detected_by_its_checksum(key: str, tmp_path: Path) ->
     study.config_path.write_text(json.dumps(content))
     with pytest.raises(LabError, match=r"plan\.json"):
         _ = study.plan
+
+
+def test_the_queue_of_a_deleted_study_ends_and_leaves_its_runs_alone(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"lr": (0.1, 0.2)}, {"steps": 10_000_000, "eval_every": 1_000_000}, one_process=False)
+    process = start(study)
+    wait_until(lambda: any(read_history(run).step for run in all_runs(study.results)), "no run made a step")
+    shutil.rmtree(study.path)
+    assert process.wait(60) == 3
+    live = [run for run in all_runs(study.results) if liveness.lock_is_held(run.lock_path)]
+    assert live
+    for run in live:
+        control.request(run.control_dir, "stop")
+    wait_until(lambda: not any(liveness.lock_is_held(run.lock_path) for run in live), "the runs did not stop")
+    assert {liveness.state(run, read_history(run)) for run in live} == {"stopped"}
