@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engines.gpus import gpus
 from faults.sandbox import ROOT, sandbox
 
 RESULTS = ROOT / "results"
@@ -29,11 +30,13 @@ class Part(NamedTuple):
     guarantee: str
     target: int  # cases of the full campaign
     run: Callable[[random.Random, int, Path], Tally]
+    needs_gpu: bool = False
 
 
 # name -> module; a part's module has a PART
 NAMES = {
     "kills": "kills",
+    "gpu-kills": "gpu_kills",
     "damage": "damage",
     "disk": "disk",
     "command-lines": "command_lines",
@@ -47,6 +50,11 @@ NAMES = {
 def part(name: str) -> Part:
     loaded: Part = importlib.import_module(f"faults.{NAMES[name]}").PART
     return loaded
+
+
+def runs_here(name: str) -> bool:
+    """Return whether this machine has what the part needs."""
+    return not part(name).needs_gpu or bool(gpus())
 
 
 def run_part(name: str, cases: int, seed: int, report: Callable[[str], None]) -> Tally:

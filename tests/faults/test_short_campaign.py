@@ -16,7 +16,7 @@ SHORT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", campaign.NAMES)
+@pytest.mark.parametrize("name", SHORT)
 def test_the_guarantee_holds_for_a_few_cases(name: str) -> None:
     tally = campaign.run_part(name, SHORT[name], 0, lambda line: None)
     assert tally.cases >= SHORT[name]
