@@ -81,20 +81,30 @@ def remove_run(run: Run) -> str:
 def require_run(run: Run) -> None:
     """LabError unless its manifest says that the directory is a run, or there is nothing in it but parts of one."""
     try:
-        _ = run.config
-        if run.events_path.is_file():
+        if _is_recorded(run) or run.path.is_symlink() or _is_part_of_run(run):  # of a link only the link is deleted
             return
+    except OSError as error:
+        raise LabError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+    raise LabError(
+        f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
+    )
+
+
+def _is_recorded(run: Run) -> bool:
+    try:
+        _ = run.config
     except LabError:  # damaged, or never written
-        pass
-    if run.path.is_symlink():  # only the link is deleted
-        return
+        return False
+    return run.events_path.is_file()
+
+
+def _is_part_of_run(run: Run) -> bool:
+    """Whether it is what a crash may leave of a run: in the folder of runs, with nothing else in it."""
     names = os.listdir(run.path)
-    foreign = [name for name in names if name not in _OWN_NAMES and not name.startswith(".config.json")]
-    is_part = not names or "control" in names or "config.json" in names
-    if foreign or not is_part or run.path.parent.name != "runs":
-        raise LabError(
-            f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
-        )
+    partial = tuple(f".{name}" for name in _OWN_NAMES)
+    foreign = [name for name in names if name not in _OWN_NAMES and not name.startswith(partial)]
+    has_parts = not names or "control" in names or "config.json" in names
+    return has_parts and not foreign and run.path.parent.name == "runs"
 
 
 def _checkpoints_elsewhere(run: Run) -> str:
