@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
@@ -36,6 +37,7 @@ from screens.widgets.dialog import Palette
 from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
+_BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
 _LEAVE_PATIENCE = 0.3  # seconds that a folder has to answer before the app exits
 _READ_A_SECOND = 15.0  # characters of a toast
 
@@ -44,7 +46,8 @@ class LabApp(App[str]):
     """Returns, on leaving, what the shell should print."""
 
     TITLE = "nanochat-tui"
-    CSS_PATH = "app.tcss"
+    # all of them at the start: a style sheet that a screen adds restyles every screen that is visited after it
+    CSS_PATH = ["app.tcss", "ablate/ablate.tcss", "train/train.tcss", "runs/runs.tcss", "sample/sample.tcss"]  # noqa: RUF012
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "train": TrainScreen,
         "runs": RunsScreen,
@@ -77,6 +80,7 @@ class LabApp(App[str]):
         self.lab = Lab(results, readonly, ascii, run)
         self._first_screen = screen
         self._pending = pending
+        self._last_input = 0.0  # when a key was pressed or the pointer moved
         self.failure = ""  # the sentence about an exception that ended the app
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -91,6 +95,8 @@ class LabApp(App[str]):
         self.switch_mode(self._first_screen)
         self._refresh_timer = self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
         self._refresh_runs()
+        if not self.is_headless:
+            self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         if self._pending:
             self.notify(f"reading {self.lab.results} ...")
             run_in_background(self, self._pending.result, self._take_found, group="pending")
@@ -199,8 +205,19 @@ class LabApp(App[str]):
 
     async def on_event(self, event: Event) -> None:
         """Ignore keys and clicks that arrive while the app exits: its screens are being removed."""
-        if not (self._exit and isinstance(event, InputEvent)):
-            await super().on_event(event)
+        if isinstance(event, InputEvent):
+            self._last_input = time.monotonic()
+            if self._exit:
+                return
+        await super().on_event(event)
+
+    async def build_hidden_screens(self) -> None:
+        """Build the screens that nobody has visited yet, one at a time, while no key is pressed."""
+        hidden = [mode for mode in self.MODES if mode not in self._screen_stacks]
+        if hidden and time.monotonic() - self._last_input > _BUILD_INTERVAL:
+            await self._init_mode(hidden[0])
+        if hidden:
+            self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
 
     def _exit_on_signals(self) -> None:
         """Restore the terminal before a signal ends the program."""

@@ -17,6 +17,7 @@ from typing import Any
 import screens
 
 _SCREENS = str(Path(screens.__file__).parent) + os.sep
+_CODE = str(Path(screens.__file__).parents[1]) + os.sep  # which may be below the temporary folder itself
 _CRASH = f"{_SCREENS}crash.py"
 _EVENTS = {
     "open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime", "os.link",
@@ -47,7 +48,7 @@ def _on_ui_thread_of_the_app() -> bool:
 
 def _seen(name: str, path: object) -> None:
     text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
-    if path is not None and not text.startswith(_temporary):
+    if path is not None and (not text.startswith(_temporary) or text.startswith(_CODE)):
         return
     if _on_ui_thread_of_the_app():
         _blocking.append(f"{name} {text}\n{''.join(traceback.format_stack(limit=12))}")

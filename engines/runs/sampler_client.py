@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from engines.runs.launch import python_path
 _MODULE = "engines.sampler"
 _PIPE = 1 << 20  # bytes: more than a pipe holds, so that one read gives all that is there
 
+_EXIT_PATIENCE = 1.0  # seconds
 _LAST = ("done", "error")  # kinds of replies after which none follows
 
 Reply = dict[str, Any]  # a line, as `engines.sampler` describes them
@@ -25,6 +27,8 @@ class SamplerClient:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting: object | None = None  # the start that is under way
+        self._start_error = ""
         self._last_id = 0
         self._open: list[int] = []  # requests that have not ended
         self._told: list[Reply] = []  # by this side, for the next poll
@@ -44,14 +48,24 @@ class SamplerClient:
         self._last_id += 1
         self._open.append(self._last_id)
         asked = {"checkpoint": str(checkpoint), "prompt": prompt, "settings": dict(settings or {})}
-        try:
-            if self._process is None:
-                self._process = _started()
-        except OSError as error:
-            self._told += self._errors(f"the sampling process cannot be started ({error.strerror}); ask again.")
-        else:
-            self._send({"id": self._last_id, **asked})
+        if self._process is None and self._starting is None:
+            self._starting = object()
+            threading.Thread(target=self._start, args=(self._starting,), daemon=True).start()
+        self._send({"id": self._last_id, **asked})
         return self._last_id
+
+    def _start(self, start: object) -> None:
+        """Start the process in a thread of its own: it may take long, and whoever asks answers keys."""
+        try:
+            process = _started()
+        except OSError as error:
+            self._start_error = f"the sampling process cannot be started ({error.strerror}); ask again."
+        else:
+            if self._starting is start:
+                self._process = process
+            else:  # closed meanwhile
+                _kill(process)
+        self._starting = None if self._starting is start else self._starting
 
     def cancel(self, id: int) -> None:
         """Its last reply is still to come: `done`, where it has not ended yet."""
@@ -63,6 +77,9 @@ class SamplerClient:
         replies, self._told = self._told, []
         process = self._process
         if process is None:
+            if self._start_error:
+                replies += self._errors(self._start_error)
+                self._start_error, self._outgoing = "", b""
             return replies
         over = process.poll() is not None  # asked before reading: then all that it said is there to be read
         self._write(process)
@@ -74,9 +91,11 @@ class SamplerClient:
 
     def close(self) -> None:
         """End the process; what was asked of it gets no reply any more."""
+        self._starting = None
         if self._process:
-            self._process.kill()
-            self._bury(self._process)
+            _kill(self._process)
+            self._process = None
+        self._outgoing = self._incoming = b""
         self._open.clear()
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -128,6 +147,16 @@ def _started() -> subprocess.Popen[bytes]:
     os.set_blocking(process.stdin.fileno(), False)
     os.set_blocking(process.stdout.fileno(), False)
     return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and wait for it, but not for long: one that waits for a network drive ends when that answers."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_EXIT_PATIENCE)
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 def _death(code: int) -> str:

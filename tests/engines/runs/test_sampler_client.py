@@ -51,15 +51,18 @@ def is_last(reply: Reply) -> bool:
 
 
 def process_of(client: SamplerClient) -> Any:
-    assert client._process
+    deadline = time.monotonic() + PATIENCE
+    while client._process is None:
+        assert time.monotonic() < deadline, "it was never started"
+        time.sleep(0.005)
     return client._process
 
 
 def test_a_request_is_answered_token_by_token(client: SamplerClient, checkpoint: Path) -> None:
     assert not client.alive and client.poll() == []
     id = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
-    assert client.alive
     heard = poll_until(client, is_last)
+    assert client.alive
     assert [reply["kind"] for reply in heard] == ["loading", *["token"] * heard[-1]["tokens"], "done"]
     assert {reply["id"] for reply in heard} == {id}
     again = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
@@ -132,7 +135,7 @@ def test_a_process_that_does_not_start_is_told(
 ) -> None:
     monkeypatch.setattr(sampler_client.sys, "executable", "/nowhere/python")
     client.request(checkpoint, "")
-    (reply,) = client.poll()
+    (reply,) = poll_until(client, is_last)
     assert reply["kind"] == "error" and "cannot be started (No such file or directory)" in reply["message"]
     monkeypatch.setattr(sampler_client.sys, "executable", "/bin/false")
     client.request(checkpoint, "")
