@@ -23,7 +23,7 @@ from engines.runs.store import Run
 from engines.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
 
 GPT = {"model_kind": "gpt", "steps": 700}
-BY_TIME = {"time_budget": 3.0, "sample_tokens": 0, "keep_last": 0, "warmup_fraction": 0.1}
+BY_TIME = {"time_budget": 3.0, "optimizer": "sgd", "sample_tokens": 0, "keep_last": 0, "warmup_fraction": 0.1}
 lagging = pytest.mark.parametrize("lag", LAGS)
 
 
