@@ -96,7 +96,9 @@ class Seat:
             await asyncio.sleep(0.005)
             busy = [pump for pump in (self.app, *self.app._registry) if not pump._message_queue.empty()]
             quiet = 0 if busy else quiet + 1
-            assert time.monotonic() < deadline, f"never idle: {[(pump, pump._peek_message()) for pump in busy]}"
+            assert time.monotonic() < deadline, (
+                f"never idle: {[(pump, list(pump._message_queue.values)) for pump in busy]}"
+            )
 
     async def until(self, happened: Callable[[], object], patience: float = PATIENCE) -> None:
         deadline = time.monotonic() + patience

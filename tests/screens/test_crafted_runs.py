@@ -1,0 +1,117 @@
+"""Runs that somebody else made: odd names, and manifests with values of every type, crash no screen."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from seats import FIXTURES, Seat, play, told_of
+
+from engines.runs.checkpoint_folders import checkpoints_of
+from engines.runs.comparison import settings
+from engines.runs.store import Run
+from engines.runs.watch import Watch
+from screens.runs import columns, detail, difference
+from screens.runs.page import Page
+from screens.runs.row import RowReader
+from screens.runs.screen import RunsScreen
+from screens.train import live, panel, told
+from screens.train.screen import TrainScreen
+
+VALUES: dict[str, Any] = {
+    "null": None, "true": True, "text": "\x1b[31m[bold]日本\x9b", "negative": -1, "huge": 10**400, "large": 1e308,
+    "nan": float("nan"), "infinite": float("inf"), "list": [[], {}], "map": {"a": {"b": []}},
+}  # fmt: skip
+PLACES = (
+    "created_at", "resolved", "facts", "given", "parent", "v", "resolved.steps", "resolved.mode", "resolved.model_kind",
+    "resolved.data", "resolved.tokenizer", "resolved.checkpoint_dir", "facts.parameters", "facts.vocab_size",
+    "parent.seconds", "parent.step", "given.lr",
+)  # fmt: skip
+NAMES = ("[bold]name[/", "日本語", "a b", "n" * 200, "esc\x1b[31mape", "-rf", "new\nline", "\udcff", "tab\t", "#1")
+LEAVES = [place for place in PLACES if "." in place or place == "created_at"]  # can all be set together
+
+
+def crafted(path: Path, value: Any, *places: str) -> Run:
+    """A run with this value at these places of its manifest."""
+    manifest = copy.deepcopy(json.loads((FIXTURES / "spikes-warned" / "config.json").read_text()))
+    manifest.setdefault("parent", {"run": "other", "step": 1, "seconds": 1.0})
+    for place in places:
+        *parents, last = place.split(".")
+        target = manifest
+        for key in parents:
+            target = target.setdefault(key, {})
+        target[last] = value
+    shutil.copytree(FIXTURES / "spikes-warned", path)
+    run = Run(path)
+    run.config_path.write_text(json.dumps(manifest))
+    return run
+
+
+def render_everything(watch: Watch, ascii: bool) -> None:
+    """All that the screens show of a run in text and figures."""
+    (row,) = RowReader().read([watch], watch.run.path.parents[1])
+    for column in columns.COLUMNS:
+        columns.told(column, row, ascii)
+    for name in columns.SORTED_BY:
+        columns.in_order([row, row], name, True)
+    for text in (detail.detail, detail.one_line, told.phases, told.banner, told.guards, panel._lines, live._summary):
+        text(watch, ascii)
+    for words in (told.samples, told.news, told.log_tail, live._counts, checkpoints_of):
+        words(watch)
+    difference.results([watch, watch], ascii)
+    settings([watch.config, watch.config])
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", VALUES)
+def test_whatever_a_manifest_holds_every_text_about_the_run_can_be_made(place: str, value: str, tmp_path: Path) -> None:
+    watch = Watch(crafted(tmp_path / "runs" / "crafted", VALUES[value], place))
+    watch.poll()
+    for state in (watch.state, "starting", "running", "paused", "stuck", "killed"):
+        watch.state = state
+        render_everything(watch, ascii=state == "paused")
+
+
+async def visit(seat: Seat) -> None:
+    """Each run in the table, and on the train screen; then on a page, compared, in an overlay and on all screens."""
+    await seat.press("2")
+    screen = seat.screen
+    assert isinstance(screen, RunsScreen)
+    await seat.until(lambda: screen.table.row_count == len(NAMES))
+    await seat.press("space")
+    for number, key in enumerate([row.key for row in screen.table._rows.values()]):
+        with told_of(repr(key)):
+            screen.table.move_cursor(row=number)
+            await seat.press("enter")
+            await seat.until(lambda: isinstance(seat.screen, TrainScreen))
+            await seat.is_shown(Run(Path(key)))
+            await seat.press("2")
+    await seat.press("i")
+    assert isinstance(seat.screen, Page)
+    await seat.press("escape", "o", "O", "d", "a", "escape", "v", "4", "1", "w", "3")
+    await seat.app.workers.wait_for_complete()
+    assert not seat.app._exit
+
+
+def test_odd_names_and_values_crash_no_screen(tmp_path: Path) -> None:
+    for name, value in zip(NAMES, VALUES.values(), strict=True):
+        crafted(tmp_path / "runs" / name, value, *LEAVES)
+    play(tmp_path, visit, screen="ablate")
+
+
+def test_a_study_with_a_damaged_plan_crashes_no_screen(tmp_path: Path) -> None:
+    for number, content in enumerate(("", "[]", "{}", '{"created_at": 1e308, "axes": 3}', '{"v": 99}', "\x00")):
+        folder = tmp_path / "studies" / f"study-{number}"
+        folder.mkdir(parents=True)
+        for name in ("plan.json", "config.json"):
+            (folder / name).write_text(content)
+
+    async def scenario(seat: Seat) -> None:
+        await seat.press("4")
+        await seat.app.workers.wait_for_complete()
+        await seat.press("enter", "e", "p", "X", "r", "w", "R", "escape", "down", "1", "2", "3")
+        assert not seat.app._exit
+
+    play(tmp_path, scenario)
