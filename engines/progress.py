@@ -61,11 +61,14 @@ class RunSchedule:
 
     @classmethod
     def of(cls, run: Run, config: Mapping[str, Any], settings: TrainSettings) -> "RunSchedule":
-        """As the run's manifest says."""
+        """As the run's manifest says; LabError if it is damaged."""
+        version, stop_at = config.get("schedule", 1), config.get("stop_at")
+        if type(version) is not int or type(stop_at) not in (int, type(None)):
+            raise LabError(f"{run.config_path} is damaged (schedule, stop_at); put back a copy of it.")
         return cls(
             settings,
-            version=config.get("schedule", 1),
-            stop_at=config.get("stop_at"),
+            version=version,
+            stop_at=stop_at,
             replayed=_read_progress(run) if config.get("replays_progress") else None,
             automatic=_automatic_intervals(config["given"]),
             parent=config.get("parent"),

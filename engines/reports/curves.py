@@ -4,6 +4,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 
+from engines.best import best_step
 from engines.events import Event
 from engines.reports.columns import Part, parts, smoothed
 from engines.reports.metrics import number
@@ -183,10 +184,10 @@ def thinned(evals: list[Event]) -> list[Event]:
     stride = -(-len(evals) // MOST_DOTS)
     if stride <= 1:
         return evals
-    best = min((event for event in evals if event["bpb"] is not None), key=lambda event: event["bpb"], default=None)
+    best = best_step({event["step"]: event["bpb"] for event in evals})
     broken_ones = [place for place, event in enumerate(evals) if event["bpb"] is None][:MOST_DOTS]
     kept = {*range(0, len(evals), stride), len(evals) - 1, *broken_ones}
-    return [event for place, event in enumerate(evals) if place in kept or event is best]
+    return [event for place, event in enumerate(evals) if place in kept or event["step"] == best]
 
 
 def broken(record: Record, by_tokens: bool) -> list[Mark]:

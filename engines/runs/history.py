@@ -172,28 +172,26 @@ class History:
         if len({len(values) for values in columns}) != 1:
             raise ValueError("columns of unequal length")
         _check_seconds(columns[_COLUMNS.index("seconds")])
+        progress = _progress_of(event, count)
         if first != self.step + 1:
             if self._holds(first, columns):  # a second copy of a line
                 return
             self._find_place(event, count)
         for name, values in zip(_COLUMNS, columns, strict=True):
             getattr(self, name).extend(values)
-        progress = event.get("progress")
-        self.last_progress = progress[-1] if progress else None
-        self._add_progress(event)
+        self._add_progress(first - 1, progress)
         self.tokens = event["tokens"]
         if self._recent is not None and len(self.lr) > 2 * self._recent:
             for values in (self.lr, self.grad_norms):
                 del values[: -self._recent]
 
-    def _add_progress(self, event: Event) -> None:
-        """A viewer of recent steps has no use for it."""
-        if self._recent is None and (self.progress or event.get("progress")):
-            before = event["first_step"] - 1
-            self.progress.extend([math.nan] * (before - len(self.progress)))
-            self.progress.extend(column(event, "progress") if event.get("progress") else [])
-            self.progress.extend([math.nan] * (self.step - len(self.progress)))
-            del self.progress[self.step :]
+    def _add_progress(self, before: int, progress: "array[float]") -> None:
+        """Steps later than `before` have this progress; a viewer of recent steps has no use for all of it."""
+        self.last_progress = progress[-1] if progress else None
+        if self._recent is None and (self.progress or progress):
+            self.progress.extend(array("d", [math.nan]) * (before - len(self.progress)))
+            self.progress.extend(progress)
+            self.progress.extend(array("d", [math.nan]) * (self.step - len(self.progress)))
 
     def _add_eval(self, event: Event) -> None:
         """`best` is decided here: earlier versions recorded it by another criterion."""
@@ -269,6 +267,14 @@ class History:
 def _check_seconds(seconds: "array[float]") -> None:
     if seconds and not (min(seconds) >= 0 and sum(seconds) <= _MOST_SECONDS):  # the sum of a NaN is NaN
         raise ValueError("a duration that no clock can have measured")
+
+
+def _progress_of(event: Event, count: int) -> "array[float]":
+    """Progress of each of so many steps; empty where the schedule does not follow it."""
+    progress = array("d", column(event, "progress") if event.get("progress") else [])
+    if progress and not (len(progress) == count and min(progress) >= 0 and max(progress) <= 1):
+        raise ValueError("progress that no run can have")
+    return progress
 
 
 def _steps_in_words(gaps: list[range]) -> str:

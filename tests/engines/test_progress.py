@@ -16,6 +16,7 @@ from lagging import LAGS, Rig, assert_agrees, quicken, rig, set_clock
 from engines import training
 from engines.config import TrainSettings, resolve
 from engines.engine import StepHyperparameters
+from engines.errors import LabError
 from engines.progress import RunSchedule
 from engines.runs.fork import fork_run
 from engines.runs.replay import past_of, replay_run, settings_of
@@ -310,8 +311,6 @@ def test_a_fork_with_more_time_follows_its_own_budget(tmp_path: Path) -> None:
 
 
 def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
-    from engines.errors import LabError
-
     found = timed(tmp_path, 0, time_budget=0.3)
     found.train()
     past = past_of(found.run)
@@ -320,6 +319,13 @@ def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
         again.progress_path.unlink() if content is None else again.progress_path.write_text(content)
         with pytest.raises(LabError, match=r"progress.json is missing or damaged; reproduce the original run again"):
             Rig(again, 0)
+
+
+@pytest.mark.parametrize("damage", [{"schedule": "2"}, {"stop_at": 1.5}, {"stop_at": [3]}])
+def test_a_damaged_manifest_is_one_sentence(damage: dict[str, Any], tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with pytest.raises(LabError, match=r"config.json is damaged \(schedule, stop_at\); put back a copy of it"):
+        RunSchedule.of(run, {**run.config, **damage}, TrainSettings(**run.config["resolved"]))
 
 
 def test_a_run_without_a_time_budget_logs_no_progress(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """History: the sum of events, in which a run that went back takes its later points with it."""
 
+import math
 from array import array
 from typing import Any
 
@@ -66,6 +67,23 @@ def test_the_best_evaluation_is_the_lowest_finite_bpb_whatever_was_recorded() ->
     assert history.best_eval is not None and history.best_eval["step"] == 1
     history.apply([evaluation(2, 2.75)])
     assert history.best_eval["step"] == 2 and history.best_eval["best"]
+
+
+@pytest.mark.parametrize("progress", [["0.5"], [None], [-0.1], [1.5], [0.1, 0.2], {"0": 1}, [10**400]])
+def test_progress_that_no_run_can_have_is_counted_and_leaves_no_trace(progress: Any) -> None:
+    history = History()
+    history.apply([{**steps(1, [5.0]), "progress": progress}, {**steps(1, [4.0]), "progress": [0.25]}])
+    assert history.bad_events == 1 and history.losses == array("d", [4.0])
+    assert history.progress == array("d", [0.25]) and history.share_done(1000) == 0.25
+
+
+def test_progress_is_that_of_its_steps_where_only_some_have_it() -> None:
+    history = History()
+    resumed = {"t": 2.0, "kind": "resumed", "from_step": 4, "reason": "resume"}
+    history.apply([steps(1, [5.0, 4.0]), {**steps(3, [3.0, 2.0, 1.0]), "progress": [0.1, 0.2, 0.3]}, resumed])
+    history.apply([steps(5, [0.5])])
+    assert [math.isnan(value) for value in history.progress] == [True, True, False, False, True]
+    assert list(history.progress[2:4]) == [0.1, 0.2] and history.last_progress is None
 
 
 def test_time_left_and_the_share_that_is_done_follow_the_clock_under_a_time_budget() -> None:
