@@ -30,6 +30,7 @@ from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
+from screens.textual_fixes import ignore_page_keys_before_layout
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import SERIES
@@ -40,6 +41,9 @@ REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
 _BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
 _LEAVE_PATIENCE = 0.3  # seconds that a folder has to answer before the app exits
 _READ_A_SECOND = 15.0  # characters of a toast
+
+
+ignore_page_keys_before_layout()
 
 
 class LabApp(App[str]):

@@ -36,11 +36,13 @@ def key_groups(screen: Screen[object]) -> list[KeyGroup]:
         if not active.binding.system:
             groups.setdefault(_title(active), []).append(active)
     known = groups.pop(_OTHERS, [])
+    for members in groups.values():
+        members.sort(key=lambda active: not active.binding.id)  # the app's own first
     ordered = [*groups.items(), (_OTHERS, known)] if known else list(groups.items())
     return [KeyGroup(title, _actions(screen.app, members)) for title, members in ordered]
 
 
-_OTHERS = "editing, scrolling and focus"
+_OTHERS = "text and scrolling"
 
 
 def _title(active: ActiveBinding) -> str:

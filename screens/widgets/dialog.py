@@ -1,6 +1,5 @@
 """Dialogs and pages over a screen. Each closes once, whatever keys and clicks arrive late."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from textual.await_complete import AwaitComplete
@@ -41,8 +40,3 @@ class Dialog(ClosesOnce, ModalScreen[ScreenResultType]):
 
 class Palette(ClosesOnce, CommandPalette):
     """Textual's command palette, which closes once too."""
-
-    def _action_command_list(self, action: str) -> None:
-        """Page keys raise KeyError in a list that is not laid out yet: there is nothing to page through."""
-        with contextlib.suppress(KeyError):
-            super()._action_command_list(action)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from seats import Seat, add_run, held, play
+from textual.widgets import OptionList
 
 from engines.runs.store import Run
 from screens.background import is_idle
@@ -162,3 +163,15 @@ def test_leaving_while_threads_still_read_does_not_crash(results: Path) -> None:
     with held(run):
         for _ in range(3):
             play(results, scenario, run=run)
+
+
+def test_page_keys_in_a_list_that_is_not_laid_out_do_nothing(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        options = OptionList("one", "two")
+        options.display = False
+        await seat.screen.mount(options)
+        options.highlighted = 1
+        options.action_page_up()
+        options.action_page_down()
+
+    play(results, scenario)

@@ -48,7 +48,7 @@ def test_keys_of_one_action_share_a_line_and_textuals_own_come_last(tmp_path: Pa
     async def scenario(seat: Seat) -> None:
         groups = key_groups(seat.screen)
         assert [group.title for group in groups] == [
-            "new run", "this screen", "everywhere", "editing, scrolling and focus"
+            "new run", "this screen", "everywhere", "text and scrolling"
         ]  # fmt: skip
         (start,) = [action for action in groups[0].actions if action.name == "Start"]
         assert start.keys == "f5 ^s" and start.explanation == "Start a run with these settings"
