@@ -1,9 +1,10 @@
-"""The Rust ancestor's randomness, data and loop, to hold the scalar engine against the numbers that it printed.
+"""The random numbers, data and loop of the Rust predecessor, to compare the scalar engine with the figures it printed.
 
-Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. Its texts are kept as token ids.
+Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. Its texts are not part of this repository:
+where they lie beside the checkout, its printed figures are compared to every digit. Everywhere, the same loop runs on
+texts of our own, whose figures were recorded when those of the predecessor's texts agreed.
 """
 
-import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,20 @@ from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parame
 from engines.scalar.optimizers import SGD, AdamW
 from engines.schedules import lr_multiplier, round_half_up
 
-TOKENS = json.loads((Path(__file__).parent / "fixtures" / "parity" / "ancestor_tokens.json").read_text())
+PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
+_CLASSIC = """\
+a small model reads one letter and guesses the next
+the longer it reads the better it guesses
+quick brown foxes jump over lazy dogs and every number can be seen
+"""
+OWN = {
+    "classic": _CLASSIC,
+    "futuristic": _CLASSIC
+    + """
+some day a model of this size may live in a watch
+it will know the names of its friends and keep them to itself
+""",
+}
 FLOOR = 1e-12
 _WINDOW = 9
 _BIGRAM_DATA, _GPT_DATA = 0x9E3779B97F4A7C15, 0xA36CD6F215B39241  # seeds of the data's stream are xored with these
@@ -83,15 +97,20 @@ class Tokens(NamedTuple):
     vocab_size: int
 
 
-def tokens(style: str) -> Tokens:
-    stream = [0, *TOKENS[style]]
+def predecessors_text(style: str) -> str | None:
+    """Return the text that the predecessor was trained on, or None where it does not lie beside this checkout."""
+    if not PARITY.exists():
+        return None
+    text = (PARITY / "ancestor_input.txt").read_text()
+    return text if style == "classic" else text + "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
+
+
+def tokens(text: str) -> Tokens:
+    """Encode a text as the predecessor does: characters in their order from 1 on, after BOS; a tenth validates."""
+    ids = {character: index for index, character in enumerate(sorted(set(text)), 1)}
+    stream = [0, *(ids[character] for character in text)]
     val = round_half_up(len(stream) * 0.1)
-    return Tokens(stream[:-val], stream[-val:], max(stream) + 1)
-
-
-def text_of(style: str) -> str:
-    """A text with these token ids: another alphabet in the same order, and the same lines."""
-    return "".join("\n" if token == 1 else chr(ord("@") + token) for token in TOKENS[style])
+    return Tokens(stream[:-val], stream[-val:], len(ids) + 1)
 
 
 class Figures(NamedTuple):
@@ -101,7 +120,7 @@ class Figures(NamedTuple):
 
 
 def train_bigram(
-    style: str,
+    text: str,
     optimizer: str,
     steps: int,
     tied: bool = True,
@@ -109,7 +128,7 @@ def train_bigram(
     schedule: str = "linear",
     seed: int = 1337,
 ) -> Figures:
-    data, stream = tokens(style), StdRng(seed ^ _BIGRAM_DATA)
+    data, stream = tokens(text), StdRng(seed ^ _BIGRAM_DATA)
     parameters = bigram_parameters(data.vocab_size, tied, StdRng(seed))
     model = Bigram(parameters, rmsnorm, rms_eps=1e-8, probability_floor=FLOOR)
     pairs = len(data.train) - 1
@@ -122,8 +141,8 @@ def train_bigram(
     return _figures(losses, _loss(model, [data.val]))
 
 
-def train_gpt(style: str, optimizer: str, steps: int, rmsnorm: bool = False, seed: int = 1337) -> Figures:
-    data, stream = tokens(style), StdRng(seed ^ _GPT_DATA)
+def train_gpt(text: str, optimizer: str, steps: int, rmsnorm: bool = False, seed: int = 1337) -> Figures:
+    data, stream = tokens(text), StdRng(seed ^ _GPT_DATA)
     parameters = gpt_parameters(data.vocab_size, 16, 1, 8, True, StdRng(seed))
     model = MiniGPT(parameters, 4, rmsnorm, False, probability_floor=FLOOR)
 
