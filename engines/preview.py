@@ -1,6 +1,6 @@
 """The vocabulary of a text before a run: its alphabet is read from the first megabytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -59,6 +59,15 @@ def missing_texts(settings: TrainSettings) -> dict[str, str]:
         except LabError as error:
             problems["val_data"] = str(error)
     return problems
+
+
+def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
+    """The vocabulary of each; a text that several have is read once. LabError if one cannot be read."""
+    known: dict[tuple[Any, ...], int] = {}
+    for each in settings:
+        if texts_of(vars(each)) not in known:
+            known[texts_of(vars(each))] = preview_vocab_size(each)[0]
+    return [known[texts_of(vars(each))] for each in settings]
 
 
 def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from engines.requirements import flag_of
+from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.launch import launch, new_run
 from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
@@ -24,8 +26,8 @@ def why_not(name: str, options: Options | None) -> str | None:
     """Why a command goes on without the dashboard; empty where nobody would expect one, None where it opens."""
     if name not in SCREENS or (options and (options.json or options.words.get("detach"))):
         return ""
-    if options and options.words.get("prompt_file"):
-        return "--prompt-file is for --no-ui"
+    if name == "sample" and options and (reason := _why_sample_is_headless(options)):
+        return reason
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "this is no terminal"
     if not sys.stderr.isatty():
@@ -37,6 +39,16 @@ def why_not(name: str, options: Options | None) -> str | None:
     except ImportError:
         return "the package textual is not here"
     return None
+
+
+def _why_sample_is_headless(options: Options) -> str:
+    """The sample screen has a prompt and settings of its own: what was given here would be ignored."""
+    given = [name for name in ("checkpoint", "mode", "model_kind", "prompt_file") if options.words[name]]
+    if flags := ", ".join(map(flag_of, [*given, *options.settings])):
+        return f"{flags} cannot be passed to the sample screen"
+    if options.words["run"] and is_checkpoint(options.words["run"]):
+        return "the sample screen shows runs, not folders of checkpoints"
+    return ""
 
 
 def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bool) -> int:

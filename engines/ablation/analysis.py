@@ -6,14 +6,14 @@ from typing import Any
 
 from engines.ablation.effects import Effect, Grid, Score
 from engines.ablation.plan import Plan
-from engines.ablation.results import DIVERGED, Result
+from engines.ablation.results import DIVERGED, UNREADABLE, Result
 from engines.ablation.schedule import Job
 from engines.ablation.statistics import ALPHA, Difference, Spread, correct, paired_difference, spread, with_interval
 
 FEWEST_PAIRS = 3  # two differences say next to nothing of how far a third may lie from them
 NOT_TESTABLE = "not testable"  # every seed differs from the base by the same amount: there is no noise to compare with
 _NOT_DONE = "not done yet"
-_BROKEN = (DIVERGED, "halted", "crashed", "killed", "stopped")  # the worst first
+_BROKEN = (DIVERGED, "halted", "crashed", "killed", UNREADABLE, "stopped")  # the worst first
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engines.config import TrainSettings
 from engines.errors import LabError
-from engines.estimate import Machine, estimate, expected_vocab_size
+from engines.estimate import Machine, estimate
+from engines.preview import preview_vocab_sizes
 from engines.runs.launch import python_path
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock
@@ -28,10 +29,18 @@ _TINY_SECONDS = 5.0  # of training; a worker that imports torch starts in about 
 _LOCKED_OUT = 1
 
 
-def is_tiny(settings: TrainSettings) -> bool:
-    """Whether starting a process would be a good part of this run's time, by the estimate for a processor."""
-    told = estimate(settings, expected_vocab_size(settings)[0], Machine(None, 1))
-    return told.seconds is not None and told.seconds < _TINY_SECONDS
+def are_tiny(settings: Sequence[TrainSettings]) -> bool:
+    """Return whether starting a process takes a good part of each run's time, by the estimate for a processor."""
+    try:
+        vocab_sizes = preview_vocab_sizes(settings)
+    except LabError:  # each worker reports it
+        return False
+    return all(_is_tiny(each, size) for each, size in zip(settings, vocab_sizes, strict=True))
+
+
+def _is_tiny(settings: TrainSettings, vocab_size: int) -> bool:
+    expected = estimate(settings, vocab_size, Machine(None, 1))
+    return expected.seconds is not None and expected.seconds < _TINY_SECONDS
 
 
 class Crew:

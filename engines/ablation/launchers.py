@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from engines.ablation.crew import Crew, is_tiny
+from engines.ablation.crew import Crew, are_tiny
 from engines.ablation.places import VISIBLE, Place, places, wants_gpu
 from engines.ablation.settings import StudySettings
 from engines.config import TrainSettings
@@ -49,7 +49,7 @@ class Launcher(Protocol):
 def new_launcher(study: StudySettings, settings: Sequence[TrainSettings], folder: Path) -> Launcher:
     """The launcher that was asked for, for cells of these settings. `folder` is for what it has to write."""
     if study.launcher == "local":
-        share = all(map(is_tiny, settings)) if study.one_process == AUTO else study.one_process
+        share = are_tiny(settings) if study.one_process == AUTO else study.one_process
         return _Local(places(settings, study.jobs), share)
     on_cluster: list[Place] = [None] * (_AT_ONCE if study.jobs == AUTO else study.jobs)
     options = parse_options(study.launcher_options)

@@ -11,6 +11,7 @@ from engines.runs.history import History, read_history
 from engines.runs.store import Run
 
 LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
+UNREADABLE = "unreadable"  # it finished, and its last evaluation is among the lines that could not be read
 DIVERGED = "diverged"  # a halt because a number was not finite, or an end with such a loss or an absurd one
 _FAR_BEYOND_GUESSING = 1e6  # nats a token; guessing costs ln V. The squares of much larger ones are no numbers any more
 
@@ -30,7 +31,7 @@ class Result:
 
     job: Job
     run: str
-    outcome: str  # finished, diverged, halted, stopped, crashed or killed
+    outcome: str  # finished, diverged, halted, stopped, crashed, killed or unreadable
     detail: str | None = None
     parameters: int | None = None
     vocab_size: int | None = None
@@ -45,6 +46,7 @@ class Result:
     val_bytes: int | None = None  # of the text that was scored
     best_step: int | None = None
     curve: tuple[Point, ...] = ()
+    damage: str = ""  # what of the run's log could not be read, in a sentence
 
     @property
     def val_bpb(self) -> float | None:
@@ -101,6 +103,7 @@ def result_of(job: Job, run: Run) -> Result:
         val_bytes=latest["bytes"] if latest else None,
         best_step=best["step"] if best else None,
         curve=_curve(history),
+        damage=history.damage,
     )
 
 
@@ -110,10 +113,17 @@ def not_started(job: Job, reason: str) -> Result:
 
 def _outcome(state: str, history: History) -> str:
     """The run's state, but for the ways in which a loss shows that is no number, or none that tells anything."""
+    if state == "finished" and history.damage and not _has_last_evaluation(history):
+        return UNREADABLE
     by_guard = state == "halted" and bool(history.guards) and history.guards[-1]["rule"] == "nonfinite"
     loss = history.evals[-1]["loss"] if history.evals else 0.0
     unseen = state == "finished" and (loss is None or loss > _FAR_BEYOND_GUESSING)
     return DIVERGED if by_guard or unseen else state
+
+
+def _has_last_evaluation(history: History) -> bool:
+    last = history.ended["step"] if history.ended else history.step
+    return bool(history.evals) and bool(history.evals[-1]["step"] == last)
 
 
 def _curve(history: History) -> tuple[Point, ...]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
+from engines.runs.history import History
 from engines.runs.launch import launch
 from engines.runs.own_runs import remove_run
+from engines.runs.snapshot import damage_sentence
 from engines.runs.store import (
     Run,
     all_runs,
@@ -173,6 +175,12 @@ def _claim_name(studies: Path) -> Path:
             path.mkdir()
             return path
         number += 1
+
+
+def study_damages(study: Study, history: History, results: Iterable[Result]) -> list[str]:
+    """Return a sentence for the study and for each of its runs whose log could not be read completely."""
+    runs = [f"run {result.run} of {study.id}: {result.damage}" for result in results if result.damage]
+    return [*damage_sentence(study, history, "study"), *runs]
 
 
 def results_so_far(study: Study, plan: Plan) -> dict[Job, Result]:

@@ -10,6 +10,7 @@ from engines.reports.page import figure
 from engines.reports.record import Record
 from engines.reports.run_report import Pictures
 from engines.runs.comparison import settings
+from engines.runs.snapshot import damage_sentence
 
 
 def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures]:
@@ -26,7 +27,7 @@ def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures
 
 def damages(records: Sequence[Record]) -> list[str]:
     """A sentence for each run whose log could not be read completely."""
-    return [f"run {record.run.id}: {record.history.damage}" for record in records if record.history.damage]
+    return [sentence for record in records for sentence in damage_sentence(record.run, record.history)]
 
 
 def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:

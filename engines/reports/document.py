@@ -23,6 +23,15 @@ def usual_path(results: Path, subject: Subject) -> Path:
     return results / "reports" / f"{_id(subject)}.html"
 
 
+def damages(subjects: Sequence[Subject]) -> list[str]:
+    """A sentence for each run and study among the subjects whose log could not be read completely."""
+    return [sentence for one in subjects for sentence in _damages(one)]
+
+
+def _damages(one: Subject) -> list[str]:
+    return study_report.damages(one) if isinstance(one, Study) else comparison_report.damages([one])
+
+
 def _document(subjects: Sequence[Subject]) -> tuple[str, Pictures]:
     """One part for each, and before them, of several runs, what they have and have not in common."""
     if len(subjects) == 1:

@@ -8,7 +8,7 @@ from engines.runs.checkpoint_folders import list_steps
 from engines.runs.comparison import part
 from engines.runs.history import History
 from engines.runs.portable import Portable, portable
-from engines.runs.reader import EventReader
+from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run
 
 
@@ -53,18 +53,9 @@ class Record(NamedTuple):
 
 
 def read_record(run: Run) -> Record:
-    """LabError where the manifest cannot be read or a newer version wrote the log.
-
-    The lock is looked at before the log: a run that ends in between is not called killed."""
+    """LabError where the manifest cannot be read or a newer version wrote the log."""
     config = run.config
-    held = liveness.lock_is_held(run.lock_path)
-    reader, history = EventReader(run.events_path), History()
-    for _ in history.read(reader):
-        pass
-    if reader.newer_schema:
-        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({reader.newer_schema}); update.")
-    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
-    record = Record(run, config, state, history)
-    if not held:
-        history.leave_out_until(max(record.kept_checkpoints(), default=0))
-    return record
+    state, history, newer_schema = read_snapshot(run)
+    if newer_schema:
+        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}); update.")
+    return Record(run, config, state, history)

@@ -11,7 +11,7 @@ from engines.ablation.plan import Plan
 from engines.ablation.report import portable
 from engines.ablation.schedule import Job
 from engines.ablation.settings import StudySettings
-from engines.ablation.study import Study, results_so_far
+from engines.ablation.study import Study, results_so_far, study_damages
 from engines.errors import LabError
 from engines.fields import fields
 from engines.reports import drawing, intervals
@@ -32,8 +32,10 @@ _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target
 def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
     """Everything about one study, and its pictures."""
     plan = study.plan
+    results = results_so_far(study, plan)
     others = portable(study, plan)
-    plan, analysis = others.inside((plan, analyse(plan, results_so_far(study, plan))))
+    plan, analysis = others.inside((plan, analyse(plan, results)))
+    damage = study_damages(study, read_history(study), results.values())
     cells, base = _cells(study, plan, analysis)
     curves = study_plots(study.id, cells, len(analysis.cells))
     pictures = [(plot.name, drawing.svg(plot)) for plot in curves]
@@ -41,7 +43,7 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
     intervals_of = _interval_pictures(study.id, analysis)
     asked, judged = question(plan, analysis)
     return [
-        section("Question", *map(paragraph, map(inline, (asked, judged)))),
+        section("Question", *map(paragraph, map(inline, (asked, judged))), *map(paragraph, damage)),
         section("Cells", _markdown_table(cell_table(analysis)), paragraph(inline(reading(plan, analysis)))),
         section("Differences and effects", *(figure(svg) for _, svg in intervals_of)),
         section("Curves", *figures),
@@ -54,6 +56,11 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
         section("Environment", environment(base.handed_on) if base else _code(study.config)),
         section("How to reproduce it", commands(_how_to_reproduce(study))),
     ], [*intervals_of, *pictures]
+
+
+def damages(study: Study) -> list[str]:
+    """A sentence for the study and for each of its runs whose log could not be read completely."""
+    return study_damages(study, read_history(study), results_so_far(study, study.plan).values())
 
 
 def lead(study: Study) -> Safe:

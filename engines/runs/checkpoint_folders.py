@@ -39,6 +39,11 @@ def list_steps(folder: Path) -> list[int]:
     return sorted(step for step, name in steps if step is not None and name == path_of(folder, step).name)
 
 
+def is_checkpoint(path: str) -> bool:
+    """Return whether the path leads to a checkpoint's folder; False for a name that no file can have."""
+    return os.path.exists(os.path.join(path, "state.json"))
+
+
 def path_of(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08d}"
 

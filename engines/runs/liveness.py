@@ -86,14 +86,21 @@ def ending(run: Run, history: History) -> Event | None:
     """
     if history.ended and not is_newer(run.log_path, run.events_path):
         return history.ended
+    if printed := printed_ending(run):
+        return printed
+    if history.ended is None and not run.path.exists():
+        return _ended(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
+    return history.ended
+
+
+def printed_ending(run: Run) -> Event | None:
+    """The `ended` event that the latest worker printed because it could not write to the event log."""
     for line in worker_log_tail(run).splitlines():
         with contextlib.suppress(events.NewerSchema):
             event = events.decode(line)
             if event and event["kind"] == "ended":
                 return event
-    if history.ended is None and not run.path.exists():
-        return _ended(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
-    return history.ended
+    return None
 
 
 def print_ended(step: int, reason: str, exit_code: int, detail: str | None) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.runs import liveness
-from engines.runs.history import History, read_history
+from engines.runs.history import History
 from engines.runs.reader import EventReader
+from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run, read_json
 
 TREND = 12  # parts of a run whose mean losses are kept
@@ -134,8 +135,8 @@ def read_overview(run: Run) -> Overview | None:
         stored = read_json(run.summary_path)[KEY]
         checksum = stored.pop("checksum")
         size, tail = _end_of(run.events_path)
-        if liveness.is_newer(run.log_path, run.events_path):  # a worker that could not write to the log printed its end
-            return None
+        if liveness.is_newer(run.log_path, run.events_path) and liveness.printed_ending(run):
+            return None  # the log lacks how the run ended
         if checksum != _checksum(stored) or (size, zlib.crc32(tail)) != (stored["log_bytes"], stored["log_end"]):
             return None
         figures = _decode(stored["figures"])
@@ -148,15 +149,11 @@ def read_overview(run: Run) -> Overview | None:
 
 def read_state(run: Run) -> tuple[str, Overview]:
     """State and figures of a run. The log of a run that has ended is read only where the stored figures do not fit."""
-    held = liveness.lock_is_held(
-        run.lock_path
-    )  # before anything is read: a run that ends meanwhile is not called killed
-    stored = None if held else read_overview(run)
+    stored = None if liveness.lock_is_held(run.lock_path) else read_overview(run)
     if stored is not None:
         return liveness.state_after(str(stored.reason)), stored
-    history = read_history(run)
-    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
-    return state, overview_of(history)
+    found = read_snapshot(run)
+    return found.state, overview_of(found.history)
 
 
 def _end_of(log: Path) -> tuple[int, bytes]:

@@ -10,7 +10,15 @@ from engines.ablation.plan import Plan, make_plan, warnings_about_base
 from engines.ablation.progress import Progress
 from engines.ablation.report import csv_text, summary_rows
 from engines.ablation.results import Result
-from engines.ablation.study import Study, create_study, find_own_study, results_so_far, start, studies_in_view
+from engines.ablation.study import (
+    Study,
+    create_study,
+    find_own_study,
+    results_so_far,
+    start,
+    studies_in_view,
+    study_damages,
+)
 from engines.ablation.study_file import Asked, parse_axes, read_study_file
 from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
@@ -18,6 +26,7 @@ from engines.events import Event
 from engines.fields import fields
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
+from engines.runs.snapshot import damage_sentence, read_snapshot
 from engines.runs.store import results_dir
 from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
@@ -79,18 +88,21 @@ def _row(study: Study) -> dict[str, Any] | None:
     except LabError as error:
         print(error, file=sys.stderr)
         return None
-    history = read_history(study)
+    state, history, _ = read_snapshot(study)
+    for damage in damage_sentence(study, history, "study"):
+        print(damage, file=sys.stderr)
     phase = history.phases[-1] if history.phases else {"done": 0}
     return {
         "study": study.id,
         "path": str(study.path),
-        "state": liveness.state(study, history),
+        "state": state,
         "done": phase["done"],
         "total": plan.total,
         "cells": len(plan.cells),
         "seeds": len(plan.seeds),
         "axes": [axis.name for axis in plan.axes],
         "created_at": study.created_at,
+        "unreadable": history.damage or None,
     }
 
 
@@ -223,6 +235,8 @@ def _print_table(study: Study, ended: Event | None) -> None:
     """The ancestor's line and table, with our columns behind; a table for eyes on a terminal."""
     plan = study.plan
     results: dict[Any, Result] = results_so_far(study, plan)
+    for damage in study_damages(study, read_history(study), results.values()):
+        print(damage, file=sys.stderr)
     analysis = analyse(plan, results)
     if sys.stdout.isatty():
         _print_for_eyes(analysis)

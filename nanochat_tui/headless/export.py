@@ -31,7 +31,8 @@ def export(options: Options) -> int:
         _say(f"not exported from run {run.id}: {record.history.damage}")
     if options.json:
         print_json({"export": str(folder), "format": format, "files": [str(path) for path in files],
-                    "run": run.id, "state": record.state, "steps": record.history.step})  # fmt: skip
+                    "run": run.id, "state": record.state, "steps": record.history.step,
+                    "unreadable": record.history.damage or None})  # fmt: skip
     else:
         print(folder)
     if format in _NEXT:

@@ -14,6 +14,7 @@ from engines.events import Event
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.reader import EventReader
+from engines.runs.snapshot import count_lost_steps
 from engines.runs.store import Run
 
 DIED = 5  # the worker left no last word
@@ -85,6 +86,7 @@ class _Follower:
                 f"{self._run.id} goes on; come back with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
             )
             return Outcome("running", None, self._exit_code or 0)
+        count_lost_steps(self._run, self._history)
         if self._history.damage:
             self._presenter.say(f"{self._run.id}: {self._history.damage}")
         state = liveness.ended_state(self._run, self._history)

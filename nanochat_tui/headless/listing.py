@@ -13,7 +13,7 @@ from engines.files import reason_of
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.overview import read_state
-from engines.runs.reader import EventReader
+from engines.runs.snapshot import damage_sentence, read_snapshot
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration, figures, fixed, sentence, share_of, step_of
@@ -50,9 +50,9 @@ def show(options: Options) -> int:
     results = results_dir(options.words["results_dir"])
     run = find_run(options.words["run"], results)
     config = run.config
-    state, history, reader = read(run)
-    if state not in liveness.LIVE_STATES:
-        history.leave_out_until(max(checkpoints.list_steps(run.checkpoints_of(config)), default=0))
+    state, history, newer_schema = read_snapshot(run)
+    for damage in damage_sentence(run, history):
+        print(damage, file=sys.stderr)
     if options.json:
         print_json(_details(run, state, history, config))
         return 0
@@ -71,14 +71,12 @@ def show(options: Options) -> int:
         print(f"  {sentence(event, history, steps)}")
     kept = ", ".join(map(str, checkpoints.list_steps(run.checkpoints_dir)))
     print(f"  kept    checkpoints of steps {kept or '(none)'} in {run.checkpoints_dir}")
-    if history.ended and history.ended["detail"]:
-        print(f"  ended   {history.ended['detail']}")
+    if (ended := liveness.ending(run, history)) and ended["detail"]:
+        print(f"  ended   {ended['detail']}")
     if state == "killed":
         print(f"  killed: go on with: nanochat-tui --no-ui resume {run.id}")
-    if history.damage:
-        print(f"  note    {history.damage}")
-    if reader.newer_schema:
-        raise LabError(f"run {run.id}: {reader.newer_schema}.")
+    if newer_schema:
+        raise LabError(f"run {run.id}: {newer_schema}.")
     return 0
 
 
@@ -86,16 +84,6 @@ def _elsewhere(path: Path, results: Path) -> str:
     """The results directory of a run, if it is another one."""
     folder = path.parent.parent
     return "" if folder == results else str(folder)
-
-
-def read(run: Run) -> tuple[str, History, EventReader]:
-    """State and history of a run as they are now. The lock is looked at first: see `liveness.state`."""
-    held = liveness.lock_is_held(run.lock_path)
-    reader, history = EventReader(run.events_path), History()
-    for _ in history.read(reader):
-        pass
-    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
-    return state, history, reader
 
 
 def _row(run: Run) -> dict[str, Any] | None:
@@ -163,7 +151,7 @@ def _details(run: Run, state: str, history: History, config: dict[str, Any]) -> 
         "guards": history.guards,
         "sample": history.samples[-1] if history.samples else None,
         "checkpoints": checkpoints.list_steps(run.checkpoints_dir),
-        "ended": history.ended,
+        "ended": liveness.ending(run, history),
         "unreadable": history.damage or None,
         "config": config,
     }

@@ -1,11 +1,12 @@
 """report: a file for people about runs and studies."""
 
+import sys
 from pathlib import Path
 
 from engines.ablation.study import find_study
 from engines.errors import LabError
 from engines.files import user_path
-from engines.reports.document import Subject, usual_path, write_document
+from engines.reports.document import Subject, damages, usual_path, write_document
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
@@ -22,8 +23,12 @@ def report(options: Options) -> int:
     path = usual_path(results, subjects[0]) if out is None else user_path(out, "report")
     with meanwhile(f"writing {path}"):
         written = write_document(subjects, path)
+    unreadable = damages(subjects)
+    for sentence in unreadable:
+        print(sentence, file=sys.stderr)
     if options.json:
-        print_json({"report": str(path), "plots": [str(plot) for plot in written[1:]]})
+        plots = [str(plot) for plot in written[1:]]
+        print_json({"report": str(path), "plots": plots, "unreadable": unreadable or None})
     else:
         print(*written, sep="\n")
     return 0

@@ -20,6 +20,7 @@ from engines.runs.replay import (
     replay_run,
     settings_of,
 )
+from engines.runs.snapshot import damage_sentence
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import DIED, Outcome, follow, signals_held
@@ -62,6 +63,8 @@ def reproduce(options: Options) -> int:
     if replay.state == "halted" and _state(original) != "halted" and found.verdict != DEPARTS:
         ended = replay.past.history.ended or {}
         raise LabError(f"its reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
+    for sentence in damage_sentence(original.run, original.history):
+        print(sentence, file=sys.stderr)
     if options.json:
         print_json(_as_json(original, replay, found))
     else:
@@ -245,6 +248,7 @@ def _as_json(original: Past, replay: _Replay, found: Comparison) -> dict[str, An
         "first_step": max(replay.after, 0) + 1,
         "last_step": min(original.last, replay.past.history.step),
         **{name: getattr(found, name)._asdict() for name in ("losses", "evals", "samples", "weights")},
+        "unreadable": original.history.damage or None,
         "unreadable_losses": found.unreadable,
         "weights_step": found.weights_step,
         "weights_same": found.weights_same,

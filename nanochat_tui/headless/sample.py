@@ -1,6 +1,5 @@
 """sample: text from a trained model, streamed as it is drawn."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,9 @@ from engines.errors import LabError
 from engines.fields import fields, parse_all
 from engines.numbered_names import parse_number
 from engines.requirements import flag_of
+from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
+from engines.runs.snapshot import damage_sentence
 from engines.runs.store import Run, find_run, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
@@ -97,7 +98,7 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
     how = settings.device, settings.compile
-    if named and os.path.exists(os.path.join(named, "state.json")):  # False for a name that no file can have
+    if named and is_checkpoint(named):
         return open_checkpoint(Path(named), *how)
     if named:
         return open_checkpoint(checkpoint_of(find_run(named, results), options.words["checkpoint"]), *how)
@@ -143,7 +144,10 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
 
 
 def _best_step(run: Run, kept: str) -> int:
-    best = read_history(run).best_eval
+    history = read_history(run)
+    for sentence in damage_sentence(run, history):
+        print(sentence, file=sys.stderr)
+    best = history.best_eval
     if best is None:
         raise LabError(f"run {run.id} has no best checkpoint: no evaluation has finite bits per byte. {kept}")
     return int(best["step"])

@@ -36,7 +36,7 @@ CELL_COLUMNS = (
     Column("best", "best bpb", 8, right=True),
     Column("p", "p (Holm)", 9, right=True),
 )
-_FAILED = ("crashed", "killed", "halted", "stuck", "diverged")
+_FAILED = ("crashed", "killed", "halted", "stuck", "diverged", "unreadable")
 _STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
 _LIVE = ("running", "paused", "starting")
 

@@ -16,7 +16,7 @@ from engines.errors import LabError, SettingsError
 from engines.estimate import estimate, this_machine
 from engines.fields import AUTO, fields, parse_all, shown_default
 from engines.gpus import gpus
-from engines.preview import preview_vocab_size, texts_of
+from engines.preview import preview_vocab_sizes
 
 _MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others
 _MOST_NAMES = 8
@@ -76,10 +76,10 @@ def look_ahead(draft: Draft) -> Prospect:
     some = plan.cells[:: -(-len(plan.cells) // _MOST_ESTIMATED)]
     settings = [resolve(plan.given_of(cell, plan.seeds[0])) for cell in some]
     try:
-        vocab_sizes = {texts_of(vars(each)): preview_vocab_size(each)[0] for each in _one_per_text(settings)}
+        vocab_sizes = preview_vocab_sizes(settings)
     except LabError as error:
         return Prospect(draft, problems=(str(error),))
-    estimates = [estimate(each, vocab_sizes[texts_of(vars(each))], machine) for each in settings]
+    estimates = [estimate(each, size, machine) for each, size in zip(settings, vocab_sizes, strict=True)]
     known = [each.seconds for each in estimates if each.seconds is not None]
     seconds = sum(known) / len(known) * _whole_cells(plan) * len(plan.seeds) if len(known) == len(some) else None
     at_once = 1
@@ -88,11 +88,6 @@ def look_ahead(draft: Draft) -> Prospect:
     elif plan.options.jobs != AUTO:
         at_once = min(plan.total, int(plan.options.jobs))
     return Prospect(draft, plan, seconds=seconds, at_once=at_once, assumption=estimates[0].assumption)
-
-
-def _one_per_text(settings: list[TrainSettings]) -> list[TrainSettings]:
-    """Reading a text takes a while, and most cells have the same."""
-    return list({texts_of(vars(each)): each for each in settings}.values())
 
 
 def _whole_cells(plan: Plan) -> float:

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, write_log
 
+from engines.ablation.analysis import analyse
+from engines.ablation.plan import make_plan
+from engines.ablation.schedule import Job
+from engines.ablation.study import create_study, results_so_far
 from engines.interop import series
 from engines.reports.record import read_record
 from engines.reproduction import IDENTICAL, Record, compare
@@ -53,7 +57,7 @@ def told(capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> Any:
 
 
 def test_show_and_runs_report_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert LOST in told(capsys, run, "show", run.id).out
+    assert f"run {run.id}: {LOST}" in told(capsys, run, "show", run.id).err
     assert json.loads(told(capsys, run, "show", run.id, "--json").out)["unreadable"] == LOST
     (row,) = map(json.loads, told(capsys, run, "runs", "--json").out.splitlines())
     assert row["unreadable"] == LOST and row["step"] == 20 and row["state"] == "finished"
@@ -64,10 +68,34 @@ def test_a_checkpoint_beyond_the_end_of_a_log_shows_that_steps_are_missing(
 ) -> None:
     run = Run(Path(shutil.copytree(trained.path, tmp_path / "results" / "runs" / "cut")))
     write_log(run.events_path, *(event for event in events_of(run) if event["kind"] == "run"))
-    for words in (["show", "cut"], ["compare", "cut", "cut"]):
+    (run.summary_path).unlink()
+    for words in (["runs"], ["show", "cut"], ["compare", "cut", "cut"]):
         said = told(capsys, run, *words)
-        assert "steps 1–20 could not be read." in said.out + said.err
-    assert "cut" in said.out and read_record(run).history.step == 20
+        assert "run cut: steps 1–20 could not be read." in said.err and "20/20" in said.out + "20/20" * (len(words) > 2)
+    assert read_record(run).history.step == 20
+    main(["--no-ui", "attach", str(run.path)])
+    assert "cut: steps 1–20 could not be read." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "damaged"])
+def test_every_command_whose_figures_come_from_a_damaged_log_names_it(
+    is_deleted: bool, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "events.jsonl cannot be read: No such file or directory." if is_deleted else LOST
+    if is_deleted:
+        run.events_path.unlink()
+    out = iter(str(tmp_path / f"out-{number}") for number in range(9))
+    for command in (["runs"], ["show", run.id], ["report", run.id, "--out", next(out)], ["compare", run.id, run.id],
+                    ["export", run.id, "--out", next(out)]):  # fmt: skip
+        said = told(capsys, run, *command)
+        assert f"run {run.id}: {reason}" in said.err, command
+        if "--out" in command:
+            command[-1] = next(out)
+        found = json.loads(told(capsys, run, *command, "--json").out)
+        assert reason in str(found["runs"][0]["unreadable"] if "runs" in found else found["unreadable"]), command
+    sample = ["sample", run.id, "--checkpoint", "best", "--count", "1"]
+    code = main(["--no-ui", *sample, "--results-dir", str(run.results)])
+    assert code == is_deleted and f"run {run.id}: {reason}" in capsys.readouterr().err
 
 
 def test_compare_and_report_say_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +157,32 @@ def test_one_bad_run_never_keeps_others_from_being_listed(
     for words in (["show", "bad-run"], ["compare", run.id, "bad-run"]):
         code = main(["--no-ui", *words, "--results-dir", str(run.path.parent.parent)])
         assert code in (0, 1) and "Traceback" not in capsys.readouterr().err
+
+
+def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan({"data": "names", "steps": 20}, {"lr": ["0.1"]}, {"seeds": 1})
+    study = create_study(tmp_path / "results", plan)
+    runs = [Run(Path(shutil.copytree(trained.path, study.results / "runs" / f"run-{cell}"))) for cell in (0, 1)]
+    for cell, run in enumerate(runs):
+        study.link(Job(cell, plan.seeds[0], 0), run)
+    lines = runs[1].events_path.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"kind":"eval"' in line)
+    runs[1].events_path.write_bytes(b"".join(lines[:last] + lines[last + 1 :]))
+    lost = f"run run-1 of {study.id}: 1 line of events.jsonl could not be read."
+
+    page = tmp_path / "report.html"
+    said = told(capsys, runs[0], "report", study.id, "--out", str(page), "--json")
+    assert lost in said.err and json.loads(said.out)["unreadable"] == [lost] and lost in page.read_text()
+    results = results_so_far(study, plan)
+    assert [result.outcome for result in results.values()] == ["finished", "unreadable"]
+    assert results[Job(1, plan.seeds[0], 0)].val_bpb is None
+    cells = {cell.name: cell for cell in analyse(plan, results).cells}
+    assert cells["lr=0.1"].verdict == "unreadable" and cells["base"].val_bpb is not None
+
+    study.events_path.unlink()
+    gone = "events.jsonl cannot be read: No such file or directory."
+    for words in (["studies"], ["report", study.id, "--out", str(page)]):
+        assert f"study {study.id}: {gone}" in told(capsys, runs[0], *words).err
+    assert json.loads(told(capsys, runs[0], "studies", "--json").out)["unreadable"] == gone

@@ -38,8 +38,20 @@ def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_prompt_from_a_file_is_sampled_without_it() -> None:
-    assert "--prompt-file" in str(dashboard.why_not("sample", options("sample", "--prompt-file", "a.txt")))
+@pytest.mark.parametrize(
+    "given",
+    [("--prompt-file", "a.txt"), ("--prompt", "a"), ("--temperature", "0"), ("--count", "3"), ("--checkpoint", "best"),
+     ("--model-kind", "mini-gpt"), ("--data", "names")],
+)  # fmt: skip
+def test_what_the_sample_screen_would_ignore_is_sampled_without_it(given: tuple[str, ...]) -> None:
+    assert given[0] in str(dashboard.why_not("sample", options("sample", *given)))
+    assert given[0] in str(dashboard.why_not("sample", options("sample", "last", *given)))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_folder_of_a_checkpoint_is_sampled_without_it(tmp_path: Path) -> None:
+    (tmp_path / "state.json").touch()
+    assert "checkpoint" in str(dashboard.why_not("sample", options("sample", str(tmp_path))))
 
 
 @pytest.mark.usefixtures("terminal")

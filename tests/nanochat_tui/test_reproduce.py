@@ -94,6 +94,7 @@ def test_a_mini_gpt_is_reproduced_and_told_as_json(tmp_path: Path, capsys: pytes
         "evals": {"compared": 5, "same": 5},
         "samples": {"compared": 5, "same": 5},
         "weights": {"compared": 3, "same": 3},
+        "unreadable": None,
         "unreadable_losses": 0,
         "weights_step": 20,
         "weights_same": True,

@@ -9,8 +9,10 @@ from builders import QUICK, events_of, make_run, write_text
 from patience import PATIENCE
 
 from engines.ablation import launchers
+from engines.ablation.crew import _is_tiny, are_tiny
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, results_so_far, start
+from engines.config import resolve
 from engines.errors import LabError, SettingsError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
@@ -95,3 +97,10 @@ def test_a_machine_that_is_asked_twice_trains_once(tmp_path: Path) -> None:
     assert launchers.train_there(str(live.path)) == 1
     worker.kill()
     worker.wait()
+
+
+def test_one_process_trains_runs_that_are_tiny_by_the_characters_of_their_own_text(tmp_path: Path) -> None:
+    text = write_text(tmp_path)
+    settings = resolve({"data": str(text), "steps": 300})
+    assert not _is_tiny(settings, 257) and are_tiny([settings, settings])  # with 257 characters as with far fewer
+    assert not are_tiny([settings, resolve({"data": str(tmp_path / "gone.txt"), "steps": 300})])

@@ -1,6 +1,7 @@
 """The figures that a run stores for lists: the same as its log gives, and used only while they belong to that log."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ def test_the_figures_of_every_ending_survive_being_stored(tmp_path: Path) -> Non
         shutil.copytree(recorded.path, run.path)
         run.summary_path.write_text(json.dumps(LogDigest(run).store_in({"v": 1})))
         assert repr(read_overview(run)) == repr(overview_of(history)), recorded.id  # NaN is not equal to itself
+
+
+def test_copied_files_in_another_order_of_time_keep_the_stored_figures(run: Run) -> None:
+    later = run.events_path.stat().st_mtime_ns + 1_000_000
+    os.utime(run.log_path, ns=(later, later))
+    assert read_overview(run) is not None
+    with open(run.log_path, "a") as log:
+        log.write(
+            '{"v":1,"t":0,"kind":"ended","step":3,"reason":"halted","exit_code":3,"detail":"","traceback":null}\n'
+        )
+    assert read_overview(run) is None and read_state(run)[0] == "halted"
 
 
 def test_a_log_with_damaged_lines_gets_no_stored_figures(run: Run) -> None:

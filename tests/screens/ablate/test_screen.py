@@ -361,7 +361,7 @@ def test_what_is_typed_is_helped_with_counted_and_told_wrong(results: Path) -> N
         editor = await typed(seat, "lr=0.1,x\nnothing=1")
         assert "lr must be a number or auto, not 'x'" in seat.told("#plan-text")
         await seat.press("f5")
-        await seat.hears("nothing is no setting of a run")
+        await seat.hears("'nothing' is not a setting of a run")
         editor.query_one(TextArea).text = "warm"
         editor.query_one(TextArea).move_cursor((0, 4))
         await seat.sees("there are warmup_fraction")

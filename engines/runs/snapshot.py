@@ -1,0 +1,44 @@
+"""A run's state and history, read together from its directory as it is now."""
+
+import contextlib
+from typing import NamedTuple
+
+from engines.errors import LabError
+from engines.runs import liveness
+from engines.runs.checkpoint_folders import list_steps
+from engines.runs.history import History
+from engines.runs.reader import EventReader
+from engines.runs.store import Run
+
+
+class Snapshot(NamedTuple):
+    state: str
+    history: History
+    newer_schema: str  # the reason where a later version wrote the log
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in liveness.LIVE_STATES
+
+
+def read_snapshot(run: Run) -> Snapshot:
+    """Read a run or a study. The lock is probed before the log: a run that ends in between is not called killed."""
+    held = liveness.lock_is_held(run.lock_path)
+    reader, history = EventReader(run.events_path), History()
+    for _ in history.read(reader):
+        pass
+    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
+    if not held:
+        count_lost_steps(run, history)
+    return Snapshot(state, history, reader.newer_schema)
+
+
+def count_lost_steps(run: Run, history: History) -> None:
+    """Count steps of an ended run that a checkpoint proves and the end of its log lacks as lost."""
+    with contextlib.suppress(LabError, KeyError, OSError):  # a study has no checkpoints
+        history.leave_out_until(max(list_steps(run.checkpoints_dir), default=0))
+
+
+def damage_sentence(run: Run, history: History, kind: str = "run") -> list[str]:
+    """A sentence that names a run or study whose log could not be read completely, else nothing."""
+    return [f"{kind} {run.id}: {history.damage}"] if history.damage else []
