@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.events import Event, InputEvent
+from textual.events import Event, InputEvent, MouseDown
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 
@@ -208,12 +208,17 @@ class LabApp(App[str]):
     # --- the end ----------------------------------------------------------------------------------
 
     async def on_event(self, event: Event) -> None:
-        """Ignore keys and clicks that arrive while the app exits: its screens are being removed."""
+        """Ignore keys and clicks on what is being removed: the whole app while it exits, or the widget clicked on."""
         if isinstance(event, InputEvent):
             self._last_input = time.monotonic()
-            if self._exit:
+            if self._exit or (isinstance(event, MouseDown) and self._is_being_removed(event)):
                 return
         await super().on_event(event)
+
+    def _is_being_removed(self, event: MouseDown) -> bool:
+        """A removed widget stays painted until the next frame; Textual's text selection fails on it."""
+        widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
+        return widget is not None and widget.parent is None
 
     async def build_hidden_screens(self) -> None:
         """Build the screens that nobody has visited yet, one at a time, while no key is pressed."""

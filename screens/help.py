@@ -1,17 +1,26 @@
 """Help: every key that works at the moment, over the screen, generated from the bindings and their tooltips."""
 
+import itertools
+import textwrap
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.events import Resize
 from textual.screen import Screen
-from textual.widgets import Static
 
 from screens.widgets.dialog import Dialog
+from screens.widgets.lines import Lines
+
+_WIDEST = 100  # cells of the box
+_FRAME = 4  # cells of its border and padding
+_SCROLLBAR = 2
+_GAP = 2  # cells between columns
+_NARROWEST = 20  # cells of an explanation in a column of its own
 
 
 class KeyHelp(NamedTuple):
@@ -80,9 +89,6 @@ class HelpScreen(Dialog[None]):
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
     HelpScreen #help { width: 100; max-width: 94%; height: auto; max-height: 90%; background: $surface; }
-    HelpScreen.-short #help, HelpScreen.-tiny #help {
-        width: 100%; max-width: 100%; height: 100%; max-height: 100%; border: none; padding: 0;
-    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1", "dismiss", "Close", id="help.close", tooltip="Back to the screen"),
@@ -97,17 +103,34 @@ class HelpScreen(Dialog[None]):
         with VerticalScroll(id="help", classes="pane") as box:
             box.border_title = "keys"
             box.border_subtitle = "arrows scroll, esc closes" if self._ascii else "↑↓ scroll, esc closes"
-            yield Static(self._table(), id="keys")
+            yield Lines(id="keys")
 
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column()
-        for number, group in enumerate(self._groups):
-            if number:
-                table.add_row()
-            table.add_row("", Text(group.title, "bold underline"))
-            for action in group.actions:
-                table.add_row(Text(action.keys, "bold"), Text(action.name), Text(action.explanation, "dim"))
-        return table
+    def on_resize(self, event: Resize) -> None:
+        """Lay the lines out for the width of the box; a table of rich would take three times as long."""
+        is_bare = self.has_class("-short") or self.has_class("-tiny")
+        width = event.size.width if is_bare else min(_WIDEST, event.size.width * 94 // 100) - _FRAME
+        lines = help_lines(self._groups, width - _SCROLLBAR)
+        shown = self.query_one(Lines)
+        shown.styles.height = len(lines)
+        shown.show(lines)
+
+
+def help_lines(groups: list[KeyGroup], width: int) -> list[Text]:
+    """Three columns: keys, name, explanation; the last one is wrapped. Two where the terminal is narrow."""
+    actions = [action for group in groups for action in group.actions]
+    keys = max((cell_len(action.keys) for action in actions), default=0)
+    names = max((cell_len(action.name) for action in actions), default=0)
+    if width - keys - names - 2 * _GAP < _NARROWEST:  # the name stands before the explanation
+        actions = [KeyHelp(action.keys, "", f"{action.name}: {action.explanation}".rstrip(": ")) for action in actions]
+        names = -_GAP
+    room = max(1, width - keys - names - 2 * _GAP)
+    explained = iter(actions)
+    lines: list[Text] = []
+    for group in groups:
+        lines += [Text(), Text(" " * (keys + _GAP)).append(group.title, "bold underline")]
+        for action in itertools.islice(explained, len(group.actions)):
+            for number, part in enumerate(textwrap.wrap(action.explanation, room) or [""]):
+                key, name = (action.keys, action.name) if number == 0 else ("", "")
+                line = Text(" " * (keys - cell_len(key)), no_wrap=True).append(f"{key}{' ' * _GAP}", "bold")
+                lines.append(line.append(set_cell_size(name, names + _GAP)).append(part, "dim"))
+    return lines[1:]

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from seats import Seat, add_run, held, play
-from textual.widgets import OptionList
+from textual.events import MouseDown
+from textual.geometry import Offset
+from textual.widgets import OptionList, Static
 
 from engines.runs.store import Run
 from screens.background import is_idle
@@ -112,8 +114,6 @@ def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
         await seat.pilot.pause()
         assert seat.screen is below and Run(results / "runs" / "amber-fox").path.exists()
 
-    from textual.widgets import Static
-
     class HelpLine(Static):
         pass
 
@@ -173,5 +173,18 @@ def test_page_keys_in_a_list_that_is_not_laid_out_do_nothing(results: Path) -> N
         options.highlighted = 1
         options.action_page_up()
         options.action_page_down()
+
+    play(results, scenario)
+
+
+def test_a_click_on_a_widget_that_is_being_removed_does_nothing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(seat: Seat) -> None:
+        removed = Static("removed")
+        monkeypatch.setattr(seat.screen, "get_widget_and_offset_at", lambda *_: (removed, Offset(0, 0)))
+        click = MouseDown(None, 5, 5, 0, 0, 1, False, False, False, 5, 5)
+        click.set_sender(seat.app)
+        seat.app.post_message(click)
+        await seat.is_idle()
+        assert not seat.app.failure
 
     play(results, scenario)
