@@ -19,6 +19,9 @@ from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
 
+_SWITCH_INTERVAL = (
+    0.0005  # seconds: a thread that reads files waits for the UI thread after each of them, 5 ms by default
+)
 _PATIENCE = 0.5  # seconds that folders have to answer before the app opens
 
 
@@ -56,6 +59,7 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     results = results_dir(options.words["results_dir"] if options else None)
     found = _in_thread(lambda: _run(name, options) or (_only_live_run(results) if name in ("", "train") else None))
     _spare_the_wire()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     from screens.app import LabApp
 
     with contextlib.suppress(TimeoutError):

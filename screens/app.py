@@ -116,7 +116,7 @@ class LabApp(App[str]):
             run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
     def _read_runs(self) -> list[Watch]:
-        return self.lab.board.refresh(publish=partial(deliver, self, self._take_runs))
+        return self.lab.board.refresh(publish=partial(deliver, self, self._take_part))
 
     _why_unread = ""
 
@@ -126,8 +126,14 @@ class LabApp(App[str]):
             self.notify(str(error), severity="error")
         self._why_unread = str(error)
 
+    def _take_part(self, watches: list[Watch]) -> None:
+        """What has been read so far of many runs."""
+        self._take_runs(watches)
+        self.lab.is_partial = True
+
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
+        self.lab.is_partial = False
         self._why_unread = ""
         self.screen.post_message(RunsRefreshed())
 

@@ -17,6 +17,7 @@ class Lab:
     selected: Run | None = None
     to_hear: Run | None = None
     watches: list[Watch] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
+    is_partial: bool = False  # whether more runs are being read than these
 
     def __post_init__(self) -> None:
         self.board = Board(self.results)

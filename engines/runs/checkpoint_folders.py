@@ -51,7 +51,7 @@ def path_of(folder: Path, step: int) -> Path:
 def checkpoints_of(watch: "Watch") -> list[CheckpointFolder]:
     """A watched run's checkpoints, newest first; none where the run or its folder cannot be read."""
     try:
-        folder = watch.run.checkpoints_dir
+        folder = watch.run.checkpoints_of(watch.config) if watch.config else watch.run.checkpoints_dir
         steps = list_steps(folder)
     except (LabError, KeyError, OSError):
         return []

@@ -72,6 +72,7 @@ class RunsScreen(CommandingScreen):
         self._longest: Mapping[str, int] = {}  # cells of the longest text of each column
         self._watches: list[Watch] = []  # what the rows were made of
         self._version = -1  # of the board
+        self._was_partial = True  # whether the listing before was of some runs only
         self._sort = (columns.FIRST_SORT, False)
         self._marks = Marks()
         self._deleted: set[str] = set()  # from here, so that nobody is told of it twice
@@ -112,6 +113,7 @@ class RunsScreen(CommandingScreen):
 
     def _take_listing(self, listing: Listing) -> None:
         rows, self._longest = listing.rows, listing.longest
+        self.table.is_growing, self._was_partial = self._was_partial, self.lab_app.lab.is_partial
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):

@@ -71,6 +71,7 @@ class RunsTable(DataTable[Text]):
         self._ascii = ascii
         self._rows: dict[str, Row] = {}
         self._marks: dict[str, int] = {}
+        self.is_growing = False  # whether runs are still being added that were there before
         self._order: list[str] = []  # keys of the rows, as they are shown
         self._widths: dict[str, int] = {}
         self._layout: tuple[dict[str, int], str] = ({}, "")  # columns with their widths, and what it is sorted by
@@ -182,6 +183,8 @@ class RunsTable(DataTable[Text]):
     def _cursor_kept(self) -> Iterator[None]:
         """The cursor stays on its run, and that on its line."""
         at, index, scroll = self._key_at_cursor(), self.cursor_row, self.scroll_offset.y
+        if self.is_growing and not index:
+            at = ""  # the first of those read so far was nobody's choice
         with self.prevent(DataTable.RowHighlighted):
             yield
         if not self._rows:
