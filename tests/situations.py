@@ -142,6 +142,7 @@ async def _page(seat: Seat) -> None:
 async def _overlay(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("space", "down", "space", "v")
+    await seat.until(lambda: not seat.screen.query_one(Chart)._plot.is_empty)
     seat.screen.query_one(Chart).focus()
     await _zoomed(seat)
 
@@ -231,7 +232,7 @@ async def _study(seat: Seat) -> None:
 async def _curves(seat: Seat) -> None:
     await _study(seat)
     chart = seat.screen.query_one(Chart)
-    await seat.until(lambda: "1 lr=" in chart.text)
+    await seat.until(lambda: "1 lr=" in chart.text and not chart._plot.is_empty)
     chart.focus()
     await _zoomed_again(seat)
 
