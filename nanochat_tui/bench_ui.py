@@ -15,6 +15,7 @@ from engines.bench.report import Figure, Report
 from engines.runs.launch import launch, new_run
 from engines.runs.log import EventLog
 from engines.runs.store import Run
+from nanochat_tui import bench_ui_answers as answers
 from nanochat_tui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
@@ -34,6 +35,11 @@ def measure(say: Callable[[str], None]) -> Report:
             (f"keys while a run writes {_FAST:,} steps a second", _keys),
             (f"a run of {_LONG_RUN:,} steps", _long_run),
             ("a day", _day),
+            ("the form and the help", answers.form),
+            ("first visits", answers.first_visits),
+            ("many ended runs in view", answers.idle),
+            ("thousands of runs", answers.many),
+            ("a folder that hangs", answers.hanging),
             (f"a live run at {_CALM} steps a second", _live_run),
         ):
             say(what)

@@ -21,6 +21,7 @@ _RECENT = 10_000  # steps whose rates and gradient norms are kept
 _YIELD_EVERY = 8  # lines after which other threads may run: a viewer's keys are answered while a long log is read
 _CHECKED = 200  # ended runs that one refresh looks at: of more, a part at a time
 _PUBLISH_INTERVAL = 0.25  # seconds between the parts of a first refresh
+_FIRST_PART = 40  # runs that are published at once: about as many as a terminal shows
 _RACY = 1_000_000_000  # ns: a folder changed so shortly before it was listed may have changed once more since
 
 
@@ -242,7 +243,7 @@ class Board:
         for watch in sorted(new, key=lambda watch: watch.changed_at, reverse=True):
             watch.glance()
             read.append(watch)
-            if time.monotonic() > due:
+            if time.monotonic() > due or len(read) == _FIRST_PART:
                 self.version += 1
                 publish(_newest_first(read))
                 due = time.monotonic() + _PUBLISH_INTERVAL

@@ -1,0 +1,142 @@
+"""How soon the dashboard answers where it has much to do: forms, first visits, many runs, a hanging folder."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from engines.bench import synthetic
+from engines.bench.report import Figure
+from engines.runs.launch import new_run
+from engines.runs.log import EventLog
+from engines.runs.overview import LogDigest
+from engines.runs.store import Run
+from nanochat_tui.terminal import Terminal
+
+_SETTLED = 3.0  # seconds after which an app has done all that starting needs
+_IDLE, _MANY = 600, 5000  # runs
+_WATCHED = 15.0  # seconds
+_TIMES = 3
+_VISITS = {"3": "temperature", "4": "No study yet", "1": "f5 starts"}  # keys, and what only their screens paint
+
+
+def form(folder: Path) -> list[Figure]:
+    """Tab in the form of a new run, and the help over it."""
+    from engines.config import TrainSettings
+    from engines.fields import fields
+    from screens.train.form import FIRST
+
+    flags = [fields(TrainSettings)[name].flag for name in FIRST]
+    with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+        terminal.wait_for("Runs", 60)
+        time.sleep(_SETTLED)
+        terminal.press("1", "f5 starts", 30)
+        time.sleep(1)
+        tabs = [1e3 * terminal.press("\t", f"{flag}:") for flag in flags[1:]]
+        helps = []
+        for _ in range(2 * _TIMES):
+            helps.append(1e3 * terminal.press("\x1bOP", "everywhere"))
+            terminal.send("\x1b")
+            time.sleep(0.5)
+    return [Figure("tab in the form", "ms", tabs, 50), Figure("help", "ms", helps, 100)]
+
+
+def first_visits(folder: Path) -> list[Figure]:
+    _ended_runs(folder, 3)
+    visits = []
+    for key, text in _VISITS.items():
+        for _ in range(_TIMES):
+            with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+                terminal.wait_for("run-00000", 60)
+                time.sleep(_SETTLED)
+                visits.append(1e3 * terminal.press(key, text, 60))
+    return [Figure("first visit of a screen", "ms", visits, 150)]
+
+
+def idle(folder: Path) -> list[Figure]:
+    _ended_runs(folder, _IDLE)
+    with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+        terminal.wait_for(f"runs {_IDLE}", 120)
+        time.sleep(2 * _SETTLED)
+        process = psutil.Process(terminal.process.pid)
+        spent = []
+        for _ in range(_TIMES):
+            before = process.cpu_times()
+            time.sleep(_WATCHED)
+            after = process.cpu_times()
+            spent.append(100 * (after.user + after.system - before.user - before.system) / _WATCHED)
+    return [Figure(f"processor, {_IDLE} ended runs in view", "% of a core", spent, 1)]
+
+
+def many(folder: Path) -> list[Figure]:
+    """As many runs as a year of studies leaves behind."""
+    _ended_runs(folder, _MANY)
+    listed, spent, first, whole = [], [], [], []
+    for _ in range(_TIMES):
+        before = time.perf_counter(), os.times()
+        command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "runs", "--results-dir", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        listed.append(time.perf_counter() - before[0])
+        spent.append(after.children_user + after.children_system - before[1].children_user - before[1].children_system)
+        started = time.perf_counter()
+        with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+            terminal.wait_for("run-0", 60)
+            first.append(time.perf_counter() - started)
+            terminal.wait_for(f"runs {_MANY}", 120)
+            whole.append(time.perf_counter() - started)
+    return [
+        Figure(f"`runs` of {_MANY:,} runs", "s", listed, 1),
+        Figure("the same, processor time", "s", spent, 1),
+        Figure(f"dashboard of {_MANY:,} runs, first rows, with its start", "s", first, 1),
+        Figure("the same, all rows", "s", whole),
+    ]
+
+
+def hanging(folder: Path) -> list[Figure]:
+    """Keys while a read of the results folder never returns."""
+    (run,) = _ended_runs(folder, 1)
+    run.config_path.unlink()
+    os.mkfifo(run.config_path)
+    keys = []
+    with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+        terminal.wait_for("reading", 60)
+        time.sleep(_SETTLED)
+        terminal.press("3", "temperature", 60)
+        for _ in range(5):
+            keys.append(1e3 * terminal.press("2", "reading", 30))
+            keys.append(1e3 * terminal.press("3", "temperature", 30))
+        started = time.perf_counter()
+        terminal.send("q")
+        terminal.process.wait(30)
+        leaving = time.perf_counter() - started
+    return [
+        Figure("switching screens while the folder hangs", "ms", keys, 150),
+        Figure("leaving while the folder hangs", "s", [leaving], 1),
+    ]
+
+
+def _ended_runs(folder: Path, count: int) -> list[Run]:
+    """Runs that have ended, each like the first but for its name and age."""
+    first = new_run({"steps": 200, "data": "names"}, folder)
+    log = EventLog(first.events_path, time.time())
+    synthetic.begin(log)
+    synthetic.write_steps(log, 1, 200, 1000)
+    log.emit("ended", reason="finished", step=200, exit_code=0, detail=None, traceback=None)
+    log.flush()
+    first.summary_path.write_text(json.dumps(LogDigest(first).store_in({"v": 1})))
+    config = first.config
+    runs = []
+    for number in range(count):
+        run = Run(first.path.parent / f"run-{number:05d}")
+        shutil.copytree(first.path, run.path)
+        copied = {**config, "run": run.id, "created_at": config["created_at"] - 60 * number}
+        run.write_config({name: value for name, value in copied.items() if name not in ("v", "checksum")})
+        runs.append(run)
+    shutil.rmtree(first.path)
+    return runs
