@@ -37,7 +37,7 @@ def form(folder: Path) -> list[Figure]:
         time.sleep(_SETTLED)
         terminal.press("1", "f5 starts", 30)
         time.sleep(1)
-        tabs = [1e3 * terminal.press("\t", f"{flag}:") for flag in flags[1:]]
+        tabs = [1e3 * terminal.press("\t", f"{flag}:") for flag in flags]
         helps = []
         for _ in range(2 * _TIMES):
             helps.append(1e3 * terminal.press("\x1bOP", "everywhere"))
