@@ -79,11 +79,12 @@ def read_file(path: Path, what: str, most: int = -1) -> bytes:
         raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
 
 
-def write_file(path: Path, content: str | bytes, what: str) -> None:
+def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") -> None:
     """Write the whole content, and create missing parent directories.
 
     A regular file is replaced atomically, and so is the target of a symbolic link; the link stays. A FIFO and a
-    character device are written to. Everything else is refused.
+    character device are written to. Everything else is refused, and so is a file that is not empty and does not begin
+    with `start`: it is of another format.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
@@ -96,6 +97,7 @@ def write_file(path: Path, content: str | bytes, what: str) -> None:
         if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(_TABLE_OF_DESCRIPTORS):
             _write_into(path, content)
         else:
+            _require_start(path, kind, start, what)
             _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:
         raise LabError(f"{what} {path} cannot be written: {reason_of(error)}. Choose another path.") from None
@@ -115,6 +117,17 @@ def _kind_of(path: Path) -> int:
         return os.stat(path).st_mode
     except FileNotFoundError:
         return 0
+
+
+def _require_start(path: Path, kind: int, start: bytes, what: str) -> None:
+    if kind and start:
+        with open(path, "rb") as file:
+            found = file.read(len(start))
+        if found not in (b"", start):
+            raise LabError(
+                f"{what} {path} cannot be written: there is a file that is not a {what}. Choose another path, or "
+                "remove it."
+            )
 
 
 def _write_into(path: Path, content: bytes) -> None:

@@ -1,4 +1,5 @@
-"""Counts the validation documents that are also training documents, by a hash of each document."""
+"""Counts the validation documents that are also training documents, by a hash of each document without its carriage
+returns: a copy with other line ends is the same document."""
 
 from hashlib import blake2b
 
@@ -17,10 +18,10 @@ class DocumentOverlap:
 
     def add(self, part: Part) -> None:
         if self._current is not None and not part.starts_document:
-            self._current.update(part.text.encode())
+            self._current.update(_content(part))
             return
         self._finish()
-        self._current = blake2b(part.text.encode(), digest_size=_HASH_BYTES)
+        self._current = blake2b(_content(part), digest_size=_HASH_BYTES)
         self._is_val = part.is_val
 
     def count(self) -> int:
@@ -35,3 +36,7 @@ class DocumentOverlap:
         if self._current is not None:
             self._hashes[self._is_val] += self._current.digest()
         self._current = None
+
+
+def _content(part: Part) -> bytes:
+    return part.text.replace("\r", "").encode()

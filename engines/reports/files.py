@@ -6,6 +6,7 @@ from pathlib import Path
 from engines.files import write_file
 from engines.reports.run_report import Pictures
 
+_HTML, _SVG, _PNG = b"<!DOCTYPE html>", b"<svg ", b"\x89PNG"  # the beginning of each file
 _DOTS = 2  # of a PNG for each unit of the SVG: sharp on paper and on dense screens
 
 
@@ -14,17 +15,17 @@ def write_report(path: Path, text: str, pictures: Pictures) -> list[Path]:
 
     Into a FIFO or a device goes the page alone, which holds the plots too.
     """
-    write_file(path, text, "report")
+    write_file(path, text, "report", start=_HTML)
     written = [path]
     if not path.is_file():
         return written
     to_png = _converter()
     for name, svg in pictures:
         written.append(path.with_name(f"{path.stem}.{name}.svg"))
-        write_file(written[-1], svg, "plot")
+        write_file(written[-1], svg, "plot", start=_SVG)
         if to_png:
             written.append(path.with_name(f"{path.stem}.{name}.png"))
-            write_file(written[-1], to_png(svg), "plot")
+            write_file(written[-1], to_png(svg), "plot", start=_PNG)
     return written
 
 

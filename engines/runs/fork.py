@@ -1,13 +1,15 @@
 """Continue a run with other settings as a new run, which begins with a copy of its parent's events and checkpoint."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from engines import checkpoints
-from engines.config import TrainSettings
+from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
 from engines.fields import fields
-from engines.runs.history import read_resumable
+from engines.requirements import flag_of
+from engines.runs.history import History, read_resumable
 from engines.runs.launch import new_run
 from engines.runs.resumption import is_fixed
 from engines.runs.store import Run
@@ -33,6 +35,8 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     lines: list[bytes] = []
     history = read_resumable(parent, lines)
     given = {**config["given"], **{name: config["resolved"][name] for name in _paths(config)}, **changes}
+    if mark is None:  # the queue of a study decides itself how far a run goes
+        _require_work(parent, resolve(given), step, history)
     origin = {"run": parent.id, "step": step, "seconds": history.last_t, "damaged": complaints}
     results = parent.path.parent.parent
     past = {"parent": origin, "facts": config["facts"], "hardware": config["hardware"]}
@@ -50,6 +54,24 @@ def _check(changes: Mapping[str, Any]) -> None:
         f"{known[name].flag} cannot change while a run continues; start a new run with --config."
         for name in changes
         if is_fixed(name)
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _require_work(parent: Run, settings: TrainSettings, step: int, history: History) -> None:
+    """SettingsError for budgets that are used up at this step: the new run would be a copy under other settings."""
+    used = {
+        "steps": step,
+        "tokens": step * settings.tokens_per_step,
+        "time_budget": math.fsum(seconds for seconds in history.seconds[:step] if not math.isnan(seconds)),
+    }
+    budgets = {name: getattr(settings, name) for name in used}
+    spent = [name for name, budget in budgets.items() if budget is not None and used[name] >= budget]
+    problems = [
+        f"{flag_of(name)} {budgets[name]:,} is used up at step {step:,}, the checkpoint of run {parent.id} to continue "
+        f"from. Give a larger {flag_of(name)}."
+        for name in spent
     ]
     if problems:
         raise SettingsError(problems)

@@ -33,8 +33,10 @@ def runs(options: Options) -> int:
         for row in rows:
             print_json(row)
         return 0
-    if not rows:
+    if not rows and not found:
         print("no runs yet; start one with: nanochat-tui --no-ui train", file=sys.stderr)
+        return 0
+    if not rows:
         return 0
     elsewhere = [_elsewhere(Path(row["path"]), results) for row in rows]
     columns, cells = _COLUMNS, [_cells(row) for row in rows]

@@ -14,7 +14,7 @@ from engines.requirements import flag_of
 from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
 from engines.runs.snapshot import damage_sentence
-from engines.runs.store import Run, find_run, results_dir, runs_in_view
+from engines.runs.store import Run, find_run, require_name, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
 from nanochat_tui.commands import Options
@@ -98,6 +98,8 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
     named = options.words["run"]
     results = results_dir(options.words["results_dir"])
     how = settings.device, settings.compile
+    if named is not None:
+        require_name(named)
     if named and is_checkpoint(named):
         return open_checkpoint(Path(named), *how)
     if named:

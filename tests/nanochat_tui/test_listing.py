@@ -257,3 +257,28 @@ def test_fewer_steps_than_were_made_are_refused_and_nothing_is_created(tmp_path:
         said = capsys.readouterr().err
         assert f"--steps {asked} is not more than the 20 steps that run {parent.id} has made already" in said
     assert os.listdir(parent.results / "runs") == [parent.id]
+
+
+@pytest.mark.parametrize("changes", [("--lr", "0.5"), ("--tokens", "100"), ("--time-budget", "0.0001")])
+def test_a_fork_that_would_train_no_step_is_refused(changes: tuple[str, str], tmp_path: Path, capsys: Words) -> None:
+    parent = finished_run(tmp_path)
+    assert main(["--no-ui", "resume", parent.id, *changes, "--results-dir", str(parent.results)]) == 2
+    said = capsys.readouterr().err
+    spent = {"--steps": "20", **dict([changes])}
+    spent.pop("--lr", None)
+    for flag, value in spent.items():
+        assert f"{flag} {value} is used up at step 20, the checkpoint of run {parent.id}" in said
+    assert said.count("\n") == len(spent)
+    assert os.listdir(parent.results / "runs") == [parent.id]
+
+
+def test_a_results_directory_of_damaged_runs_alone_is_not_called_empty(tmp_path: Path, capsys: Words) -> None:
+    make_run(tmp_path).config_path.write_text("{")
+    assert main(["--no-ui", "runs", "--results-dir", str(tmp_path / "results")]) == 0
+    assert "damaged config.json" in (said := capsys.readouterr().err) and "no runs yet" not in said
+
+
+@pytest.mark.parametrize("command", ["show", "sample", "inspect", "export", "report", "reproduce", "attach"])
+def test_an_empty_name_is_an_error_of_every_command(command: str, results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", command, "", "--results-dir", str(results)]) == 1
+    assert "the name of a run is empty" in capsys.readouterr().err

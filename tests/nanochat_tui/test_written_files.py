@@ -96,3 +96,15 @@ def test_what_a_command_writes_into_a_results_directory_follows_links_too(result
     (results / "reports" / "finished.html").symlink_to(tmp_path / "page")
     assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
     assert (results / "reports" / "finished.html").is_symlink() and (tmp_path / "page").is_file()
+
+
+@each_page
+def test_a_file_of_another_format_is_not_replaced_by_a_page(
+    command: str, results: Path, tmp_path: Path, capsys: Words
+) -> None:
+    (corpus := tmp_path / "corpus.txt").write_text("all of it")
+    (empty := tmp_path / "empty.html").touch()
+    assert write(command, corpus, results) == 1
+    assert f"report {corpus} cannot be written: there is a file that is not a report" in capsys.readouterr().err
+    assert corpus.read_text() == "all of it"
+    assert write(command, empty, results) == write(command, empty, results) == 0 and "</html>" in empty.read_text()

@@ -55,6 +55,13 @@ def test_a_copy_of_the_training_text_is_refused(folder: Path) -> None:
         prepared("names", "names")
 
 
+def test_a_copy_with_other_line_ends_is_the_same_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("some text\nof two lines\n" * 40)
+    (tmp_path / "b.txt").write_bytes((tmp_path / "a.txt").read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(LabError, match="every document"):
+        prepared(tmp_path / "a.txt", tmp_path / "b.txt")
+
+
 @pytest.mark.parametrize("data", ["", "**/*.txt", "deep/../"])
 def test_a_validation_file_is_left_out_of_a_folder_or_pattern_that_contains_it(data: str, folder: Path) -> None:
     found, notes = prepared(folder / data if data else folder, folder / "deep" / "val.txt")
