@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from engines import safetensors
 from engines.engine import LearnerState
 from engines.errors import LabError
+from engines.files import open_regular, read_regular
 from engines.runs.checkpoint_folders import list_steps as list_steps
 from engines.runs.checkpoint_folders import path_of as path_of
 from engines.safetensors import Array
@@ -248,7 +249,7 @@ def _sealed(state: dict[str, Any]) -> bytes:
 
 
 def _load_state(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
+    content = read_regular(path)
     state: dict[str, Any] = json.loads(content)
     blank = content.replace(_seal(state["seal"]), _seal(_NO_SEAL))
     if hashlib.sha256(blank).hexdigest() != state["seal"]:
@@ -263,7 +264,7 @@ def _seal(sha256: str) -> bytes:
 
 
 def _load_file(path: Path, state: dict[str, Any]) -> bytes:
-    content = path.read_bytes()
+    content = read_regular(path)
     _check_hash(path, hashlib.sha256(content).hexdigest(), state)
     return content
 
@@ -274,7 +275,7 @@ def _check_hash(path: Path, sha256: str, state: dict[str, Any]) -> None:
 
 
 def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +66,21 @@ def open_file(path: Path, what: str) -> BinaryIO:
         return file
     except (OSError, ValueError) as error:
         raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a file of the program's own; OSError for anything but a regular file. It never waits for a FIFO's writer."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return open(fd, "rb")
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file of the program's own, as `open_regular` opens it."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def read_file(path: Path, what: str, most: int = -1) -> bytes:

@@ -28,7 +28,8 @@ def deliver(node: MessagePump, callback: Callable[..., object], *arguments: Any)
     """
 
     def run() -> object:
-        return callback(*arguments) if isinstance(node, App) or node.is_attached else None
+        is_removed = not isinstance(node, App) and (not node.is_attached or getattr(node, "_pruning", False))
+        return None if is_removed else callback(*arguments)
 
     with contextlib.suppress(NoActiveAppError):  # the widget is removed while it is called
         node.call_later(run)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from engines.data import caches
 from engines.data.caches import DamagedEntry, Note
 from engines.data.tokenizers import TypeCode
+from engines.files import read_regular
 
 _STREAMS = ("train", "val")
 _ABOUT = "about.json"
@@ -51,7 +52,7 @@ def load(
     if not os.path.exists(folder):
         return None
     try:
-        about = caches.open_seal((folder / _ABOUT).read_bytes())
+        about = caches.open_seal(read_regular(folder / _ABOUT))
         if not about.keys() >= set(figures):
             raise DamagedEntry("it was written by another version")
         found = _mapped(folder, about, typecode, progress)

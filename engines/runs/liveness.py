@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engines import events
 from engines.events import Event
+from engines.files import open_regular
 from engines.runs.history import History
 from engines.runs.store import Run
 
@@ -37,7 +38,7 @@ def probe_lock(lock: Path) -> bool:
     OSError if the lock cannot be opened, as on a drive that is unavailable; a missing one, or another user's, is free.
     """
     try:
-        fd = os.open(lock, os.O_RDONLY)
+        fd = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):
         return False
     try:
@@ -127,7 +128,7 @@ def is_newer(path: Path, other: Path) -> bool:
 def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
     """The end of what the latest worker printed."""
     try:
-        with open(run.log_path, "rb") as file:
+        with open_regular(run.log_path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return file.read().rpartition(START_MARK.encode())[2]
     except OSError:

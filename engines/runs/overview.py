@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engines.files import open_regular
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.reader import EventReader
@@ -157,12 +158,9 @@ def read_state(run: Run) -> tuple[str, Overview]:
 
 
 def _end_of(log: Path) -> tuple[int, bytes]:
-    fd = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        size = os.fstat(fd).st_size
-        return size, os.pread(fd, _TAIL, max(0, size - _TAIL))
-    finally:
-        os.close(fd)
+    with open_regular(log) as file:
+        size = os.fstat(file.fileno()).st_size
+        return size, os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -1,15 +1,14 @@
 """Follows a growing `events.jsonl`: whole lines only, damaged and missing ones counted, truncation noticed."""
 
-import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from engines import events
 from engines.events import Event
+from engines.files import open_regular
 
 _CHUNK = 4 << 20  # bytes read at a time, so that a long log never fills the memory
 _LONGEST_LINE = 16 << 20  # bytes; the steps of a write take some 100 KB, a long sample less
@@ -55,7 +54,7 @@ class EventReader:
     def _lines(self) -> Iterator[bytes]:
         self.problem = ""
         try:
-            with _open_regular(self._path) as file:
+            with open_regular(self._path) as file:
                 size = os.fstat(file.fileno()).st_size  # what is written from now on is for the next poll
                 self._notice_replacement(file)
                 file.seek(self._offset)
@@ -133,12 +132,3 @@ class EventReader:
 def split_damaged(line: bytes) -> list[bytes]:
     """The parts of a line that may each be a line: without what separates them, and without what follows the last."""
     return [part[: part.rfind(b"}") + 1] or part for part in _BEGINNING.split(line) if part]
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a regular file; OSError for anything else, without waiting for the writer of a FIFO."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    return open(fd, "rb")

@@ -1,6 +1,5 @@
 """A run made from the manifest of another, to train the same again: same settings, same decisions, as many steps."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from engines.runs.decisions import choices_by_setting, recorded_decisions
 from engines.runs.history import History
 from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, write_checked_json
+from engines.runs.store import Run, read_json, write_checked_json
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
 _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
@@ -208,7 +207,7 @@ def _number(value: float | None) -> float:
 def _weights_sha256(folder: Path, step: int) -> str | None:
     """As the checkpoint recorded it; None where that cannot be read."""
     try:
-        state = json.loads((path_of(folder, step) / "state.json").read_text())
+        state = read_json(path_of(folder, step) / "state.json")
         return str(state["sha256"]["model.safetensors"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.errors import LabError
 from engines.events import MAYBE_NUMBER, NUMBER, holds
-from engines.files import user_path
+from engines.files import read_regular, user_path
 
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
@@ -135,7 +135,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 def read_json(path: Path) -> Any:
     """What a JSON file holds; ValueError if it is none."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path))
     except RecursionError:
         raise ValueError("nested too deep") from None
 

@@ -4,18 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
-from textual.worker import get_current_worker
 
 from engines.estimate import Machine, this_machine
 from engines.gpus import gpus
 from engines.preview import Preview, read_preview, texts_of
 from engines.runs.store import Run
+from screens.background import run_in_background
 from screens.train.form import SettingsForm
 from screens.train.plan import PlanView
 
@@ -41,6 +40,7 @@ class NewRun(Vertical):
         self._given = given
         self._machine = this_machine(None)
         self._preview = Preview()
+        self._wanted: tuple[Any, ...] | None = None  # the texts to preview
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="both"):
@@ -80,17 +80,20 @@ class NewRun(Vertical):
         vocabulary = self._preview.vocabulary if texts == self._preview.texts else None
         self.query_one(PlanView).show(form.given, form.problems, self._machine, vocabulary)
 
-    @work(thread=True, exclusive=True, group="preview")
     def _read_texts(self, given: dict[str, Any]) -> None:
-        """Look for the GPU and the text in a thread: both may take a while."""
-        worker = get_current_worker()
-        found = gpus()
-        machine = this_machine(found[0].name if found else None)
-        preview = read_preview(given, lambda: worker.is_cancelled)
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._show_preview, machine, preview)
+        """Look for the GPU and the text in a thread: both may take a while. Texts that are no longer in the form are
+        not read further."""
+        self._wanted = wanted = texts_of(given)
 
-    def _show_preview(self, machine: Machine, preview: Preview) -> None:
-        self._machine, self._preview = machine, preview
-        if self.is_attached:
+        def read() -> tuple[Machine, Preview]:
+            found = gpus()
+            machine = this_machine(found[0].name if found else None)
+            return machine, read_preview(given, lambda: self._wanted != wanted or not self.is_attached)
+
+        run_in_background(self, read, self._show_preview, group="preview")
+
+    def _show_preview(self, found: tuple[Machine, Preview]) -> None:
+        machine, preview = found
+        if preview.texts == self._wanted:
+            self._machine, self._preview = machine, preview
             self._plan()

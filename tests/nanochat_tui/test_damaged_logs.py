@@ -1,6 +1,7 @@
 """Commands on runs whose logs are damaged: every other run is listed, and each says what could not be read."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,18 @@ def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
     for words in (["studies"], ["report", study.id, "--out", str(page)]):
         assert f"study {study.id}: {gone}" in told(capsys, runs[0], *words).err
     assert json.loads(told(capsys, runs[0], "studies", "--json").out)["unreadable"] == gone
+
+
+@pytest.mark.parametrize("name", ["config.json", "events.jsonl", "summary.json", "worker.log", "run.lock"])
+@pytest.mark.filterwarnings("error")
+def test_a_fifo_in_place_of_a_file_keeps_no_command_waiting(
+    name: str, run: Run, trained: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Run(Path(shutil.copytree(trained.path, run.path.parent / "bad-run")))
+    (bad.path / name).unlink(missing_ok=True)
+    os.mkfifo(bad.path / name)
+    assert run.id in told(capsys, run, "runs").out
+    for command in ("show", "report", "export", "attach", "sample", "reproduce"):
+        if (command, name) != ("reproduce", "run.lock"):
+            assert main(["--no-ui", command, "bad-run", "--results-dir", str(run.results)]) in (0, 1, 5)
+            assert "traceback is in" not in capsys.readouterr().err
