@@ -90,14 +90,14 @@ def commit() -> str:
     return (head or "unknown") + ("+changes" if changed.strip() else "")
 
 
-def record(folder: Path, name: str, tally: Tally, seed: int) -> None:
+def record(folder: Path, commit: str, name: str, tally: Tally, seed: int) -> None:
     """Add a part's result to those of the same commit in `folder`; results of another commit are dropped."""
     folder.mkdir(exist_ok=True)
     with open(folder / ".faults.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = _read(folder)
-        if results.get("commit") != commit():
-            results = {"commit": commit(), "parts": {}}
+        if results.get("commit") != commit:
+            results = {"commit": commit, "parts": {}}
         kept = results["parts"].setdefault(name, {"cases": 0, "violations": 0, "examples": [], "seeds": []})
         kept["cases"] += tally.cases
         kept["violations"] += len(tally.violations)
@@ -107,10 +107,10 @@ def record(folder: Path, name: str, tally: Tally, seed: int) -> None:
         _write(folder / "faults.md", summary(results))
 
 
-def next_seed(folder: Path, name: str) -> int:
+def next_seed(folder: Path, commit: str, name: str) -> int:
     """Return a seed that this commit has not tried yet, by the results in `folder`."""
     results = _read(folder)
-    seeds = results["parts"].get(name, {}).get("seeds", []) if results.get("commit") == commit() else []
+    seeds = results["parts"].get(name, {}).get("seeds", []) if results.get("commit") == commit else []
     return max(seeds, default=0) + 1
 
 

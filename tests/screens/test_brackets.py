@@ -1,6 +1,7 @@
 """What people and runs write stands on the screens as it is: brackets in it are not markup, and end nothing."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 from seats import QUICK, Seat, add_run, play
@@ -54,13 +55,15 @@ def test_a_run_shows_them_everywhere(tmp_path: Path) -> None:
 
 
 def test_a_study_shows_them_everywhere(tmp_path: Path) -> None:
-    plan = make_plan({**QUICK}, {"prompt": (EVIL, "b")}, {"seeds": 1})
-    study = create_study(tmp_path, plan)
+    plan = make_plan({**QUICK}, {"lr": (0.1, 0.2)}, {"seeds": 1})
+    base, *cells = plan.cells
+    cells = [dataclasses.replace(cell, name=f"data={EVIL}{place}") for place, cell in enumerate(cells)]
+    study = create_study(tmp_path, dataclasses.replace(plan, cells=(base, *cells)))
 
     async def scenario(seat: Seat) -> None:
         await seat.sees(study.id)
         await seat.press("enter")
-        await seat.sees(f"prompt={EVIL}")
+        await seat.sees(f"data={EVIL}")
         for key in ("v", "e", "enter", "b", "escape"):
             await seat.press(key)
 

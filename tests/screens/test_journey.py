@@ -89,7 +89,8 @@ def test_a_run_is_started_watched_left_found_again_stopped_and_heard(tmp_path: P
     text = write_text(tmp_path)
     pane.run()
     pane.sees("new run", "f5 starts it")
-    pane.press(*["Tab"] * (FIRST.index("data") + 1))  # from the form itself
+    shown = [name for name in FIRST if name != "depth"]  # which a bigram has not
+    pane.press(*["Tab"] * (shown.index("data") + 1))  # from the form itself
     pane.sees("--data:")  # what the foot of the form tells of the entry that takes keys
     pane.type(str(text))
     pane.sees("text.txt")
