@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engines.files import read_regular
+
 WORTHWHILE = 1_000_000  # characters; what follows from shorter text is computed again in less than half a second
 
 Note = Callable[[str], None]  # receives one sentence for the user
@@ -34,7 +36,7 @@ def recall(kind: str, name: str, note: Note = without_notes) -> dict[str, Any] |
     """The stored object; None where there is none, or it is damaged, which `note` reports."""
     path = folder(kind) / f"{name}.json"
     try:
-        return open_seal(path.read_bytes())
+        return open_seal(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:

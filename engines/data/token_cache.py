@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from engines.data import caches
 from engines.data.caches import DamagedEntry, Note
 from engines.data.tokenizers import TypeCode
-from engines.files import read_regular
+from engines.files import open_regular, read_regular
 
 _STREAMS = ("train", "val")
 _ABOUT = "about.json"
@@ -188,7 +188,7 @@ def _mapped(folder: Path, about: dict[str, Any], typecode: TypeCode, progress: P
     views: list[memoryview] = []
     done = 0
     for name, seal in zip(_STREAMS, seals, strict=True):
-        with open(folder / f"{name}.tokens", "rb") as file:
+        with open_regular(folder / f"{name}.tokens") as file:
             _verify(file.fileno(), seal, functools.partial(_add_progress, progress, done, total))
             views.append(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).cast(typecode))
         done += seal["bytes"]

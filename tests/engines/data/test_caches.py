@@ -227,3 +227,15 @@ def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -
     with pytest.raises(LabError, match="broken"):
         read_facts(corpus)
     assert reads(corpus._replace(pieces=lambda: iter([Piece("all of the text")])))
+
+
+def test_a_fifo_in_place_of_an_entry_is_noted_and_keeps_nobody_waiting() -> None:
+    path = caches.folder("scans") / "entry.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    notes: list[str] = []
+    try:
+        assert caches.recall("scans", "entry", notes.append) is None
+    finally:
+        path.unlink()
+    assert notes == [f"cache entry {path} cannot be read: it is not a regular file. It is computed again."]
