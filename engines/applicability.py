@@ -1,4 +1,4 @@
-"""Settings that have no effect on a run: warnings about those given, and the settings that are left."""
+"""Find settings that have no effect on a run, and warn about those that were given."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from engines.errors import SettingsError
 from engines.fields import AUTO, fields
 from engines.requirements import Requirement, first_unmet
 
-_STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # what others are refused for
+_STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # settings that exclude others
 
 
 def unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
-    """The settings that have no effect beside the other values, each with the first requirement that is not met."""
+    """Return the settings that have no effect with the other values, each with its first unmet requirement."""
     values = vars(settings)
     found = ((name, first_unmet(field.applies_when, values)) for name, field in fields(TrainSettings).items())
     return {name: unmet for name, unmet in found if unmet}
 
 
 def warnings_about(given: Mapping[str, Any], settings: TrainSettings) -> list[str]:
-    """A sentence for each given value that has no effect on a run with these resolved settings."""
+    """Return a sentence for each given value that has no effect on a run with these resolved settings."""
     unmet, known = unmet_requirements(settings), fields(TrainSettings)
     asked = [name for name, value in given.items() if value not in (AUTO, None, False, "")]
     found = [unmet[name].warning(known[name].flag, getattr(settings, name)) for name in asked if name in unmet]
@@ -30,14 +30,14 @@ def warnings_about(given: Mapping[str, Any], settings: TrainSettings) -> list[st
 
 
 def effective(settings: TrainSettings) -> TrainSettings:
-    """The settings with neutral values in place of those without effect: two runs that differ in nothing else are the
-    same run."""
+    """Return the settings with None in place of values without effect: runs that differ only in those are the same
+    run."""
     neutral: dict[str, Any] = dict.fromkeys(unmet_requirements(settings))
     return dataclasses.replace(settings, **neutral)
 
 
 def applicable_to(given: Mapping[str, Any]) -> set[str]:
-    """Names of the settings that have an effect beside what was typed, some of which may still be wrong."""
+    """Return the names of settings that have an effect with the typed values, some of which may be invalid."""
     structural = {name: value for name, value in given.items() if name in _STRUCTURAL}
     for attempt in (given, structural, {}):
         try:

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, verified when read, and pruned.
+"""Checkpoints: written atomically, verified when read, and pruned.
 
 A checkpoint is a folder `step-<n>` with model.safetensors, optimizer.safetensors and tokenizer.json, and
 state.json, which holds the sha256 of each and a seal: its own. It is written under another name and renamed
@@ -84,12 +84,12 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def describe_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """As `load_newest`, without parameters and optimizer state, whose files are not read."""
+    """Load a checkpoint as `load_newest` does, but without reading parameters and optimizer state."""
     return _newest(folder, describe)
 
 
 def newest_intact(folder: Path) -> tuple[int | None, list[str]]:
-    """The step of the newest checkpoint whose files are all intact, and a sentence for each newer one that is not."""
+    """Return the step of the newest intact checkpoint, and a sentence for each newer one that is damaged."""
     return _newest(folder, verify)
 
 
@@ -113,15 +113,15 @@ def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
 
 
 def describe(path: Path) -> Checkpoint:
-    """Read tokenizer, settings and progress of a checkpoint, without its arrays. LabError where they are damaged."""
+    """Read a checkpoint's tokenizer, settings and progress, without its arrays. Raises LabError if they are damaged."""
     with _reading(path):
         return _checkpoint(path, _load_state(path / "state.json"), {}, {})
 
 
 def verify(path: Path) -> int:
-    """Check all files of a checkpoint against their hashes, without holding them in memory; returns its step.
+    """Check all files of a checkpoint against their hashes, without loading them, and return its step.
 
-    LabError names the first file that is missing or damaged.
+    Raises LabError with the name of the first file that is missing or damaged.
     """
     with _reading(path):
         state = _load_state(path / "state.json")
@@ -131,7 +131,7 @@ def verify(path: Path) -> int:
 
 
 def copy(folder: Path, step: int, into: Path) -> None:
-    """Copy a checkpoint into another run's folder, which is made. LabError unless the copy is intact."""
+    """Copy a checkpoint into another run's folder, which is created. Raises LabError unless the copy is intact."""
     with _reading(into):
         into.mkdir(parents=True, exist_ok=True)
         partial = into / f"{_WRITING}{path_of(into, step).name}"
@@ -143,7 +143,7 @@ def copy(folder: Path, step: int, into: Path) -> None:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Report whatever can be wrong with a checkpoint's files as LabError."""
+    """Convert every error in reading or writing a checkpoint to LabError."""
     try:
         yield
     except shutil.Error as error:  # of copytree: a list of what could not be copied
@@ -170,7 +170,7 @@ class IntactSteps:
         self.complaints: list[str] = []  # a sentence for each damaged checkpoint that was found
 
     def add(self, step: int) -> None:
-        """Note a checkpoint that was just written: its files were hashed while they were written."""
+        """Add a checkpoint that was just written: its files were hashed during the write."""
         self._known[step] = _fingerprint(path_of(self._folder, step)), True
 
     def __contains__(self, step: object) -> bool:
@@ -192,7 +192,7 @@ class IntactSteps:
 
 
 def _fingerprint(path: Path) -> object:
-    """Size and time of change of each file of a checkpoint; empty where one is missing."""
+    """Return size and change time of each file of a checkpoint; nothing if one is missing."""
     try:
         files = [(path / name).stat() for name in (*FILES, "state.json")]
     except OSError:
@@ -201,14 +201,14 @@ def _fingerprint(path: Path) -> object:
 
 
 class Pruned(NamedTuple):
-    """Steps whose checkpoints are gone, and why others could not be removed, if so."""
+    """Steps whose checkpoints were removed, and why others could not be removed, if any."""
 
     removed: list[int]
     problem: str = ""
 
 
 def prune(folder: Path, keep_last: int, best_step: int | None, intact: IntactSteps | None = None) -> Pruned:
-    """Delete what is older than the newest `keep_last` intact checkpoints (0: nothing), but for the best one."""
+    """Delete checkpoints older than the newest `keep_last` intact ones (0: none), except the best one."""
     steps = list_steps(folder)
     kept = _steps_to_keep(steps, keep_last, best_step, intact if intact is not None else IntactSteps(folder))
     removed: list[int] = []
@@ -232,12 +232,12 @@ def _steps_to_keep(steps: list[int], keep_last: int, best_step: int | None, inta
 
 
 def _trash_path(path: Path) -> Path:
-    """A free name to delete a checkpoint under: a half-deleted folder must not look like a checkpoint."""
+    """Return a free name for a folder during its deletion: half deleted, it must not look like a checkpoint."""
     return path.with_name(f"{_WRITING}removed-{path.name}-{time.time_ns()}")
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Delete what a killed worker was writing."""
+    """Delete the partial checkpoints of a killed worker."""
     for path in folder.glob(f"{_WRITING}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -271,7 +271,7 @@ def _load_file(path: Path, state: dict[str, Any]) -> bytes:
 
 def _check_hash(path: Path, sha256: str, state: dict[str, Any]) -> None:
     if sha256 != state["sha256"][path.name]:
-        raise LabError(f"{path} is damaged (its sha256 is not the recorded one); use another checkpoint.")
+        raise LabError(f"{path} is damaged: its SHA-256 is not the recorded one. Use another checkpoint.")
 
 
 def _hash_file(path: Path) -> str:
@@ -303,7 +303,7 @@ def _sync_folder(path: Path) -> None:
 
 
 class Saved(NamedTuple):
-    """A checkpoint that is durable now, the steps whose checkpoints were removed for it, and what went wrong then."""
+    """A checkpoint on disk, the steps whose checkpoints were removed after it, and why others could not be removed."""
 
     step: int
     path: Path
@@ -314,7 +314,7 @@ class Saved(NamedTuple):
 
 
 class Saver:
-    """Writes checkpoints in a thread of its own, one at a time, beside the training."""
+    """Writes checkpoints one at a time in a background thread, during training."""
 
     def __init__(self, folder: Path, keep_last: int, saved: Callable[[Saved], None]) -> None:
         """`saved` is called from the thread when a checkpoint is durable."""
@@ -332,7 +332,7 @@ class Saver:
         self._thread.start()
 
     def is_busy(self) -> bool:
-        """Whether a checkpoint is being written."""
+        """Return whether a checkpoint is being written."""
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
@@ -360,7 +360,7 @@ class Saver:
             self._failure = failure
 
     def _prune(self, best_step: int | None) -> Pruned:
-        """Make room. The new checkpoint is written, so that a failure here is only worth a warning."""
+        """Remove old checkpoints. The new one is already written, so a failure is only a warning."""
         self._intact.complaints.clear()
         try:
             removed, problem = prune(self._folder, self._keep_last, best_step, self._intact)

@@ -17,7 +17,7 @@ _LARGEST = 1e300  # of a factor or rate: a few of them multiplied still fit a fl
 _LARGEST_SEED = (1 << 63) - 1  # torch stores seeds in signed 64 bits
 _MOST_STEPS = 10**12
 _MOST_TOKENS = 10**18
-_MOST_ROWS = 1 << 24  # of 65,536 tokens they are 2**40 tokens per step
+_MOST_ROWS = 1 << 24  # with 65,536 tokens each, 2**40 tokens per step
 _LONGEST = 100 * 365 * 86_400  # seconds: a hundred years
 _GUARD = ("off", "warn", "halt")
 _GUARD_BACK = (*_GUARD, "rollback")
@@ -67,80 +67,80 @@ class TrainSettings:
     # fmt: off
     mode: str = setting("model", "str", AUTO, "engine: pure Python numbers, or torch tensors (auto: tensor for gpt)", choices=("scalar", "tensor"))
     model_kind: str = setting("model", "str", "bigram", "model to train", choices=("bigram", "mini-gpt", "gpt"))
-    depth: int = setting("model", "int", AUTO, "the gpt's one dial: width, heads, batch, steps and rates follow from it (auto: 4)", at_least=1, at_most=64, applies_when=_GPT)
+    depth: int = setting("model", "int", AUTO, "layers of a gpt, which also determine width, heads, batch size, steps and learning rates (auto: 4)", at_least=1, at_most=64, applies_when=_GPT)
     tie_lm_head: bool = setting("model", "bool", AUTO, "use the embedding as the head too (auto: only where that can learn)")
     input_rmsnorm: bool = setting("model", "bool", AUTO, "normalise embeddings before the first layer (auto: where the model needs it)")
-    final_rmsnorm: bool = setting("model", "bool", AUTO, "normalise before the head (auto: in mini-gpt)", applies_when=_ATTENTION)
-    layers: int = setting("model", "int", AUTO, "blocks of attention and MLP (auto: 1 for mini-gpt; --depth)", at_least=1, at_most=1024, applies_when=_ATTENTION)
-    width: int = setting("model", "int", AUTO, "numbers that describe a token, a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1, at_most=65536, applies_when=_ATTENTION)
+    final_rmsnorm: bool = setting("model", "bool", AUTO, "RMSNorm before the head (auto: in mini-gpt)", applies_when=_ATTENTION)
+    layers: int = setting("model", "int", AUTO, "transformer blocks (auto: 1 for mini-gpt; --depth)", at_least=1, at_most=1024, applies_when=_ATTENTION)
+    width: int = setting("model", "int", AUTO, "model width (embedding dimension), a multiple of --heads (auto: 16 for mini-gpt; from --depth)", at_least=1, at_most=65536, applies_when=_ATTENTION)
     heads: int = setting("model", "int", AUTO, "attention heads (auto: 4 for mini-gpt; from --width)", at_least=1, at_most=65536, applies_when=_ATTENTION)
     context_length: int = setting("model", "int", AUTO, "tokens in a row of training data, and that a gpt looks back on (auto: 8 for bigram, 16 for mini-gpt, 2048 for gpt)", at_least=1, at_most=1 << 20)
 
-    kv_heads: int = setting("gpt", "int", AUTO, "heads of keys and values, shared by the others: a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
-    rotary: bool = setting("gpt", "bool", AUTO, "rotary positions (auto: yes; no: the model sees no positions)", applies_when=_GPT)
-    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary positions, in tokens / 2 pi (auto: 100,000)", above=1, at_most=_LARGEST, applies_when=_GPT + needs(rotary=True) + _PAIRS)
+    kv_heads: int = setting("gpt", "int", AUTO, "key and value heads, each shared by a group of query heads: a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
+    rotary: bool = setting("gpt", "bool", AUTO, "rotary position embeddings (auto: yes; no: no position information)", applies_when=_GPT)
+    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary embeddings, in tokens / 2 pi (auto: 100,000)", above=1, at_most=_LARGEST, applies_when=_GPT + needs(rotary=True) + _PAIRS)
     qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)", applies_when=_GPT)
     qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, at_most=_LARGEST, applies_when=_GPT + needs(qk_norm=True))
-    activation: str = setting("gpt", "str", AUTO, "what bends the MLP (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
-    softcap: float = setting("gpt", "float", AUTO, "logits are bent to stay within this, 0 for as they are (auto: 15)", at_least=0, at_most=_LARGEST, applies_when=_GPT)
-    window_pattern: str = setting("gpt", "str", AUTO, "attention of the layers in turn, L the whole context and S a window; the last is L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
-    window: int = setting("gpt", "int", AUTO, "tokens that a layer with a window looks back on (auto: an eighth of the context)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
-    document_mask: bool = setting("gpt", "bool", AUTO, "attention stays within a document (auto: no)", applies_when=_GPT)
-    value_embeddings: bool = setting("gpt", "bool", AUTO, "every other layer mixes an embedding of the token into its values (auto: yes)", applies_when=_GPT)
-    residual_scalars: bool = setting("gpt", "bool", AUTO, "a learned factor on the residual stream before each layer (auto: yes)", applies_when=_GPT)
-    embedding_scalars: bool = setting("gpt", "bool", AUTO, "each layer adds a learned part of the embedding again (auto: yes)", applies_when=_GPT)
-    smear: bool = setting("gpt", "bool", AUTO, "mix a gated part of the previous token's embedding into each (auto: yes)", applies_when=_GPT)
-    backout: bool = setting("gpt", "bool", AUTO, "take a learned part of the middle layer away before the head (auto: yes)", applies_when=_GPT)
+    activation: str = setting("gpt", "str", AUTO, "MLP activation function (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
+    softcap: float = setting("gpt", "float", AUTO, "tanh soft-capping: bound on the absolute value of logits, 0 for none (auto: 15)", at_least=0, at_most=_LARGEST, applies_when=_GPT)
+    window_pattern: str = setting("gpt", "str", AUTO, "attention of each layer, repeated: L for the full context, S for a sliding window; the last layer is L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
+    window: int = setting("gpt", "int", AUTO, "size of the sliding window in tokens (auto: an eighth of the context)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
+    document_mask: bool = setting("gpt", "bool", AUTO, "restrict attention to the same document (auto: no)", applies_when=_GPT)
+    value_embeddings: bool = setting("gpt", "bool", AUTO, "add a token embedding to the attention values of every other layer (auto: yes)", applies_when=_GPT)
+    residual_scalars: bool = setting("gpt", "bool", AUTO, "scale the residual stream before each layer by a learned factor (auto: yes)", applies_when=_GPT)
+    embedding_scalars: bool = setting("gpt", "bool", AUTO, "add the embedding to the residual stream before each layer, scaled by a learned factor (auto: yes)", applies_when=_GPT)
+    smear: bool = setting("gpt", "bool", AUTO, "add the previous token's embedding to each embedding through a learned gate (auto: yes)", applies_when=_GPT)
+    backout: bool = setting("gpt", "bool", AUTO, "subtract the middle layer's output, scaled by a learned factor, before the head (auto: yes)", applies_when=_GPT)
 
     data: str = setting("data", "str", AUTO, f"text: file, folder, glob, or one of {', '.join(BUILT_IN_CORPORA)} (auto: names; stories for gpt)")
     val_data: str | None = setting("data", "str", None, "validation text (default: a tenth of --data)", optional=True)
-    documents: str = setting("data", "str", "file", "what is one document of a .txt", choices=("file", "line"), applies_when=_PLAIN_TEXT)
-    text_key: str = setting("data", "str", "text", "key of the text in JSON files, column of the text in .parquet files", applies_when=_RECORD_FILES)
+    documents: str = setting("data", "str", "file", "unit of a document in .txt files", choices=("file", "line"), applies_when=_PLAIN_TEXT)
+    text_key: str = setting("data", "str", "text", "key of the text in JSON records, or column of the text in .parquet files", applies_when=_RECORD_FILES)
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
-    corpus_size: int = setting("data", "size", AUTO, "bytes of text that `stories` writes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
-    corpus_seed: int = setting("data", "int", 0, "seed of the text that `stories` writes", at_least=0, at_most=_LARGEST_SEED, applies_when=_STORIES)
+    corpus_size: int = setting("data", "size", AUTO, "size of the corpus `stories`, in bytes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
+    corpus_seed: int = setting("data", "int", 0, "seed of the corpus `stories`", at_least=0, at_most=_LARGEST_SEED, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "what a token is: a character, a byte, or a piece of a word (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
-    vocab_size: int = setting("data", "int", AUTO, "tokens of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
-    seed: int = setting("data", "int", 1337, "seed of weights, split, order of data and samples", at_least=0, at_most=_LARGEST_SEED)
+    vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
+    seed: int = setting("data", "int", 1337, "seed of initial weights, data split, data order and samples", at_least=0, at_most=_LARGEST_SEED)
 
     steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MOST_STEPS)
-    tokens: int | None = setting("budget", "size", None, "train on this many tokens; the learning rate follows", at_least=1, at_most=_MOST_TOKENS, optional=True)
-    time_budget: float | None = setting("budget", "duration", None, "train for this much time; the learning rate follows", above=0, at_most=_LONGEST, optional=True)
+    tokens: int | None = setting("budget", "size", None, "train on this many tokens; the learning rate schedule ends with them", at_least=1, at_most=_MOST_TOKENS, optional=True)
+    time_budget: float | None = setting("budget", "duration", None, "train for this much time; the learning rate schedule ends with it", above=0, at_most=_LONGEST, optional=True)
     target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, at_most=_LARGEST, optional=True)
 
     optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
-    batch_size: int = setting("optimization", "int", AUTO, "rows in a step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MOST_ROWS)
-    lr: float = setting("optimization", "float", AUTO, "peak learning rate, with muon that of the matrices (auto: by model and optimizer)", above=0, at_most=_LARGEST)
-    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings take half (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW)
+    batch_size: int = setting("optimization", "int", AUTO, "rows per step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MOST_ROWS)
+    lr: float = setting("optimization", "float", AUTO, "peak learning rate; with muon, of the matrices (auto: by model and optimizer)", above=0, at_most=_LARGEST)
+    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings use half of it (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW)
     head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
     scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + _SCALARS)
-    lr_schedule: str = setting("optimization", "str", "linear", "shape of the decay", choices=("linear", "sqrt", "cosine", "constant"), applies_when=needs(warmdown_fraction=NONZERO))
+    lr_schedule: str = setting("optimization", "str", "linear", "shape of the learning rate decay", choices=("linear", "sqrt", "cosine", "constant"), applies_when=needs(warmdown_fraction=NONZERO))
     warmup_fraction: float = setting("optimization", "float", AUTO, "part of the steps that raises the learning rate (auto: 0; 40 steps for gpt)", at_least=0, at_most=1)
-    warmdown_fraction: float = setting("optimization", "float", AUTO, "part of the steps that lowers it (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1, applies_when=_WARMDOWN)
-    final_lr_fraction: float = setting("optimization", "float", AUTO, "learning rate at the end, as a part of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1, applies_when=_DECAY + needs(warmdown_fraction=NONZERO))
-    beta1: float = setting("optimization", "float", 0.9, "AdamW's memory of the gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
-    beta2: float = setting("optimization", "float", 0.99, "AdamW's memory of its square", at_least=0, at_most=0.999999, applies_when=_BETAS)
-    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's floor under the square root", above=0, at_most=_LARGEST, applies_when=_BETAS)
-    weight_decay: float = setting("optimization", "float", AUTO, "decoupled decay, a part of the learning rate (auto: 0; with muon from --depth)", at_least=0, at_most=_LARGEST, applies_when=_WEIGHT_DECAY)
-    polar_express: bool = setting("muon", "bool", AUTO, "Muon's five steps have coefficients of their own (auto: yes; no: one quintic five times)", applies_when=_MUON)
-    row_equilibration: bool = setting("muon", "bool", AUTO, "Muon evens out the rows of a gradient first (auto: yes)", applies_when=_MUON)
-    renormalization: bool = setting("muon", "bool", AUTO, "Muon gives its update the norm of an orthogonal matrix (auto: yes)", applies_when=_MUON)
-    variance_reduction: bool = setting("muon", "bool", AUTO, "Muon evens out the size of its updates by neuron over time (auto: yes)", applies_when=_MUON)
-    cautious_decay: bool = setting("muon", "bool", AUTO, "weights decay only where the update shrinks them, and less and less (auto: yes)", applies_when=_MUON + needs(weight_decay=NONZERO))
+    warmdown_fraction: float = setting("optimization", "float", AUTO, "fraction of the steps over which the learning rate decays (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1, applies_when=_WARMDOWN)
+    final_lr_fraction: float = setting("optimization", "float", AUTO, "final learning rate, as a fraction of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1, applies_when=_DECAY + needs(warmdown_fraction=NONZERO))
+    beta1: float = setting("optimization", "float", 0.9, "AdamW's beta1: decay rate of the mean gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
+    beta2: float = setting("optimization", "float", 0.99, "AdamW's beta2: decay rate of the mean squared gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
+    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's epsilon", above=0, at_most=_LARGEST, applies_when=_BETAS)
+    weight_decay: float = setting("optimization", "float", AUTO, "decoupled weight decay, multiplied by the learning rate (auto: 0; with muon from --depth)", at_least=0, at_most=_LARGEST, applies_when=_WEIGHT_DECAY)
+    polar_express: bool = setting("muon", "bool", AUTO, "Polar Express: separate coefficients for Muon's five iterations (auto: yes; no: the same quintic five times)", applies_when=_MUON)
+    row_equilibration: bool = setting("muon", "bool", AUTO, "normalise the rows of a gradient before Muon's iterations (auto: yes)", applies_when=_MUON)
+    renormalization: bool = setting("muon", "bool", AUTO, "scale Muon's update to the norm of an orthogonal matrix (auto: yes)", applies_when=_MUON)
+    variance_reduction: bool = setting("muon", "bool", AUTO, "normalise Muon's updates per neuron by their running second moment (auto: yes)", applies_when=_MUON)
+    cautious_decay: bool = setting("muon", "bool", AUTO, "decay weights only where the update shrinks them, with a decay that falls over the run (auto: yes)", applies_when=_MUON + needs(weight_decay=NONZERO))
     momentum_schedule: bool = setting("muon", "bool", AUTO, "Muon's momentum rises at first and falls with the learning rate (auto: yes; no: 0.95)", applies_when=_MUON)
 
-    device: str = setting("machine", "str", AUTO, "where tensors live (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"), applies_when=_TENSOR)
+    device: str = setting("machine", "str", AUTO, "device of the tensors (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"), applies_when=_TENSOR)
     dtype: str = setting("machine", "str", AUTO, "precision of tensors; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"), applies_when=_TENSOR)
-    compile: str = setting("machine", "str", AUTO, "torch.compile; regions: of a gpt layer by layer, which is ready sooner and a little slower (auto: for gpt on CUDA, in regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
-    threads: int = setting("machine", "int", 0, "processor threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
-    micro_batch: int = setting("machine", "int", 0, "rows that are worked on at once, a divisor of --batch-size; 0 for as many as fit and keep the device busy", at_least=0, at_most=_MOST_ROWS, applies_when=_TENSOR)
+    compile: str = setting("machine", "str", AUTO, "torch.compile; regions: compile a gpt per layer, which starts sooner and runs slightly slower (auto: for gpt on CUDA; regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
+    threads: int = setting("machine", "int", 0, "CPU threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
+    micro_batch: int = setting("machine", "int", 0, "rows per micro-batch, a divisor of --batch-size; 0 for as many as fit in memory and keep the device busy", at_least=0, at_most=_MOST_ROWS, applies_when=_TENSOR)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for only the first and last (auto: a tenth of the steps, at most 250; with --time-budget a tenth of the run)", at_least=0, at_most=_MOST_STEPS)
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
-    sample_tokens: int = setting("evaluation", "int", 80, "tokens of each sample while training, 0 for no samples", at_least=0, at_most=10**6)
-    temperature: float = setting("evaluation", "float", 0.8, "temperature of those samples, 0 for always the likeliest token", at_least=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
-    prompt: str = setting("evaluation", "str", "", "prompt of those samples", applies_when=needs(sample_tokens=NONZERO))
+    sample_tokens: int = setting("evaluation", "int", 80, "tokens per sample during training, 0 for no samples", at_least=0, at_most=10**6)
+    temperature: float = setting("evaluation", "float", 0.8, "temperature of these samples, 0 for greedy", at_least=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
+    prompt: str = setting("evaluation", "str", "", "prompt of these samples", applies_when=needs(sample_tokens=NONZERO))
 
     checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS)
     checkpoint_dir: str | None = setting("checkpoints", "str", None, "keep checkpoints in DIR/<run id> (default: in the run)", optional=True)
@@ -154,7 +154,7 @@ class TrainSettings:
     guard_memory: str = setting("guards", "str", "warn", "the process grows without end", choices=_GUARD)
     guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, at_most=_LARGEST, applies_when=needs(guard_memory=_GUARD_ON))
     guard_throughput: str = setting("guards", "str", "warn", "training slows down", choices=_GUARD)
-    guard_throughput_drop: float = setting("guards", "float", 0.5, "part of the usual tokens a second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
+    guard_throughput_drop: float = setting("guards", "float", 0.5, "fraction of the usual tokens per second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
     # fmt: on
 
     @property
@@ -168,12 +168,12 @@ class SampleSettings:
 
     # fmt: off
     prompt: str = setting("sampling", "str", "", "text to go on from")
-    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 always takes the likeliest", at_least=0, at_most=_LARGEST)
-    top_k: int = setting("sampling", "int", 0, "draw only from the K likeliest tokens, 0 for all", at_least=0, at_most=1 << 20)
+    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 is greedy", at_least=0, at_most=_LARGEST)
+    top_k: int = setting("sampling", "int", 0, "sample only from the K most likely tokens, 0 for all", at_least=0, at_most=1 << 20)
     top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
     max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)
-    count: int = setting("sampling", "int", 1, "samples to draw", at_least=1, at_most=10**6)
-    seed: int = setting("sampling", "int", 1337, "seed of the draws", at_least=0, at_most=_LARGEST_SEED)
+    count: int = setting("sampling", "int", 1, "number of samples", at_least=1, at_most=10**6)
+    seed: int = setting("sampling", "int", 1337, "seed of the samples", at_least=0, at_most=_LARGEST_SEED)
     device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
     compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
     # fmt: on
@@ -285,7 +285,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     if kind == "gpt":
         _fill(values, {"warmup_fraction": dial.warmup_fraction(values["steps"], values["warmdown_fraction"])})
     _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
-    # how many steps a tenth of a time budget has is not known here: then 0 stands for what engines/progress.py decides
+    # the number of steps in a time budget is unknown here: 0 stands for the interval that engines/progress.py chooses
     follows_progress = values["eval_every"] == AUTO and values["time_budget"] is not None
     every = 0 if follows_progress else min(250, max(1, values["steps"] // 10))
     _fill(values, _COMMON_DEFAULTS | {"eval_every": every})
@@ -323,7 +323,7 @@ def _muon_settings() -> list[str]:
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each setting that the model kind, mode, optimizer or tokenizer excludes."""
+    """Return a sentence for each setting that the model kind, mode, optimizer or tokenizer excludes."""
     kind, mode, optimizer = values["model_kind"], values["mode"], values["optimizer"]
     problems = []
     for name, field in fields(TrainSettings).items():
@@ -343,12 +343,12 @@ def _has_window(values: Mapping[str, Any]) -> bool:
 
 
 def _has_plain_text(values: Mapping[str, Any]) -> bool:
-    """Whether a path is among the texts that is not by its name JSON or Parquet."""
+    """Return whether the name of one of the texts is neither JSON nor Parquet."""
     return any(not _RECORDS.search(path) for path in _paths(values))
 
 
 def _has_record_files(values: Mapping[str, Any]) -> bool:
-    """Whether a path among the texts is by its name JSON or Parquet, or a folder or pattern, which may contain some."""
+    """Return whether the name of one of the texts is JSON or Parquet, or a folder or pattern, which may contain some."""
     return any(_RECORDS.search(path) or "*" in path or "." not in path.rpartition("/")[2] for path in _paths(values))
 
 
@@ -368,7 +368,7 @@ def _misfits(values: Mapping[str, Any]) -> list[str]:
         problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
     pattern = values["window_pattern"]
     if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
-        problems.append(f"--window-pattern must be made of L and S, such as SSSL, not {shown(pattern)}.")
+        problems.append(f"--window-pattern must consist of L and S, such as SSSL, not {shown(pattern)}.")
     return problems
 
 

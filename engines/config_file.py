@@ -10,11 +10,11 @@ from engines.errors import LabError, SettingsError
 from engines.fields import parse_all
 from engines.files import read_file, user_path
 
-_MOST_BYTES = 1 << 22  # of a file of settings: more is another kind of file
+_MOST_BYTES = 1 << 22  # limit of a config file: a longer one is another kind of file
 
 
 def read_config_text(path: Path) -> str:
-    """The text of a file that --config names; SettingsError if it cannot be read or is not UTF-8."""
+    """Read a --config file. Raises SettingsError if it cannot be read or is not UTF-8 text."""
     try:
         return read_file(user_path(path, "config file"), "config file", _MOST_BYTES).decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Keeps the traceback of an unexpected exception in a log file, so that a user reads one sentence."""
+"""Logs the traceback of an unexpected exception to a file, so that the user reads one sentence."""
 
 import datetime
 import platform
@@ -14,7 +14,7 @@ _MAX_REASON = 200  # characters of an exception's text in a sentence; the log ha
 def describe_crash(error: BaseException, program: str, heading: str = "") -> str:
     """Log the traceback, and return what failed and where the log is.
 
-    `program` begins the log's name, `heading` its text.
+    The log's name begins with `program`, its text with `heading`.
 
     Values of local variables are never written: they may hold the user's text.
     """
@@ -26,7 +26,7 @@ def describe_crash(error: BaseException, program: str, heading: str = "") -> str
 
 
 def _write_log(text: str, program: str) -> Path | None:
-    """A new file in the user's state directory, or in that for temporary files; None where neither is writable."""
+    """Write a new file in the user's state directory or the temporary directory; None if neither is writable."""
     import platformdirs
 
     now = datetime.datetime.now()

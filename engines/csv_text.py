@@ -6,8 +6,8 @@ from typing import Any, TextIO
 
 
 class _UnixLines:
-    """Ends each row with a line feed. The writer itself must end rows with CR LF: some versions of Python quote a lone
-    carriage return only if the line end contains one."""
+    """Stream that ends each row with a line feed. The writer itself must end rows with CR LF: some versions of Python
+    quote a lone carriage return only if the line end contains one."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -17,7 +17,7 @@ class _UnixLines:
 
 
 def write_csv(file: TextIO, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a head and rows. `file` must be opened with newline=""."""
+    """Write a header row and rows. `file` must be opened with newline=""."""
     writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
     writer.writerow(names)
     writer.writerows(rows)

@@ -41,8 +41,8 @@ class RereadingDecoder:
 
 
 def draw(logits: Sequence[float], settings: SampleSettings, uniform: float) -> int:
-    """One token id by a number in [0, 1): temperature first, then top-k, then top-p. Temperature 0 is greedy: the
-    likeliest token, of equals the first."""
+    """Sample a token id with a number in [0, 1): temperature first, then top-k, then top-p. Temperature 0 is greedy:
+    the most likely token, the first of equals."""
     if settings.temperature == 0:
         return max(range(len(logits)), key=logits.__getitem__)
     weights = softmax(logits, settings.temperature)

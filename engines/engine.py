@@ -38,7 +38,7 @@ class Batch:
 
 
 class StepHyperparameters(NamedTuple):
-    """What the schedules set for one step. Momentum and decay are Muon's: the latter a part of the weight decay."""
+    """Scheduled hyperparameters of one step. Momentum and decay are Muon's; decay is a factor on the weight decay."""
 
     lr: float
     momentum: float = 0.95

@@ -7,7 +7,7 @@ _SHOWN = 60  # characters of its beginning, and of its end
 
 
 class LabError(Exception):
-    """Something a person can fix; `str(error)` says what and how in one sentence. Very long words are shortened."""
+    """An error that the user can fix; `str(error)` states what and how in one sentence. Long words are shortened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(_shortened(message))

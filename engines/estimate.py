@@ -228,7 +228,7 @@ def _gpu_tokens_at_once(settings: TrainSettings, vocab_size: int) -> int:
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors, the largest first."""
+    """Return all divisors, largest first."""
     small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
     return sorted({*small, *(number // divisor for divisor in small)}, reverse=True)
 

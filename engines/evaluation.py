@@ -29,7 +29,7 @@ class Targets(NamedTuple):
 
 
 def _is_not_zero(tokens: memoryview) -> bytes:
-    """For each token 0 if it is 0 (BOS), else 1. Bytes are combined as two large integers: no loop in Python."""
+    """Return for each token 0 if it is 0 (BOS), else 1. Bytes are combined as two large integers: no loop in Python."""
     content, count = tokens.tobytes(), len(tokens)
     combined = 0
     for offset in range(tokens.itemsize):

@@ -95,7 +95,7 @@ class NewerSchema(ValueError):
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
-    """One line of JSON, newline included, without a checksum."""
+    """Return one line of JSON, newline included, without a checksum."""
     try:
         text = _encoder.encode(event)
     except ValueError:  # NaN or infinity somewhere: rare, so only then look where
@@ -104,13 +104,13 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def encode_line(event: Mapping[str, Any], number: int) -> bytes:
-    """Line `number` of a log, counted from 1, with its checksum and newline."""
+    """Return line `number` of a log, counted from 1, with its checksum and newline."""
     content = b'%b,"n":%d' % (encode(event)[:-2], number)
     return b'%b,"crc":"%08x"}\n' % (content, zlib.crc32(content))
 
 
 def number_of(line: bytes) -> int:
-    """The number of a log's line without its newline; 0 where it has none or does not match its checksum."""
+    """Return the number of a log's line without its newline; 0 if it has none or does not match its checksum."""
     seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
     return int(seal[1]) if seal and seal[2] == b"%08x" % zlib.crc32(line[:-_CRC_LENGTH]) else 0
 
@@ -136,7 +136,7 @@ def decode(line: bytes) -> Event | None:
 
 
 def _is_event(event: Event) -> bool:
-    """Whether the object has the fields of its kind; those that may be null are added."""
+    """Return whether the object has the fields of its kind; add missing ones that may be null."""
     kind = event.get("kind")
     fields = KINDS.get(kind) if isinstance(kind, str) else None
     if fields is None or not _fits("t", event.get("t"), NUMBER):
@@ -154,12 +154,12 @@ def _is_event(event: Event) -> bool:
 
 
 def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
-    """Whether it is a JSON object with such fields, each number within its range, whatever else it has."""
+    """Return whether it is a JSON object with these fields, each number within its range, whatever else it has."""
     return isinstance(value, dict) and all(_fits(name, value.get(name), types) for name, types in fields.items())
 
 
 def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
-    """Whether the value has one of the types; a number must also be finite, and in the range of its name."""
+    """Return whether the value has one of the types; a number must also be finite, and in the range of its name."""
     kind = type(value)
     if kind not in types:
         return False
@@ -173,7 +173,7 @@ def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
 
 
 def column(event: Event, name: str) -> list[float]:
-    """A column of a `steps` event with its NaNs and infinities put back; ValueError where that is not possible."""
+    """Return a column of a `steps` event with its NaNs and infinities restored. Raises ValueError if that fails."""
     values: list[float] = event[name]
     words = event.get("nonfinite", {}).get(name, {})
     if not words:

@@ -98,7 +98,7 @@ def setting(group: str, kind: str, default: Any, help: str, **limits: Any) -> An
 
 
 def shown(value: object) -> str:
-    """A bad value for an error message: control characters escaped, and shortened to about 60 characters."""
+    """Format a bad value for an error message: control characters escaped, shortened to about 60 characters."""
     try:
         return _SHOWN.repr(value)
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; deep nesting
@@ -147,7 +147,7 @@ def _bound(bound: float) -> str:
 
 def _check_text(value: str) -> None:
     if "\0" in value:
-        raise ValueError(f"must be without the character NUL, not {shown(value)}")
+        raise ValueError(f"must be text without the character NUL, not {shown(value)}")
     if len(value) > _MOST_CHARACTERS:
         raise ValueError(f"must be at most {_MOST_CHARACTERS:,} characters long, not {len(value):,}")
 
@@ -162,7 +162,7 @@ def _parse_bool(raw: object) -> bool:
 
 
 def _ascii(raw: object) -> str:
-    """The text of a number; ValueError for digits of other scripts, which Python would accept."""
+    """Return the text of a number. Raises ValueError for digits of other scripts, which Python would accept."""
     if isinstance(raw, bool) or not isinstance(raw, str | int | float):
         raise TypeError
     text = str(raw).strip()

@@ -1,4 +1,4 @@
-"""Reading and writing files that belong to the user: every failure is one sentence, and nothing but a file is replaced.
+"""Reads and writes the user's files: every failure is one sentence, and only regular files are replaced.
 
 Every path that a person typed goes through here; files inside a run's directory do not.
 """
@@ -21,22 +21,22 @@ _REASONS = {
     errno.EEXIST: "a part of the path is not a directory",
     errno.ENXIO: "no process reads from it",
 }
-_FIFO_PATIENCE = 10.0  # seconds without a byte, after which nobody writes into a FIFO
+_FIFO_PATIENCE = 10.0  # seconds without a byte, after which a FIFO counts as having no writer
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OPEN_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO without a reader
 _TABLE_OF_DESCRIPTORS = ("/dev/", "/proc/")  # /dev/stdout may lead to a file that a shell holds open
 
 
 def reason_of(error: Exception) -> str:
-    """The reason in an OSError, or in a ValueError about a path that no system call accepts."""
+    """Return the reason in an OSError, or in a ValueError about a path that no system call accepts."""
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__)
-    return "the path holds a character that no file name can hold"
+    return "the path contains a character that is not allowed in file names"
 
 
 def user_path(text: str | os.PathLike[str], what: str) -> Path:
-    """The absolute form of a path as it was typed, with `~` expanded. `what` names it in errors. LabError for a path
-    that no file can have; whether there is a file is not checked."""
+    """Return the absolute form of a typed path, with `~` expanded. `what` names it in errors. Raises LabError for a
+    path that no file can have; whether the file exists is not checked."""
     if not os.fspath(text).strip():
         raise LabError(f"the path of the {what} is empty; name one.")
     try:
@@ -84,7 +84,7 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_file(path: Path, what: str, most: int = -1) -> bytes:
-    """The whole content, of at most `most` bytes if given. `what` names the file in errors, as in "config file"."""
+    """Read the whole content, at most `most` bytes if given. `what` names the file in errors, as in "config file"."""
     try:
         with open_file(path, what) as file:
             content = file.read(most + 1 if most >= 0 else -1)
@@ -128,7 +128,7 @@ def make_directory(path: Path, what: str) -> None:
 
 
 def _kind_of(path: Path) -> int:
-    """The mode of what the path leads to; 0 where there is nothing."""
+    """Return the mode of what the path leads to; 0 if there is nothing."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:
@@ -147,7 +147,7 @@ def _require_start(path: Path, kind: int, start: bytes, what: str) -> None:
 
 
 def _write_into(path: Path, content: bytes) -> None:
-    """Write to what is there already; it is neither created nor truncated."""
+    """Write to an existing file, without creating or truncating it."""
     with open(os.open(path, _OPEN_FILE), "wb") as file:
         os.set_blocking(file.fileno(), True)
         file.write(content)

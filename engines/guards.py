@@ -70,7 +70,7 @@ class Guards:
         return self._trips(step, "memory", self._memory.observe(rss_bytes))
 
     def end_startup_of(self, work: str) -> bool:
-        """Note that a checkpoint or an evaluation was done; returns whether it was the first one awaited."""
+        """Record that a checkpoint or an evaluation was done; return whether it was the first one awaited."""
         return self._memory.end_startup_of(work)
 
     def observe_disk(self, step: int, free_bytes: int, checkpoint_bytes: int) -> list[Trip]:
@@ -123,10 +123,10 @@ class _Spike:
 
 
 class _Memory:
-    """Against the smallest reading since the run settled: since it had done once all that it does repeatedly."""
+    """Compares memory with the smallest reading since the end of start-up, when all repeated work was done once."""
 
     def __init__(self, growth: float, awaited: set[str]) -> None:
-        """`awaited`: the kinds of work, beside steps, whose first time takes memory that stays."""
+        """`awaited`: the kinds of work, besides steps, that allocate lasting memory when first done."""
         self._growth = growth
         self._awaited = awaited
         self._startup = _MEMORY_STARTUP

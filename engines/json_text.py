@@ -22,12 +22,12 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def without_nonfinite(value: Any) -> Any:
-    """A copy with null in place of numbers that are not finite, and `nonfinite` in the objects that hold them."""
+    """Return a copy with null in place of non-finite numbers, and `nonfinite` in the objects that contain them."""
     return _clean(value)[0]
 
 
 def _clean(value: Any) -> tuple[Any, Any]:
-    """The copy, and what its parent has to note: a word, or one for each index of a list."""
+    """Return the copy, and what its parent records: a word, or one for each index of a list."""
     if isinstance(value, float) and not math.isfinite(value):
         return None, str(value)
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ _MOST_TOKENS = 10**18
 
 
 def too_large(values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each size that is out of reach, of values whose shape and budget are decided."""
+    """Return a sentence for each size that is out of reach, given values whose shape and budget are decided."""
     problems = []
     parameters = _parameters(values)
     if parameters > _MOST_PARAMETERS:
@@ -34,7 +34,7 @@ def too_large(values: Mapping[str, Any]) -> list[str]:
 
 
 def _parameters(values: Mapping[str, Any]) -> int:
-    """About as many as `shapes.parameter_shapes` has, without a shape for each layer."""
+    """Return the approximate number of parameters, without building the shapes of each layer."""
     vocab_size = values["vocab_size"] or CHAR_VOCAB
     if values["model_kind"] == "bigram":
         return int(2 * vocab_size**2)

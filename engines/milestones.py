@@ -52,7 +52,7 @@ class Milestones:
         self.saved_step = step
 
     def require_match(self, checkpoint: Checkpoint) -> None:
-        """LabError unless a checkpoint was written with the settings and the tokenizer of this run."""
+        """Raise LabError unless a checkpoint was written with the settings and the tokenizer of this run."""
         require_same_settings(self._run, self._config, checkpoint)
         if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
             raise LabError(
@@ -65,7 +65,7 @@ class Milestones:
         self._saver.wait()
 
     def is_saving(self) -> bool:
-        """Whether a checkpoint is being written."""
+        """Return whether a checkpoint is being written."""
         return self._saver.is_busy()
 
     def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
@@ -94,7 +94,7 @@ class Milestones:
 
     @cached_property
     def _floor(self) -> Floor | None:
-        """The entropy floor of the very text that is scored."""
+        """Return the entropy floor of the text that is scored."""
         tokens, whole = self._targets.tokens, self._packed.val
         if self._packed.floor is None or len(tokens) == len(whole):
             return self._packed.floor

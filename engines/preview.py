@@ -1,4 +1,4 @@
-"""The vocabulary of a text before a run: its alphabet is read from the first megabytes."""
+"""Finds the vocabulary of a text before a run: its alphabet is read from the first megabytes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -19,18 +19,18 @@ _TEXTS = ("data", "val_data")
 class Preview(NamedTuple):
     """What is known of the texts of a run that is being set up."""
 
-    texts: tuple[Any, ...] | None = None  # as `texts_of` gives them; None before anything was read
+    texts: tuple[Any, ...] | None = None  # as returned by `texts_of`; None before anything was read
     vocabulary: tuple[int, str] | None = None  # its size and a note; None where it could not be found out
     problems: dict[str, str] = {}  # noqa: RUF012 - by the name of the setting
 
 
 def texts_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What decides on the vocabulary in given settings, some of which may be wrong."""
+    """Return the given settings that determine the vocabulary; some of them may be invalid."""
     return tuple(given.get(name) for name in _NAMES)
 
 
 def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> Preview:
-    """Look for the texts of given settings and read their beginning. Takes a while."""
+    """Find the texts of given settings and read their beginnings, which may take seconds."""
     texts = texts_of(given)
     try:
         settings = resolve({name: value for name, value in given.items() if name in _NAMES})
@@ -43,8 +43,8 @@ def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> 
 
 
 def missing_texts(settings: TrainSettings) -> dict[str, str]:
-    """A sentence for each of --data and --val-data that names no file, or no other than both, by the name of the
-    setting."""
+    """Return a sentence, by setting, for each of --data and --val-data that names no file, or only files that both
+    name."""
     problems = {}
     for name in _TEXTS:
         text = getattr(settings, name)
@@ -62,7 +62,7 @@ def missing_texts(settings: TrainSettings) -> dict[str, str]:
 
 
 def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
-    """The vocabulary of each; a text that several have is read once. LabError if one cannot be read."""
+    """Return the vocabulary size of each; a shared text is read once. Raises LabError if one cannot be read."""
     known: dict[tuple[Any, ...], int] = {}
     for each in settings:
         if texts_of(vars(each)) not in known:
@@ -71,7 +71,7 @@ def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
 
 
 def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
-    """The vocabulary, and a note where it comes from a part of the text. LabError if the text cannot be read."""
+    """Return the vocabulary size, and a note if only a part was read. Raises LabError if the text cannot be read."""
     vocab_size, guess = expected_vocab_size(settings)
     if not guess:
         return vocab_size, ""

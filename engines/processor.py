@@ -20,23 +20,23 @@ def multiplies_bfloat16() -> bool:
 
 
 def total_cores() -> int:
-    """Cores of the machine, including those that this process may not use."""
+    """Return the number of cores of the machine, including those that this process may not use."""
     return os.cpu_count() or 1
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity mask, at most as many as its cgroup's quota allows."""
+    """Return the number of cores in this process's affinity mask, at most as many as its cgroup's quota allows."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total_cores()
     return max(1, min(allowed, _cgroup_cores()))
 
 
 def default_threads() -> int:
-    """Threads for training on the processor: one fewer than the usable cores, which leaves one to the host."""
+    """Return the number of CPU training threads: one fewer than the usable cores, which leaves one to the host."""
     return max(1, usable_cores() - 1)
 
 
 def _cgroup_cores() -> int:
-    """Cores' worth of processor time that the cgroups allow, rounded up; 2^16 without a quota."""
+    """Return the CPU time that the cgroups allow, in cores and rounded up; 2^16 without a quota."""
     own = next((line[3:].strip() for line in _lines(_OWN_CGROUP) if line.startswith("0::")), "/")
     folder = _CGROUPS / own.lstrip("/")
     quotas = []

@@ -1,7 +1,7 @@
-"""The schedule of one run: how far it is at each step, by steps or by the clock, and when it ends.
+"""The schedule of one run: its progress at each step, by steps or by the clock, and its end.
 
 Where a time budget is set, progress depends on the clock. It is fixed when a step is dispatched and logged with it, so
-that a resumed run and a reproduction repeat the very steps: they use the recorded values.
+that a resumed run and a reproduction repeat the same steps: they use the recorded values.
 """
 
 import math
@@ -16,13 +16,13 @@ from engines.runs.history import History
 from engines.runs.store import Run, read_checked_json
 from engines.schedules import at_progress, at_step
 
-SCHEDULE = 2  # of runs made now. 1: budgets of tokens and time only ended a run
+SCHEDULE = 2  # of new runs. 1: token and time budgets only ended a run
 _INTERVALS = ("eval_every", "checkpoint_every", "sample_every")
 _PARTS = 10  # of a run, at the end of which intervals that are `auto` are due under a time budget
 
 
 class PlannedStep(NamedTuple):
-    """What is decided when a step is dispatched. `seconds`: its duration, where it repeats a recorded step."""
+    """The plan of a dispatched step. `seconds`: its duration, if it repeats a recorded step."""
 
     hyperparameters: StepHyperparameters
     progress: float | None
@@ -32,7 +32,7 @@ class PlannedStep(NamedTuple):
 class RunSchedule:
     """Hyperparameters and progress of each step.
 
-    `dispatched` counts all steps that were ever dispatched: unlike the number of the step, no rollback reduces it.
+    `dispatched` counts all steps that were ever dispatched: unlike the step number, it is not reduced by a rollback.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class RunSchedule:
 
     @classmethod
     def of(cls, run: Run, config: Mapping[str, Any], settings: TrainSettings) -> "RunSchedule":
-        """As the run's manifest says; LabError if it is damaged."""
+        """Create the schedule from the run's manifest. Raises LabError if that is damaged."""
         version, stop_at = config.get("schedule", 1), config.get("stop_at")
         if type(version) is not int or type(stop_at) not in (int, type(None)):
-            raise LabError(f"{run.config_path} is damaged (schedule, stop_at); put back a copy of it.")
+            raise LabError(f"{run.config_path} is damaged (schedule, stop_at). Restore it from a copy.")
         return cls(
             settings,
             version=version,
@@ -75,7 +75,7 @@ class RunSchedule:
         )
 
     def plan(self, step: int, dispatched: int, seconds: float) -> PlannedStep:
-        """The update after `step` finished steps and `seconds` of training."""
+        """Plan the update after `step` finished steps and `seconds` of training."""
         settings = self._settings
         if not self.follows_progress:
             return PlannedStep(at_step(step, settings, self._horizon), None, None)
@@ -84,14 +84,14 @@ class RunSchedule:
         return PlannedStep(at_progress(progress, step, settings), progress, repeated)
 
     def is_due(self, name: str, step: int) -> bool:
-        """Whether an interval, named as its setting, ends at `step`, the number of steps dispatched."""
+        """Return whether an interval, named as its setting, ends at `step`, the number of steps dispatched."""
         if name in self._automatic:
             return step == 0 or math.floor(_PARTS * self._latest) > math.floor(_PARTS * self._before)
         every: int = getattr(self._settings, name)
         return every > 0 and step % every == 0
 
     def is_recorded(self, dispatched: int) -> bool:
-        """Whether the next step repeats a recorded one: then the clock does not end the run."""
+        """Return whether the next step repeats a recorded one: then the clock does not end the run."""
         return dispatched in self._recorded
 
     def resume(self, history: History, step: int, dispatched: int) -> None:
@@ -109,7 +109,7 @@ class RunSchedule:
 
     @property
     def _horizon(self) -> int:
-        """Steps over which the schedule runs: all, or those that the token budget allows."""
+        """Return the number of steps of the schedule: all, or those that the token budget allows."""
         settings = self._settings
         if settings.tokens is None or not self._is_shaped:
             return settings.steps
@@ -126,7 +126,7 @@ class RunSchedule:
 
 
 def _automatic_intervals(given: Mapping[str, Any]) -> list[str]:
-    """Those left to the lab; the others are as --eval-every where that is given."""
+    """Return the intervals that are `auto`; the others follow --eval-every if that is given."""
     automatic = [name for name in _INTERVALS if given.get(name, AUTO) == AUTO]
     return automatic if "eval_every" in automatic else []
 

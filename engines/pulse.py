@@ -1,4 +1,4 @@
-"""The thread beside a training: it flushes the log, writes the heartbeat, and reads the gauges of the machine."""
+"""The background thread of a worker: it flushes the log, writes the heartbeat, and reads system metrics."""
 
 import shutil
 import threading
@@ -14,7 +14,7 @@ HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
 
 
 class Pulse:
-    """A thread that flushes the log, writes the heartbeat, and reads the gauges of the machine."""
+    """A thread that flushes the log, writes the heartbeat, and reads system metrics."""
 
     def __init__(self, log: EventLog, log_failed: Callable[[], None] = lambda: None) -> None:
         """`log_failed` is called from the thread when the log cannot be written any more."""
@@ -53,11 +53,11 @@ class Pulse:
                     self._log.require_file()
                     self._log.emit("heartbeat", step=self._log.step)
                     self._log.emit("system", **self._read_gauges())
-        except LabError:  # the training thread meets the same error, unless it waits for something
+        except LabError:  # the training thread gets the same error at its next write
             self._log_failed()
 
     def _read_gauges(self) -> dict[str, Any]:
-        """The fields of the event `system`. A gauge that fails is left out: null, or no GPUs."""
+        """Return the fields of the event `system`. A metric that cannot be read is null; for GPUs, an empty list."""
         rss = _read(_resident_bytes)
         if rss is not None:
             self._rss.append(rss)
@@ -70,7 +70,7 @@ class Pulse:
 
 
 def _read(gauge: Callable[[], T]) -> T | None:
-    """The reading; None where it fails, however it does: a gauge must not end the heartbeat."""
+    """Return the reading, or None if it fails in any way: a failed metric must not end the heartbeat."""
     try:
         return gauge()
     except Exception:
@@ -78,10 +78,10 @@ def _read(gauge: Callable[[], T]) -> T | None:
 
 
 def _resident_bytes() -> int:
-    import psutil  # 20 ms; runs that end before the first heartbeat never pay
+    import psutil  # takes 20 ms, which runs that end before the first heartbeat save
 
     memory = psutil.Process().memory_info()
-    return int(memory.rss - getattr(memory, "shared", 0))  # pages of mapped token files come and go as they please
+    return int(memory.rss - getattr(memory, "shared", 0))  # without pages of mapped files, which come and go
 
 
 def _cpu_percent() -> float:

@@ -1,4 +1,4 @@
-"""Conditions on other settings without which a setting has no effect, each with its reason in words.
+"""Conditions on other settings without which a setting has no effect, each with its wording for messages.
 
 A condition is declared once, on the setting (`applies_when` in `engines.config`); refusals, warnings, the form and the
 cells of a study follow from it.
@@ -27,12 +27,12 @@ class Requirement(NamedTuple):
 
 
 def needs(is_refused: bool = False, **accepted: Any) -> tuple[Requirement, ...]:
-    """A requirement for each named setting: its value must be the given one, one of a tuple, or NONZERO."""
+    """Return a requirement for each named setting: its value must be the given one, one of a tuple, or NONZERO."""
     return tuple(_requirement(name, wanted, is_refused) for name, wanted in accepted.items())
 
 
 def when(words: str, holds: Callable[[Mapping[str, Any]], bool]) -> tuple[Requirement, ...]:
-    """A requirement on several settings."""
+    """Return a requirement on several settings."""
     return (Requirement(words, holds),)
 
 
@@ -51,6 +51,8 @@ def _requirement(name: str, wanted: Any, is_refused: bool) -> Requirement:
     choices = wanted if isinstance(wanted, tuple) else (wanted,)
     if choices == (True,):
         words = flag
+    elif choices == (False,):
+        words = f"--no-{flag[2:]}"
     elif len(choices) == 1:
         words = f"{flag} {choices[0]}"
     else:

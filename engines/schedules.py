@@ -22,7 +22,7 @@ _FIRST_MOMENTUM, _PEAK_MOMENTUM, _LAST_MOMENTUM = 0.85, 0.97, 0.90
 
 
 def at_step(step: int, settings: TrainSettings, horizon: int) -> StepHyperparameters:
-    """Of the update after `step` finished steps of `horizon`."""
+    """Return the hyperparameters of the update after `step` finished steps out of `horizon`."""
     multiplier = lr_multiplier(
         step,
         horizon,
@@ -35,7 +35,7 @@ def at_step(step: int, settings: TrainSettings, horizon: int) -> StepHyperparame
 
 
 def at_progress(progress: float, step: int, settings: TrainSettings) -> StepHyperparameters:
-    """Of the update after `step` finished steps, where so much of the run is done."""
+    """Return the hyperparameters of the update after `step` finished steps, at this progress of the run."""
     return StepHyperparameters(
         settings.lr * lr_multiplier_at(progress, settings),
         _momentum_at(progress, step, settings),
@@ -89,7 +89,7 @@ def decay_left(step: int, horizon: int) -> float:
 
 
 def lr_multiplier_at(progress: float, settings: TrainSettings) -> float:
-    """As `lr_multiplier`; the first steps of a warmup have at least the rate of one step of `settings.steps`."""
+    """Return `lr_multiplier` by progress; warmup begins with at least the rate of one step of `settings.steps`."""
     if progress < settings.warmup_fraction:
         return min(1.0, (progress + 1 / max(1, settings.steps)) / settings.warmup_fraction)
     warmdown = settings.warmdown_fraction
@@ -101,7 +101,7 @@ def lr_multiplier_at(progress: float, settings: TrainSettings) -> float:
 
 
 def _momentum_at(progress: float, step: int, settings: TrainSettings) -> float:
-    """As `momentum`: the rise takes as many steps, and is over when the warmdown begins."""
+    """Return `momentum` by progress: the rise takes as many steps, and ends when the warmdown begins."""
     if not settings.momentum_schedule:
         return _MOMENTUM
     warmdown = settings.warmdown_fraction

@@ -141,7 +141,7 @@ class Training:
 
     @property
     def _dispatched(self) -> int:
-        """Steps handed to the learner, with those that were undone."""
+        """Number of steps handed to the learner, including undone ones."""
         return self._position // self.settings.batch_size
 
     def _obey(self) -> None:
@@ -233,7 +233,7 @@ class Training:
             self._mark = time.monotonic()
 
     def _end_startup_of(self, work: str) -> None:
-        """The first time that something is done may allocate memory that stays: such readings are no growth."""
+        """Record work that was done: the first time may allocate lasting memory, which does not count as growth."""
         if self._guards.end_startup_of(work):
             self._pulse.take_rss()
 
@@ -264,7 +264,7 @@ class Training:
                     return
 
     def _answer(self, trip: Trip, step: int) -> bool:
-        """Report a guard's trip and do what its settings say; returns whether the run was rolled back."""
+        """Report a guard's trip and apply its action; return whether the run was rolled back."""
         self._log.emit(
             "guard",
             rule=trip.rule,
@@ -281,7 +281,7 @@ class Training:
         return False
 
     def _halt(self, trip: Trip, step: int) -> None:
-        """End the run; the first halt counts, and it replaces a request to stop, which it may have come after."""
+        """End the run. The first halt counts, and it replaces an earlier request to stop."""
         self._worth_saving = self._worth_saving and trip.rule not in ("nonfinite", "disk")
         if self._ending is None or self._ending.reason != "halted":
             code = 4 if trip.rule == "nonfinite" else 3
@@ -305,8 +305,8 @@ class Training:
         self.recent_losses.extend(history.newest_losses(LAST_LOSSES, self.step))
 
     def _roll_back(self, trip: Trip, step: int) -> bool:
-        """Return to the newest checkpoint, past the data that did the harm. Halts and returns False where that is not
-        possible: then the steps still in flight remain part of the run."""
+        """Return to the newest checkpoint, past the harmful data. Halt and return False if that is not possible: then
+        the steps still in flight remain part of the run."""
         self.milestones.wait()
         self._rollbacks += 1
         checkpoint, _ = load_newest(self.milestones.folder)

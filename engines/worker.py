@@ -76,7 +76,7 @@ class Worker:
         return self._end(ending)
 
     def _work(self) -> dict[str, Any]:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # the launcher blocked them until there are handlers
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # blocked by the launcher until handlers are installed
         self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=len(self._history.runs) + 1)
         self._log.flush()  # a run that cannot write its first event must not spend minutes on its data
         with contextlib.suppress(OSError):
@@ -125,11 +125,11 @@ class Worker:
 
     @property
     def _continues(self) -> bool:
-        """True if the run was started before, or is a fork."""
+        """Return whether the run was started before, or is a fork."""
         return bool(self._history.runs) or "parent" in self._config
 
     def _recorded_tokenizer(self) -> Any:
-        """The tokenizer that the run was trained with so far; None if it begins. LabError if it cannot continue."""
+        """Return the tokenizer of a run that continues; None for a new run. Raises LabError if it cannot continue."""
         if not self._continues:
             return None
         from engines.data import tokenizers
@@ -179,7 +179,7 @@ class Worker:
         try:
             learner = self._warmed_up(decided, vocab_size)
         except DoesNotFit:
-            if decided.micro_batch == settings.micro_batch:  # it was asked for
+            if decided.micro_batch == settings.micro_batch:  # it was requested
                 raise
         if learner is None:  # the micro-batch of the first start was decided on a larger GPU
             gc.collect()
@@ -191,7 +191,7 @@ class Worker:
         return learner
 
     def _decided_before(self, settings: TrainSettings) -> TrainSettings:
-        """The settings with what is `auto` decided as in the run's first start, if there was one."""
+        """Return the settings with every `auto` decided as in the run's first start, if there was one."""
         from engines.runs.decisions import repeat_decisions
 
         before = self._history.first_engine
@@ -216,7 +216,7 @@ class Worker:
         self._log.emit("phase", phase=phase, done=None, total=None)
 
     def _note(self, message: str) -> None:
-        """Report a sentence that the user should read, once: text may be prepared in two processes."""
+        """Report a sentence to the user once: text may be prepared in two processes."""
         if message not in self._notes:
             self._notes.add(message)
             self._log.emit("note", message=message)
@@ -236,7 +236,7 @@ class Worker:
             raise _Stopped("stopped", 0)
 
     def _report_engine(self, learner: Any, asked: TrainSettings, settings: TrainSettings, vocab_size: int) -> None:
-        """Record what was decided for this machine, and what its speed is to be measured against."""
+        """Record the decisions for this machine, and the reference for its speed."""
         from engines import estimate
         from engines.runs.decisions import describe_differences, explain
 
@@ -269,7 +269,7 @@ class Worker:
             raise LabError(f"--data {name} has changed since this run began; restore it, or start a new run.")
 
     def _end(self, ending: dict[str, Any]) -> int:
-        """Record how the run ended; returns the exit code."""
+        """Record how the run ended, and return the exit code."""
         step = self._log.step if self._training else self._history.step  # the last one recorded
         self._pulse.stop()
         try:
@@ -330,7 +330,7 @@ class Worker:
     # --- being asked to end -----------------------------------------------------------------------
 
     def _end_without_log(self) -> None:
-        """Called from the heartbeat's thread: end soon, even if the run is paused and writes nothing."""
+        """End soon, even if the run is paused and writes nothing. Called from the heartbeat's thread."""
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -347,7 +347,7 @@ def _json_number(value: Any) -> Any:
 
 
 def train_run(run: Run, since_ns: int) -> int:
-    """Train a run whose lock this process holds; returns the exit code."""
+    """Train a run whose lock this process holds, and return the exit code."""
     try:
         worker = Worker(run, since_ns)
     except (LabError, OSError) as error:
@@ -357,7 +357,7 @@ def train_run(run: Run, since_ns: int) -> int:
 
 
 def _ending_of(error: BaseException) -> dict[str, Any]:
-    """The fields of the event `ended` for what ended the work before its regular end."""
+    """Return the fields of the event `ended` for an exception that ended the work."""
     if isinstance(error, _Stopped):
         return {"reason": error.args[0], "exit_code": error.args[1], "detail": None, "traceback": None}
     if isinstance(error, LabError):

@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     try:
         from nanochat_tui.cli import main as run
 

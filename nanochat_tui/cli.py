@@ -24,7 +24,7 @@ _GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code. No exception leaves it, and no traceback is printed."""
+    """Run a command, and return the exit code. No exception leaves it, and no traceback is printed."""
     words = list(sys.argv[1:] if argv is None else argv)
     with visible_streams(), _termination_as_exception():
         try:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if problem := flush_streams():
                 raise problem
             return code
-        except BrokenPipeError:  # nobody reads the output: what was started continues
+        except BrokenPipeError:  # stdout was closed: runs that were started continue
             flush_streams()
             return _BROKEN_PIPE
         except OSError as error:
@@ -58,7 +58,7 @@ def _reported(words: list[str]) -> int:
         return TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
     except (BrokenPipeError, OutputError):
         raise
-    except OSError as error:  # one that nothing nearer to its cause has reported
+    except OSError as error:  # an error that nothing closer to its cause has reported
         print(
             f"{_name(words)} failed: {f'{error.filename}: ' * bool(error.filename)}{reason_of(error)}.", file=sys.stderr
         )
@@ -74,12 +74,12 @@ def _name(words: list[str]) -> str:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM was received. What handles Ctrl-C handles it too: partial files and child processes are removed."""
+    """SIGTERM was received. It is handled like Ctrl-C: partial files and child processes are removed."""
 
 
 @contextlib.contextmanager
 def _termination_as_exception() -> Iterator[None]:
-    """Raise an exception on SIGTERM, where nothing else handles it."""
+    """Raise an exception on SIGTERM if nothing else handles it."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -107,7 +107,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name = words[0]
     if name not in COMMANDS:
-        raise SettingsError([f"{shown(name)} is no command; there are: {', '.join(COMMANDS)}."])
+        raise SettingsError([f"unknown command {shown(name)}; available commands: {', '.join(COMMANDS)}."])
     from nanochat_tui import parser
 
     if words[1:] and words[1] in ("-h", "--help"):
@@ -128,7 +128,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _refuse_to_write(name: str, options: Options) -> None:
-    """SettingsError for a command that would start, change, delete or write something."""
+    """Raise SettingsError for a command that would start, change, delete or write something."""
     command = COMMANDS[name]
     if not command.reads_only:
         reading = ", ".join(name for name, command in COMMANDS.items() if command.reads_only)

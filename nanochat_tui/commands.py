@@ -89,7 +89,7 @@ COMMANDS = {
             _value(
                 "--prompt-file",
                 "FILE",
-                "read the prompt from a file, or from stdin if it is -; a last line break is removed",
+                "read the prompt from a file, or from stdin if it is -; a trailing newline is removed",
             ),
         ),
         (SampleSettings, CountSettings),
@@ -117,8 +117,8 @@ COMMANDS = {
     ),
     "studies": Command("ablate", "list all studies", reads_only=True),
     "runs": Command("listing", "list all runs", reads_only=True),
-    "show": Command("listing", "tell everything about one run", (_RUN,), reads_only=True),
-    "attach": Command("train", "follow a run, live or ended", (_RUN,), reads_only=True),
+    "show": Command("listing", "show details of one run", (_RUN,), reads_only=True),
+    "attach": Command("train", "follow a run, running or ended", (_RUN,), reads_only=True),
     "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
     "pause": Command("control", "hold a live run", (_RUN,)),
     "resume": Command(

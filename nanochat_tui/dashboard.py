@@ -19,10 +19,9 @@ from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
 
-_SWITCH_INTERVAL = (
-    0.0005  # seconds: a thread that reads files waits for the UI thread after each of them, 5 ms by default
-)
-_PATIENCE = 0.5  # seconds that folders have to answer before the app opens
+# Seconds: a thread that reads files waits for the UI thread after each of them, 5 ms by default.
+_SWITCH_INTERVAL = 0.0005
+_PATIENCE = 0.5  # seconds to wait for folders before the app opens
 
 
 def why_not(name: str, options: Options | None) -> str | None:
@@ -45,7 +44,7 @@ def why_not(name: str, options: Options | None) -> str | None:
 
 
 def _why_sample_is_headless(options: Options) -> str:
-    """The sample screen has a prompt and settings of its own: what was given here would be ignored."""
+    """Return why `sample` with these options cannot open the sample screen, which would ignore them; or nothing."""
     given = [name for name in ("checkpoint", "mode", "model_kind", "prompt_file") if options.words[name]]
     if flags := ", ".join(map(flag_of, [*given, *options.settings])):
         return f"{flags} cannot be passed to the sample screen"
@@ -120,7 +119,7 @@ def _reap(worker: "subprocess.Popen[bytes]") -> None:
 
 
 def _in_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
-    """Work on folders, one of which may hang: the app opens all the same, and shows the run when it is found."""
+    """Search folders in a thread, since one may hang: the app opens anyway, and shows the run when it is found."""
     future: Future[Run | None] = Future()
 
     def run() -> None:
@@ -134,7 +133,7 @@ def _in_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
 
 
 def _only_live_run(results: Path) -> Run | None:
-    """The run to show at first, if exactly one is live."""
+    """Return the run to show first, if exactly one is running."""
     live = [run for run in unsorted_runs(results) if lock_is_held(run.lock_path)]
     return live[0] if len(live) == 1 else None
 

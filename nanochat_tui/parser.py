@@ -22,7 +22,8 @@ def parse(name: str, words: list[str], as_json: bool) -> Options:
             continue
         stray_value = word.startswith("-") and "=" not in word
         flag = word.partition("=")[0]
-        what = f"{short(flag)} is no flag of {name}" if flag.startswith("-") else f"{shown(word)} is not expected here"
+        is_option = flag.startswith("-")
+        what = f"{name}: unknown option {short(flag)}" if is_option else f"{name}: unexpected argument {shown(word)}"
         problems.append(f"{what}.{did_you_mean(flag, flags)}")
     parsed: dict[str, Any] = {}
     for settings in COMMANDS[name].settings:
@@ -78,7 +79,7 @@ def _add_flag(group: Any, field: Field) -> None:
 
 
 def _without_value(words: list[str]) -> list[str]:
-    """A sentence for each `--flag=--`, which argparse would take for a flag without its value."""
+    """Return a sentence for each `--flag=--`, which argparse would take for a flag without its value."""
     return [
         f"{short(word[:-3])} must be followed by a value other than --."
         for word in words
@@ -87,7 +88,7 @@ def _without_value(words: list[str]) -> list[str]:
 
 
 def short(text: str, most: int = 60) -> str:
-    """A text for an error message, with its middle left out if it is long."""
+    """Shorten a long text for an error message by leaving out its middle."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 3 :]}"
 
 

@@ -20,7 +20,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class OutputError(OSError):
-    """A standard stream cannot be written, for another reason than that nobody reads it."""
+    """A standard stream cannot be written, for a reason other than that it was closed."""
 
 
 class VisibleStream:
@@ -57,7 +57,7 @@ def _output_errors() -> Iterator[None]:
 
 
 def unfiltered(stream: TextIO) -> TextIO:
-    """The stream below a `VisibleStream`."""
+    """Return the stream below a `VisibleStream`."""
     return stream.stream if isinstance(stream, VisibleStream) else stream
 
 
@@ -107,7 +107,7 @@ def flush_streams() -> OSError | None:
 
 
 def can_repaint() -> bool:
-    """Whether a line on stderr can be replaced by another."""
+    """Return whether a line on stderr can be replaced by another."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -119,7 +119,7 @@ def repaint(text: str) -> None:
 
 
 def console(stream: TextIO) -> "Console":
-    """A rich console on a standard stream. Text for it must be made visible by the caller: rich adds escape codes."""
+    """Return a rich console on a standard stream. The caller makes text visible, because rich adds escape codes."""
     from rich.console import Console
 
     return Console(file=unfiltered(stream), markup=False, highlight=False, emoji=False)

@@ -41,7 +41,7 @@ class Terminal:
 
     @property
     def seen(self) -> str:
-        """What has been painted since the last key, escape sequences included."""
+        """Output since the last key, including escape sequences."""
         with self._news:
             return self._seen.decode(errors="replace")
 
@@ -55,7 +55,7 @@ class Terminal:
         return time.perf_counter() - started
 
     def send(self, keys: str) -> None:
-        """Type keys, and wait for nothing."""
+        """Type keys without waiting."""
         os.write(self._master, keys.encode())
 
     def wait_for(self, text: str, patience: float = 10.0) -> None:

@@ -39,7 +39,7 @@ from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
 _BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
-_LEAVE_PATIENCE = 0.3  # seconds that a folder has to answer before the app exits
+_LEAVE_PATIENCE = 0.3  # seconds to wait for a folder before the app exits
 _READ_A_SECOND = 15.0  # characters of a toast
 
 
@@ -50,7 +50,7 @@ class LabApp(App[str]):
     """Returns, on leaving, what the shell should print."""
 
     TITLE = "nanochat-tui"
-    # all of them at the start: a style sheet that a screen adds restyles every screen that is visited after it
+    # all of them at startup: a style sheet added by a screen restyles every screen that is visited later
     CSS_PATH = ["app.tcss", "ablate/ablate.tcss", "train/train.tcss", "runs/runs.tcss", "sample/sample.tcss"]  # noqa: RUF012
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "train": TrainScreen,
@@ -79,7 +79,7 @@ class LabApp(App[str]):
         ascii: bool = False,
         pending: "Future[Run | None] | None" = None,
     ) -> None:
-        """`pending`: the run to show at first, where it is still being looked for."""
+        """`pending`: the run to show first, if the search for it is still running."""
         super().__init__()
         self.lab = Lab(results, readonly, ascii, run)
         self._first_screen = screen
@@ -106,12 +106,12 @@ class LabApp(App[str]):
             run_in_background(self, self._pending.result, self._take_found, group="pending")
 
     def _take_found(self, run: Run | None) -> None:
-        """The run that was asked for on the command line, unless another was chosen meanwhile."""
+        """Show the run that was named on the command line, unless another was chosen meanwhile."""
         if run and self.lab.selected is None:
             self.post_message((SampleWanted if self._first_screen == "sample" else RunChosen)(run))
 
     def _refresh_runs(self) -> None:
-        """Read what has changed; while a folder does not answer, nothing more is asked of it."""
+        """Read what has changed, unless the previous read still waits for a folder."""
         if not is_busy(self, "runs"):
             run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
@@ -121,7 +121,7 @@ class LabApp(App[str]):
     _why_unread = ""
 
     def _show_unreadable(self, error: LabError) -> None:
-        """Once, though it is tried every second: a network drive may be unavailable for a while."""
+        """Show the error once, though reading is retried every second: a network drive may be unavailable."""
         if str(error) != self._why_unread:
             self.notify(str(error), severity="error")
         self._why_unread = str(error)
@@ -177,10 +177,10 @@ class LabApp(App[str]):
         self.switch_mode(mode)
 
     def action_help(self) -> None:
-        """Every key that works on the screen in view, on a page over it."""
+        """Show every key that works on the current screen."""
         self.push_screen(HelpScreen(key_groups(self.screen), self.lab.ascii))
 
-    action_show_help_panel = action_help  # the palette's
+    action_show_help_panel = action_help  # the name that the command palette uses
 
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
@@ -227,7 +227,7 @@ class LabApp(App[str]):
         return widget is not None and widget.parent is None
 
     async def build_hidden_screens(self) -> None:
-        """Build the screens that nobody has visited yet, one at a time, while no key is pressed."""
+        """Build the screens that were not visited yet, one at a time, while no key is pressed."""
         hidden = [mode for mode in self.MODES if mode not in self._screen_stacks]
         if hidden and time.monotonic() - self._last_input > _BUILD_INTERVAL:
             await self._init_mode(hidden[0])
@@ -250,7 +250,7 @@ class LabApp(App[str]):
         self._close_messages_no_wait()
 
     def action_leave(self) -> None:
-        """Exit with the names of the runs that continue: those whose locks are held, unless their folder hangs."""
+        """Exit with the names of running runs: those whose locks are held, unless their folder hangs."""
         runs = {watch.run.id: watch.run for watch in self.lab.live}
         live = list(runs)
         if self.lab.selected:
@@ -259,7 +259,7 @@ class LabApp(App[str]):
         self.set_timer(_LEAVE_PATIENCE, partial(self._leave, live))
 
     def _leave(self, live: Iterable[str]) -> None:
-        self.exit("\n".join(f"{name} goes on; come back with: nanochat-tui attach {name}" for name in live))
+        self.exit("\n".join(f"{name} is still running; reattach with: nanochat-tui attach {name}" for name in live))
 
 
 def _names_of_live(runs: Mapping[str, Run]) -> list[str]:

@@ -36,7 +36,7 @@ def deliver(node: MessagePump, callback: Callable[..., object], *arguments: Any)
 
 
 class _Lane:
-    """The work of one group of one widget: a daemon thread while there is some."""
+    """The work queue of one group of one widget, with a daemon thread while it is not empty."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -92,13 +92,13 @@ def run_in_background(
 
 
 def is_busy(node: MessagePump, group: str = "") -> bool:
-    """Whether work of this group is being done or waits."""
+    """Return whether work of this group is running or waiting."""
     lane = _lanes.get(node, {}).get(group)
     return lane is not None and lane.is_busy
 
 
 def is_idle() -> bool:
-    """Whether no widget waits for any work."""
+    """Return whether no widget waits for any work."""
     return not any(lane.is_busy for lanes in list(_lanes.values()) for lane in list(lanes.values()))
 
 

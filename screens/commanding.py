@@ -60,7 +60,7 @@ class CommandingScreen(LabScreen):
         self.post_message(FormWanted(given))
 
     def carry_out(self, order: Order, watch: Watch | None = None) -> None:
-        """Do it in the background, one order after the other, and show what came of it."""
+        """Carry out an order in the background, one after the other, and show its result."""
 
         def done(message: str) -> None:
             if watch:

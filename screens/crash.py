@@ -8,7 +8,7 @@ from engines.terminal_text import visible_line
 
 
 def report_crash(error: BaseException) -> str:
-    """Write the traceback of an exception to a log file; return what the user should read."""
+    """Write the traceback of an exception to a log file, and return the sentence for the user."""
     if isinstance(error, WorkerFailed):
         error = error.error
     description = describe_crash(error, "dashboard", f"textual {textual.__version__}\n\n")

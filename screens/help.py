@@ -1,4 +1,4 @@
-"""Help: every key that works at the moment, over the screen, generated from the bindings and their tooltips."""
+"""The help overlay: every key that works at the moment, generated from the bindings and their tooltips."""
 
 import itertools
 import textwrap
@@ -39,7 +39,7 @@ class KeyGroup(NamedTuple):
 
 
 def key_groups(screen: Screen[object]) -> list[KeyGroup]:
-    """The keys that work now: those of the focused widget, of the screen, of the whole app, then Textual's own."""
+    """Return the keys that work now: those of the focused widget, the screen, the whole app, then Textual's own."""
     groups: dict[str, list[ActiveBinding]] = {}
     for active in screen.active_bindings.values():
         if not active.binding.system:
@@ -55,7 +55,7 @@ _OTHERS = "text and scrolling"
 
 
 def _title(active: ActiveBinding) -> str:
-    """Which part of the screen takes the key; a binding without an id is not declared by this app."""
+    """Return which part of the screen handles the key; a binding without an id is not declared by this app."""
     if isinstance(active.node, App):
         return "everywhere"
     if not active.binding.id:
@@ -64,12 +64,12 @@ def _title(active: ActiveBinding) -> str:
 
 
 def _words(name: str) -> str:
-    """A class name as words: TokenView becomes token view."""
+    """Convert a class name to words: TokenView becomes token view."""
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
 
 
 def _actions(app: App[object], members: Iterable[ActiveBinding]) -> list[KeyHelp]:
-    """One line per action, with all of its keys."""
+    """Return one line per action, with all of its keys."""
     found: dict[str, list[Binding]] = {}
     for active in members:
         found.setdefault(active.binding.action, []).append(active.binding)
@@ -84,7 +84,7 @@ def _actions(app: App[object], members: Iterable[ActiveBinding]) -> list[KeyHelp
 
 
 class HelpScreen(Dialog[None]):
-    """Scrolls; the screen behind stays as it is."""
+    """A scrollable overlay; the screen behind it stays unchanged."""
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }

@@ -28,8 +28,8 @@ class Lab:
 
     @property
     def refusal(self) -> str:
-        """Why nothing may be started, changed or written; empty where it may."""
-        return "this view only reads: it was opened with --readonly." if self.readonly else ""
+        """The reason why nothing may be started, changed or written; empty if it may."""
+        return "read-only mode: the dashboard was opened with --readonly." if self.readonly else ""
 
     @property
     def guard_count(self) -> int:

@@ -1,11 +1,11 @@
-"""What all four screens are: a screen whose focus moves quickly."""
+"""The base class of all four screens, with quick focus changes."""
 
 from textual.screen import Screen
 from textual.widget import Widget
 
 
 class LabScreen(Screen[None]):
-    """Restyles only the widgets that gain or lose the focus, not everything inside of them.
+    """A screen that restyles only the widgets that gain or lose the focus, not their descendants.
 
     Textual restyles all descendants of a widget with a `:focus-within` rule: 60 ms for each press of tab in a form.
     None of the rules in use styles the children of such a widget.

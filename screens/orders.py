@@ -66,10 +66,10 @@ def report(watch: Watch) -> Order:
 
 
 def delete(watch: Watch, results: Path) -> Order:
-    """Delete a run of this results directory; runs of others are only shown."""
+    """Delete a run of this results directory; runs of other directories are only shown."""
     run = watch.run
     if run.results != results:
-        raise LabError(f"{run.id} is in {run.results}; to delete it: nanochat-tui runs --results-dir {run.results}")
+        raise LabError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
         raise LabError(f"{run.id} is running; press S to stop it first.")
     return Order(partial(remove_run, run), f"Delete {run.id} for good?", "delete")

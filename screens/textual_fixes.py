@@ -7,9 +7,9 @@ from textual.widgets import OptionList
 
 
 def ignore_page_keys_before_layout() -> None:
-    """Page keys raise KeyError in a list of options that is not laid out yet, or has no room: there is no page.
+    """Ignore page keys in an option list that is not laid out yet or has no room, where they raise KeyError.
 
-    A fast typist meets it in the command palette, in the drop-down lists of the form and in the picker (Textual 8.2).
+    Fast typing triggers it in the command palette, the drop-down lists of the form and the picker (Textual 8.2).
     """
     move_page = OptionList._move_page
 

@@ -13,7 +13,7 @@ from engines.ablation.statistics import ALPHA, Difference, Spread, correct, pair
 FEWEST_PAIRS = 3  # two differences say next to nothing of how far a third may lie from them
 NOT_TESTABLE = "not testable"  # every seed differs from the base by the same amount: there is no noise to compare with
 _NOT_DONE = "not done yet"
-_BROKEN = (DIVERGED, "halted", "crashed", "killed", UNREADABLE, "stopped")  # the worst first
+_BROKEN = (DIVERGED, "halted", "crashed", "killed", UNREADABLE, "stopped")  # worst first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _judged(plan: Plan, cells: list[CellReport], score: Score) -> tuple[list[Cel
     furthest = max(cell.rung for cell in cells)
     compared = [_compared(cell, base, furthest, plan, score) for cell in cells]
     tested = {index: cell.difference for index, cell in enumerate(compared) if not cell.verdict and cell.difference}
-    # Cells that are not done yet count from the beginning, as they will at the end. Cells that the halving left out
+    # Cells that are not done yet already count, as they will at the end. Cells that the halving left out
     # count too: the same seeds selected the others, so each of them was a chance of a false verdict.
     without_p = sum(cell.verdict == _NOT_DONE or _is_left_out(cell, furthest) for cell in compared)
     comparisons = len(tested) + without_p
@@ -176,14 +176,14 @@ def _decided(cell: CellReport, difference: Difference) -> CellReport:
 
 
 def _with_interval(cell: CellReport, comparisons: int) -> CellReport:
-    """Give a cell without a verdict the interval that is wide enough for any of the comparisons (Bonferroni)."""
+    """Add an interval to a cell that was not tested, corrected for all comparisons (Bonferroni)."""
     if cell.difference is None or cell.p_corrected is not None:
         return cell
     return dataclasses.replace(cell, difference=with_interval(cell.difference, ALPHA / max(1, comparisons)))
 
 
 def _compared(cell: CellReport, base: CellReport, furthest: int, plan: Plan, score: Score) -> CellReport:
-    """Add the difference from the base, and the verdict where it needs no test."""
+    """Add the difference from the base, and the verdict if it needs no test."""
     if cell.cell == base.cell:
         return dataclasses.replace(cell, verdict="base")
     if _texts_differ(cell.results, base.results):

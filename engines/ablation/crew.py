@@ -30,7 +30,7 @@ _LOCKED_OUT = 1
 
 
 def are_tiny(settings: Sequence[TrainSettings]) -> bool:
-    """Return whether starting a process takes a good part of each run's time, by the estimate for a processor."""
+    """Return whether starting a process takes a large part of each run's estimated time on a CPU."""
     try:
         vocab_sizes = preview_vocab_sizes(settings)
     except LabError:  # each worker reports it
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 def _train(run: Run, since_ns: int) -> int:
-    from engines.worker import train_run  # with all that training needs
+    from engines.worker import train_run  # imports everything that training needs
 
     try:
         lock = take_lock(run)
@@ -126,7 +126,7 @@ def _train(run: Run, since_ns: int) -> int:
 
 
 def _print_to(path: Path) -> None:
-    """Append what libraries print from now on, even those in C, to the run's log."""
+    """Append stdout and stderr, including the output of C libraries, to the run's log."""
     with open(path, "ab") as log:
         log.write(f"{START_MARK}\n".encode())
         log.flush()

@@ -46,11 +46,11 @@ class Grid:
                 self._by_seed.append(row)
 
     def effects(self) -> list[Effect]:
-        """Effects of single values, corrected for their number."""
+        """Return the effects of single values, corrected for their number."""
         return _corrected(self._effect({axis.name: value}) for axis in self._axes for value in self._others(axis))
 
     def interactions(self) -> list[Effect]:
-        """Interactions of two values each, corrected for their number."""
+        """Return the interaction effects of pairs of values, corrected for their number."""
         return _corrected(
             self._effect({one.name: a, other.name: b})
             for one, other in itertools.combinations(self._axes, 2)

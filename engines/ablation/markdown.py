@@ -76,7 +76,7 @@ def question(plan: Plan, analysis: Analysis) -> tuple[str, str]:
 
 def cell_table(analysis: Analysis) -> Table:
     percent = round(100 * CONFIDENCE)
-    head = ["", "variant", "seeds", "val bpb", "best bpb", f"difference from the base, {percent} % in all", "p (Holm)",
+    head = ["", "variant", "seeds", "val bpb", "best bpb", f"difference from base, {percent} % interval", "p (Holm)",
             "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
     rows = [
         [
@@ -103,18 +103,19 @@ def reading(plan: Plan, analysis: Analysis) -> str:
     number = analysis.comparisons
     target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
     rungs = (
-        " The halving selected the cells of the last rung by the same seeds: the correction counts every cell that "
-        "entered it, but their differences look a little better than they are."
+        " Halving selected the cells of the last rung with the same seeds: the correction counts every cell that "
+        "entered it, but their differences are slightly optimistic."
         if len(plan.rungs) > 1
         else ""
     )
     return (
         f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base, "
-        f"{ALPHA:.2g} in all: p is of Student's t on the differences of equal seeds, corrected for {number} by Holm. "
-        f"The intervals are corrected too: one excludes zero exactly where the verdict is better or worse. "
-        f'"No difference shown" means that the noise between seeds is as large, not that there is none; '
-        f'"{NOT_TESTABLE}" means that every seed differs by the same amount, so that there is no noise to compare '
-        f"with; fewer than {FEWEST_PAIRS} seeds are not judged.{target}{rungs}"
+        f"at a family-wise error rate of {ALPHA:.2g}: p is that of Student's t-test on the paired differences of equal "
+        f"seeds, corrected for {number} comparison{'s' * (number != 1)} (Holm). "
+        f"The intervals are corrected too: an interval excludes zero exactly if the verdict is better or worse. "
+        f'"No difference shown" means that the difference is within the noise between seeds, not that there is none; '
+        f'"{NOT_TESTABLE}" means that every seed differs by the same amount, so there is no noise to compare with; '
+        f"cells with fewer than {FEWEST_PAIRS} seeds get no verdict.{target}{rungs}"
     )
 
 
@@ -128,7 +129,7 @@ def _effects(title: str, effects: Sequence[Effect]) -> Section:
         for effect in effects
     ]
     explained = (
-        "The effect of two axes together beyond the sum of each alone; intervals are corrected for the number of rows."
+        "The effect of two axes together minus the sum of both; intervals are corrected for the number of rows."
         if effects and len(effects[0].axes) > 1
         else "The other axes are averaged over; intervals are corrected for the number of rows."
     )

@@ -25,7 +25,7 @@ _NO_AXIS = {
     "seed": "--seeds N trains every cell with N seeds",
     **dict.fromkeys(
         ("sample_every", "sample_tokens", "temperature", "prompt", "checkpoint_dir", "keep_last", "keep_best"),
-        "it does not change what is learned",
+        "it does not affect training",
     ),
 }
 _PATHS = ("data", "val_data", "checkpoint_dir")
@@ -137,7 +137,7 @@ def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
 
 
 def warnings_about_base(plan: Plan) -> list[str]:
-    """A sentence for each setting of the base that has no effect in any cell."""
+    """Return a sentence for each setting of the base that has no effect in any cell."""
     unmet = [unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
     everywhere = {name: value for name, value in plan.given.items() if all(name in found for found in unmet)}
     return warnings_about(everywhere, resolve(plan.given))
@@ -147,7 +147,7 @@ def _problems_of_options(study: StudySettings, base: TrainSettings | None) -> li
     problems = []
     most = fields(TrainSettings)["seed"].at_most
     if base and most is not None and base.seed + study.seeds - 1 > most:
-        problems.append(f"--seed {base.seed} and --seeds {study.seeds} lead to seeds above {most:,}; lower --seed.")
+        problems.append(f"--seed {base.seed} and --seeds {study.seeds} give seeds above {most:,}; lower --seed.")
     if study.cells is not None and study.pick != "random":
         problems.append("--cells is for --pick random; a grid has all its cells.")
     if study.halving and base and (base.time_budget is not None or base.target_bpb is not None):

@@ -96,7 +96,7 @@ class Queue:
         return self._end(ending)
 
     def _end(self, ending: dict[str, Any]) -> int:
-        """Record how the study ended; returns the exit code."""
+        """Record how the study ended, and return the exit code."""
         try:
             self._log.emit("ended", step=len(self._results), **ending)
             self._log.sync()
@@ -251,13 +251,13 @@ class Queue:
 
     def _ask_runs(self, verb: str) -> None:
         for live in self._live.values():
-            with contextlib.suppress(LabError):  # somebody deleted it: it will be found broken
+            with contextlib.suppress(LabError):  # the run was deleted: it is reported as broken later
                 control.request(live.run.control_dir, verb)
 
     def _listen(self) -> None:
         for number in _ENDINGS:
             signal.signal(number, self._on_signal)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # the launcher blocked them until there are handlers
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # blocked by the launcher until handlers are installed
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._ending = self._ending or _ENDINGS[signal.Signals(number)]

@@ -11,7 +11,7 @@ from engines.runs.history import History, read_history
 from engines.runs.store import Run
 
 LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
-UNREADABLE = "unreadable"  # it finished, and its last evaluation is among the lines that could not be read
+UNREADABLE = "unreadable"  # finished, but its last evaluation could not be read
 DIVERGED = "diverged"  # a halt because a number was not finite, or an end with such a loss or an absurd one
 _FAR_BEYOND_GUESSING = 1e6  # nats a token; guessing costs ln V. The squares of much larger ones are no numbers any more
 
@@ -46,7 +46,7 @@ class Result:
     val_bytes: int | None = None  # of the text that was scored
     best_step: int | None = None
     curve: tuple[Point, ...] = ()
-    damage: str = ""  # what of the run's log could not be read, in a sentence
+    damage: str = ""  # one sentence about what could not be read in the run's log
 
     @property
     def val_bpb(self) -> float | None:

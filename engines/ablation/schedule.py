@@ -47,14 +47,14 @@ def cells_of_rung(plan: Plan, results: Mapping[Job, "Result"], rung: int) -> lis
 
 
 def settings_of_rung(plan: Plan, settings: TrainSettings, rung: int) -> dict[str, Any]:
-    """What a run of a later rung is asked for beside the cell's own settings: a study of an earlier version may have
-    ended the rung before by a token budget."""
+    """Return the settings of a later rung that replace the cell's own: a study of an earlier version may have ended
+    the previous rung by a token budget."""
     return {"steps": settings.steps, "tokens": settings.tokens} if rung else {}
 
 
 def stop_of_rung(plan: Plan, settings: TrainSettings, rung: int) -> int | None:
-    """The step that a rung ends at, if it is not the last; the learning rate follows the whole way, so that a run can
-    continue where the rung before ended."""
+    """Return the step at which a rung ends, or None for the last. The learning rate follows the full schedule, so that
+    a run can continue where the previous rung ended."""
     halvings = len(plan.rungs) - 1 - rung
     return math.ceil(settings.steps / 2**halvings) if halvings else None
 

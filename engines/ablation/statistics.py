@@ -1,4 +1,4 @@
-"""Tests of "is it more than noise": Student's t on paired differences and Holm's correction, in plain Python."""
+"""Student's t-test on paired differences and Holm's correction, in plain Python."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The mean of paired differences, and what Student's t says about it.
+    """The mean of paired differences, with the result of Student's t-test.
 
     `p` is the probability of a mean at least as far from zero if there were no difference. `p_corrected` and the
     interval from `low` to `high` take the number of comparisons into account: the interval excludes zero exactly where
@@ -70,7 +70,7 @@ def correct(differences: Sequence[Difference], without_p: int = 0) -> list[Diffe
 
 
 def with_interval(difference: Difference, error_rate: float) -> Difference:
-    """Add the interval that misses the true mean with probability `error_rate`; none where t does not apply."""
+    """Add the interval that misses the true mean with probability `error_rate`; none if the test does not apply."""
     found = difference.spread
     if difference.p is None or not found.sd:
         return difference

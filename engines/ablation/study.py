@@ -56,7 +56,7 @@ class Study(Run):
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
             raise LabError(f"study {self.id} was written by another version of nanochat-tui.")
         if not holds(config, {"created_at": NUMBER}):
-            raise LabError(f"{self.config_path} is damaged; the study cannot be read.")
+            raise LabError(f"study {self.id} cannot be read: {self.config_path} is damaged.")
         return config
 
     @property
@@ -99,7 +99,7 @@ class Study(Run):
 
 
 def create_study(results: Path, plan: Plan) -> Study:
-    """Create a directory with the plan in it, without starting it. LabError, with nothing left, if that fails."""
+    """Create a study without starting it. Raises LabError, and leaves nothing behind, if that fails."""
     studies = results / "studies"
     try:
         studies.mkdir(parents=True, exist_ok=True)
@@ -111,13 +111,13 @@ def create_study(results: Path, plan: Plan) -> Study:
             raise
     except OSError as error:
         raise LabError(
-            f"{studies} cannot hold studies ({reason_of(error)}); choose another with --results-dir."
+            f"no study can be created in {studies}: {reason_of(error)}. Choose another directory with --results-dir."
         ) from None
     return study
 
 
 def _write_study(study: Study, plan: Plan) -> None:
-    """The plan comes last: a directory without one is not a study."""
+    """Write the files of a study, the plan last: a directory without a plan is not a study."""
     study.control_dir.mkdir()
     study.links_dir.mkdir()
     study.events_path.touch()
@@ -147,7 +147,7 @@ def find_study(wanted: str, results: Path) -> Study:
 
 
 def find_own_study(wanted: str, results: Path) -> Study:
-    """As `find_study`, for commands that change a study: in this results directory alone."""
+    """Find a study as `find_study` does, but only in this results directory: for commands that change a study."""
     return _find(wanted, results, [])
 
 

@@ -33,7 +33,7 @@ def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
         if not equals or not values:
             problems.append(f"--axis {shown(word)} must name a setting and its values, such as lr=1e-4,3e-4.")
         elif name in raw:
-            problems.append(f"--axis {shown(name)} is given twice; put all its values behind one.")
+            problems.append(f"--axis {shown(name)} is given twice; list all its values in one --axis.")
         else:
             raw[name] = [value.strip() for value in values.split(",")]
     return _checked_axes(raw, problems, "--axis ")

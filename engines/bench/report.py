@@ -55,7 +55,7 @@ class Report(NamedTuple):
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> list[Path]:
-        """Write both forms; returns their paths, JSON first."""
+        """Write the report as JSON and Markdown, and return their paths in this order."""
         paths = [folder / f"{name}.json", folder / f"{name}.md"]
         for path, text in zip(paths, (self.to_json() + "\n", visible(self.to_markdown())), strict=True):
             write_file(path, text, "report")

@@ -18,11 +18,11 @@ _REPORT_INTERVAL = 0.2  # seconds
 
 
 class TextAhead:
-    """Text in preparation. Errors are not reported here: preparing the same text again finds them. What was wrong with
-    the cache is: the second preparation finds it repaired."""
+    """Text that is prepared in another process. Errors are not reported here, as preparing the text again finds them.
+    Problems of the cache are: the second preparation finds it repaired."""
 
     def __init__(self, settings: TrainSettings, note: Note = without_notes, tokenizer: Tokenizer | None = None) -> None:
-        """A run that continues passes its `tokenizer`."""
+        """`tokenizer`: that of a run that continues."""
         self._note = note
         self._child = Child("engines.data.ahead")
         self._child.send([dataclasses.asdict(settings), tokenizer and tokenizer.to_json()])
@@ -45,30 +45,30 @@ class TextAhead:
                 report(*progress)
 
     def _next_progress(self) -> Any:
-        """The next report of progress, None at the end; notes before it are passed on."""
+        """Return the next progress report, None at the end; pass on the notes before it."""
         while isinstance(value := self._child.receive(), str):
             self._note(value)
         return value
 
 
 def main() -> None:
-    """In a child: receives settings and a tokenizer or null; sends notes as text, progress as lists, then null."""
+    """Prepare text in a child: receive settings and a tokenizer or null; send notes, progress as lists, then null."""
     reported = time.monotonic()
 
     def report(activity: str, done: int, total: int | None) -> None:
         nonlocal reported
         if time.monotonic() - reported >= _REPORT_INTERVAL:
             reported = time.monotonic()
-            _say([activity, done, total])
+            _send([activity, done, total])
 
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
         with contextlib.suppress(LabError):
             settings, tokenizer = next(requests())
-            prepare(TrainSettings(**settings), report, _say, from_json(tokenizer) if tokenizer else None)
-        _say(None)
+            prepare(TrainSettings(**settings), report, _send, from_json(tokenizer) if tokenizer else None)
+        _send(None)
 
 
-def _say(value: str | list[str | int | None] | None) -> None:
+def _send(value: str | list[str | int | None] | None) -> None:
     sys.stdout.buffer.write(encode_line(value))
     sys.stdout.buffer.flush()
 

@@ -1,6 +1,6 @@
-"""Trains a bpe tokenizer: merges the most frequent pair of tokens, again and again, with the package rustbpe.
+"""Trains a bpe tokenizer with the package rustbpe: repeatedly merges the most frequent pair of tokens.
 
-While it merges, no other thread of its process runs: long text is given to a process of its own.
+Merging blocks all other threads of its process, so long text is processed in a separate process.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ def learn(texts: Iterator[str], count: int) -> list[bytes]:
 
 
 def learn_beside(texts: Iterator[str], count: int, progress: Progress) -> list[bytes]:
-    """As `learn`, in another process; `progress` receives the characters read, repeatedly until all is done."""
+    """Run `learn` in another process; `progress` repeatedly receives the characters read."""
     _check_trainer()  # before any text is read
     done = 0
     with Child("engines.data.bpe_training") as child:

@@ -17,23 +17,23 @@ Note = Callable[[str], None]  # receives one sentence for the user
 
 
 def folder(kind: str) -> Path:
-    """The folder of entries of a kind; it may not exist yet."""
+    """Return the folder of entries of a kind; it may not exist yet."""
     import platformdirs
 
     return Path(platformdirs.user_cache_path("nanochat-tui")) / kind
 
 
 def key(*identity: object) -> str:
-    """A name for what is computed from these JSON values."""
+    """Return a name for what is computed from these JSON values."""
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 
 def without_notes(message: str) -> None:
-    """A `Note` for callers that have nowhere to show it."""
+    """Ignore a note: for callers that cannot show it."""
 
 
 def recall(kind: str, name: str, note: Note = without_notes) -> dict[str, Any] | None:
-    """The stored object; None where there is none, or it is damaged, which `note` reports."""
+    """Return the stored object; None if there is none, or if it is damaged, which is reported to `note`."""
     path = folder(kind) / f"{name}.json"
     try:
         return open_seal(read_regular(path))
@@ -47,7 +47,7 @@ def recall(kind: str, name: str, note: Note = without_notes) -> dict[str, Any] |
 
 
 def remember(kind: str, name: str, content: dict[str, Any]) -> None:
-    """Store an object, whole or not at all; nothing is stored in a cache that cannot be written."""
+    """Store an object atomically; do nothing if the cache cannot be written."""
     path = folder(kind) / f"{name}.json"
     partial = path.with_name(f".{name}.{os.urandom(4).hex()}")  # process ids repeat across machines and containers
     with contextlib.suppress(OSError):
@@ -64,12 +64,12 @@ class DamagedEntry(Exception):
 
 
 def seal(content: dict[str, Any]) -> str:
-    """The JSON text of an object together with its checksum."""
+    """Return the JSON text of an object together with its checksum."""
     return json.dumps({"sha256": _checksum(content), "content": content})
 
 
 def open_seal(sealed: bytes) -> dict[str, Any]:
-    """The object that `seal` wrote. DamagedEntry if it was changed since, or written without a checksum."""
+    """Return the object that `seal` wrote. Raises DamagedEntry if it was changed, or has no checksum."""
     try:
         found = json.loads(sealed)
     except (ValueError, RecursionError):
@@ -82,5 +82,5 @@ def open_seal(sealed: bytes) -> dict[str, Any]:
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    """Of the compact JSON text, which is the same again after it was parsed."""
+    """Return the checksum of the compact JSON text, which is the same after parsing and encoding again."""
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()

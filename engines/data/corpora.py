@@ -36,17 +36,17 @@ class Piece(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """A stream of documents. `origin` returns what the text follows from, as JSON values, without reading it; None
-    where reading is as quick."""
+    """A stream of documents. `origin` returns JSON values that determine the text, without reading it; None where
+    reading is as quick."""
 
-    name: str  # as in errors: the flag and its value
+    name: str  # used in errors: the flag and its value
     pieces: Callable[[], Iterator[Piece]]
     origin: Callable[[], list[Any]] | None = None
-    is_distinct: bool = False  # it is known that no document occurs twice
+    is_distinct: bool = False  # no document occurs twice
 
 
 class Facts(NamedTuple):
-    """The facts that one scan of a corpus finds. `kept` holds its pieces where they are few enough to keep."""
+    """The results of one scan of a corpus. `kept` holds its pieces if they are few enough to keep in memory."""
 
     sha256: str
     documents: int
@@ -66,8 +66,8 @@ def open_corpus(
     flag: str = "--data",
     selection: Selection | None = None,
 ) -> Corpus:
-    """The corpus that these settings name; LabError if there is none. `selection` has its files, where they are known
-    already."""
+    """Open the corpus that these settings name. Raises LabError if there is none. `selection`: its files, if they are
+    known already."""
     name = f"{flag} {data}"
     built_in = {
         "names": Corpus(name, _names, is_distinct=True),
@@ -115,12 +115,12 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
                 kept = None
         progress(characters)
     if characters < 2:
-        raise LabError(f"{corpus.name} holds {characters} characters; training needs at least 2.")
+        raise LabError(f"{corpus.name} has {characters} characters; training needs at least 2.")
     return Facts(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), kept)
 
 
 class TextDigest:
-    """The SHA-256 of a corpus: of its documents, however they are cut into pieces."""
+    """The SHA-256 of a corpus's documents, independent of how they are cut into pieces."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -170,8 +170,8 @@ def _stdlib_files() -> list[Path]:
 
 
 def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int, int]]:
-    """What changes when a file does: its name, size and times. No program can set the last one: it changes even when a
-    copy has the same size and modification time."""
+    """Return name, size and times of each file, which change when it does. Programs cannot set the last of them: it
+    differs even if a copy has the same size and modification time."""
     found = ((path.absolute(), path.stat()) for path in paths)
     return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in found]
 

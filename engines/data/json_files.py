@@ -14,14 +14,14 @@ _MOST_KEYS = 5  # in a sentence
 
 
 def json_lines(path: Path, key: str = "text") -> Iterator[str]:
-    """The text of each line: an object's string under `key`."""
+    """Yield the text of each line: an object's string under `key`."""
     for number, line in enumerate(lines(path), 1):
         if line.strip():
             yield _text_of(_parsed(line), key, f"{path}, line {number}")
 
 
 def json_documents(path: Path, key: str = "text") -> Iterator[str]:
-    """The texts of an array of objects or strings; a file that does not begin with [ is read as JSON lines."""
+    """Yield the texts of an array of objects or strings; a file that does not begin with [ is read as JSON lines."""
     if not _begins_with_bracket(path):
         yield from json_lines(path, key)
         return
@@ -44,7 +44,7 @@ def _begins_with_bracket(path: Path) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    """None where it is not JSON."""
+    """Return the JSON value, or None if the text is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -75,9 +75,9 @@ def _listed(names: list[str]) -> str:
 
 
 def _whole(text: str, where: str, what: str) -> str:
-    """The text itself. LabError where JSON names half of a surrogate pair, which UTF-8 cannot hold."""
+    """Return the text. Raises LabError if JSON names half of a surrogate pair, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise LabError(f"{where}: {what} holds half a character (a lone \\ud800 to \\udfff).") from None
+        raise LabError(f"{where}: {what} contains half a surrogate pair (a lone \\ud800 to \\udfff).") from None
     return text

@@ -5,11 +5,11 @@ from hashlib import blake2b
 
 from engines.data.splitting import Part
 
-_HASH_BYTES = 8  # 10 million training and 1 million validation documents agree by chance once in 2 million corpora
+_HASH_BYTES = 8  # 10 million training and 1 million validation documents collide in one of 2 million corpora
 
 
 class DocumentOverlap:
-    """Takes the parts of both sides in any order. Holds 8 bytes per document, and a set of the validation side."""
+    """Counter that receives the parts of both sides in any order. Holds 8 bytes per document and a validation set."""
 
     def __init__(self) -> None:
         self._hashes = {False: bytearray(), True: bytearray()}  # by `is_val`
@@ -25,7 +25,7 @@ class DocumentOverlap:
         self._is_val = part.is_val
 
     def count(self) -> int:
-        """The number of validation documents that occur in the training text."""
+        """Return the number of validation documents that occur in the training text."""
         self._finish()
         train, val = (memoryview(self._hashes[side]).cast("Q") for side in (False, True))
         known = set(val)

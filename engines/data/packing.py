@@ -19,7 +19,7 @@ from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import LabError
 
-_CACHE_VERSION = 3  # of the way text is split, encoded and packed: cached tokens of another are not used
+_CACHE_VERSION = 3  # of splitting, encoding and packing: cached tokens of another version are not used
 
 Progress = Callable[[int], None]
 
@@ -45,7 +45,7 @@ class _Written(NamedTuple):
 
 
 def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = without_notes) -> Packed:
-    """Both token streams. `progress` receives the characters done, `note` what is wrong with the cache."""
+    """Return both token streams. `progress` receives the characters done, `note` problems of the cache."""
     if split.characters < caches.WORTHWHILE:
         return _pack_in_memory(split, tokenizer, progress)
     folder = caches.folder("tokens") / caches.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
@@ -58,14 +58,14 @@ def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = wi
     try:
         return _pack_into_files(folder, split, tokenizer, progress)
     except CannotStore as full:
-        note(f"the prepared tokens cannot be kept in {folder.parent}: {full}. They are prepared again at each start.")
+        note(f"the prepared tokens cannot be stored in {folder.parent}: {full}. They are prepared again at each start.")
         if split.characters <= most_kept():
             return _pack_in_memory(split, tokenizer, progress)
         return _pack_into_temporary_files(split, tokenizer, progress)
 
 
 def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
-    """For text whose tokens may not fit in memory: the files are deleted at once, and stay mapped."""
+    """Pack text whose tokens may not fit in memory: the files are deleted at once, and stay mapped."""
     import tempfile
 
     where = f"{caches.folder('tokens')} or a temporary folder"
@@ -106,7 +106,7 @@ def _write(
     information = Information()  # of the validation documents
     overlap = DocumentOverlap()
     characters = train_bytes = val_documents = 0
-    for part, encoded in encode(_informing(split.parts(), information), tokenizer, split.characters):
+    for part, encoded in encode(_recording_information(split.parts(), information), tokenizer, split.characters):
         tokens = val_tokens if part.is_val else train_tokens
         if part.starts_document:
             tokens.extend(bos)
@@ -121,8 +121,8 @@ def _write(
     return _Written(information.floor(), train_bytes, val_documents, overlap.count())
 
 
-def _informing(parts: Iterator[Part], information: Information) -> Iterator[Part]:
-    """The same parts; notes the information of validation documents as they pass."""
+def _recording_information(parts: Iterator[Part], information: Information) -> Iterator[Part]:
+    """Yield the same parts, and record the information of validation documents."""
     for part in parts:
         if part.is_val:
             information.add(part.nats, _utf8_bytes(part.text))

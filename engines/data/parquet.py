@@ -32,7 +32,7 @@ def texts(path: Path, column: str = "text") -> Iterator[str]:
 
 
 def _check_column(path: Path, schema: Any, column: str) -> None:
-    """LabError unless there is exactly one column of that name and it holds strings."""
+    """Raise LabError unless exactly one column has that name and it holds strings."""
     import pyarrow
 
     kinds = [field.type for field in schema if field.name == column]

@@ -32,8 +32,8 @@ class Prepared(NamedTuple):
 def prepare(
     settings: TrainSettings, report: Report, note: Note = without_notes, tokenizer: Tokenizer | None = None
 ) -> Prepared:
-    """Everything that training needs to know of its data. `report` is called often, with the progress; `note` with each
-    sentence that the user should read. A run that continues passes its `tokenizer`; else one is trained."""
+    """Prepare everything that training needs of its data. `report` is called often with the progress, `note` with each
+    sentence for the user. `tokenizer`: that of a run that continues; without it one is trained."""
     sides = locate_both(settings.data, settings.val_data)
     for sentence in files_in_words(*sides):
         note(sentence)
@@ -70,12 +70,12 @@ def prepare(
 
 
 def train_corpus(settings: TrainSettings) -> Corpus:
-    """The text of --data, without files that --val-data names."""
+    """Return the text of --data, without files that --val-data names."""
     return _train_corpus(settings, locate_both(settings.data, settings.val_data)[0])
 
 
 def val_corpus(settings: TrainSettings) -> Corpus:
-    """The text of --val-data, where it is given."""
+    """Return the text of --val-data, if it is given."""
     return _val_corpus(settings, locate_both(settings.data, settings.val_data)[1])
 
 
@@ -92,7 +92,7 @@ def _val_corpus(settings: TrainSettings, selection: Selection | None) -> Corpus:
 
 
 def _report_overlap(settings: TrainSettings, packed: Packed, note: Note) -> None:
-    """Report validation documents that are trained on. LabError if --val-data has no others."""
+    """Report validation documents that are also training documents. Raises LabError if --val-data has no others."""
     shared, documents = packed.shared_documents, packed.val_documents
     if not shared:
         return
@@ -129,7 +129,7 @@ def _tokenizer(settings: TrainSettings, split: Split, report: Report, note: Note
 
 
 def _bpe(vocab_size: int, split: Split, report: Report, note: Note) -> Tokenizer:
-    """Trained on the training text alone, or read from the cache. It has fewer tokens where that text is short."""
+    """Train on the training text alone, or read the tokenizer from the cache. A short text gives fewer tokens."""
     from engines.data.bpe import SPLIT_PATTERN, BPETokenizer
     from engines.data.bpe_training import learn, learn_beside
 

@@ -11,8 +11,8 @@ _KINDS = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alp
 
 
 def facts_of(corpus: Corpus, progress: Callable[[int], None], note: Note = without_notes) -> Facts:
-    """As `corpora.scan`, but stored where the origin is known and scanning takes long; `kept` is not stored. `note`
-    receives what is wrong with the cache."""
+    """Scan a corpus, or read the stored result. It is stored, without `kept`, if the origin is known and scanning takes
+    long. `note` receives problems of the cache."""
     key = _key(corpus)
     if key and (known := _recall(key, note)):
         return known

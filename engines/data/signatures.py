@@ -1,4 +1,4 @@
-"""Recognises files that are not plain text by their first bytes, and says how to make text of them."""
+"""Identifies files that are not plain text by their first bytes, and names the way to convert them."""
 
 import codecs
 import re
@@ -30,6 +30,6 @@ _SIGNATURES = (
 
 
 def identify(start: bytes) -> str | None:
-    """A description of the format that begins with these bytes, with what to do; None for text and unknown formats."""
+    """Return the format that begins with these bytes and what to do; None for text and unknown formats."""
     matches = (description for signature, description in _SIGNATURES if re.match(signature, start, re.DOTALL))
     return next(matches, None)

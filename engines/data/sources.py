@@ -1,4 +1,4 @@
-"""The files that --data and --val-data name: light, so that a missing file is reported before anything is started."""
+"""The files of --data and --val-data. Imports little: a missing file is reported before anything is started."""
 
 import fnmatch
 import glob
@@ -15,7 +15,7 @@ from engines.files import reason_of
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # what is read from a folder
-_WHEN_NAMED = ".json"  # in a folder it is as often a description of the data as data
+_WHEN_NAMED = ".json"  # in a folder it is often metadata
 _NOT_REGULAR = "not regular files"
 _MOST_REASONS = 5  # in a sentence
 _LONGEST_SUFFIX = 12
@@ -30,16 +30,16 @@ class Selection(NamedTuple):
     is_single: bool  # a file was named, no folder and no pattern
 
     def sentence(self, flag: str) -> str:
-        """How many files are used and skipped, and why."""
+        """Return a sentence: how many files are used and skipped, and why."""
         used = f"{flag} {self.data}: {_count(len(self.files))} used"
         return f"{used}, {_skipped_sentence(self.data, self.skipped)}" if self.skipped else f"{used}."
 
 
 def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Selection | None]:
-    """The files of --data and of --val-data; None for a built-in corpus.
+    """Return the files of --data and of --val-data; None for a built-in corpus.
 
-    A file on both sides is left out of the side that names it by a folder or pattern, first of --data. LabError if
-    there are no files, or none is left.
+    A file on both sides is left out of the side that names it by a folder or pattern, first of --data. Raises
+    LabError if there are no files, or none is left.
     """
     train = None if data in BUILT_IN_CORPORA else select(data)
     val = None if not val_data or val_data in BUILT_IN_CORPORA else select(val_data, "--val-data")
@@ -63,18 +63,18 @@ def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Sele
 
 
 def files_in_words(train: Selection | None, val: Selection | None) -> list[str]:
-    """A sentence about the files of each side that was named by a folder or a pattern."""
+    """Return a sentence about the files of each side that was given as a folder or a pattern."""
     sides = ((train, "--data"), (val, "--val-data"))
     return [side.sentence(flag) for side, flag in sides if side and not side.is_single]
 
 
 def locate(data: str) -> list[Path]:
-    """The files of a path, folder or pattern, in a fixed order; LabError if there are none."""
+    """Return the files of a path, folder or pattern, in a fixed order. Raises LabError if there are none."""
     return select(data).files
 
 
 def select(data: str, flag: str = "--data") -> Selection:
-    """The files of a path, folder or pattern; LabError if there are none. `flag` names the setting in errors."""
+    """Find the files of a path, folder or pattern. Raises LabError if there are none, naming the setting `flag`."""
     try:
         path = Path(data).expanduser()
         kind = os.stat(path).st_mode
@@ -92,19 +92,19 @@ def select(data: str, flag: str = "--data") -> Selection:
 
 
 def format_of(path: Path) -> str:
-    """One of FORMATS or .json, whatever the compression; any other name is taken for plain text."""
+    """Return one of FORMATS or .json, whatever the compression; any other name counts as plain text."""
     suffix = _format_suffix(path)
     return suffix if suffix in (*FORMATS, _WHEN_NAMED) else ".txt"
 
 
 def compression_of(path: Path) -> str:
-    """One of COMPRESSIONS, or an empty text."""
+    """Return one of COMPRESSIONS, or an empty string."""
     suffix = path.suffix.lower()
     return suffix if suffix in COMPRESSIONS else ""
 
 
 def _format_suffix(path: Path) -> str:
-    """The last suffix that does not name a compression, in lower case."""
+    """Return the last suffix that does not name a compression, in lower case."""
     suffixes = (suffix.lower() for suffix in reversed(path.suffixes))
     return next((suffix for suffix in suffixes if suffix not in COMPRESSIONS), "")
 
@@ -143,7 +143,7 @@ def _select_by_pattern(data: str, path: Path, flag: str) -> Selection:
 
 
 def _matches(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """As `glob.glob(recursive=True)`, but links that form a cycle are followed once."""
+    """Yield paths as `glob.glob(recursive=True)` does, but follow links that form a cycle once."""
     parts = pattern.parts
     if "**" not in parts:
         yield from (Path(name) for name in glob.glob(str(pattern)) if not os.path.isdir(name))
@@ -156,7 +156,7 @@ def _matches(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path match those of a pattern; hidden names match only a pattern with a dot."""
+    """Return whether the parts of a path match those of a pattern; hidden names match only a pattern with a dot."""
     if not pattern or not parts:
         return not parts and all(part == "**" for part in pattern)
     if pattern[0] == "**":
@@ -166,7 +166,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """Everything below a folder that is not a folder. Links to folders are followed, each folder is read once."""
+    """Yield everything below a folder except folders. Links to folders are followed, each folder is read once."""
     pending, seen = deque([folder]), set()
     while pending:
         current = pending.popleft()
@@ -188,7 +188,7 @@ def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
 
 
 def _regular_files(paths: Iterator[Path] | list[Path], skipped: Counter[str]) -> list[Path]:
-    """The regular files among paths, in order; each once, by a name that is no link if there is one."""
+    """Return the regular files among paths, in order; each once, by a name that is not a link if there is one."""
     files: dict[tuple[int, int], Path] = {}
     for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
         try:
@@ -199,7 +199,7 @@ def _regular_files(paths: Iterator[Path] | list[Path], skipped: Counter[str]) ->
         if not stat.S_ISREG(found.st_mode):
             skipped[_NOT_REGULAR] += 1
         elif files.setdefault(_identity(found), path) is not path:
-            skipped["other names of files that are used"] += 1
+            skipped["duplicate names of used files"] += 1
     return sorted(files.values())
 
 
@@ -208,12 +208,12 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _identities(paths: list[Path]) -> dict[tuple[int, int], Path]:
-    """Paths by the file they lead to."""
+    """Return paths by the file that they lead to."""
     found = {}
     for path in paths:
         try:
             found[_identity(os.stat(path))] = path
-        except OSError:  # deleted since; reading it reports that
+        except OSError:  # deleted meanwhile; reading it reports the error
             continue
     return found
 

@@ -23,7 +23,7 @@ class Source(NamedTuple):
         return iter(self.facts.kept) if self.facts.kept is not None else self._read_again()
 
     def _read_again(self) -> Iterator[Piece]:
-        """LabError at the end where the text is not the one that was scanned."""
+        """Yield the text again. Raises LabError at the end if it is not the text that was scanned."""
         digest = TextDigest()
         for piece in self.corpus.pieces():
             digest.add(piece.text.encode(), piece.starts_document)
@@ -54,7 +54,7 @@ class Split(NamedTuple):
 
     @property
     def may_share_documents(self) -> bool:
-        """Whether a document may be on both sides."""
+        """Return whether a document may be on both sides."""
         return self.val is not None or not self.source.corpus.is_distinct
 
     def identity(self) -> list[object]:

@@ -1,4 +1,4 @@
-"""The exact information of a story's beginning that may be cut anywhere, also within a word."""
+"""The exact information of the beginning of a story, cut anywhere, even within a word."""
 
 from math import log, prod
 
@@ -7,7 +7,7 @@ from engines.data.story_words import Options
 
 
 def nats_of_beginning(text: str) -> float:
-    """-log P(a story begins with this text), also of a whole story without its end; ValueError if none does."""
+    """Return -log P(a story begins with this text), a whole story included. Raises ValueError if none does."""
     reader = _BeginningReader(text)
     try:
         Tale(reader).tell()
@@ -22,7 +22,7 @@ class _Cut(Exception):
 
 
 class _BeginningReader(Reader):
-    """Follows a text that may end anywhere: the last choice is any that the text's end allows."""
+    """Reader of a text that may end anywhere: the last choice is any that the end of the text allows."""
 
     def say(self, text: str) -> None:
         if self.text.startswith(text, self.position):

@@ -19,7 +19,7 @@ _LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
 
 
 def chunks(path: Path) -> Iterator[str]:
-    """The file's text, a chunk at a time. LabError names the file, and the byte where it is not UTF-8 text."""
+    """Yield the file's text in chunks. Raises LabError with the file, and the byte that is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # bytes given to the decoder before this chunk
     for data in _bytes(path):
@@ -54,7 +54,7 @@ def lines(path: Path) -> Iterator[str]:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file for reading. LabError for anything else: a FIFO would block, and text is read repeatedly."""
+    """Open a regular file for reading. Raises LabError for others: a FIFO would block, and text is read repeatedly."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -71,7 +71,7 @@ def _not_utf8(path: Path, offset: int) -> LabError:
 
 
 def _bytes(path: Path) -> Iterator[bytes]:
-    """The unpacked content. Only the errors of reading and unpacking are caught: a stop signal passes through."""
+    """Yield the unpacked content. Only errors of reading and unpacking are caught: a stop signal passes through."""
     unpack, errors = _UNPACKERS[compression_of(path)]()
     with open_regular(path) as file:
         try:
@@ -118,7 +118,7 @@ def _zstandard() -> _Unpacker:
         raise LabError(".zst files need the package zstandard; install it: pip install zstandard") from None
 
     def unpack(file: IO[bytes]) -> Iterator[bytes]:
-        """Frame by frame: the package's file object takes a file that was cut off for one that has ended."""
+        """Unpack frame by frame: the package's file object takes a truncated file for a complete one."""
         frame = None
         while data := file.read(_PACKED_CHUNK):
             while data:
@@ -133,7 +133,7 @@ def _zstandard() -> _Unpacker:
 
 
 def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Small parts joined, so that the first holds what identifies a format."""
+    """Join small parts, so that the first holds the bytes that identify a format."""
     buffer = io.BytesIO()
     for part in parts:
         buffer.write(part)

@@ -47,7 +47,7 @@ class CannotStore(Exception):
 def load(
     folder: Path, typecode: TypeCode, figures: Iterable[str], progress: Progress, note: Note
 ) -> StoredTokens | None:
-    """The tokens that `store` put there, with at least these figures; None where there are none. A damaged entry is
+    """Load the tokens that `store` wrote, with at least these figures; None if there are none. A damaged entry is
     reported and removed."""
     if not os.path.exists(folder):
         return None
@@ -68,7 +68,7 @@ def load(
 
 
 def store(folder: Path, typecode: TypeCode, write: Callable[[TokenSink, TokenSink], dict[str, Any]]) -> StoredTokens:
-    """Call `write` with sinks for both streams, then name the folder. CannotStore where the disk does not allow it.
+    """Call `write` with sinks for both streams, then name the folder. Raises CannotStore if the disk is full.
 
     The result is mapped from the files just written: it stays valid if another process stored the same entry first, or
     removes this one.
@@ -88,7 +88,7 @@ def store(folder: Path, typecode: TypeCode, write: Callable[[TokenSink, TokenSin
 
 
 class _Partial:
-    """A folder of an unfinished entry, locked for as long as its writer lives and removed when it is left."""
+    """A folder of an unfinished entry, locked while its writer runs and removed when the context exits."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -99,7 +99,7 @@ class _Partial:
             self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise CannotStore(error.strerror) from None
-        with suppress(OSError):  # a file system without locks: there nothing is removed as abandoned either
+        with suppress(OSError):  # a file system without locks, where nothing is removed as abandoned either
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class _Partial:
         os.close(self._lock)
 
     def rename(self) -> None:
-        """Give the entry its name, unless another process was quicker: it stored the same tokens."""
+        """Give the entry its name, unless another process stored the same tokens first."""
         with suppress(OSError):
             self.path.rename(self._target)
 
@@ -138,7 +138,7 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove an entry, or the file in its place; nobody sees it half removed."""
+    """Remove an entry, or the file in its place, so that no reader sees it half removed."""
     try:
         aside = _new_folder_beside(folder)
         folder.rename(aside / "removed")
@@ -166,7 +166,7 @@ class _TokenFile:
         self._crc32 = zlib.crc32(tokens, self._crc32)
 
     def sync(self) -> dict[str, int]:
-        """Put everything on disk; returns what verifies it."""
+        """Flush everything to disk, and return what verifies it."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -200,7 +200,7 @@ def _add_progress(progress: Progress, before: int, total: int, done: int) -> Non
 
 
 def _verify(descriptor: int, seal: dict[str, int], progress: Callable[[int], None]) -> None:
-    """DamagedEntry if the file is not what was written; 500 MB in the page cache take about 0.15 s."""
+    """Raise DamagedEntry if the file is not what was written; 500 MB in the page cache take about 0.15 s."""
     crc32 = size = 0
     while data := os.read(descriptor, _CHUNK):
         crc32 = zlib.crc32(data, crc32)

@@ -62,7 +62,7 @@ class CharTokenizer:
         self.token_bytes: Sequence[int] = [0, *(len(character.encode()) for character in alphabet)]
 
     def encode(self, text: str) -> "array[int]":
-        """LabError names the characters that the alphabet lacks and the position of the first."""
+        """Encode a text. Raises LabError with the characters that the alphabet lacks and the position of the first."""
         if self._ascii_ids and text.isascii():  # a table of bytes: fifty times faster
             found = text.encode("ascii").translate(self._ascii_ids)
             if _UNKNOWN not in found:

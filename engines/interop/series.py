@@ -116,5 +116,5 @@ def _times(record: Record) -> "array[float]":
 
 
 def _fill(times: "array[float]", length: int) -> None:
-    """Steps that could not be read have no time."""
+    """Add NaN for steps that could not be read."""
     times.extend([math.nan] * (length - len(times)))

@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 def parts(values: "array[float]", most: int, unreadable: Sequence[range] = ()) -> list[Part]:
-    """At most so many parts of equal length; a part for each value where there are few.
+    """Split values into at most `most` parts of equal length, or one part per value if there are few.
 
     `unreadable` are steps whose value is NaN because it could not be read.
     """

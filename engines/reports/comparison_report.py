@@ -26,7 +26,7 @@ def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures
 
 
 def damages(records: Sequence[Record]) -> list[str]:
-    """A sentence for each run whose log could not be read completely."""
+    """Return a sentence for each run whose log could not be read completely."""
     return [sentence for record in records for sentence in damage_sentence(record.run, record.history)]
 
 

@@ -24,7 +24,7 @@ def usual_path(results: Path, subject: Subject) -> Path:
 
 
 def damages(subjects: Sequence[Subject]) -> list[str]:
-    """A sentence for each run and study among the subjects whose log could not be read completely."""
+    """Return a sentence for each run and study among the subjects whose log could not be read completely."""
     return [sentence for one in subjects for sentence in _damages(one)]
 
 

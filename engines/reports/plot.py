@@ -23,7 +23,7 @@ class Curve(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Around a curve, from low to high. A place may stand for many: `low_at` and `high_at` are then the exact x."""
+    """A band around a curve, from low to high. If one x stands for many, `low_at` and `high_at` are the exact ones."""
 
     x: list[float]
     low: list[float]

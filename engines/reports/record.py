@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
     @property
     def train_seconds(self) -> float:
-        """NaN where some steps could not be read."""
+        """Total duration of all steps; NaN if some could not be read."""
         return self.history.train_seconds
 
     @property
@@ -53,9 +53,9 @@ class Record(NamedTuple):
 
 
 def read_record(run: Run) -> Record:
-    """LabError where the manifest cannot be read or a newer version wrote the log."""
+    """Read a run. Raises LabError if the manifest cannot be read or a newer version wrote the log."""
     config = run.config
     state, history, newer_schema = read_snapshot(run)
     if newer_schema:
-        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}); update.")
+        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}). Update it.")
     return Record(run, config, state, history)

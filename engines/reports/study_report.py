@@ -59,7 +59,7 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
 
 
 def damages(study: Study) -> list[str]:
-    """A sentence for the study and for each of its runs whose log could not be read completely."""
+    """Return a sentence for the study and for each of its runs whose log could not be read completely."""
     return study_damages(study, read_history(study), results_so_far(study, study.plan).values())
 
 

@@ -20,7 +20,7 @@ class Request(NamedTuple):
 
 
 def request(control_dir: Path, verb: str) -> Request:
-    """Request `verb` from a run; the file appears whole or not at all. LabError if it cannot be written."""
+    """Request `verb` from a run by writing a file atomically. Raises LabError if it cannot be written."""
     name = f"{time.time_ns()}-{verb}.json"
     partial = control_dir / f".{name}.tmp"
     try:
@@ -36,9 +36,9 @@ def request(control_dir: Path, verb: str) -> Request:
 
 
 class Inbox:
-    """The worker's side. Requests from before `since_ns` were meant for an earlier worker and are deleted unread.
+    """The worker's side. Requests from before `since_ns` were sent to an earlier worker and are deleted unread.
 
-    What is not a request is left alone: other files, folders, or a file in place of the folder.
+    Everything that is not a request is kept: other files, folders, or a file in place of the folder.
     """
 
     def __init__(self, control_dir: Path, since_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""Create run directories: complete when they appear under their name, or not at all."""
+"""Creates run directories atomically: they are complete when they appear under their name."""
 
 import contextlib
 import os
@@ -33,9 +33,9 @@ _SECOND = (
 
 
 def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any], fill: Fill | None = None) -> Run:
-    """Create a run with a manifest under a free name; `fill` adds what it begins with. LabError if that fails.
+    """Create a run with a manifest under a free name; `fill` adds further files. Raises LabError on failure.
 
-    Nothing is left behind by a failure: the directory is renamed into place when all of it is written.
+    A failure leaves nothing behind: the directory is renamed into place when it is complete.
     """
     runs = results / "runs"
     elsewhere = None if checkpoint_dir is None else user_path(checkpoint_dir, "checkpoint directory")
@@ -49,7 +49,7 @@ def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any]
 
 
 def _create_at(final: Path, elsewhere: Path | None, config: dict[str, Any], fill: Fill | None) -> bool:
-    """Create the run; False if another process took the name in the meantime."""
+    """Create the run; return False if another process took the name meanwhile."""
     checkpoints = final / CHECKPOINTS if elsewhere is None else elsewhere / final.name
     with _staging_folder(final.parent) as staging:
         run = Run(staging / final.name)
@@ -61,7 +61,7 @@ def _create_at(final: Path, elsewhere: Path | None, config: dict[str, Any], fill
                 fill(run)
             run.path.rename(final)
         except BaseException as error:
-            if elsewhere is not None:  # the name was free there, so that all of it is ours
+            if elsewhere is not None:  # the name was free there, so everything in it belongs to this run
                 shutil.rmtree(checkpoints, ignore_errors=True)
             if isinstance(error, OSError) and final.exists():
                 return False
@@ -83,11 +83,13 @@ def _reported(runs: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LabError(f"{runs} cannot hold runs ({reason_of(error)}); choose another with --results-dir.") from None
+        raise LabError(
+            f"no run can be created in {runs}: {reason_of(error)}. Choose another directory with --results-dir."
+        ) from None
 
 
 def _remove_abandoned(runs: Path) -> None:
-    """Delete what processes that were killed while they created a run left behind."""
+    """Delete the leftovers of processes that were killed while creating a run."""
     for path in runs.glob(f"{_STAGING}*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
@@ -95,7 +97,7 @@ def _remove_abandoned(runs: Path) -> None:
 
 
 def _free_path(runs: Path, elsewhere: Path | None) -> Path:
-    """A name that no run has. Checkpoints of a deleted run may still be in the checkpoint directory `elsewhere`."""
+    """Return a free name. Checkpoints of a deleted run may still be in the checkpoint directory `elsewhere`."""
     draw = int.from_bytes(os.urandom(4), "little")
     name = f"{_FIRST[draw % len(_FIRST)]}-{_SECOND[draw // 64 % len(_SECOND)]}"
     folders = [folder for folder in (runs, elsewhere) if folder is not None]

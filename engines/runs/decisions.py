@@ -1,6 +1,6 @@
-"""What a run decided for its machine: read from its `engine` event, and decided in the same way when it continues.
+"""Decisions of a run for its machine: read from its `engine` event, and repeated when the run continues.
 
-All of it changes the order of sums, and so the last bits of every number.
+All of them change the order of sums, and so the last bits of every number.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ from engines.events import Event
 from engines.fields import AUTO, fields
 
 _AUTO = {"device": AUTO, "dtype": AUTO, "compile": AUTO, "threads": 0, "micro_batch": 0}  # the value that means `auto`
-_MACHINE = ("gpu", "torch")  # fields of the event beside its choices
+_MACHINE = ("gpu", "torch")  # fields of the event besides its choices
 
 
 def choices_by_setting(engine: Event) -> dict[str, str]:
-    """The values of an `engine` event by setting; of `8 of 64 rows` the 8."""
+    """Return the values of an `engine` event by setting; of `8 of 64 rows` the 8."""
     return {choice["setting"]: str(choice["value"]).partition(" of ")[0] for choice in engine["choices"]}
 
 
 def recorded_decisions(engine: Event) -> dict[str, Any]:
-    """The settings that an `engine` event records. Version 0.1 recorded only those that were `auto`."""
+    """Return the settings that an `engine` event records. Version 0.1 recorded only those that were `auto`."""
     known = fields(TrainSettings)
     recorded: dict[str, Any] = {}
     for setting, value in choices_by_setting(engine).items():
@@ -34,7 +34,7 @@ def recorded_decisions(engine: Event) -> dict[str, Any]:
 
 
 def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
-    """The settings with all that is `auto` decided as recorded, unless they ask for another device."""
+    """Return the settings with every `auto` decided as recorded, unless they request another device."""
     recorded = recorded_decisions(engine)
     if settings.device not in (AUTO, recorded.get("device", settings.device)):
         return settings
@@ -43,7 +43,7 @@ def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
 
 
 def explain(choice: Choice, asked: TrainSettings, settings: TrainSettings) -> Choice:
-    """The choice, with the right reason where a value that was `auto` was decided by an earlier start of the run."""
+    """Return the choice, with the right reason if an `auto` value was decided by an earlier start of the run."""
     name = choice.setting.replace("-", "_")
     if name in _AUTO and getattr(asked, name) != getattr(settings, name):
         return choice._replace(why="as in the run's first start")
@@ -51,7 +51,7 @@ def explain(choice: Choice, asked: TrainSettings, settings: TrainSettings) -> Ch
 
 
 def describe_differences(before: Event, now: Event) -> str:
-    """A sentence about what differs between two starts of a run; empty where nothing does."""
+    """Return a sentence about the differences between two starts of a run; empty if there are none."""
     ours, theirs = choices_by_setting(now), choices_by_setting(before)
     values = [(name, theirs[name], ours[name]) for name in ours.keys() & theirs.keys()]
     values += [(name, before[name], now[name]) for name in _MACHINE if name in before and name in now]

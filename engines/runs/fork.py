@@ -16,7 +16,7 @@ from engines.runs.store import Run
 
 
 def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | None = None) -> Run:
-    """Create a run, not started, on the parent's newest intact checkpoint; SettingsError names what cannot change.
+    """Create a run from the parent's newest intact checkpoint, without starting it. SettingsError names fixed settings.
 
     `mark` is added to its manifest.
     """
@@ -30,7 +30,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
         )
     if changes.get("steps", step + 1) <= step:
         raise SettingsError(
-            [f"--steps {changes['steps']:,} is not more than the {step:,} steps that run {parent.id} has made already."]
+            [f"--steps {changes['steps']:,} must be above {step:,}, the steps that run {parent.id} has trained."]
         )
     lines: list[bytes] = []
     history = read_resumable(parent, lines)

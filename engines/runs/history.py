@@ -1,4 +1,4 @@
-"""The sum of a run's events: curves, evaluations, samples, guards, its state and its end."""
+"""The accumulated events of a run: curves, evaluations, samples, guards, its state and its end."""
 
 import math
 from array import array
@@ -12,7 +12,7 @@ from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
 _COLUMNS = ("losses", "lr", "seconds", "grad_norms")
-_MOST_MISSING = 2_000_000  # steps left out in all; a gap takes memory, and a forged number may be as large as it likes
+_MOST_MISSING = 2_000_000  # steps left out in total; a gap takes memory, and a forged number may be arbitrarily large
 _MOST_SECONDS = 1e10  # of the steps in one event, as of every other duration
 _GAPS_NAMED = 3  # in a sentence
 
@@ -82,26 +82,26 @@ class History:
         return f"{counted} could not be read." if lines else ""
 
     def newest_losses(self, count: int, until: int | None = None) -> list[float]:
-        """Losses of the last `count` steps up to `until`, without those that could not be read."""
+        """Return the losses of the last `count` steps up to `until`, without those that could not be read."""
         last = self.step if until is None else min(until, self.step)
         first = max(1, last - count + 1)
         gaps = [gap for gap in self.missing if gap.stop > first]
         return [self.losses[step - 1] for step in range(first, last + 1) if not any(step in gap for gap in gaps)]
 
     def readable(self, after: int = 0) -> Iterator[range]:
-        """The steps later than `after` that could be read, without gaps in each range."""
+        """Yield ranges of the steps later than `after` that could be read, without gaps in each range."""
         for gap in [*self.missing, range(self.step + 1, self.step + 1)]:
             if after + 1 < gap.start:
                 yield range(after + 1, gap.start)
             after = max(after, gap.stop - 1)
 
     def share_done(self, steps: int) -> float:
-        """The part of a run of `steps` that is done, between 0 and 1; under a time budget by the clock."""
+        """Return the fraction of a run of `steps` that is done, between 0 and 1; under a time budget, by the clock."""
         share = self.step / steps if steps else 0.0
         return min(1.0, max(share, self.last_progress or 0.0))
 
     def seconds_left(self, steps: int) -> float | None:
-        """Training time until a run of `steps` ends, at its recent speed or by its time budget; None if unknown."""
+        """Return the training time left of a run of `steps`, by its recent speed or time budget; None if unknown."""
         if self.last_progress:
             left = self.train_seconds * (1.0 / self.last_progress - 1.0)
             return None if math.isnan(left) else left
@@ -115,7 +115,7 @@ class History:
         return self.tokens / self.step * len(recent) / elapsed if self.step and elapsed > 0 else 0.0
 
     def mean_tokens_per_second(self) -> float:
-        """Training throughput over all steps; 0 where there are none, or some could not be read."""
+        """Return the training throughput over all steps; 0 if there are none, or some could not be read."""
         return self.tokens / self.train_seconds if self.train_seconds > 0 else 0.0
 
     def mfu(self) -> float | None:
@@ -132,7 +132,7 @@ class History:
         self.count_damage(reader)
 
     def count_damage(self, reader: EventReader) -> None:
-        """Take over what the reader could not read."""
+        """Update the figures about what the reader could not read."""
         self.unreadable_lines, self._problem = reader.lost_lines, reader.problem
 
     def apply(self, events: Iterable[Event]) -> None:
@@ -148,7 +148,7 @@ class History:
         if kind == "steps":
             self._add_steps(event)
         elif kind == "resumed":
-            self._go_on_from(event["from_step"])
+            self._continue_from(event["from_step"])
         elif kind == "run":
             self.runs.append(event)
             self.phases, self.ended, self.paused = [], None, False
@@ -186,7 +186,7 @@ class History:
                 del values[: -self._recent]
 
     def _add_progress(self, before: int, progress: "array[float]") -> None:
-        """Steps later than `before` have this progress; a viewer of recent steps has no use for all of it."""
+        """Add the progress of steps later than `before`. A viewer of recent steps does not keep all of it."""
         self.last_progress = progress[-1] if progress else None
         if self._recent is None and (self.progress or progress):
             self.progress.extend(array("d", [math.nan]) * (before - len(self.progress)))
@@ -194,7 +194,7 @@ class History:
             self.progress.extend(array("d", [math.nan]) * (self.step - len(self.progress)))
 
     def _add_eval(self, event: Event) -> None:
-        """`best` is decided here: earlier versions recorded it by another criterion."""
+        """Add an evaluation. `best` is decided here: earlier versions recorded it by another criterion."""
         best = is_better(event["bpb"], self.best_eval["bpb"] if self.best_eval else None)
         event = {**event, "best": best}
         self.evals.append(event)
@@ -202,7 +202,7 @@ class History:
             self.best_eval = event
 
     def _holds(self, first: int, columns: list["array[float]"]) -> bool:
-        """Whether exactly these steps were applied already."""
+        """Return whether exactly these steps were applied already."""
         at = slice(first - 1, first - 1 + len(columns[0]))
         seconds = columns[_COLUMNS.index("seconds")]
         return self.losses[at].tobytes() == columns[0].tobytes() and self.seconds[at].tobytes() == seconds.tobytes()
@@ -216,7 +216,7 @@ class History:
             self._leave_out(range(self.step + 1, before + 1))
         else:  # the run went back, and the line that says so was lost
             self._lost_rewinds += 1
-            self._go_on_from(before)
+            self._continue_from(before)
 
     def _add_phase(self, event: Event) -> None:
         if self.phases and self.phases[-1]["phase"] == event["phase"]:  # progress within it
@@ -228,7 +228,7 @@ class History:
         if event["verb"] in ("pause", "resume") and event["outcome"] == "done":
             self.paused = event["verb"] == "pause"
 
-    def _go_on_from(self, step: int) -> None:
+    def _continue_from(self, step: int) -> None:
         """Continue after this step: drop later ones, which a run repeats after going back, or leave out lost ones."""
         if step > self.step:
             self._leave_out(range(self.step + 1, step + 1))
@@ -270,7 +270,7 @@ def _check_seconds(seconds: "array[float]") -> None:
 
 
 def _progress_of(event: Event, count: int) -> "array[float]":
-    """Progress of each of so many steps; empty where the schedule does not follow it."""
+    """Return the progress of each of `count` steps; empty if the schedule does not follow it."""
     progress = array("d", column(event, "progress") if event.get("progress") else [])
     if progress and not (len(progress) == count and min(progress) >= 0 and max(progress) <= 1):
         raise ValueError("progress that no run can have")
@@ -294,9 +294,9 @@ def read_history(run: Run) -> History:
 
 
 def read_resumable(run: Run, lines: list[bytes] | None = None) -> History:
-    """The history of a run that is about to continue; its lines are added to `lines`.
+    """Read the history of a run that is about to continue, and add its lines to `lines`.
 
-    LabError where it cannot be read. A log without events beside checkpoints was lost: a new log would hide that.
+    Raises LabError if it cannot be read. A log without events next to checkpoints was lost: a new log would hide that.
     """
     history, reader = History(), EventReader(run.events_path)
     for line, _ in history.read(reader):

@@ -32,9 +32,9 @@ _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 def new_run(
     given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
 ) -> Run:
-    """Create a run with these settings, without starting it. LabError, with nothing left behind, if that fails.
+    """Create a run with these settings, without starting it. Raises LabError, and leaves nothing behind, on failure.
 
-    `origin` is added to the manifest: the run or study that this one comes from. `fill` adds files that it begins with.
+    `origin` is added to the manifest: the run or study that this one comes from. `fill` adds further files.
     """
     return run_of(resolve(given), given, results, origin, fill)
 
@@ -46,7 +46,7 @@ def run_of(
     origin: Mapping[str, Any] | None = None,
     fill: Fill | None = None,
 ) -> Run:
-    """As `new_run`, with settings that are resolved already."""
+    """Create a run as `new_run` does, with settings that are already resolved."""
     registry.available(settings.mode, settings.model_kind)
     locate_both(settings.data, settings.val_data)
     config = {
@@ -61,7 +61,7 @@ def run_of(
 
 
 def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker on a run that has none. LabError if one is running, or none can be started.
+    """Start a worker on a run that has none. Raises LabError if one is running, or none can be started.
 
     `environment` is added to this process's own. A study is a run whose worker is another `module`.
     """
@@ -93,7 +93,7 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
 
 @contextlib.contextmanager
 def _blocked_signals() -> Iterator[None]:
-    """Block the signals that end a worker, which inherits that: it unblocks them when it has its handlers."""
+    """Block the signals that end a worker. The worker inherits this and unblocks them when it has handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield
@@ -111,7 +111,7 @@ def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
 
 
 def _reason(error: OSError) -> str:
-    """`No space left on device: /path/of/the/file`, as far as the error names a file."""
+    """Return `No space left on device: /path/of/the/file`, as far as the error names a file."""
     return ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
 
 

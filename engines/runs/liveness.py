@@ -25,7 +25,7 @@ GLYPHS = {
 
 
 def lock_is_held(lock: Path) -> bool:
-    """Whether a worker holds the lock; False where that cannot be found out."""
+    """Return whether a worker holds the lock; False if that cannot be determined."""
     try:
         return probe_lock(lock)
     except OSError:
@@ -33,9 +33,9 @@ def lock_is_held(lock: Path) -> bool:
 
 
 def probe_lock(lock: Path) -> bool:
-    """Whether a worker holds the lock. The probe's own lock is shared and released at once.
+    """Return whether a worker holds the lock. The probe's own lock is shared and released at once.
 
-    OSError if the lock cannot be opened, as on a drive that is unavailable; a missing one, or another user's, is free.
+    Raises OSError if the lock cannot be opened, as on an unavailable drive; a missing or another user's lock is free.
     """
     try:
         fd = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -76,12 +76,12 @@ def ended_state(run: Run, history: History) -> str:
 
 
 def state_after(reason: str) -> str:
-    """The state of a run whose `ended` event has this reason."""
+    """Return the state of a run whose `ended` event has this reason."""
     return reason if reason in ("finished", "halted", "crashed") else "stopped"
 
 
 def ending(run: Run, history: History) -> Event | None:
-    """The `ended` event of the run's latest start; None where the worker was killed.
+    """Return the `ended` event of the run's latest start; None if the worker was killed.
 
     A worker that cannot write to the event log prints the event to worker.log.
     """
@@ -95,7 +95,7 @@ def ending(run: Run, history: History) -> Event | None:
 
 
 def printed_ending(run: Run) -> Event | None:
-    """The `ended` event that the latest worker printed because it could not write to the event log."""
+    """Return the `ended` event that the latest worker printed because it could not write to the event log."""
     for line in worker_log_tail(run).splitlines():
         with contextlib.suppress(events.NewerSchema):
             event = events.decode(line)

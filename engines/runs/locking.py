@@ -13,13 +13,13 @@ _FIRST_FREE = 3  # a lower descriptor is a standard stream: the redirection of a
 
 
 def take_lock(run: Run) -> int:
-    """Return a descriptor, never 0 to 2, that holds the run's lock until it is closed. LabError if it is taken."""
+    """Return a descriptor above 2 that holds the run's lock until it is closed. Raises LabError if it is taken."""
     fd = _open_lock(run)
     deadline = time.monotonic() + _PATIENCE
     try:
         while not _try_lock(fd):
             if time.monotonic() > deadline:
-                raise LabError(f"run {run.id} is live; attach to it, or stop it first.")
+                raise LabError(f"run {run.id} is already running; attach to it, or stop it first.")
             time.sleep(0.02)
     except BaseException:
         os.close(fd)
@@ -28,7 +28,7 @@ def take_lock(run: Run) -> int:
 
 
 def require_lock(run: Run, argument: str) -> int:
-    """Return the descriptor that the launcher passed as `--lock=FD`. LabError unless it holds this run's lock.
+    """Return the descriptor that the launcher passed as `--lock=FD`. Raises LabError unless it holds this run's lock.
 
     A worker without the lock would be reported as killed, and a second worker could be started on the same directory.
     """
@@ -63,7 +63,7 @@ def _is_lock_of(run: Run, fd: int) -> bool:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock exclusively, where no other open file does. A descriptor that holds the lock already keeps it."""
+    """Lock exclusively unless another open file holds the lock. A descriptor that already holds it keeps it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

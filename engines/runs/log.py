@@ -56,7 +56,7 @@ class EventLog:
     def record_step(
         self, loss: float, lr: float, seconds: float, grad_norm: float, tokens: int, progress: float | None = None
     ) -> None:
-        """One finished step; `tokens` counts from the run's beginning. `progress` where the schedule follows it."""
+        """Record a finished step; `tokens` counts from the run's beginning. `progress`: if the schedule follows it."""
         with self._lock:
             self._losses.append(loss)
             self._lr.append(lr)
@@ -107,7 +107,7 @@ class EventLog:
             raise self._broken from error
 
     def require_file(self) -> None:
-        """LogError, now and at every later write, if the file was deleted or replaced: its events would be lost."""
+        """Raise LogError, now and at every later write, if the file was deleted or replaced: events would be lost."""
         try:
             found, ours = os.stat(self.path), os.fstat(self._fd)
             is_there = (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
@@ -117,7 +117,7 @@ class EventLog:
             return
         if not is_there:
             with self._lock:
-                self._broken = LogError(f"{self.path} was deleted while the run was active; training was ended.")
+                self._broken = LogError(f"{self.path} was deleted while the run was active; training was stopped.")
                 raise self._broken
 
     def _now(self) -> float:
@@ -147,7 +147,7 @@ class EventLog:
 
 
 def _find_end(path: Path) -> tuple[int, bool]:
-    """The number of a log's last line, 0 where no line has one, and whether the file ends within a line.
+    """Return the number of a log's last line, 0 if no line has one, and whether the file ends within a line.
 
     Damaged lines after the last intact one count: readers then see how many are missing.
     """
@@ -168,7 +168,7 @@ def _find_end(path: Path) -> tuple[int, bool]:
 
 
 def _number_of(line: bytes) -> int:
-    """The number of a line, or of the last line that a damaged newline joined to it; 0 where it has none."""
+    """Return the number of a line, or of the last line that a damaged newline joined to it; 0 if it has none."""
     return max(map(events.number_of, split_damaged(line)), default=0)
 
 

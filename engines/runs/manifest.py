@@ -35,9 +35,9 @@ def hardware() -> dict[str, Any]:
 
 
 def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run's manifest. Those that were added to the program later have today's values.
+    """Return the settings of a run's manifest. Those that were added to the program later have today's values.
 
-    LabError if a newer version wrote settings that this one does not know.
+    Raises LabError if a newer version wrote settings that this one does not know.
     """
     from engines.config import TrainSettings, resolve
     from engines.fields import fields

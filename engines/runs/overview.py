@@ -32,7 +32,7 @@ _MOST_BYTES = 256 << 20  # a longer log is not read again when its run ends; a l
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """Figures of a run that has ended, or of a live one so far."""
+    """Figures of a run that has ended, or of a running one so far."""
 
     step: int = 0
     tokens: int = 0
@@ -55,7 +55,7 @@ class Overview:
 
 
 def overview_of(history: History) -> Overview:
-    """The figures of a history that was read from its log."""
+    """Return the figures of a history that was read from its log."""
     best = history.best_eval
     return Overview(
         step=history.step,
@@ -86,7 +86,7 @@ def _checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
 
 
 def _trend(history: History) -> tuple[float, ...]:
-    """A part that contains a non-finite loss has a non-finite mean; losses that could not be read are left out."""
+    """Return mean losses: non-finite for a part with a non-finite loss; losses that could not be read are left out."""
     losses = history.losses
     if history.missing:
         losses = array("d", [losses[step - 1] for part in history.readable() for step in part])
@@ -116,9 +116,9 @@ class LogDigest:
                     pass
 
     def store_in(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """The summary with the figures and with what identifies the log that they were computed from.
+        """Return the summary with the figures and with what identifies the log that they were computed from.
 
-        A log with damaged lines gets no overview: whoever lists the run reads the log and reports the damage.
+        A log with damaged lines gets no overview: a list of runs reads the log and reports the damage.
         """
         self.read()
         history = self._history
@@ -131,7 +131,7 @@ class LogDigest:
 
 
 def read_overview(run: Run) -> Overview | None:
-    """The stored figures of an ended run; None where there are none, or where they do not belong to the log."""
+    """Return the stored figures of an ended run; None if there are none, or if they do not match the log."""
     try:
         stored = read_json(run.summary_path)[KEY]
         checksum = stored.pop("checksum")
@@ -149,7 +149,7 @@ def read_overview(run: Run) -> Overview | None:
 
 
 def read_state(run: Run) -> tuple[str, Overview]:
-    """State and figures of a run. The log of a run that has ended is read only where the stored figures do not fit."""
+    """Return state and figures of a run. The log of an ended run is read only if the stored figures do not match it."""
     stored = None if liveness.lock_is_held(run.lock_path) else read_overview(run)
     if stored is not None:
         return liveness.state_after(str(stored.reason)), stored
@@ -168,7 +168,7 @@ def _checksum(content: Mapping[str, Any]) -> int:
 
 
 def _encode(value: Any) -> Any:
-    """JSON has no NaN: a number that is not finite is its name."""
+    """Encode a value for JSON, which has no NaN: a number that is not finite becomes its name."""
     if isinstance(value, dict):
         return {name: _encode(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Runs that a command may change: found only where the command was sent, and deleted only if they are runs.
+"""Runs that a command may change: found only in its results directory, and deleted only if they are runs.
 
-Reading commands look further (`store.find_run`): a mistaken name costs them nothing.
+Commands that only read also search other directories (`store.find_run`): there a wrong name does no harm.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _OWN_NAMES = {
 
 
 def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
-    """The run of that id, unambiguous prefix or path, or the `last` one, in this results directory alone.
+    """Return the run of that id, unambiguous prefix or path, or the `last` one, in this results directory alone.
 
     With `exact` a prefix is not enough.
     """
@@ -40,12 +40,12 @@ def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
     if found is None:
         raise LabError(f"there is no run {wanted!r} in {results}; {_where_to_look(wanted)}.")
     if exact and found.id != wanted:
-        raise LabError(f"there is no run {wanted!r} in {results}; if you mean {found.id}, type the whole name.")
+        raise LabError(f"there is no run {wanted!r} in {results}; did you mean {found.id}? Give the full name.")
     return found
 
 
 def _where_to_look(wanted: str) -> str:
-    """Where else a run of that name is, or what lists all runs."""
+    """Return where else a run of that name is, or how to list all runs."""
     for root in remembered():
         with contextlib.suppress(LabError):  # of a directory that cannot be read, or of an ambiguous name
             if match_name(wanted, root):
@@ -54,10 +54,10 @@ def _where_to_look(wanted: str) -> str:
 
 
 def remove_run(run: Run) -> str:
-    """Delete the run's directory and return a sentence about it. Of a symbolic link only the link is deleted, and
-    checkpoints that were sent elsewhere with --checkpoint-dir stay.
+    """Delete the run's directory and return a sentence about it. For a symbolic link, only the link is deleted;
+    checkpoints in a --checkpoint-dir are kept.
 
-    Raises: LabError if it is live, not a run, or cannot be deleted.
+    Raises LabError if it is running, not a run, or cannot be deleted.
     """
     try:
         if run.path.is_symlink():
@@ -68,7 +68,7 @@ def remove_run(run: Run) -> str:
             return f"run {run.id} was deleted already"
         require_run(run)
         elsewhere = _checkpoints_elsewhere(run)
-        lock = take_lock(run)  # until the end: nobody can resume it meanwhile
+        lock = take_lock(run)  # until the end, so that it cannot be resumed meanwhile
         try:
             shutil.rmtree(run.path)
         finally:
@@ -79,7 +79,7 @@ def remove_run(run: Run) -> str:
 
 
 def require_run(run: Run) -> None:
-    """LabError unless its manifest says that the directory is a run, or there is nothing in it but parts of one."""
+    """Raise LabError unless the directory is a run by its manifest, or contains nothing but parts of one."""
     try:
         if _is_recorded(run) or run.path.is_symlink() or _is_part_of_run(run):  # of a link only the link is deleted
             return
@@ -99,7 +99,7 @@ def _is_recorded(run: Run) -> bool:
 
 
 def _is_part_of_run(run: Run) -> bool:
-    """Whether it is what a crash may leave of a run: in the folder of runs, with nothing else in it."""
+    """Return whether it is what a crash may leave of a run: in the folder of runs, with nothing else in it."""
     names = os.listdir(run.path)
     partial = tuple(f".{name}" for name in _OWN_NAMES)
     foreign = [name for name in names if name not in _OWN_NAMES and not name.startswith(partial)]

@@ -1,4 +1,4 @@
-"""Follows a growing `events.jsonl`: whole lines only, damaged and missing ones counted, truncation noticed."""
+"""Follows a growing `events.jsonl`: yields whole lines only, counts damaged and missing ones, detects truncation."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from engines.files import open_regular
 
 _CHUNK = 4 << 20  # bytes read at a time, so that a long log never fills the memory
 _LONGEST_LINE = 16 << 20  # bytes; the steps of a write take some 100 KB, a long sample less
-_TOO_LONG = b"?"  # stands for such a line, and is no event
+_TOO_LONG = b"?"  # replaces such a line, and is not an event
 _BEGINNING = re.compile(rb'(?={"v":)')
 
 
@@ -35,16 +35,16 @@ class EventReader:
         self._is_numbered = False  # whether a line with a number and a checksum was read
         self._lost = 0
         self._damaged_at_end = 0  # damaged lines after the last one that was read
-        self.malformed = 0  # lines that are no event: a crash leaves one, damage more
+        self.malformed = 0  # lines that are not events: a crash leaves one, damage more
         self.newer_schema = ""  # the reason where a later version wrote this log
 
     @property
     def lost_lines(self) -> int:
-        """Lines that were recorded and cannot be read. Half a line that a killed worker left behind is none."""
+        """Lines that were recorded and cannot be read. Half a line left by a killed worker does not count."""
         return self._lost + self._damaged_at_end
 
     def poll(self) -> Iterator[tuple[bytes, Event]]:
-        """Each new whole line with its event. Where the file cannot be read there are none, and `problem` says why."""
+        """Yield each new whole line with its event. If the file cannot be read, yield none and set `problem`."""
         for line in self._lines():
             if line.strip():
                 yield from self._events(line.rstrip(b"\r"))
@@ -65,7 +65,7 @@ class EventReader:
             self.problem = f"{self._path.name} cannot be read: {error.strerror or error}."
 
     def _notice_replacement(self, file: BinaryIO) -> None:
-        """A file that became shorter, or another one at the same path, is read from its beginning."""
+        """Start over if the file became shorter, or if another one is at the same path."""
         status = os.fstat(file.fileno())
         identity = status.st_dev, status.st_ino
         if status.st_size < self._offset or self._identity not in (None, identity):
@@ -84,7 +84,7 @@ class EventReader:
     # --- events -------------------------------------------------------------------------------------
 
     def _events(self, line: bytes) -> Iterator[tuple[bytes, Event]]:
-        """The event of a line; of a damaged one, those of parts with a checksum: a newline may be what was damaged."""
+        """Yield the event of a line; of a damaged one, those of parts with a checksum: a newline may be damaged."""
         try:
             event = events.decode(line)
         except events.NewerSchema as error:
@@ -106,7 +106,7 @@ class EventReader:
         self._damaged_at_end += 1
 
     def _is_due(self, line: bytes, event: Event) -> bool:
-        """Whether the event is the next one. Counts the lines that are missing before it."""
+        """Return whether the event is the next one; count the lines that are missing before it."""
         number = event.pop("n", None)
         if number is None and not self._is_numbered:
             self._count_unnumbered(event)
@@ -130,5 +130,5 @@ class EventReader:
 
 
 def split_damaged(line: bytes) -> list[bytes]:
-    """The parts of a line that may each be a line: without what separates them, and without what follows the last."""
+    """Return the parts of a line that may each be a line, without separators and without what follows the last."""
     return [part[: part.rfind(b"}") + 1] or part for part in _BEGINNING.split(line) if part]

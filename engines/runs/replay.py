@@ -62,7 +62,7 @@ def past_of(run: Run) -> Past:
         history.apply([event])
         if event["kind"] == "resumed":
             del dispatched[event["from_step"] + 1 :]
-            if event["reason"] != "rollback":  # a checkpoint does not know of steps after it
+            if event["reason"] != "rollback":  # a checkpoint does not count steps after it
                 del progress[dispatched[-1] :]
         for index in range(len(dispatched) - 1, history.step):
             progress.append(history.progress[index] if index < len(history.progress) else math.nan)
@@ -89,9 +89,9 @@ def record_of(past: Past, last: int) -> Record:
 
 
 def settings_of(past: Past, changes: Mapping[str, Any]) -> TrainSettings:
-    """The run's own settings, with what was `auto` as it was decided then.
+    """Return the run's own settings, with every `auto` as it was decided then.
 
-    No clock and no target ends it: `replay_run` sets the step that it ends at, and its progress where that is recorded.
+    Neither clock nor target ends it: `replay_run` sets its last step and, if it was recorded, its progress.
     """
     values = manifest.resolved_settings(past.config) | {"time_budget": None, "target_bpb": None, "checkpoint_dir": None}
     if past.engines and "device" not in changes:
@@ -103,7 +103,7 @@ def settings_of(past: Past, changes: Mapping[str, Any]) -> TrainSettings:
 
 
 def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, beginning: Beginning | None) -> Run:
-    """A new run of these settings up to step `last`, not started, whose manifest says what it reproduces."""
+    """Create a run of these settings up to step `last`, without starting it; its manifest names the original."""
     given = {**past.config["given"], "data": settings.data}
     if settings.val_data:
         given["val_data"] = settings.val_data
@@ -126,7 +126,7 @@ def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, be
 
 
 def kept_beginning(past: Past) -> Beginning | None:
-    """The checkpoint that a forked run began with, if the run or its parent still has it intact."""
+    """Return the checkpoint that a forked run began with, if the run or its parent still has it intact."""
     parent = past.config["parent"]
     for folder in (past.run.checkpoints_of(past.config), _checkpoints_of(parent_of(past))):
         if folder and parent["step"] in list_steps(folder) and parent["step"] in checkpoints.IntactSteps(folder):

@@ -28,9 +28,9 @@ def is_fixed(name: str) -> bool:
 
 
 def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> ResumePoint | None:
-    """Return where a run continues, None where it begins again because it never had a checkpoint.
+    """Return where a run continues; None if it starts from the beginning because it never had a checkpoint.
 
-    LabError if its checkpoints are damaged or missing, or if they were written with other settings.
+    Raises LabError if its checkpoints are damaged or missing, or if they were written with other settings.
     """
     folder = run.checkpoints_of(config)
     found, complaints = checkpoints.describe_newest(folder)
@@ -43,8 +43,8 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
             raise LabError(f"run {run.id} cannot be resumed: no checkpoint is intact. {' '.join(complaints)}")
         if recorded:
             raise LabError(
-                f"run {run.id} cannot be resumed: no checkpoint was found in {folder}, although the one of step "
-                f"{max(recorded)} is on record. Mount or restore the folder, or start a new run with --config."
+                f"run {run.id} cannot be resumed: no checkpoint was found in {folder}, although one at step "
+                f"{max(recorded)} was recorded. Mount or restore the folder, or start a new run with --config."
             )
         return None
     require_same_settings(run, config, found)
@@ -58,7 +58,7 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
 
 
 def require_same_settings(run: Run, config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-    """LabError unless a checkpoint was written with the settings of the run's manifest.
+    """Raise LabError unless a checkpoint was written with the settings of the run's manifest.
 
     Paths may differ: the hash of the text is compared instead. A fork begins with its parent's checkpoint, whose other
     settings may differ as well.

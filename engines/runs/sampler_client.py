@@ -55,11 +55,11 @@ class SamplerClient:
         return self._last_id
 
     def _start(self, start: object) -> None:
-        """Start the process in a thread of its own: it may take long, and whoever asks answers keys."""
+        """Start the process in a background thread: it may take long, and the caller handles keys."""
         try:
             process = _started()
         except OSError as error:
-            self._start_error = f"the sampling process cannot be started ({error.strerror}); ask again."
+            self._start_error = f"the sampling process cannot be started ({error.strerror}). Try again."
         else:
             if self._starting is start:
                 self._process = process
@@ -150,7 +150,7 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and wait for it, but not for long: one that waits for a network drive ends when that answers."""
+    """Kill a process and wait briefly: a process that waits for a network drive exits only when the drive responds."""
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_EXIT_PATIENCE)

@@ -22,7 +22,7 @@ class Snapshot(NamedTuple):
 
 
 def read_snapshot(run: Run) -> Snapshot:
-    """Read a run or a study. The lock is probed before the log: a run that ends in between is not called killed."""
+    """Read a run or a study. The lock is probed before the log: a run that ends in between does not appear killed."""
     held = liveness.lock_is_held(run.lock_path)
     reader, history = EventReader(run.events_path), History()
     for _ in history.read(reader):
@@ -34,11 +34,11 @@ def read_snapshot(run: Run) -> Snapshot:
 
 
 def count_lost_steps(run: Run, history: History) -> None:
-    """Count steps of an ended run that a checkpoint proves and the end of its log lacks as lost."""
+    """Count steps of an ended run as lost if a checkpoint proves them but they are missing at the end of its log."""
     with contextlib.suppress(LabError, KeyError, OSError):  # a study has no checkpoints
         history.leave_out_until(max(list_steps(run.checkpoints_dir), default=0))
 
 
 def damage_sentence(run: Run, history: History, kind: str = "run") -> list[str]:
-    """A sentence that names a run or study whose log could not be read completely, else nothing."""
+    """Return a sentence that names a run or study whose log could not be read completely, else nothing."""
     return [f"{kind} {run.id}: {history.damage}"] if history.damage else []

@@ -1,4 +1,4 @@
-"""Where runs are kept: their directories, their short names, and how they are found."""
+"""Run directories: their files, their names, and how they are found."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from engines.files import read_regular, user_path
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 CONFIG_SCHEMA = 1
 PATH_SETTINGS = ("data", "val_data", "checkpoint_dir")
-CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --checkpoint-dir sends them elsewhere
+CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --checkpoint-dir is given
 
 # what a manifest holds, and what its parts do, as far as they are there
 _MANIFEST = {"run": (str,), "created_at": NUMBER, "checkpoints": (str,), "given": (dict,), "resolved": (dict,)}
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """The results directory that it is in."""
+        """The results directory that contains it."""
         return self.path.parent.parent
 
     def __eq__(self, other: object) -> bool:
@@ -72,7 +72,7 @@ class Run:
             raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
         if not _is_manifest(config):
             raise LabError(
-                f"run {self.id} has a damaged config.json in {self.path}, or an edited one; put back a copy of it, "
+                f"run {self.id} has a damaged config.json in {self.path}, or an edited one. Restore a copy of it, "
                 f"or remove the run with: nanochat-tui --no-ui rm {self.id}"
             )
         return dict(config)
@@ -82,7 +82,7 @@ class Run:
         return self.checkpoints_of(self.config)
 
     def checkpoints_of(self, config: Mapping[str, Any]) -> Path:
-        """The folder of the run's checkpoints, given its manifest. Inside the run it moves with the run's directory."""
+        """Return the folder of the run's checkpoints, given its manifest. A folder inside the run moves with it."""
         recorded = Path(config["checkpoints"])
         is_inside = recorded.name == CHECKPOINTS and config.get("resolved", {}).get("checkpoint_dir") is None
         return self.path / CHECKPOINTS if is_inside else recorded
@@ -106,7 +106,7 @@ def _is_manifest(config: Any) -> bool:
 
 
 def read_checked_json(path: Path) -> Any:
-    """Read what `write_checked_json` wrote, without its checksum. ValueError if that does not match.
+    """Read what `write_checked_json` wrote, without its checksum. Raises ValueError if that does not match.
 
     Files of version 0.1 have no checksum and are read without this check.
     """
@@ -124,7 +124,7 @@ def write_checked_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the content without paths, which may change: the text that they lead to has a hash of its own."""
+    """Return the SHA-256 of the content without paths, which may change: the text they lead to has its own hash."""
     kept = {name: value for name, value in content.items() if name != CHECKPOINTS}
     for name in ("given", "resolved"):
         if isinstance(kept.get(name), dict):
@@ -152,7 +152,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def results_dir(asked: str | None) -> Path:
-    """Where runs are kept: the requested directory, else the one in the environment, else ./results."""
+    """Return the results directory: the requested one, else the one in the environment, else ./results."""
     default = os.environ.get(RESULTS_VARIABLE) or "results"
     return user_path(default if asked is None else asked, "results directory")
 
@@ -163,7 +163,7 @@ def all_runs(results: Path) -> list[Run]:
 
 
 def folders_in(place: Path) -> list[Path]:
-    """The folders in a directory but hidden ones; empty where it does not exist. LabError if it cannot be read."""
+    """Return the folders in a directory except hidden ones; none if it is missing. Raises LabError if unreadable."""
     try:
         names = [name for name in os.listdir(place) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
@@ -174,7 +174,7 @@ def folders_in(place: Path) -> list[Path]:
 
 
 def find_run(wanted: str, results: Path) -> Run:
-    """The run of that id, unambiguous prefix or path, or the `last` one; here first, then where runs were before.
+    """Return the run of that id, unambiguous prefix or path, or `last`; here first, then in remembered directories.
 
     For commands that only read. Those that change a run use `own_runs.find_own_run`.
     """
@@ -190,13 +190,13 @@ def find_run(wanted: str, results: Path) -> Run:
 
 
 def require_name(wanted: str, kind: str = "run") -> None:
-    """LabError for an empty name: it would be the beginning of every name."""
+    """Raise LabError for an empty name, which is a prefix of every name."""
     if not wanted.strip():
         raise LabError(f"the name of a {kind} is empty; type its name, its path, or: last.")
 
 
 def find_by_path(wanted: str) -> Run | None:
-    """The run in that directory, None for what is not a path. LabError if the directory is not a run."""
+    """Return the run in that directory; None for text that is not a path. Raises LabError if it is not a run."""
     if os.sep not in wanted:
         return None
     path = user_path(wanted, "run")
@@ -209,29 +209,32 @@ def find_by_path(wanted: str) -> Run | None:
 
 
 def match_name(wanted: str, results: Path) -> Run | None:
-    """The run of that id in one results directory, else the only one whose id begins so. LabError for several."""
+    """Return the run of that id in one results directory, else the only one with that prefix; None if there is none.
+
+    Raises LabError for several.
+    """
     paths = folders_in(results / "runs")
     matches = [path for path in paths if path.name == wanted] or [p for p in paths if p.name.startswith(wanted)]
     if len(matches) > 1:
         names = ", ".join(sorted(path.name for path in matches)[:5])
-        raise LabError(f"{wanted!r} could be {names}; type more of the name.")
+        raise LabError(f"run {wanted!r} is ambiguous: {names}. Type more of the name.")
     return Run(matches[0]) if matches else None
 
 
 def last_of(runs: Sequence[Run], results: Path) -> Run:
-    """The newest of some runs. LabError if there is none."""
+    """Return the newest of some runs. Raises LabError if there is none."""
     if not runs:
         raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
     return runs[-1]
 
 
 def runs_in_view(results: Path) -> list[Run]:
-    """The runs of one results directory; where it has none, those of every remembered one. Oldest first."""
+    """Return the runs of one results directory; if it has none, those of every remembered one. Oldest first."""
     return sorted(unsorted_runs(results), key=lambda run: (run.created_at, run.id))
 
 
 def unsorted_runs(results: Path) -> list[Run]:
-    """As `runs_in_view`, for those who read every manifest anyway and can sort by it."""
+    """Return runs as `runs_in_view` does, unsorted: for callers that read every manifest and can sort by it."""
     runs = [Run(path) for path in folders_in(results / "runs")]
     return runs or [Run(path) for root in remembered() for path in folders_in(root / "runs")]
 

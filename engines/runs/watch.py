@@ -1,4 +1,4 @@
-"""Runs as a viewer sees them: read on from where the last poll stopped, and never written to.
+"""Read-only views of runs: each poll continues reading where the last one stopped.
 
 Only `poll`, `glance`, `is_worth_a_poll` and `refresh` read files, so a viewer calls them from a thread.
 """
@@ -18,7 +18,7 @@ from engines.runs.reader import EventReader
 from engines.runs.store import Run, folders_in, remembered
 
 _RECENT = 10_000  # steps whose rates and gradient norms are kept
-_YIELD_EVERY = 8  # lines after which other threads may run: a viewer's keys are answered while a long log is read
+_YIELD_EVERY = 8  # lines after which other threads may run: keys are handled while a long log is read
 _CHECKED = 200  # ended runs that one refresh looks at: of more, a part at a time
 _PUBLISH_INTERVAL = 0.25  # seconds between the parts of a first refresh
 _FIRST_PART = 40  # runs that are published at once: about as many as a terminal shows
@@ -38,11 +38,11 @@ class Watch:
         self.ending: Event | None = None  # the `ended` event, from the log or from the worker's output
         self.log_tail = b""  # the end of what the worker printed
         self.is_gone = False  # the directory was deleted
-        self.lock = RLock()  # held by a poll, and by whoever wants a history that holds still
+        self.lock = RLock()  # held by a poll, and by readers of a history that must not change
         self._overview = Overview()
-        self._overview_of: tuple[object, ...] = ()  # what of the history the overview was computed from
+        self._overview_of: tuple[object, ...] = ()  # version of the history that the overview was computed from
         self._clear_reader()
-        self._log_problem = ""  # what the last poll could not read
+        self._log_problem = ""  # why the last poll failed
         self._seen_log: tuple[int, int] | None = None  # size and time of change of the log that was read
         self._seen_output: tuple[int, int] | None = None  # the same of worker.log
 
@@ -67,7 +67,7 @@ class Watch:
 
     @property
     def changed_at(self) -> int:
-        """When the log was written to, in ns, as of the last `is_worth_a_poll`."""
+        """When the log was last written, in ns, as of the last `is_worth_a_poll`."""
         return self._seen_log[1] if self._seen_log else 0
 
     @property
@@ -82,13 +82,13 @@ class Watch:
         return self._overview
 
     def _version(self) -> tuple[object, ...]:
-        """Differs when the figures of the history would."""
+        """A value that changes when the figures of the history do."""
         history = self.history
         counts = (history.step, len(history.evals), len(history.guards), len(history.runs), len(history.checkpoints))
         return (id(history), counts, history.losses[-1:].tobytes(), history.ended is None, history.damage)
 
     def age(self) -> float:
-        """Seconds since the run was made."""
+        """Seconds since the run was created."""
         return max(0.0, time.time() - (self.created_at or time.time()))
 
     # --- reading ----------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Watch:
             if self.is_whole:
                 self.poll()
                 return
-            self._read(self._take_stored)
+            self._read(self._read_stored)
             if self.is_whole and not self.is_live:
                 self._overview = self.overview
                 self.history, self.is_whole, self.log_tail = History(_RECENT), False, b""
@@ -113,7 +113,7 @@ class Watch:
                 self._clear_reader()
 
     def is_worth_a_poll(self) -> bool:
-        """Whether the log has changed since this was last asked, or the run is live."""
+        """Return whether the log has changed since the last call, or the run is running."""
         seen, self._seen_log = self._seen_log, _size_and_time(self.run.events_path)
         return self.is_live or seen != self._seen_log
 
@@ -131,8 +131,8 @@ class Watch:
                 self.problem = problem
             self._log_problem = problem
 
-    def _take_stored(self) -> None:
-        """The overview that the worker stored; the whole log where there is none that fits."""
+    def _read_stored(self) -> None:
+        """Use the overview that the worker stored, or read the whole log if none matches it."""
         held = liveness.probe_lock(self.run.lock_path)
         stored = None if held else read_overview(self.run)
         if stored is None:
@@ -160,7 +160,7 @@ class Watch:
         self._read_output()
 
     def _read_config(self) -> None:
-        """The worker completes the manifest once, when it has read its data."""
+        """Read the manifest. The worker completes it once, when it has read its data."""
         if "facts" not in self.config:
             try:
                 self.config = self.run.config
@@ -174,7 +174,7 @@ class Watch:
         self.ending = self.history.ended if self.is_live else liveness.ending(self.run, self.history)
 
     def _damage(self) -> str:
-        """What could not be read, in a sentence; empty where everything was."""
+        """Return one sentence about what could not be read; empty if everything was."""
         self.is_gone = not self.run.path.exists()
         if self.is_gone:
             return "its directory is gone."
@@ -201,7 +201,7 @@ class Board:
         self._shown: list[Path] | None = None  # the runs of the last refresh
         self._in_order: list[Watch] = []
         self._next = 0  # ended run that the next refresh begins with
-        self._soon: set[Path] = set()  # runs that the next refresh looks at in any case
+        self._soon: set[Path] = set()  # runs that the next refresh checks in any case
         self.version = 0  # grows with every refresh that has found something new
 
     def watch_of(self, run: Run) -> Watch:
@@ -209,13 +209,13 @@ class Board:
         return self._watches.setdefault(run.path, Watch(run))
 
     def check_soon(self, run: Run) -> None:
-        """Something was done to this run: the next refresh looks at it."""
+        """Make the next refresh check this run, after a command that changes it."""
         self._soon.add(run.path)
 
     def refresh(self, publish: Callable[[list[Watch]], None] = lambda _: None) -> list[Watch]:
-        """All runs, newest first; it reads files, so a screen calls it from a thread.
+        """Return all runs, newest first. Reads files, so a screen calls it from a thread.
 
-        A first refresh of many runs takes seconds: `publish` gets what has been read so far.
+        A first refresh of many runs takes seconds: `publish` receives what has been read so far.
         """
         paths = self._paths()
         if is_other := paths is not self._shown:
@@ -233,7 +233,7 @@ class Board:
         return self._in_order
 
     def _read_new(self, paths: list[Path], publish: Callable[[list[Watch]], None]) -> None:
-        """The most recently changed first: they are the ones that somebody wants to see."""
+        """Read new runs, the most recently changed first: those are most likely wanted."""
         known = {watch.run.path for watch in self._in_order}
         new = [self.watch_of(Run(path)) for path in paths if path not in known]
         for watch in new:
@@ -250,7 +250,7 @@ class Board:
         self._in_order = _newest_first(read)
 
     def _due(self, soon: set[Path]) -> list[Watch]:
-        """Live runs, and as many ended ones as a refresh may look at, in turn."""
+        """Return the running runs, and as many ended ones as a refresh may check, in turn."""
         live: list[Watch] = []
         ended: list[Watch] = []
         for watch in self._in_order:
@@ -260,12 +260,12 @@ class Board:
         return live + ended[begin : begin + _CHECKED]
 
     def _paths(self) -> list[Path]:
-        """Runs of the directory; where it has none, those of every remembered one."""
+        """Return the runs of the directory; if it has none, those of every remembered one."""
         found = self._list(self._results / "runs")
         return found or [path for root in remembered() for path in self._list(root / "runs")]
 
     def _list(self, folder: Path) -> list[Path]:
-        """A folder that has not changed is not listed again."""
+        """List a folder, unless it has not changed since the last time."""
         try:
             changed = folder.stat().st_mtime_ns
         except OSError:

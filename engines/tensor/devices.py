@@ -60,7 +60,7 @@ def place(settings: TrainSettings) -> Place:
 
 
 def keep_available(asked: TrainSettings, decided: TrainSettings) -> TrainSettings:
-    """The settings as they were decided on another machine, or as asked for where this machine cannot repeat that."""
+    """Return the settings decided on another machine, or the requested ones if this machine cannot repeat those."""
     if decided.device != asked.device and not _is_available(decided.device):
         return asked
     lost: dict[str, Any] = {}

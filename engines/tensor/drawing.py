@@ -13,7 +13,7 @@ _COLDEST = 1e-30  # float32 divides by it safely; below it a temperature changes
 
 
 def chosen(logits: Tensor, settings: SampleSettings, uniforms: Tensor) -> Tensor:
-    """A token (B) for each row of logits (B, V), by a number in [0, 1) each: temperature, then top-k, then top-p.
+    """Sample a token (B) for each row of logits (B, V) with a number in [0, 1) each: temperature, top-k, then top-p.
     Temperature 0 is greedy."""
     if settings.top_k == 1 or settings.temperature == 0:
         return logits.argmax(-1)

@@ -13,7 +13,7 @@ from engines.tensor.devices import Place, device_name
 
 
 class DoesNotFit(LabError):
-    """The micro-batch that was asked for needs more memory than the GPU has."""
+    """The requested micro-batch needs more memory than the GPU has."""
 
 
 class MicroBatch:

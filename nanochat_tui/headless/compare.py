@@ -54,7 +54,7 @@ def _as_text(records: Sequence[Record], every: Sequence[Setting]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two blanks apart. A value may hold any character, and stays on its line."""
+    """Align columns, two spaces apart. A value may contain any character, and stays on its line."""
     clean = [[visible_line(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in clean]

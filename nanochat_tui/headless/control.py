@@ -48,7 +48,7 @@ def pause(options: Options) -> int:
 
 
 def rm(options: Options) -> int:
-    """Delete runs that are not live, after asking. With --yes only whole names count: nobody sees what is meant."""
+    """Delete runs that are not running, after confirmation. --yes needs full names, as nobody confirms a prefix."""
     results, certain = results_dir(options.words["results_dir"]), options.words["yes"]
     doomed = list(dict.fromkeys(find_own_run(word, results, exact=certain) for word in options.words["run"]))
     for run in doomed:

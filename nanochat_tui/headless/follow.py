@@ -83,7 +83,7 @@ class _Follower:
             time.sleep(_FAST if time.monotonic() - started < _FAST_FOR else _SLOW)
         if self._left:
             self._presenter.say(
-                f"{self._run.id} goes on; come back with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
+                f"{self._run.id} is still running; reattach with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
             )
             return Outcome("running", None, self._exit_code or 0)
         count_lost_steps(self._run, self._history)
@@ -116,7 +116,7 @@ class _Follower:
 
 
 class JsonLines:
-    """Prints the run's own lines: in a pipe as they are, byte for byte; on a terminal without control characters."""
+    """Prints the lines of the log: to a pipe byte for byte, to a terminal without control characters."""
 
     def show(self, line: bytes, event: Event, history: History) -> None:
         if sys.stdout.isatty():
@@ -132,14 +132,14 @@ class JsonLines:
         pass
 
 
-_held: list[int] = []  # signals that were received before there was a follower
+_held: list[int] = []  # signals that were received before a follower existed
 
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM for `follow`: one that comes while a worker is started must not leave it running alone.
+    """Hold SIGINT and SIGTERM for `follow`: a signal during the start of a worker must not leave it unattended.
 
-    Those that nobody followed are delivered at the end.
+    Signals that `follow` did not receive are delivered at the end.
     """
     with _signals(lambda number, frame: _held.append(number)):
         yield

@@ -89,7 +89,7 @@ def sentence(event: Event, history: History, steps: int) -> str:
     if kind == "guard":
         return f"     GUARD    {event['rule']} at step {event['step']:,} ({event['action']}): {event['hint']}"
     if kind == "resumed":
-        return f"     going on from step {event['from_step']:,} ({event['reason']})"
+        return f"     continuing from step {event['from_step']:,} ({event['reason']})"
     if kind == "control":
         return f"     {event['verb']}: {event['outcome']}"
     if kind == "note":
@@ -113,7 +113,7 @@ def progress(history: History, steps: int) -> str:
 
 
 def figures(history: History, steps: int, state: str = "running") -> str:
-    """Loss, bits per byte and throughput; of a running run also the time left, of one that has ended the time taken."""
+    """Format loss, bits per byte, throughput, and the time left of a running run or the time taken by an ended one."""
     parts = []
     if history.last_loss is not None:
         parts.append(f"loss {fixed(history.last_loss)}")
@@ -136,7 +136,7 @@ def figures(history: History, steps: int, state: str = "running") -> str:
 
 
 def step_of(step: int, steps: int) -> str:
-    """A step and the last one, as wide at the first step as at the last."""
+    """Format a step and the last one, with the same width at every step."""
     return f"step {share_of(step, steps)}"
 
 
@@ -146,14 +146,14 @@ def share_of(step: int, steps: int) -> str:
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
-    """A loss or score: `nan` for null, as JSON has no NaN, and few digits however large it became."""
+    """Format a loss or score: `nan` for null, as JSON has no NaN, and few digits however large it is."""
     if value is None:
         return "nan"
     return f"{value:.{digits}f}" if abs(value) < _WIDE else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """A time span in its natural unit; 0 s where a clock was set back."""
+    """Format a duration in a suitable unit; 0 s if a clock was set back."""
     if not math.isfinite(seconds):
         return "unknown"
     seconds = max(0.0, seconds)

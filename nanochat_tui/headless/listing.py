@@ -61,7 +61,7 @@ def show(options: Options) -> int:
     resolved, steps = config["resolved"], config["resolved"]["steps"]
     standing = f"{step_of(history.step, steps)}  {figures(history, steps, state)}"
     print(f"{liveness.GLYPHS[state]} {run.id}  {state}  {standing}")
-    print(f"  in      {run.path}{' (another results directory)' * bool(_elsewhere(run.path, results))}")
+    print(f"  path    {run.path}{' (another results directory)' * bool(_elsewhere(run.path, results))}")
     print(f"  model   {resolved['mode']} {resolved['model_kind']}, {_facts(config)}")
     if text := _text(config.get("facts", {})):
         print(f"  text    {text}")
@@ -83,13 +83,13 @@ def show(options: Options) -> int:
 
 
 def _elsewhere(path: Path, results: Path) -> str:
-    """The results directory of a run, if it is another one."""
+    """Return the results directory of a run if it is another one, else an empty string."""
     folder = path.parent.parent
     return "" if folder == results else str(folder)
 
 
 def _row(run: Run) -> dict[str, Any] | None:
-    """None for a folder that is not a run, and for a run that cannot be read, which is reported."""
+    """Return the figures of a run; None for a folder that is not a run, or for an unreadable run, which is reported."""
     try:
         config = run.config
         state, overview = read_state(run)
@@ -170,7 +170,7 @@ def _facts(config: dict[str, Any]) -> str:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    """The files of a run's text, and its documents that are on both sides of the split."""
+    """Describe the files of a run's text, and its documents that are on both sides of the split."""
     parts = []
     if facts.get("files_used"):
         parts.append(f"files: {facts['files_used']:,} used, {facts['files_skipped']:,} skipped")

@@ -60,7 +60,7 @@ class _Plan(NamedTuple):
 
 
 def plan(options: Options) -> int:
-    """Print what a run would take, without torch; of the text only the first megabytes are read."""
+    """Print what a run would need, without torch; only the first megabytes of the text are read."""
     given = _from_file(options.words["config"]) | options.settings
     found = _plan(given, options.words["device_name"])
     if options.json:

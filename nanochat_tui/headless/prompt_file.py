@@ -10,7 +10,7 @@ _LONGEST = 1 << 22  # bytes; more than any model's context
 
 
 def read_prompt(name: str, settings: dict[str, object]) -> str:
-    """The text of a file, or of stdin for `-`, without a last line break. LabError where it is not text."""
+    """Read a file, or stdin for `-`, without a trailing newline. Raises LabError if it is not text."""
     if "prompt" in settings:
         raise SettingsError(["--prompt and --prompt-file exclude each other; give one of them."])
     if name == "-":
@@ -35,5 +35,5 @@ def _text(file: BinaryIO, what: str) -> str:
     except OSError as error:
         raise LabError(f"{what} cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError as error:
-        raise LabError(f"{what} is not UTF-8 text: byte {error.start} is wrong. Convert it.") from None
+        raise LabError(f"{what} is not UTF-8 text: byte {error.start} is wrong. Convert it to UTF-8.") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -238,7 +238,7 @@ def _changed(change: Change) -> str:
 
 
 def _as_json(original: Past, replay: _Replay, found: Comparison) -> dict[str, Any]:
-    """One object for JSON."""
+    """Return one object for JSON."""
     return {
         "run": original.run.id,
         "reproduction": replay.past.run.id,

@@ -61,7 +61,7 @@ def _write_text(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) ->
 
 
 def _show(kept: dict[int, str], sample: int) -> None:
-    """In a pipe the text is data, and every character of it is written; a terminal gets no control character."""
+    """Write the text: every character to a pipe, where it is data; no control character to a terminal."""
     stream = sys.stdout if sys.stdout.isatty() else unfiltered(sys.stdout)
     stream.write(kept[sample])
     stream.flush()
@@ -86,7 +86,7 @@ def _token_json(token: Token) -> dict[str, Any]:
 
 
 def _warn_without_effect(options: Options) -> None:
-    """Print a sentence for each option that a named run makes useless."""
+    """Print a sentence for each option that has no effect because a run is named."""
     useless = [name for name in ("mode", "model_kind") if options.words[name]]
     useless += [name for name in fields(CountSettings) if name in options.settings]
     for name in useless if options.words["run"] else ():

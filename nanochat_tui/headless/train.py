@@ -41,13 +41,15 @@ def attach(options: Options) -> int:
 
 
 def resume(options: Options) -> int:
-    """Wake a paused run, or start a worker where the last one ended; with settings, go on as a new run."""
+    """Resume a paused run, or start a worker where the last one ended; with settings, continue as a new run."""
     with signals_held():
+        was_paused = _is_paused(find_own_run(options.words["run"], results_dir(options.words["results_dir"])))
         run, process = resume_or_fork(options)
         if options.settings:
             _say(options, f"run {run.id} in {run.path}")
         if process is None:
-            _say(options, f"asked run {run.id} to go on")
+            running = f"run {run.id} is already running; follow it with: nanochat-tui --no-ui attach {run.id}"
+            _say(options, f"resume requested for run {run.id}" if was_paused else running)
             return 0 if options.words["detach"] else _follow(run, None, options)
         if options.words["detach"]:
             print_detached(options, "run", run)
@@ -55,8 +57,12 @@ def resume(options: Options) -> int:
         return _follow(run, process, options)
 
 
+def _is_paused(run: Run) -> bool:
+    return liveness.lock_is_held(run.lock_path) and liveness.state(run, read_history(run)) == "paused"
+
+
 def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | None]:
-    """Resume a run; with settings, a new run that continues from its checkpoint. Its worker, if one was started."""
+    """Resume a run or, with settings, fork it; return the run, and its worker if one was started."""
     run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
     if options.settings:
         from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
@@ -67,7 +73,7 @@ def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | Non
 
 
 def print_detached(options: Options, kind: str, started: Run) -> None:
-    """Print the name of a run or study that continues by itself."""
+    """Print the name of a run or study that continues in the background."""
     if options.json:
         print_json({kind: started.id, "path": str(started.path)})
     else:

@@ -89,7 +89,7 @@ class CellCurves(Vertical):
                     is_complete = curve.curves.take(curve.watch)
                 finally:
                     curve.watch.lock.release()
-                if not is_complete:  # the others wait: each of them may be as long
+                if not is_complete:  # the others are polled later: each may take as long
                     self.set_timer(SLICE_PAUSE, self.look_again)
                     break
         if not is_busy(self):

@@ -21,7 +21,7 @@ _UNITS = {"val_bpb": "val bpb", "tokens_to_target": "tokens to target"}
 
 
 class EffectsView(VerticalScroll):
-    """Rows of differences with their corrected intervals, drawn around zero on one scale; a table for each two axes."""
+    """Rows of differences with their corrected intervals, drawn around zero on one scale; a table per pair of axes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"effects--better", "effects--worse", "effects--open"}
 

@@ -64,8 +64,8 @@ class AblateScreen(CommandingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[StudyRow] | None = None  # None: not read yet
-        self._switching = asyncio.Lock()  # keys of a burst may ask for two editors at once
-        self._is_beginning = False  # a study that was planned here
+        self._switching = asyncio.Lock()  # rapid keys may request two editors at once
+        self._is_beginning = False  # a study that was planned here is being started
         self._open = ""  # the key of the study that is open
         self._bases: dict[str, str] = {}  # of studies, where another cell than their own base is marked
 
@@ -97,7 +97,7 @@ class AblateScreen(CommandingScreen):
     # --- what there is ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Read what is new; if something is being read already, once more after it."""
+        """Read what is new; if a read is already running, read once more after it."""
         open = self._open
         read = partial(self._read, open, self._bases.get(open, ""))
         run_in_background(self, read, lambda found: self._take(found[0], open, found[1]), group="studies")
@@ -290,13 +290,13 @@ class AblateScreen(CommandingScreen):
     async def _plan(self, like: Plan | None) -> None:
         async with self._switching:
             switcher = self.query_one(ContentSwitcher)
-            switcher.current = "list"  # else the new editor would stay hidden where an old one was in view
+            switcher.current = "list"  # otherwise the new editor stays hidden if an old one was visible
             await switcher.query(PlanEditor).remove()
             await switcher.add_content(PlanEditor(like, self.lab_app.lab.ascii), id="editor")
             self._show("editor")
 
     def on_plan_editor_wanted(self, message: PlanEditor.Wanted) -> None:
-        if self.refuses() or self._is_beginning:  # a second F5 of a burst
+        if self.refuses() or self._is_beginning:  # a second f5 in quick succession
             return
         self._is_beginning = True
         self.carry_out(Order(partial(self._begin, message.plan)))

@@ -15,7 +15,7 @@ from screens.train.told import guard_mark
 from screens.widgets.wrapping import shown
 
 PADDING = 1  # cells beside each column
-_YIELD_EVERY = 8  # rows after which a thread lets others run
+_YIELD_EVERY = 8  # rows after which a thread yields to others
 _MOST = 24  # cells of a column: a longer id ends with dots
 
 
@@ -115,14 +115,14 @@ def told(column: Column, row: Row, ascii: bool) -> str:
 
 
 def texts_of(row: Row, ascii: bool) -> Mapping[str, str]:
-    """The texts of a row's cells by the names of their columns, made once: only its age changes by itself."""
+    """Return the texts of a row's cells by column name, formatted once: only the age changes by itself."""
     if not row.texts:
         row.texts.update((column.name, told(column, row, ascii)) for column in BY_NAME.values())
     return row.texts
 
 
 def longest_of(rows: Iterable[Row], ascii: bool) -> dict[str, int]:
-    """Cells of the longest text of each column. It makes all texts, so it runs in a thread."""
+    """Return the width of the longest text of each column. Formats all texts, so it runs in a thread."""
     longest = dict.fromkeys(BY_NAME, 0)
     for number, row in enumerate(rows):
         for name, text in texts_of(row, ascii).items():
@@ -135,7 +135,7 @@ def longest_of(rows: Iterable[Row], ascii: bool) -> dict[str, int]:
 
 
 def width_of(column: Column, longest: int, sorts: bool) -> int:
-    """Cells for the longest text and for the label, with an arrow where the table is sorted by it.
+    """Return the width for the longest text and the label, with an arrow if the table is sorted by it.
 
     0 leaves the column out.
     """

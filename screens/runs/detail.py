@@ -17,7 +17,7 @@ _SAMPLE = 400  # characters of the last sample
 
 
 def detail(watch: Watch, ascii: bool) -> Text:
-    """Lines with a name before each."""
+    """Lines that each begin with a name."""
     history, settings, config = watch.history, watch.part("resolved"), watch.config
     text = Text(overflow="fold")
 

@@ -1,4 +1,4 @@
-"""The rows that the table shows, with the widths that they need: made in a thread."""
+"""The rows of the table and their column widths, built in a thread."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence

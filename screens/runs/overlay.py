@@ -70,7 +70,7 @@ class Overlay(Vertical):
                     is_complete = curve.curves.take(curve.watch)
                 finally:
                     curve.watch.lock.release()
-                if not is_complete:  # the others wait: each of them may be as long
+                if not is_complete:  # the others are polled later: each may take as long
                     self.set_timer(SLICE_PAUSE, self.look_again)
                     break
         unread = [curve.watch for curve in self._shown if not curve.watch.is_whole]

@@ -296,7 +296,7 @@ class RunsScreen(CommandingScreen):
             self.restart(watch)
 
     def _order(self, make: Callable[[Watch], Order], before: Callable[[str], None] | None = None) -> None:
-        """Order it of the run at the cursor; `before` gets the run's path once it is sure."""
+        """Carry out an order on the run at the cursor; `before` receives the run's path once it is confirmed."""
         watch = None if self.refuses() else self._watch()
         if watch:
             self.order(watch, make, partial(before, str(watch.run.path)) if before else None)

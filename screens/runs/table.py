@@ -1,6 +1,6 @@
-"""The table of runs: only cells that are seen are made, and only those that have changed are touched.
+"""The table of runs: only visible cells are built, and only changed ones are updated.
 
-Cursor, scroll and marks outlive every refresh.
+Every refresh keeps cursor, scroll position and marks.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _LOW = 3  # lines: too few to spend one on labels
 
 
 class _Cells(dict[ColumnKey, Text]):
-    """The cells of one row, each made when it is first asked for."""
+    """The cells of one row, each built on first access."""
 
     def __init__(self, table: "RunsTable", key: str) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class RunsTable(DataTable[Text]):
         return is_other
 
     def _rebuild(self) -> None:
-        """Columns and rows anew."""
+        """Rebuild columns and rows."""
         with self._cursor_kept():
             self.clear(columns=True)
             self.cell_padding = 0 if SLIM.name in self._layout[0] else PADDING
@@ -164,9 +164,9 @@ class RunsTable(DataTable[Text]):
             self._fill()
 
     def _fill(self) -> None:
-        """Rows in their order, without their cells: a cell is made when it is drawn.
+        """Add rows in their order, without their cells: a cell is built when it is drawn.
 
-        `add_row` would make the cells of all rows, and takes a second for 5,000 of them.
+        `add_row` would build the cells of all rows, which takes a second for 5,000 of them.
         """
         self._clear_caches()
         self._order = list(self._rows)
@@ -181,7 +181,7 @@ class RunsTable(DataTable[Text]):
 
     @contextlib.contextmanager
     def _cursor_kept(self) -> Iterator[None]:
-        """The cursor stays on its run, and that on its line."""
+        """Keep the cursor on its run, and the run on its line."""
         at, index, scroll = self._key_at_cursor(), self.cursor_row, self.scroll_offset.y
         if self.is_growing and not index:
             at = ""  # the first of those read so far was nobody's choice

@@ -116,7 +116,7 @@ class Picker(Dialog[Choice | None]):
             self.notify("No checkpoint is chosen: no line fits." if not row else "That run has no checkpoint.")
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """The list may have been filtered anew since: the option itself says what was chosen."""
+        """Choose by the option itself: the list may have been filtered again since."""
         assert isinstance(message.option, _Line)
         self.dismiss(message.option.row.choice)
 

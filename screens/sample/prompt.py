@@ -14,7 +14,7 @@ LEAVE = Binding("escape", "screen.back", "Leave", id="sample.leave", tooltip="Le
 
 
 class PromptInput(Input):
-    """An entry of one line whose value may have several: pasted line breaks are kept, and shown as a sign."""
+    """A one-line input whose value may have several lines: pasted line breaks are kept and shown as a symbol."""
 
     def _on_paste(self, event: Paste) -> None:
         self.replace(event.text.replace("\r\n", "\n").replace("\r", "\n"), *self.selection)
@@ -36,4 +36,4 @@ class PromptPane(Vertical):
         self.border_title = "prompt"
 
     def compose(self) -> ComposeResult:
-        yield PromptInput(placeholder="text to go on from, or nothing", id="prompt", compact=True)
+        yield PromptInput(placeholder="text to continue, or nothing", id="prompt", compact=True)

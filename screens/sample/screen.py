@@ -94,7 +94,7 @@ class SampleScreen(LabScreen):
         self.show_wanted()
 
     def show_wanted(self) -> None:
-        """Show the run that somebody asked for, or the selected one where that has changed."""
+        """Show the requested run, or the selected one if that has changed."""
         wanted, self.lab.to_hear = self.lab.to_hear, None
         selected = self.lab.selected
         if wanted is None and (self._opened_with is None or self._opened_with.run != selected):
@@ -264,7 +264,7 @@ class SampleScreen(LabScreen):
 
     def action_save(self) -> None:
         if self.lab.readonly:
-            self.notify("This view only reads: it was opened with --readonly. y copies the text.")
+            self.notify("read-only mode: the dashboard was opened with --readonly. y copies the text.")
             return
         speeches = [pane.speech for pane in self.speeches.shown if pane.speech]
         if not speeches:

@@ -40,7 +40,7 @@ class Shelf:
         self._runs: list[ShelfRun] = []
 
     def look(self, watches: Sequence[Watch]) -> list[ShelfRun]:
-        """What there is now: the same list where nothing has changed. It reads folders, so it runs in a thread."""
+        """Return the current runs, the same list if nothing has changed. Reads folders, so it runs in a thread."""
         kept, self._kept = self._kept, {}
         for watch in watches:
             version = (watch.state, id(watch.overview))

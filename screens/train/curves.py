@@ -39,7 +39,7 @@ class Curves:
         self._forget()
 
     def take(self, watch: Watch) -> bool:
-        """Show what the run's history holds by now; False if that is too much for once, and more is to be taken soon.
+        """Show the run's current history; return False if it is too much for one call, and more is to be added soon.
 
         A line of a million steps takes half a second to build: in one piece, it would keep every key waiting.
         """

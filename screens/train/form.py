@@ -41,7 +41,7 @@ class SettingsForm(VerticalScroll):
         super().__init__(id=id)
         self._typed = {name: as_typed(value) for name, value in given.items()}
         self._problems: dict[str, str] = {}
-        self._found: dict[str, str] = {}  # problems that are not of the value itself, as whole sentences
+        self._found: dict[str, str] = {}  # problems found outside of the form, as whole sentences
         self._groups: dict[str, list[Field]] = {}
         for name, field in fields(TrainSettings).items():
             if name not in FIRST:
@@ -98,7 +98,7 @@ class SettingsForm(VerticalScroll):
             self._show_applicable()
 
     def _show_applicable(self) -> None:
-        """Hide the settings that have no effect beside the others, but for those that were typed."""
+        """Hide the settings that have no effect with the others, except those that were typed."""
         shown = applicable_to(self.given) | self.given.keys()
         for row in self.query(SettingRow):
             row.display = row.field.name in shown

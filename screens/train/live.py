@@ -72,7 +72,7 @@ class LiveView(Vertical):
             run_in_background(self, partial(_poll, watch), lambda _: self._show_polled(watch))
 
     def _show_polled(self, watch: Watch) -> None:
-        """Unless it is just being read by somebody else: then the next time."""
+        """Show a run that was polled, unless another thread is reading it: then at the next poll."""
         if watch is self.watch_of_run and watch.lock.acquire(blocking=False):
             try:
                 self._show(watch)

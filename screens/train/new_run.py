@@ -81,7 +81,7 @@ class NewRun(Vertical):
         self.query_one(PlanView).show(form.given, form.problems, self._machine, vocabulary)
 
     def _read_texts(self, given: dict[str, Any]) -> None:
-        """Look for the GPU and the text in a thread: both may take a while. Texts that are no longer in the form are
+        """Find the GPU and read the text in a thread: both may take a while. Texts that are no longer in the form are
         not read further."""
         self._wanted = wanted = texts_of(given)
 

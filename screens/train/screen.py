@@ -50,7 +50,7 @@ class TrainScreen(CommandingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._switching = asyncio.Lock()  # keys of a burst may ask for two views at once
+        self._switching = asyncio.Lock()  # rapid keys may request two views at once
 
     def compose(self) -> ComposeResult:
         lab = self.lab_app.lab
@@ -120,16 +120,16 @@ class TrainScreen(CommandingScreen):
         """A form that begins with these settings."""
         async with self._switching:
             switcher = self.query_one(ContentSwitcher)
-            switcher.current = None  # else the new form would stay hidden where the old one was in view
+            switcher.current = None  # otherwise the new form stays hidden if the old one was visible
             await switcher.query("#new").remove()
             await switcher.add_content(self._made("new", given), id="new")
             await self._switch("new")
 
     async def on_new_run_wanted(self, message: NewRun.Wanted) -> None:
-        if self.refuses() or self._view != "new":  # a second F5 of a burst arrives after the first has been handled
+        if self.refuses() or self._view != "new":  # a second f5 in quick succession arrives after the first was handled
             return
         if is_busy(self, "start"):
-            self.notify("a run is being started ...")
+            self.notify("starting a run ...")
             return
         create = partial(_create_run, message.given, self.lab_app.lab.results)
         run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")

@@ -35,7 +35,7 @@ def banner(watch: Watch, ascii: bool) -> Text:
     """How a run ended or what is wrong with it, and what to do; empty while all is well."""
     again = "r goes on from the last checkpoint"
     if watch.problem:
-        more = "" if not watch.is_gone else "  n opens the form of a new run, 2 lists all"
+        more = "" if not watch.is_gone else "  press n for a new run, 2 for all runs"
         return Text(shown(f"{watch.run.id}: {watch.problem}{more}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()

@@ -35,7 +35,7 @@ class ShownKey(NamedTuple):
 
 
 class Keys(Widget):
-    """Keys of the screen that are meant to be shown; the rest is behind `?`."""
+    """The keys of the screen that are always shown; `?` shows the rest."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key", "keys--description", "keys--hover"}
     DEFAULT_CSS = """
@@ -132,7 +132,7 @@ class Keys(Widget):
     # --- the pointer --------------------------------------------------------------------------------
 
     def key_at(self, x: int) -> ShownKey | None:
-        """The key that is drawn at a column."""
+        """Return the key that is drawn at a column."""
         left = 0
         for key in self.shown:
             right = left + key.width(self.is_compact)

@@ -1,4 +1,4 @@
-"""Where on a widget the mouse is."""
+"""The position of the mouse inside a widget."""
 
 from textual.events import MouseEvent
 from textual.geometry import Offset
@@ -6,7 +6,7 @@ from textual.widget import Widget
 
 
 def content_offset(event: MouseEvent, widget: Widget) -> Offset | None:
-    """The pointer's cell inside a widget's border and padding; None outside of it.
+    """Return the pointer's cell inside a widget's border and padding; None outside of it.
 
     `event.x` counts from the outer edge, and of an event that bubbled up from a child, from the child's.
     """

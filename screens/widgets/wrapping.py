@@ -24,7 +24,7 @@ _JOINING = (_WIDENS, "\N{ZERO WIDTH JOINER}")  # terminals disagree about how wi
 
 
 def shown(text: str) -> str:
-    """Like `visible`, for widgets that count cells: tabs are expanded, spaces are plain, and joiners are left out."""
+    """Apply `visible` for widgets that count cells: tabs are expanded, spaces are plain, and joiners are left out."""
     if text.isprintable() and _WIDENS not in text:
         return text
     return "".join(map(_shown_character, text))

@@ -225,7 +225,7 @@ def test_an_axis_without_effect_in_any_cell_is_refused(pick: str) -> None:
     axes = {"beta1": (0.8, 0.9), "lr": (0.1, 0.2)}
     with pytest.raises(SettingsError, match="--axis beta1 has no effect in any cell: it needs --optimizer adamw"):
         make_plan({"optimizer": "sgd"}, axes, {"pick": pick})
-    with pytest.raises(SettingsError, match="--axis prompt: it does not change what is learned"):
+    with pytest.raises(SettingsError, match="--axis prompt: it does not affect training"):
         make_plan({}, {"prompt": ("a", "b")}, {"pick": pick})
 
 

@@ -324,7 +324,7 @@ def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [{"schedule": "2"}, {"stop_at": 1.5}, {"stop_at": [3]}])
 def test_a_damaged_manifest_is_one_sentence(damage: dict[str, Any], tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with pytest.raises(LabError, match=r"config.json is damaged \(schedule, stop_at\); put back a copy of it"):
+    with pytest.raises(LabError, match=r"config.json is damaged \(schedule, stop_at\)\. Restore it from a copy"):
         RunSchedule.of(run, {**run.config, **damage}, TrainSettings(**run.config["resolved"]))
 
 

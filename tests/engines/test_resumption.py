@@ -49,7 +49,7 @@ def test_a_run_whose_checkpoints_are_gone_is_not_started_again_from_step_0(elsew
     folder = run.checkpoints_dir
     shutil.rmtree(tmp_path / "drive" if elsewhere else folder)
     detail = refusal(run)
-    assert str(folder) in detail and "step 20 is on record" in detail
+    assert str(folder) in detail and "step 20 was recorded" in detail
     assert not folder.exists()  # an unmounted drive's folder is not filled
 
 

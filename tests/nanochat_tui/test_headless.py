@@ -145,9 +145,13 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
     watcher = lab.start("attach", run_id, "--json")
     lab.wait_for_steps()
     run = lab.run()
+    already = lab("resume", run_id, "--detach")
+    assert already.returncode == 0
+    assert f"run {run_id} is already running; follow it with: nanochat-tui --no-ui attach {run_id}" in already.stderr
     assert lab("pause", run_id[:6]).returncode == 0
     assert liveness.state(run, read_history(run)) == "paused"
-    assert lab("resume", "last", "--detach").returncode == 0
+    resumed = lab("resume", "last", "--detach")
+    assert resumed.returncode == 0 and f"resume requested for run {run_id}" in resumed.stderr
     assert lab("stop", run_id).returncode == 0
     stdout, _ = watcher.communicate(timeout=PATIENCE)
     assert stdout == run.events_path.read_text() and watcher.returncode == 0

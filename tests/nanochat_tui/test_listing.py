@@ -255,7 +255,7 @@ def test_fewer_steps_than_were_made_are_refused_and_nothing_is_created(tmp_path:
     for asked in ("10", "20"):
         assert main(["--no-ui", "resume", parent.id, "--steps", asked, "--results-dir", str(parent.results)]) == 2
         said = capsys.readouterr().err
-        assert f"--steps {asked} is not more than the 20 steps that run {parent.id} has made already" in said
+        assert f"--steps {asked} must be above 20, the steps that run {parent.id} has trained." in said
     assert os.listdir(parent.results / "runs") == [parent.id]
 
 

@@ -121,7 +121,7 @@ def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path)
         await seat.sees("1 live")
         await seat.press(key)
         await seat.until(lambda: seat.app._exit)
-        assert seat.app.return_value == "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+        assert seat.app.return_value == "brave-owl is still running; reattach with: nanochat-tui attach brave-owl"
 
     with held(run_of(results, "brave-owl")):
         play(results, scenario)
@@ -136,7 +136,7 @@ def test_leaving_tells_of_a_run_that_began_or_ended_since_the_runs_were_read(is_
         seat.app.lab.watches = []
         seat.app.action_leave()
         await seat.until(lambda: seat.app._exit)
-        wanted = "brave-owl goes on; come back with: nanochat-tui attach brave-owl"
+        wanted = "brave-owl is still running; reattach with: nanochat-tui attach brave-owl"
         assert seat.app.return_value == (wanted if is_live else "")
 
     with held(run) if is_live else nullcontext():
@@ -189,7 +189,7 @@ def sees_what_matters(seat: Seat, mode: str, size: tuple[int, int]) -> bool:
         return all(words in seen for words in ("amber-fox", "FINISHED", "40", "2.8983"))
     if mode == "form":
         return "f5 starts it" in seen and "model kind" in seen and "parameters" in seen
-    return {"runs": "amber-fox", "sample": "text to go on from", "ablate": "n "}[mode] in seen
+    return {"runs": "amber-fox", "sample": "text to continue", "ablate": "n "}[mode] in seen
 
 
 @pytest.mark.parametrize("mode", ["form", "live", "runs", "sample", "ablate"])
@@ -229,9 +229,9 @@ def test_readonly_refuses_every_order(results: Path) -> None:
         for key in "pSrRCEV":
             said = len(seat.app.said)
             await seat.press(key)
-            assert seat.app.said[said:] == ["this view only reads: it was opened with --readonly."], key
+            assert seat.app.said[said:] == ["read-only mode: the dashboard was opened with --readonly."], key
         await seat.press("n", "f5")
-        assert "only reads" in seat.app.said[-1]
+        assert "read-only mode" in seat.app.said[-1]
         assert list(run.control_dir.iterdir()) == [] and len(list((results / "runs").iterdir())) == 2
 
     with held(run):
@@ -337,7 +337,7 @@ def test_a_run_that_was_deleted_is_not_come_back_to(results: Path) -> None:
 
     async def scenario(seat: Seat) -> None:
         shutil.rmtree(run.path)
-        await seat.sees("its directory is gone", "n opens the form")
+        await seat.sees("its directory is gone", "press n for a new run")
         await seat.press("3")
         await seat.sees("That run is gone. c chooses")
         await seat.press("1")

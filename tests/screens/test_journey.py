@@ -114,7 +114,7 @@ def watch_leave_and_come_back(pane: Pane, run: Run) -> None:
     step = read_history(run).step
     pane.until(lambda: shown_step(pane) > step)  # it goes on, and one sees it
     pane.press("q")
-    pane.sees(f"{run.id} goes on; come back with: nanochat-tui attach {run.id}")
+    pane.sees(f"{run.id} is still running; reattach with: nanochat-tui attach {run.id}")
     pane.until(lambda: is_shell(pane))
     left_at = read_history(run).step
     pane.until(lambda: read_history(run).step > left_at)

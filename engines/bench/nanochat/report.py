@@ -33,7 +33,7 @@ def load(path: Path) -> Record | None:
 
 
 def write(path: Path, record: Record) -> list[Path]:
-    """Write both forms; returns their paths, JSON first."""
+    """Write the report as JSON and Markdown, and return their paths in this order."""
     paths = [path, path.with_suffix(".md")]
     for each, text in zip(paths, (to_json(record, indent=1) + "\n", visible(markdown(record))), strict=True):
         write_file(each, text, "report")

@@ -20,12 +20,12 @@ class RaceSettings:
     work: str = setting(_GROUP, "str", "", "folder for shards, tokenizers, runs and caches, kept between calls (default: race/ in the results directory)")  # noqa: E501
     budget: str = setting(_GROUP, "str", AUTO, "what is trained (auto: what --profile says)", choices=tuple(BUDGETS))
     profile: str = setting(_GROUP, "str", "auto", "quick: q4; full: q4, q6, s6, s12, --short and decoding; auto: by the GPU's memory and --time", choices=("auto", "quick", "full"))  # noqa: E501
-    time: float = setting(_GROUP, "duration", 600.0, "what --profile auto may take, about", above=0, at_most=10**9)
+    time: float = setting(_GROUP, "duration", 600.0, "approximate time for --profile auto", above=0, at_most=10**9)
     sides: str = setting(_GROUP, "str", "ours,upstream", "who is measured; the rest of an existing report is kept")
     missing: bool = setting(_GROUP, "bool", False, "run only what the report lacks, and what failed")
     device: str = setting(_GROUP, "str", AUTO, "where both train (auto: a GPU if there is one)", choices=("cpu", "cuda"))  # noqa: E501
     seeds: int = setting(_GROUP, "int", 1, "trainings of each side", at_least=1, at_most=100)
-    timeout: float = setting(_GROUP, "duration", 1800.0, "what one process may take", above=0, at_most=10**9)
+    timeout: float = setting(_GROUP, "duration", 1800.0, "time limit of one process", above=0, at_most=10**9)
     equal_time: bool = setting(_GROUP, "bool", False, "train ours once more, for as many seconds as upstream took")
     short: bool = setting(_GROUP, "bool", False, "train ours once more with fewer steps, to reach upstream's val sooner (q4, q6)")  # noqa: E501
     second_start: bool = setting(_GROUP, "bool", False, "start both once more with their caches, for a few steps")

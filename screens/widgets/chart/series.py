@@ -87,7 +87,7 @@ class Line:
         return self.first + len(self.pyramid) - 1
 
     def extend(self, first_step: int, values: Iterable[float]) -> None:
-        """Values of this step and those after it. Steps that were there are replaced, steps left out have no value."""
+        """Add values of this step and those after it. Existing steps are replaced, steps left out have no value."""
         if not len(self.pyramid):
             self.first = first_step
         self.truncate(first_step - 1)
@@ -104,7 +104,7 @@ class Line:
             self._drawn = ([], 0, [])
 
     def count_nonfinite(self, start: int, stop: int) -> int:
-        """How many of these steps have a value that is not finite; those that were left out have none."""
+        """Count the steps whose value is not finite; those that were left out have none."""
         found = self.pyramid.count_nonfinite(max(0, start - self.first), max(0, stop - self.first))
         return found - sum(max(0, min(gap.stop, stop) - max(gap.start, start)) for gap in self._left_out)
 

@@ -120,7 +120,7 @@ def test_every_mistake_of_a_plan_is_told_at_once(tmp_path: Path) -> None:
 def test_seeds_of_a_study_stay_within_the_bound_of_a_seed() -> None:
     largest = 2**63 - 1
     assert plan({"seed": largest - 2}, {"lr": (0.1,)}).seeds[-1] == largest
-    assert f"lead to seeds above {largest:,}" in problems({"seed": largest - 1}, {"lr": (0.1,)})
+    assert f"give seeds above {largest:,}" in problems({"seed": largest - 1}, {"lr": (0.1,)})
 
 
 def test_a_setting_of_the_base_is_reported_if_it_has_no_effect_in_any_cell() -> None:

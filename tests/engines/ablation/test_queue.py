@@ -160,7 +160,7 @@ def test_stopping_a_study_stops_its_runs_after_a_checkpoint(tmp_path: Path) -> N
     control.request(study.control_dir, "pause")
     wait_until(lambda: [liveness.state(run, read_history(run)) for run in live_runs(study)] == ["paused"] * 2)
     assert state(study) == "paused"
-    with pytest.raises(LabError, match="is live"):
+    with pytest.raises(LabError, match="is already running"):
         start(study)
     control.request(study.control_dir, "resume")
     control.request(study.control_dir, "checkpoint")  # what a study cannot do

@@ -83,7 +83,7 @@ def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Pa
 def test_too_little_text_is_told(content: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(content)
-    with pytest.raises(LabError, match=r"holds [01] characters; training needs at least 2"):
+    with pytest.raises(LabError, match=r"has [01] characters; training needs at least 2"):
         facts(path)
 
 

@@ -42,7 +42,7 @@ def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: st
         ('[{"text": "a"}, {"text": 1}]', "element 2: expected"),
         ("[", "is not valid JSON"),
         ('{"data": [\n{"text": "a"}]}', "line 1: expected"),
-        ('["\\ud800"]', "element 1: it holds half a character"),
+        ('["\\ud800"]', "element 1: it contains half a surrogate pair"),
         ("[" * 100_000, "is not valid JSON"),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_file_with_several_names_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "gone.txt").symlink_to("nothing")
     found = select(str(tmp_path))
     assert names(found, tmp_path) == ["b.txt"]
-    assert found.skipped == {"other names of files that are used": 2, "broken links": 1}
+    assert found.skipped == {"duplicate names of used files": 2, "broken links": 1}
 
 
 def test_only_regular_files_are_read_and_nothing_blocks(tmp_path: Path) -> None:

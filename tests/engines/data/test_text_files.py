@@ -206,7 +206,7 @@ def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: 
     path = write(tmp_path, "half.jsonl", f'{{"text": "\\ud83d\\ude00"}}\n{{"text": "{half}"}}\n'.encode())
     records = json_files.json_lines(path)
     assert next(records) == "😀"
-    with pytest.raises(LabError, match=r"half\.jsonl, line 2: .*half a character"):
+    with pytest.raises(LabError, match=r"half\.jsonl, line 2: .*half a surrogate pair"):
         next(records)
 
 

@@ -135,7 +135,7 @@ def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
     with monkeypatch.context() as patch:
         patch.setattr(*failing, fail)
         assert content(prepared(notes)) == expected
-    assert len(notes) == 1 and "cannot be kept" in notes[0]
+    assert len(notes) == 1 and "cannot be stored" in notes[0]
     assert not list(caches.folder("tokens").rglob("*"))
 
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_created_on_a_full_disk_leaves_nothing_behind(
 
 def test_a_results_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "results").touch()
-    with pytest.raises(LabError, match="cannot hold runs"):
+    with pytest.raises(LabError, match="no run can be created in"):
         make_run(tmp_path)
 
 

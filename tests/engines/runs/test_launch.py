@@ -30,7 +30,7 @@ def test_a_run_is_locked_before_its_worker_has_done_anything(tmp_path: Path) -> 
     run = make_run(tmp_path, **LONG)
     worker = launch(run)
     assert liveness.lock_is_held(run.lock_path)
-    with pytest.raises(LabError, match="is live"):
+    with pytest.raises(LabError, match="is already running"):
         launch(run)
     worker.kill()
     worker.wait()

@@ -59,7 +59,7 @@ def test_a_launcher_with_closed_standard_streams_starts_a_worker_that_holds_the_
     try:
         wait_for_first_event(run)  # from here on only the worker itself can hold the lock
         assert liveness.lock_is_held(run.lock_path)
-        assert "is live" in launch_with_closed(streams, run, tmp_path / "second")
+        assert "is already running" in launch_with_closed(streams, run, tmp_path / "second")
     finally:
         os.kill(pid, signal.SIGKILL)
 
@@ -91,7 +91,7 @@ def test_of_many_launchers_of_one_run_exactly_one_starts_a_worker(tmp_path: Path
         worker.kill()
         worker.wait()
     assert len(workers) == 1 and len(refusals) == 7
-    assert all("is live" in refusal for refusal in refusals)
+    assert all("is already running" in refusal for refusal in refusals)
 
 
 @pytest.mark.parametrize("module", ["engines.worker", "engines.ablation.queue"])

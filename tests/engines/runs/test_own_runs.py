@@ -34,7 +34,7 @@ def test_own_runs_are_found_by_name_beginning_path_and_last(tmp_path: Path) -> N
     for wanted in (run.id, run.id[:-1], "last", str(run.path), f"{run.path}/"):
         assert find_own_run(wanted, run.results) == run
     assert find_own_run(run.id, run.results, exact=True) == run
-    with pytest.raises(LabError, match=f"if you mean {run.id}, type the whole name"):
+    with pytest.raises(LabError, match=f"did you mean {run.id}"):
         find_own_run(run.id[:-1], run.results, exact=True)
 
 
@@ -122,7 +122,7 @@ def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     lock = take_lock(run)
     try:
-        with pytest.raises(LabError, match="is live"):
+        with pytest.raises(LabError, match="is already running"):
             remove_run(run)
     finally:
         os.close(lock)

@@ -667,7 +667,7 @@ def test_a_run_that_came_back_to_life_behind_the_question_is_not_deleted(results
         await seat.press("D")
         with held(run):
             await seat.press("y")
-            await seat.hears("is live; attach to it, or stop it first")
+            await seat.hears("is already running; attach to it, or stop it first")
         assert run.path.exists()
 
     play(results, scenario)

@@ -248,7 +248,7 @@ def test_readonly_may_listen_but_not_save(results: Path) -> None:
         await seat.press("enter")
         await seat.ended()
         await seat.press("w", "y")
-        assert seat.text() and "only reads" in seat.app.said[0] and seat.app.copied == seat.text()
+        assert seat.text() and "read-only mode" in seat.app.said[0] and seat.app.copied == seat.text()
 
     play(results, scenario, readonly=True)
 
