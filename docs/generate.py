@@ -56,7 +56,7 @@ def event_table() -> str:
 
 
 def _needs(field: Field) -> str:
-    """What the other settings must be for this one to have an effect."""
+    """Return what the other settings must be for this one to have an effect."""
     needed = [requirement.words for requirement in field.applies_when]
     return f"; needs {' and '.join(needed)}" if needed else ""
 

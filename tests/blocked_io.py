@@ -33,7 +33,7 @@ _temporary = os.path.realpath(tempfile.gettempdir())
 
 
 def _on_ui_thread_of_the_app() -> bool:
-    """Whether code of the dashboard asks, on a thread that runs an event loop: tests do so on their own behalf."""
+    """Return whether code of the dashboard calls from a thread with an event loop; calls of tests do not count."""
     if asyncio._get_running_loop() is None:
         return False
     frame = sys._getframe(2)

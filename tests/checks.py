@@ -1,4 +1,4 @@
-"""How post-conditions are made: each is called before a key is pressed, and returns the check to make after it."""
+"""Makers of post-conditions: each is called before a key is pressed, and returns the check to make after it."""
 
 from collections.abc import Callable
 from typing import Any

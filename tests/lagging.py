@@ -164,7 +164,7 @@ def saved_steps(run: Run) -> list[int]:
 
 
 def assert_agrees(rig: Rig, bad: Iterable[int] = ()) -> None:
-    """What is logged can be read, ends where training stands, and covers every checkpoint."""
+    """Check that the log can be read, ends at the current step, and covers every checkpoint."""
     history = rig.history
     assert history.bad_events == 0
     assert history.step == rig.training.step == rig.log.step

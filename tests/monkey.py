@@ -46,7 +46,7 @@ _KEPT = 60  # inputs that a crash is reported with
 
 @dataclasses.dataclass
 class Monkey:
-    """What has been pressed so far."""
+    """Return the keys pressed so far."""
 
     random: random.Random
     pressed: int = 0

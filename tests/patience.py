@@ -1,4 +1,4 @@
-"""How long tests wait for what must happen: one factor for machines of any speed.
+"""Deadlines of tests: one factor for machines of any speed.
 
 A test waits for a condition, never for a fixed time, and fails when the condition has not come true after `PATIENCE`
 seconds. On a slow or busy machine set NANOCHAT_TUI_TEST_PATIENCE to a factor, such as 5.

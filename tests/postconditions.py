@@ -1,4 +1,4 @@
-"""What must be true after each key: a post-condition for every binding, by its id.
+"""The post-condition of every key binding, by its id.
 
 A post-condition is called before the key is pressed, to remember what it compares with, and returns the check that is
 made afterwards. The inventory test demands that the check fails before the key and holds after it.
@@ -142,7 +142,7 @@ def _opens_the_run(seat: Seat) -> Check:
 
 
 def _line(seat: Seat) -> int:
-    """Where the cursor of the table at hand is."""
+    """Return the position of the cursor in the current table."""
     table = seat.screen.focused
     return table.cursor_row if isinstance(table, DataTable) else -1
 

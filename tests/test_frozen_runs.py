@@ -35,7 +35,7 @@ def run_of(lab: Lab, name: str) -> Run:
 
 
 def is_bit_exact_here(name: str) -> bool:
-    """Whether this machine computes the very bits of the recording: always for a scalar run of the same libm."""
+    """Return whether this machine computes the same bits as the recording: always for a scalar run of the same libm."""
     if name in ("bigram", "mini-gpt-scalar"):
         return True
     recorded = EXPECTED["environment"]

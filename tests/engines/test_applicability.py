@@ -1,4 +1,4 @@
-"""A setting has an effect on a run, or its requirement says why not: shown by training with other values."""
+"""A setting has an effect on a run, or its requirement gives the reason: shown by training with other values."""
 
 import dataclasses
 import gc
@@ -143,7 +143,7 @@ def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
 
 
 def changeable(name: str, configuration: str, folder: Path) -> bool:
-    """Whether the setting has an effect there, and another value fits the other settings."""
+    """Return whether the setting has an effect there, and another value fits the other settings."""
     given = given_to(configuration, folder)
     try:
         other = resolve({**given, name: OTHER[name]})

@@ -63,7 +63,7 @@ def test_a_limit_takes_the_first_targets() -> None:
 
 
 @pytest.mark.parametrize("typecode", ["B", "H", "I"])
-def test_targets_of_every_width_are_told_from_bos(typecode: str) -> None:
+def test_targets_of_every_width_are_distinguished_from_bos(typecode: str) -> None:
     largest = 256 ** array(typecode).itemsize - 1
     ids = [BOS, 1, 255, BOS, min(256, largest), min(65536, largest), BOS, largest if typecode != "I" else 1 << 20]
     found = Targets.of(memoryview(array(typecode, ids)), [0] + [2] * (1 << 20))

@@ -141,7 +141,7 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
     assert user_path("none/x", "results directory") == tmp_path / "none" / "x"
 
 
-def test_a_fifo_that_nobody_writes_into_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.files._FIFO_PATIENCE", 0.01)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(LabError, match="no process writes into it"):

@@ -1,4 +1,4 @@
-"""A run continues exactly or says why not: its checkpoints, settings, tokenizer and decisions for the machine."""
+"""A run continues exactly or is refused with a reason: checkpoints, settings, tokenizer and machine decisions."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def edit(run: Run, keep_checksum: bool = False, **settings: Any) -> None:
 
 
 def refusal(run: Run) -> str:
-    """How a worker refuses to continue the run."""
+    """Return the message with which a worker refuses to continue the run."""
     before = read_history(run)
     assert launch(run).wait() == 1
     after = read_history(run)
@@ -196,7 +196,7 @@ def test_what_this_machine_lacks_is_decided_again(monkeypatch: pytest.MonkeyPatc
     assert (kept.compile, kept.dtype, kept.threads) == ("auto", "bfloat16", 1)
 
 
-def test_a_micro_batch_that_does_not_fit_is_told_from_other_errors() -> None:
+def test_a_micro_batch_that_does_not_fit_is_distinguished_from_other_errors() -> None:
     settings = resolve({"mode": "tensor", "batch_size": 8, "micro_batch": 4})
     place = devices.place(resolve({"mode": "tensor", "device": "cpu"}))
     with pytest.raises(micro_batch.DoesNotFit, match="--micro-batch 4 does not fit"):

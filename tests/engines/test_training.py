@@ -129,7 +129,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(lag: int, at: int, whole: Rig
 
 
 @lagging
-def test_a_paused_run_has_logged_every_step_and_goes_on_from_there(
+def test_a_paused_run_has_logged_every_step_and_continues_from_there(
     lag: int, whole: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = rig(tmp_path, lag, {17: "pause"}, **BRIEF)

@@ -189,7 +189,7 @@ def _judge(done: str, commands: tuple[tuple[str, ...], ...], calls: list[Call], 
 
 
 def _notices(one: Call) -> tuple[int | None, str]:
-    """What tells a person that something is wrong: the exit code, stderr, and words of damage in the output."""
+    """Return what reports a problem to the user: the exit code, stderr, and words of damage in the output."""
     words = re.findall(r"(?i)damaged|unreadable|could not be read|cannot be read|missing|problem|lost", one.stdout)
     return one.code, _stable(one.stderr) + " ".join(sorted(words))
 
@@ -222,7 +222,7 @@ def _stopped(folder: Path) -> Path:
 
 
 def _damage_before_resume(chance: random.Random, folder: Path) -> Tally:
-    """Damage a killed run, then resume it: it ends exactly, or says why it does not."""
+    """Damage a killed run, then resume it: it ends exactly, or reports why it does not."""
     template = _stopped(folder)
     results = folder / "resumed"
     shutil.rmtree(results, ignore_errors=True)

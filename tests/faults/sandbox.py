@@ -61,7 +61,7 @@ def sandbox() -> Iterator[Path]:
 
 
 class Call(NamedTuple):
-    """What one command line did in this process. `failure` is a traceback, or why the call hung or wrote elsewhere."""
+    """The result of a command line in this process. `failure`: a traceback, or why the call hung or wrote elsewhere."""
 
     code: int | None
     stdout: str

@@ -1,4 +1,4 @@
-"""Commands on runs whose logs are damaged: every other run is listed, and each says what could not be read."""
+"""Commands on runs whose logs are damaged: every other run is listed, and each reports what could not be read."""
 
 import json
 import os

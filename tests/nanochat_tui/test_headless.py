@@ -253,7 +253,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
     try:
         while piece := os.read(master, 65_536):
             shown += piece
-    except OSError:  # how Linux says that the terminal's other end is closed
+    except OSError:  # on Linux: the terminal's other end is closed
         pass
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()

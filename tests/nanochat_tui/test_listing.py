@@ -1,4 +1,4 @@
-"""runs, show, studies: figures that mislead nobody, and one sentence about each run that cannot be read."""
+"""runs, show, studies: figures that do not mislead, and one sentence about each run that cannot be read."""
 
 import json
 import os

@@ -24,7 +24,7 @@ def known(tmp_path: Path) -> Run:
 
 
 def failed(capsys: Words, *words: str) -> str:
-    """What a command that fails prints, in one sentence."""
+    """Return the sentence that a failing command prints."""
     assert main(["--no-ui", *words]) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1

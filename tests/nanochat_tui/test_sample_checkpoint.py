@@ -1,4 +1,4 @@
-"""`sample --checkpoint best`: the checkpoint of the best evaluation, or one sentence that says which ones there are."""
+"""`sample --checkpoint best`: the checkpoint of the best evaluation, or one sentence with the available ones."""
 
 import shutil
 from pathlib import Path

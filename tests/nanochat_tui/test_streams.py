@@ -1,4 +1,4 @@
-"""What reaches the standard streams: no control character, no bare NaN, no traceback, whatever the streams are."""
+"""The standard streams receive no control character, no bare NaN and no traceback, whatever the streams are."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def test_a_sample_in_a_pipe_is_the_text_itself(hostile: Run, capsys: Words) -> N
 
 
 def on_terminal(lab: Lab, *words: str) -> str:
-    """What a command paints on a terminal, wide enough for everything."""
+    """Return the output of a command on a terminal that is wide enough for everything."""
     controller, terminal = pty.openpty()
     process = lab.start(*words, stdin=terminal, stdout=terminal, stderr=terminal)
     os.close(terminal)
@@ -142,7 +142,7 @@ def on_terminal(lab: Lab, *words: str) -> str:
     try:
         while piece := os.read(controller, 65_536):
             painted += piece
-    except OSError:  # how Linux says that the terminal's other end is closed
+    except OSError:  # on Linux: the terminal's other end is closed
         pass
     process.wait(20)
     os.close(controller)

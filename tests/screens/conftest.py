@@ -1,4 +1,4 @@
-"""What holds for all tests of the dashboard: it touches no file on the thread that answers keys.
+"""A rule for all tests of the dashboard: no file is read or written on the thread that handles keys.
 
 Style sheets are parsed once for all apps that the tests open: it would be a tenth of their time.
 """

@@ -128,7 +128,7 @@ def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path)
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-def test_leaving_tells_of_a_run_that_began_or_ended_since_the_runs_were_read(is_live: bool, results: Path) -> None:
+def test_exiting_reports_a_run_that_began_or_ended_since_the_runs_were_read(is_live: bool, results: Path) -> None:
     run = run_of(results, "brave-owl")
 
     async def scenario(seat: Seat) -> None:

@@ -1,4 +1,4 @@
-"""Runs that somebody else made: odd names, and manifests with values of every type, crash no screen."""
+"""Runs of other programs: odd names, and manifests with values of every type, crash no screen."""
 
 import copy
 import json

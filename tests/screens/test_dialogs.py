@@ -144,7 +144,7 @@ def test_enter_after_the_filter_has_changed_chooses_what_was_highlighted(results
 
 
 def test_keys_of_a_burst_are_all_handled(results: Path) -> None:
-    """What follows the key that closes a dialog reaches the screen behind it."""
+    """Keys after the one that closes a dialog reach the screen behind it."""
 
     async def scenario(seat: Seat) -> None:
         await question(seat)

@@ -210,7 +210,7 @@ def _declared() -> Iterator[tuple[type, Binding]]:
 
 @pytest.mark.usefixtures("nothing_goes_on")
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_every_key_does_what_its_post_condition_says(name: str, request: pytest.FixtureRequest) -> None:
+def test_every_key_fulfils_its_post_condition(name: str, request: pytest.FixtureRequest) -> None:
     situation = SITUATIONS[name]
     inventory = Inventory(situation, request.getfixturevalue(situation.lab))
     asyncio.run(inventory.press_all())

@@ -58,7 +58,7 @@ def form_of(seat: Seat) -> SettingsForm:
 
 
 def is_in_view(seat: Seat, view: str) -> bool:
-    """Whether the train screen shows it, painted."""
+    """Return whether the train screen shows it."""
     screen = seat.screen
     return isinstance(screen, TrainScreen) and screen._view == view and bool(screen.query_one(f"#{view}").size)
 

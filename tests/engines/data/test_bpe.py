@@ -100,7 +100,7 @@ def test_words_are_split_alike_for_training_and_for_encoding() -> None:
     assert words >= {"it", "'s", " ", "12", "34", "5", " (", "'t", "!)\n\n", " we", "\tgo", "...\r\n", " \n"}
 
 
-def test_without_rustbpe_the_error_says_what_to_install(without_rustbpe: None) -> None:
+def test_without_rustbpe_the_error_names_the_package_to_install(without_rustbpe: None) -> None:
     with pytest.raises(LabError, match=r"--tokenizer bpe .*: pip install rustbpe"):
         learn(iter(["text"]), 9)
 

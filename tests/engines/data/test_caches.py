@@ -229,7 +229,7 @@ def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -
     assert reads(corpus._replace(pieces=lambda: iter([Piece("all of the text")])))
 
 
-def test_a_fifo_in_place_of_an_entry_is_noted_and_keeps_nobody_waiting() -> None:
+def test_a_fifo_in_place_of_an_entry_is_reported_and_does_not_block() -> None:
     path = caches.folder("scans") / "entry.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)

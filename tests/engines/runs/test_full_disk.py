@@ -133,7 +133,7 @@ def test_a_worker_that_cannot_be_started_leaves_the_lock_free(tmp_path: Path) ->
         ("checkpoint:5", 1, "crashed", "no checkpoint could be written"),
     ],
 )
-def test_a_run_on_a_full_disk_says_so_and_can_be_resumed(
+def test_a_run_on_a_full_disk_reports_it_and_can_be_resumed(
     place: str, code: int, state: str, sentence: str, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, checkpoint_every=5)

@@ -111,7 +111,7 @@ def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_pa
     assert not run.path.exists()
 
 
-def test_a_run_that_somebody_else_deleted_is_one_sentence(tmp_path: Path) -> None:
+def test_a_run_that_another_process_deleted_is_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     shutil.rmtree(run.path)
     with pytest.raises(LabError, match=rf"run {run.id} cannot be deleted: .*: not found\.$"):

@@ -1,1 +1,1 @@
-"""What processes started by the campaign import first: a guard that stops writes outside the campaign's folder."""
+"""Imported first by processes of the campaign: a guard that stops writes outside the campaign's folder."""
