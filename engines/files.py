@@ -69,7 +69,7 @@ def open_file(path: Path, what: str) -> BinaryIO:
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a file of the program's own; OSError for anything but a regular file. It never waits for a FIFO's writer."""
+    """Open one of the program's own files without waiting for a FIFO's writer. Raises OSError unless it is regular."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -78,7 +78,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The content of a file of the program's own, as `open_regular` opens it."""
+    """Read one of the program's own files, opened by `open_regular`."""
     with open_regular(path) as file:
         return file.read()
 

@@ -1,4 +1,4 @@
-"""How soon the dashboard answers where it has much to do: forms, first visits, many runs, a hanging folder."""
+"""Response times of the dashboard under load: forms, first visits, many runs, a hanging folder."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _VISITS = {"3": "temperature", "4": "No study yet", "1": "f5 starts"}  # keys, a
 
 
 def form(folder: Path) -> list[Figure]:
-    """Tab in the form of a new run, and the help over it."""
+    """Measure tab in the form of a new run, and the help overlay."""
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for("Runs", 60)
         time.sleep(_SETTLED)
@@ -70,7 +70,7 @@ def idle(folder: Path) -> list[Figure]:
 
 
 def many(folder: Path) -> list[Figure]:
-    """As many runs as a year of studies leaves behind."""
+    """Measure the dashboard with as many runs as a year of studies creates."""
     _ended_runs(folder, _MANY)
     listed, spent, first, whole = [], [], [], []
     for _ in range(_TIMES):
@@ -95,7 +95,7 @@ def many(folder: Path) -> list[Figure]:
 
 
 def hanging(folder: Path) -> list[Figure]:
-    """Keys while a read of the results folder never returns."""
+    """Measure keys while a read of the results folder never returns."""
     (run,) = _ended_runs(folder, 1)
     run.config_path.unlink()
     os.mkfifo(run.config_path)
@@ -118,7 +118,7 @@ def hanging(folder: Path) -> list[Figure]:
 
 
 def _ended_runs(folder: Path, count: int) -> list[Run]:
-    """Runs that have ended, each like the first but for its name and age."""
+    """Create ended runs that differ from the first only in name and age."""
     first = new_run({"steps": 200, "data": "names"}, folder)
     log = EventLog(first.events_path, time.time())
     synthetic.begin(log)

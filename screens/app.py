@@ -127,7 +127,7 @@ class LabApp(App[str]):
         self._why_unread = str(error)
 
     def _take_part(self, watches: list[Watch]) -> None:
-        """What has been read so far of many runs."""
+        """Show the runs that have been read so far."""
         self._take_runs(watches)
         self.lab.is_partial = True
 
@@ -214,7 +214,7 @@ class LabApp(App[str]):
     # --- the end ----------------------------------------------------------------------------------
 
     async def on_event(self, event: Event) -> None:
-        """Ignore keys and clicks on what is being removed: the whole app while it exits, or the widget clicked on."""
+        """Ignore keys and clicks on widgets that are being removed, and all of them while the app exits."""
         if isinstance(event, InputEvent):
             self._last_input = time.monotonic()
             if self._exit or (isinstance(event, MouseDown) and self._is_being_removed(event)):

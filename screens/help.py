@@ -106,7 +106,7 @@ class HelpScreen(Dialog[None]):
             yield Lines(id="keys")
 
     def on_resize(self, event: Resize) -> None:
-        """Lay the lines out for the width of the box; a table of rich would take three times as long."""
+        """Lay out the lines for the width of the box; a rich table would take three times as long."""
         is_bare = self.has_class("-short") or self.has_class("-tiny")
         width = event.size.width if is_bare else min(_WIDEST, event.size.width * 94 // 100) - _FRAME
         lines = help_lines(self._groups, width - _SCROLLBAR)
@@ -116,7 +116,7 @@ class HelpScreen(Dialog[None]):
 
 
 def help_lines(groups: list[KeyGroup], width: int) -> list[Text]:
-    """Three columns: keys, name, explanation; the last one is wrapped. Two where the terminal is narrow."""
+    """Render keys, name and wrapped explanation in three columns, or two if the terminal is narrow."""
     actions = [action for group in groups for action in group.actions]
     keys = max((cell_len(action.keys) for action in actions), default=0)
     names = max((cell_len(action.name) for action in actions), default=0)

@@ -60,7 +60,7 @@ def _check(changes: Mapping[str, Any]) -> None:
 
 
 def _require_work(parent: Run, settings: TrainSettings, step: int, history: History) -> None:
-    """SettingsError for budgets that are used up at this step: the new run would be a copy under other settings."""
+    """Raise SettingsError for budgets that are used up at this step: the fork would be a copy with other settings."""
     used = {
         "steps": step,
         "tokens": step * settings.tokens_per_step,

@@ -184,7 +184,7 @@ class RunsTable(DataTable[Text]):
         """Keep the cursor on its run, and the run on its line."""
         at, index, scroll = self._key_at_cursor(), self.cursor_row, self.scroll_offset.y
         if self.is_growing and not index:
-            at = ""  # the first of those read so far was nobody's choice
+            at = ""  # the user did not choose the first of those read so far
         with self.prevent(DataTable.RowHighlighted):
             yield
         if not self._rows:

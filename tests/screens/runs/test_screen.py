@@ -680,8 +680,10 @@ def test_a_run_of_another_results_directory_is_marked_and_not_deleted(results: P
         assert seat.cell("amber-fox", "elsewhere") == str(results)
         await seat.stand_on("amber-fox")
         await seat.press("D")
-        assert seat.app.screen is seat.screen, "it asks as if it would delete the run"
-        assert seat.app.said == [f"amber-fox is in {results}; to delete it: nanochat-tui runs --results-dir {results}"]
+        assert seat.app.screen is seat.screen, "a dialog is shown as if the run would be deleted"
+        assert seat.app.said == [
+            f"amber-fox is in {results}; delete it with: nanochat-tui runs --results-dir {results}"
+        ]
 
     play(tmp_path / "empty", scenario, (200, 40))
 
