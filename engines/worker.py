@@ -365,6 +365,10 @@ def _ending_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, OSError):  # a disk or a file of the user's, not the program
         detail = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})."
         return {"reason": "crashed", "exit_code": 1, "detail": detail, "traceback": None}
+    from engines.runs import bytecode
+
+    if damage := bytecode.discard_if_damaged(error):
+        return {"reason": "crashed", "exit_code": 1, "detail": damage, "traceback": None}
     import traceback
 
     detail = f"{type(error).__name__}: {error}"

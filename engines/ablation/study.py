@@ -131,8 +131,9 @@ def start(study: Study) -> subprocess.Popen[bytes]:
 
 
 def all_studies(results: Path) -> list[Study]:
-    """Every study under one results directory, oldest first."""
-    paths = [path for path in folders_in(results / "studies") if os.path.exists(path / "plan.json")]
+    """Return every study under one results directory, oldest first. One that lost its plan is among them."""
+    files = ("plan.json", "events.jsonl")
+    paths = [path for path in folders_in(results / "studies") if any(os.path.lexists(path / name) for name in files)]
     return sorted(map(Study, paths), key=lambda study: (study.created_at, study.id))
 
 

@@ -2,9 +2,11 @@
 six seconds of every start. Where a first start has cores to spare, it takes these seconds from several at once."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from engines.data import caches
@@ -17,6 +19,7 @@ _FOLDERS = (
     "triton", "torch",
 )  # fmt: skip
 _LEFT_OUT = r"/(tests?|testing)/"  # never imported
+_READS_BYTECODE = ("_compile_bytecode", "_classify_pyc", "_validate_timestamp_pyc")  # functions of importlib
 _FEWEST_CORES, _MOST_PROCESSES = 4, 16  # fewer cores have enough to do
 
 
@@ -44,6 +47,15 @@ def compile_ahead() -> threading.Thread | None:
     thread = threading.Thread(target=subprocess.run, args=(command,), kwargs=silent, name="bytecode", daemon=True)
     thread.start()
     return thread
+
+
+def discard_if_damaged(error: BaseException) -> str:
+    """Delete the kept bytecode if reading it raised this error; return a sentence for the user, or an empty string."""
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    if not sys.pycache_prefix or not frames or frames[-1] not in _READS_BYTECODE:
+        return ""
+    shutil.rmtree(sys.pycache_prefix, ignore_errors=True)
+    return f"compiled modules in {sys.pycache_prefix} were damaged and have been deleted. Resume the run."
 
 
 def _torch() -> Path | None:

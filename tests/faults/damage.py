@@ -1,5 +1,6 @@
 """Damaged files of runs, studies and the cache: figures stay right, or the damage is reported; never neither."""
 
+import os
 import random
 import re
 import shutil
@@ -35,7 +36,7 @@ _VOLATILE = re.compile(r"\d+(\.\d+)? (s|min|h|d|days?|hours?|minutes?|seconds?) 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     """Damage one file in one way, and look at it with every command, or train with it."""
-    kind = ("run", "run", "resume", "cache", "run", "study")[index % 6]
+    kind = ("run", "run", "resume", "cache", "run", "study", "run", "resume", "run", "run", "study", "run")[index % 12]
     return {"run": _damage_run, "resume": _damage_before_resume, "cache": _damage_cache, "study": _damage_study}[kind](
         chance, folder
     )
@@ -72,6 +73,12 @@ def _replace_by_a_directory(path: Path, chance: random.Random) -> str:
     return "replaced by a directory"
 
 
+def _replace_by_a_fifo(path: Path, chance: random.Random) -> str:
+    path.unlink()
+    os.mkfifo(path)
+    return "replaced by a FIFO"
+
+
 def _delete(path: Path, chance: random.Random) -> str:
     path.unlink()
     return "deleted"
@@ -89,7 +96,8 @@ def _change_a_digit(path: Path, chance: random.Random) -> str:
 
 
 WAYS: tuple[Callable[[Path, random.Random], str], ...] = (
-    _flip, _flip, _flip, _change_a_digit, _change_a_digit, _truncate, _empty, _replace_by_a_directory, _delete,
+    _flip, _flip, _flip, _change_a_digit, _change_a_digit, _truncate, _empty, _replace_by_a_directory,
+    _replace_by_a_fifo, _delete,
 )  # fmt: skip
 
 
@@ -189,8 +197,13 @@ def _judge(done: str, commands: tuple[tuple[str, ...], ...], calls: list[Call], 
 
 
 def _notices(one: Call) -> tuple[int | None, str]:
-    """Return what reports a problem to the user: the exit code, stderr, and words of damage in the output."""
-    words = re.findall(r"(?i)damaged|unreadable|could not be read|cannot be read|missing|problem|lost", one.stdout)
+    """Return what reports a problem to the user: the exit code, stderr, and words of damage in the output.
+
+    A log that ends early is one of a killed process, and its run or study is shown as killed.
+    """
+    words = re.findall(
+        r"(?i)damaged|unreadable|could not be read|cannot be read|missing|problem|lost|killed", one.stdout
+    )
     return one.code, _stable(one.stderr) + " ".join(sorted(words))
 
 
@@ -264,7 +277,8 @@ def _damage_cache(chance: random.Random, folder: Path) -> Tally:
     """Damage the cache of prepared text, then train with it: the losses are those of a run without a cache."""
     place, settings = _cached(folder)
     cache = folder / "home" / ".cache" / "nanochat-tui"
-    files = _files(cache)
+    # Python's own bytecode is as exposed as any program file: what it computes is not verified.
+    files = [path for path in _files(cache) if "bytecode" not in path.parts]
     if not files:
         return Tally(1, ["the cache is empty after a run"])
     path = chance.choice(files)
@@ -275,6 +289,8 @@ def _damage_cache(chance: random.Random, folder: Path) -> Tally:
     shutil.rmtree(place / "results", ignore_errors=True)
     if path.is_dir():
         path.rmdir()
+    elif path.exists() and not path.is_file():
+        path.unlink()
     if code != 0:
         return Tally(1, [f"{done}: the run ended with {code} instead of preparing the text again"])
     return Tally(1, [] if ours == theirs else [f"{done}: the run trained on other text"])

@@ -78,3 +78,34 @@ def test_few_cores_have_enough_to_do(compiler: Path, monkeypatch: pytest.MonkeyP
 def test_bytecode_that_is_kept_beside_torch_is_left_to_others(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.pycache_prefix", None)
     assert bytecode.compile_ahead() is None
+
+
+def test_damaged_bytecode_is_reported_and_deleted(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text("value = 1\n")
+    kept = tmp_path / "kept"
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from engines.runs import bytecode
+sys.pycache_prefix = {str(kept)!r}
+try:
+    import small
+except Exception as error:
+    print(bytecode.discard_if_damaged(error))
+"""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    for expected in ("", f"compiled modules in {kept} were damaged and have been deleted. Resume the run.", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+        for path in kept.rglob("small*.pyc"):
+            path.write_bytes(path.read_bytes()[:-10])
+    assert not discard_of_another_error()
+
+
+def discard_of_another_error() -> str:
+    try:
+        raise EOFError
+    except EOFError as error:
+        return bytecode.discard_if_damaged(error)
