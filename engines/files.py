@@ -70,17 +70,32 @@ def open_file(path: Path, what: str) -> BinaryIO:
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open one of the program's own files without waiting for a FIFO's writer. Raises OSError unless it is regular."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    return open(fd, "rb")
+    return open(_open_regular(path)[0], "rb")
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """Read one of the program's own files, opened by `open_regular`."""
-    with open_regular(path) as file:
-        return file.read()
+    """Read one of the program's own files, opened as by `open_regular`.
+
+    It takes half the time of a file object, of which a list of 5,000 runs would create 10,000.
+    """
+    fd, size = _open_regular(path)
+    try:
+        parts = [os.read(fd, size + 1)]
+        while parts[-1]:
+            parts.append(os.read(fd, size + 1))
+    finally:
+        os.close(fd)
+    return b"".join(parts)
+
+
+def _open_regular(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return a descriptor and the size of the file."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return fd, status.st_size
 
 
 def read_file(path: Path, what: str, most: int = -1) -> bytes:

@@ -26,6 +26,18 @@ _TABS = 7  # rows of the form that always apply
 _VISITS = {"3": "temperature", "4": "No study yet", "1": "f5 starts"}  # keys, and what only their screens paint
 
 
+# the program, with reads of a manifest that never return
+HANGING = """
+import sys, threading
+def hang(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("config.json"):
+        threading.Event().wait()
+sys.addaudithook(hang)
+from nanochat_tui.cli import main
+sys.exit(main())
+"""
+
+
 def form(folder: Path) -> list[Figure]:
     """Measure tab in the form of a new run, and the help overlay."""
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
@@ -96,11 +108,9 @@ def many(folder: Path) -> list[Figure]:
 
 def hanging(folder: Path) -> list[Figure]:
     """Measure keys while a read of the results folder never returns."""
-    (run,) = _ended_runs(folder, 1)
-    run.config_path.unlink()
-    os.mkfifo(run.config_path)
+    _ended_runs(folder, 1)
     keys = []
-    with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
+    with Terminal(["runs", "--results-dir", str(folder)], command=(sys.executable, "-c", HANGING)) as terminal:
         terminal.wait_for("reading", 60)
         time.sleep(_SETTLED)
         terminal.press("3", "temperature", 60)
@@ -125,7 +135,6 @@ def _ended_runs(folder: Path, count: int) -> list[Run]:
     synthetic.write_steps(log, 1, 200, 1000)
     log.emit("ended", reason="finished", step=200, exit_code=0, detail=None, traceback=None)
     log.flush()
-    first.summary_path.write_text(json.dumps(LogDigest(first).store_in({"v": 1})))
     config = first.config
     runs = []
     for number in range(count):
@@ -133,6 +142,7 @@ def _ended_runs(folder: Path, count: int) -> list[Run]:
         shutil.copytree(first.path, run.path)
         copied = {**config, "run": run.id, "created_at": config["created_at"] - 60 * number}
         run.write_config({name: value for name, value in copied.items() if name not in ("v", "checksum")})
+        run.summary_path.write_text(json.dumps(LogDigest(run).store_in({"v": 1})))
         runs.append(run)
     shutil.rmtree(first.path)
     return runs

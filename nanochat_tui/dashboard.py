@@ -1,6 +1,7 @@
 """Opens the dashboard: on a new run, on one that is there, or on a screen."""
 
 import contextlib
+import gc
 import locale
 import os
 import subprocess
@@ -61,6 +62,7 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     sys.setswitchinterval(_SWITCH_INTERVAL)
     from screens.app import LabApp
 
+    gc.freeze()  # modules stay: collections need not look at them
     with contextlib.suppress(TimeoutError):
         found.result(_PATIENCE)
     run = found.result() if found.done() else None

@@ -137,8 +137,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console(sys.stdout).print(table)
         return
     widths = [max(map(len, column)) for column in zip(columns, *clean, strict=True)]
-    for row in [list(columns), *clean]:
-        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+    padded = (map(str.ljust, row, widths) for row in [list(columns), *clean])
+    print("\n".join("  ".join(row).rstrip() for row in padded))
 
 
 # --- data ---------------------------------------------------------------------------------------------

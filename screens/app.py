@@ -1,6 +1,7 @@
 """The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
 
 import asyncio
+import gc
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Event, InputEvent, MouseDown
 from textual.screen import Screen
 from textual.theme import ThemeProvider
+from textual.widget import AwaitMount
 
 from engines.errors import LabError
 from engines.files import write_file
@@ -39,6 +41,8 @@ from screens.widgets.wrapping import shown
 
 REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
 _BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
+_FRAME = 1 / 60  # seconds
+_SHOW_PATIENCE = 1.0  # seconds that the reader of runs waits until what it has read is shown
 _LEAVE_PATIENCE = 0.3  # seconds to wait for a folder before the app exits
 _READ_A_SECOND = 15.0  # characters of a toast
 
@@ -116,7 +120,13 @@ class LabApp(App[str]):
             run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
     def _read_runs(self) -> list[Watch]:
-        return self.lab.board.refresh(publish=partial(deliver, self, self._take_part))
+        return self.lab.board.refresh(publish=self._publish_part)
+
+    def _publish_part(self, watches: list[Watch]) -> None:
+        """Wait a moment until the part is shown: the reader would slow down what paints the first rows."""
+        shown = threading.Event()
+        deliver(self, self._take_part, watches, shown)
+        shown.wait(_SHOW_PATIENCE)
 
     _why_unread = ""
 
@@ -126,10 +136,11 @@ class LabApp(App[str]):
             self.notify(str(error), severity="error")
         self._why_unread = str(error)
 
-    def _take_part(self, watches: list[Watch]) -> None:
+    def _take_part(self, watches: list[Watch], shown: threading.Event) -> None:
         """Show the runs that have been read so far."""
         self._take_runs(watches)
         self.lab.is_partial = True
+        self.screen.call_after_refresh(shown.set)
 
     def _take_runs(self, watches: list[Watch]) -> None:
         self.lab.watches = watches
@@ -229,10 +240,25 @@ class LabApp(App[str]):
     async def build_hidden_screens(self) -> None:
         """Build the screens that were not visited yet, one at a time, while no key is pressed."""
         hidden = [mode for mode in self.MODES if mode not in self._screen_stacks]
-        if hidden and time.monotonic() - self._last_input > _BUILD_INTERVAL:
+        is_idle = time.monotonic() - self._last_input > _BUILD_INTERVAL and not self.lab.is_partial
+        if hidden and is_idle:
             await self._init_mode(hidden[0])
         if hidden:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
+        elif not self.is_headless:
+            gc.freeze()  # what is there now stays: a full collection of it takes 90 ms, during which keys wait
+
+    def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
+        """A new screen is styled when it is built; Textual would also parse all style sheets again when it is shown."""
+        is_new = isinstance(screen, Screen) and not screen.is_running
+        found, mounted = super()._get_screen(screen)
+        if is_new:
+            found._css_update_count = self._css_update_count
+        return found, mounted
+
+    def delay_update(self, delay: float = _FRAME) -> None:
+        """Paint a screen that was switched to in the next frame; Textual waits 50 ms for it to be built."""
+        super().delay_update(min(delay, _FRAME))
 
     def _exit_on_signals(self) -> None:
         """Restore the terminal before a signal ends the program."""

@@ -1,15 +1,19 @@
-"""The base class of all four screens, with quick focus changes."""
+"""The base class of all four screens: restyles only what has changed."""
 
+from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
 
 class LabScreen(Screen[None]):
-    """A screen that restyles only the widgets that gain or lose the focus, not their descendants.
+    """A screen that restyles only the widgets that gain or lose the focus, and nothing when it returns to the front.
 
     Textual restyles all descendants of a widget with a `:focus-within` rule: 60 ms for each press of tab in a form.
-    None of the rules in use styles the children of such a widget.
+    None of the rules in use styles the children of such a widget. It also restyles a whole screen whenever it comes to
+    the front, which discards everything that its widgets have cached.
     """
+
+    _styled_by: tuple[object, ...] = ()  # what the styles depend on besides the widgets themselves
 
     def _update_focus_styles(self, focused: Widget | None = None, blurred: Widget | None = None) -> None:
         gained = set(focused.ancestors_with_self) if focused else set()
@@ -17,3 +21,9 @@ class LabScreen(Screen[None]):
         changed = [node for node in gained ^ lost if isinstance(node, Widget) and node._has_focus_within]
         if changed:
             self.app.stylesheet.update_nodes(changed, animate=True)
+
+    def _on_screen_resume(self, event: ScreenResume) -> None:
+        """Skip the restyling in Textual's own handler, which is called next, where the styles would be the same."""
+        styled_by = (self.app._css_update_count, self.app.app_focus, frozenset(self.app.classes))
+        event.refresh_styles = self._styled_by != styled_by
+        self._styled_by = styled_by

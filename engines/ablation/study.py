@@ -39,18 +39,26 @@ MANIFEST_KEY = "study"  # in a run's manifest: the study and the job that it bel
 class Study(Run):
     """The paths of one study. Lock, events, control and log are a run's, so all that watches a run can watch it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.config_path = path / "plan.json"
-        self.lock_path = path / "lock"
-        self.log_path = path / "queue.log"
-        self.links_dir = path / "runs"
+    @property
+    def config_path(self) -> Path:
+        return self.path / "plan.json"
 
     @property
-    def config(self) -> dict[str, Any]:
-        """The plan as it is written, with when and with which code it was made."""
+    def lock_path(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "queue.log"
+
+    @property
+    def links_dir(self) -> Path:
+        return self.path / "runs"
+
+    def read_config(self, verified: int | None = None) -> dict[str, Any]:
+        """Read the plan as it is written, with when and with which code it was made."""
         try:
-            config = read_checked_json(self.config_path)
+            config = read_checked_json(self.config_path, verified)
         except (OSError, ValueError):
             raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:

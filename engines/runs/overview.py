@@ -14,14 +14,15 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from engines.files import open_regular
+from engines.errors import LabError
+from engines.files import open_regular, read_regular
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.snapshot import read_snapshot
-from engines.runs.store import Run, read_json
+from engines.runs.store import Run, parse_json
 
 TREND = 12  # parts of a run whose mean losses are kept
 KEY = "overview"  # in summary.json
@@ -103,6 +104,7 @@ class LogDigest:
     """Reads a run's own log for the overview: most of it before the `ended` event, after which a run should exit."""
 
     def __init__(self, run: Run) -> None:
+        self._run = run
         self._log = run.events_path
         self._reader = EventReader(run.events_path)
         self._history = History(_RECENT)
@@ -126,35 +128,63 @@ class LogDigest:
             return dict(summary)
         size, tail = _end_of(self._log)
         figures = _encode(dataclasses.asdict(overview_of(history)))
-        content = {"figures": figures, "log_bytes": size, "log_end": zlib.crc32(tail)}
+        content = {"figures": figures, "log_bytes": size, "log_end": zlib.crc32(tail), "manifest": self._manifest_crc()}
         return {**summary, KEY: {**content, "checksum": _checksum(content)}}
+
+    def _manifest_crc(self) -> int | None:
+        """CRC-32 of the run's manifest, so that a list does not verify its checksum again; None if it is damaged."""
+        try:
+            encoded = read_regular(self._run.config_path)
+            self._run.read_config()
+        except (OSError, LabError):
+            return None
+        return zlib.crc32(encoded)
+
+
+class Stored(NamedTuple):
+    """What `summary.json` holds for lists of runs."""
+
+    overview: Overview
+    manifest: int | None  # CRC-32 of the manifest, whose checksum matched when the run ended
 
 
 def read_overview(run: Run) -> Overview | None:
     """Return the stored figures of an ended run; None if there are none, or if they do not match the log."""
+    stored = read_stored(run)
+    return stored.overview if stored else None
+
+
+def read_stored(run: Run) -> Stored | None:
+    """Return the stored figures as `read_overview` does, with the CRC-32 of the manifest."""
     try:
-        stored = read_json(run.summary_path)[KEY]
+        encoded = read_regular(run.summary_path)
+        stored = parse_json(encoded)[KEY]
         checksum = stored.pop("checksum")
         size, tail = _end_of(run.events_path)
         if liveness.is_newer(run.log_path, run.events_path) and liveness.printed_ending(run):
             return None  # the log lacks how the run ended
         if checksum != _checksum(stored) or (size, zlib.crc32(tail)) != (stored["log_bytes"], stored["log_end"]):
             return None
-        figures = _decode(stored["figures"])
+        figures = _decode(stored["figures"]) if b'"nonfinite"' in encoded else stored["figures"]
         for name in ("guards", "checkpoints"):
             figures[name] = tuple((key, value) for key, value in figures[name])
-        return Overview(**{**figures, "trend": tuple(figures["trend"])})
+        return Stored(Overview(**{**figures, "trend": tuple(figures["trend"])}), stored.get("manifest"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def read_state(run: Run) -> tuple[str, Overview]:
-    """Return state and figures of a run. The log of an ended run is read only if the stored figures do not match it."""
-    stored = None if liveness.lock_is_held(run.lock_path) else read_overview(run)
+def read_entry(run: Run) -> tuple[dict[str, Any], str, Overview]:
+    """Return manifest, state and figures of a run; LabError if the manifest cannot be read.
+
+    The log of an ended run is read only if the stored figures do not match it.
+    """
+    stored = None if liveness.lock_is_held(run.lock_path) else read_stored(run)
     if stored is not None:
-        return liveness.state_after(str(stored.reason)), stored
+        overview = stored.overview
+        return run.read_config(stored.manifest), liveness.state_after(str(overview.reason)), overview
+    config = run.config
     found = read_snapshot(run)
-    return found.state, overview_of(found.history)
+    return config, found.state, overview_of(found.history)
 
 
 def _end_of(log: Path) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,37 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self.config_path = path / "config.json"
-        self.events_path = path / "events.jsonl"
-        self.control_dir = path / "control"
-        self.lock_path = path / "run.lock"
-        self.log_path = path / "worker.log"
-        self.summary_path = path / "summary.json"
-        self.progress_path = path / "progress.json"  # of a run that reproduces one under a time budget
+
+    # a path is built when it is used: a list of thousands of runs uses a few of them
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control_dir(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path / "run.lock"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def progress_path(self) -> Path:
+        """The progress of a run that reproduces one under a time budget."""
+        return self.path / "progress.json"
 
     @property
     def results(self) -> Path:
@@ -58,8 +83,15 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The manifest; LabError if it is missing or broken."""
+        return self.read_config()
+
+    def read_config(self, verified: int | None = None) -> dict[str, Any]:
+        """Read the manifest; LabError if it is missing or broken.
+
+        `verified` is the CRC-32 of a file whose checksum was verified before: the same bytes are not verified again.
+        """
         try:
-            config = read_checked_json(self.config_path)
+            config = read_checked_json(self.config_path, verified)
         except FileNotFoundError:
             raise LabError(
                 f"run {self.id} has no config.json in {self.path}: it is not a run, or its creation was interrupted."
@@ -105,15 +137,16 @@ def _is_manifest(config: Any) -> bool:
     )
 
 
-def read_checked_json(path: Path) -> Any:
+def read_checked_json(path: Path, verified: int | None = None) -> Any:
     """Read what `write_checked_json` wrote, without its checksum. Raises ValueError if that does not match.
 
-    Files of version 0.1 have no checksum and are read without this check.
+    Files of version 0.1 have no checksum and are read without this check, and so are files whose CRC-32 is `verified`.
     """
-    content = read_json(path)
+    encoded = read_regular(path)
+    content = parse_json(encoded)
     if isinstance(content, dict) and "checksum" in content:
         checksum = content.pop("checksum")
-        if checksum != _checksum(content):
+        if (verified is None or zlib.crc32(encoded) != verified) and checksum != _checksum(content):
             raise ValueError("the checksum does not match the content")
     return content
 
@@ -134,8 +167,13 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds; ValueError if it is none."""
+    return parse_json(read_regular(path))
+
+
+def parse_json(encoded: bytes) -> Any:
+    """Parse JSON; ValueError if it is invalid or nested too deep."""
     try:
-        return json.loads(read_regular(path))
+        return json.loads(encoded)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -165,12 +203,17 @@ def all_runs(results: Path) -> list[Run]:
 def folders_in(place: Path) -> list[Path]:
     """Return the folders in a directory except hidden ones; none if it is missing. Raises LabError if unreadable."""
     try:
-        names = [name for name in os.listdir(place) if not name.startswith(".")]
+        with os.scandir(place) as entries:
+            return [place / entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise LabError(f"{place} cannot be read ({error.strerror}); choose another with --results-dir.") from None
-    return [place / name for name in names if os.path.isdir(place / name)]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Return whether it is a directory or a link to one; only for a link the file system is asked again."""
+    return entry.is_dir(follow_symlinks=False) or os.path.isdir(entry.path)
 
 
 def find_run(wanted: str, results: Path) -> Run:

@@ -3,6 +3,7 @@
 Only `poll`, `glance`, `is_worth_a_poll` and `refresh` read files, so a viewer calls them from a thread.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from engines.errors import LabError
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.history import History
-from engines.runs.overview import Overview, overview_of, read_overview
+from engines.runs.overview import Overview, overview_of, read_stored
 from engines.runs.reader import EventReader
 from engines.runs.store import Run, folders_in, remembered
 
@@ -64,11 +65,6 @@ class Watch:
         """Unix time; 0 if the manifest cannot be read."""
         created_at = self.config.get("created_at")
         return float(created_at) if isinstance(created_at, int | float) else 0.0
-
-    @property
-    def changed_at(self) -> int:
-        """When the log was last written, in ns, as of the last `is_worth_a_poll`."""
-        return self._seen_log[1] if self._seen_log else 0
 
     @property
     def is_live(self) -> bool:
@@ -134,12 +130,12 @@ class Watch:
     def _read_stored(self) -> None:
         """Use the overview that the worker stored, or read the whole log if none matches it."""
         held = liveness.probe_lock(self.run.lock_path)
-        stored = None if held else read_overview(self.run)
+        stored = None if held else read_stored(self.run)
         if stored is None:
             self._poll([])
             return
-        self._overview, self.state = stored, liveness.state_after(str(stored.reason))
-        self._read_config()
+        self._overview, self.state = stored.overview, liveness.state_after(str(stored.overview.reason))
+        self._read_config(stored.manifest)
 
     def _poll(self, found: list[Event]) -> None:
         held = liveness.probe_lock(self.run.lock_path)  # before reading: a last event is not missed
@@ -159,11 +155,11 @@ class Watch:
         self._read_config()
         self._read_output()
 
-    def _read_config(self) -> None:
-        """Read the manifest. The worker completes it once, when it has read its data."""
+    def _read_config(self, verified: int | None = None) -> None:
+        """Read the manifest, which the worker completes once, when it has read its data. See `Run.read_config`."""
         if "facts" not in self.config:
             try:
-                self.config = self.run.config
+                self.config = self.run.read_config(verified)
             except LabError as error:
                 self.problem = str(error)
 
@@ -189,6 +185,14 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+def _changed_at(path: Path) -> int:
+    """When the log of a run was written to, in ns; 0 if it cannot be read."""
+    try:
+        return os.stat(f"{path}/events.jsonl").st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Board:
@@ -235,18 +239,20 @@ class Board:
     def _read_new(self, paths: list[Path], publish: Callable[[list[Watch]], None]) -> None:
         """Read new runs, the most recently changed first: those are most likely wanted."""
         known = {watch.run.path for watch in self._in_order}
-        new = [self.watch_of(Run(path)) for path in paths if path not in known]
-        for watch in new:
-            watch.is_worth_a_poll()
+        new = [(_changed_at(path), path) for path in paths if path not in known]
         read = list(self._in_order)
+        parts = 0
         due = time.monotonic() + _PUBLISH_INTERVAL / 2
-        for watch in sorted(new, key=lambda watch: watch.changed_at, reverse=True):
+        for _, path in sorted(new, reverse=True):
+            watch = self.watch_of(Run(path))
+            watch.is_worth_a_poll()
             watch.glance()
             read.append(watch)
             if time.monotonic() > due or len(read) == _FIRST_PART:
                 self.version += 1
                 publish(_newest_first(read))
-                due = time.monotonic() + _PUBLISH_INTERVAL
+                parts += 1  # each costs time, so they become rarer
+                due = time.monotonic() + _PUBLISH_INTERVAL * parts
         self._in_order = _newest_first(read)
 
     def _due(self, soon: set[Path]) -> list[Watch]:

@@ -12,7 +12,7 @@ from engines.errors import LabError
 from engines.files import reason_of
 from engines.runs import liveness
 from engines.runs.history import History
-from engines.runs.overview import read_state
+from engines.runs.overview import read_entry
 from engines.runs.snapshot import damage_sentence, read_snapshot
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import Options
@@ -91,8 +91,7 @@ def _elsewhere(path: Path, results: Path) -> str:
 def _row(run: Run) -> dict[str, Any] | None:
     """Return the figures of a run; None for a folder that is not a run, or for an unreadable run, which is reported."""
     try:
-        config = run.config
-        state, overview = read_state(run)
+        config, state, overview = read_entry(run)
     except LabError as error:
         if os.path.lexists(run.config_path):
             print(error, file=sys.stderr)

@@ -10,8 +10,10 @@ import pytest
 from builders import finished_run
 from recordings import RUNS
 
+from engines.errors import LabError
+from engines.runs import store
 from engines.runs.history import History, read_history
-from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_overview, read_state
+from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_entry, read_overview
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 from engines.runs.watch import Board, Watch
@@ -45,7 +47,7 @@ def test_a_list_of_ended_runs_reads_no_log(run: Run, monkeypatch: pytest.MonkeyP
     wanted = overview_of(read_history(run))
     read = is_read(monkeypatch)
     (watch,) = Board(run.path.parent.parent).refresh()
-    assert read_state(run) == ("finished", wanted)
+    assert read_entry(run) == (run.config, "finished", wanted)
     assert (watch.state, watch.overview, watch.is_whole) == ("finished", wanted, False)
     assert read == []
     watch.poll()
@@ -75,7 +77,7 @@ def append(run: Run) -> None:
 def test_stored_figures_that_do_not_belong_to_the_log_are_not_used(spoil: str, run: Run) -> None:
     SPOILT[spoil](run)
     assert read_overview(run) is None
-    state, overview = read_state(run)
+    _, state, overview = read_entry(run)
     assert overview == overview_of(read_history(run)) and overview.step == 20
     assert state == ("finished" if spoil != "a log with another end" else state)
 
@@ -106,7 +108,7 @@ def test_copied_files_in_another_order_of_time_keep_the_stored_figures(run: Run)
         log.write(
             '{"v":1,"t":0,"kind":"ended","step":3,"reason":"halted","exit_code":3,"detail":"","traceback":null}\n'
         )
-    assert read_overview(run) is None and read_state(run)[0] == "halted"
+    assert read_overview(run) is None and read_entry(run)[1] == "halted"
 
 
 def test_a_log_with_damaged_lines_gets_no_stored_figures(run: Run) -> None:
@@ -155,3 +157,16 @@ def test_a_first_refresh_publishes_what_it_has_read_so_far(
 
 def test_an_empty_history_has_empty_figures() -> None:
     assert overview_of(History()) == Overview()
+
+
+def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = []
+    monkeypatch.setattr(store, "_checksum", lambda content: verified.append(content))
+    assert read_entry(run)[0]["run"] == run.id and not verified
+    edited = run.config_path.read_text().replace('"steps": 20', '"steps": 21')
+    run.config_path.write_text(edited)
+    with pytest.raises(LabError, match=r"damaged config\.json"):
+        read_entry(run)
+    assert verified
