@@ -16,6 +16,7 @@ from engines.runs.launch import launch, new_run
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 from nanochat_tui import bench_ui_answers as answers
+from nanochat_tui.bench_ui_overlay import overlay
 from nanochat_tui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
@@ -39,6 +40,7 @@ def measure(say: Callable[[str], None]) -> Report:
             ("first visits", answers.first_visits),
             ("many ended runs in view", answers.idle),
             ("thousands of runs", answers.many),
+            ("the overlay of long runs", overlay),
             ("a folder that hangs", answers.hanging),
             (f"a live run at {_CALM} steps a second", _live_run),
         ):

@@ -55,7 +55,7 @@ def form(folder: Path) -> list[Figure]:
 
 
 def first_visits(folder: Path) -> list[Figure]:
-    _ended_runs(folder, 3)
+    create_ended_runs(folder, 3)
     visits = []
     for key, text in _VISITS.items():
         for _ in range(_TIMES):
@@ -67,7 +67,7 @@ def first_visits(folder: Path) -> list[Figure]:
 
 
 def idle(folder: Path) -> list[Figure]:
-    _ended_runs(folder, _IDLE)
+    create_ended_runs(folder, _IDLE)
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for(f"runs {_IDLE}", 120)
         time.sleep(2 * _SETTLED)
@@ -83,7 +83,7 @@ def idle(folder: Path) -> list[Figure]:
 
 def many(folder: Path) -> list[Figure]:
     """Measure the dashboard with as many runs as a year of studies creates."""
-    _ended_runs(folder, _MANY)
+    create_ended_runs(folder, _MANY)
     listed, spent, first, whole = [], [], [], []
     for _ in range(_TIMES):
         before = time.perf_counter(), os.times()
@@ -108,7 +108,7 @@ def many(folder: Path) -> list[Figure]:
 
 def hanging(folder: Path) -> list[Figure]:
     """Measure keys while a read of the results folder never returns."""
-    _ended_runs(folder, 1)
+    create_ended_runs(folder, 1)
     keys = []
     with Terminal(["runs", "--results-dir", str(folder)], command=(sys.executable, "-c", HANGING)) as terminal:
         terminal.wait_for("reading", 60)
@@ -127,13 +127,13 @@ def hanging(folder: Path) -> list[Figure]:
     ]
 
 
-def _ended_runs(folder: Path, count: int) -> list[Run]:
+def create_ended_runs(folder: Path, count: int, steps: int = 200) -> list[Run]:
     """Create ended runs that differ from the first only in name and age."""
-    first = new_run({"steps": 200, "data": "names"}, folder)
+    first = new_run({"steps": steps, "data": "names"}, folder)
     log = EventLog(first.events_path, time.time())
     synthetic.begin(log)
-    synthetic.write_steps(log, 1, 200, 1000)
-    log.emit("ended", reason="finished", step=200, exit_code=0, detail=None, traceback=None)
+    synthetic.write_steps(log, 1, steps, 1000)
+    log.emit("ended", reason="finished", step=steps, exit_code=0, detail=None, traceback=None)
     log.flush()
     config = first.config
     runs = []

@@ -21,7 +21,7 @@ from nanochat_tui.commands import PROGRAM, Options
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
 
 # Seconds: a thread that reads files waits for the UI thread after each of them, 5 ms by default.
-_SWITCH_INTERVAL = 0.0005
+SWITCH_INTERVAL = 0.0005
 _PATIENCE = 0.5  # seconds to wait for folders before the app opens
 
 
@@ -59,7 +59,7 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     results = results_dir(options.words["results_dir"] if options else None)
     found = _in_thread(lambda: _run(name, options) or (_only_live_run(results) if name in ("", "train") else None))
     _spare_the_wire()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     from screens.app import LabApp
 
     gc.freeze()  # modules stay: collections need not look at them

@@ -6,6 +6,7 @@ from functools import partial
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.timer import Timer
 
 from engines.runs.watch import Watch
 from screens.background import is_busy, run_in_background
@@ -29,6 +30,7 @@ class Overlay(Vertical):
         super().__init__(id=id)
         self._ascii = ascii
         self._shown: list[_Curve] = []
+        self._next_slice: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Chart(id="overlay-chart", ascii=self._ascii, classes="pane")
@@ -45,6 +47,11 @@ class Overlay(Vertical):
     def run_ids(self) -> list[str]:
         return [curve.watch.run.id for curve in self._shown]
 
+    @property
+    def drawn_steps(self) -> int:
+        """The number of steps of all curves that were drawn so far."""
+        return sum(curve.curves.drawn_steps for curve in self._shown)
+
     def show(self, watches: Mapping[int, Watch]) -> None:
         """Curves of these runs, by the number of each one's mark and colour."""
         wanted = {number: watch.run for number, watch in watches.items()}
@@ -58,7 +65,7 @@ class Overlay(Vertical):
             self._shown.append(_Curve(watch, curves, number))
         self._chart.border_title = f"overlay of {len(watches)} runs" if len(watches) > 1 else "overlay"
         self._chart.redraw()
-        self.look_again()
+        self.call_after_refresh(self.look_again)  # what is read slows down what is drawn
 
     def look_again(self) -> None:
         """Show what has been read since, while anybody sees it."""
@@ -71,7 +78,9 @@ class Overlay(Vertical):
                 finally:
                     curve.watch.lock.release()
                 if not is_complete:  # the others are polled later: each may take as long
-                    self.set_timer(SLICE_PAUSE, self.look_again)
+                    if self._next_slice:
+                        self._next_slice.stop()
+                    self._next_slice = self.set_timer(SLICE_PAUSE, self.look_again)
                     break
         unread = [curve.watch for curve in self._shown if not curve.watch.is_whole]
         if unread and not is_busy(self):

@@ -38,6 +38,10 @@ class Curves:
         self._drawn_at = 0.0
         self._forget()
 
+    @property
+    def drawn_steps(self) -> int:
+        return self._steps
+
     def take(self, watch: Watch) -> bool:
         """Show the run's current history; return False if it is too much for one call, and more is to be added soon.
 

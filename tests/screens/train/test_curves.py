@@ -13,7 +13,7 @@ from textual.app import App, ComposeResult
 from engines.events import Event, decode, encode
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-from screens.train.curves import Curves
+from screens.train.curves import SLICE, Curves
 from screens.widgets.chart import Chart
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
@@ -96,6 +96,21 @@ def shown(chart: Chart, name: str = "") -> list[float]:
 
 def same(some: list[float], others: list[float]) -> bool:
     return [str(value) for value in some] == [str(value) for value in others]  # NaN is not equal to itself
+
+
+def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(tmp_path: Path) -> None:
+    losses = [2.0] * (2 * SLICE + 10)
+
+    async def act(chart: Chart) -> None:
+        watch = Written(tmp_path).read(steps(1, losses))
+        curves = Curves(chart, ascii=False)
+        added = []
+        while not curves.take(watch):
+            added.append(curves.drawn_steps)
+        assert added == [SLICE, 2 * SLICE] and curves.drawn_steps == len(losses)
+        assert shown(chart) == losses
+
+    in_chart(act)
 
 
 @pytest.mark.parametrize("name", RECORDED)
