@@ -1,6 +1,7 @@
 """The base class of all four screens: restyles only what has changed."""
 
 from textual.events import ScreenResume
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -13,6 +14,7 @@ class LabScreen(Screen[None]):
     the front, which discards everything that its widgets have cached.
     """
 
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # Textual paints the whole screen again
     _styled_by: tuple[object, ...] = ()  # what the styles depend on besides the widgets themselves
 
     def _update_focus_styles(self, focused: Widget | None = None, blurred: Widget | None = None) -> None:

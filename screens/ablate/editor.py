@@ -22,6 +22,7 @@ from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, change
 from screens.ablate.words import duration, plain
 from screens.background import run_in_background
 from screens.train.form import SettingRow, SettingsForm, as_typed
+from screens.widgets.hint import Hint
 
 _PAUSE = 0.2  # seconds after the last key until the plan is worked out
 _MOST_CELLS = 40  # that are told by name
@@ -71,7 +72,7 @@ class PlanEditor(Vertical):
             with VerticalScroll(id="plan-preview", classes="pane") as preview:
                 preview.border_title = "what follows"
                 yield Static("", id="plan-text", markup=False)
-        yield Static(_START, id="plan-start", markup=False)
+        yield Hint(_START, id="plan-start")
 
     def on_mount(self) -> None:
         self.query_one("#base").can_focus = False
@@ -107,7 +108,7 @@ class PlanEditor(Vertical):
         """Tells what the setting at hand is."""
         row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
         told = f"{row.field.flag}: {row.field.help}; f5 starts" if row else _START
-        self.query_one("#plan-start", Static).update(plain(told, self._ascii))
+        self.query_one(Hint).show(plain(told, self._ascii))
 
     def on_setting_row_changed(self, message: SettingRow.Changed) -> None:
         """Of a row of the study; those of the base are the form's."""

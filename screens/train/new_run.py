@@ -8,7 +8,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.widgets import Static
 
 from engines.estimate import Machine, this_machine
 from engines.gpus import gpus
@@ -17,6 +16,7 @@ from engines.runs.store import Run
 from screens.background import run_in_background
 from screens.train.form import SettingsForm
 from screens.train.plan import PlanView
+from screens.widgets.hint import Hint
 
 _HINT = "f5 starts it; what is left empty follows from the rest"
 
@@ -52,14 +52,14 @@ class NewRun(Vertical):
             plan.border_title = "plan"
             plan.add_class("pane")
             yield plan
-        yield Static(_HINT, id="start", markup=False)
+        yield Hint(_HINT, id="start")
 
     def on_mount(self) -> None:
         self._plan()
 
     def on_settings_form_looked(self, message: SettingsForm.Looked) -> None:
         field = message.field
-        self.query_one("#start", Static).update(f"{field.flag}: {field.help}; f5 starts" if field else _HINT)
+        self.query_one(Hint).show(f"{field.flag}: {field.help}; f5 starts" if field else _HINT)
 
     def on_settings_form_changed(self) -> None:
         self._plan()

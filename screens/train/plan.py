@@ -1,5 +1,7 @@
 """What the form's settings would take, told while they are typed."""
 
+from functools import partial
+
 from rich.text import Text
 from textual.widgets import Static
 
@@ -7,6 +9,7 @@ from engines.applicability import warnings_about
 from engines.config import TrainSettings, resolve
 from engines.errors import SettingsError
 from engines.estimate import Estimate, Machine, estimate, expected_vocab_size
+from screens.background import run_in_background
 from screens.train.panel import size
 
 
@@ -18,19 +21,25 @@ class PlanView(Static):
     ) -> None:
         """Compute the plan of the given settings, or list their problems. `vocabulary`: its size and a note, once the
         text was read."""
-        if problems:
-            self.update(_wrong(problems))
-            return
-        try:
-            settings = resolve(given)
-        except SettingsError as error:
-            self.update(_wrong(error.problems))
-            return
-        vocab_size, note = vocabulary or expected_vocab_size(settings)
-        text = _told(settings, estimate(settings, vocab_size, machine), vocab_size, note)
-        for warning in warnings_about(given, settings):
-            text.append(f"\n{warning}", "bold")
-        self.update(text)
+        compute = partial(plan_text, given, problems, machine, vocabulary)
+        run_in_background(self, compute, self.update, group="plan")
+
+
+def plan_text(
+    given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None
+) -> Text:
+    """Return the plan of the given settings, or their problems. Large models take a while, so it runs in a thread."""
+    if problems:
+        return _wrong(problems)
+    try:
+        settings = resolve(given)
+    except SettingsError as error:
+        return _wrong(error.problems)
+    vocab_size, note = vocabulary or expected_vocab_size(settings)
+    text = _told(settings, estimate(settings, vocab_size, machine), vocab_size, note)
+    for warning in warnings_about(given, settings):
+        text.append(f"\n{warning}", "bold")
+    return text
 
 
 def _wrong(problems: list[str]) -> Text:

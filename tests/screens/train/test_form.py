@@ -1,14 +1,20 @@
 """The form of a new run: rows from the declaration, wrong values told at once, and f5 starts what was typed."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import pretend_gpus, write_text
 from pretend_nvml import Gpu
 from seats import Seat, add_run, play
+from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
 
 from engines.config import TrainSettings
+from engines.estimate import Estimate, estimate
 from engines.fields import fields
 from engines.runs import liveness
 from engines.runs.store import all_runs
@@ -26,6 +32,21 @@ def entry(seat: Seat, name: str) -> Input:
 
 def plan(seat: Seat) -> str:
     return str(seat.screen.query_one(PlanView).content)
+
+
+@contextlib.contextmanager
+def counted(owner: type, name: str) -> Iterator[list[str]]:
+    """Give an entry for each call of a method."""
+    calls: list[str] = []
+    method = getattr(owner, name)
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        calls.append(name)
+        return method(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, noted)
+        yield calls
 
 
 async def write(seat: Seat, name: str, text: str) -> None:
@@ -61,25 +82,52 @@ def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_
     async def scenario(seat: Seat) -> None:
         await write(seat, "steps", "x")
         await seat.sees("must be a whole number or auto, not 'x'")
-        assert "--steps must be a whole number" in plan(seat)
+        await seat.until(lambda: "--steps must be a whole number" in plan(seat))
         await write(seat, "steps", "-3")
         await seat.sees("must be at least 0, not -3")
         await write(seat, "steps", "30")
         await seat.until(lambda: not rows(seat)["steps"].problem)
-        assert "✕" not in plan(seat) and "must be" not in seat.seen()
+        await seat.until(lambda: "✕" not in plan(seat) and "must be" not in seat.seen())
 
     play(tmp_path, scenario)
 
 
 def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
     async def scenario(seat: Seat) -> None:
-        assert "scalar bigram" in plan(seat) and "500 steps of 512" in plan(seat)
+        await seat.until(lambda: "scalar bigram" in plan(seat) and "500 steps of 512" in plan(seat))
         await write(seat, "steps", "7")
         await seat.until(lambda: "in 7 steps" in plan(seat))
         await write(seat, "batch_size", "2")
         await seat.until(lambda: "in 7 steps of 16" in plan(seat))
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
         await seat.until(lambda: "scalar mini-gpt" in plan(seat))
+
+    play(tmp_path, scenario)
+
+
+def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def estimated(*arguments: Any) -> Estimate:
+        threads.append(threading.current_thread())
+        return estimate(*arguments)
+
+    async def scenario(seat: Seat) -> None:
+        await write(seat, "steps", "7")
+        await seat.until(lambda: "in 7 steps" in plan(seat))
+        assert threads and threading.current_thread() not in threads
+
+    monkeypatch.setattr("screens.train.plan.estimate", estimated)
+    play(tmp_path, scenario)
+
+
+def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        await seat.press("tab")
+        with counted(Compositor, "render_full_update") as painted:
+            for _ in range(4):
+                await seat.press("tab")
+        assert not painted
 
     play(tmp_path, scenario)
 
