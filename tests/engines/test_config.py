@@ -158,8 +158,8 @@ GPT = {"model_kind": "gpt"}
         ({**GPT, "heads": 3}, "--width 256 must be a multiple of --heads 3"),
         ({**GPT, "heads": 4, "kv_heads": 3}, "--kv-heads 3 must divide --heads 4"),
         ({**GPT, "width": 6, "heads": 2}, "--rotary turns pairs"),
-        ({**GPT, "window_pattern": "SLX"}, "--window-pattern must be made of L and S"),
-        ({**GPT, "window_pattern": ""}, "--window-pattern must be made of L and S"),
+        ({**GPT, "window_pattern": "SLX"}, "--window-pattern must consist of L and S"),
+        ({**GPT, "window_pattern": ""}, "--window-pattern must consist of L and S"),
         ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 32"),
     ],
 )

@@ -49,8 +49,9 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of four runs, for one situation: a run that its keys start must not be in the next one's list."""
     results = tmp_path_factory.mktemp("recorded")
     for place, ending in enumerate(("finished", "killed", "spikes-warned", "stopped")):
         add_run(results, ending, age=4000.0 * (place + 1))

@@ -27,15 +27,15 @@ def test_a_png_has_twice_the_dots_of_its_svg(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_the_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = files.write_report(tmp_path / "a.html", "old", [])[0]
+    page = files.write_report(tmp_path / "a.html", "<!DOCTYPE html> old", [])[0]
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LabError, match="No space left on device"):
-        files.write_report(tmp_path / "a.html", "something new", [])
-    assert page.read_text() == "old" and os.listdir(tmp_path) == ["a.html"]
+        files.write_report(tmp_path / "a.html", "<!DOCTYPE html> something new", [])
+    assert page.read_text() == "<!DOCTYPE html> old" and os.listdir(tmp_path) == ["a.html"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

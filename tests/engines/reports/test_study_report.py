@@ -64,7 +64,7 @@ def test_each_cell_is_there_with_the_figures_and_verdict_of_its_runs(grid: Study
 
 def test_the_number_of_comparisons_is_stated(grid: Study, tmp_path: Path) -> None:
     _, page, _ = written(grid, tmp_path)
-    assert "4 comparisons with the base" in page.words and "corrected for 4 by Holm" in page.words
+    assert "4 comparisons with the base" in page.words and "corrected for 4 comparisons (Holm)" in page.words
 
 
 def test_effects_interactions_and_the_table_of_two_axes_are_those_of_the_runs(grid: Study, tmp_path: Path) -> None:
