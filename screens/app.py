@@ -32,7 +32,7 @@ from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
-from screens.textual_fixes import ignore_page_keys_before_layout
+from screens.textual_fixes import close_palettes_of_other_modes, ignore_page_keys_before_layout
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
 from screens.widgets.chart import SERIES
@@ -48,6 +48,7 @@ _READ_A_SECOND = 15.0  # characters of a toast
 
 
 ignore_page_keys_before_layout()
+close_palettes_of_other_modes()
 
 
 class LabApp(App[str]):

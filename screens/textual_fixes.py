@@ -3,6 +3,8 @@
 import contextlib
 from typing import Any
 
+from textual.command import CommandPalette
+from textual.events import Mount
 from textual.widgets import OptionList
 
 
@@ -18,3 +20,22 @@ def ignore_page_keys_before_layout() -> None:
             move_page(options, *direction)
 
     OptionList._move_page = _move_page  # type: ignore[assignment, method-assign]
+
+
+def close_palettes_of_other_modes() -> None:
+    """Close a command palette if the app switched to another mode while the palette was being built.
+
+    It looks for the screen below itself on the current mode's stack and raises IndexError there (Textual 8.2).
+    """
+    on_mount = CommandPalette._on_mount
+
+    def _on_mount(palette: CommandPalette, event: Mount) -> None:
+        if palette in palette.app.screen_stack:
+            on_mount(palette, event)
+            return
+        for stack in palette.app._screen_stacks.values():
+            if palette in stack:
+                stack.remove(palette)
+        palette.remove()
+
+    CommandPalette._on_mount = _on_mount  # type: ignore[method-assign, assignment]

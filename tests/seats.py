@@ -98,7 +98,8 @@ class Seat:
             busy = [pump for pump in (self.app, *self.app._registry) if not pump._message_queue.empty()]
             quiet = 0 if busy else quiet + 1
             assert time.monotonic() < deadline, (
-                f"never idle: {[(pump, list(pump._message_queue.values)) for pump in busy]}"
+                f"never idle: {[(type(pump).__name__, pump._message_queue.qsize()) for pump in busy]}; "
+                f"waiting: {'; '.join(map(_awaits, asyncio.all_tasks()))}"
             )
 
     async def until(self, happened: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -120,6 +121,15 @@ class Seat:
         await self.until(lambda: watching and watching.first()._shown is not None)
         assert self.live.watch_of_run and self.live.watch_of_run.run == run
         await self.pilot.pause()
+
+
+def _awaits(task: "asyncio.Task[Any]") -> str:
+    """Name the coroutines that a task waits in, the outermost first."""
+    names, coroutine = [], task.get_coro()
+    while frame := getattr(coroutine, "cr_frame", None):
+        names.append(f"{coroutine.__qualname__}:{frame.f_lineno}")
+        coroutine = coroutine.cr_await
+    return " > ".join(names)
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,13 @@
 """Generated command lines as separate processes, with real workers behind them."""
 
+import contextlib
 import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from faults.campaign import Part, Tally
 from faults.command_lines import command_lines, judge, prepare
@@ -23,9 +26,19 @@ def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     for drawn in lines:
         words = [word for word in drawn if "\0" not in word]  # no process can be given one
         violations += judge(words, _process(_short(words), place))
+    _kill_what_still_runs(place)
     shutil.rmtree(place)
     shutil.copytree(folder / "lines-template", place, symlinks=True)
     return Tally(len(lines), violations)
+
+
+def _kill_what_still_runs(place: Path) -> None:
+    """Kill workers and queues that lines with --detach, or that were stopped for their time, have left behind."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(place) in word for word in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(_LONGEST_LINE)
 
 
 def _short(words: list[str]) -> list[str]:

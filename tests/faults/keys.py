@@ -22,7 +22,10 @@ def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     except BaseException as error:  # a crash of the app
         trace = traceback.extract_tb(error.__traceback__)[-1]
         notes = " ".join(getattr(error, "__notes__", []))
-        pressed, violations = KEYS_OF_A_UNIT, [f"{error!r:.200} at {Path(trace.filename).name}:{trace.lineno}; {notes}"]
+        pressed, violations = (
+            KEYS_OF_A_UNIT,
+            [f"{error!r:.4000} at {Path(trace.filename).name}:{trace.lineno}; {notes}"],
+        )
     shutil.rmtree(place, ignore_errors=True)
     return Tally(pressed, violations)
 

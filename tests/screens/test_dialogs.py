@@ -188,3 +188,18 @@ def test_a_click_on_a_widget_that_is_being_removed_does_nothing(results: Path, m
         assert not seat.app.failure
 
     play(results, scenario)
+
+
+def test_a_palette_that_opens_while_the_screen_is_switched_closes(results: Path) -> None:
+    async def scenario(seat: Seat) -> None:
+        seat.app.action_command_palette()
+        opening = seat.screen
+        assert isinstance(opening, Palette)
+        seat.app.switch_mode("runs")
+        await seat.until(lambda: not opening.is_attached)
+        assert isinstance(seat.screen, RunsScreen)
+        await palette(seat)
+        await seat.press("escape", "1")
+        assert not isinstance(seat.screen, Palette) and len(seat.app.screen_stack) == 1
+
+    play(results, scenario)
