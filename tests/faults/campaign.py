@@ -91,27 +91,27 @@ def commit() -> str:
 
 
 def record(folder: Path, commit: str, name: str, tally: Tally, seed: int) -> None:
-    """Add a part's result to those of the same commit in `folder`; results of another commit are dropped."""
+    """Add a part's result to those of the same commit in `folder`; what another commit reached in it is dropped."""
     folder.mkdir(exist_ok=True)
     with open(folder / ".faults.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = _read(folder)
-        if results.get("commit") != commit:
-            results = {"commit": commit, "parts": {}}
-        kept = results["parts"].setdefault(name, {"cases": 0, "violations": 0, "examples": [], "seeds": []})
+        kept = results.get(name, {})
+        if kept.get("commit") != commit:
+            kept = {"commit": commit, "cases": 0, "violations": 0, "examples": [], "seeds": []}
         kept["cases"] += tally.cases
         kept["violations"] += len(tally.violations)
         kept["examples"] = [*kept["examples"], *tally.violations][:_MOST_EXAMPLES]
         kept["seeds"].append(seed)
+        results[name] = kept
         _write(folder / "faults.json", json.dumps(results, indent=1) + "\n")
         _write(folder / "faults.md", summary(results))
 
 
 def next_seed(folder: Path, commit: str, name: str) -> int:
     """Return a seed that this commit has not tried yet, by the results in `folder`."""
-    results = _read(folder)
-    seeds = results["parts"].get(name, {}).get("seeds", []) if results.get("commit") == commit else []
-    return max(seeds, default=0) + 1
+    kept = _read(folder).get(name, {})
+    return max(kept["seeds"], default=0) + 1 if kept.get("commit") == commit else 1
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -119,18 +119,20 @@ def summary(results: dict[str, Any]) -> str:
     lines = [
         "# Fault campaign",
         "",
-        f"Commit {results['commit']}. Again: `make faults`, or one part with `make faults PART=kills N=200`.",
+        "Results accumulate for each part within one commit. Again: `make faults`, or one part with",
+        "`make faults PART=kills N=200`.",
         "",
-        "| part | guarantee | cases | target | violations |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| part | guarantee | cases | target | violations | commit |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
     ]
     for name in NAMES:
-        if kept := results["parts"].get(name):
-            chosen = part(name)
+        if kept := results.get(name):
+            tested = part(name)
             lines.append(
-                f"| {name} | {chosen.guarantee} | {kept['cases']:,} | {chosen.target:,} | {kept['violations']:,} |"
+                f"| {name} | {tested.guarantee} | {kept['cases']:,} | {tested.target:,} | {kept['violations']:,} "
+                f"| {kept['commit']} |"
             )
-    examples = [example for kept in results["parts"].values() for example in kept["examples"]]
+    examples = [example for kept in results.values() for example in kept["examples"]]
     if examples:
         lines += ["", "## Violations", "", *(f"- {example.splitlines()[0]}" for example in examples)]
     return "\n".join(lines) + "\n"
