@@ -93,7 +93,7 @@ class Seat:
     async def is_idle(self) -> None:
         """Until no widget has a message to handle. `Pilot.pause` waits 30 s for a screen that is removed meanwhile."""
         deadline, quiet = time.monotonic() + PATIENCE, 0
-        while quiet < 3:
+        while quiet < 3 and not self.app._exit and self.app._exception is None:  # then messages stay in its queue
             await asyncio.sleep(0.005)
             busy = [pump for pump in (self.app, *self.app._registry) if not pump._message_queue.empty()]
             quiet = 0 if busy else quiet + 1

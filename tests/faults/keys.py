@@ -20,11 +20,11 @@ def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
     try:
         pressed, violations = random_keys(place, seed, KEYS_OF_A_UNIT, readonly=index % 10 == 9).pressed, []
     except BaseException as error:  # a crash of the app
-        trace = traceback.extract_tb(error.__traceback__)[-1]
+        trace = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         notes = " ".join(getattr(error, "__notes__", []))
         pressed, violations = (
             KEYS_OF_A_UNIT,
-            [f"{error!r:.4000} at {Path(trace.filename).name}:{trace.lineno}; {notes}"],
+            [f"{error!r:.4000} at {' < '.join(reversed(trace))}; {notes}"],
         )
     shutil.rmtree(place, ignore_errors=True)
     return Tally(pressed, violations)
