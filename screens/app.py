@@ -234,9 +234,12 @@ class LabApp(App[str]):
         await super().on_event(event)
 
     def _is_being_removed(self, event: MouseDown) -> bool:
-        """A removed widget stays painted until the next frame; Textual's text selection fails on it."""
+        """Return whether the widget under the mouse, or what contains it, was removed.
+
+        It stays painted until the next frame, and Textual's text selection fails on it.
+        """
         widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
-        return widget is not None and widget.parent is None
+        return widget is not None and not widget.is_attached
 
     async def build_hidden_screens(self) -> None:
         """Build the screens that were not visited yet, one at a time, while no key is pressed."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from seats import Seat, add_run, held, play
+from textual.containers import Vertical
 from textual.events import MouseDown
 from textual.geometry import Offset
 from textual.widgets import OptionList, Static
@@ -177,15 +178,22 @@ def test_page_keys_in_a_list_that_is_not_laid_out_do_nothing(results: Path) -> N
     play(results, scenario)
 
 
-def test_a_click_on_a_widget_that_is_being_removed_does_nothing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_inside", [False, True], ids=["the widget", "what contains it"])
+def test_a_click_on_a_widget_that_is_being_removed_does_nothing(
+    is_inside: bool, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(seat: Seat) -> None:
         removed = Static("removed")
+        if is_inside:
+            removed._attach(Vertical())
+        clicks: list[object] = []
         monkeypatch.setattr(seat.screen, "get_widget_and_offset_at", lambda *_: (removed, Offset(0, 0)))
+        monkeypatch.setattr(seat.screen, "_forward_event", clicks.append)
         click = MouseDown(None, 5, 5, 0, 0, 1, False, False, False, 5, 5)
         click.set_sender(seat.app)
         seat.app.post_message(click)
         await seat.is_idle()
-        assert not seat.app.failure
+        assert not seat.app.failure and not clicks
 
     play(results, scenario)
 
