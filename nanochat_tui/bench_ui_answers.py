@@ -23,7 +23,7 @@ _IDLE, _MANY = 600, 5000  # runs
 _WATCHED = 15.0  # seconds
 _TIMES = 3
 _TABS = 7  # rows of the form that always apply
-_VISITS = {"3": "temperature", "4": "No study yet", "1": "f5 starts"}  # keys, and what only their screens paint
+_VISITS = {"3": "temperature", "4": "No study yet", "1": "time budget"}  # keys, and what only their screens paint
 
 
 # the program, with reads of a manifest that never return
@@ -43,7 +43,7 @@ def form(folder: Path) -> list[Figure]:
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for("Runs", 60)
         time.sleep(_SETTLED)
-        terminal.press("1", "f5 starts", 30)
+        terminal.press("1", "time budget", 30)
         time.sleep(1)
         tabs = [1e3 * terminal.press("\t", "--") for _ in range(_TABS)]  # the hint names the flag
         helps = []
