@@ -140,8 +140,7 @@ def create_ended_runs(folder: Path, count: int, steps: int = 200) -> list[Run]:
     for number in range(count):
         run = Run(first.path.parent / f"run-{number:05d}")
         shutil.copytree(first.path, run.path)
-        copied = {**config, "run": run.id, "created_at": config["created_at"] - 60 * number}
-        run.write_config({name: value for name, value in copied.items() if name not in ("v", "checksum")})
+        run.write_config({**config, "run": run.id, "created_at": config["created_at"] - 60 * number})
         run.summary_path.write_text(json.dumps(LogDigest(run).store_in({"v": 1})))
         runs.append(run)
     shutil.rmtree(first.path)

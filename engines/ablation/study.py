@@ -20,7 +20,7 @@ from engines.runs import liveness, manifest
 from engines.runs.history import History
 from engines.runs.launch import launch
 from engines.runs.own_runs import remove_run
-from engines.runs.snapshot import damage_sentence
+from engines.runs.snapshot import damage_sentences
 from engines.runs.store import (
     Run,
     all_runs,
@@ -189,7 +189,7 @@ def _claim_name(studies: Path) -> Path:
 def study_damages(study: Study, history: History, results: Iterable[Result]) -> list[str]:
     """Return a sentence for the study and for each of its runs whose log could not be read completely."""
     runs = [f"run {result.run} of {study.id}: {result.damage}" for result in results if result.damage]
-    return [*damage_sentence(study, history, "study"), *runs]
+    return [*damage_sentences(study, history, "study"), *runs]
 
 
 def results_so_far(study: Study, plan: Plan) -> dict[Job, Result]:

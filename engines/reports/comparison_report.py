@@ -10,7 +10,7 @@ from engines.reports.page import figure
 from engines.reports.record import Record
 from engines.reports.run_report import Pictures
 from engines.runs.comparison import settings
-from engines.runs.snapshot import damage_sentence
+from engines.runs.snapshot import damage_sentences
 
 
 def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures]:
@@ -27,7 +27,7 @@ def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures
 
 def damages(records: Sequence[Record]) -> list[str]:
     """Return a sentence for each run whose log could not be read completely."""
-    return [sentence for record in records for sentence in damage_sentence(record.run, record.history)]
+    return [sentence for record in records for sentence in damage_sentences(record.run, record.history)]
 
 
 def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:

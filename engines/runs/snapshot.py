@@ -1,14 +1,15 @@
 """A run's state and history, read together from its directory as it is now."""
 
 import contextlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from engines.errors import LabError
 from engines.runs import liveness
 from engines.runs.checkpoint_folders import list_steps
 from engines.runs.history import History
 from engines.runs.reader import EventReader
-from engines.runs.store import Run
+from engines.runs.store import PATHS_EDITED, Run
 
 
 class Snapshot(NamedTuple):
@@ -39,6 +40,15 @@ def count_lost_steps(run: Run, history: History) -> None:
         history.leave_out_until(max(list_steps(run.checkpoints_dir), default=0))
 
 
-def damage_sentence(run: Run, history: History, kind: str = "run") -> list[str]:
-    """Return a sentence that names a run or study whose log could not be read completely, else nothing."""
-    return [f"{kind} {run.id}: {history.damage}"] if history.damage else []
+def damage_sentences(run: Run, history: History, kind: str = "run") -> list[str]:
+    """Return a sentence about what of the log could not be read, and one about edited paths, where they apply."""
+    sentences = [f"{kind} {run.id}: {history.damage}"] if history.damage else []
+    with contextlib.suppress(LabError):
+        sentences += edited_paths_sentence(run, run.config)
+    return sentences
+
+
+def edited_paths_sentence(run: Run, config: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about a manifest whose paths are not those that were written, else nothing."""
+    edited = f"run {run.id}: a path in its config.json was edited after it was written, or is damaged."
+    return [edited] if config.get(PATHS_EDITED) else []

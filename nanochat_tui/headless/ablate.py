@@ -26,7 +26,7 @@ from engines.events import Event
 from engines.fields import fields
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
-from engines.runs.snapshot import damage_sentence, read_snapshot
+from engines.runs.snapshot import damage_sentences, read_snapshot
 from engines.runs.store import results_dir
 from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
@@ -89,7 +89,7 @@ def _row(study: Study) -> dict[str, Any] | None:
         print(error, file=sys.stderr)
         return None
     state, history, _ = read_snapshot(study)
-    for damage in damage_sentence(study, history, "study"):
+    for damage in damage_sentences(study, history, "study"):
         print(damage, file=sys.stderr)
     phase = history.phases[-1] if history.phases else {"done": 0}
     return {

@@ -13,7 +13,7 @@ from engines.files import reason_of
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.overview import read_entry
-from engines.runs.snapshot import damage_sentence, read_snapshot
+from engines.runs.snapshot import damage_sentences, edited_paths_sentence, read_snapshot
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration, figures, fixed, sentence, share_of, step_of
@@ -53,7 +53,7 @@ def show(options: Options) -> int:
     run = find_run(options.words["run"], results)
     config = run.config
     state, history, newer_schema = read_snapshot(run)
-    for damage in damage_sentence(run, history):
+    for damage in damage_sentences(run, history):
         print(damage, file=sys.stderr)
     if options.json:
         print_json(_details(run, state, history, config))
@@ -101,6 +101,8 @@ def _row(run: Run) -> dict[str, Any] | None:
         return None
     if overview.damage:
         print(f"run {run.id}: {overview.damage}", file=sys.stderr)
+    for edited in edited_paths_sentence(run, config):
+        print(edited, file=sys.stderr)
     recent = overview.tokens_per_second
     mean = overview.tokens / overview.seconds if overview.seconds > 0 else 0.0
     return {

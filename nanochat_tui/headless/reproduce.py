@@ -20,7 +20,7 @@ from engines.runs.replay import (
     replay_run,
     settings_of,
 )
-from engines.runs.snapshot import damage_sentence
+from engines.runs.snapshot import damage_sentences
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import DIED, Outcome, follow, signals_held
@@ -63,7 +63,7 @@ def reproduce(options: Options) -> int:
     if replay.state == "halted" and _state(original) != "halted" and found.verdict != DEPARTS:
         ended = replay.past.history.ended or {}
         raise LabError(f"its reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
-    for sentence in damage_sentence(original.run, original.history):
+    for sentence in damage_sentences(original.run, original.history):
         print(sentence, file=sys.stderr)
     if options.json:
         print_json(_as_json(original, replay, found))

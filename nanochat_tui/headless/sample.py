@@ -13,7 +13,7 @@ from engines.numbered_names import parse_number
 from engines.requirements import flag_of
 from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
-from engines.runs.snapshot import damage_sentence
+from engines.runs.snapshot import damage_sentences
 from engines.runs.store import Run, find_run, require_name, results_dir, runs_in_view
 from engines.sampling import Token, generate, side_by_side
 from engines.speaker import Speaker, open_checkpoint
@@ -147,7 +147,7 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
 
 def _best_step(run: Run, kept: str) -> int:
     history = read_history(run)
-    for sentence in damage_sentence(run, history):
+    for sentence in damage_sentences(run, history):
         print(sentence, file=sys.stderr)
     best = history.best_eval
     if best is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from builders import finished_run, make_run
 
+from engines.runs.launch import launch
 from nanochat_tui.cli import main
 
 Words = pytest.CaptureFixture[str]
@@ -33,3 +34,14 @@ def test_a_path_that_is_no_utf8_is_told(tmp_path: Path, capsys: Words) -> None:
     run = make_run(folder)
     assert main(["--no-ui", "show", str(run.path)]) == 0
     assert "caf\ufffd" in capsys.readouterr().out
+
+
+def test_an_edited_path_is_reported_and_used(tmp_path: Path, capsys: Words) -> None:
+    run = finished_run(tmp_path)
+    text = Path(run.config["resolved"]["data"])
+    moved = text.rename(text.with_name("moved.txt"))
+    run.config_path.write_text(run.config_path.read_text().replace(str(text), str(moved)))
+    for command in (["show", run.id], ["runs"], ["runs", "--json"], ["compare", run.id, run.id]):
+        assert main(["--no-ui", *command, "--results-dir", str(tmp_path / "results")]) == 0
+        assert "a path in its config.json was edited" in capsys.readouterr().err
+    assert launch(run).wait() == 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import json
 import pkgutil
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -66,9 +65,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elsewhere.setenv("HOME", str(folder))  # else where it was trained would be remembered
         for age in (3e6, 2e6, 1e6):  # old ones, as a young one's age ticks
             study = new_study(folder, {"lr": (0.03, 0.1, 0.3)})
-            plan = json.loads(study.config_path.read_text())
-            del plan["checksum"]
-            write_checked_json(study.config_path, {**plan, "created_at": time.time() - age})
+            write_checked_json(study.config_path, {**study.config, "created_at": time.time() - age})
             if age == 2e6:
                 start(study).wait()
     return folder / "results"
