@@ -40,6 +40,7 @@ sys.exit(main())
 
 def form(folder: Path) -> list[Figure]:
     """Measure tab in the form of a new run, and the help overlay."""
+    create_ended_runs(folder, 3)  # without any the list would read those of other folders
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for("Runs", 60)
         time.sleep(_SETTLED)
