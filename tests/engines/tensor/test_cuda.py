@@ -309,6 +309,30 @@ def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: py
     assert fmean(plain) == pytest.approx(fmean(fused), abs=0.01)
 
 
+@pytest.mark.xfail(strict=False, reason="open: with other processes on the GPU, steps queued far ahead lost 0.06 nats")
+def test_steps_queued_behind_a_busy_gpu_have_the_same_losses() -> None:
+    settings = gpt(compile="on", dtype="bfloat16")
+    learner, batches = learner_of(settings), some_batches(settings)
+    learner.warm_up(batches.batch(0))
+    initial = learner.state()
+
+    def train(is_queued: bool) -> list[float]:
+        learner.load_state(initial)
+        if is_queued:
+            torch.cuda._sleep(2_000_000_000)  # clock cycles: about a second, in which the host submits all steps it may
+        for step in range(20):
+            hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+            learner.step(batches.batch(step * settings.batch_size), hyperparameters)
+            if not is_queued:
+                learner.wait()
+        learner.wait()
+        return [result.loss for result in learner.finished()]
+
+    expected = train(is_queued=False)
+    for _ in range(5):
+        assert train(is_queued=True) == pytest.approx(expected, abs=0.005)
+
+
 @pytest.mark.parametrize("compile", ["off", "on", "regions"])
 def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
     settings = gpt(compile=compile)
