@@ -3,10 +3,10 @@
 import importlib
 from typing import Protocol, cast
 
-from engines.config import TrainSettings
-from engines.engine import LanguageModel, Learner
 from engines.errors import LabError
-from engines.safetensors import Array
+from engines.interfaces import LanguageModel, Learner
+from engines.settings.declarations import TrainSettings
+from engines.training.safetensors import Array
 
 
 class _Factory(Protocol):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from engines import __version__
 from engines.ablation.settings import StudySettings
-from engines.config import SampleSettings, TrainSettings
 from engines.errors import LabError, SettingsError
-from engines.fields import fields, shown, shown_default
 from engines.files import reason_of
+from engines.settings.declarations import SampleSettings, TrainSettings
+from engines.settings.fields import fields, shown, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
@@ -63,7 +63,7 @@ def _reported(words: list[str]) -> int:
             f"{_name(words)} failed: {f'{error.filename}: ' * bool(error.filename)}{reason_of(error)}.", file=sys.stderr
         )
     except Exception as error:
-        from engines.crash_log import describe_crash
+        from engines.output.crash_log import describe_crash
 
         print(f"{_name(words)} failed: {describe_crash(error, 'command')}", file=sys.stderr)
     return 1

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
-from engines.config import CountSettings, SampleSettings, TrainSettings
+from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings
 
 PROGRAM = "nanochat-tui"
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.fields import Field, fields, parse_all, shown, shown_default
+from engines.settings.fields import Field, fields, parse_all, shown, shown_default
 from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Options
 
 

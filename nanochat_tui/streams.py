@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from engines.json_text import to_json
-from engines.terminal_text import visible, visible_line
+from engines.output.json_text import to_json
+from engines.output.terminal_text import visible, visible_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,8 +3,8 @@
 import textual
 from textual.worker import WorkerFailed
 
-from engines.crash_log import describe_crash
-from engines.terminal_text import visible_line
+from engines.output.crash_log import describe_crash
+from engines.output.terminal_text import visible_line
 
 
 def report_crash(error: BaseException) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.engine import Batch, StepHyperparameters
+from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
-from engines.schedules import lr_multiplier, round_half_up
+from engines.training.schedules import lr_multiplier, round_half_up
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
 _CLASSIC = """\

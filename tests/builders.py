@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pretend_nvml import Gpu, Nvml
 
-from engines import checkpoints, events
-from engines.checkpoints import Checkpoint
-from engines.engine import LearnerState
+from engines import events
+from engines.interfaces import LearnerState
 from engines.runs.launch import launch, new_run
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.safetensors import Array
+from engines.training import checkpoints
+from engines.training.checkpoints import Checkpoint
+from engines.training.safetensors import Array
 
 if TYPE_CHECKING:
     import pytest

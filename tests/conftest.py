@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from patience import TEST_TIMEOUT
 
-from engines import processor
+from engines.system import cpu
 
 settings.register_profile("slow machines too", deadline=None)
 settings.load_profile("slow machines too")
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores: many a test waits for a process."""
-    return processor.usable_cores() * 3 // 2
+    return cpu.usable_cores() * 3 // 2
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import Any
 
-from engines import checkpoints, worker
 from engines.runs import log, store
+from engines.training import checkpoints, worker
 
 _place, _, _number = os.environ["FULL_AT"].partition(":")
 _left = int(_number)

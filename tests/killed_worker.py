@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints, milestones, worker
 from engines.runs import log
+from engines.training import callbacks, checkpoints, worker
 
 _place, _, _number = os.environ["KILL_AT"].partition(":")
 _left = int(_number)
@@ -29,7 +29,7 @@ def _die_at(place: str, last_act: Callable[[], object] = lambda: None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-_write_file, _write_all, _evaluate, _rename = checkpoints._write_file, log._write_all, milestones.evaluate, Path.rename
+_write_file, _write_all, _evaluate, _rename = checkpoints._write_file, log._write_all, callbacks.evaluate, Path.rename
 
 
 def write_file(path: Path, parts: Any) -> str:
@@ -57,7 +57,7 @@ def rename(self: Path, target: Path) -> Path:
     return result
 
 
-checkpoints._write_file, log._write_all, milestones.evaluate = write_file, write_all, evaluate
+checkpoints._write_file, log._write_all, callbacks.evaluate = write_file, write_all, evaluate
 Path.rename = rename  # type: ignore[method-assign]
 
 if __name__ == "__main__":

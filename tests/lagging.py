@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from builders import make_run
 
-from engines import checkpoints, training
-from engines.config import TrainSettings
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
-from engines.engine import Batch, LearnerState, StepHyperparameters, StepResult
-from engines.milestones import Milestones
-from engines.progress import RunSchedule
+from engines.interfaces import Batch, LearnerState, StepHyperparameters, StepResult
 from engines.registry import new_learner
 from engines.runs.control import Request
 from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from engines.training import Ending, Training
+from engines.settings.declarations import TrainSettings
+from engines.training import checkpoints, loop
+from engines.training.callbacks import Milestones
+from engines.training.loop import Ending, Training
+from engines.training.progress import RunSchedule
 
 LAGS = (0, 1, 16)
 
@@ -139,14 +139,14 @@ class Rig:
 
 def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are read after every step, and nothing waits for the disk."""
-    monkeypatch.setattr(training, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(loop, "POLL_INTERVAL", 0.0)
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr(os, "fdatasync", os.fsync, raising=False)
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
     """Let the training loop, and nothing else, read this clock."""
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
 
 
 def prepared(settings: TrainSettings) -> Prepared:

@@ -5,8 +5,8 @@ import os
 import sys
 from typing import Any
 
-from engines import worker
 from engines.scalar.learner import ScalarLearner
+from engines.training import worker
 
 _how, _, _number = os.environ["MISBEHAVE"].partition(":")
 _step = ScalarLearner.step

@@ -4,11 +4,12 @@ import os
 import sys
 from typing import Any
 
-from engines import processor, worker
 from engines.data import bpe_training
+from engines.system import cpu
+from engines.training import worker
 
 if cores := int(os.environ.get("USABLE_CORES", "0")):
-    processor.usable_cores = lambda: cores
+    cpu.usable_cores = lambda: cores
 
 _learn = bpe_training.learn
 

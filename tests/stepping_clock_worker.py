@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from engines import worker
+from engines.training import worker
 
 _jumps = [float(word) for word in os.environ["CLOCK_STEPS"].split(",")]
 _real_time = time.time

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engines.config import TrainSettings, resolve
+from engines.cost.parameter_shapes import parameter_shapes
 from engines.data.batches import Batches
-from engines.engine import Batch, LanguageModel
-from engines.shapes import parameter_shapes
+from engines.interfaces import Batch, LanguageModel
+from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor import factory
 from engines.tensor.devices import place
 from engines.tensor.gpt import GPT

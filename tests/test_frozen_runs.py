@@ -11,9 +11,9 @@ import pytest
 import torch
 from lab import Lab
 
-from engines import checkpoints
 from engines.runs.history import read_history
 from engines.runs.store import Run
+from engines.training import checkpoints
 
 FROZEN = Path(__file__).parent / "fixtures" / "frozen"
 EXPECTED: dict[str, Any] = json.loads((FROZEN / "expected.json").read_text())

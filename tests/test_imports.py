@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from builders import finished_run, write_text
 
-from engines.checkpoints import path_of
+from engines.training.checkpoints import path_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -16,9 +16,8 @@ MAY_IMPORT = {
     "screens": {"engines", "screens"},
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
-LIGHT_SIDE = ("applicability", "config", "config_file", "events", "fields", "errors", "estimate", "dial", "shapes",
-              "gpus", "scales", "ablation", "crash_log", "files", "preview", "reports", "runs",
-              "terminal_text")  # fmt: skip
+LIGHT_SIDE = ("ablation", "cost", "errors", "events", "files", "generation", "output", "reports", "runs", "settings",
+              "system", "training")  # fmt: skip
 
 
 def imports_of(path: Path) -> set[str]:
@@ -65,8 +64,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_what_watches_runs_imports_nothing_heavy() -> None:
-    code = "import engines.config, engines.events, engines.runs.launch, engines.runs.liveness, engines.runs.reader"
-    code += ", engines.runs.sampler_client"
+    code = "import engines.settings.declarations, engines.events, engines.runs.launch, engines.runs.liveness"
+    code += ", engines.runs.reader, engines.generation.client"
     assert modules_after(code).isdisjoint(HEAVY)
 
 
@@ -80,7 +79,7 @@ def test_a_scalar_worker_imports_nothing_heavy(tmp_path: Path) -> None:
 from pathlib import Path
 import os, time
 from builders import make_run
-from engines import worker
+from engines.training import worker
 run = make_run(Path({str(tmp_path)!r}))
 lock = os.open(run.lock_path, os.O_RDWR | os.O_CREAT)
 worker.main([str(run.path), f"--lock={{lock}}", f"--since={{time.time_ns()}}"])
@@ -92,7 +91,7 @@ def test_a_scalar_run_is_sampled_with_nothing_heavy(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     code = f"""
 import json
-from engines.sampler import Sampler
+from engines.generation.server import Sampler
 said = []
 sampler = Sampler(said.append)
 sampler.take(json.dumps({{"id": 1, "checkpoint": {str(path_of(run.checkpoints_dir, 20))!r}}}).encode())

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from engines import worker
+from engines.training import worker
 
 
 def compile(function: Any, **how: Any) -> Any:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engines.applicability import effective, unmet_requirements, warnings_about
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.random_stream import Permutation
+from engines.settings.applicability import effective, unmet_requirements, warnings_about
+from engines.settings.declarations import TrainSettings, resolve
 
 _DRAWS_A_CELL = 50  # by lot; more would mean that hardly any combination makes sense
 _WORDS = {"tie_lm_head": ("tied", "untied")}  # the ancestor's names; other yes/no settings are told as x and no_x

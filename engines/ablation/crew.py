@@ -15,14 +15,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engines.config import TrainSettings
+from engines.cost.estimate import Machine, estimate
+from engines.cost.vocabulary import preview_vocab_sizes
 from engines.errors import LabError
-from engines.estimate import Machine, estimate
-from engines.preview import preview_vocab_sizes
 from engines.runs.launch import python_path
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings
 
 MOST_RUNS = 100  # of one process: each leaves an open log behind, and whatever libraries keep
 _TINY_SECONDS = 5.0  # of training; a worker that imports torch starts in about 2
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 def _train(run: Run, since_ns: int) -> int:
-    from engines.worker import train_run  # imports everything that training needs
+    from engines.training.worker import train_run  # imports everything that training needs
 
     try:
         lock = take_lock(run)

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 from engines.ablation.crew import Crew, are_tiny
 from engines.ablation.places import VISIBLE, Place, places, wants_gpu
 from engines.ablation.settings import StudySettings
-from engines.config import TrainSettings
 from engines.errors import LabError
-from engines.fields import AUTO
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, python_path
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO
 
 _PACKAGES = {"slurm": "submitit", "ray": "ray"}
 _AT_ONCE = 64  # runs handed to a cluster, which has a queue of its own; a guess

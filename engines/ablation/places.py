@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
-from engines.config import TrainSettings
-from engines.fields import AUTO
-from engines.gpus import gpus
-from engines.processor import usable_cores
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO
+from engines.system.cpu import usable_cores
+from engines.system.gpus import gpus
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 Place = str | None  # the GPU that a run there sees, None where it needs none

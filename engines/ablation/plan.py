@@ -9,14 +9,14 @@ from engines import registry
 from engines.ablation import launchers
 from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
 from engines.ablation.settings import StudySettings
-from engines.applicability import unmet_requirements, warnings_about
-from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate, locate_both
 from engines.errors import LabError, SettingsError
 from engines.events import holds
-from engines.fields import AUTO, fields
 from engines.files import user_path
-from engines.requirements import flag_of
+from engines.settings.applicability import unmet_requirements, warnings_about
+from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
+from engines.settings.fields import AUTO, fields
+from engines.settings.requirements import flag_of
 
 SCHEMA = 1
 MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work

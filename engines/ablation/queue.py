@@ -23,7 +23,6 @@ from engines.ablation.places import Place
 from engines.ablation.results import Result, not_started, result_of
 from engines.ablation.schedule import Job, settings_of_rung, stop_of_rung, wanted
 from engines.ablation.study import Study
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
@@ -34,6 +33,7 @@ from engines.runs.launch import new_run
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings, resolve
 
 _POLL_INTERVAL = 0.02  # seconds between looks at runs and requests
 _HEARTBEAT_INTERVAL = 2.0

@@ -16,14 +16,14 @@ from engines.ablation.results import Result
 from engines.ablation.schedule import Job, every_job
 from engines.ablation.statistics import Spread
 from engines.ablation.study import Study
-from engines.config import TrainSettings, resolve
-from engines.csv_text import write_csv
 from engines.errors import LabError
-from engines.fields import fields
 from engines.files import write_file
-from engines.json_text import to_json
+from engines.output.csv_text import write_csv
+from engines.output.json_text import to_json
+from engines.output.terminal_text import visible
 from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
-from engines.terminal_text import visible
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import fields
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
 _OF_A_DIFFERENCE = ("low", "high", "p", "p_corrected")

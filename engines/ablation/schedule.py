@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engines.ablation.plan import Plan
-from engines.config import TrainSettings
+from engines.settings.declarations import TrainSettings
 
 if TYPE_CHECKING:
     from engines.ablation.results import Result

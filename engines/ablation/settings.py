@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from engines.fields import AUTO, setting
+from engines.settings.fields import AUTO, setting
 
 LAUNCHERS = ("local", "slurm", "ray")
 PICKS = ("grid", "one-at-a-time", "random")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.ablation.settings import StudySettings
-from engines.config import TrainSettings
-from engines.config_file import read_config_text
 from engines.errors import SettingsError
-from engines.fields import fields, parse_all, shown
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import fields, parse_all, shown
+from engines.settings.files import read_config_text
 
 
 @dataclasses.dataclass(frozen=True)

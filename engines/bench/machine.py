@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from engines import processor
 from engines.errors import LabError
-from engines.gpus import gpus
+from engines.system import cpu
+from engines.system.gpus import gpus
 
 _SECONDS = 1.0  # that each rate is measured for
 _SIZES = {"cuda": (8192, 1 << 30), "cpu": (1024, 1 << 26)}  # rows of a matrix, bytes of a copy
@@ -77,7 +77,7 @@ def describe(device: str) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "system": platform.system(),
-        "cores": processor.total_cores(),
+        "cores": cpu.total_cores(),
     }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines import processor
 from engines.files import write_file
-from engines.json_text import to_json
-from engines.terminal_text import visible
+from engines.output.json_text import to_json
+from engines.output.terminal_text import visible
+from engines.system import cpu
 
 
 class Figure(NamedTuple):
@@ -63,4 +63,4 @@ class Report(NamedTuple):
 
 
 def _machine() -> dict[str, object]:
-    return {"python": platform.python_version(), "system": platform.system(), "cores": processor.total_cores()}
+    return {"python": platform.python_version(), "system": platform.system(), "cores": cpu.total_cores()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.bench import plain_value, process
 from engines.bench.report import Figure, Report
 from engines.data.corpora import open_corpus
-from engines.engine import Batch, StepHyperparameters
+from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.models import MiniGPT

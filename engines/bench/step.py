@@ -13,14 +13,14 @@ from engines import registry
 from engines.bench import machine
 from engines.bench.kernels import Kernel, StepReport, by_part
 from engines.bench.report import Figure, Report
-from engines.config import TrainSettings, resolve
+from engines.cost.estimate import flops_per_token
 from engines.data.batches import Batches
 from engines.data.tokenizers import BOS
-from engines.engine import Learner
 from engines.errors import SettingsError
-from engines.estimate import flops_per_token
-from engines.schedules import at_step
+from engines.interfaces import Learner
+from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor.devices import place
+from engines.training.schedules import at_step
 
 # What is measured where nothing is asked for.
 _SIZES: dict[str, tuple[dict[str, Any], ...]] = {

@@ -7,12 +7,12 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from engines.config import TrainSettings
 from engines.data.caches import Note, without_notes
 from engines.data.children import Child, encode_line, requests
 from engines.data.prepare import Report, prepare
 from engines.data.tokenizers import Tokenizer, from_json
 from engines.errors import LabError
+from engines.settings.declarations import TrainSettings
 
 _REPORT_INTERVAL = 0.2  # seconds
 

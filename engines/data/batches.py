@@ -1,6 +1,6 @@
 """The order of training data: a pure function of (seed, position), in no memory and with random access."""
 
-from engines.engine import Batch
+from engines.interfaces import Batch
 from engines.random_stream import Permutation
 
 

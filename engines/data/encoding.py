@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from engines.data.splitting import Part
 from engines.data.tokenizers import Tokenizer
-from engines.processor import usable_cores
+from engines.system.cpu import usable_cores
 
 Encoded = tuple[Part, "array[int]"]
 

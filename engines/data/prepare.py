@@ -6,7 +6,6 @@ Results that take long are stored in the user's cache: a second start on the sam
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from engines.config import TrainSettings
 from engines.data import caches, tokenizers
 from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, open_corpus
@@ -16,6 +15,7 @@ from engines.data.sources import Selection, files_in_words, locate_both
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import LabError
+from engines.settings.declarations import TrainSettings
 
 Report = Callable[[str, int, int | None], None]  # activity, characters done, characters in all if known
 

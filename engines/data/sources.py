@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.config import BUILT_IN_CORPORA
 from engines.errors import LabError
 from engines.files import reason_of
+from engines.settings.declarations import BUILT_IN_CORPORA
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # what is read from a folder

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from engines import csv_text, events
+from engines import events
 from engines.interop import series
-from engines.json_text import to_json, without_nonfinite
+from engines.output import csv_text
+from engines.output.json_text import to_json, without_nonfinite
 from engines.reports.metrics import metrics
 from engines.reports.record import Record
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from engines import scales
+from engines.reports import scales
 from engines.reports.markup import Safe, joined, tag
 from engines.reports.plot import COLOURS, Band, Curve, Dot, Mark, Plot, Scale, y_scale
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engines import scales
 from engines.ablation.analysis import Analysis
 from engines.ablation.effects import Effect
 from engines.ablation.markdown import difference_text, shown
 from engines.ablation.statistics import Difference
+from engines.reports import scales
 from engines.reports.drawing import PALETTE, WIDTH, canvas, line, short, text
 from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from engines.terminal_text import visible
+from engines.output.terminal_text import visible
 
 _CODE = re.compile(r"`([^`]*)`")
 _STRONG = re.compile(r"\*\*(.+?)\*\*")

@@ -5,10 +5,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.events import Event
-from engines.fields import fields
 from engines.reports import drawing
 from engines.reports.curves import run_plots
 from engines.reports.markup import Safe, commands, paragraph, section, table, tag
@@ -19,6 +17,8 @@ from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.portable import FACT_OF, Portable, corpora_of
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import fields
 
 MOST_ROWS = 40  # of a table of events; the rest is counted
 _MOST_SAMPLES = 6

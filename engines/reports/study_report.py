@@ -13,7 +13,6 @@ from engines.ablation.schedule import Job
 from engines.ablation.settings import StudySettings
 from engines.ablation.study import Study, results_so_far, study_damages
 from engines.errors import LabError
-from engines.fields import fields
 from engines.reports import drawing, intervals
 from engines.reports.bands import Cell, chosen, seed_of, study_plots
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
@@ -25,6 +24,7 @@ from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.history import read_history
 from engines.runs.portable import FACT_OF, Portable
+from engines.settings.fields import fields
 
 _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target"}
 

@@ -7,10 +7,10 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from engines.config import TrainSettings
-from engines.engine import Choice
 from engines.events import Event
-from engines.fields import AUTO, fields
+from engines.interfaces import Choice
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO, fields
 
 _AUTO = {"device": AUTO, "dtype": AUTO, "compile": AUTO, "threads": 0, "micro_batch": 0}  # the value that means `auto`
 _MACHINE = ("gpu", "torch")  # fields of the event besides its choices

@@ -4,15 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engines import checkpoints
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
-from engines.fields import fields
-from engines.requirements import flag_of
 from engines.runs.history import History, read_resumable
 from engines.runs.launch import new_run
 from engines.runs.resumption import is_fixed
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import fields
+from engines.settings.requirements import flag_of
+from engines.training import checkpoints
 
 
 def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | None = None) -> Run:

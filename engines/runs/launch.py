@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from engines import registry
-from engines.config import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.data.sources import locate_both
 from engines.errors import LabError
 from engines.files import user_path
-from engines.progress import SCHEDULE
-from engines.requirements import flag_of
-from engines.runs import bytecode, manifest
+from engines.runs import manifest
 from engines.runs.creation import Fill, create_run
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock as take_lock
 from engines.runs.store import Run, remember
+from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
+from engines.settings.requirements import flag_of
+from engines.system import bytecode
+from engines.training.progress import SCHEDULE
 
-_WORKER = "engines.worker"
+_WORKER = "engines.training.worker"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a worker handles them
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines import __version__, processor
+from engines import __version__
 from engines.errors import LabError
+from engines.system import cpu
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -28,9 +29,9 @@ def hardware() -> dict[str, Any]:
     return {
         "host": system.nodename,
         "system": f"{system.sysname} {system.release}",
-        "processor": processor.name(),
-        "cores": processor.total_cores(),
-        "usable_cores": processor.usable_cores(),
+        "processor": cpu.name(),
+        "cores": cpu.total_cores(),
+        "usable_cores": cpu.usable_cores(),
     }
 
 
@@ -39,8 +40,8 @@ def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises LabError if a newer version wrote settings that this one does not know.
     """
-    from engines.config import TrainSettings, resolve
-    from engines.fields import fields
+    from engines.settings.declarations import TrainSettings, resolve
+    from engines.settings.fields import fields
 
     resolved: dict[str, Any] = config["resolved"]
     known = fields(TrainSettings)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engines import checkpoints
-from engines.checkpoints import Checkpoint
-from engines.config import TrainSettings
 from engines.errors import LabError
-from engines.fields import fields
 from engines.runs.history import History
 from engines.runs.store import PATH_SETTINGS, Run
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import fields
+from engines.training import checkpoints
+from engines.training.checkpoints import Checkpoint
 
 _FIXED_GROUPS = ("model", "gpt", "data")
 _FIXED = ("optimizer", "batch_size")  # what a checkpoint's optimizer state and position mean depends on these

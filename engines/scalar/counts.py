@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from engines.config import CountSettings
 from engines.data.corpora import open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.decoding import RereadingDecoder
-from engines.engine import Decoder, Row
+from engines.generation.decoding import RereadingDecoder
+from engines.interfaces import Decoder, Row
 from engines.scalar.models import score_pairs
+from engines.settings.declarations import CountSettings
 
 # The ancestor counts these words 400 times more in its futuristic style.
 FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")

@@ -1,12 +1,12 @@
 """Builds the scalar engine's models and learners from settings."""
 
-from engines.config import TrainSettings
-from engines.engine import LanguageModel, Learner
+from engines.interfaces import LanguageModel, Learner
 from engines.random_stream import RandomStream
-from engines.safetensors import Array
 from engines.scalar.learner import ScalarLearner, load_parameters
 from engines.scalar.models import Bigram, MiniGPT, Parameters, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
+from engines.settings.declarations import TrainSettings
+from engines.training.safetensors import Array
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

@@ -11,9 +11,9 @@ from typing import Any
 
 from engines.data.tokenizers import BOS
 from engines.errors import LabError
+from engines.generation.load import open_checkpoint
 from engines.scalar import microscope
 from engines.scalar.models import Bigram, MiniGPT
-from engines.speaker import open_checkpoint
 
 _DEFAULT_TEXT = 12  # tokens of the vocabulary to look at where no text is given
 _LEVELS, _NUMBERS = 2, 4  # of the graph that a viewer shows

@@ -2,10 +2,10 @@
 
 import math
 
-from engines.engine import Batch, Choice, LearnerState, StepHyperparameters, StepResult
-from engines.safetensors import Array
+from engines.interfaces import Batch, Choice, LearnerState, StepHyperparameters, StepResult
 from engines.scalar.models import Bigram, MiniGPT, Parameters
 from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
+from engines.training.safetensors import Array
 
 
 class ScalarLearner:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from engines.decoding import RereadingDecoder
-from engines.engine import Decoder, Row
+from engines.generation.decoding import RereadingDecoder
+from engines.interfaces import Decoder, Row
 from engines.scalar.autograd import (
     Node,
     Tape,

@@ -12,9 +12,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from engines.config import SampleSettings
 from engines.data.tokenizers import BOS
-from engines.engine import Drawn, Row
+from engines.interfaces import Drawn, Row
+from engines.settings.declarations import SampleSettings
 from engines.tensor.attention import attend_one
 from engines.tensor.devices import sent
 from engines.tensor.drawing import Drawing, chosen

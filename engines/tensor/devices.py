@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engines import estimate, processor
-from engines.config import TrainSettings
-from engines.engine import Choice
+from engines.cost import estimate
 from engines.errors import LabError
-from engines.fields import AUTO
+from engines.interfaces import Choice
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO
+from engines.system import cpu
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
@@ -43,7 +44,7 @@ class Place(NamedTuple):
 
 def place(settings: TrainSettings) -> Place:
     """Decide for this machine, and set the number of threads. LabError if what was asked for is not there."""
-    threads = settings.threads or processor.default_threads()
+    threads = settings.threads or cpu.default_threads()
     torch.set_num_threads(threads)
     device = _device(settings.device)
     if device.value == "cpu":
@@ -66,7 +67,7 @@ def keep_available(asked: TrainSettings, decided: TrainSettings) -> TrainSetting
     lost: dict[str, Any] = {}
     if decided.compile not in ("off", AUTO, asked.compile) and _missing_for_compile(decided.device):
         lost["compile"] = asked.compile
-    if decided.threads > processor.usable_cores():
+    if decided.threads > cpu.usable_cores():
         lost["threads"] = asked.threads
     return dataclasses.replace(decided, **lost)
 
@@ -143,7 +144,7 @@ def _dtype(settings: TrainSettings, device: str) -> Choice:
         raise LabError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
     if asked != AUTO:
         return Choice("dtype", asked, "asked for")
-    if device == "cpu" and settings.model_kind == "gpt" and processor.multiplies_bfloat16():
+    if device == "cpu" and settings.model_kind == "gpt" and cpu.multiplies_bfloat16():
         return Choice("dtype", "bfloat16", "the processor multiplies it fastest; weights stay in float32")
     if device == "cuda" and torch.cuda.get_device_capability() >= _BFLOAT16_CAPABILITY:
         return Choice("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")

@@ -1,11 +1,11 @@
-"""Draws tokens on the device, as `engines.decoding.draw` does on the host, and tells what was drawn."""
+"""Draws tokens on the device, as `engines.generation.decoding.draw` does on the host, and tells what was drawn."""
 
 import torch
 from torch import Tensor
 
-from engines.config import SampleSettings
-from engines.decoding import ALTERNATIVES
-from engines.engine import Drawn
+from engines.generation.decoding import ALTERNATIVES
+from engines.interfaces import Drawn
+from engines.settings.declarations import SampleSettings
 from engines.tensor.devices import exact_dtype
 from engines.tensor.models import Arrival
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from engines.config import TrainSettings
-from engines.engine import LanguageModel, Learner
-from engines.safetensors import Array
+from engines.interfaces import LanguageModel, Learner
 from engines.scalar import factory as scalar
+from engines.settings.declarations import TrainSettings
 from engines.tensor import gpt, kernels_ahead
 from engines.tensor.devices import Place, place
 from engines.tensor.learner import TensorLearner
@@ -14,6 +13,7 @@ from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Bigram, MiniGPT, Parameters, TensorModel
 from engines.tensor.recipe import optimizer_of
 from engines.tensor.storage import to_tensor
+from engines.training.safetensors import Array
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.config import TrainSettings
-from engines.engine import Decoder, Row
-from engines.shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
+from engines.cost.parameter_shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
+from engines.interfaces import Decoder, Row
+from engines.settings.declarations import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.formulas import relu2, rmsnorm

@@ -9,8 +9,8 @@ import threading
 import torch
 from torch import Tensor
 
-from engines.config import TrainSettings
-from engines.shapes import padded
+from engines.cost.parameter_shapes import padded
+from engines.settings.declarations import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engines.config import TrainSettings
-from engines.engine import Batch, Choice, LearnerState, StepHyperparameters, StepResult
 from engines.errors import LabError
+from engines.interfaces import Batch, Choice, LearnerState, StepHyperparameters, StepResult
+from engines.settings.declarations import TrainSettings
 from engines.tensor.devices import Place, device_name, exact_dtype, sent
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Arrival, TensorModel

@@ -5,10 +5,10 @@ import dataclasses
 import psutil
 import torch
 
-from engines.config import TrainSettings
-from engines.engine import Choice
+from engines.cost.estimate import USABLE_MEMORY, divisors, rows_at_once
 from engines.errors import LabError
-from engines.estimate import USABLE_MEMORY, divisors, rows_at_once
+from engines.interfaces import Choice
+from engines.settings.declarations import TrainSettings
 from engines.tensor.devices import Place, device_name
 
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.decoding import RereadingDecoder
-from engines.engine import Decoder, Row
+from engines.generation.decoding import RereadingDecoder
+from engines.interfaces import Decoder, Row
 from engines.tensor.devices import Place, sent
 from engines.tensor.formulas import relu2, rmsnorm
 

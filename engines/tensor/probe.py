@@ -1,7 +1,7 @@
 """What only a process with torch can tell of a machine: `python -m engines.tensor.probe QUESTION [DEVICE]`.
 
-The answer is one line of JSON on stdout. `engines.doctor` asks in a process of its own, because a broken torch or
-driver may hang or crash it.
+The answer is one line of JSON on stdout. `engines.system.doctor` asks in a process of its own, because a broken torch
+or driver may hang or crash it.
 """
 
 import importlib.util
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from engines import registry
-from engines.config import resolve
-from engines.engine import Batch, StepHyperparameters
 from engines.errors import LabError
+from engines.interfaces import Batch, StepHyperparameters
+from engines.settings.declarations import resolve
 from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
 
 _TINY_GPT = {

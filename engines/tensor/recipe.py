@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from engines.config import TrainSettings
-from engines.shapes import is_matrix
+from engines.cost.parameter_shapes import is_matrix
+from engines.settings.declarations import TrainSettings
 from engines.tensor.banks import Bank
 from engines.tensor.devices import Place
 from engines.tensor.muon import Muon, MuonSwitches

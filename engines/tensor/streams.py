@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from engines.engine import Batch
+from engines.interfaces import Batch
 from engines.tensor.devices import sent
 
 _SIGNED = {"B": (torch.uint8, 0xFF), "H": (torch.int16, 0xFFFF), "I": (torch.int32, 0xFFFFFFFF)}

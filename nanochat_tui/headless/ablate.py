@@ -20,15 +20,15 @@ from engines.ablation.study import (
     study_damages,
 )
 from engines.ablation.study_file import Asked, parse_axes, read_study_file
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError, SettingsError
 from engines.events import Event
-from engines.fields import fields
+from engines.output.terminal_text import visible_line
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.snapshot import damage_sentences, read_snapshot
 from engines.runs.store import results_dir
-from engines.terminal_text import visible_line
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import fields
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
 from nanochat_tui.headless.lines import duration

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.bench.nanochat.settings import RaceSettings
-from engines.config import TrainSettings
 from engines.errors import SettingsError
-from engines.fields import AUTO, fields, parse_all
 from engines.files import user_path
 from engines.runs.store import results_dir
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO, fields, parse_all
 from nanochat_tui.commands import PROGRAM, Options
 from nanochat_tui.streams import can_repaint, repaint
 
@@ -91,7 +91,7 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
     from engines.bench.nanochat import budgets, corpus, upstream
     from engines.bench.nanochat.plan import Race
     from engines.bench.nanochat.settings import SIDES
-    from engines.gpus import gpus
+    from engines.system.gpus import gpus
 
     problems = [f"--{name} is needed: {why}." for name, why in _NEEDED.items() if not getattr(settings, name)]
     sides = tuple(settings.sides.split(","))

@@ -7,6 +7,7 @@ from typing import Any
 
 from engines.errors import SettingsError
 from engines.files import user_path
+from engines.output.terminal_text import visible_line
 from engines.reports.comparison_report import comparison_sections, damages, metric_rows
 from engines.reports.files import write_report
 from engines.reports.metrics import metrics
@@ -14,7 +15,6 @@ from engines.reports.page import page
 from engines.reports.record import Record, read_record
 from engines.runs.comparison import MISSING, Setting, settings
 from engines.runs.store import find_run, results_dir
-from engines.terminal_text import visible_line
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.meanwhile import meanwhile
 from nanochat_tui.streams import print_json

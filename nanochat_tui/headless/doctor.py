@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from engines.doctor import FAIL, OK, WARN, Check, Finding, checks, examine
 from engines.runs.store import results_dir
+from engines.system.doctor import FAIL, OK, WARN, Check, Finding, checks, examine
 from nanochat_tui.commands import Options
 from nanochat_tui.streams import can_repaint, print_json, repaint
 

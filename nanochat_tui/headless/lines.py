@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from engines.events import Event
+from engines.output.terminal_text import visible, visible_line
 from engines.runs.history import History
-from engines.terminal_text import visible, visible_line
 from nanochat_tui.streams import console
 
 _WIDE = 1e5  # from here on a number is written with an exponent

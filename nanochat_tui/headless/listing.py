@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError
 from engines.files import reason_of
 from engines.runs import liveness
@@ -15,6 +13,8 @@ from engines.runs.history import History
 from engines.runs.overview import read_entry
 from engines.runs.snapshot import damage_sentences, edited_paths_sentence, read_snapshot
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
+from engines.settings.declarations import TrainSettings, resolve
+from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration, figures, fixed, sentence, share_of, step_of
 from nanochat_tui.streams import print_json, print_table

@@ -3,8 +3,8 @@
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.fields import Field
 from engines.runs.store import find_run, results_dir
+from engines.settings.fields import Field
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of
 from nanochat_tui.streams import print_json

@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines import registry
-from engines.applicability import warnings_about
-from engines.config import TrainSettings, resolve
-from engines.data.sources import files_in_words, locate_both
-from engines.errors import LabError, SettingsError
-from engines.estimate import (
+from engines.cost.estimate import (
     USABLE_MEMORY,
     Estimate,
     Machine,
@@ -23,9 +19,13 @@ from engines.estimate import (
     rows_at_once,
     this_machine,
 )
-from engines.fields import AUTO, fields
-from engines.gpus import gpus
-from engines.preview import missing_texts, preview_vocab_size
+from engines.cost.vocabulary import missing_texts, preview_vocab_size
+from engines.data.sources import files_in_words, locate_both
+from engines.errors import LabError, SettingsError
+from engines.settings.applicability import warnings_about
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import AUTO, fields
+from engines.system.gpus import gpus
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lines import duration
 from nanochat_tui.streams import print_json
@@ -73,7 +73,7 @@ def plan(options: Options) -> int:
 def _from_file(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
-    from engines.config_file import read_config_file  # a TOML parser, that most plans do without
+    from engines.settings.files import read_config_file  # a TOML parser, that most plans do without
 
     return read_config_file(Path(path))
 

@@ -3,13 +3,19 @@
 import sys
 from typing import Any, NamedTuple
 
-from engines.config import TrainSettings
 from engines.errors import LabError, SettingsError
-from engines.fields import Field
-from engines.reproduction import DEPARTS, IDENTICAL, ROUNDING, TOLERANCE, Change, Comparison, Difference, Tally, compare
-from engines.runs import liveness
-from engines.runs.launch import launch
-from engines.runs.replay import (
+from engines.reproduce.compare import (
+    DEPARTS,
+    IDENTICAL,
+    ROUNDING,
+    TOLERANCE,
+    Change,
+    Comparison,
+    Difference,
+    Tally,
+    compare,
+)
+from engines.reproduce.replay import (
     Beginning,
     Past,
     beginning_at_the_end_of,
@@ -20,8 +26,12 @@ from engines.runs.replay import (
     replay_run,
     settings_of,
 )
+from engines.runs import liveness
+from engines.runs.launch import launch
 from engines.runs.snapshot import damage_sentences
 from engines.runs.store import find_run, results_dir
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import Field
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import DIED, Outcome, follow, signals_held
 from nanochat_tui.headless.train import presenter

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import checkpoints
-from engines.config import CountSettings, SampleSettings
 from engines.errors import LabError
-from engines.fields import fields, parse_all
+from engines.generation.load import Speaker, open_checkpoint
+from engines.generation.sampling import Token, generate, side_by_side
 from engines.numbered_names import parse_number
-from engines.requirements import flag_of
 from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
 from engines.runs.snapshot import damage_sentences
 from engines.runs.store import Run, find_run, require_name, results_dir, runs_in_view
-from engines.sampling import Token, generate, side_by_side
-from engines.speaker import Speaker, open_checkpoint
+from engines.settings.declarations import CountSettings, SampleSettings
+from engines.settings.fields import fields, parse_all
+from engines.settings.requirements import flag_of
+from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.prompt_file import read_prompt
 from nanochat_tui.streams import print_json, unfiltered

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.applicability import warnings_about
-from engines.config import resolve
 from engines.errors import LabError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, read_checked_json, results_dir
+from engines.settings.applicability import warnings_about
+from engines.settings.declarations import resolve
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
 from nanochat_tui.headless.lines import Bar, Lines, result_line
@@ -104,7 +104,7 @@ def given_settings(options: Options) -> dict[str, Any]:
 def _from_file(options: Options) -> dict[str, Any]:
     if not options.words["config"]:
         return {}
-    from engines.config_file import read_config_file  # a TOML parser, and 10 ms, that most runs do without
+    from engines.settings.files import read_config_file  # a TOML parser, and 10 ms, that most runs do without
 
     return read_config_file(Path(options.words["config"]))
 

@@ -11,12 +11,12 @@ from engines.ablation.places import places
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.settings import StudySettings
 from engines.ablation.study_file import parse_axes
-from engines.config import TrainSettings, resolve
+from engines.cost.estimate import estimate, this_machine
+from engines.cost.vocabulary import preview_vocab_sizes
 from engines.errors import LabError, SettingsError
-from engines.estimate import estimate, this_machine
-from engines.fields import AUTO, fields, parse_all, shown_default
-from engines.gpus import gpus
-from engines.preview import preview_vocab_sizes
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import AUTO, fields, parse_all, shown_default
+from engines.system.gpus import gpus
 
 _MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others
 _MOST_NAMES = 8

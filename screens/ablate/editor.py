@@ -17,7 +17,7 @@ from textual.widgets import Static, TextArea
 from engines.ablation.analysis import FEWEST_PAIRS
 from engines.ablation.plan import Plan
 from engines.ablation.settings import StudySettings
-from engines.fields import fields
+from engines.settings.fields import fields
 from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
 from screens.ablate.words import duration, plain
 from screens.background import run_in_background

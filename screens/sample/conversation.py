@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.runs.sampler_client import Reply, SamplerClient
+from engines.generation.client import Reply, SamplerClient
 
 Hear = Callable[[Sequence[Reply]], None]
 

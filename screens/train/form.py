@@ -10,9 +10,9 @@ from textual.events import DescendantFocus
 from textual.message import Message
 from textual.widgets import Collapsible, Input, Label, Select, Static
 
-from engines.applicability import applicable_to
-from engines.config import TrainSettings
-from engines.fields import Field, fields
+from engines.settings.applicability import applicable_to
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import Field, fields
 
 FIRST = ("model_kind", "mode", "depth", "data", "steps", "time_budget", "batch_size", "lr", "seed")
 _FIRST_TITLE = "the run"

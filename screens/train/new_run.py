@@ -9,10 +9,10 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from engines.estimate import Machine, this_machine
-from engines.gpus import gpus
-from engines.preview import Preview, read_preview, texts_of
+from engines.cost.estimate import Machine, this_machine
+from engines.cost.vocabulary import Preview, read_preview, texts_of
 from engines.runs.store import Run
+from engines.system.gpus import gpus
 from screens.background import run_in_background
 from screens.train.form import SettingsForm
 from screens.train.plan import PlanView

@@ -5,10 +5,10 @@ from functools import partial
 from rich.text import Text
 from textual.widgets import Static
 
-from engines.applicability import warnings_about
-from engines.config import TrainSettings, resolve
+from engines.cost.estimate import Estimate, Machine, estimate, expected_vocab_size
 from engines.errors import SettingsError
-from engines.estimate import Estimate, Machine, estimate, expected_vocab_size
+from engines.settings.applicability import warnings_about
+from engines.settings.declarations import TrainSettings, resolve
 from screens.background import run_in_background
 from screens.train.panel import size
 

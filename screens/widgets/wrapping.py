@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rich.cells import get_character_cell_size
 
-from engines.terminal_text import visible
+from engines.output.terminal_text import visible
 
 
 class Piece(NamedTuple):

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from builders import events_of, weights_sha256
 
-from engines import checkpoints
 from engines.ablation.plan import make_plan
-from engines.applicability import applicable_to, effective, unmet_requirements, warnings_about
-from engines.config import TrainSettings, resolve
 from engines.errors import SettingsError
-from engines.fields import fields
 from engines.runs.launch import new_run
-from engines.worker import Worker
+from engines.settings.applicability import applicable_to, effective, unmet_requirements, warnings_about
+from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.fields import fields
+from engines.training import checkpoints
+from engines.training.worker import Worker
 
 LINES = [f"the {animal} sees the {other}" for animal in ("cat", "dog", "fox") for other in ("owl", "hen", "bat", "ant")]
 QUICK = {

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from engines import checkpoints, safetensors
-from engines.checkpoints import Checkpoint, Saved, Saver
 from engines.errors import LabError
+from engines.training import checkpoints, safetensors
+from engines.training.checkpoints import Checkpoint, Saved, Saver
 
 
 @settings(deadline=None)

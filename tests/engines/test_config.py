@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import SampleSettings, TrainSettings, resolve
-from engines.config_file import read_config_file
 from engines.errors import SettingsError
-from engines.fields import AUTO, Field, fields, parse_all
+from engines.settings.declarations import SampleSettings, TrainSettings, resolve
+from engines.settings.fields import AUTO, Field, fields, parse_all
+from engines.settings.files import read_config_file
 
 ALL = [*fields(TrainSettings).values(), *fields(SampleSettings).values()]
 

@@ -6,7 +6,7 @@ import io
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engines.csv_text import write_csv
+from engines.output.csv_text import write_csv
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import SampleSettings
-from engines.decoding import RereadingDecoder, draw, softmax
+from engines.generation.decoding import RereadingDecoder, draw, softmax
 from engines.random_stream import RandomStream
+from engines.settings.declarations import SampleSettings
 
 LOGITS = [math.log(p) for p in (0.5, 0.3, 0.15, 0.05)]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tensors import EXACT
 
-from engines.config import resolve
 from engines.data.prepare import prepare
-from engines.evaluation import Targets, evaluate
 from engines.runs.launch import launch, new_run
 from engines.scalar.counts import CountBigram
+from engines.settings.declarations import resolve
+from engines.training.evaluation import Targets, evaluate
 
 
 def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainSettings, resolve
+from engines.settings.declarations import TrainSettings, resolve
 
 
 def gpt(**given: Any) -> TrainSettings:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.config import TrainSettings, resolve
-from engines.estimate import (
+from engines.cost.estimate import (
     Estimate,
     Machine,
     activation_bytes_per_row,
@@ -23,6 +22,7 @@ from engines.estimate import (
     rows_at_once,
     this_machine,
 )
+from engines.settings.declarations import TrainSettings, resolve
 
 PROCESSOR = Machine(None, 4)
 H200 = Machine("NVIDIA H200", 16)
@@ -300,5 +300,5 @@ def test_the_vocabulary_of_bytes_is_known() -> None:
 
 
 def test_a_form_can_estimate_at_every_key_without_torch() -> None:
-    code = "import sys, engines.estimate; print({'torch', 'numpy', 'rich', 'subprocess'} & set(sys.modules))"
+    code = "import sys, engines.cost.estimate; print({'torch', 'numpy', 'rich', 'subprocess'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines import evaluation
 from engines.data.tokenizers import BOS
-from engines.engine import Decoder
-from engines.evaluation import Evaluation, Targets, evaluate
+from engines.interfaces import Decoder
+from engines.training import evaluation
+from engines.training.evaluation import Evaluation, Targets, evaluate
 
 TOKEN_BYTES = [0, 1, 3]  # BOS, "a" and a character of three bytes
 NATS = {(a, b): 0.5 + a + 10.0 * b for a in range(3) for b in range(3)}

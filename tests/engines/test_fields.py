@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import TrainSettings
 from engines.errors import SettingsError
-from engines.fields import AUTO, Field, fields, parse_all, shown_default
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO, Field, fields, parse_all, shown_default
 
 
 def field(kind: str, default: object = 0, **limits: object) -> Field:

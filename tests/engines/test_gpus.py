@@ -7,8 +7,8 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import MIB, Gpu, Nvml
 
-from engines import gpus
-from engines.gpus import Gauges
+from engines.system import gpus
+from engines.system.gpus import Gauges
 
 H200 = Gpu()
 L4 = Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, uuid="GPU-77c1", celsius=40)

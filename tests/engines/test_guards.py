@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from engines.config import resolve
-from engines.guards import Guards, Trip
 from engines.random_stream import RandomStream
+from engines.settings.declarations import resolve
+from engines.training.guards import Guards, Trip
 
 
 def guards(**asked: object) -> Guards:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engines import checkpoints
 from engines.ablation import study
 from engines.numbered_names import MAX_DIGITS, parse_number, parse_numbered
 from engines.runs.control import Inbox
+from engines.training import checkpoints
 
 FOREIGN = ["²", "٣", "１２", "-1", "+1", "1_0", " 1", "1\n", "1.0", "", "٣" * 5, "1" * (MAX_DIGITS + 1)]
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from engines import processor
+from engines.system import cpu
 
 
 @pytest.fixture(autouse=True)
 def unread() -> Iterator[None]:
-    processor._told.cache_clear()
+    cpu._told.cache_clear()
     yield
-    processor._told.cache_clear()
+    cpu._told.cache_clear()
 
 
 def describe(monkeypatch: pytest.MonkeyPatch, path: Path, text: str) -> None:
     path.write_text(text)
-    monkeypatch.setattr(processor, "_DESCRIPTION", path)
+    monkeypatch.setattr(cpu, "_DESCRIPTION", path)
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ def test_flags_tell_whether_it_multiplies_bfloat16(
 ) -> None:
     core = f"processor\t: 0\nmodel name\t: Some Processor: v2\nflags\t\t: {flags}\n\n"
     describe(monkeypatch, tmp_path / "cpuinfo", core + core.replace("Some", "Other"))
-    assert processor.name() == "Some Processor: v2" and processor.multiplies_bfloat16() == multiplies
+    assert cpu.name() == "Some Processor: v2" and cpu.multiplies_bfloat16() == multiplies
 
 
 def test_without_a_description_there_is_a_name_and_no_bfloat16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(processor, "_DESCRIPTION", tmp_path / "none")
-    assert processor.name() and not processor.multiplies_bfloat16()
+    monkeypatch.setattr(cpu, "_DESCRIPTION", tmp_path / "none")
+    assert cpu.name() and not cpu.multiplies_bfloat16()
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "own").write_text("1:cpu:/other\n0::/job/step\n")
     folder = tmp_path / "cgroup"
     (folder / "job" / "step").mkdir(parents=True)
-    monkeypatch.setattr(processor, "_OWN_CGROUP", tmp_path / "own")
-    monkeypatch.setattr(processor, "_CGROUPS", folder)
+    monkeypatch.setattr(cpu, "_OWN_CGROUP", tmp_path / "own")
+    monkeypatch.setattr(cpu, "_CGROUPS", folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
     return folder
@@ -52,14 +52,14 @@ def cgroups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_cores_outside_the_affinity_mask_are_not_used(cgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5}, raising=False)
-    assert processor.usable_cores() == 1 and processor.default_threads() == 1 and processor.total_cores() == 64
+    assert cpu.usable_cores() == 1 and cpu.default_threads() == 1 and cpu.total_cores() == 64
 
 
 def test_without_an_affinity_mask_all_cores_are_usable(cgroups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert processor.usable_cores() == 64 and processor.default_threads() == 63
+    assert cpu.usable_cores() == 64 and cpu.default_threads() == 63
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert processor.usable_cores() == processor.default_threads() == 1
+    assert cpu.usable_cores() == cpu.default_threads() == 1
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_without_an_affinity_mask_all_cores_are_usable(cgroups: Path, monkeypatc
 @pytest.mark.parametrize("owner", [".", "job", "job/step"])
 def test_a_cgroup_quota_limits_the_cores(owner: str, quota: str, cores: int, cgroups: Path) -> None:
     (cgroups / owner / "cpu.max").write_text(quota)
-    assert processor.usable_cores() == cores
+    assert cpu.usable_cores() == cores
 
 
 def test_cores_are_counted_in_one_module() -> None:
-    root = Path(processor.__file__).parent.parent
+    root = Path(cpu.__file__).parents[2]
     sources = [path for package in ("engines", "nanochat_tui", "screens") for path in (root / package).rglob("*.py")]
     counting = [path.name for path in sources if any(word in path.read_text() for word in ("cpu_count", "getaffinity"))]
-    assert counting == ["processor.py"]
+    assert counting == ["cpu.py"]

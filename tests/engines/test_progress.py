@@ -13,15 +13,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lagging import LAGS, Rig, assert_agrees, quicken, rig, set_clock
 
-from engines import training
-from engines.config import TrainSettings, resolve
-from engines.engine import StepHyperparameters
 from engines.errors import LabError
-from engines.progress import RunSchedule
+from engines.interfaces import StepHyperparameters
+from engines.reproduce.replay import past_of, replay_run, settings_of
 from engines.runs.fork import fork_run
-from engines.runs.replay import past_of, replay_run, settings_of
 from engines.runs.store import Run
-from engines.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
+from engines.settings.declarations import TrainSettings, resolve
+from engines.training import loop
+from engines.training.progress import RunSchedule
+from engines.training.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
 
 GPT = {"model_kind": "gpt", "steps": 700}
 BY_TIME = {"time_budget": 3.0, "optimizer": "sgd", "sample_tokens": 0, "keep_last": 0, "warmup_fraction": 0.1}
@@ -347,7 +347,7 @@ def test_a_run_that_stops_at_a_step_and_its_continuation_are_one_whole_run(lag: 
     rung = make_run(tmp_path, **how)
     rung.write_config({**rung.config, "stop_at": 30})
     half = Rig(rung, lag)
-    assert half.train() == training.Ending("finished", 0)
+    assert half.train() == loop.Ending("finished", 0)
     assert half.history.step == 30 and half.history.lr == whole.history.lr[:30]
     rest = Rig(fork_run(rung, {}), lag)
     assert rest.train().reason == "finished"

@@ -9,12 +9,12 @@ from builders import checkpoint, flip_a_bit, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines import checkpoints
-from engines.checkpoints import FILES, IntactSteps, Saved, Saver
 from engines.errors import LabError
 from engines.runs import launch
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
+from engines.training import checkpoints
+from engines.training.checkpoints import FILES, IntactSteps, Saved, Saver
 
 
 def write_steps(folder: Path, *steps: int) -> None:

@@ -11,16 +11,16 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import Gpu
 
-from engines import pulse
 from engines.errors import LabError
-from engines.pulse import Pulse
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
+from engines.training import heartbeat
+from engines.training.heartbeat import Pulse
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "HEARTBEAT_INTERVAL", 0.1)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.1)
 
 
 def wait_for_events(path: Path, kind: str, count: int) -> list[dict[str, Any]]:
@@ -57,10 +57,10 @@ def test_a_machine_without_gpus_has_an_empty_list(tmp_path: Path, monkeypatch: p
 
 def test_a_run_without_a_gpu_never_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = pretend_gpus(monkeypatch, Gpu())
-    monkeypatch.delitem(sys.modules, "engines.gpus", raising=False)
+    monkeypatch.delitem(sys.modules, "engines.system.gpus", raising=False)
     found = first_gauges(tmp_path, on_gpu=False)
     assert found["gpus"] == [] and found["rss_bytes"] > 0
-    assert nvml.asked == [] and "engines.gpus" not in sys.modules
+    assert nvml.asked == [] and "engines.system.gpus" not in sys.modules
 
 
 def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
@@ -71,7 +71,7 @@ def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
 
     monkeypatch.setattr(psutil, "Process", fail)
     monkeypatch.setattr(psutil, "cpu_percent", fail)
-    monkeypatch.setattr(pulse.shutil, "disk_usage", fail)
+    monkeypatch.setattr(heartbeat.shutil, "disk_usage", fail)
     path = tmp_path / "events.jsonl"
     path.touch()
     beating = Pulse(EventLog(path, started_at=0.0))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from engines import events
-from engines.reproduction import (
+from engines.reproduce.compare import (
     DEPARTS,
     IDENTICAL,
     ROUNDING,
@@ -22,7 +22,7 @@ from engines.reproduction import (
     compare,
     distance,
 )
-from engines.runs.replay import past_of, settings_of
+from engines.reproduce.replay import past_of, settings_of
 from engines.runs.store import Run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "runs"

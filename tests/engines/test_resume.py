@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from builders import TEXT, make_run, weights_sha256
 
-from engines import checkpoints
 from engines.events import Event
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
+from engines.training import checkpoints
 
 STEPS = 600
 EVERY = {"eval_every": 30, "checkpoint_every": 20, "sample_every": 50}

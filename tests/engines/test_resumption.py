@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, flip_a_bit, make_run, weights_sha256
 
-from engines import checkpoints
-from engines.config import resolve
 from engines.errors import LabError, SettingsError
 from engines.runs.decisions import describe_differences, recorded_decisions, repeat_decisions
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import PATH_SETTINGS, PATHS_EDITED, Run, write_json
+from engines.settings.declarations import resolve
 from engines.tensor import devices, micro_batch
+from engines.training import checkpoints
 
 MANIFEST = ("v", "run", "created_at", "checkpoints", "seed", "code")
 TESTS_FOLDER = str(Path(__file__).parent.parent)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from engines.errors import LabError
-from engines.safetensors import Array, dump, parse
+from engines.training.safetensors import Array, dump, parse
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "U8": "u1", "BOOL": "?"}
 

@@ -14,12 +14,13 @@ import pytest
 from builders import QUICK, finished_run
 from patience import PATIENCE
 
-from engines import checkpoints, sampler
-from engines.config import SampleSettings
+from engines.generation import server
+from engines.generation.load import open_checkpoint
+from engines.generation.sampling import generate
+from engines.generation.server import Sampler
 from engines.runs.launch import python_path
-from engines.sampler import Sampler
-from engines.sampling import generate
-from engines.speaker import open_checkpoint
+from engines.settings.declarations import SampleSettings
+from engines.training import checkpoints
 
 ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}
 
@@ -36,7 +37,7 @@ class Process:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engines.sampler"],
+            [sys.executable, "-P", "-m", "engines.generation.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": python_path()},
@@ -216,7 +217,7 @@ def test_no_more_than_two_checkpoints_are_in_memory(checkpoint: Path, monkeypatc
         open_at_once.append(len(models))
         return speaker
 
-    monkeypatch.setattr(sampler, "open_checkpoint", opened)
+    monkeypatch.setattr(server, "open_checkpoint", opened)
     paths = [checkpoints.path_of(checkpoint.parent, step) for step in (5, 10, 5, 15, 10, 20)]
     InProcess(*(request(1, path, max_new_tokens=1) for path in paths)).go_on()
     assert open_at_once == [1, 2, 2, 2, 2]  # 5 was in memory the second time

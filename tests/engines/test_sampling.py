@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.config import SampleSettings
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
-from engines.decoding import RereadingDecoder
-from engines.engine import Decoder
 from engines.errors import LabError
-from engines.evaluation import Targets, evaluate
-from engines.sampling import Token, documents, generate
+from engines.generation.decoding import RereadingDecoder
+from engines.generation.sampling import Token, documents, generate
+from engines.interfaces import Decoder
+from engines.settings.declarations import SampleSettings
+from engines.training.evaluation import Targets, evaluate
 
 
 class Fixed:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import resolve
-from engines.schedules import decay_left, lr_multiplier, momentum, round_half_up
+from engines.settings.declarations import resolve
+from engines.training.schedules import decay_left, lr_multiplier, momentum, round_half_up
 
 
 def curve(horizon: int, schedule: str, warmup: float = 0.0, warmdown: float = 0.5, final: float = 0.0) -> list[float]:

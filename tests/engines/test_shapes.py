@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainSettings, resolve
+from engines.cost.parameter_shapes import is_matrix, parameter_shapes, role_of, window_of
 from engines.scalar import factory as scalar
-from engines.shapes import is_matrix, parameter_shapes, role_of, window_of
+from engines.settings.declarations import TrainSettings, resolve
 
 TINY_GPT = {"model_kind": "gpt", "layers": 3, "width": 32, "heads": 4, "context_length": 16, "batch_size": 2}
 OFF = ("value_embeddings", "residual_scalars", "embedding_scalars", "smear", "backout")

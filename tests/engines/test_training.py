@@ -9,7 +9,7 @@ import pytest
 from builders import events_of, weights_sha256
 from lagging import LAGS, Rig, assert_agrees, quicken, rig, saved_steps, set_clock
 
-from engines import training
+from engines.training import callbacks, loop
 
 BRIEF = {"steps": 40, "eval_every": 10, "checkpoint_every": 10, "sample_tokens": 0, "keep_last": 0}
 lagging = pytest.mark.parametrize("lag", LAGS)
@@ -42,7 +42,7 @@ def assert_same(found: Rig, whole: Rig) -> None:
 @lagging
 def test_a_lag_changes_neither_losses_nor_evaluations_nor_weights(lag: int, whole: Rig, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **BRIEF)
-    assert found.train() == training.Ending("finished", 0)
+    assert found.train() == loop.Ending("finished", 0)
     assert_same(found, whole)
     assert saved_steps(found.run) == [10, 20, 30, 40]
 
@@ -140,7 +140,7 @@ def test_a_paused_run_has_logged_every_step_and_continues_from_there(
         seen.append((history.step, history.paused))
         found.requests.waiting[0] = "resume"
 
-    monkeypatch.setattr(training.time, "sleep", resume)
+    monkeypatch.setattr(loop.time, "sleep", resume)
     assert found.train().reason == "finished"
     assert seen == [(17, True)] and found.requests.taken == ["pause", "resume"]
     assert_same(found, whole)
@@ -149,7 +149,7 @@ def test_a_paused_run_has_logged_every_step_and_continues_from_there(
 @lagging
 def test_a_run_that_is_stopped_while_paused_ends(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = rig(tmp_path, lag, {17: "pause"}, **BRIEF)
-    monkeypatch.setattr(training.time, "sleep", lambda seconds: found.requests.waiting.update({0: "stop"}))
+    monkeypatch.setattr(loop.time, "sleep", lambda seconds: found.requests.waiting.update({0: "stop"}))
     assert found.train().reason == "stopped"
     assert_agrees(found)
     assert saved_steps(found.run)[-1] == 17
@@ -182,7 +182,7 @@ def tick(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float]) -> None:
 @lagging
 def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **{**BRIEF, "tokens": 8 * 23 - 3})
-    assert found.train() == training.Ending("finished", 0, "the token budget is used up")
+    assert found.train() == loop.Ending("finished", 0, "the token budget is used up")
     assert_agrees(found)
     assert found.history.step == 23 == saved_steps(found.run)[-1] and found.history.tokens == 8 * 23
 
@@ -191,7 +191,7 @@ def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> No
 def test_a_time_budget_counts_what_is_collected(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = rig(tmp_path, lag, **{**BRIEF, "steps": 1000, "time_budget": 2.0})
     tick(monkeypatch, lambda: 0.01)
-    assert found.train() == training.Ending("finished", 0, "the time budget is used up")
+    assert found.train() == loop.Ending("finished", 0, "the time budget is used up")
     assert_agrees(found)
     assert found.training.train_seconds >= 2.0 and saved_steps(found.run)[-1] == found.history.step
     assert sum(found.history.seconds) == pytest.approx(found.training.train_seconds, abs=1e-3)
@@ -242,11 +242,10 @@ def test_no_checkpoint_is_added_for_an_evaluation_that_is_not_to_be_kept(how: di
 def test_the_best_evaluation_is_decided_by_bits_per_byte(
     lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engines import milestones
-    from engines.evaluation import Evaluation
+    from engines.training.evaluation import Evaluation
 
     scores = iter([(3.0, 4.0), (2.0, 3.5), (2.5, 3.0), (1.0, float("nan")), (0.5, 3.2)])
-    monkeypatch.setattr(milestones, "evaluate", lambda *about: Evaluation(*next(scores), 10, 10))
+    monkeypatch.setattr(callbacks, "evaluate", lambda *about: Evaluation(*next(scores), 10, 10))
     found = rig(tmp_path, lag, **{**BRIEF, "keep_last": 1})
     found.train()
     assert found.training.milestones.best_step == 20 and saved_steps(found.run) == [20, 40]

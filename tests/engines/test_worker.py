@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from builders import TEXT, events_of, make_run
 
-from engines import registry, worker
-from engines.config import TrainSettings, resolve
+from engines import registry
 from engines.data.prepare import prepare
-from engines.engine import Choice
+from engines.interfaces import Choice
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
+from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor.micro_batch import DoesNotFit
+from engines.training import worker
 
-ENGINES = Path(worker.__file__).parent
+ENGINES = Path(worker.__file__).parents[1]
 
 
 def test_a_request_to_end_is_not_caught_while_compressed_text_is_read(
@@ -46,7 +47,7 @@ def test_only_the_saver_thread_catches_what_is_no_exception() -> None:
                 raises_again = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
                 if not raises_again:
                     found.add(path.relative_to(ENGINES).as_posix())
-    assert found <= {"checkpoints.py"}
+    assert found <= {"training/checkpoints.py"}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

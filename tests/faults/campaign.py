@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.gpus import gpus
+from engines.system.gpus import gpus
 from faults.sandbox import ROOT, sandbox
 
 RESULTS = ROOT / "results"

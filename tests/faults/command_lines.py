@@ -13,8 +13,8 @@ from typing import Any
 from builders import write_text
 from hypothesis import strategies as st
 
-from engines.fields import Field, fields
 from engines.runs import launch
+from engines.settings.fields import Field, fields
 from faults.campaign import Part, Tally
 from faults.damage import _rename
 from faults.generated import generated

@@ -12,11 +12,11 @@ from typing import Any
 from builders import TEXT
 from hypothesis import strategies as st
 
-from engines.config import TrainSettings
-from engines.fields import fields
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import fields
 from faults.campaign import Part, Tally
 from faults.command_lines import EXTREMES, judge, prepare, without_processes
 from faults.generated import generated
@@ -147,9 +147,9 @@ def corpora(chance: random.Random, folder: Path) -> Tally:
 
 def _prepare(data: str) -> str:
     """Prepare a corpus in this process; return the exception if it is not a sentence for the user."""
-    from engines.config import resolve
     from engines.data.prepare import prepare as prepare_text
     from engines.errors import LabError
+    from engines.settings.declarations import resolve
 
     try:
         prepare_text(resolve({"data": data, "context_length": 4}), lambda *progress: None)

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import psutil
 from builders import events_of, weights_sha256, write_text
 
-from engines import checkpoints
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, start
-from engines.reproduction import TOLERANCE
+from engines.reproduce.compare import TOLERANCE
 from engines.runs import launch, liveness
 from engines.runs.history import History, read_history
 from engines.runs.store import Run, all_runs
+from engines.training import checkpoints
 from faults.campaign import Part, Tally
 
 KILLS_OF_A_RUN = 4

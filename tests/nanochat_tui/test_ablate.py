@@ -19,10 +19,10 @@ from patience import PATIENCE
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies
-from engines.config import resolve
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.store import all_runs
+from engines.settings.declarations import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "10", "--sample-tokens", "0")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from engines import __version__
-from engines.config import TrainSettings
 from engines.errors import SettingsError
-from engines.fields import Field, fields
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import Field, fields
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS
 from nanochat_tui.parser import parse

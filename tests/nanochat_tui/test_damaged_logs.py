@@ -15,7 +15,7 @@ from engines.ablation.schedule import Job
 from engines.ablation.study import create_study, results_so_far
 from engines.interop import series
 from engines.reports.record import read_record
-from engines.reproduction import IDENTICAL, Record, compare
+from engines.reproduce.compare import IDENTICAL, Record, compare
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 

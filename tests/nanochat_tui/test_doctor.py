@@ -8,8 +8,8 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import MIB, Gpu
 
-from engines.doctor import FAIL, OK, WARN, Check, ask, checks, examine
 from engines.errors import LabError
+from engines.system.doctor import FAIL, OK, WARN, Check, ask, checks, examine
 from nanochat_tui.headless.doctor import tell
 
 GOOD = Check("good", lambda: (OK, "all is well"))
@@ -122,9 +122,9 @@ def test_a_triton_that_our_kernels_are_not_made_for_is_told(
 ) -> None:
     report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "wanted_tritons": wanted}
     monkeypatch.setattr(
-        "engines.doctor.ask", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
+        "engines.system.doctor.ask", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
     )
-    monkeypatch.setattr("engines.doctor._compiler", lambda: (OK, "g++"))
+    monkeypatch.setattr("engines.system.doctor._compiler", lambda: (OK, "g++"))
     told, detail = found("torch.compile", tmp_path, "cuda")
     assert told == status and detail.startswith("works on cuda") and ("3.6, 3.7" in detail) == bool(wanted)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
-from engines.config import CountSettings, SampleSettings, TrainSettings, resolve
+from engines.cost.estimate import Machine, divisors, estimate, expected_vocab_size, rows_at_once
 from engines.errors import LabError, SettingsError
-from engines.estimate import Machine, divisors, estimate, expected_vocab_size, rows_at_once
-from engines.fields import Field, fields
+from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings, resolve
+from engines.settings.fields import Field, fields
 from nanochat_tui import parser
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS, RESULTS_DIR

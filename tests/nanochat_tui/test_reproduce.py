@@ -13,12 +13,12 @@ import pytest
 from builders import TEXT, events_of, finished_run, make_run, write_log
 from patience import PATIENCE
 
-from engines import processor
-from engines.checkpoints import path_of
 from engines.runs import launch
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.store import Run, all_runs
+from engines.system import cpu
+from engines.training.checkpoints import path_of
 from nanochat_tui.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +111,7 @@ def test_a_tensor_run_holds_what_its_machine_decided(tmp_path: Path, capsys: pyt
     said = Reproduced(capsys, run, "--json")
     assert said.verdict == "identical" and said.json["weights_same"] and said.json["environment"] == []
     held = newest(run).config["resolved"]
-    assert held["dtype"] == ("bfloat16" if processor.multiplies_bfloat16() else "float32")
+    assert held["dtype"] == ("bfloat16" if cpu.multiplies_bfloat16() else "float32")
     assert held["compile"] == "off" and held["threads"] and held["micro_batch"]
 
 

@@ -253,10 +253,10 @@ sys.exit(main())
     ("module", "command"),
     [
         ("nanochat_tui.cli", "runs"),
-        ("engines.config", "runs"),
+        ("engines.settings.declarations", "runs"),
         ("nanochat_tui.parser", "runs"),
-        ("engines.estimate", "plan"),
-        ("engines.doctor", "doctor"),
+        ("engines.cost.estimate", "plan"),
+        ("engines.system.doctor", "doctor"),
         ("engines.reports.page", "report last"),
     ],
 )

@@ -13,10 +13,10 @@ from typing import Any
 
 from engines.bench.nanochat.decoding import BATCHES, NEW_TOKENS, PROMPT_TOKENS
 from engines.bench.nanochat.ours import last_checkpoint, the_run
-from engines.config import SampleSettings
 from engines.data.tokenizers import BOS
-from engines.engine import LanguageModel
-from engines.speaker import open_checkpoint
+from engines.generation.load import open_checkpoint
+from engines.interfaces import LanguageModel
+from engines.settings.declarations import SampleSettings
 
 _GREEDY = SampleSettings(top_k=1)
 _REHEARSAL = 8  # tokens

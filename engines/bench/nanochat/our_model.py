@@ -5,8 +5,8 @@ from pathlib import Path
 
 from engines.bench.nanochat.ours import last_checkpoint
 from engines.data.tokenizers import BOS, Tokenizer
-from engines.engine import LanguageModel
-from engines.speaker import open_checkpoint
+from engines.generation.load import open_checkpoint
+from engines.interfaces import LanguageModel
 
 
 class OurModel:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from engines.gpus import gpus
+from engines.system.gpus import gpus
 
 _POLL = 0.2  # seconds between looks at the process
 _GPU_POLL = 1.0  # seconds between readings of the GPU's memory

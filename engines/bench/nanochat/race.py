@@ -13,8 +13,8 @@ from engines.bench.nanochat.places import Places
 from engines.bench.nanochat.plan import Race, Record, Task
 from engines.bench.nanochat.processes import Hear, Outcome
 from engines.errors import LabError
-from engines.gpus import gpus
 from engines.runs import manifest
+from engines.system.gpus import gpus
 
 _OURS = Path(__file__).resolve().parents[3]
 _TELLING = ("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TORCH")

@@ -7,8 +7,8 @@ from pathlib import Path
 from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
 from engines.errors import LabError
 from engines.files import write_file
-from engines.json_text import to_json
-from engines.terminal_text import visible
+from engines.output.json_text import to_json
+from engines.output.terminal_text import visible
 
 VERSION = 1
 _STEP = {"ours": "our_tokens_per_step", "upstream": "tokens_per_step"}  # of a budget

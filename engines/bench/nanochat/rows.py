@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
-from engines import estimate
 from engines.bench.nanochat.budgets import WANTED
 from engines.bench.nanochat.decoding import bytes_of_step
 from engines.bench.nanochat.figures import first_reaching
+from engines.cost import estimate
 
 Record = dict[str, Any]
 Pair = tuple[float | None, float | None]  # of ours and of upstream

@@ -3,7 +3,7 @@
 import dataclasses
 
 from engines.bench.nanochat.budgets import BUDGETS
-from engines.fields import AUTO, setting
+from engines.settings.fields import AUTO, setting
 
 SIDES = ("ours", "upstream")
 _GROUP = "race"

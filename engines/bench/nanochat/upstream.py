@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from engines import processor
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
 from engines.errors import LabError
+from engines.system import cpu
 
 DATA_FOLDERS = ("base_data_climbmix", "base_data")  # of newer and of older versions
 _WANDB = '"""Stands in for wandb, which is imported and, with --run=dummy, not used."""\n'
@@ -76,7 +76,7 @@ def environment(base: Path, tree: Path, caches: Path, device: str) -> dict[str, 
     which it takes by itself on GPUs alone, is chosen where ours chooses it."""
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
     on_processor = {"TORCHDYNAMO_DISABLE": "1"}
-    if processor.multiplies_bfloat16():
+    if cpu.multiplies_bfloat16():
         on_processor["NANOCHAT_DTYPE"] = os.environ.get("NANOCHAT_DTYPE", "bfloat16")
     return {
         "NANOCHAT_BASE_DIR": str(base),

@@ -12,11 +12,11 @@ from engines.ablation import launchers
 from engines.ablation.crew import _is_tiny, are_tiny
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, results_so_far, start
-from engines.config import resolve
 from engines.errors import LabError, SettingsError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import all_runs
+from engines.settings.declarations import resolve
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from engines.bench import machine
-from engines.doctor import OK, checks, examine
-from engines.gpus import gpus
+from engines.system.doctor import OK, checks, examine
+from engines.system.gpus import gpus
 
 PRODUCTS = "matrix products on cuda"
 

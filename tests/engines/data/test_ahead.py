@@ -3,9 +3,9 @@
 import os
 import signal
 
-from engines.config import TrainSettings, resolve
 from engines.data.ahead import TextAhead
 from engines.data.prepare import prepare
+from engines.settings.declarations import TrainSettings, resolve
 
 
 def settings(**given: object) -> TrainSettings:

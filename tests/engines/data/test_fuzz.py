@@ -15,11 +15,11 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engines.config import resolve
 from engines.data import corpora
 from engines.data.corpora import Corpus, scan
 from engines.data.prepare import prepare, train_corpus
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 SUFFIXES = ("", ".txt", ".TXT", ".md", ".jsonl", ".ndjson", ".json", ".parquet")
 PACKERS = {

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.config import resolve
 from engines.data import json_files
 from engines.data.corpora import open_corpus
 from engines.data.json_files import json_documents, json_lines
 from engines.data.prepare import prepare
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 RECORDS = [{"text": "one"}, {"text": "two\nlines", "id": 2}]
 

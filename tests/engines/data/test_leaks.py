@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.config import resolve
 from engines.data.corpora import open_corpus
 from engines.data.prepare import Prepared, prepare
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 TEXT = "".join(f"line {number} of some text\n" for number in range(30))
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import resolve
 from engines.data import caches, corpora, packing
 from engines.data.bpe import BPETokenizer
 from engines.data.corpora import Corpus, Piece, open_corpus, scan
@@ -21,6 +20,7 @@ from engines.data.prepare import prepare
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 
 def ignore(done: int) -> None:

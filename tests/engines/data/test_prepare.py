@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.config import resolve
 from engines.data import bpe, bpe_training, caches, corpora, encoding, packing, parallel
 from engines.data import prepare as module
 from engines.data.bpe import BPETokenizer
@@ -16,6 +15,7 @@ from engines.data.prepare import Prepared, prepare
 from engines.data.stories import stories
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 Reports = list[tuple[str, int, int | None]]
 STORIES = [story.text for story in stories(40_000, 5)]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from engines.config import resolve
 from engines.data import caches, corpora, packing, token_cache
 from engines.data.prepare import Prepared, prepare
 from engines.data.token_cache import CannotStore, TokenSink
 from engines.errors import LabError
+from engines.settings.declarations import resolve
 
 SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab_size": 270}
 

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.output.terminal_text import visible
 from engines.reports.markup import Safe, inline, table, tag
-from engines.terminal_text import visible
 
 
 @given(st.text())

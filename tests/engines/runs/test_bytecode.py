@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.runs import bytecode
+from engines.system import bytecode
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def compiler(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (folder / "__init__.py").write_text("compiled = True\n")
     monkeypatch.setattr("sys.pycache_prefix", str(tmp_path / "bytecode"))
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "bytecode"))
-    monkeypatch.setattr("engines.runs.bytecode.usable_cores", lambda: 4)
+    monkeypatch.setattr("engines.system.bytecode.usable_cores", lambda: 4)
     return folder
 
 
@@ -71,7 +71,7 @@ def test_a_first_start_has_the_compilers_bytecode_made_elsewhere_and_a_second_on
 
 
 def test_few_cores_have_enough_to_do(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.runs.bytecode.usable_cores", lambda: 2)
+    monkeypatch.setattr("engines.system.bytecode.usable_cores", lambda: 2)
     assert bytecode.compile_ahead() is None
 
 
@@ -86,7 +86,7 @@ def test_damaged_bytecode_is_reported_and_deleted(tmp_path: Path) -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from engines.runs import bytecode
+from engines.system import bytecode
 sys.pycache_prefix = {str(kept)!r}
 try:
     import small

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from engines.config import TrainSettings
-from engines.fields import fields
 from engines.runs.comparison import MISSING, Line, settings, told
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import fields
 
 
 def config(**resolved: Any) -> dict[str, Any]:

@@ -14,12 +14,12 @@ from builders import events_of, finished_run, make_run
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.study import create_study
 from engines.errors import LabError
+from engines.reproduce.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
-from engines.runs.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
 from engines.runs.store import Run
 
 TESTS_FOLDER = str(Path(__file__).parents[2])

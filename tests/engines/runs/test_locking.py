@@ -94,7 +94,7 @@ def test_of_many_launchers_of_one_run_exactly_one_starts_a_worker(tmp_path: Path
     assert all("is already running" in refusal for refusal in refusals)
 
 
-@pytest.mark.parametrize("module", ["engines.worker", "engines.ablation.queue"])
+@pytest.mark.parametrize("module", ["engines.training.worker", "engines.ablation.queue"])
 def test_a_worker_or_queue_without_the_lock_refuses_to_start(module: str, tmp_path: Path) -> None:
     run = make_run(tmp_path)
     worker = subprocess.run(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from builders import finished_run, make_run
 
-from engines import checkpoints
 from engines.errors import LabError
 from engines.runs import store
 from engines.runs.locking import take_lock
 from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.store import Run
+from engines.training import checkpoints
 
 
 def everything_in(folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The dashboard's end of the sampling process: hears every token, never waits, and tells when the process dies."""
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,9 +12,8 @@ import pytest
 from builders import QUICK, finished_run
 from patience import PATIENCE
 
-from engines import checkpoints
-from engines.runs import sampler_client
-from engines.runs.sampler_client import Reply, SamplerClient
+from engines.generation.client import Reply, SamplerClient
+from engines.training import checkpoints
 
 ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}
 AT_ONCE = 1.0  # seconds, on a busy machine; a call that waits for a stopped process would never return
@@ -133,11 +133,11 @@ def test_a_death_between_two_requests_is_told_to_the_first(client: SamplerClient
 def test_a_process_that_does_not_start_is_told(
     client: SamplerClient, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampler_client.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     client.request(checkpoint, "")
     (reply,) = poll_until(client, is_last)
     assert reply["kind"] == "error" and "cannot be started (No such file or directory)" in reply["message"]
-    monkeypatch.setattr(sampler_client.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     client.request(checkpoint, "")
     assert "ended with exit code 1" in poll_until(client, is_last)[-1]["message"]
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.config import resolve
-from engines.engine import Batch, StepHyperparameters
+from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.counts import CountBigram
 from engines.scalar.factory import load_model, new_learner
 from engines.scalar.optimizers import SGD, AdamW
+from engines.settings.declarations import resolve
 
 V = 7
 ROWS = [[1, 2, 3, 4, 5], [2, 2, 6, 0, 1]]

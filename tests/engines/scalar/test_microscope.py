@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from engines.config import resolve
 from engines.errors import LabError
 from engines.scalar import microscope
 from engines.scalar.factory import new_model
 from engines.scalar.microscope import Slide
 from engines.scalar.models import Bigram, MiniGPT
+from engines.settings.declarations import resolve
 
 TOKENS = [0, 3, 1, 2, 2]
 

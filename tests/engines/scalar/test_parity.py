@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ancestor import OWN, PARITY, Figures, predecessors_text, train_bigram, train_gpt
 
-from engines.engine import Batch, StepHyperparameters
+from engines.interfaces import Batch, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar.autograd import Node, softmax
 from engines.scalar.learner import ScalarLearner

@@ -1,4 +1,4 @@
-"""Generation with a cache: token for token what the model says without one, and drawn as `engines.decoding` draws."""
+"""Generation with a cache: token for token what the model says without one, and drawn as `decoding` draws."""
 
 import gc
 import itertools
@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
 
-from engines.config import SampleSettings
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.decoding import softmax
-from engines.sampling import generate
+from engines.generation.decoding import softmax
+from engines.generation.sampling import generate
+from engines.settings.declarations import SampleSettings
 from engines.tensor import turns
 from engines.tensor.cache import CachedDecoder
 from engines.tensor.devices import place

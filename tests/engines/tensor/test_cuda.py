@@ -17,12 +17,10 @@ from builders import events_of, finished_run
 from tensors import TINY_GPT, V, awake_gpt, batch_of, learner_of, nats_of, some_batches, some_rows
 from torch import Tensor
 
-from engines.config import SampleSettings, TrainSettings, resolve
 from engines.data.tokenizers import BOS
-from engines.engine import StepHyperparameters, StepResult
 from engines.errors import LabError
-from engines.evaluation import Targets, evaluate
-from engines.schedules import at_step
+from engines.interfaces import StepHyperparameters, StepResult
+from engines.settings.declarations import SampleSettings, TrainSettings, resolve
 from engines.tensor import kernels_ahead
 from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one
@@ -34,6 +32,8 @@ from engines.tensor.losses import head_nats
 from engines.tensor.mlp import add_product, relu2_mlp
 from engines.tensor.optimizers import AdamW, Pace
 from engines.tensor.qkv_attention import Turning, attend_jointly, project_jointly
+from engines.training.evaluation import Targets, evaluate
+from engines.training.schedules import at_step
 
 pytestmark = [
     pytest.mark.cuda,

@@ -11,9 +11,9 @@ import pytest
 import torch
 from tensors import TINY_GPT
 
-from engines import processor
-from engines.config import TrainSettings, resolve
 from engines.errors import LabError
+from engines.settings.declarations import TrainSettings, resolve
+from engines.system import cpu
 from engines.tensor import devices
 from engines.tensor.devices import Place, multiplies_by_tiles, place
 from engines.tensor.storage import to_array, to_tensor
@@ -54,19 +54,19 @@ def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str)
 
 
 def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
     where = place(gpt(threads=0))
     assert where[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
     assert chosen(where) == {
         "device": ("cpu", "torch sees no GPU"),
         "dtype": ("float32", "the fastest precision here"),
         "compile": ("off", "compiling takes longer than it saves here"),
-        "threads": (str(processor.default_threads()), "one fewer than the usable cores"),
+        "threads": (str(cpu.default_threads()), "one fewer than the usable cores"),
     }
 
 
 def test_a_gpt_takes_bfloat16_on_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: True)
     where = place(gpt())
     assert (where.dtype, where.weights) == (torch.bfloat16, torch.float32)
     assert chosen(where)["dtype"] == ("bfloat16", "the processor multiplies it fastest; weights stay in float32")

@@ -1,12 +1,12 @@
-"""Tokens drawn on the device: as `engines.decoding` draws them."""
+"""Tokens drawn on the device: as `engines.generation.decoding` draws them."""
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engines.config import SampleSettings
-from engines.decoding import draw, softmax
+from engines.generation.decoding import draw, softmax
+from engines.settings.declarations import SampleSettings
 from engines.tensor.drawing import Drawing, chosen
 
 LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)

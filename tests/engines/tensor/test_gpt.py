@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
 from torch import Tensor
 
-from engines.config import TrainSettings
+from engines.cost.parameter_shapes import parameter_shapes, window_of
 from engines.data.tokenizers import BOS
-from engines.shapes import parameter_shapes, window_of
+from engines.settings.declarations import TrainSettings
 from engines.tensor.devices import place
 from engines.tensor.gpt import GPT, initial_parameters
 from engines.tensor.models import product

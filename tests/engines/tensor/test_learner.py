@@ -23,11 +23,11 @@ from tensors import (
 )
 from torch import Tensor
 
-from engines.config import TrainSettings, resolve
-from engines.engine import StepHyperparameters
 from engines.errors import LabError
-from engines.schedules import at_step
+from engines.interfaces import StepHyperparameters
+from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor.learner import TensorLearner
+from engines.training.schedules import at_step
 
 ON_CPU = {"mode": "tensor", "device": "cpu", "dtype": "float32", "threads": 1}
 SMALL = {"batch_size": 4, "context_length": 6}
@@ -294,7 +294,7 @@ def test_weights_are_float32_whatever_is_computed_in_between() -> None:
 
 
 def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.processor.multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
     as_asked = learner_of(resolve(asked))
     assert [choice.value for choice in as_asked.choices] == ["cpu", "float32", "off", "1", "2 of 4 rows"]

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import EXACT, gradients_of, learner_of, nats_of, some_rows
 
-from engines.config import TrainSettings, resolve
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
-from engines.engine import Batch, Learner, StepHyperparameters
+from engines.interfaces import Batch, Learner, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar import factory as scalar
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.optimizers import to_array, to_matrix
-from engines.schedules import lr_multiplier
+from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor.learner import TensorLearner
 from engines.tensor.storage import to_tensor
+from engines.training.schedules import lr_multiplier
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 from tensors import EXACT, SWITCHES, V, batch_of, exact_gpt, learner_of, wake, weights_of
 from torch import Tensor
 
-from engines.config import TrainSettings, resolve
-from engines.engine import StepHyperparameters
-from engines.shapes import is_matrix, numbers, parameter_shapes
+from engines.cost.parameter_shapes import is_matrix, numbers, parameter_shapes
+from engines.interfaces import StepHyperparameters
+from engines.settings.declarations import TrainSettings, resolve
 
 
 def awake(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, make_run, weights_sha256
 
-from engines import checkpoints
-from engines.config import TrainSettings
-from engines.engine import LanguageModel
+from engines.interfaces import LanguageModel
 from engines.registry import load_model
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
+from engines.settings.declarations import TrainSettings
+from engines.training import checkpoints
 
 TESTS_FOLDER = str(Path(__file__).parent.parent.parent)
 GPT = {
@@ -60,7 +60,7 @@ def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
 def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
     model, settings = reloaded(gpt)
     from engines.data.prepare import prepare
-    from engines.evaluation import Targets, evaluate
+    from engines.training.evaluation import Targets, evaluate
 
     data = prepare(settings, lambda activity, done, total: None)
     found = evaluate(

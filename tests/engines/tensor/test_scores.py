@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tensors import EXACT, SWITCHES, V, awake_gpt, batch_of, exact_gpt, learner_of, nats_of, some_rows, wake
 from torch import Tensor
 
-from engines.config import resolve
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.evaluation import Targets, evaluate
+from engines.settings.declarations import resolve
 from engines.tensor.devices import place
 from engines.tensor.models import Bigram, TensorModel
+from engines.training.evaluation import Targets, evaluate
 
 ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=13), min_size=1, max_size=9)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.engine import Batch
+from engines.interfaces import Batch
 from engines.tensor.streams import TokenStreams
 
 LARGEST = {"B": 0xFF, "H": 0xFFFF, "I": 0x7FFFFFFF}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from builders import pretend_gpus, write_text
 
-from engines.config import resolve
-from engines.estimate import estimate, this_machine
+from engines.cost.estimate import estimate, this_machine
+from engines.settings.declarations import resolve
 from screens.ablate.draft import Draft, look_ahead
 
 

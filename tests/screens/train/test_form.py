@@ -13,11 +13,11 @@ from seats import Seat, add_run, play
 from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
 
-from engines.config import TrainSettings
-from engines.estimate import Estimate, estimate
-from engines.fields import fields
+from engines.cost.estimate import Estimate, estimate
 from engines.runs import liveness
 from engines.runs.store import all_runs
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import fields
 from screens.train.form import FIRST, SettingRow, SettingsForm
 from screens.train.plan import PlanView
 

@@ -1,0 +1,88 @@
+"""Finds the vocabulary of a text before a run: its alphabet is read from the first megabytes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from engines.cost.estimate import expected_vocab_size
+from engines.data.sources import locate_both, select
+from engines.errors import LabError, SettingsError
+from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
+from engines.settings.requirements import flag_of
+
+# What the vocabulary depends on, apart from the files.
+_NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")
+_SAMPLE = 4 << 20  # characters: a tenth of a second
+_TEXTS = ("data", "val_data")
+
+
+class Preview(NamedTuple):
+    """What is known of the texts of a run that is being set up."""
+
+    texts: tuple[Any, ...] | None = None  # as returned by `texts_of`; None before anything was read
+    vocabulary: tuple[int, str] | None = None  # its size and a note; None where it could not be found out
+    problems: dict[str, str] = {}  # noqa: RUF012 - by the name of the setting
+
+
+def texts_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the given settings that determine the vocabulary; some of them may be invalid."""
+    return tuple(given.get(name) for name in _NAMES)
+
+
+def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> Preview:
+    """Find the texts of given settings and read their beginnings, which may take seconds."""
+    texts = texts_of(given)
+    try:
+        settings = resolve({name: value for name, value in given.items() if name in _NAMES})
+        problems = missing_texts(settings)
+        return Preview(texts, None if problems else preview_vocab_size(settings, is_cancelled), problems)
+    except SettingsError:
+        return Preview(texts)
+    except LabError as error:
+        return Preview(texts, None, {"data": str(error)})
+
+
+def missing_texts(settings: TrainSettings) -> dict[str, str]:
+    """Return a sentence, by setting, for each of --data and --val-data that names no file, or only files that both
+    name."""
+    problems = {}
+    for name in _TEXTS:
+        text = getattr(settings, name)
+        if text is not None and text not in BUILT_IN_CORPORA:
+            try:
+                select(text, flag_of(name))
+            except LabError as error:
+                problems[name] = str(error)
+    if not problems:
+        try:
+            locate_both(settings.data, settings.val_data)
+        except LabError as error:
+            problems["val_data"] = str(error)
+    return problems
+
+
+def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
+    """Return the vocabulary size of each; a shared text is read once. Raises LabError if one cannot be read."""
+    known: dict[tuple[Any, ...], int] = {}
+    for each in settings:
+        if texts_of(vars(each)) not in known:
+            known[texts_of(vars(each))] = preview_vocab_size(each)[0]
+    return [known[texts_of(vars(each))] for each in settings]
+
+
+def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+    """Return the vocabulary size, and a note if only a part was read. Raises LabError if the text cannot be read."""
+    vocab_size, guess = expected_vocab_size(settings)
+    if not guess:
+        return vocab_size, ""
+    from engines.data.prepare import train_corpus, val_corpus  # 20 ms, for the texts whose alphabet is not known
+
+    corpora = [train_corpus(settings), *([val_corpus(settings)] if settings.val_data else [])]
+    alphabet: set[str] = set()
+    characters = 0
+    for piece in chain.from_iterable(corpus.pieces() for corpus in corpora):
+        alphabet.update(piece.text)
+        characters += len(piece.text)
+        if characters >= _SAMPLE or is_cancelled():
+            return len(alphabet) + 1, f"at least: from the first {characters:,} characters"
+    return len(alphabet) + 1, ""

@@ -1,0 +1,1 @@
+"""Text from trained models: loading, sampling, and the process that does it."""

@@ -1,0 +1,48 @@
+"""Opens a checkpoint folder so that its model can speak: one way for sampling, inspection and the sampling process."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from engines import registry
+from engines.data import tokenizers
+from engines.data.tokenizers import Tokenizer
+from engines.errors import LabError
+from engines.interfaces import LanguageModel
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import AUTO
+from engines.training import checkpoints
+
+
+class Speaker(NamedTuple):
+    """Who speaks, and one line that says who that is."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    origin: str
+
+
+def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Speaker:
+    """The model and tokenizer of a checkpoint folder, on a device of this machine whatever it was trained on.
+    `compile`: whether generation on a GPU is compiled, "on" or "off".
+
+    LabError if it is not there, damaged, or of another version of the lab.
+    """
+    checkpoint = checkpoints.load(path, with_optimizer=False)
+    tokenizer = tokenizers.from_json(checkpoint.tokenizer)
+    try:
+        settings = TrainSettings(**checkpoint.settings)
+    except TypeError:
+        raise LabError(f"{path} has settings that this version does not know; use the version that wrote it.") from None
+    settings = dataclasses.replace(settings, device=device, compile=compile)
+    model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
+    origin = f"run {_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
+    if getattr(model, "compiles_decoding", False):  # a gpt's, on a GPU
+        origin += ", which is compiled behind its first token, for about half a minute"
+    return Speaker(model, tokenizer, origin)
+
+
+def _run_name(path: Path) -> str:
+    """Checkpoints lie in the run's folder `checkpoints`, or in DIR/<run id> of --checkpoint-dir."""
+    folder = path.absolute().parent
+    return folder.parent.name if folder.name == "checkpoints" else folder.name

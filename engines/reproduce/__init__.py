@@ -1,0 +1,1 @@
+"""Repeats a recorded run and compares it with the record."""

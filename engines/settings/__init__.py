@@ -1,0 +1,1 @@
+"""Every setting, declared once: values, conditions, limits, scaling rules and files."""

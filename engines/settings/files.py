@@ -1,0 +1,36 @@
+"""Reads settings from a file: TOML, or what an old run was asked for."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from engines.errors import LabError, SettingsError
+from engines.files import read_file, user_path
+from engines.settings.declarations import TrainSettings
+from engines.settings.fields import parse_all
+
+_MOST_BYTES = 1 << 22  # limit of a config file: a longer one is another kind of file
+
+
+def read_config_text(path: Path) -> str:
+    """Read a --config file. Raises SettingsError if it cannot be read or is not UTF-8 text."""
+    try:
+        return read_file(user_path(path, "config file"), "config file", _MOST_BYTES).decode()
+    except UnicodeDecodeError:
+        raise SettingsError([f"--config {path} cannot be read: it is not UTF-8 text."]) from None
+    except LabError as error:
+        raise SettingsError([f"--config: {error}"]) from None
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """What a TOML file, or the config.json of a run, asks for, parsed; SettingsError names the file and its faults."""
+    text = read_config_text(path)
+    try:
+        if path.suffix == ".json":
+            raw = dict(json.loads(text)["given"].items())
+        else:
+            raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
+    return parse_all(TrainSettings, raw, str(path))

@@ -1,0 +1,1 @@
+"""The machine: processors, GPUs, compiled modules, and a check of all of it."""

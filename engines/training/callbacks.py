@@ -1,0 +1,144 @@
+"""What a run leaves behind on its way: checkpoints, evaluations, samples; each at most once a step."""
+
+import json
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from engines.data.floors import Floor, floor_of_stories
+from engines.data.packing import Packed
+from engines.data.tokenizers import Tokenizer
+from engines.errors import LabError
+from engines.generation.sampling import documents
+from engines.interfaces import LanguageModel, LearnerState
+from engines.runs.history import History
+from engines.runs.log import EventLog
+from engines.runs.resumption import require_same_settings
+from engines.runs.store import Run
+from engines.settings.declarations import SampleSettings, TrainSettings
+from engines.training.best import best_step
+from engines.training.checkpoints import Checkpoint, Saved, Saver
+from engines.training.evaluation import Evaluation, Targets, evaluate
+
+
+class Milestones:
+    """The reached ones, and how to reach more. The order is the caller's: checkpoint, THEN evaluate, THEN sample."""
+
+    def __init__(self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: Tokenizer, log: EventLog) -> None:
+        self._settings = settings
+        self._packed = packed
+        self._tokenizer = tokenizer
+        self._log = log
+        self._run = run
+        self._config = run.config
+        self.folder = run.checkpoints_dir
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabError(f"--checkpoint-dir: {self.folder} cannot be made ({error.strerror}).") from None
+        self._saver = Saver(self.folder, settings.keep_last, self._report_saved)
+        self.evals: dict[int, Evaluation] = {}
+        self.best_step: int | None = None
+        self.saved_step = -1
+        self.sampled_step = -1
+
+    def save(self, step: int, learner: LearnerState, progress: dict[str, Any]) -> None:
+        """Begin to write a checkpoint; every loss up to `step` must have been recorded and judged."""
+        self._log.sync()
+        best = self.best_step if self._settings.keep_best else None
+        checkpoint = Checkpoint(learner, self._tokenizer.to_json(), self._config["resolved"], progress)
+        self._saver.save(step, checkpoint, best)
+        self.saved_step = step
+
+    def require_match(self, checkpoint: Checkpoint) -> None:
+        """Raise LabError unless a checkpoint was written with the settings and the tokenizer of this run."""
+        require_same_settings(self._run, self._config, checkpoint)
+        if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
+            raise LabError(
+                f"run {self._run.id} cannot be resumed: the text gives another tokenizer than the one that it was "
+                "trained with. Start a new run with --config."
+            )
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is durable."""
+        self._saver.wait()
+
+    def is_saving(self) -> bool:
+        """Return whether a checkpoint is being written."""
+        return self._saver.is_busy()
+
+    def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
+        """Score the validation tokens, once the checkpoint before is durable."""
+        self.wait()
+        result = evaluate(model, self._targets, self._settings.context_length, self._log.flush_if_due)
+        self.evals[step] = result
+        self.best_step = self._find_best()
+        floor = self._floor
+        self._log.emit(
+            "eval",
+            step=step,
+            loss=result.loss,
+            bpb=result.bpb,
+            tokens=result.tokens,
+            bytes=result.bytes,
+            seconds=round(seconds(), 4),
+            best=step == self.best_step,
+            floor_bpb=floor.bpb if floor else None,
+            floor_error=floor.error if floor else None,
+        )
+
+    @cached_property
+    def _targets(self) -> Targets:
+        return Targets.of(self._packed.val, self._tokenizer.token_bytes, self._settings.eval_tokens)
+
+    @cached_property
+    def _floor(self) -> Floor | None:
+        """Return the entropy floor of the text that is scored."""
+        tokens, whole = self._targets.tokens, self._packed.val
+        if self._packed.floor is None or len(tokens) == len(whole):
+            return self._packed.floor
+        return floor_of_stories(tokens, self._tokenizer)
+
+    def sample(self, step: int, model: LanguageModel) -> None:
+        """Let the model speak."""
+        settings = self._settings
+        how = SampleSettings(
+            prompt=settings.prompt,
+            temperature=settings.temperature,
+            max_new_tokens=settings.sample_tokens,
+            seed=settings.seed,
+        )
+        self._log.emit("sample", step=step, prompt=settings.prompt, text=documents(model, self._tokenizer, how))
+        self.sampled_step = step
+
+    def recall(self, history: History, step: int) -> None:
+        """Take over what an earlier worker of this run reached up to `step`."""
+        for event in history.evals:
+            if event["step"] <= step:
+                loss, bpb = (math.nan if event[name] is None else event[name] for name in ("loss", "bpb"))
+                self.evals[event["step"]] = Evaluation(loss, bpb, event["tokens"], event["bytes"])
+        self.sampled_step = max((event["step"] for event in history.samples if event["step"] <= step), default=-1)
+        self.go_back(step)
+
+    def go_back(self, step: int) -> None:
+        """Forget what lies after `step`, the checkpoint that training returns to."""
+        self.saved_step = min(self.saved_step, step)
+        self.sampled_step = min(self.sampled_step, step)
+        self.evals = {at: result for at, result in self.evals.items() if at <= step}
+        self.best_step = self._find_best()
+
+    def _find_best(self) -> int | None:
+        return best_step({step: result.bpb for step, result in self.evals.items()})
+
+    def _report_saved(self, saved: Saved) -> None:
+        self._log.emit(
+            "checkpoint",
+            step=saved.step,
+            path=str(saved.path),
+            bytes=saved.bytes,
+            seconds=saved.seconds,
+            removed=saved.removed,
+        )
+        if saved.warning:
+            self._log.emit("note", message=saved.warning)

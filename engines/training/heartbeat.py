@@ -1,0 +1,90 @@
+"""The background thread of a worker: it flushes the log, writes the heartbeat, and reads system metrics."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from engines.errors import LabError
+from engines.runs.log import WRITE_INTERVAL, EventLog
+
+T = TypeVar("T")
+HEARTBEAT_INTERVAL = 2.0  # seconds; viewers call a run stuck after 10
+
+
+class Pulse:
+    """A thread that flushes the log, writes the heartbeat, and reads system metrics."""
+
+    def __init__(self, log: EventLog, log_failed: Callable[[], None] = lambda: None) -> None:
+        """`log_failed` is called from the thread when the log cannot be written any more."""
+        self._log = log
+        self._log_failed = log_failed
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._rss: list[int] = []
+        self._read_gpus: Callable[[], list[dict[str, Any]]] = list
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def watch_gpus(self) -> None:
+        """Report the GPUs with every heartbeat from now on."""
+        from engines.system.gpus import Gauges  # only runs on a GPU pay for it
+
+        self._read_gpus = Gauges().read
+
+    def take_rss(self) -> list[int]:
+        readings, self._rss = self._rss, []
+        return readings
+
+    def _beat(self) -> None:
+        next_beat = time.monotonic() + HEARTBEAT_INTERVAL
+        try:
+            while not self._over.wait(WRITE_INTERVAL):
+                self._log.flush_if_due()
+                if time.monotonic() >= next_beat:
+                    next_beat += HEARTBEAT_INTERVAL
+                    self._log.require_file()
+                    self._log.emit("heartbeat", step=self._log.step)
+                    self._log.emit("system", **self._read_gauges())
+        except LabError:  # the training thread gets the same error at its next write
+            self._log_failed()
+
+    def _read_gauges(self) -> dict[str, Any]:
+        """Return the fields of the event `system`. A metric that cannot be read is null; for GPUs, an empty list."""
+        rss = _read(_resident_bytes)
+        if rss is not None:
+            self._rss.append(rss)
+        return {
+            "rss_bytes": rss,
+            "cpu_percent": _read(_cpu_percent),
+            "disk_free_bytes": _read(lambda: shutil.disk_usage(self._log.path.parent).free),
+            "gpus": _read(self._read_gpus) or [],
+        }
+
+
+def _read(gauge: Callable[[], T]) -> T | None:
+    """Return the reading, or None if it fails in any way: a failed metric must not end the heartbeat."""
+    try:
+        return gauge()
+    except Exception:
+        return None
+
+
+def _resident_bytes() -> int:
+    import psutil  # takes 20 ms, which runs that end before the first heartbeat save
+
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))  # without pages of mapped files, which come and go
+
+
+def _cpu_percent() -> float:
+    import psutil
+
+    return float(psutil.cpu_percent())
