@@ -25,7 +25,7 @@ from engines.reproduce.compare import (
 from engines.reproduce.replay import past_of, settings_of
 from engines.runs.store import Run
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "runs"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
 NUMBERS = some.floats(allow_nan=True, allow_infinity=True)
 LOSSES = [3.0, 2.5, 2.25, 2.0]
 

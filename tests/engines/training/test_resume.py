@@ -17,7 +17,7 @@ from engines.training import checkpoints
 STEPS = 600
 EVERY = {"eval_every": 30, "checkpoint_every": 20, "sample_every": 50}
 SETTINGS = {"steps": STEPS, "batch_size": 2, "keep_last": 2, **EVERY}
-TESTS_FOLDER = str(Path(__file__).parent.parent)
+TESTS_FOLDER = str(Path(__file__).parents[2])
 
 # 50 kills: 38 inside something, 12 at random moments.
 INSIDE = {

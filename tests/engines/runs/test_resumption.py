@@ -20,7 +20,7 @@ from engines.tensor import devices, micro_batch
 from engines.training import checkpoints
 
 MANIFEST = ("v", "run", "created_at", "checkpoints", "seed", "code")
-TESTS_FOLDER = str(Path(__file__).parent.parent)
+TESTS_FOLDER = str(Path(__file__).parents[2])
 
 
 def edit(run: Run, keep_checksum: bool = False, **settings: Any) -> None:
