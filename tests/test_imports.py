@@ -1,6 +1,7 @@
 """The floors: arrows only point down, and nothing heavy is imported where nobody asked for it."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,37 @@ def test_a_floor_imports_only_itself_and_those_below(floor: str) -> None:
         assert {name.split(".")[0] for name in ours} <= MAY_IMPORT[floor], path
         if floor == "screens":
             assert {name.split(".")[1] for name in ours if name.startswith("engines.")} <= set(LIGHT_SIDE), path
+
+
+def test_no_files_of_engines_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checking count too.
+
+    Two pairs are left: a tensor model creates its own decoder, and the tokenizers' factory the BPE tokenizer.
+    """
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / "engines").rglob("*.py")
+    }
+    imports = {
+        name: {
+            owner
+            for found in imports_of(path)
+            for owner in (found, found.rpartition(".")[0])
+            if owner in modules and owner != name
+        }
+        for name, path in modules.items()
+    }
+    imports["engines.tensor.gpt"].discard("engines.tensor.cache")
+    imports["engines.data.tokenizers"].discard("engines.data.bpe")
+    assert _circle(imports) == []
+
+
+def _circle(imports: dict[str, set[str]]) -> list[str]:
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def test_every_file_says_first_what_it_is_for() -> None:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.ablation.effects import Effect, Grid, Score
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
 from engines.ablation.results import DIVERGED, UNREADABLE, Result
-from engines.ablation.schedule import Job
 from engines.ablation.statistics import ALPHA, Difference, Spread, correct, paired_difference, spread, with_interval
 
 FEWEST_PAIRS = 3  # two differences say next to nothing of how far a third may lie from them

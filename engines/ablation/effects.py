@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engines.ablation.cells import Axis, combinations
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
 from engines.ablation.results import Result
-from engines.ablation.schedule import Job
 from engines.ablation.statistics import Difference, correct, paired_difference
 
 Score = Callable[[Result], float | None]

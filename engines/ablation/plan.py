@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from engines import registry
 from engines.ablation import launchers
@@ -31,6 +31,14 @@ _NO_AXIS = {
 _PATHS = ("data", "val_data", "checkpoint_dir")
 _BY_LOT = 16
 _FEWEST_LEFT = 2  # halving ends with the base and the best of the others
+
+
+class Job(NamedTuple):
+    """One run: a cell, by its place in the plan, with a seed, trained as far as a rung of the halving goes."""
+
+    cell: int
+    seed: int
+    rung: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

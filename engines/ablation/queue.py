@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from engines.ablation import report
 from engines.ablation.launchers import Handle, Launcher, new_launcher
 from engines.ablation.places import Place
+from engines.ablation.plan import Job
 from engines.ablation.results import Result, not_started, result_of
-from engines.ablation.schedule import Job, settings_of_rung, stop_of_rung, wanted
+from engines.ablation.schedule import settings_of_rung, stop_of_rung, wanted
 from engines.ablation.study import Study
 from engines.errors import LabError
 from engines.numbered_names import parse_numbered

@@ -11,9 +11,9 @@ from typing import Any
 from engines import events
 from engines.ablation.analysis import Analysis, CellReport, analyse
 from engines.ablation.markdown import markdown, shown
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
 from engines.ablation.results import Result
-from engines.ablation.schedule import Job, every_job
+from engines.ablation.schedule import every_job
 from engines.ablation.statistics import Spread
 from engines.ablation.study import Study
 from engines.errors import LabError

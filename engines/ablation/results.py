@@ -5,7 +5,7 @@ import math
 from itertools import accumulate
 from typing import NamedTuple
 
-from engines.ablation.schedule import Job
+from engines.ablation.plan import Job
 from engines.runs import liveness
 from engines.runs.history import History, read_history
 from engines.runs.store import Run

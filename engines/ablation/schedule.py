@@ -2,24 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
+from engines.ablation.results import Result
 from engines.settings.declarations import TrainSettings
 
-if TYPE_CHECKING:
-    from engines.ablation.results import Result
 
-
-class Job(NamedTuple):
-    """One run: a cell, by its place in the plan, with a seed, trained as far as a rung of the halving goes."""
-
-    cell: int
-    seed: int
-    rung: int = 0
-
-
-def wanted(plan: Plan, results: Mapping[Job, "Result"]) -> list[Job]:
+def wanted(plan: Plan, results: Mapping[Job, Result]) -> list[Job]:
     """What is to be run before more can be decided, in order: a seed of every cell first, so that a table appears
     early. Empty when the study is done."""
     for rung in range(len(plan.rungs)):
@@ -36,7 +26,7 @@ def every_job(plan: Plan) -> list[Job]:
     return [Job(cell, seed, rung) for rung in rungs for seed in plan.seeds for cell in cells]
 
 
-def cells_of_rung(plan: Plan, results: Mapping[Job, "Result"], rung: int) -> list[int]:
+def cells_of_rung(plan: Plan, results: Mapping[Job, Result], rung: int) -> list[int]:
     """Those that a rung trains: at first all, then the base and the best of the others so far."""
     cells = list(range(len(plan.cells)))
     for passed in range(rung):
@@ -59,12 +49,12 @@ def stop_of_rung(plan: Plan, settings: TrainSettings, rung: int) -> int | None:
     return math.ceil(settings.steps / 2**halvings) if halvings else None
 
 
-def _is_worth_it(job: Job, results: Mapping[Job, "Result"]) -> bool:
+def _is_worth_it(job: Job, results: Mapping[Job, Result]) -> bool:
     """A run that broke on the rung before has nothing to go on from."""
     return job.rung == 0 or results[job._replace(rung=job.rung - 1)].is_comparable
 
 
-def _score(plan: Plan, results: Mapping[Job, "Result"], cell: int, rung: int) -> float:
+def _score(plan: Plan, results: Mapping[Job, Result], cell: int, rung: int) -> float:
     """Mean bits per byte over the seeds, infinite if one of them came to nothing."""
     total = 0.0
     for seed in plan.seeds:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.ablation.plan import SCHEMA, Plan, plan_from_json
+from engines.ablation.plan import SCHEMA, Job, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
-from engines.ablation.schedule import Job, every_job
+from engines.ablation.schedule import every_job
 from engines.errors import LabError
 from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path

@@ -1,13 +1,10 @@
 """Encodes a corpus, in this process or in several; its tokens are the same however it was read, and keep its order."""
 
-from array import array
 from collections.abc import Iterable, Iterator
 
-from engines.data.splitting import Part
+from engines.data.splitting import Encoded, Part
 from engines.data.tokenizers import Tokenizer
 from engines.system.cpu import usable_cores
-
-Encoded = tuple[Part, "array[int]"]
 
 _WORTH_PROCESSES = 1 << 22  # characters; fewer are encoded before a process has started
 _MOST_PROCESSES = 16  # reading the corpus keeps no more of them busy

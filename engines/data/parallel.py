@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from engines.data.children import Child, encode_line, requests
-from engines.data.encoding import Encoded
-from engines.data.splitting import Part
+from engines.data.splitting import Encoded, Part
 from engines.data.tokenizers import Tokenizer, TypeCode, from_json
 
 _BATCH = 1 << 19  # characters

@@ -1,6 +1,7 @@
 """Which text is for training and which for validation: `--val-data`, or a tenth of the corpus."""
 
 import math
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,6 +40,9 @@ class Part(NamedTuple):
     starts_document: bool
     is_val: bool
     nats: float | None = None  # as in a Piece
+
+
+Encoded = tuple[Part, "array[int]"]  # a part and its tokens
 
 
 class Split(NamedTuple):

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, CellReport
 from engines.ablation.markdown import difference_text, shown, spread_text, verdict_text
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
 from engines.ablation.results import Result
-from engines.ablation.schedule import Job
 from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.studies import GOES_ON, Reading, StudyRow
 from screens.ablate.words import age, duration, plain

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engines.ablation.analysis import Analysis, analyse
-from engines.ablation.plan import Plan
+from engines.ablation.plan import Job, Plan
 from engines.ablation.progress import Progress
 from engines.ablation.results import Result, result_of
-from engines.ablation.schedule import Job, every_job
+from engines.ablation.schedule import every_job
 from engines.ablation.study import Study, studies_in_view
 from engines.errors import LabError
 from engines.events import Event

@@ -12,7 +12,7 @@ from textual.getters import query_one
 from textual.widgets import DataTable
 
 from engines.ablation.analysis import CellReport
-from engines.ablation.schedule import Job
+from engines.ablation.plan import Job
 from engines.ablation.statistics import ALPHA
 from engines.runs.store import Run
 from engines.runs.watch import Watch

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.runs.checkpoint_folders import CheckpointFolder, checkpoints_of
 from engines.runs.store import Run
 from engines.runs.watch import Watch
+from engines.runs.watched_checkpoints import CheckpointFolder, checkpoints_of
 
 
 class Choice(NamedTuple):

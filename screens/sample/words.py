@@ -2,7 +2,7 @@
 
 import math
 
-from engines.runs.checkpoint_folders import CheckpointFolder
+from engines.runs.watched_checkpoints import CheckpointFolder
 
 _PLAIN = str.maketrans(
     {"·": "-", "…": "...", "▸": ">", "█": "#", "●": "*", "–": "-", "≥": ">=", "←": "left", "→": "and right"}

@@ -10,8 +10,7 @@ import pytest
 from builders import events_of, finished_run, write_log
 
 from engines.ablation.analysis import analyse
-from engines.ablation.plan import make_plan
-from engines.ablation.schedule import Job
+from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import create_study, results_so_far
 from engines.interop import series
 from engines.reports.record import read_record

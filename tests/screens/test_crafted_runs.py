@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from seats import FIXTURES, Seat, play, told_of
 
-from engines.runs.checkpoint_folders import checkpoints_of
 from engines.runs.comparison import settings
 from engines.runs.store import Run
 from engines.runs.watch import Watch
+from engines.runs.watched_checkpoints import checkpoints_of
 from screens.runs import columns, detail, difference
 from screens.runs.page import Page
 from screens.runs.row import RowReader

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from engines.ablation.analysis import analyse
-from engines.ablation.plan import Plan, make_plan
+from engines.ablation.plan import Job, Plan, make_plan
 from engines.ablation.results import Point, Result
-from engines.ablation.schedule import Job, wanted
+from engines.ablation.schedule import wanted
 
 STUDIES = 600
 # Three standard errors of a rate of 5 % over so many studies; halving without a correction gave 11 %.

@@ -14,9 +14,9 @@ from builders import QUICK, events_of, make_run, write_text
 from patience import wait_until
 
 from engines.ablation import results
-from engines.ablation.plan import make_plan
+from engines.ablation.plan import Job, make_plan
 from engines.ablation.progress import StudyWatch
-from engines.ablation.schedule import Job, every_job
+from engines.ablation.schedule import every_job
 from engines.ablation.study import Study, create_study, find_study, results_so_far, start
 from engines.errors import LabError
 from engines.runs import control, liveness

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from builders import QUICK, write_text
 
-from engines.ablation.plan import make_plan
-from engines.ablation.schedule import Job
+from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import Study, create_study
 from engines.errors import LabError
 from engines.runs.fork import fork_run

@@ -14,7 +14,7 @@ from seats import Seat, append, held, new_study, play
 from textual.widgets import Static, TextArea
 
 import screens.app
-from engines.ablation.schedule import Job
+from engines.ablation.plan import Job
 from engines.ablation.study import all_studies, start
 from engines.reports import document
 from engines.runs import liveness

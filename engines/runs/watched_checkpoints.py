@@ -1,0 +1,39 @@
+"""The checkpoints of a run that is watched, with what its events report about each."""
+
+import dataclasses
+from pathlib import Path
+
+from engines.errors import LabError
+from engines.runs.checkpoint_folders import list_steps, path_of
+from engines.runs.watch import Watch
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointFolder:
+    """One checkpoint of a run, with its evaluation."""
+
+    run_id: str
+    model_kind: str
+    step: int
+    path: Path
+    bpb: float | None  # of the evaluation at this step
+    best: bool
+    newest: bool
+
+
+def checkpoints_of(watch: Watch) -> list[CheckpointFolder]:
+    """A watched run's checkpoints, newest first; none where the run or its folder cannot be read."""
+    try:
+        folder = watch.run.checkpoints_of(watch.config) if watch.config else watch.run.checkpoints_dir
+        steps = list_steps(folder)
+    except (LabError, KeyError, OSError):
+        return []
+    overview = watch.overview
+    best_step, bpb = overview.best_step, dict(overview.checkpoints)
+    kind = str(watch.settings.get("model_kind", ""))
+    return [
+        CheckpointFolder(
+            watch.run.id, kind, step, path_of(folder, step), bpb.get(step), step == best_step, step == steps[-1]
+        )
+        for step in reversed(steps)
+    ]
