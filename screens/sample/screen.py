@@ -115,7 +115,7 @@ class SampleScreen(LabScreen):
         """Look for checkpoints, in a thread."""
         if not is_busy(self, "look"):
             look = functools.partial(self._look, list(self.lab.watches), self._opened_with)
-            run_in_background(self, look, self._take_runs, group="look")
+            run_in_background(self, look, functools.partial(self._take_runs, self.lab.is_partial), group="look")
 
     def _look(self, watches: list[Watch], opened_with: Watch | None) -> Sequence[ShelfRun]:
         known = {watch.run.path for watch in watches}
@@ -124,12 +124,14 @@ class SampleScreen(LabScreen):
             watches.append(opened_with)
         return self._shelf.look(watches)
 
-    def _take_runs(self, runs: Sequence[ShelfRun]) -> None:
-        if runs is self._runs:
+    def _take_runs(self, is_partial: bool, runs: Sequence[ShelfRun]) -> None:
+        first = self.speeches.first
+        # some of the runs were read so far: the newest may be missing
+        choice = first_choice(runs) if first.choice is None and not is_partial else None
+        if runs is self._runs and choice is None:
             return
         self._runs = runs
-        first = self.speeches.first
-        if first.choice is None and (choice := first_choice(runs)):
+        if choice:
             first.choose(choice)
         for pane in self.speeches.both:
             pane.take(runs)
