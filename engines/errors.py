@@ -6,14 +6,14 @@ _LONG_WORD = re.compile(r"\S{400,}")  # a name that was typed or read; every usu
 _SHOWN = 60  # characters of its beginning, and of its end
 
 
-class LabError(Exception):
+class UserError(Exception):
     """An error that the user can fix; `str(error)` states what and how in one sentence. Long words are shortened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(_shortened(message))
 
 
-class SettingsError(LabError):
+class SettingsError(UserError):
     """One or more settings are wrong; `problems` holds a sentence for each."""
 
     def __init__(self, problems: list[str]) -> None:

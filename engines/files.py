@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from engines.errors import LabError
+from engines.errors import UserError
 
 _REASONS = {
     errno.ENOENT: "not found",
@@ -35,24 +35,24 @@ def reason_of(error: Exception) -> str:
 
 
 def user_path(text: str | os.PathLike[str], what: str) -> Path:
-    """Return the absolute form of a typed path, with `~` expanded. `what` names it in errors. Raises LabError for a
+    """Return the absolute form of a typed path, with `~` expanded. `what` names it in errors. Raises UserError for a
     path that no file can have; whether the file exists is not checked."""
     if not os.fspath(text).strip():
-        raise LabError(f"the path of the {what} is empty; name one.")
+        raise UserError(f"the path of the {what} is empty; name one.")
     try:
         path = Path(text).expanduser().absolute()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             os.lstat(path)
         return path
     except ValueError as error:
-        raise LabError(f"{what} {text!r} cannot be found: {reason_of(error)}.") from None
+        raise UserError(f"{what} {text!r} cannot be found: {reason_of(error)}.") from None
     except RuntimeError:
-        raise LabError(f"{what} {text} cannot be found: unknown user in {Path(text).parts[0]}.") from None
+        raise UserError(f"{what} {text} cannot be found: unknown user in {Path(text).parts[0]}.") from None
     except OSError as error:
         if error.errno != errno.ENOENT:  # a name that is too long, a loop of links, a broken disk
-            raise LabError(f"{what} {text} cannot be found: {reason_of(error)}.") from None
+            raise UserError(f"{what} {text} cannot be found: {reason_of(error)}.") from None
         # the working directory was deleted
-        raise LabError(f"{what} {text} cannot be found: the working directory is gone ({reason_of(error)}).") from None
+        raise UserError(f"{what} {text} cannot be found: the working directory is gone ({reason_of(error)}).") from None
 
 
 def open_file(path: Path, what: str) -> BinaryIO:
@@ -61,11 +61,11 @@ def open_file(path: Path, what: str) -> BinaryIO:
         file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
         if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not select.select([file], [], [], _FIFO_PATIENCE)[0]:
             file.close()
-            raise LabError(f"{what} {path} cannot be read: no process writes into it. Name a regular file.")
+            raise UserError(f"{what} {path} cannot be read: no process writes into it. Name a regular file.")
         os.set_blocking(file.fileno(), True)
         return file
     except (OSError, ValueError) as error:
-        raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
@@ -104,10 +104,10 @@ def read_file(path: Path, what: str, most: int = -1) -> bytes:
         with open_file(path, what) as file:
             content = file.read(most + 1 if most >= 0 else -1)
             if 0 <= most < len(content):
-                raise LabError(f"{what} {path} cannot be read: it is longer than {most:,} bytes.")
+                raise UserError(f"{what} {path} cannot be read: it is longer than {most:,} bytes.")
             return content
     except OSError as error:
-        raise LabError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
 
 
 def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") -> None:
@@ -122,16 +122,16 @@ def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") 
     try:
         kind = _kind_of(path)
         if stat.S_ISDIR(kind):
-            raise LabError(f"{what} {path} cannot be written: it is a directory. Name a file in it.")
+            raise UserError(f"{what} {path} cannot be written: it is a directory. Name a file in it.")
         if kind and not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
-            raise LabError(f"{what} {path} cannot be written: not a regular file. Choose another path.")
+            raise UserError(f"{what} {path} cannot be written: not a regular file. Choose another path.")
         if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(_TABLE_OF_DESCRIPTORS):
             _write_into(path, content)
         else:
             _require_start(path, kind, start, what)
             _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:
-        raise LabError(f"{what} {path} cannot be written: {reason_of(error)}. Choose another path.") from None
+        raise UserError(f"{what} {path} cannot be written: {reason_of(error)}. Choose another path.") from None
 
 
 def make_directory(path: Path, what: str) -> None:
@@ -139,7 +139,7 @@ def make_directory(path: Path, what: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise LabError(f"{what} {path} cannot be created: {reason_of(error)}. Choose another path.") from None
+        raise UserError(f"{what} {path} cannot be created: {reason_of(error)}. Choose another path.") from None
 
 
 def _kind_of(path: Path) -> int:
@@ -155,7 +155,7 @@ def _require_start(path: Path, kind: int, start: bytes, what: str) -> None:
         with open(path, "rb") as file:
             found = file.read(len(start))
         if found not in (b"", start):
-            raise LabError(
+            raise UserError(
                 f"{what} {path} cannot be written: there is a file that is not a {what}. Choose another path, or "
                 "remove it."
             )

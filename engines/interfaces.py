@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from engines.settings.declarations import SampleSettings
 from engines.training.safetensors import Array
 
-Row = Sequence[int]  # token ids; the token at i + 1 is the target of the tokens up to i
+TokenIds = Sequence[int]  # token ids; the token at i + 1 is the target of the tokens up to i
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Batch:
     row_length: int  # context_length + 1
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> "Batch":
+    def of(cls, rows: Sequence[TokenIds]) -> "Batch":
         """A batch of these very rows, all of one length."""
         tokens = array("I", (token for row in rows for token in row))
         length = len(rows[0])
@@ -60,15 +60,19 @@ class LearnerState(NamedTuple):
     counters: dict[str, int]
 
 
-class Choice(NamedTuple):
-    """What an engine decided where `auto` was asked for, and why."""
+class Decision(NamedTuple):
+    """The value that an engine chose for a setting left to `auto`, and the reason."""
 
     setting: str
     value: str
-    why: str
+    reason: str
+
+    def as_event(self) -> dict[str, str]:
+        """Return the fields of an entry of the `engine` event's `choices`."""
+        return {"setting": self.setting, "value": self.value, "why": self.reason}
 
 
-class Drawn(NamedTuple):
+class SampledToken(NamedTuple):
     """A token drawn by a decoder. Probabilities are the model's own, before temperature and truncation."""
 
     id: int
@@ -79,7 +83,7 @@ class Drawn(NamedTuple):
 class Decoder(Protocol):
     """Texts in the making, one a row: what was read of them is kept, so that a token costs the same at any length."""
 
-    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[SampledToken]]:
         """The next token of each row, drawn by a number in [0, 1) of its own and read; as often as there are such
         numbers for all rows. More of them may be taken than tokens were asked for yet."""
 
@@ -93,22 +97,22 @@ class LanguageModel(Protocol):
     def logits(self, context: Sequence[int]) -> Sequence[float]:
         """Unnormalised log-probabilities of the token after `context` (at least one token), one for each id."""
 
-    def score(self, rows: Sequence[Row]) -> Iterable[list[float]]:
+    def score(self, rows: Sequence[TokenIds]) -> Iterable[list[float]]:
         """For each row the nats of each of its targets: one fewer than its tokens. Rows may differ in length. They
         may be still in the making: who iterates waits."""
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """A decoder that has read these prompts, of at least one token each."""
 
 
 class Learner(Protocol):
-    """A model in training. `step` may return before the device is done; `finished` tells what is."""
+    """A model in training. `step` may return before the device is done; `pop_results` tells what is."""
 
     @property
     def model(self) -> LanguageModel: ...
 
     @property
-    def choices(self) -> list[Choice]:
+    def decisions(self) -> list[Decision]:
         """What was decided for the machine, complete after `warm_up`."""
 
     @property
@@ -121,11 +125,11 @@ class Learner(Protocol):
     def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         """One update. Where the loss or a gradient is not finite, the update is left out."""
 
-    def finished(self) -> list[StepResult]:
+    def pop_results(self) -> list[StepResult]:
         """Results of the steps that are done and not yet told, in order."""
 
     def wait(self) -> None:
-        """Return when every step is done, so that `finished` tells them all."""
+        """Return when every step is done, so that `pop_results` tells them all."""
 
     def state(self) -> LearnerState: ...
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import Protocol, cast
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import LanguageModel, Learner
 from engines.settings.declarations import TrainSettings
 from engines.training.safetensors import Array
@@ -24,10 +24,10 @@ _FACTORIES = {
 
 
 def available(mode: str, model_kind: str) -> None:
-    """LabError if this version cannot build the model."""
+    """UserError if this version cannot build the model."""
     if (mode, model_kind) not in _FACTORIES:
         known = " or ".join(f"--mode {mode} --model-kind {kind}" for mode, kind in _FACTORIES)
-        raise LabError(f"--mode {mode} with --model-kind {model_kind} is not in this version; use {known}.")
+        raise UserError(f"--mode {mode} with --model-kind {model_kind} is not in this version; use {known}.")
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from engines import __version__
 from engines.ablation.settings import StudySettings
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.files import reason_of
 from engines.settings.declarations import SampleSettings, TrainSettings
 from engines.settings.fields import fields, shown, shown_default
@@ -51,7 +51,7 @@ def _reported(words: list[str]) -> int:
         for problem in error.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return USAGE_ERROR
-    except LabError as error:
+    except UserError as error:
         print(f"{_name(words)} failed: {error}", file=sys.stderr)
     except KeyboardInterrupt as interruption:
         print(f"{_name(words)} {str(interruption) or 'interrupted'}", file=sys.stderr)

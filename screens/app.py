@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.theme import ThemeProvider
 from textual.widget import AwaitMount
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import write_file
 from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
@@ -131,7 +131,7 @@ class LabApp(App[str]):
 
     _why_unread = ""
 
-    def _show_unreadable(self, error: LabError) -> None:
+    def _show_unreadable(self, error: UserError) -> None:
         """Show the error once, though reading is retried every second: a network drive may be unavailable."""
         if str(error) != self._why_unread:
             self.notify(str(error), severity="error")

@@ -16,7 +16,7 @@ from textual._context import NoActiveAppError
 from textual.app import App
 from textual.message_pump import MessagePump
 
-from engines.errors import LabError
+from engines.errors import UserError
 
 T = TypeVar("T")
 
@@ -67,11 +67,11 @@ def run_in_background(
     node: MessagePump,
     work: Callable[[], T],
     then: Callable[[T], object] | None = None,
-    failed: Callable[[LabError], object] | None = None,
+    failed: Callable[[UserError], object] | None = None,
     group: str = "",
     queue: bool = False,
 ) -> None:
-    """Run `work` in a thread and then, on the UI thread, `then` with its result or `failed` with its LabError.
+    """Run `work` in a thread and then, on the UI thread, `then` with its result or `failed` with its UserError.
 
     The work of one group of a widget is done one after the other. What waits is replaced by what comes after it, unless
     it is a `queue`. Without `failed` the error is shown.
@@ -80,7 +80,7 @@ def run_in_background(
     def run() -> None:
         try:
             result = work()
-        except LabError as error:
+        except UserError as error:
             deliver(node, failed or _show, *([error] if failed else [node, error]))
         except Exception as error:
             deliver(node, _raise, error)
@@ -128,7 +128,7 @@ def start_daemon(run: Callable[[], object]) -> None:
     threading.Thread(target=run, name="dashboard-background", daemon=True).start()
 
 
-def _show(node: MessagePump, error: LabError) -> None:
+def _show(node: MessagePump, error: UserError) -> None:
     node.app.notify(str(error), severity="error")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.watch import Watch
 from screens.background import run_in_background
 from screens.lab_screen import LabScreen
@@ -33,7 +33,7 @@ class CommandingScreen(LabScreen):
         """Order it of a run, after a question where there is one; `before` is called when it is sure."""
         try:
             order = make(watch)
-        except LabError as refusal:
+        except UserError as refusal:
             self.notify(str(refusal))
             return
 

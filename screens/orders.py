@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.launch import launch
 from engines.runs.own_runs import remove_run
@@ -16,14 +16,14 @@ from engines.runs.watch import Watch
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """`carry_out` may take a while; it returns what to say, or raises LabError. With a question, ask it first."""
+    """`carry_out` may take a while; it returns what to say, or raises UserError. With a question, ask it first."""
 
     carry_out: Callable[[], str]
     question: str = ""
     verb: str = ""
 
 
-# Each takes a run and gives back an order, or raises LabError with the reason why there is none.
+# Each takes a run and gives back an order, or raises UserError with the reason why there is none.
 
 
 def pause_or_go_on(watch: Watch) -> Order:
@@ -44,11 +44,11 @@ def resume(watch: Watch) -> Order:
     if watch.state == "paused":
         return pause_or_go_on(watch)
     if watch.is_live:
-        raise LabError(f"{watch.run.id} lives already.")
+        raise UserError(f"{watch.run.id} lives already.")
     if watch.state == "finished":
-        raise LabError(f"{watch.run.id} is finished; R starts another with its settings.")
+        raise UserError(f"{watch.run.id} is finished; R starts another with its settings.")
     if not watch.part("resolved"):
-        raise LabError(f"{watch.run.id} cannot go on: {watch.problem or 'its settings are not known.'}")
+        raise UserError(f"{watch.run.id} cannot go on: {watch.problem or 'its settings are not known.'}")
     return Order(partial(_go_on, watch.run))
 
 
@@ -61,7 +61,7 @@ def ask(verb: str, watch: Watch) -> Order:
 def report(watch: Watch) -> Order:
     """Write the page about a run, as it stands, with its plots."""
     if not watch.part("resolved"):
-        raise LabError(f"{watch.run.id} cannot be reported: {watch.problem or 'its settings are not known.'}")
+        raise UserError(f"{watch.run.id} cannot be reported: {watch.problem or 'its settings are not known.'}")
     return Order(partial(_report, watch.run))
 
 
@@ -69,16 +69,16 @@ def delete(watch: Watch, results: Path) -> Order:
     """Delete a run of this results directory; runs of other directories are only shown."""
     run = watch.run
     if run.results != results:
-        raise LabError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
+        raise UserError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
-        raise LabError(f"{run.id} is running; press S to stop it first.")
+        raise UserError(f"{run.id} is running; press S to stop it first.")
     return Order(partial(remove_run, run), f"Delete {run.id} for good?", "delete")
 
 
 def _demand_life(watch: Watch) -> None:
     if not watch.is_live:
         again = "R starts another" if watch.state == "finished" else "r goes on with it"
-        raise LabError(f"{watch.run.id} does not run; {again}.")
+        raise UserError(f"{watch.run.id} does not run; {again}.")
 
 
 # --- doing it ---------------------------------------------------------------------------------------
@@ -86,13 +86,13 @@ def _demand_life(watch: Watch) -> None:
 
 def _request(run: Run, verb: str, words: str) -> str:
     if not liveness.lock_is_held(run.lock_path):
-        raise LabError(f"{run.id} has ended meanwhile.")
+        raise UserError(f"{run.id} has ended meanwhile.")
     control.request(run.control_dir, verb)
     return f"asked {run.id} to {words}"
 
 
 def start(run: Run) -> None:
-    """Start a worker. LabError if that cannot be."""
+    """Start a worker. UserError if that cannot be."""
     worker = launch(run)
     threading.Thread(target=worker.wait, daemon=True).start()  # else it would stay a zombie when it ends
 

@@ -169,7 +169,7 @@ def _train(
     learner = ScalarLearner(model, by_name[optimizer])
     for step in range(steps):
         learner.step(Batch.of(batch()), StepHyperparameters(lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0)))
-    return [result.loss for result in learner.finished()]
+    return [result.loss for result in learner.pop_results()]
 
 
 def _loss(model: Bigram | MiniGPT, rows: list[list[int]]) -> float:

@@ -4,11 +4,11 @@ import sys
 from typing import Any
 
 from engines.ablation import queue, report
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def write_file(path: Any, content: str, what: str) -> None:
-    raise LabError(f"{what} {path} cannot be written: No space left on device. Choose another path.")
+    raise UserError(f"{what} {path} cannot be written: No space left on device. Choose another path.")
 
 
 report.write_file = write_file

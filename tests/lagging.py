@@ -35,7 +35,7 @@ class LaggingLearner:
     def __init__(self, settings: TrainSettings, vocab_size: int, lag: int) -> None:
         self._inner = new_learner(settings, vocab_size)
         self.model = self._inner.model
-        self.choices, self.gpu = self._inner.choices, self._inner.gpu
+        self.decisions, self.gpu = self._inner.decisions, self._inner.gpu
         self._lag = lag
         self._pending: list[StepResult] = []
         self._done = 0  # results that no longer lag
@@ -52,11 +52,11 @@ class LaggingLearner:
             self._pending.append(StepResult(math.nan, 1.0))
         else:
             self._inner.step(batch, hyperparameters)
-            (result,) = self._inner.finished()
+            (result,) = self._inner.pop_results()
             self._pending.append(StepResult(99.0, 1.0) if self.calls in self.loud else result)
         self._done = max(0, len(self._pending) - self._lag)
 
-    def finished(self) -> list[StepResult]:
+    def pop_results(self) -> list[StepResult]:
         results, self._pending = self._pending[: self._done], self._pending[self._done :]
         self._done = 0
         return results

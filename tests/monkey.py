@@ -27,7 +27,7 @@ from seats import ENDINGS, Seat, add_run, held, key_event, new_study
 from textual import events
 from textual.geometry import Size
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.store import Run
 from screens import orders
 from screens.ablate import orders as study_orders
@@ -139,7 +139,7 @@ def few_workers() -> Iterator[None]:
             nonlocal started
             started += 1
             if started > MOST_WORKERS:
-                raise LabError("enough has been started.")
+                raise UserError("enough has been started.")
             return launch(what)
 
         return start

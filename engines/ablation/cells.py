@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.random_stream import Permutation
 from engines.settings.applicability import effective, unmet_requirements, warnings_about
 from engines.settings.declarations import TrainSettings, resolve
@@ -105,7 +105,7 @@ def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limi
         name = name_of(changes)
         try:
             settings = resolve({**given, **changes})
-        except LabError as error:
+        except UserError as error:
             dropped.append(Dropped(name, str(error)))
             continue
         unmet = unmet_requirements(settings)

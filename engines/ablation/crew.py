@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engines.cost.estimate import Machine, estimate
 from engines.cost.vocabulary import preview_vocab_sizes
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.launch import python_path
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock
@@ -33,7 +33,7 @@ def are_tiny(settings: Sequence[TrainSettings]) -> bool:
     """Return whether starting a process takes a large part of each run's estimated time on a CPU."""
     try:
         vocab_sizes = preview_vocab_sizes(settings)
-    except LabError:  # each worker reports it
+    except UserError:  # each worker reports it
         return False
     return all(_is_tiny(each, size) for each, size in zip(settings, vocab_sizes, strict=True))
 
@@ -114,7 +114,7 @@ def _train(run: Run, since_ns: int) -> int:
 
     try:
         lock = take_lock(run)
-    except LabError:  # somebody else works on it
+    except UserError:  # somebody else works on it
         return _LOCKED_OUT
     try:
         _print_to(run.log_path)

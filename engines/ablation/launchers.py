@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from engines.ablation.crew import Crew, are_tiny
 from engines.ablation.places import VISIBLE, Place, places, wants_gpu
 from engines.ablation.settings import StudySettings
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, python_path
@@ -58,7 +58,7 @@ def new_launcher(study: StudySettings, settings: Sequence[TrainSettings], folder
             return _Slurm(on_cluster, folder, options)
         return _Ray(on_cluster, {"num_gpus": int(any(map(wants_gpu, settings))), **options})
     except Exception as error:  # whatever these packages raise: no cluster, an option that they do not know
-        raise LabError(f"--launcher {study.launcher} does not work here: {error}") from error
+        raise UserError(f"--launcher {study.launcher} does not work here: {error}") from error
 
 
 def problems(study: StudySettings) -> list[str]:
@@ -71,7 +71,7 @@ def problems(study: StudySettings) -> list[str]:
         found.append("--launcher-options are for --launcher slurm and ray.")
     try:
         parse_options(study.launcher_options)
-    except LabError as error:
+    except UserError as error:
         found.append(str(error))
     return found
 
@@ -82,7 +82,7 @@ def parse_options(text: str) -> dict[str, Any]:
     for word in filter(None, text.split(",")):
         name, equals, value = word.partition("=")
         if not equals:
-            raise LabError(f"--launcher-options: {word!r} must be a name and a value, such as partition=gpu.")
+            raise UserError(f"--launcher-options: {word!r} must be a name and a value, such as partition=gpu.")
         try:
             options[name.strip()] = json.loads(value)
         except ValueError:
@@ -97,7 +97,7 @@ def train_there(path: str) -> int:
         return 0
     try:
         return launch(run).wait()
-    except LabError:  # it lives: somebody else was asked
+    except UserError:  # it lives: somebody else was asked
         return 1
 
 

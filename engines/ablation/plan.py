@@ -10,7 +10,7 @@ from engines.ablation import launchers
 from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
 from engines.ablation.settings import StudySettings
 from engines.data.sources import locate, locate_both
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.events import holds
 from engines.files import user_path
 from engines.settings.applicability import unmet_requirements, warnings_about
@@ -139,7 +139,7 @@ def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
         locate_both(base.data, base.val_data)
     except SettingsError as error:
         return None, list(error.problems)
-    except LabError as error:
+    except UserError as error:
         return None, [str(error)]
     return base, []
 
@@ -180,7 +180,7 @@ def _missing(axes: tuple[Axis, ...]) -> list[str]:
             if axis.name in ("data", "val_data") and value not in (*BUILT_IN_CORPORA, None, AUTO):
                 try:
                     locate(value)
-                except LabError as error:
+                except UserError as error:
                     problems.append(str(error))
     return problems
 

@@ -24,7 +24,7 @@ from engines.ablation.plan import Job
 from engines.ablation.results import Result, not_started, result_of
 from engines.ablation.schedule import settings_of_rung, stop_of_rung, wanted
 from engines.ablation.study import Study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
@@ -86,7 +86,7 @@ class Queue:
                 "exit_code": code,
                 "tables": report.write(self._study, self._plan, self._results),
             }
-        except LabError as error:
+        except UserError as error:
             ending |= {"reason": "crashed", "exit_code": 1, "detail": str(error)}
         except OSError as error:
             detail = f"{error.filename or self._study.path} cannot be written or read ({error.strerror})."
@@ -101,7 +101,7 @@ class Queue:
         try:
             self._log.emit("ended", step=len(self._results), **ending)
             self._log.sync()
-        except LabError as error:
+        except UserError as error:
             liveness.print_ended(len(self._results), "halted", _UNWRITABLE, str(error))
             return _UNWRITABLE
         return int(ending["exit_code"])
@@ -135,7 +135,7 @@ class Queue:
                 if run is None or job in self._live:
                     continue
                 if liveness.lock_is_held(run.lock_path):
-                    with contextlib.suppress(LabError):
+                    with contextlib.suppress(UserError):
                         control.request(run.control_dir, "resume")  # it may have been left paused
                     self._live[job] = _Live(run, None, next(iter(self._free()), None))
                 elif (result := self._look_at(job, run)).outcome not in _TO_GO_ON:
@@ -163,7 +163,7 @@ class Queue:
         try:
             run = self._study.run_of(job) or self._make(job)
             handle = self._launcher.start(run, place)
-        except LabError as error:
+        except UserError as error:
             self._note(not_started(job, str(error)))
             return
         self._live[job] = _Live(run, handle, place)
@@ -194,7 +194,7 @@ class Queue:
     def _look_at(self, job: Job, run: Run) -> Result:
         try:
             return result_of(job, run)
-        except LabError as error:  # somebody deleted or broke it
+        except UserError as error:  # somebody deleted or broke it
             return not_started(job, str(error))
 
     def _note(self, result: Result) -> None:
@@ -206,7 +206,7 @@ class Queue:
         self._report({"run": result.run, "state": result.outcome, **self._words(result.job), **figures})
         started = time.monotonic()
         if started >= self._next_tables:
-            with contextlib.suppress(LabError, OSError):  # the next result and the end of the study write them again
+            with contextlib.suppress(UserError, OSError):  # the next result and the end of the study write them again
                 report.write_tables(self._study, self._plan, self._results)
             now = time.monotonic()
             self._next_tables = now + (now - started) / _WRITING_SHARE
@@ -252,7 +252,7 @@ class Queue:
 
     def _ask_runs(self, verb: str) -> None:
         for live in self._live.values():
-            with contextlib.suppress(LabError):  # the run was deleted: it is reported as broken later
+            with contextlib.suppress(UserError):  # the run was deleted: it is reported as broken later
                 control.request(live.run.control_dir, verb)
 
     def _listen(self) -> None:
@@ -269,13 +269,13 @@ def main(arguments: list[str]) -> int:
     study = Study(Path(path))
     try:
         require_lock(study, lock)
-    except LabError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     faulthandler.enable()
     try:
         queue = Queue(study, parse_numbered(since, "--since=") or 0)
-    except (LabError, OSError) as error:
+    except (UserError, OSError) as error:
         liveness.print_ended(0, "crashed", 1, str(error))
         return 1
     return queue.main()

@@ -16,7 +16,7 @@ from engines.ablation.results import Result
 from engines.ablation.schedule import every_job
 from engines.ablation.statistics import Spread
 from engines.ablation.study import Study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import write_file
 from engines.output.csv_text import write_csv
 from engines.output.json_text import to_json
@@ -66,7 +66,7 @@ def portable(study: Study, plan: Plan) -> Portable:
         if all(corpora[path] or not fact for path, fact in paths.items()):
             break
         run = study.run_of(job)
-        with contextlib.suppress(LabError):
+        with contextlib.suppress(UserError):
             found = corpora_of(run.config if run else {})
             corpora |= {path: found[path] for path in corpora.keys() & found.keys() if found[path]}
     return Portable(study.results, corpora)

@@ -12,7 +12,7 @@ from typing import Any
 from engines.ablation.plan import SCHEMA, Job, Plan, plan_from_json
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import every_job
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path
 from engines.numbered_names import parse_numbered
@@ -60,11 +60,11 @@ class Study(Run):
         try:
             config = read_checked_json(self.config_path, verified)
         except (OSError, ValueError):
-            raise LabError(f"study {self.id} has no readable plan.json in {self.path}.") from None
+            raise UserError(f"study {self.id} has no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
-            raise LabError(f"study {self.id} was written by another version of nanochat-tui.")
+            raise UserError(f"study {self.id} was written by another version of nanochat-tui.")
         if not holds(config, {"created_at": NUMBER}):
-            raise LabError(f"study {self.id} cannot be read: {self.config_path} is damaged.")
+            raise UserError(f"study {self.id} cannot be read: {self.config_path} is damaged.")
         return config
 
     @property
@@ -72,7 +72,7 @@ class Study(Run):
         try:
             return plan_from_json(self.config)
         except (KeyError, TypeError):
-            raise LabError(f"{self.config_path} is damaged; the study cannot be read.") from None
+            raise UserError(f"{self.config_path} is damaged; the study cannot be read.") from None
 
     def run_of(self, job: Job) -> Run | None:
         """The run of a job, if it was made and is still there."""
@@ -93,7 +93,7 @@ class Study(Run):
         """Link runs that a queue made just before it was killed; one that goes on from another may be half a copy."""
         linked = {path.resolve() for path in self.links_dir.iterdir()}
         for run in all_runs(self.results):
-            with contextlib.suppress(LabError, TypeError):
+            with contextlib.suppress(UserError, TypeError):
                 mark = run.config.get(MANIFEST_KEY)
                 if mark and run.path.resolve() not in linked and mark.pop("id") == self.id:
                     if "parent" in run.config:
@@ -107,7 +107,7 @@ class Study(Run):
 
 
 def create_study(results: Path, plan: Plan) -> Study:
-    """Create a study without starting it. Raises LabError, and leaves nothing behind, if that fails."""
+    """Create a study without starting it. Raises UserError, and leaves nothing behind, if that fails."""
     studies = results / "studies"
     try:
         studies.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def create_study(results: Path, plan: Plan) -> Study:
             shutil.rmtree(study.path, ignore_errors=True)
             raise
     except OSError as error:
-        raise LabError(
+        raise UserError(
             f"no study can be created in {studies}: {reason_of(error)}. Choose another directory with --results-dir."
         ) from None
     return study
@@ -134,7 +134,7 @@ def _write_study(study: Study, plan: Plan) -> None:
 
 
 def start(study: Study) -> subprocess.Popen[bytes]:
-    """Start the queue of a new, stopped or dead study. LabError if it lives already."""
+    """Start the queue of a new, stopped or dead study. UserError if it lives already."""
     return launch(study, _QUEUE)
 
 
@@ -171,7 +171,7 @@ def _find(wanted: str, results: Path, others: Sequence[Path]) -> Study:
         for study in studies:
             if study.id == wanted:
                 return study
-    raise LabError(f"there is no study {wanted!r} in {results}; `nanochat-tui --no-ui studies` lists them.")
+    raise UserError(f"there is no study {wanted!r} in {results}; `nanochat-tui --no-ui studies` lists them.")
 
 
 def _claim_name(studies: Path) -> Path:
@@ -198,6 +198,6 @@ def results_so_far(study: Study, plan: Plan) -> dict[Job, Result]:
     for job in every_job(plan):
         run = study.run_of(job)
         if run is not None and not liveness.lock_is_held(run.lock_path):
-            with contextlib.suppress(LabError):
+            with contextlib.suppress(UserError):
                 results[job] = result_of(job, run)
     return results

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.system import cpu
 from engines.system.gpus import gpus
 
@@ -27,7 +27,7 @@ def limits(device: str) -> dict[str, float]:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     ones = torch.ones(64, 64, device=device, dtype=dtype)
     if not bool((ones @ ones == 64).all()):
-        raise LabError(f"matrix products on {device} come out wrong")
+        raise UserError(f"matrix products on {device} come out wrong")
     a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
     source = torch.empty(size, dtype=torch.uint8, device=device).zero_()
     target = torch.empty_like(source)

@@ -92,5 +92,5 @@ def _largest_difference(losses: list[float]) -> float:
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
         lr = plain_value.LR * 0.5 * (1 + math.cos(math.pi * step / plain_value.HORIZON))
         learner.step(Batch.of([tokens[: plain_value.CONTEXT + 1]]), StepHyperparameters(lr))
-    found = [result.loss for result in learner.finished()]
+    found = [result.loss for result in learner.pop_results()]
     return max(abs(a - b) for a, b in zip(found, losses, strict=True))

@@ -38,7 +38,7 @@ _REHEARSAL, _TIMED, _PROFILED = 5, 20, 3  # steps
 
 def measure(say: Callable[[str], None], asked: Mapping[str, Any], command: str) -> StepReport:
     """The gpt of the settings that were asked for; where none were, all sizes for this machine. `say` hears what is
-    being measured, `command` is what asked. SettingsError, LabError."""
+    being measured, `command` is what asked. SettingsError, UserError."""
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = [_settings({"device": usual, **size}) for size in ([asked] if asked else _SIZES[usual])]
     device = place(sizes[0]).device.type
@@ -117,5 +117,5 @@ def _take(learner: Learner, batches: Batches, settings: TrainSettings, steps: in
     for step in range(steps):
         learner.step(batches.batch(step * settings.batch_size), at_step(step, settings, settings.steps))
     learner.wait()
-    learner.finished()
+    learner.pop_results()
     return (time.perf_counter() - started) / steps

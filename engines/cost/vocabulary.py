@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from engines.cost.estimate import expected_vocab_size
 from engines.data.sources import locate_both, select
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.requirements import flag_of
 
@@ -38,7 +38,7 @@ def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> 
         return Preview(texts, None if problems else preview_vocab_size(settings, is_cancelled), problems)
     except SettingsError:
         return Preview(texts)
-    except LabError as error:
+    except UserError as error:
         return Preview(texts, None, {"data": str(error)})
 
 
@@ -51,18 +51,18 @@ def missing_texts(settings: TrainSettings) -> dict[str, str]:
         if text is not None and text not in BUILT_IN_CORPORA:
             try:
                 select(text, flag_of(name))
-            except LabError as error:
+            except UserError as error:
                 problems[name] = str(error)
     if not problems:
         try:
             locate_both(settings.data, settings.val_data)
-        except LabError as error:
+        except UserError as error:
             problems["val_data"] = str(error)
     return problems
 
 
 def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
-    """Return the vocabulary size of each; a shared text is read once. Raises LabError if one cannot be read."""
+    """Return the vocabulary size of each; a shared text is read once. Raises UserError if one cannot be read."""
     known: dict[tuple[Any, ...], int] = {}
     for each in settings:
         if texts_of(vars(each)) not in known:
@@ -71,7 +71,7 @@ def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
 
 
 def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
-    """Return the vocabulary size, and a note if only a part was read. Raises LabError if the text cannot be read."""
+    """Return the vocabulary size, and a note if only a part was read. Raises UserError if the text cannot be read."""
     vocab_size, guess = expected_vocab_size(settings)
     if not guess:
         return vocab_size, ""

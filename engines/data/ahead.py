@@ -11,7 +11,7 @@ from engines.data.caches import Note, without_notes
 from engines.data.children import Child, encode_line, requests
 from engines.data.prepare import Report, prepare
 from engines.data.tokenizers import Tokenizer, from_json
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import TrainSettings
 
 _REPORT_INTERVAL = 0.2  # seconds
@@ -35,12 +35,12 @@ class TextAhead:
 
     def is_done(self) -> bool:
         """Return whether everything is prepared already; to be called once, before `wait`."""
-        with contextlib.suppress(LabError):
+        with contextlib.suppress(UserError):
             return self._child.replies(0) and self._next_progress() is None
         return True
 
     def wait(self, report: Report) -> None:
-        with contextlib.suppress(LabError):
+        with contextlib.suppress(UserError):
             while (progress := self._next_progress()) is not None:
                 report(*progress)
 
@@ -62,7 +62,7 @@ def main() -> None:
             _send([activity, done, total])
 
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
-        with contextlib.suppress(LabError):
+        with contextlib.suppress(UserError):
             settings, tokenizer = next(requests())
             prepare(TrainSettings(**settings), report, _send, from_json(tokenizer) if tokenizer else None)
         _send(None)

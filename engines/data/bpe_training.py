@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from engines.data.bpe import SPLIT_PATTERN
 from engines.data.children import Child, encode_line, requests
 from engines.data.tokenizers import BYTES
-from engines.errors import LabError
+from engines.errors import UserError
 
 _TEXTS_AT_ONCE = 512  # that rustbpe takes in before it counts their words, on all cores
 _REPORT_INTERVAL = 0.2  # seconds
@@ -46,7 +46,7 @@ def learn_beside(texts: Iterator[str], count: int, progress: Progress) -> list[b
 
 def _check_trainer() -> None:
     if importlib.util.find_spec("rustbpe") is None:
-        raise LabError("--tokenizer bpe needs the package rustbpe; install it: pip install rustbpe")
+        raise UserError("--tokenizer bpe needs the package rustbpe; install it: pip install rustbpe")
 
 
 def _merged(pieces: Iterator[bytes]) -> list[bytes]:

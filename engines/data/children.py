@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from engines.data.tokenizers import TypeCode
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 class Child:
-    """A process that runs a module of the lab. LabError wherever it turns out to have died."""
+    """A process that runs a module of the lab. UserError wherever it turns out to have died."""
 
     def __init__(self, module: str) -> None:
         from engines.runs.launch import python_path  # children need none of it
@@ -36,7 +36,9 @@ class Child:
                 env={**os.environ, "PYTHONPATH": python_path()},
             )
         except OSError as error:
-            raise LabError(f"a process of ours, {module}, cannot be started ({error.strerror}); start again.") from None
+            raise UserError(
+                f"a process of ours, {module}, cannot be started ({error.strerror}); start again."
+            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -82,10 +84,10 @@ class Child:
         assert self._process.stdout
         return self._process.stdout
 
-    def _death(self) -> LabError:
+    def _death(self) -> UserError:
         code = self._process.wait()
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        return LabError(f"a process of ours, {self._module}, {how}; start again, with more memory free.")
+        return UserError(f"a process of ours, {self._module}, {how}; start again, with more memory free.")
 
 
 def encode_line(value: Any) -> bytes:

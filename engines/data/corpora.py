@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from engines.data import json_files, parquet, sources, text_files
 from engines.data.sources import Selection
-from engines.errors import LabError
+from engines.errors import UserError
 
 _MOST_KEPT = 1 << 28  # characters
 _PART_OF_MEMORY = 64  # in bytes, for a character, of which each takes one to four
@@ -66,7 +66,7 @@ def open_corpus(
     flag: str = "--data",
     selection: Selection | None = None,
 ) -> Corpus:
-    """Open the corpus that these settings name. Raises LabError if there is none. `selection`: its files, if they are
+    """Open the corpus that these settings name. Raises UserError if there is none. `selection`: its files, if they are
     known already."""
     name = f"{flag} {data}"
     built_in = {
@@ -115,7 +115,7 @@ def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
                 kept = None
         progress(characters)
     if characters < 2:
-        raise LabError(f"{corpus.name} has {characters} characters; training needs at least 2.")
+        raise UserError(f"{corpus.name} has {characters} characters; training needs at least 2.")
     return Facts(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), kept)
 
 
@@ -149,7 +149,7 @@ def _pydoc() -> Iterator[Piece]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise LabError("--data pydoc: this Python comes without its help texts; use another corpus.") from None
+        raise UserError("--data pydoc: this Python comes without its help texts; use another corpus.") from None
     return (Piece(text) for _, text in sorted(topics.items()) if text)
 
 
@@ -159,7 +159,7 @@ def _stdlib() -> Iterator[Piece]:
             with tokenize.open(path) as file:
                 text = file.read()
         except (OSError, SyntaxError, UnicodeDecodeError) as error:
-            raise LabError(f"--data stdlib: {path} cannot be read ({error}). Use another corpus.") from None
+            raise UserError(f"--data stdlib: {path} cannot be read ({error}). Use another corpus.") from None
         if text:
             yield Piece(text)
 

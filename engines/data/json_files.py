@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.data.text_files import chunks, lines
-from engines.errors import LabError
+from engines.errors import UserError
 
 _CHAT_KEYS = ("messages", "conversations", "conversation")
 _LONGEST_ARRAY = 256 << 20  # characters; an array is held in memory whole
@@ -30,10 +30,10 @@ def json_documents(path: Path, key: str = "text") -> Iterator[str]:
         whole += text
         if len(whole) > _LONGEST_ARRAY:
             limit = f"{_LONGEST_ARRAY >> 20} Mi characters"
-            raise LabError(f"{path} is a JSON array of over {limit}. Convert it to JSON lines: jq -c '.[]'")
+            raise UserError(f"{path} is a JSON array of over {limit}. Convert it to JSON lines: jq -c '.[]'")
     found = _parsed(whole)
     if not isinstance(found, list):
-        raise LabError(f"{path} is not valid JSON; expected an array of objects or strings, or JSON lines.")
+        raise UserError(f"{path} is not valid JSON; expected an array of objects or strings, or JSON lines.")
     for number, record in enumerate(found, 1):
         where = f"{path}, element {number}"
         yield _whole(record, where, "it") if isinstance(record, str) else _text_of(record, key, where)
@@ -56,17 +56,17 @@ def _text_of(record: Any, key: str, where: str) -> str:
         return _whole(text, where, f'"{key}"')
     expected = f'{where}: expected a JSON object with a string under "{key}"'
     if not isinstance(record, dict):
-        raise LabError(f"{expected}.")
+        raise UserError(f"{expected}.")
     chat = next((name for name in _CHAT_KEYS if isinstance(record.get(name), list)), None)
     if chat and key not in record:
-        raise LabError(
+        raise UserError(
             f'{where}: a chat record with "{chat}", not a text. Make one text of each conversation, for example: '
             f"jq -c '{{text: [.{chat}[] | .content // .value] | join(\"\\n\")}}'"
         )
     others = [name for name, value in record.items() if isinstance(value, str) and name != key]
     if not others or key in record:
-        raise LabError(f"{expected}.")
-    raise LabError(f"{expected}. It has strings under {_listed(others)}; choose one with --text-key.")
+        raise UserError(f"{expected}.")
+    raise UserError(f"{expected}. It has strings under {_listed(others)}; choose one with --text-key.")
 
 
 def _listed(names: list[str]) -> str:
@@ -75,9 +75,9 @@ def _listed(names: list[str]) -> str:
 
 
 def _whole(text: str, where: str, what: str) -> str:
-    """Return the text. Raises LabError if JSON names half of a surrogate pair, which UTF-8 cannot encode."""
+    """Return the text. Raises UserError if JSON names half of a surrogate pair, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise LabError(f"{where}: {what} contains half a surrogate pair (a lone \\ud800 to \\udfff).") from None
+        raise UserError(f"{where}: {what} contains half a surrogate pair (a lone \\ud800 to \\udfff).") from None
     return text

@@ -17,7 +17,7 @@ from engines.data.overlap import DocumentOverlap
 from engines.data.splitting import Part, Split
 from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 
 _CACHE_VERSION = 3  # of splitting, encoding and packing: cached tokens of another version are not used
 
@@ -72,12 +72,12 @@ def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Pro
     try:
         temporary = tempfile.TemporaryDirectory(prefix="nanochat-tui-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise LabError(f"prepared tokens cannot be written to {where}: {error.strerror}. Free space there.") from None
+        raise UserError(f"prepared tokens cannot be written to {where}: {error.strerror}. Free space there.") from None
     with temporary as folder:
         try:
             return _pack_into_files(Path(folder) / "tokens", split, tokenizer, progress)
         except CannotStore as full:
-            raise LabError(f"prepared tokens cannot be written to {where}: {full}. Free space there.") from None
+            raise UserError(f"prepared tokens cannot be written to {where}: {full}. Free space there.") from None
 
 
 def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:

@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from engines.data.text_files import open_regular
-from engines.errors import LabError
+from engines.errors import UserError
 
 _ROWS = 1024  # at a time
 _MOST_COLUMNS = 8  # in a sentence
 
 
 def texts(path: Path, column: str = "text") -> Iterator[str]:
-    """The texts of a file. LabError names it where it has none, or pyarrow is missing."""
+    """The texts of a file. UserError names it where it has none, or pyarrow is missing."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise LabError(f"{path} needs the package pyarrow; install it: pip install 'nanochat-tui[parquet]'") from None
+        raise UserError(f"{path} needs the package pyarrow; install it: pip install 'nanochat-tui[parquet]'") from None
     errors = (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError, pyarrow.ArrowException)
     with open_regular(path):  # a FIFO would block
         pass
@@ -28,20 +28,20 @@ def texts(path: Path, column: str = "text") -> Iterator[str]:
                 yield from (text for text in batch.column(0).to_pylist() if text)
     except errors as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise LabError(f"{path} cannot be read as parquet ({reason}).") from None
+        raise UserError(f"{path} cannot be read as parquet ({reason}).") from None
 
 
 def _check_column(path: Path, schema: Any, column: str) -> None:
-    """Raise LabError unless exactly one column has that name and it holds strings."""
+    """Raise UserError unless exactly one column has that name and it holds strings."""
     import pyarrow
 
     kinds = [field.type for field in schema if field.name == column]
     if len(kinds) > 1:
-        raise LabError(f'{path} has {len(kinds)} columns "{column}". Write a file with one of them.')
+        raise UserError(f'{path} has {len(kinds)} columns "{column}". Write a file with one of them.')
     kind = kinds[0] if kinds else pyarrow.null()
     kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
     if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
         names = [field.name for field in schema]
         more = ", …" if len(names) > _MOST_COLUMNS else ""
         listed = ", ".join(names[:_MOST_COLUMNS]) + more or "none"
-        raise LabError(f'{path} has no column "{column}" of strings; columns: {listed}. Choose one with --text-key.')
+        raise UserError(f'{path} has no column "{column}" of strings; columns: {listed}. Choose one with --text-key.')

@@ -14,7 +14,7 @@ from engines.data.scans import facts_of
 from engines.data.sources import Selection, files_in_words, locate_both
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import TrainSettings
 
 Report = Callable[[str, int, int | None], None]  # activity, characters done, characters in all if known
@@ -45,7 +45,7 @@ def prepare(
     tokenizer = tokenizer or _tokenizer(settings, split, report, note)
     packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note)
     if len(packed.val) < 2:
-        raise LabError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")
+        raise UserError(f"--data {settings.data} is too short to keep text for validation; give --val-data.")
     _report_overlap(settings, packed, note)
     floor = packed.floor
     facts = {
@@ -92,7 +92,7 @@ def _val_corpus(settings: TrainSettings, selection: Selection | None) -> Corpus:
 
 
 def _report_overlap(settings: TrainSettings, packed: Packed, note: Note) -> None:
-    """Report validation documents that are also training documents. Raises LabError if --val-data has no others."""
+    """Report validation documents that are also training documents. Raises UserError if --val-data has no others."""
     shared, documents = packed.shared_documents, packed.val_documents
     if not shared:
         return
@@ -105,8 +105,8 @@ def _report_overlap(settings: TrainSettings, packed: Packed, note: Note) -> None
     )
 
 
-def _same_text(settings: TrainSettings) -> LabError:
-    return LabError(
+def _same_text(settings: TrainSettings) -> UserError:
+    return UserError(
         f"every document of --val-data {settings.val_data} is also in --data {settings.data}: the validation loss "
         "would be that of the training text. Give other text, or leave out --val-data to hold out a tenth of --data."
     )
@@ -149,7 +149,7 @@ def _recalled_tokenizer(key: str, note: Note) -> Tokenizer | None:
     found = caches.recall("tokenizers", key, note)
     try:
         return tokenizers.from_json(found) if found else None
-    except LabError:  # written by another version
+    except UserError:  # written by another version
         return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of
 from engines.settings.declarations import BUILT_IN_CORPORA
 
@@ -39,7 +39,7 @@ def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Sele
     """Return the files of --data and of --val-data; None for a built-in corpus.
 
     A file on both sides is left out of the side that names it by a folder or pattern, first of --data. Raises
-    LabError if there are no files, or none is left.
+    UserError if there are no files, or none is left.
     """
     train = None if data in BUILT_IN_CORPORA else select(data)
     val = None if not val_data or val_data in BUILT_IN_CORPORA else select(val_data, "--val-data")
@@ -55,7 +55,7 @@ def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Sele
         kept = _without(train, both, "given as --val-data")
         sides = (kept, val)
     if not kept.files:
-        raise LabError(
+        raise UserError(
             f"--val-data {val_data} names the same files as --data {data}: the validation loss would be that of the "
             "training text. Give other text, or leave out --val-data to hold out a tenth of --data."
         )
@@ -69,25 +69,25 @@ def files_in_words(train: Selection | None, val: Selection | None) -> list[str]:
 
 
 def locate(data: str) -> list[Path]:
-    """Return the files of a path, folder or pattern, in a fixed order. Raises LabError if there are none."""
+    """Return the files of a path, folder or pattern, in a fixed order. Raises UserError if there are none."""
     return select(data).files
 
 
 def select(data: str, flag: str = "--data") -> Selection:
-    """Find the files of a path, folder or pattern. Raises LabError if there are none, naming the setting `flag`."""
+    """Find the files of a path, folder or pattern. Raises UserError if there are none, naming the setting `flag`."""
     try:
         path = Path(data).expanduser()
         kind = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return _select_by_pattern(data, path, flag)
     except RuntimeError:
-        raise LabError(f"{flag} {data[:60]!r} cannot be found: unknown user in {Path(data).parts[0]}.") from None
+        raise UserError(f"{flag} {data[:60]!r} cannot be found: unknown user in {Path(data).parts[0]}.") from None
     except (OSError, ValueError) as error:  # such as a name too long for any file
-        raise LabError(f"{flag} {data[:60]!r} cannot be found: {reason_of(error)}.") from None
+        raise UserError(f"{flag} {data[:60]!r} cannot be found: {reason_of(error)}.") from None
     if stat.S_ISDIR(kind):
         return _select_from_folder(data, path, flag)
     if not stat.S_ISREG(kind):
-        raise LabError(f"{flag} {data} is not a regular file. Write the text to a file first: it is read repeatedly.")
+        raise UserError(f"{flag} {data} is not a regular file. Write the text to a file first: it is read repeatedly.")
     return Selection(data, [path], {}, is_single=True)
 
 
@@ -123,7 +123,7 @@ def _select_from_folder(data: str, folder: Path, flag: str) -> Selection:
     files = _regular_files(found, skipped)
     if not files:
         named = "a folder without .txt, .jsonl, .ndjson or .parquet files"
-        raise LabError(f"{flag} {data} is {named}: {_skipped_sentence(data, skipped)}")
+        raise UserError(f"{flag} {data} is {named}: {_skipped_sentence(data, skipped)}")
     return Selection(data, files, dict(skipped), is_single=False)
 
 
@@ -138,7 +138,7 @@ def _select_by_pattern(data: str, path: Path, flag: str) -> Selection:
     files = _regular_files(_matches(path, skipped), skipped)
     if not files:
         built_in = ", ".join(BUILT_IN_CORPORA)
-        raise LabError(f"{flag} {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
+        raise UserError(f"{flag} {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
     return Selection(data, files, dict(skipped), is_single=False)
 
 

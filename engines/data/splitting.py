@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engines.data.corpora import Corpus, Facts, Piece, TextDigest
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.random_stream import Permutation
 
 VAL_PART = 0.1  # of the documents, or of the text where there are few documents
@@ -24,13 +24,13 @@ class Source(NamedTuple):
         return iter(self.facts.kept) if self.facts.kept is not None else self._read_again()
 
     def _read_again(self) -> Iterator[Piece]:
-        """Yield the text again. Raises LabError at the end if it is not the text that was scanned."""
+        """Yield the text again. Raises UserError at the end if it is not the text that was scanned."""
         digest = TextDigest()
         for piece in self.corpus.pieces():
             digest.add(piece.text.encode(), piece.starts_document)
             yield piece
         if digest.hexdigest() != self.facts.sha256:
-            raise LabError(f"{self.corpus.name} changed while it was read; start again when it is complete.")
+            raise UserError(f"{self.corpus.name} changed while it was read; start again when it is complete.")
 
 
 class Part(NamedTuple):

@@ -10,7 +10,7 @@ from typing import IO
 
 from engines.data.signatures import identify
 from engines.data.sources import compression_of
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of
 
 _CHUNK = 1 << 20  # bytes
@@ -19,19 +19,19 @@ _LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
 
 
 def chunks(path: Path) -> Iterator[str]:
-    """Yield the file's text in chunks. Raises LabError with the file, and the byte that is not UTF-8 text."""
+    """Yield the file's text in chunks. Raises UserError with the file, and the byte that is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # bytes given to the decoder before this chunk
     for data in _bytes(path):
         if offset == 0 and (description := identify(data)):
-            raise LabError(f"{path} is not plain text: it is {description}.")
+            raise UserError(f"{path} is not plain text: it is {description}.")
         pending = len(decoder.getstate()[0])
         try:
             text = decoder.decode(data)
         except UnicodeDecodeError as error:
             raise _not_utf8(path, offset - pending + error.start) from None
         if "\0" in text:
-            raise LabError(f"{path} looks binary (a zero byte at or after byte {offset - pending}); give text files.")
+            raise UserError(f"{path} looks binary (a zero byte at or after byte {offset - pending}); give text files.")
         if offset == 0:
             text = text.removeprefix("\ufeff")  # a byte order mark is not text
         offset += len(data)
@@ -42,32 +42,34 @@ def chunks(path: Path) -> Iterator[str]:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """The file's lines without their ends. LabError for a line too long to hold."""
+    """The file's lines without their ends. UserError for a line too long to hold."""
     rest = ""
     for text in chunks(path):
         *whole, rest = (rest + text).split("\n")
         yield from whole
         if len(rest) > _LONGEST_LINE:
-            raise LabError(f"{path} has a line of over {_LONGEST_LINE >> 20} Mi characters; is --documents line meant?")
+            raise UserError(
+                f"{path} has a line of over {_LONGEST_LINE >> 20} Mi characters; is --documents line meant?"
+            )
     if rest:
         yield rest
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file for reading. Raises LabError for others: a FIFO would block, and text is read repeatedly."""
+    """Open a regular file for reading. Raises UserError for others: a FIFO would block, and text is read repeatedly."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return open(descriptor, "rb")
         os.close(descriptor)
     except (OSError, ValueError) as error:
-        raise LabError(f"{path} cannot be read: {reason_of(error)}.") from None
-    raise LabError(f"{path} cannot be read: it is not a regular file.")
+        raise UserError(f"{path} cannot be read: {reason_of(error)}.") from None
+    raise UserError(f"{path} cannot be read: it is not a regular file.")
 
 
-def _not_utf8(path: Path, offset: int) -> LabError:
+def _not_utf8(path: Path, offset: int) -> UserError:
     unpacked = " of the unpacked file" if compression_of(path) else ""
-    return LabError(f"{path} is not UTF-8 text: byte {offset}{unpacked} is wrong; convert it, or leave it out.")
+    return UserError(f"{path} is not UTF-8 text: byte {offset}{unpacked} is wrong; convert it, or leave it out.")
 
 
 def _bytes(path: Path) -> Iterator[bytes]:
@@ -77,9 +79,9 @@ def _bytes(path: Path) -> Iterator[bytes]:
         try:
             yield from unpack(file)
         except errors as error:
-            raise LabError(f"{path} cannot be unpacked ({error}); compress it again.") from None
+            raise UserError(f"{path} cannot be unpacked ({error}); compress it again.") from None
         except OSError as error:
-            raise LabError(f"{path} cannot be read: {reason_of(error)}.") from None
+            raise UserError(f"{path} cannot be read: {reason_of(error)}.") from None
 
 
 # --- unpacking ------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ def _xz() -> _Unpacker:
     try:
         import lzma
     except ImportError:
-        raise LabError("this Python was built without lzma and cannot read .xz files. Decompress them.") from None
+        raise UserError("this Python was built without lzma and cannot read .xz files. Decompress them.") from None
     return lambda file: _read(lzma.open(file)), (EOFError, lzma.LZMAError, MemoryError)
 
 
@@ -115,7 +117,7 @@ def _zstandard() -> _Unpacker:
     try:
         import zstandard
     except ImportError:
-        raise LabError(".zst files need the package zstandard; install it: pip install zstandard") from None
+        raise UserError(".zst files need the package zstandard; install it: pip install zstandard") from None
 
     def unpack(file: IO[bytes]) -> Iterator[bytes]:
         """Unpack frame by frame: the package's file object takes a truncated file for a complete one."""

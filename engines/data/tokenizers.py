@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
-from engines.errors import LabError
+from engines.errors import UserError
 
 BOS = 0
 TypeCode = Literal["B", "H", "I"]  # of arrays that hold token ids: the smallest that fits the vocabulary
@@ -36,7 +36,7 @@ class Tokenizer(Protocol):
     cuttable: bool  # whether text gives the same tokens wherever it is cut in two
 
     def encode(self, text: str) -> "array[int]":
-        """Token ids, without BOS. LabError names a character that has none."""
+        """Token ids, without BOS. UserError names a character that has none."""
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
@@ -62,7 +62,7 @@ class CharTokenizer:
         self.token_bytes: Sequence[int] = [0, *(len(character.encode()) for character in alphabet)]
 
     def encode(self, text: str) -> "array[int]":
-        """Encode a text. Raises LabError with the characters that the alphabet lacks and the position of the first."""
+        """Encode a text. Raises UserError with the characters that the alphabet lacks and the position of the first."""
         if self._ascii_ids and text.isascii():  # a table of bytes: fifty times faster
             found = text.encode("ascii").translate(self._ascii_ids)
             if _UNKNOWN not in found:
@@ -72,13 +72,13 @@ class CharTokenizer:
         except KeyError as error:
             raise self._unknown(text, text.index(error.args[0])) from None
 
-    def _unknown(self, text: str, first: int) -> LabError:
+    def _unknown(self, text: str, first: int) -> UserError:
         unknown = list(dict.fromkeys(character for character in text if character not in self._ids))
         listed = _listed(unknown, _MOST_UNKNOWN)
         which = f"character {listed} at" if len(unknown) == 1 else f"characters {listed}, from"
         are = "is" if len(unknown) == 1 else "are"
         alphabet = repr(self.alphabet[:_LONGEST_ALPHABET]) + ("…" if len(self.alphabet) > _LONGEST_ALPHABET else "")
-        return LabError(f"{which} position {first} {are} not in the model's alphabet, which is {alphabet}.")
+        return UserError(f"{which} position {first} {are} not in the model's alphabet, which is {alphabet}.")
 
     def _ascii_table(self) -> bytes:
         return bytes(self._ids.get(chr(code), _UNKNOWN) for code in range(256))
@@ -168,15 +168,15 @@ def typecode_of(vocab_size: int) -> TypeCode:
 
 
 def utf8(text: str) -> bytes:
-    """LabError where the text is not made of whole characters: a command line can hold any bytes."""
+    """UserError where the text is not made of whole characters: a command line can hold any bytes."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise LabError(f"{text[error.start]!r} at position {error.start} is no character; give UTF-8 text.") from None
+        raise UserError(f"{text[error.start]!r} at position {error.start} is no character; give UTF-8 text.") from None
 
 
 def from_json(content: Any) -> Tokenizer:
-    """The tokenizer that `to_json` described. LabError where that is damaged or of another version."""
+    """The tokenizer that `to_json` described. UserError where that is damaged or of another version."""
     kind = content.get("kind") if isinstance(content, dict) else None
     try:
         if kind == "char":
@@ -188,5 +188,5 @@ def from_json(content: Any) -> Tokenizer:
 
             return BPETokenizer.from_json(content)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise LabError(f"the description of a {kind} tokenizer is damaged; use another checkpoint.") from None
-    raise LabError(f"this version knows no tokenizer of kind {kind!r}; use a newer one.")
+        raise UserError(f"the description of a {kind} tokenizer is damaged; use another checkpoint.") from None
+    raise UserError(f"this version knows no tokenizer of kind {kind!r}; use a newer one.")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engines.interfaces import Drawn, Row
+from engines.interfaces import SampledToken, TokenIds
 from engines.settings.declarations import SampleSettings
 
 ALTERNATIVES = 5
@@ -12,18 +12,20 @@ ALTERNATIVES = 5
 class RereadingDecoder:
     """Asks for the logits of the last `context_length` tokens each time: nothing is kept but the tokens."""
 
-    def __init__(self, logits: Callable[[Row], Sequence[float]], context_length: int, prompts: Sequence[Row]) -> None:
+    def __init__(
+        self, logits: Callable[[TokenIds], Sequence[float]], context_length: int, prompts: Sequence[TokenIds]
+    ) -> None:
         self._logits = logits
         self._context_length = context_length
         self._rows = [list(prompt) for prompt in prompts]
 
-    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[SampledToken]]:
         for numbers in uniforms:
             drawn = self.draw(settings, numbers)
             yield drawn
             self.read([one.id for one in drawn])
 
-    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
+    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[SampledToken]:
         """The next token of each row, each by a number in [0, 1); not read yet."""
         return [self._draw(row, settings, uniform) for row, uniform in zip(self._rows, uniforms, strict=True)]
 
@@ -32,12 +34,12 @@ class RereadingDecoder:
         for row, token in zip(self._rows, tokens, strict=True):
             row.append(token)
 
-    def _draw(self, row: list[int], settings: SampleSettings, uniform: float) -> Drawn:
+    def _draw(self, row: list[int], settings: SampleSettings, uniform: float) -> SampledToken:
         logits = self._logits(row[-self._context_length :])
         chosen = draw(logits, settings, uniform)
         probabilities = softmax(logits, 1.0)
         likeliest = sorted(range(len(logits)), key=lambda i: -probabilities[i])[:ALTERNATIVES]
-        return Drawn(chosen, probabilities[chosen], [(i, probabilities[i]) for i in likeliest])
+        return SampledToken(chosen, probabilities[chosen], [(i, probabilities[i]) for i in likeliest])
 
 
 def draw(logits: Sequence[float], settings: SampleSettings, uniform: float) -> int:

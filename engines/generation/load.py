@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engines import registry
 from engines.data import tokenizers
 from engines.data.tokenizers import Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import LanguageModel
 from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
@@ -26,14 +26,16 @@ def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Spe
     """The model and tokenizer of a checkpoint folder, on a device of this machine whatever it was trained on.
     `compile`: whether generation on a GPU is compiled, "on" or "off".
 
-    LabError if it is not there, damaged, or of another version of the lab.
+    UserError if it is not there, damaged, or of another version of the lab.
     """
     checkpoint = checkpoints.load(path, with_optimizer=False)
     tokenizer = tokenizers.from_json(checkpoint.tokenizer)
     try:
         settings = TrainSettings(**checkpoint.settings)
     except TypeError:
-        raise LabError(f"{path} has settings that this version does not know; use the version that wrote it.") from None
+        raise UserError(
+            f"{path} has settings that this version does not know; use the version that wrote it."
+        ) from None
     settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
     origin = f"run {_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from engines.data.tokenizers import BOS, Tokenizer
-from engines.interfaces import Drawn, LanguageModel
+from engines.interfaces import LanguageModel, SampledToken
 from engines.random_stream import RandomStream
 from engines.settings.declarations import SampleSettings
 
@@ -34,7 +34,7 @@ def generate(
     """Tokens that follow the prompt, until each sample's document ends or it has `max_new_tokens`.
 
     The samples are drawn side by side. Sample i of the same settings draws by the same random numbers, whatever
-    others are drawn beside it. LabError if the prompt has an unknown character.
+    others are drawn beside it. UserError if the prompt has an unknown character.
     """
     if settings.max_new_tokens == 0 or not samples:
         return
@@ -66,7 +66,7 @@ class _Voice:
         self._tokenizer = tokenizer
         self._text = tokenizer.text_stream()
 
-    def say(self, drawn: Drawn) -> Token:
+    def say(self, drawn: SampledToken) -> Token:
         self.left = 0 if drawn.id == BOS else self.left - 1
         text = self._text.add(drawn.id)
         if self.left == 0:

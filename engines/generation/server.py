@@ -31,7 +31,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.generation.load import Speaker, open_checkpoint
 from engines.generation.sampling import Token, generate, side_by_side
 from engines.settings.declarations import SampleSettings
@@ -164,7 +164,7 @@ class Sampler:
             act()
         except BrokenPipeError:
             raise
-        except LabError as error:
+        except UserError as error:
             self._reply_error(id, str(error))
         except Exception as error:  # such as too little memory: what else is asked may still be answered
             traceback.print_exc()

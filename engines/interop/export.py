@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of
 from engines.interop import tables, tensorboard_files, wandb_files
 from engines.interop.tables import Tell
@@ -23,26 +23,26 @@ WRITERS: dict[str, Callable[[Record, Path, Tell], None]] = {
 
 
 def export(record: Record, format: str, folder: Path, tell: Tell) -> list[Path]:
-    """The files written. LabError if there is something in the folder already: it may be somebody's work."""
+    """The files written. UserError if there is something in the folder already: it may be somebody's work."""
     _require_extra(format)
     try:
         if folder.exists() and not folder.is_dir():
-            raise LabError(f"export {folder} cannot be written: not a directory. Choose another with --out.")
+            raise UserError(f"export {folder} cannot be written: not a directory. Choose another with --out.")
         if folder.exists() and any(folder.iterdir()):
-            raise LabError(f"export {folder} cannot be written: it is not empty. Choose another with --out.")
+            raise UserError(f"export {folder} cannot be written: it is not empty. Choose another with --out.")
         with _whole(folder) as partial:
             WRITERS[format](record, partial, tell)
     except (OSError, ValueError) as error:
-        raise LabError(f"export {folder} cannot be written: {reason_of(error)}. Choose another with --out.") from None
+        raise UserError(f"export {folder} cannot be written: {reason_of(error)}. Choose another with --out.") from None
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _require_extra(format: str) -> None:
-    """LabError if its package is not here. A folder of that name, as wandb leaves them anywhere, is no package."""
+    """UserError if its package is not here. A folder of that name, as wandb leaves them anywhere, is no package."""
     if extra := _EXTRAS.get(format):
         found = importlib.util.find_spec(extra)
         if found is None or found.origin is None:
-            raise LabError(f"--format {format} needs {extra}: pip install 'nanochat-tui[{extra}]'")
+            raise UserError(f"--format {format} needs {extra}: pip install 'nanochat-tui[{extra}]'")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interop import series
 from engines.interop.tables import Tell, about
 from engines.reports.record import Record
@@ -34,12 +34,12 @@ def write(record: Record, folder: Path, tell: Tell) -> None:
         try:
             _write(wandb, state, record, tell)
         except wandb.Error as error:
-            raise LabError(f"wandb cannot write run {record.run.id}: {error}") from error
+            raise UserError(f"wandb cannot write run {record.run.id}: {error}") from error
         finally:
             wandb.teardown()
     found = next((state / "wandb").glob("offline-run-*/*.wandb"), None)  # the rest is about the machine that exports
     if found is None or not _is_whole(found):  # wandb does not say so
-        raise LabError(f"wandb could not write all of run {record.run.id}; is there space enough in {folder.parent}?")
+        raise UserError(f"wandb could not write all of run {record.run.id}; is there space enough in {folder.parent}?")
     kept = folder / found.parent.name  # by this name `wandb sync` knows a run that was never online
     kept.mkdir()
     found.rename(kept / found.name)

@@ -11,7 +11,7 @@ _DOTS = 2  # of a PNG for each unit of the SVG: sharp on paper and on dense scre
 
 
 def write_report(path: Path, text: str, pictures: Pictures) -> list[Path]:
-    """Write the page and its plots; return the files, the page first. Raises LabError if one cannot be written.
+    """Write the page and its plots; return the files, the page first. Raises UserError if one cannot be written.
 
     To a FIFO or a device, only the page is written, which contains the plots too.
     """

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.checkpoint_folders import list_steps
 from engines.runs.comparison import part
@@ -48,14 +48,14 @@ class Record(NamedTuple):
         """Steps of those that are there now."""
         try:
             return list_steps(self.run.checkpoints_dir)
-        except (LabError, KeyError, TypeError, OSError):
+        except (UserError, KeyError, TypeError, OSError):
             return []
 
 
 def read_record(run: Run) -> Record:
-    """Read a run. Raises LabError if the manifest cannot be read or a newer version wrote the log."""
+    """Read a run. Raises UserError if the manifest cannot be read or a newer version wrote the log."""
     config = run.config
     state, history, newer_schema = read_snapshot(run)
     if newer_schema:
-        raise LabError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}). Update it.")
+        raise UserError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}). Update it.")
     return Record(run, config, state, history)

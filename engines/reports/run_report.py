@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import Event
 from engines.reports import drawing
 from engines.reports.curves import run_plots
@@ -158,7 +158,7 @@ def _changed(record: Record) -> set[str]:
     given = part(record.config, "given")
     try:
         defaults = resolve({"model_kind": record.settings.get("model_kind")})
-    except LabError:
+    except UserError:
         return set(given)
     known = fields(TrainSettings)
     return {name for name in given if name not in known or getattr(defaults, name) != given[name]}

@@ -11,7 +11,7 @@ from engines.ablation.plan import Job, Plan
 from engines.ablation.report import portable
 from engines.ablation.settings import StudySettings
 from engines.ablation.study import Study, results_so_far, study_damages
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.reports import drawing, intervals
 from engines.reports.bands import Cell, chosen, seed_of, study_plots
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
@@ -88,7 +88,7 @@ def _record(study: Study, job: Job) -> Record | None:
     run = study.run_of(job)
     try:
         return read_record(run) if run else None
-    except LabError:
+    except UserError:
         return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import Event
 from engines.reproduce.compare import Record, Score
 from engines.runs import manifest
@@ -69,7 +69,7 @@ def past_of(run: Run) -> Past:
             dispatched.append(len(progress))
     history.count_damage(reader)
     if reader.problem:
-        raise LabError(f"run {run.id} cannot be reproduced: {reader.problem}")
+        raise UserError(f"run {run.id} cannot be reproduced: {reader.problem}")
     # A run that rolled back and died before it was as far again: training to its last step would not roll back.
     unreachable = (back_to for reached, back_to in undone if reached > history.step)
     return Past(run, run.config, history, engines, lines, min(unreachable, default=history.step), progress)
@@ -151,7 +151,7 @@ def parent_of(past: Past) -> Run | None:
 def _checkpoints_of(run: Run | None) -> Path | None:
     try:
         return run.checkpoints_dir if run else None
-    except (LabError, KeyError):
+    except (UserError, KeyError):
         return None
 
 

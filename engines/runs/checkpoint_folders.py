@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 
 _PREFIX = "step-"
@@ -16,7 +16,7 @@ def list_steps(folder: Path) -> list[int]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise LabError(f"the checkpoint folder {folder} cannot be read ({error.strerror}).") from None
+        raise UserError(f"the checkpoint folder {folder} cannot be read ({error.strerror}).") from None
     steps = ((parse_numbered(name, _PREFIX), name) for name in names)
     return sorted(step for step, name in steps if step is not None and name == path_of(folder, step).name)
 

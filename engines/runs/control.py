@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.numbered_names import parse_number
 
 VERBS = ("pause", "resume", "stop", "checkpoint", "evaluate", "sample")
@@ -20,7 +20,7 @@ class Request(NamedTuple):
 
 
 def request(control_dir: Path, verb: str) -> Request:
-    """Request `verb` from a run by writing a file atomically. Raises LabError if it cannot be written."""
+    """Request `verb` from a run by writing a file atomically. Raises UserError if it cannot be written."""
     name = f"{time.time_ns()}-{verb}.json"
     partial = control_dir / f".{name}.tmp"
     try:
@@ -31,7 +31,7 @@ def request(control_dir: Path, verb: str) -> Request:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise LabError(f"{verb} could not be requested: {control_dir} cannot be written ({error.strerror}).") from None
+        raise UserError(f"{verb} could not be requested: {control_dir} cannot be written ({error.strerror}).") from None
     return Request(name, verb)
 
 

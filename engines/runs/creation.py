@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of, user_path
 from engines.runs.store import CHECKPOINTS, Run
 
@@ -33,7 +33,7 @@ _SECOND = (
 
 
 def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any], fill: Fill | None = None) -> Run:
-    """Create a run with a manifest under a free name; `fill` adds further files. Raises LabError on failure.
+    """Create a run with a manifest under a free name; `fill` adds further files. Raises UserError on failure.
 
     A failure leaves nothing behind: the directory is renamed into place when it is complete.
     """
@@ -83,7 +83,7 @@ def _reported(runs: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LabError(
+        raise UserError(
             f"no run can be created in {runs}: {reason_of(error)}. Choose another directory with --results-dir."
         ) from None
 

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from engines.events import Event
-from engines.interfaces import Choice
+from engines.interfaces import Decision
 from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO, fields
 
@@ -42,12 +42,12 @@ def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
     return dataclasses.replace(settings, **repeated)
 
 
-def explain(choice: Choice, asked: TrainSettings, settings: TrainSettings) -> Choice:
-    """Return the choice, with the right reason if an `auto` value was decided by an earlier start of the run."""
-    name = choice.setting.replace("-", "_")
+def explain(decision: Decision, asked: TrainSettings, settings: TrainSettings) -> Decision:
+    """Return the decision, with the right reason if an `auto` value was decided by an earlier start of the run."""
+    name = decision.setting.replace("-", "_")
     if name in _AUTO and getattr(asked, name) != getattr(settings, name):
-        return choice._replace(why="as in the run's first start")
-    return choice
+        return decision._replace(reason="as in the run's first start")
+    return decision
 
 
 def describe_differences(before: Event, now: Event) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.runs.history import History, read_resumable
 from engines.runs.launch import new_run
 from engines.runs.resumption import is_fixed
@@ -24,7 +24,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     config = parent.config
     step, complaints = checkpoints.newest_intact(parent.checkpoints_dir)
     if step is None:
-        raise LabError(
+        raise UserError(
             f"run {parent.id} has no intact checkpoint in {parent.checkpoints_dir}; start a new run with --config. "
             + " ".join(complaints)
         )

@@ -4,7 +4,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import Event, column
 from engines.runs.checkpoint_folders import list_steps
 from engines.runs.reader import EventReader
@@ -296,7 +296,7 @@ def read_history(run: Run) -> History:
 def read_resumable(run: Run, lines: list[bytes] | None = None) -> History:
     """Read the history of a run that is about to continue, and add its lines to `lines`.
 
-    Raises LabError if it cannot be read. A log without events next to checkpoints was lost: a new log would hide that.
+    Raises UserError if it cannot be read. A log without events next to checkpoints was lost: a new log would hide that.
     """
     history, reader = History(), EventReader(run.events_path)
     for line, _ in history.read(reader):
@@ -306,12 +306,12 @@ def read_resumable(run: Run, lines: list[bytes] | None = None) -> History:
     if not reason and not history.runs and not history.step and _has_checkpoints(run):
         reason = "it has checkpoints, but no line of events.jsonl can be read."
     if reason:
-        raise LabError(
+        raise UserError(
             f"run {run.id} cannot be resumed: {reason} Restore {run.events_path} from a backup, "
             f"or start a new run with --config {run.config_path}."
         )
     if reader.newer_schema:
-        raise LabError(f"run {run.id} cannot be resumed: {reader.newer_schema}. Update nanochat-tui.")
+        raise UserError(f"run {run.id} cannot be resumed: {reader.newer_schema}. Update nanochat-tui.")
     return history
 
 

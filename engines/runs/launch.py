@@ -13,7 +13,7 @@ from typing import Any
 
 from engines import registry
 from engines.data.sources import locate_both
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import user_path
 from engines.runs import manifest
 from engines.runs.creation import Fill, create_run
@@ -33,7 +33,7 @@ _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 def new_run(
     given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
 ) -> Run:
-    """Create a run with these settings, without starting it. Raises LabError, and leaves nothing behind, on failure.
+    """Create a run with these settings, without starting it. Raises UserError, and leaves nothing behind, on failure.
 
     `origin` is added to the manifest: the run or study that this one comes from. `fill` adds further files.
     """
@@ -62,7 +62,7 @@ def run_of(
 
 
 def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker on a run that has none. Raises LabError if one is running, or none can be started.
+    """Start a worker on a run that has none. Raises UserError if one is running, or none can be started.
 
     `environment` is added to this process's own. A study is a run whose worker is another `module`.
     """
@@ -85,7 +85,7 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
                     env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
                 )
     except OSError as error:
-        raise LabError(f"run {run.id} cannot be started: {_reason(error)}.") from None
+        raise UserError(f"run {run.id} cannot be started: {_reason(error)}.") from None
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
     remember(run.path.parent.parent)  # while the worker starts

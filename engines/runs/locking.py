@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs.store import Run
 
@@ -13,13 +13,13 @@ _FIRST_FREE = 3  # a lower descriptor is a standard stream: the redirection of a
 
 
 def take_lock(run: Run) -> int:
-    """Return a descriptor above 2 that holds the run's lock until it is closed. Raises LabError if it is taken."""
+    """Return a descriptor above 2 that holds the run's lock until it is closed. Raises UserError if it is taken."""
     fd = _open_lock(run)
     deadline = time.monotonic() + _PATIENCE
     try:
         while not _try_lock(fd):
             if time.monotonic() > deadline:
-                raise LabError(f"run {run.id} is already running; attach to it, or stop it first.")
+                raise UserError(f"run {run.id} is already running; attach to it, or stop it first.")
             time.sleep(0.02)
     except BaseException:
         os.close(fd)
@@ -28,7 +28,7 @@ def take_lock(run: Run) -> int:
 
 
 def require_lock(run: Run, argument: str) -> int:
-    """Return the descriptor that the launcher passed as `--lock=FD`. Raises LabError unless it holds this run's lock.
+    """Return the descriptor that the launcher passed as `--lock=FD`. Raises UserError unless it holds this run's lock.
 
     A worker without the lock would be reported as killed, and a second worker could be started on the same directory.
     """
@@ -39,7 +39,7 @@ def require_lock(run: Run, argument: str) -> int:
             return fd
     except (OSError, OverflowError):  # not an open descriptor, or the file is gone
         pass
-    raise LabError(
+    raise UserError(
         f"the worker of {run.id} was not started: it did not receive the lock {run.lock_path}. Start it with resume."
     )
 
@@ -52,7 +52,7 @@ def _open_lock(run: Run) -> int:
         finally:
             os.close(fd)
     except OSError as error:
-        raise LabError(
+        raise UserError(
             f"run {run.id} cannot be started: {run.lock_path} cannot be opened ({error.strerror})."
         ) from None
 

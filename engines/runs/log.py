@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import events
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.reader import split_damaged
 
 WRITE_INTERVAL = 0.05  # seconds between writes of steps: at most 20 a second
@@ -15,7 +15,7 @@ _MICROSECONDS = 6  # digits kept of a step's duration
 _END_OF_LOG = 1 << 20  # bytes in which the last number is looked for first
 
 
-class LogError(LabError):
+class LogError(UserError):
     """The log cannot be written; the run must end, as nobody would see it."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import __version__
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.system import cpu
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,7 +38,7 @@ def hardware() -> dict[str, Any]:
 def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run's manifest. Those that were added to the program later have today's values.
 
-    Raises LabError if a newer version wrote settings that this one does not know.
+    Raises UserError if a newer version wrote settings that this one does not know.
     """
     from engines.settings.declarations import TrainSettings, resolve
     from engines.settings.fields import fields
@@ -47,7 +47,7 @@ def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     known = fields(TrainSettings)
     if unknown := sorted(resolved.keys() - known.keys()):
         version = config.get("code", {}).get("nanochat_tui")
-        raise LabError(
+        raise UserError(
             f"run {config['run']} has settings that this version does not know ({', '.join(unknown)}); "
             f"use nanochat-tui {version}."
         )

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import open_regular, read_regular
 from engines.runs import liveness
 from engines.runs.history import History
@@ -136,7 +136,7 @@ class LogDigest:
         try:
             encoded = read_regular(self._run.config_path)
             self._run.read_config()
-        except (OSError, LabError):
+        except (OSError, UserError):
             return None
         return zlib.crc32(encoded)
 
@@ -174,7 +174,7 @@ def read_stored(run: Run) -> Stored | None:
 
 
 def read_entry(run: Run) -> tuple[dict[str, Any], str, Overview]:
-    """Return manifest, state and figures of a run; LabError if the manifest cannot be read.
+    """Return manifest, state and figures of a run; UserError if the manifest cannot be read.
 
     The log of an ended run is read only if the stored figures do not match it.
     """

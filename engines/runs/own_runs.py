@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of
 from engines.runs.locking import take_lock
 from engines.runs.store import CHECKPOINTS, Run, all_runs, find_by_path, last_of, match_name, remembered, require_name
@@ -38,16 +38,16 @@ def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
         return last_of(all_runs(results), results)
     found = match_name(wanted, results)
     if found is None:
-        raise LabError(f"there is no run {wanted!r} in {results}; {_where_to_look(wanted)}.")
+        raise UserError(f"there is no run {wanted!r} in {results}; {_where_to_look(wanted)}.")
     if exact and found.id != wanted:
-        raise LabError(f"there is no run {wanted!r} in {results}; did you mean {found.id}? Give the full name.")
+        raise UserError(f"there is no run {wanted!r} in {results}; did you mean {found.id}? Give the full name.")
     return found
 
 
 def _where_to_look(wanted: str) -> str:
     """Return where else a run of that name is, or how to list all runs."""
     for root in remembered():
-        with contextlib.suppress(LabError):  # of a directory that cannot be read, or of an ambiguous name
+        with contextlib.suppress(UserError):  # of a directory that cannot be read, or of an ambiguous name
             if match_name(wanted, root):
                 return f"there is one in {root}: add --results-dir {root}"
     return "`nanochat-tui --no-ui runs` lists them"
@@ -57,7 +57,7 @@ def remove_run(run: Run) -> str:
     """Delete the run's directory and return a sentence about it. For a symbolic link, only the link is deleted;
     checkpoints in a --checkpoint-dir are kept.
 
-    Raises LabError if it is running, not a run, or cannot be deleted.
+    Raises UserError if it is running, not a run, or cannot be deleted.
     """
     try:
         if run.path.is_symlink():
@@ -74,18 +74,18 @@ def remove_run(run: Run) -> str:
         finally:
             os.close(lock)
     except OSError as error:
-        raise LabError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+        raise UserError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
     return f"deleted run {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
 
 
 def require_run(run: Run) -> None:
-    """Raise LabError unless the directory is a run by its manifest, or contains nothing but parts of one."""
+    """Raise UserError unless the directory is a run by its manifest, or contains nothing but parts of one."""
     try:
         if _is_recorded(run) or run.path.is_symlink() or _is_part_of_run(run):  # of a link only the link is deleted
             return
     except OSError as error:
-        raise LabError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
-    raise LabError(
+        raise UserError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+    raise UserError(
         f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
     )
 
@@ -93,7 +93,7 @@ def require_run(run: Run) -> None:
 def _is_recorded(run: Run) -> bool:
     try:
         _ = run.config
-    except LabError:  # damaged, or never written
+    except UserError:  # damaged, or never written
         return False
     return run.events_path.is_file()
 
@@ -110,6 +110,6 @@ def _is_part_of_run(run: Run) -> bool:
 def _checkpoints_elsewhere(run: Run) -> str:
     try:
         folder = run.checkpoints_dir
-    except (LabError, KeyError):
+    except (UserError, KeyError):
         return ""
     return "" if folder.is_relative_to(run.path) else str(folder)

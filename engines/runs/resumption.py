@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.history import History
 from engines.runs.store import PATH_SETTINGS, Run
 from engines.settings.declarations import TrainSettings
@@ -30,7 +30,7 @@ def is_fixed(name: str) -> bool:
 def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> ResumePoint | None:
     """Return where a run continues; None if it starts from the beginning because it never had a checkpoint.
 
-    Raises LabError if its checkpoints are damaged or missing, or if they were written with other settings.
+    Raises UserError if its checkpoints are damaged or missing, or if they were written with other settings.
     """
     folder = run.checkpoints_of(config)
     found, complaints = checkpoints.describe_newest(folder)
@@ -40,9 +40,9 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
         recorded.append(parent["step"])
     if found is None:
         if complaints:
-            raise LabError(f"run {run.id} cannot be resumed: no checkpoint is intact. {' '.join(complaints)}")
+            raise UserError(f"run {run.id} cannot be resumed: no checkpoint is intact. {' '.join(complaints)}")
         if recorded:
-            raise LabError(
+            raise UserError(
                 f"run {run.id} cannot be resumed: no checkpoint was found in {folder}, although one at step "
                 f"{max(recorded)} was recorded. Mount or restore the folder, or start a new run with --config."
             )
@@ -58,7 +58,7 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
 
 
 def require_same_settings(run: Run, config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
-    """Raise LabError unless a checkpoint was written with the settings of the run's manifest.
+    """Raise UserError unless a checkpoint was written with the settings of the run's manifest.
 
     Paths may differ: the hash of the text is compared instead. A fork begins with its parent's checkpoint, whose other
     settings may differ as well.
@@ -77,7 +77,7 @@ def require_same_settings(run: Run, config: Mapping[str, Any], checkpoint: Check
         if ours.get(name) != theirs.get(name)
     ]
     if different:
-        raise LabError(
+        raise UserError(
             f"run {run.id} cannot be resumed: its config.json does not have the settings that it was trained with: "
             f"{', '.join(different)}. Restore config.json, or start a new run with --config."
         )

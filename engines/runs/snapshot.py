@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.checkpoint_folders import list_steps
 from engines.runs.history import History
@@ -36,14 +36,14 @@ def read_snapshot(run: Run) -> Snapshot:
 
 def count_lost_steps(run: Run, history: History) -> None:
     """Count steps of an ended run as lost if a checkpoint proves them but they are missing at the end of its log."""
-    with contextlib.suppress(LabError, KeyError, OSError):  # a study has no checkpoints
+    with contextlib.suppress(UserError, KeyError, OSError):  # a study has no checkpoints
         history.leave_out_until(max(list_steps(run.checkpoints_dir), default=0))
 
 
 def damage_sentences(run: Run, history: History, kind: str = "run") -> list[str]:
     """Return a sentence about what of the log could not be read, and one about edited paths, where they apply."""
     sentences = [f"{kind} {run.id}: {history.damage}"] if history.damage else []
-    with contextlib.suppress(LabError):
+    with contextlib.suppress(UserError):
         sentences += edited_paths_sentence(run, run.config)
     return sentences
 

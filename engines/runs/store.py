@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import MAYBE_NUMBER, NUMBER, holds
 from engines.files import read_regular, user_path
 
@@ -84,28 +84,28 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The manifest; LabError if it is missing or broken."""
+        """The manifest; UserError if it is missing or broken."""
         return self.read_config()
 
     def read_config(self, verified: int | None = None) -> dict[str, Any]:
-        """Read the manifest; LabError if it is missing or broken.
+        """Read the manifest; UserError if it is missing or broken.
 
         `verified` is the CRC-32 of a file whose checksum was verified before: the same bytes are not verified again.
         """
         try:
             config = read_checked_json(self.config_path, verified)
         except FileNotFoundError:
-            raise LabError(
+            raise UserError(
                 f"run {self.id} has no config.json in {self.path}: it is not a run, or its creation was interrupted."
             ) from None
         except OSError as error:
-            raise LabError(f"{self.config_path} cannot be read ({error.strerror}).") from None
+            raise UserError(f"{self.config_path} cannot be read ({error.strerror}).") from None
         except ValueError:
             config = None
         if isinstance(config, dict) and config.get("v", CONFIG_SCHEMA) != CONFIG_SCHEMA:
-            raise LabError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
+            raise UserError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
         if not _is_manifest(config):
-            raise LabError(
+            raise UserError(
                 f"run {self.id} has a damaged config.json in {self.path}, or an edited one. Restore a copy of it, "
                 f"or remove the run with: nanochat-tui --no-ui rm {self.id}"
             )
@@ -126,7 +126,7 @@ class Run:
         """Unix time; 0 if the manifest cannot be read."""
         try:
             return float(self.config["created_at"])
-        except (LabError, KeyError, TypeError, ValueError, OverflowError):
+        except (UserError, KeyError, TypeError, ValueError, OverflowError):
             return 0.0
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -219,14 +219,14 @@ def all_runs(results: Path) -> list[Run]:
 
 
 def folders_in(place: Path) -> list[Path]:
-    """Return the folders in a directory except hidden ones; none if it is missing. Raises LabError if unreadable."""
+    """Return the folders in a directory except hidden ones; none if it is missing. Raises UserError if unreadable."""
     try:
         with os.scandir(place) as entries:
             return [place / entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise LabError(f"{place} cannot be read ({error.strerror}); choose another with --results-dir.") from None
+        raise UserError(f"{place} cannot be read ({error.strerror}); choose another with --results-dir.") from None
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -247,45 +247,45 @@ def find_run(wanted: str, results: Path) -> Run:
     for root in dict.fromkeys([results, *remembered()]):
         if run := match_name(wanted, root):
             return run
-    raise LabError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
+    raise UserError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
 
 
 def require_name(wanted: str, kind: str = "run") -> None:
-    """Raise LabError for an empty name, which is a prefix of every name."""
+    """Raise UserError for an empty name, which is a prefix of every name."""
     if not wanted.strip():
-        raise LabError(f"the name of a {kind} is empty; type its name, its path, or: last.")
+        raise UserError(f"the name of a {kind} is empty; type its name, its path, or: last.")
 
 
 def find_by_path(wanted: str) -> Run | None:
-    """Return the run in that directory; None for text that is not a path. Raises LabError if it is not a run."""
+    """Return the run in that directory; None for text that is not a path. Raises UserError if it is not a run."""
     if os.sep not in wanted:
         return None
     path = user_path(wanted, "run")
     if not path.is_dir():
-        raise LabError(f"run {wanted} cannot be found: {'not a directory' if path.exists() else 'not found'}.")
+        raise UserError(f"run {wanted} cannot be found: {'not a directory' if path.exists() else 'not found'}.")
     run = Run(path)
     if not run.config_path.exists():
-        raise LabError(f"{wanted} is not a run: it has no config.json.")
+        raise UserError(f"{wanted} is not a run: it has no config.json.")
     return run
 
 
 def match_name(wanted: str, results: Path) -> Run | None:
     """Return the run of that id in one results directory, else the only one with that prefix; None if there is none.
 
-    Raises LabError for several.
+    Raises UserError for several.
     """
     paths = folders_in(results / "runs")
     matches = [path for path in paths if path.name == wanted] or [p for p in paths if p.name.startswith(wanted)]
     if len(matches) > 1:
         names = ", ".join(sorted(path.name for path in matches)[:5])
-        raise LabError(f"run {wanted!r} is ambiguous: {names}. Type more of the name.")
+        raise UserError(f"run {wanted!r} is ambiguous: {names}. Type more of the name.")
     return Run(matches[0]) if matches else None
 
 
 def last_of(runs: Sequence[Run], results: Path) -> Run:
-    """Return the newest of some runs. Raises LabError if there is none."""
+    """Return the newest of some runs. Raises UserError if there is none."""
     if not runs:
-        raise LabError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
+        raise UserError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
     return runs[-1]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.history import History
@@ -160,7 +160,7 @@ class Watch:
         if "facts" not in self.config:
             try:
                 self.config = self.run.read_config(verified)
-            except LabError as error:
+            except UserError as error:
                 self.problem = str(error)
 
     def _read_output(self) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.checkpoint_folders import list_steps, path_of
 from engines.runs.watch import Watch
 
@@ -26,7 +26,7 @@ def checkpoints_of(watch: Watch) -> list[CheckpointFolder]:
     try:
         folder = watch.run.checkpoints_of(watch.config) if watch.config else watch.run.checkpoints_dir
         steps = list_steps(folder)
-    except (LabError, KeyError, OSError):
+    except (UserError, KeyError, OSError):
         return []
     overview = watch.overview
     best_step, bpb = overview.best_step, dict(overview.checkpoints)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from engines.data.corpora import open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import RereadingDecoder
-from engines.interfaces import Decoder, Row
+from engines.interfaces import Decoder, TokenIds
 from engines.scalar.models import score_pairs
 from engines.settings.declarations import CountSettings
 
@@ -38,10 +38,10 @@ class CountBigram:
     def logits(self, context: Sequence[int]) -> list[float]:
         return [math.log(count) if count else -math.inf for count in self._counts[context[-1]]]
 
-    def score(self, rows: Sequence[Row]) -> list[list[float]]:
+    def score(self, rows: Sequence[TokenIds]) -> list[list[float]]:
         return score_pairs(lambda tokens: [self.logits((token,)) for token in tokens], rows)
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         return RereadingDecoder(self.logits, self.context_length, prompts)
 
 

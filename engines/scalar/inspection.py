@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.data.tokenizers import BOS
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.generation.load import open_checkpoint
 from engines.scalar import microscope
 from engines.scalar.models import Bigram, MiniGPT
@@ -22,11 +22,11 @@ _LEVELS, _NUMBERS = 2, 4  # of the graph that a viewer shows
 def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int) -> dict[str, Any]:
     """Loss, parameters, attention and nodes of the model on `text`; with `node` the graph around that number.
 
-    LabError if the checkpoint or the node is not there, or the model is none of the scalar engine's.
+    UserError if the checkpoint or the node is not there, or the model is none of the scalar engine's.
     """
     speaker = open_checkpoint(checkpoint)
     if not isinstance(speaker.model, Bigram | MiniGPT):
-        raise LabError(f"{speaker.origin} is not of the scalar engine; inspect shows only numbers that Python holds.")
+        raise UserError(f"{speaker.origin} is not of the scalar engine; inspect shows only numbers that Python holds.")
     tokenizer = speaker.tokenizer
     shown = text if text is not None else tokenizer.decode(range(1, _DEFAULT_TEXT))
     slide = microscope.prepare(speaker.model, [BOS, *tokenizer.encode(shown)])
@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
     checkpoint, text, *node = words
     try:
         print(json.dumps(inspect(Path(checkpoint), text or None, "".join(node), _LEVELS, _NUMBERS)))
-    except LabError as error:
+    except UserError as error:
         print(json.dumps({"error": str(error)}))
     return 0
 

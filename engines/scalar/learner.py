@@ -2,7 +2,7 @@
 
 import math
 
-from engines.interfaces import Batch, Choice, LearnerState, StepHyperparameters, StepResult
+from engines.interfaces import Batch, Decision, LearnerState, StepHyperparameters, StepResult
 from engines.scalar.models import Bigram, MiniGPT, Parameters
 from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
 from engines.training.safetensors import Array
@@ -13,7 +13,7 @@ class ScalarLearner:
 
     def __init__(self, model: Bigram | MiniGPT, optimizer: SGD | AdamW) -> None:
         self.model = model
-        self.choices: list[Choice] = []
+        self.decisions: list[Decision] = []
         self.gpu: str | None = None
         self._optimizer = optimizer
         self._finished: list[StepResult] = []
@@ -34,7 +34,7 @@ class ScalarLearner:
             node.grads = None
         self._finished.append(StepResult(loss, norm))
 
-    def finished(self) -> list[StepResult]:
+    def pop_results(self) -> list[StepResult]:
         results, self._finished = self._finished, []
         return results
 

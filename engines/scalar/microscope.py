@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.scalar.autograd import Node, Tape, numbers_behind
 from engines.scalar.kernels import Matrix
 from engines.scalar.models import Bigram, MiniGPT
@@ -28,7 +28,7 @@ def prepare(model: Bigram | MiniGPT, tokens: Sequence[int]) -> Slide:
     """Compute the loss of a text and every gradient. Mini-gpt sees as much of it as its context holds."""
     seen = tokens[: model.context_length + 1] if isinstance(model, MiniGPT) else tokens
     if len(seen) < 2:
-        raise LabError("--text is empty; give at least one character to look at.")
+        raise UserError("--text is empty; give at least one character to look at.")
     tape: Tape = model.loss([seen])
     tape.backward()
     nodes = {f"{place}:{node.name}": node for place, node in enumerate(tape.nodes)}
@@ -60,14 +60,14 @@ def attention(slide: Slide) -> list[JSON]:
 
 def graph(slide: Slide, wanted: str, depth: int, top: int) -> JSON:
     """The number `wanted`, such as `0.wq[3,2]` or `12:linear[0,5]`, and the `top` numbers that matter most behind it,
-    and those behind them, `depth` levels down. LabError says which numbers there are."""
+    and those behind them, `depth` levels down. UserError says which numbers there are."""
     name, row, column = _parse(wanted)
     node = slide.parameters.get(name) or slide.nodes.get(name)
     if node is None:
-        raise LabError(f"there is no node {name!r}; there are {', '.join([*slide.parameters, *slide.nodes])}.")
+        raise UserError(f"there is no node {name!r}; there are {', '.join([*slide.parameters, *slide.nodes])}.")
     rows, columns = node.shape
     if not (0 <= row < rows and 0 <= column < columns):
-        raise LabError(f"--node {wanted}: {name} has {rows} rows and {columns} columns, counted from 0.")
+        raise UserError(f"--node {wanted}: {name} has {rows} rows and {columns} columns, counted from 0.")
     names = {id(found): label for label, found in [*slide.parameters.items(), *slide.nodes.items()]}
     return _describe(node, row, column, names, depth, top)
 
@@ -94,7 +94,7 @@ def _parse(wanted: str) -> tuple[str, int, int]:
     try:
         return name, int(row), int(column)
     except ValueError:
-        raise LabError(f"--node {wanted} should look like 0.wq[3,2] or 12:linear[0,5].") from None
+        raise UserError(f"--node {wanted} should look like 0.wq[3,2] or 12:linear[0,5].") from None
 
 
 def _numbers(node: Node) -> JSON:

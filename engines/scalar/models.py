@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from engines.generation.decoding import RereadingDecoder
-from engines.interfaces import Decoder, Row
+from engines.interfaces import Decoder, TokenIds
 from engines.scalar.autograd import (
     Node,
     Tape,
@@ -56,7 +56,7 @@ class Bigram:
             h = rmsnorm(tape, h, self._rms_eps)
         return linear(tape, h, self.parameters.get("head", self.parameters["embedding"]))
 
-    def loss(self, batch: Sequence[Row]) -> Tape:
+    def loss(self, batch: Sequence[TokenIds]) -> Tape:
         """A batch has few different current tokens: each is worked out once, its targets weighted by their counts."""
         tape = Tape()
         tokens, targets = _pair_counts(batch)
@@ -66,10 +66,10 @@ class Bigram:
     def logits(self, context: Sequence[int]) -> list[float]:
         return self.forward(Tape(), context[-1:]).rows[0]
 
-    def score(self, rows: Sequence[Row]) -> list[list[float]]:
+    def score(self, rows: Sequence[TokenIds]) -> list[list[float]]:
         return score_pairs(lambda tokens: self.forward(Tape(), tokens).rows, rows)
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
@@ -123,7 +123,7 @@ class MiniGPT:
         h = rmsnorm(tape, x, self._rms_eps)
         return add(tape, x, linear(tape, relu_squared(tape, linear(tape, h, fc1)), fc2))
 
-    def loss(self, batch: Sequence[Row]) -> Tape:
+    def loss(self, batch: Sequence[TokenIds]) -> Tape:
         tape = Tape()
         weight = 1.0 / sum(len(row) - 1 for row in batch)
         targets = [[(target, weight)] for row in batch for target in row[1:]]
@@ -133,14 +133,14 @@ class MiniGPT:
     def logits(self, context: Sequence[int]) -> list[float]:
         return self.forward(Tape(), [context[-self.context_length :]]).rows[-1]
 
-    def score(self, rows: Sequence[Row]) -> list[list[float]]:
+    def score(self, rows: Sequence[TokenIds]) -> list[list[float]]:
         found = []
         for row in rows:  # one at a time: the tape holds only one row's numbers
             logits = self.forward(Tape(), [row[:-1]]).rows
             found.append([log_sum_exp(values) - values[target] for values, target in zip(logits, row[1:], strict=True)])
         return found
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
@@ -179,7 +179,7 @@ def _uniform(shapes: dict[str, tuple[int, int]], bound: float, stream: Uniform) 
     return {name: Node(matrix(name, *shape), name) for name, shape in shapes.items()}
 
 
-def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Sequence[Row]) -> list[list[float]]:
+def score_pairs(logits: Callable[[Sequence[int]], Matrix], rows: Sequence[TokenIds]) -> list[list[float]]:
     """The nats of every target, where the current token alone decides: each one's logits are worked out once."""
     tokens = sorted({token for row in rows for token in row[:-1]})
     nats = dict(zip(tokens, map(_nats, logits(tokens)), strict=True))
@@ -195,7 +195,7 @@ def _nats(logits: list[float]) -> list[float]:
     return [total - value for value in logits]
 
 
-def _pair_counts(batch: Sequence[Row]) -> tuple[list[int], Targets]:
+def _pair_counts(batch: Sequence[TokenIds]) -> tuple[list[int], Targets]:
     """Different current tokens, and for each what came next with its share of all pairs."""
     pairs = Counter(pair for row in batch for pair in pairwise(row))
     total = sum(pairs.values())

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.files import read_file, user_path
 from engines.settings.declarations import TrainSettings
 from engines.settings.fields import parse_all
@@ -19,7 +19,7 @@ def read_config_text(path: Path) -> str:
         return read_file(user_path(path, "config file"), "config file", _MOST_BYTES).decode()
     except UnicodeDecodeError:
         raise SettingsError([f"--config {path} cannot be read: it is not UTF-8 text."]) from None
-    except LabError as error:
+    except UserError as error:
         raise SettingsError([f"--config: {error}"]) from None
 
 

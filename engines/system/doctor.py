@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.launch import python_path
 from engines.system import cpu
 from engines.system.gpus import gpus
@@ -83,7 +83,7 @@ def examine(check: Check) -> Finding | None:
     """What it finds; its own failure is a finding too."""
     try:
         result = check.look()
-    except LabError as error:
+    except UserError as error:
         result = FAIL, str(error)
     except Exception as error:
         result = FAIL, f"the check itself broke, which is worth a report: {type(error).__name__}: {error}"
@@ -170,7 +170,7 @@ def _torch() -> dict[str, Any]:
         return {"error": f"not here, so only --mode scalar works: {sys.executable} -m pip install torch"}
     try:
         return ask("report")
-    except LabError as error:
+    except UserError as error:
         return {"error": f"does not start, so only --mode scalar works: {error}"}
 
 
@@ -203,7 +203,7 @@ def _compile(device: str, torch: dict[str, Any]) -> Result | None:
     place = "cuda" if on_gpu else "cpu"
     try:
         answer = ask("compiles", place)
-    except LabError as error:
+    except UserError as error:
         return FAIL if on_gpu else WARN, f"does not work on {place}: {error}; train with --compile off"
     if on_gpu and (wanted := torch["wanted_tritons"]):
         return WARN, f"works on {place}, but gpts train faster with a triton of these: {', '.join(wanted)}"
@@ -222,7 +222,7 @@ def _training(name: str, asked: str, torch: Callable[[], dict[str, Any]]) -> Res
 
 
 def ask(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
-    """The answer of a probe; LabError, with its last word, where it has none."""
+    """The answer of a probe; UserError, with its last word, where it has none."""
     return _answer(["engines.tensor.probe", question, device], seconds)
 
 
@@ -236,10 +236,10 @@ def _answer(words: list[str], seconds: float) -> dict[str, Any]:
         with out.open("wb") as stdout, err.open("wb") as stderr:
             code = _run(command, environment, stdout, stderr, seconds)
         if code < 0:
-            raise LabError(f"the process that tried it died of {signal.Signals(-code).name}")
+            raise UserError(f"the process that tried it died of {signal.Signals(-code).name}")
         if code > 0:
             said = err.read_text(errors="replace").strip().splitlines()
-            raise LabError(said[-1] if said else f"the process that tried it ended with {code} and no word")
+            raise UserError(said[-1] if said else f"the process that tried it ended with {code} and no word")
         return dict(json.loads(out.read_text().splitlines()[-1]))
 
 
@@ -251,7 +251,7 @@ def _run(command: list[str], environment: dict[str, str], stdout: Any, stderr: A
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        raise LabError(f"no answer within {seconds:.0f} s") from None
+        raise UserError(f"no answer within {seconds:.0f} s") from None
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left: Linux, macOS
             os.killpg(process.pid, signal.SIGKILL)

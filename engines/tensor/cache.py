@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
-from engines.interfaces import Drawn, Row
+from engines.interfaces import SampledToken, TokenIds
 from engines.settings.declarations import SampleSettings
 from engines.tensor.attention import attend_one
 from engines.tensor.devices import sent
@@ -28,7 +28,7 @@ class CachedDecoder:
 
     Nothing may refer to a decoder from what it holds: what lives while a turn is recorded is never looked through."""
 
-    def __init__(self, model: GPT, prompts: Sequence[Row]) -> None:
+    def __init__(self, model: GPT, prompts: Sequence[TokenIds]) -> None:
         self._room = _room_of(model, len(prompts))
         weakref.finalize(self, setattr, model, "spare_room", self._room).atexit = False
         self._model, self._cache = self._room.model, self._room.cache
@@ -37,7 +37,7 @@ class CachedDecoder:
         self._read_all()
 
     @torch.no_grad()
-    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[Drawn]:
+    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[SampledToken]:
         """The next token of each row, each by a number in [0, 1); not read yet."""
         tokens = chosen(self._logits, settings, self._numbers([uniforms])[0])
         return Drawing(self._logits.unsqueeze(0), tokens.unsqueeze(0)).told()[0]
@@ -52,18 +52,20 @@ class CachedDecoder:
         self._logits = self._room.next_logits(sent(torch.tensor(tokens), self._model.device))
         self._cache.lengths += 1
 
-    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[Drawn]]:
+    def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[SampledToken]]:
         if self._model.device.type == "cuda":
             yield from self._stream_ahead(settings, iter(uniforms))
             return
-        drawn: list[Drawn] = []
+        drawn: list[SampledToken] = []
         for numbers in uniforms:
             if drawn:
                 self.read([one.id for one in drawn])
             drawn = self.draw(settings, numbers)
             yield drawn
 
-    def _stream_ahead(self, settings: SampleSettings, uniforms: Iterator[Sequence[float]]) -> Iterator[list[Drawn]]:
+    def _stream_ahead(
+        self, settings: SampleSettings, uniforms: Iterator[Sequence[float]]
+    ) -> Iterator[list[SampledToken]]:
         """The device draws and reads many tokens by itself, and the next ones while those are told. The first one is
         told alone, before a turn is recorded where none is."""
         told: Drawing | None = None

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from engines.cost import estimate
-from engines.errors import LabError
-from engines.interfaces import Choice
+from engines.errors import UserError
+from engines.interfaces import Decision
 from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
 from engines.system import cpu
@@ -38,12 +38,12 @@ class Place(NamedTuple):
     dtype: torch.dtype
     weights: torch.dtype
     compiled: bool
-    choices: list[Choice]
+    decisions: list[Decision]
     in_regions: bool = False  # how it is compiled
 
 
 def place(settings: TrainSettings) -> Place:
-    """Decide for this machine, and set the number of threads. LabError if what was asked for is not there."""
+    """Decide for this machine, and set the number of threads. UserError if what was asked for is not there."""
     threads = settings.threads or cpu.default_threads()
     torch.set_num_threads(threads)
     device = _device(settings.device)
@@ -52,11 +52,11 @@ def place(settings: TrainSettings) -> Place:
     dtype = _dtype(settings, device.value)
     compiled = _compiled(settings, device.value)
     why = "asked for" if settings.threads else "one fewer than the usable cores"
-    choices = [device, dtype, compiled, Choice("threads", str(threads), why)]
+    decisions = [device, dtype, compiled, Decision("threads", str(threads), why)]
     weights = torch.float64 if dtype.value == "float64" else torch.float32
     return Place(
         torch.device(device.value), _DTYPES[dtype.value], weights,
-        compiled=compiled.value != "off", choices=choices, in_regions=compiled.value == "regions",
+        compiled=compiled.value != "off", decisions=decisions, in_regions=compiled.value == "regions",
     )  # fmt: skip
 
 
@@ -124,48 +124,48 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _device(asked: str) -> Choice:
+def _device(asked: str) -> Decision:
     if asked == "cuda" and not _is_available(asked):
-        raise LabError("--device cuda: torch sees no CUDA GPU here; use --device cpu, or ask `doctor` what is wrong.")
+        raise UserError("--device cuda: torch sees no CUDA GPU here; use --device cpu, or ask `doctor` what is wrong.")
     if asked == "mps" and not _is_available(asked):
-        raise LabError("--device mps: torch sees no Metal GPU here; use --device cpu.")
+        raise UserError("--device mps: torch sees no Metal GPU here; use --device cpu.")
     if asked != AUTO:
-        return Choice("device", asked, "asked for")
+        return Decision("device", asked, "asked for")
     if torch.cuda.is_available():
-        return Choice("device", "cuda", torch.cuda.get_device_name())
+        return Decision("device", "cuda", torch.cuda.get_device_name())
     if torch.backends.mps.is_available():
-        return Choice("device", "mps", "a Metal GPU")
-    return Choice("device", "cpu", "torch sees no GPU")
+        return Decision("device", "mps", "a Metal GPU")
+    return Decision("device", "cpu", "torch sees no GPU")
 
 
-def _dtype(settings: TrainSettings, device: str) -> Choice:
+def _dtype(settings: TrainSettings, device: str) -> Decision:
     asked = settings.dtype
     if asked == "float64" and device == "mps":
-        raise LabError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
+        raise UserError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
     if asked != AUTO:
-        return Choice("dtype", asked, "asked for")
+        return Decision("dtype", asked, "asked for")
     if device == "cpu" and settings.model_kind == "gpt" and cpu.multiplies_bfloat16():
-        return Choice("dtype", "bfloat16", "the processor multiplies it fastest; weights stay in float32")
+        return Decision("dtype", "bfloat16", "the processor multiplies it fastest; weights stay in float32")
     if device == "cuda" and torch.cuda.get_device_capability() >= _BFLOAT16_CAPABILITY:
-        return Choice("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")
-    return Choice("dtype", "float32", "the fastest precision here")
+        return Decision("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")
+    return Decision("dtype", "float32", "the fastest precision here")
 
 
-def _compiled(settings: TrainSettings, device: str) -> Choice:
+def _compiled(settings: TrainSettings, device: str) -> Decision:
     missing = _missing_for_compile(device)
     if settings.compile in ("on", "regions") and missing:
-        raise LabError(
+        raise UserError(
             f"--compile {settings.compile} needs {missing}, which is not here; install it, or use --compile off."
         )
     if settings.compile != AUTO:
-        return Choice("compile", settings.compile, "asked for")
+        return Decision("compile", settings.compile, "asked for")
     if settings.model_kind != "gpt" or device != "cuda":
-        return Choice("compile", "off", "compiling takes longer than it saves here")
+        return Decision("compile", "off", "compiling takes longer than it saves here")
     if missing:
-        return Choice("compile", "off", f"{missing} is not here, and training is slower without")
+        return Decision("compile", "off", f"{missing} is not here, and training is slower without")
     how = estimate.compile_on_gpu(settings)
     why = {"on": "fused kernels are far faster on a GPU", "regions": "layer by layer, as training takes but minutes"}
-    return Choice("compile", how, why[how])
+    return Decision("compile", how, why[how])
 
 
 def _missing_for_compile(device: str) -> str | None:

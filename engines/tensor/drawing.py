@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from engines.generation.decoding import ALTERNATIVES
-from engines.interfaces import Drawn
+from engines.interfaces import SampledToken
 from engines.settings.declarations import SampleSettings
 from engines.tensor.devices import exact_dtype
 from engines.tensor.models import Arrival
@@ -43,7 +43,7 @@ class Drawing:
         exact = exact_dtype(logits.device)  # it holds a token's number, too
         self._arrival = Arrival(torch.cat([part.to(exact) for part in parts], dim=-1))
 
-    def told(self) -> list[list[Drawn]]:
+    def told(self) -> list[list[SampledToken]]:
         """For each turn what was drawn for each row; waits for it."""
         return [[_told(row) for row in turn] for turn in self._arrival.numbers().tolist()]
 
@@ -59,7 +59,7 @@ def _likeliest(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat(places, dim=-1), torch.cat(values, dim=-1)
 
 
-def _told(numbers: list[float]) -> Drawn:
+def _told(numbers: list[float]) -> SampledToken:
     token, probability, *likeliest = numbers
     half = len(likeliest) // 2
-    return Drawn(int(token), probability, list(zip(map(int, likeliest[:half]), likeliest[half:], strict=True)))
+    return SampledToken(int(token), probability, list(zip(map(int, likeliest[:half]), likeliest[half:], strict=True)))

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.cost.parameter_shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
-from engines.interfaces import Decoder, Row
+from engines.interfaces import Decoder, TokenIds
 from engines.settings.declarations import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
@@ -98,7 +98,7 @@ class GPT(TensorModel):
             setattr(regions, name, torch.compile(getattr(self, name), dynamic=False))
         return regions.nats
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         from engines.tensor.cache import CachedDecoder  # which is made of this class
 
         return CachedDecoder(self, prompts)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from engines.errors import LabError
-from engines.interfaces import Batch, Choice, LearnerState, StepHyperparameters, StepResult
+from engines.errors import UserError
+from engines.interfaces import Batch, Decision, LearnerState, StepHyperparameters, StepResult
 from engines.settings.declarations import TrainSettings
 from engines.tensor.devices import Place, device_name, exact_dtype, sent
 from engines.tensor.micro_batch import MicroBatch
@@ -42,9 +42,9 @@ class TensorLearner:
         self._is_recorded = where.device.type == "cuda"
 
     @property
-    def choices(self) -> list[Choice]:
-        recorded = [Choice("steps", "a recorded graph", "small ones wait for launches, not for arithmetic")]
-        return [*self._where.choices, *self._micro_batch.choices, *(recorded if self._is_recorded else [])]
+    def decisions(self) -> list[Decision]:
+        recorded = [Decision("steps", "a recorded graph", "small ones wait for launches, not for arithmetic")]
+        return [*self._where.decisions, *self._micro_batch.decisions, *(recorded if self._is_recorded else [])]
 
     @property
     def gpu(self) -> str | None:
@@ -86,7 +86,7 @@ class TensorLearner:
                 Arrival(self._run(self._streams.rows(batch), self._pace(hyperparameters, wanted=True)))
             )
         except torch.OutOfMemoryError:
-            raise LabError(
+            raise UserError(
                 f"the GPU ran out of memory at {self._micro_batch.rows} rows at once: is something else using it? "
                 f"The run can be resumed; --micro-batch {max(1, self._micro_batch.rows // 2)} takes half as much."
             ) from None
@@ -94,7 +94,7 @@ class TensorLearner:
         if len(self._pending) > _IN_FLIGHT:
             self._pending[-_IN_FLIGHT].numbers()
 
-    def finished(self) -> list[StepResult]:
+    def pop_results(self) -> list[StepResult]:
         done: list[StepResult] = []
         while self._pending and self._pending[0].is_there():
             done.append(StepResult(*self._pending.popleft().numbers().tolist()))

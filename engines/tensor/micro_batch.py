@@ -6,13 +6,13 @@ import psutil
 import torch
 
 from engines.cost.estimate import USABLE_MEMORY, divisors, rows_at_once
-from engines.errors import LabError
-from engines.interfaces import Choice
+from engines.errors import UserError
+from engines.interfaces import Decision
 from engines.settings.declarations import TrainSettings
 from engines.tensor.devices import Place, device_name
 
 
-class DoesNotFit(LabError):
+class DoesNotFit(UserError):
     """The requested micro-batch needs more memory than the GPU has."""
 
 
@@ -27,14 +27,14 @@ class MicroBatch:
         self._why = "asked for" if self._asked else f"they fit in memory and keep {busy} busy"
 
     @property
-    def choices(self) -> list[Choice]:
-        return [Choice("micro-batch", f"{self.rows} of {self._batch_size} rows", self._why)]
+    def decisions(self) -> list[Decision]:
+        return [Decision("micro-batch", f"{self.rows} of {self._batch_size} rows", self._why)]
 
     def halve(self) -> None:
-        """Go on with about half as many. LabError where that is not ours to decide, or one row is too much."""
+        """Go on with about half as many. UserError where that is not ours to decide, or one row is too much."""
         smaller = [rows for rows in divisors(self._batch_size) if rows <= self.rows // 2]
         if not smaller:
-            raise LabError("not even one row fits in the GPU's memory; lower --context-length or --depth.")
+            raise UserError("not even one row fits in the GPU's memory; lower --context-length or --depth.")
         if self._asked:
             raise DoesNotFit(
                 f"--micro-batch {self.rows} does not fit in the GPU's memory; try {smaller[0]}, or 0 to have one found."

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.generation.decoding import RereadingDecoder
-from engines.interfaces import Decoder, Row
+from engines.interfaces import Decoder, TokenIds
 from engines.tensor.devices import Place, sent
 from engines.tensor.formulas import relu2, rmsnorm
 
@@ -55,19 +55,19 @@ class TensorModel:
         return self.parameters[name].to(self.dtype)
 
     @torch.no_grad()
-    def logits(self, context: Row) -> list[float]:
+    def logits(self, context: TokenIds) -> list[float]:
         context = context[-self.context_length :]
         found: list[float] = self.forward(self.tensor([context], len(context)))[0, -1].tolist()
         return found
 
-    def score(self, rows: Sequence[Row]) -> "Scores":
+    def score(self, rows: Sequence[TokenIds]) -> "Scores":
         at_once = self._rows_at_once or max(1, _TOKENS_AT_ONCE // max(map(len, rows)))
         return Scores([self._score(rows[i : i + at_once]) for i in range(0, len(rows), at_once)])
 
-    def decoder(self, prompts: Sequence[Row]) -> Decoder:
+    def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         return RereadingDecoder(self.logits, self.context_length, prompts)
 
-    def tensor(self, rows: Sequence[Row], length: int) -> Tensor:
+    def tensor(self, rows: Sequence[TokenIds], length: int) -> Tensor:
         """Rows on the device, filled up with zeros to a length."""
         numbers = array("q")  # torch would take three times as long to read lists of lists
         for row in rows:
@@ -76,12 +76,12 @@ class TensorModel:
         return sent(torch.frombuffer(numbers, dtype=torch.long).view(len(rows), length), self.device)
 
     @torch.no_grad()
-    def _score(self, rows: Sequence[Row]) -> "_Portion":
+    def _score(self, rows: Sequence[TokenIds]) -> "_Portion":
         """Shorter rows are filled up: no model lets a later token change an earlier loss."""
         lengths = [len(row) for row in rows]
         fixed = self._compiled is not None and max(lengths) <= self._row_length
         longest = self._row_length if fixed else max(lengths)
-        filled: list[Row] = [*rows, *[()] * (self._rows_at_once - len(rows) if fixed else 0)]
+        filled: list[TokenIds] = [*rows, *[()] * (self._rows_at_once - len(rows) if fixed else 0)]
         nats = (self._compiled if self._compiled and fixed else self.nats)(self.tensor(filled, longest))
         return _Portion(nats[: len(rows)], [length - 1 for length in lengths])
 

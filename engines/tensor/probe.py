@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from engines import registry
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import Batch, StepHyperparameters
 from engines.settings.declarations import resolve
 from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
@@ -61,7 +61,7 @@ def compiles(device: str) -> dict[str, Any]:
     x = torch.linspace(-1.0, 1.0, 1000, device=device)
     difference = abs(torch.compile(bend)(x).item() - bend(x).item())
     if difference > 1e-3:
-        raise LabError(f"compiled code computes something else: it is {difference:.3g} off")
+        raise UserError(f"compiled code computes something else: it is {difference:.3g} off")
     return {"seconds": time.perf_counter() - started}
 
 
@@ -76,10 +76,10 @@ def train(device: str) -> dict[str, Any]:
     for _ in range(settings.steps):
         learner.step(batch, StepHyperparameters(settings.lr))
     learner.wait()
-    losses = [result.loss for result in learner.finished()]
+    losses = [result.loss for result in learner.pop_results()]
     if len(losses) != settings.steps or not all(map(math.isfinite, losses)):
-        raise LabError(f"the losses of {settings.steps} steps are {losses}")
-    choices = {choice.setting: choice.value for choice in learner.choices}
+        raise UserError(f"the losses of {settings.steps} steps are {losses}")
+    choices = {decision.setting: decision.value for decision in learner.decisions}
     return {"losses": losses, "choices": choices, "seconds": time.perf_counter() - started}
 
 
@@ -96,7 +96,7 @@ def main(question: str, device: str = "cpu") -> int:
     """The exit code; a failure's one sentence is the last line on stderr."""
     try:
         print(json.dumps(_ANSWERS[question](device)))
-    except LabError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     except Exception as error:

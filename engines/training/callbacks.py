@@ -9,7 +9,7 @@ from typing import Any
 from engines.data.floors import Floor, floor_of_stories
 from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.generation.sampling import documents
 from engines.interfaces import LanguageModel, LearnerState
 from engines.runs.history import History
@@ -36,7 +36,7 @@ class Milestones:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LabError(f"--checkpoint-dir: {self.folder} cannot be made ({error.strerror}).") from None
+            raise UserError(f"--checkpoint-dir: {self.folder} cannot be made ({error.strerror}).") from None
         self._saver = Saver(self.folder, settings.keep_last, self._report_saved)
         self.evals: dict[int, Evaluation] = {}
         self.best_step: int | None = None
@@ -52,10 +52,10 @@ class Milestones:
         self.saved_step = step
 
     def require_match(self, checkpoint: Checkpoint) -> None:
-        """Raise LabError unless a checkpoint was written with the settings and the tokenizer of this run."""
+        """Raise UserError unless a checkpoint was written with the settings and the tokenizer of this run."""
         require_same_settings(self._run, self._config, checkpoint)
         if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
-            raise LabError(
+            raise UserError(
                 f"run {self._run.id} cannot be resumed: the text gives another tokenizer than the one that it was "
                 "trained with. Start a new run with --config."
             )

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import open_regular, read_regular
 from engines.interfaces import LearnerState
 from engines.runs.checkpoint_folders import list_steps as list_steps
@@ -98,13 +98,13 @@ def _newest(folder: Path, read: Callable[[Path], Any]) -> tuple[Any, list[str]]:
     for step in reversed(list_steps(folder)):
         try:
             return read(path_of(folder, step)), complaints
-        except LabError as error:
+        except UserError as error:
             complaints.append(str(error))
     return None, complaints
 
 
 def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
-    """Read one checkpoint folder. LabError if any file is missing or is not what was written."""
+    """Read one checkpoint folder. UserError if any file is missing or is not what was written."""
     with _reading(path):
         state = _load_state(path / "state.json")
         model = _load_arrays(path / "model.safetensors", state)
@@ -113,7 +113,7 @@ def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
 
 
 def describe(path: Path) -> Checkpoint:
-    """Read a checkpoint's tokenizer, settings and progress, without its arrays. Raises LabError if they are damaged."""
+    """Read the tokenizer, settings and progress of a checkpoint, not its arrays. Raises UserError if they are damaged."""
     with _reading(path):
         return _checkpoint(path, _load_state(path / "state.json"), {}, {})
 
@@ -121,7 +121,7 @@ def describe(path: Path) -> Checkpoint:
 def verify(path: Path) -> int:
     """Check all files of a checkpoint against their hashes, without loading them, and return its step.
 
-    Raises LabError with the name of the first file that is missing or damaged.
+    Raises UserError with the name of the first file that is missing or damaged.
     """
     with _reading(path):
         state = _load_state(path / "state.json")
@@ -131,7 +131,7 @@ def verify(path: Path) -> int:
 
 
 def copy(folder: Path, step: int, into: Path) -> None:
-    """Copy a checkpoint into another run's folder, which is created. Raises LabError unless the copy is intact."""
+    """Copy a checkpoint into another run's folder, which is created. Raises UserError unless the copy is intact."""
     with _reading(into):
         into.mkdir(parents=True, exist_ok=True)
         partial = into / f"{_WRITING}{path_of(into, step).name}"
@@ -143,15 +143,15 @@ def copy(folder: Path, step: int, into: Path) -> None:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Convert every error in reading or writing a checkpoint to LabError."""
+    """Convert every error in reading or writing a checkpoint to UserError."""
     try:
         yield
     except shutil.Error as error:  # of copytree: a list of what could not be copied
-        raise LabError(f"{path} could not be copied: {error.args[0][0][2]}.") from None
+        raise UserError(f"{path} could not be copied: {error.args[0][0][2]}.") from None
     except OSError as error:
-        raise LabError(f"{error.filename} cannot be read ({error.strerror}); use another checkpoint.") from None
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}); use another checkpoint.") from None
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
-        raise LabError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
+        raise UserError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
 
 
 def _checkpoint(path: Path, state: dict[str, Any], model: dict[str, Array], optimizer: dict[str, Array]) -> Checkpoint:
@@ -185,7 +185,7 @@ class IntactSteps:
     def _verify(self, step: int) -> bool:
         try:
             verify(path_of(self._folder, step))
-        except LabError as error:
+        except UserError as error:
             self.complaints.append(str(error))
             return False
         return True
@@ -255,7 +255,7 @@ def _load_state(path: Path) -> dict[str, Any]:
     if hashlib.sha256(blank).hexdigest() != state["seal"]:
         raise ValueError
     if state["v"] != SCHEMA:
-        raise LabError(f"{path.parent} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
+        raise UserError(f"{path.parent} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
     return state
 
 
@@ -271,7 +271,7 @@ def _load_file(path: Path, state: dict[str, Any]) -> bytes:
 
 def _check_hash(path: Path, sha256: str, state: dict[str, Any]) -> None:
     if sha256 != state["sha256"][path.name]:
-        raise LabError(f"{path} is damaged: its SHA-256 is not the recorded one. Use another checkpoint.")
+        raise UserError(f"{path} is damaged: its SHA-256 is not the recorded one. Use another checkpoint.")
 
 
 def _hash_file(path: Path) -> str:
@@ -336,12 +336,12 @@ class Saver:
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
-        """Return when nothing is being written; LabError if the last one could not be."""
+        """Return when nothing is being written; UserError if the last one could not be."""
         if self._thread:
             self._thread.join()
             self._thread = None
         if isinstance(self._failure, OSError):
-            raise LabError(
+            raise UserError(
                 f"no checkpoint could be written to {self._folder} ({self._failure.strerror}). "
                 "Free some space or restore the folder, then resume the run."
             ) from self._failure
@@ -364,6 +364,6 @@ class Saver:
         self._intact.complaints.clear()
         try:
             removed, problem = prune(self._folder, self._keep_last, best_step, self._intact)
-        except LabError as error:
+        except UserError as error:
             removed, problem = [], str(error)
         return Pruned(removed, " ".join(filter(None, [*self._intact.complaints, problem])))

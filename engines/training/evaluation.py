@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
-from engines.interfaces import LanguageModel, Row
+from engines.interfaces import LanguageModel, TokenIds
 
 _TOKENS_AT_ONCE = 1 << 17
 _NONZERO = bytes([0] + [1] * 255)
@@ -57,7 +57,7 @@ def evaluate(model: LanguageModel, targets: Targets, context_length: int, betwee
     return Evaluation(_mean(all_nats), bpb, len(is_text), size)
 
 
-def _portions(tokens: memoryview, context_length: int) -> Iterator[list[Row]]:
+def _portions(tokens: memoryview, context_length: int) -> Iterator[list[TokenIds]]:
     """Rows, some at a time; each row ends with the token that the next one begins with."""
     targets = len(tokens) - 1
     stride = max(1, _TOKENS_AT_ONCE // context_length) * context_length
@@ -66,7 +66,9 @@ def _portions(tokens: memoryview, context_length: int) -> Iterator[list[Row]]:
         yield [tokens[start : start + context_length + 1].tolist() for start in starts]
 
 
-def _scores(model: LanguageModel, portions: Iterable[list[Row]], between: Callable[[], None]) -> Iterator[list[float]]:
+def _scores(
+    model: LanguageModel, portions: Iterable[list[TokenIds]], between: Callable[[], None]
+) -> Iterator[list[float]]:
     """The nats of every row, read only when a few portions more are on their way."""
     pending: deque[Iterable[list[float]]] = deque()
     for rows in portions:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.log import WRITE_INTERVAL, EventLog
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Pulse:
                     self._log.require_file()
                     self._log.emit("heartbeat", step=self._log.step)
                     self._log.emit("system", **self._read_gauges())
-        except LabError:  # the training thread gets the same error at its next write
+        except UserError:  # the training thread gets the same error at its next write
             self._log_failed()
 
     def _read_gauges(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from engines.data.batches import Batches
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import Learner
 from engines.runs.control import Inbox, Request
 from engines.runs.history import History
@@ -110,7 +110,7 @@ class Training:
 
     def _collect(self) -> None:
         """Record what the learner has finished, and let the guards look at it."""
-        results = self._learner.finished()
+        results = self._learner.pop_results()
         if not results:
             return
         now = time.monotonic()
@@ -297,7 +297,7 @@ class Training:
             self.milestones.require_match(checkpoint)
             self._go_to(checkpoint, " ".join(["resume", *complaints]))
         elif complaints:
-            raise LabError(f"no checkpoint is whole: {' '.join(complaints)}")
+            raise UserError(f"no checkpoint is whole: {' '.join(complaints)}")
         else:
             self._log.emit("resumed", from_step=0, reason="resume")
         self._schedule.resume(history, self.step, self._dispatched)
@@ -314,7 +314,7 @@ class Training:
             self._halt(trip, step)
             return False
         self._learner.wait()
-        self._learner.finished()  # of steps that are undone now
+        self._learner.pop_results()  # of steps that are undone now
         self._in_flight.clear()
         position, seconds = self._position, self.train_seconds
         self._go_to(checkpoint, "rollback")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
 from engines.runs.history import History
 from engines.runs.store import Run, read_checked_json
@@ -61,10 +61,10 @@ class RunSchedule:
 
     @classmethod
     def of(cls, run: Run, config: Mapping[str, Any], settings: TrainSettings) -> "RunSchedule":
-        """Create the schedule from the run's manifest. Raises LabError if that is damaged."""
+        """Create the schedule from the run's manifest. Raises UserError if that is damaged."""
         version, stop_at = config.get("schedule", 1), config.get("stop_at")
         if type(version) is not int or type(stop_at) not in (int, type(None)):
-            raise LabError(f"{run.config_path} is damaged (schedule, stop_at). Restore it from a copy.")
+            raise UserError(f"{run.config_path} is damaged (schedule, stop_at). Restore it from a copy.")
         return cls(
             settings,
             version=version,
@@ -138,4 +138,4 @@ def _read_progress(run: Run) -> list[float | None]:
             return progress
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise LabError(f"{run.progress_path} is missing or damaged; reproduce the original run again.")
+    raise UserError(f"{run.progress_path} is missing or damaged; reproduce the original run again.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple
 
-from engines.errors import LabError
+from engines.errors import UserError
 
 _WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100_000_000  # the format's own limit
@@ -40,7 +40,7 @@ def dump(arrays: Mapping[str, Array]) -> list[bytes | memoryview]:
 
 
 def parse(content: bytes, name: str) -> dict[str, Array]:
-    """The arrays of a file's content; LabError, naming the file `name`, if it is not whole."""
+    """The arrays of a file's content; UserError, naming the file `name`, if it is not whole."""
     try:
         length = int.from_bytes(content[:8], "little")
         if length > _MAX_HEADER:
@@ -49,7 +49,7 @@ def parse(content: bytes, name: str) -> dict[str, Array]:
         data = memoryview(content)[8 + length :]
         return {key: _array(data, entry) for key, entry in header.items() if key != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise LabError(f"{name} is not a whole safetensors file; use another checkpoint.") from None
+        raise UserError(f"{name} is not a whole safetensors file; use another checkpoint.") from None
 
 
 def _array(data: memoryview, entry: dict[str, list[int]]) -> Array:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs import manifest
 from engines.runs.control import Inbox
@@ -129,7 +129,7 @@ class Worker:
         return bool(self._history.runs) or "parent" in self._config
 
     def _recorded_tokenizer(self) -> Any:
-        """Return the tokenizer of a run that continues; None for a new run. Raises LabError if it cannot continue."""
+        """Return the tokenizer of a run that continues; None for a new run. Raises UserError if it cannot continue."""
         if not self._continues:
             return None
         from engines.data import tokenizers
@@ -243,7 +243,7 @@ class Worker:
         self._flops_per_token = estimate.flops_per_token(settings, vocab_size)
         self._peak_flops = estimate.peak_flops(learner.gpu) if learner.gpu else None
         engine = {
-            "choices": [explain(choice, asked, settings)._asdict() for choice in learner.choices],
+            "choices": [explain(decision, asked, settings).as_event() for decision in learner.decisions],
             "gpu": learner.gpu,
             "torch": sys.modules["torch"].__version__,
             "flops_per_token": self._flops_per_token,
@@ -266,7 +266,7 @@ class Worker:
         known = self._config.get("facts", facts)
         if known["sha256"] != facts["sha256"] or known["val_sha256"] != facts["val_sha256"]:
             name = self._config["resolved"]["data"]
-            raise LabError(f"--data {name} has changed since this run began; restore it, or start a new run.")
+            raise UserError(f"--data {name} has changed since this run began; restore it, or start a new run.")
 
     def _end(self, ending: dict[str, Any]) -> int:
         """Record how the run ended, and return the exit code."""
@@ -277,7 +277,7 @@ class Worker:
             digest = LogDigest(self._run)
             self._log.emit("ended", step=step, **ending)
             self._log.sync()
-        except (LabError, OSError) as error:
+        except (UserError, OSError) as error:
             print_ended(step, "halted", _UNWRITABLE, str(error))
             return _UNWRITABLE
         try:
@@ -350,7 +350,7 @@ def train_run(run: Run, since_ns: int) -> int:
     """Train a run whose lock this process holds, and return the exit code."""
     try:
         worker = Worker(run, since_ns)
-    except (LabError, OSError) as error:
+    except (UserError, OSError) as error:
         print_ended(0, "crashed", 1, str(error))
         return 1
     return worker.main()
@@ -360,7 +360,7 @@ def _ending_of(error: BaseException) -> dict[str, Any]:
     """Return the fields of the event `ended` for an exception that ended the work."""
     if isinstance(error, _Stopped):
         return {"reason": error.args[0], "exit_code": error.args[1], "detail": None, "traceback": None}
-    if isinstance(error, LabError):
+    if isinstance(error, UserError):
         return {"reason": "crashed", "exit_code": 1, "detail": str(error), "traceback": None}
     if isinstance(error, OSError):  # a disk or a file of the user's, not the program
         detail = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})."
@@ -380,7 +380,7 @@ def main(arguments: list[str]) -> int:
     run = Run(Path(path))
     try:
         require_lock(run, lock)
-    except LabError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     faulthandler.enable()

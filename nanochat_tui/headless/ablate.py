@@ -20,7 +20,7 @@ from engines.ablation.study import (
     study_damages,
 )
 from engines.ablation.study_file import Asked, parse_axes, read_study_file
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.events import Event
 from engines.output.terminal_text import visible_line
 from engines.runs import control, liveness
@@ -85,7 +85,7 @@ def _row(study: Study) -> dict[str, Any] | None:
     """None for one whose plan cannot be read; that is told."""
     try:
         plan = study.plan
-    except LabError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return None
     state, history, _ = read_snapshot(study)
@@ -160,7 +160,7 @@ def _wake(study: Study) -> Any:
 def _ask(word: str, verb: str, options: Options) -> int:
     study = _find(word, options)
     if not liveness.lock_is_held(study.lock_path):
-        raise LabError(f"{study.id} is not live.")
+        raise UserError(f"{study.id} is not live.")
     control.request(study.control_dir, verb)
     print(f"asked {study.id} to {verb}; go on with: nanochat-tui --no-ui {_COME_BACK} {study.id}", file=sys.stderr)
     return 0

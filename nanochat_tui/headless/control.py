@@ -3,7 +3,7 @@
 import sys
 import time
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.reader import EventReader
@@ -41,7 +41,7 @@ def pause(options: Options) -> int:
                 _say(f"run {run.id} is paused; go on with: nanochat-tui --no-ui resume {run.id}")
                 return 0
         if not liveness.lock_is_held(run.lock_path):
-            raise LabError(f"run {run.id} ended before it could pause.")
+            raise UserError(f"run {run.id} ended before it could pause.")
         time.sleep(_POLL_INTERVAL)
     _say(f"run {run.id} has not answered yet; it will pause after its current step")
     return 0
@@ -54,7 +54,7 @@ def rm(options: Options) -> int:
     for run in doomed:
         require_run(run)
         if liveness.lock_is_held(run.lock_path):
-            raise LabError(f"run {run.id} is live; stop it first.")
+            raise UserError(f"run {run.id} is live; stop it first.")
     if not certain and not _confirmed(doomed):
         _say("nothing was deleted")
         return 1
@@ -66,14 +66,14 @@ def rm(options: Options) -> int:
 def _live_run(options: Options) -> Run:
     run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
     if not liveness.lock_is_held(run.lock_path):
-        raise LabError(f"run {run.id} is not live.")
+        raise UserError(f"run {run.id} is not live.")
     return run
 
 
 def _confirmed(runs: list[Run]) -> bool:
     names = ", ".join(run.id for run in runs)
     if not sys.stdin.isatty():
-        raise LabError(f"deleting {names} needs a yes: add --yes.")
+        raise UserError(f"deleting {names} needs a yes: add --yes.")
     for run in runs:
         _say(str(run.path))
     print(f"delete {names} for good? [y/N] ", end="", file=sys.stderr, flush=True)

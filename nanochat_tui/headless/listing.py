@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import reason_of
 from engines.runs import liveness
 from engines.runs.history import History
@@ -78,7 +78,7 @@ def show(options: Options) -> int:
     if state == "killed":
         print(f"  killed: go on with: nanochat-tui --no-ui resume {run.id}")
     if newer_schema:
-        raise LabError(f"run {run.id}: {newer_schema}.")
+        raise UserError(f"run {run.id}: {newer_schema}.")
     return 0
 
 
@@ -92,7 +92,7 @@ def _row(run: Run) -> dict[str, Any] | None:
     """Return the figures of a run; None for a folder that is not a run, or for an unreadable run, which is reported."""
     try:
         config, state, overview = read_entry(run)
-    except LabError as error:
+    except UserError as error:
         if os.path.lexists(run.config_path):
             print(error, file=sys.stderr)
         return None

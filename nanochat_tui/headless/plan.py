@@ -21,7 +21,7 @@ from engines.cost.estimate import (
 )
 from engines.cost.vocabulary import missing_texts, preview_vocab_size
 from engines.data.sources import files_in_words, locate_both
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.settings.applicability import warnings_about
 from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields
@@ -82,7 +82,7 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     asked = resolve(given)
     registry.available(asked.mode, asked.model_kind)
     if missing := missing_texts(asked):
-        raise LabError(" ".join(missing.values()))
+        raise UserError(" ".join(missing.values()))
     place = _place(asked, device_name)
     settings = as_run_on(asked, place.machine)
     vocab_size, guess = preview_vocab_size(settings)
@@ -106,7 +106,7 @@ def _place(settings: TrainSettings, device_name: str | None) -> _Place:
         for gpu in gpus():
             return _Place(this_machine(gpu.name), gpu.name, gpu.free_bytes)
     if settings.device == "cuda":
-        raise LabError("--device cuda: there is no NVIDIA GPU here; to plan for another machine's, add --device-name.")
+        raise UserError("--device cuda: there is no NVIDIA GPU here; to plan for another machine's, add --device-name.")
     import psutil  # 20 ms, and only needed here
 
     machine = this_machine()

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from engines.ablation.study import find_study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import user_path
 from engines.reports.document import Subject, damages, usual_path, write_document
 from engines.reports.record import read_record
@@ -39,13 +39,13 @@ def _find(word: str, results: Path) -> Subject:
     try:
         if word != "last":  # that is a run, as everywhere
             return find_study(word, results)
-    except LabError:
+    except UserError:
         pass
     try:
         return read_record(find_run(word, results))
-    except LabError as error:
+    except UserError as error:
         if not str(error).startswith("there is no run"):
             raise
-        raise LabError(
+        raise UserError(
             f"there is no run and no study {word!r} in {results}; `nanochat-tui --no-ui runs` and `studies` list them."
         ) from None

@@ -3,7 +3,7 @@
 import sys
 from typing import Any, NamedTuple
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.reproduce.compare import (
     DEPARTS,
     IDENTICAL,
@@ -72,7 +72,7 @@ def reproduce(options: Options) -> int:
     found = compare(ours, theirs, replay.after, tolerance)
     if replay.state == "halted" and _state(original) != "halted" and found.verdict != DEPARTS:
         ended = replay.past.history.ended or {}
-        raise LabError(f"its reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
+        raise UserError(f"its reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
     for sentence in damage_sentences(original.run, original.history):
         print(sentence, file=sys.stderr)
     if options.json:
@@ -96,12 +96,12 @@ def _state(past: Past) -> str:
 
 
 def _check(original: Past) -> None:
-    """LabError if there is nothing yet, or nothing at all, to compare with."""
+    """UserError if there is nothing yet, or nothing at all, to compare with."""
     run = original.run
     if liveness.lock_is_held(run.lock_path):
-        raise LabError(f"run {run.id} is live; wait until it ends, or stop it first.")
+        raise UserError(f"run {run.id} is live; wait until it ends, or stop it first.")
     if "facts" not in original.config or not (original.last or original.history.evals):
-        raise LabError(f"run {run.id} ended before its first step: it has left nothing to compare with.")
+        raise UserError(f"run {run.id} ended before its first step: it has left nothing to compare with.")
 
 
 # --- training again -------------------------------------------------------------------------------
@@ -132,13 +132,13 @@ def _beginning(past: Past, options: Options, changes: dict[str, Any]) -> tuple[B
         return kept, forked_from["step"]
     parent = parent_of(past)
     if parent is None:
-        raise LabError(
+        raise UserError(
             f"run {past.run.id} goes on from step {forked_from['step']} of run {forked_from['run']}, and neither that "
             "checkpoint nor that run is left: it cannot be trained again."
         )
     replay = _train_again(past_of(parent), forked_from["step"], options, changes)
     if replay.past.history.step < forked_from["step"]:
-        raise LabError(
+        raise UserError(
             f"the parent's reproduction {replay.past.run.id} was halted at step {replay.past.history.step}, before the "
             f"fork at step {forked_from['step']}; compare the parent itself: reproduce {parent.id}."
         )
@@ -158,7 +158,7 @@ def _check_texts(past: Past, settings: TrainSettings) -> None:
         print(f"reading {name}", file=sys.stderr)
         now = facts_of(corpus(settings), lambda done: None).sha256
         if now != then:
-            raise LabError(
+            raise UserError(
                 f"{flag} {name} is not the text that run {past.run.id} was trained on (sha256 {now[:12]}…, then "
                 f"{then[:12]}…); restore it, or name a copy with {flag}."
             )
@@ -172,7 +172,7 @@ def _ending(run_id: str, outcome: Outcome) -> _NotTrained:
     if ended is None or state == "killed":
         return _NotTrained(f"run {run_id} was killed: its worker left no last word", DIED)
     if state == "crashed" and ended["traceback"] is None:
-        raise LabError(f"run {run_id}: {ended['detail']}")
+        raise UserError(f"run {run_id}: {ended['detail']}")
     detail = f": {ended['detail']}" if ended["detail"] else ""
     return _NotTrained(f"run {run_id} {state} at step {ended['step']}{detail}", code or 1)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.generation.load import Speaker, open_checkpoint
 from engines.generation.sampling import Token, generate, side_by_side
 from engines.numbered_names import parse_number
@@ -111,10 +111,10 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
             if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
                 return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]), *how)
     if options.words["checkpoint"]:
-        raise LabError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
+        raise UserError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
     if filters.get("model_kind", "bigram") != "bigram":
         kind = filters["model_kind"]
-        raise LabError(
+        raise UserError(
             f"there is no {kind} run in {results}; train one: nanochat-tui --no-ui train --model-kind {kind}"
         )
     return _counted(options)
@@ -123,7 +123,7 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
 def _fits(run: Run, filters: dict[str, str]) -> bool:
     try:
         resolved = run.config["resolved"]
-    except LabError:
+    except UserError:
         return False
     return all(resolved[name] == value for name, value in filters.items())
 
@@ -133,7 +133,7 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
     folder = run.checkpoints_dir
     steps = checkpoints.list_steps(folder)
     if not steps:
-        raise LabError(f"run {run.id} has no checkpoint yet.")
+        raise UserError(f"run {run.id} has no checkpoint yet.")
     if wanted in (None, "last"):
         return checkpoints.path_of(folder, steps[-1])
     kept = f"Use another one: last, {', '.join(map(str, steps))}."
@@ -141,7 +141,7 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
     if step not in steps:
         untrained = "" if step else " (the untrained model)"
         name = f"of its best evaluation, step {step}{untrained}" if wanted == "best" else repr(wanted)
-        raise LabError(f"run {run.id} has no checkpoint {name}. {kept}")
+        raise UserError(f"run {run.id} has no checkpoint {name}. {kept}")
     return checkpoints.path_of(folder, step)
 
 
@@ -151,7 +151,7 @@ def _best_step(run: Run, kept: str) -> int:
         print(sentence, file=sys.stderr)
     best = history.best_eval
     if best is None:
-        raise LabError(f"run {run.id} has no best checkpoint: no evaluation has finite bits per byte. {kept}")
+        raise UserError(f"run {run.id} has no best checkpoint: no evaluation has finite bits per byte. {kept}")
     return int(best["step"])
 
 

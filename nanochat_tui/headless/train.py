@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
@@ -86,7 +86,7 @@ def wake(run: Run, options: Options) -> subprocess.Popen[bytes] | None:
         control.request(run.control_dir, "resume")
         return None
     if liveness.state(run, read_history(run)) == "finished" and not options.settings:
-        raise LabError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
+        raise UserError(f"run {run.id} is finished; give it more to do: nanochat-tui --no-ui resume {run.id} --steps N")
     return launch(run)
 
 
@@ -126,7 +126,7 @@ def _result(run: Run) -> str:
         return result_line(run.config, summary) if "steps" in summary else ""
     except (ValueError, TypeError, KeyError, OverflowError):
         again = f"what the run reached is told by: nanochat-tui --no-ui show {run.id}"
-        raise LabError(f"{run.summary_path} is damaged; {again}") from None
+        raise UserError(f"{run.summary_path} is damaged; {again}") from None
 
 
 def presenter(as_json: bool, steps: int) -> Presenter:
@@ -148,7 +148,7 @@ def _say_how_it_ended(run: Run, state: str, ended: dict[str, Any] | None) -> Non
     if ended is None or state == "killed":
         print(f"run {run.id} {state}: its worker died without a last word; {again}", file=sys.stderr)
     elif state == "crashed" and ended["traceback"] is None:
-        raise LabError(ended["detail"])
+        raise UserError(ended["detail"])
     elif state == "crashed":
         print(f"run {run.id} crashed: {ended['detail']}; {run.events_path} has the traceback", file=sys.stderr)
     elif state == "halted":

@@ -13,7 +13,7 @@ from engines.ablation.settings import StudySettings
 from engines.ablation.study_file import parse_axes
 from engines.cost.estimate import estimate, this_machine
 from engines.cost.vocabulary import preview_vocab_sizes
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields, parse_all, shown_default
 from engines.system.gpus import gpus
@@ -69,7 +69,7 @@ def look_ahead(draft: Draft) -> Prospect:
         plan = draft.plan()
     except SettingsError as error:
         return Prospect(draft, problems=tuple(error.problems))
-    except LabError as error:
+    except UserError as error:
         return Prospect(draft, problems=(str(error),))
     found = gpus()
     machine = this_machine(found[0].name if found else None)
@@ -77,7 +77,7 @@ def look_ahead(draft: Draft) -> Prospect:
     settings = [resolve(plan.given_of(cell, plan.seeds[0])) for cell in some]
     try:
         vocab_sizes = preview_vocab_sizes(settings)
-    except LabError as error:
+    except UserError as error:
         return Prospect(draft, problems=(str(error),))
     estimates = [estimate(each, size, machine) for each, size in zip(settings, vocab_sizes, strict=True)]
     known = [each.seconds for each in estimates if each.seconds is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.ablation import report
 from engines.ablation.plan import Plan
 from engines.ablation.study import Study, create_study, start
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.watch import Watch
 from screens import orders
 from screens.ablate.studies import Reading, StudyRow
@@ -27,23 +27,23 @@ def resume(row: StudyRow) -> Order:
     if row.state == "paused":
         return orders.pause_or_go_on(row.watch)
     if row.watch.is_live:
-        raise LabError(f"{row.study.id} lives already.")
+        raise UserError(f"{row.study.id} lives already.")
     if row.plan is None:
-        raise LabError(f"{row.study.id} cannot go on: {row.problem}")
+        raise UserError(f"{row.study.id} cannot go on: {row.problem}")
     if row.state == "finished":
-        raise LabError(f"{row.study.id} is finished; R plans another like it.")
+        raise UserError(f"{row.study.id} is finished; R plans another like it.")
     return Order(partial(_go_on, row.study))
 
 
 def export(reading: Reading) -> Order:
     """Write tables and report of what is known so far, against the study's own base."""
     if not reading.results:
-        raise LabError(f"{reading.row.study.id} has no result to write yet.")
+        raise UserError(f"{reading.row.study.id} has no result to write yet.")
     return Order(partial(_export, reading))
 
 
 def begin(lab: Lab, plan: Plan) -> Study:
-    """A new study, its queue started. LabError if that cannot be."""
+    """A new study, its queue started. UserError if that cannot be."""
     study = create_study(lab.results, plan)
     _start(study)
     return study
@@ -53,7 +53,7 @@ def _start(study: Study) -> None:
     try:
         queue = start(study)
     except OSError as error:
-        raise LabError(f"{study.id} could not be started: {error.strerror}.") from None
+        raise UserError(f"{study.id} could not be started: {error.strerror}.") from None
     threading.Thread(target=queue.wait, daemon=True).start()  # else it would stay a zombie when it ends
 
 
@@ -68,7 +68,7 @@ def _export(reading: Reading) -> str:
     try:
         paths = report.write(study, plan, reading.results)
     except (OSError, ArithmeticError) as error:
-        raise LabError(f"the tables of {study.id} could not be written: {error}") from None
+        raise UserError(f"the tables of {study.id} could not be written: {error}") from None
     from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
 
     page = write_document([study], usual_path(study.results, study))[0]

@@ -12,7 +12,7 @@ from engines.ablation.progress import Progress
 from engines.ablation.results import Result, result_of
 from engines.ablation.schedule import every_job
 from engines.ablation.study import Study, studies_in_view
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.store import Run
@@ -59,7 +59,7 @@ class _Known:
         if self._plan is None:
             try:
                 self._plan, self._problem = self.study.plan, ""
-            except LabError as error:
+            except UserError as error:
                 self._problem = str(error)
         if self.watch.is_worth_a_poll():
             history = self.watch.history
@@ -114,7 +114,7 @@ class StudiesReader:
         """Every study, newest first."""
         try:
             studies = studies_in_view(self._results)
-        except LabError:  # the app says so of its runs; what is known stays
+        except UserError:  # the app says so of its runs; what is known stays
             studies = [known.study for known in reversed(self._known.values())]
         known, self._known = self._known, {}
         for study in reversed(studies):
@@ -189,7 +189,7 @@ class _Open:
         return training
 
     def _take(self, job: Job, run: Run, row: StudyRow, progress: Progress) -> None:
-        with contextlib.suppress(LabError, OSError):
+        with contextlib.suppress(UserError, OSError):
             status = run.events_path.stat()
             seen = status.st_size, status.st_mtime_ns
             if self._seen.get(job) == seen and job in self._results:

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Input
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.watch import Watch
 from screens.background import is_busy, run_in_background
 from screens.lab import Lab
@@ -279,4 +279,4 @@ def _save(speech: Speech) -> str:
     try:
         return f"Saved as {save(speech)}"
     except OSError as error:
-        raise LabError(f"{speech.run_path} cannot be written ({error.strerror}).") from None
+        raise UserError(f"{speech.run_path} cannot be written ({error.strerror}).") from None

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, TabbedContent
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.runs.launch import new_run
 from engines.runs.store import Run
 from engines.runs.watch import Watch
@@ -134,7 +134,7 @@ class TrainScreen(CommandingScreen):
         create = partial(_create_run, message.given, self.lab_app.lab.results)
         run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")
 
-    def _show_why_not_started(self, error: LabError) -> None:
+    def _show_why_not_started(self, error: UserError) -> None:
         problems = error.problems if isinstance(error, SettingsError) else [str(error)]
         self.notify("\n".join(problems), severity="error")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import make_directory, open_file, read_file, user_path, write_file
 
 
@@ -49,7 +49,7 @@ def test_a_symbolic_link_is_followed_and_stays(tmp_path: Path) -> None:
 def test_a_fifo_is_written_to_and_stays(tmp_path: Path) -> None:
     fifo, received = tmp_path / "fifo", []
     os.mkfifo(fifo)
-    with pytest.raises(LabError, match="no process reads from it"):
+    with pytest.raises(UserError, match="no process reads from it"):
         write_file(fifo, b"x", "report")
     keep_open = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # else the writer could come before the reader
     reader = read_all(fifo, received)
@@ -71,12 +71,12 @@ def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
 
 def test_directories_and_sockets_are_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
-        LabError, match=rf"^report {tmp_path} cannot be written: it is a directory\. Name a file in it\.$"
+        UserError, match=rf"^report {tmp_path} cannot be written: it is a directory\. Name a file in it\.$"
     ):
         write_file(tmp_path, "x", "report")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path := tmp_path / "s"))
-        with pytest.raises(LabError, match="not a regular file"):
+        with pytest.raises(UserError, match="not a regular file"):
             write_file(path, "x", "report")
         assert path.is_socket()
 
@@ -87,7 +87,7 @@ def test_a_path_that_cannot_be_opened_is_one_sentence_about_that_path(name: str,
     (tmp_path / "loop").symlink_to("loop")
     for act in (lambda path: write_file(path, "x", "page"), lambda path: read_file(path, "page"),
                 lambda path: open_file(path, "page"), lambda path: make_directory(path / "d", "page")):  # fmt: skip
-        with pytest.raises(LabError) as caught:
+        with pytest.raises(UserError) as caught:
             act(tmp_path / name)
         assert str(caught.value).startswith("page ") and "cannot be" in str(caught.value)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "loop"]
@@ -97,28 +97,28 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "page.html"
     path.write_text("old")
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(LabError, match="Permission denied"):
+    with pytest.raises(UserError, match="Permission denied"):
         write_file(path, "new", "report")
     assert path.read_text() == "old"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"^config file .*/none\.toml cannot be read: not found\.$"):
+    with pytest.raises(UserError, match=r"^config file .*/none\.toml cannot be read: not found\.$"):
         read_file(tmp_path / "none.toml", "config file")
-    with pytest.raises(LabError, match="it is a directory"):
+    with pytest.raises(UserError, match="it is a directory"):
         read_file(tmp_path, "config file")
 
 
 def test_a_typed_path_is_expanded_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_path("~/a", "report") == Path.home() / "a"
-    with pytest.raises(LabError, match="the path of the report is empty"):
+    with pytest.raises(UserError, match="the path of the report is empty"):
         user_path("", "report")
-    with pytest.raises(LabError, match="unknown user in ~nosuchuser"):
+    with pytest.raises(UserError, match="unknown user in ~nosuchuser"):
         user_path("~nosuchuser/a", "report")
     (gone := tmp_path / "gone").mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(LabError, match="the working directory is gone"):
+    with pytest.raises(UserError, match="the working directory is gone"):
         user_path("a", "report")
 
 
@@ -136,7 +136,7 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
     (tmp_path / "loop").symlink_to("loop")
     if text == "loop":
         text = "loop/x"
-    with pytest.raises(LabError, match=reason):
+    with pytest.raises(UserError, match=reason):
         user_path(text, "results directory")
     assert user_path("none/x", "results directory") == tmp_path / "none" / "x"
 
@@ -144,14 +144,14 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
 def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.files._FIFO_PATIENCE", 0.01)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(LabError, match="no process writes into it"):
+    with pytest.raises(UserError, match="no process writes into it"):
         read_file(tmp_path / "fifo", "config file")
 
 
 def test_a_file_longer_than_the_limit_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 11)
     assert len(read_file(tmp_path / "file", "config file", 11)) == 11
-    with pytest.raises(LabError, match="longer than 10 bytes"):
+    with pytest.raises(UserError, match="longer than 10 bytes"):
         read_file(tmp_path / "file", "config file", 10)
-    with pytest.raises(LabError, match="longer than 10 bytes"):
+    with pytest.raises(UserError, match="longer than 10 bytes"):
         read_file(Path("/dev/zero"), "config file", 10)

@@ -148,12 +148,12 @@ def corpora(chance: random.Random, folder: Path) -> Tally:
 def _prepare(data: str) -> str:
     """Prepare a corpus in this process; return the exception if it is not a sentence for the user."""
     from engines.data.prepare import prepare as prepare_text
-    from engines.errors import LabError
+    from engines.errors import UserError
     from engines.settings.declarations import resolve
 
     try:
         prepare_text(resolve({"data": data, "context_length": 4}), lambda *progress: None)
-    except LabError:
+    except UserError:
         return ""
     except Exception as error:
         return repr(error)[:300]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builders import events_of, write_text
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import control, launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run, all_runs
@@ -200,5 +200,5 @@ def _stop(runs: list[Run]) -> None:
         try:
             if liveness.lock_is_held(run.lock_path):
                 os.kill(events_of(run, "run")[-1]["pid"], 9)
-        except (OSError, LabError, IndexError):
+        except (OSError, UserError, IndexError):
             continue

@@ -8,7 +8,7 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import MIB, Gpu
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.system.doctor import FAIL, OK, WARN, Check, ask, checks, examine
 from nanochat_tui.headless.doctor import tell
 
@@ -23,7 +23,7 @@ def breaks() -> None:
 
 
 def refuses() -> None:
-    raise LabError("no GPU here; use another.")
+    raise UserError("no GPU here; use another.")
 
 
 def check(name: str, results: Path, device: str = "auto") -> Check:
@@ -180,9 +180,9 @@ def test_results_need_not_exist_and_are_not_made(tmp_path: Path) -> None:
 
 
 def test_a_probe_that_hangs_or_fails_is_a_sentence() -> None:
-    with pytest.raises(LabError, match=r"no answer within 0 s"):
+    with pytest.raises(UserError, match=r"no answer within 0 s"):
         ask("report", seconds=0.01)
-    with pytest.raises(LabError, match=r"--device must be one of"):
+    with pytest.raises(UserError, match=r"--device must be one of"):
         ask("train", "abacus")
-    with pytest.raises(LabError, match=r"KeyError: 'joke'"):
+    with pytest.raises(UserError, match=r"KeyError: 'joke'"):
         ask("joke")

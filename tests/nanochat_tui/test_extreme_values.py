@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
 from engines.cost.estimate import Machine, divisors, estimate, expected_vocab_size, rows_at_once
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings, resolve
 from engines.settings.fields import Field, fields
 from nanochat_tui import parser
@@ -40,7 +40,7 @@ RUNS_PROCESSES = {"doctor", "bench"}  # their words are only parsed
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*words: Any, **how: Any) -> None:
-        raise LabError("no process is started in this test.")
+        raise UserError("no process is started in this test.")
 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -253,7 +253,7 @@ def test_an_option_that_a_named_run_makes_useless_is_reported(
 
 def test_a_long_word_of_an_error_is_shortened_and_a_path_is_not() -> None:
     path = "/" + "/".join(["folder"] * 40)
-    assert str(LabError(f"there is no run {'x' * 5000}.")) == f"there is no run {'x' * 60}…{'x' * 59}."
+    assert str(UserError(f"there is no run {'x' * 5000}.")) == f"there is no run {'x' * 60}…{'x' * 59}."
     assert SettingsError([f"{path} is missing."]).problems == [f"{path} is missing."]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from nanochat_tui.cli import main
 from nanochat_tui.headless import prompt_file
 from nanochat_tui.headless.prompt_file import read_prompt
@@ -38,12 +38,12 @@ def test_a_prompt_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatc
     (tmp_path / "long").write_bytes(b"x" * 20)
     monkeypatch.setattr(prompt_file, "_LONGEST", 10)
     for name, reason in (("none", "not found"), ("", "directory"), ("latin1", "byte 0 is wrong"), ("long", "longer")):
-        with pytest.raises(LabError, match=reason):
+        with pytest.raises(UserError, match=reason):
             read_prompt(str(tmp_path / name), {})
-    with pytest.raises(LabError, match="unknown user"):
+    with pytest.raises(UserError, match="unknown user"):
         read_prompt("~nobody-of-this-name/a", {})
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(LabError, match="stdin: it is closed"):
+    with pytest.raises(UserError, match="stdin: it is closed"):
         read_prompt("-", {})
 
 

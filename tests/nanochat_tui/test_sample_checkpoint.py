@@ -7,7 +7,7 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.history import read_history
 from engines.runs.store import Run
 from engines.training.checkpoints import path_of
@@ -31,16 +31,16 @@ def test_a_best_checkpoint_that_is_gone_is_named_with_those_that_remain(tmp_path
     run = trained(tmp_path, steps=20, eval_every=5)
     shutil.rmtree(checkpoint_of(run, "best"))
     with pytest.raises(
-        LabError, match=r"no checkpoint of its best evaluation, step 20\. Use another one: last, 10, 15\.$"
+        UserError, match=r"no checkpoint of its best evaluation, step 20\. Use another one: last, 10, 15\.$"
     ):
         checkpoint_of(run, "best")
-    with pytest.raises(LabError, match=r"no checkpoint '7'\. Use another one: last, 10, 15\.$"):
+    with pytest.raises(UserError, match=r"no checkpoint '7'\. Use another one: last, 10, 15\.$"):
         checkpoint_of(run, "7")
 
 
 def test_the_best_of_a_run_that_only_got_worse_is_the_untrained_model_which_is_not_kept(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=5, lr=100.0)
-    with pytest.raises(LabError, match=r"its best evaluation, step 0 \(the untrained model\)\. Use another one"):
+    with pytest.raises(UserError, match=r"its best evaluation, step 0 \(the untrained model\)\. Use another one"):
         checkpoint_of(run, "best")
 
 
@@ -48,5 +48,5 @@ def test_a_run_without_a_finite_evaluation_has_no_best_checkpoint(tmp_path: Path
     run = trained(tmp_path, steps=5, eval_every=0)
     lines = run.events_path.read_text().replace('"bpb":', '"bpb":null,"was":')
     run.events_path.write_text(lines)
-    with pytest.raises(LabError, match="no evaluation has finite bits per byte"):
+    with pytest.raises(UserError, match="no evaluation has finite bits per byte"):
         checkpoint_of(run, "best")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from engines.bench.nanochat.budgets import Budget
 from engines.data import json_files
-from engines.errors import LabError
+from engines.errors import UserError
 
 SPLITS = ("train", "val", "heldout")
 _ENDINGS = (".jsonl.xz", ".jsonl.zst", ".jsonl.gz", ".jsonl")
@@ -26,13 +26,13 @@ class Corpus(NamedTuple):
 
 
 def locate(folder: Path) -> dict[str, Path]:
-    """The files of the three splits. LabError names what is missing."""
+    """The files of the three splits. UserError names what is missing."""
     found = {}
     for split in SPLITS:
         candidates = [folder / f"{split}{ending}" for ending in _ENDINGS]
         path = next((path for path in candidates if path.exists()), None)
         if path is None:
-            raise LabError(f"--corpus {folder} has no {split}.jsonl.xz (or .jsonl, .jsonl.zst, .jsonl.gz).")
+            raise UserError(f"--corpus {folder} has no {split}.jsonl.xz (or .jsonl, .jsonl.zst, .jsonl.gz).")
         found[split] = path
     return found
 
@@ -94,7 +94,7 @@ def write_shard(path: Path, texts: list[str]) -> None:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise LabError("upstream reads parquet; install pyarrow: pip install 'nanochat-tui[parquet]'") from None
+        raise UserError("upstream reads parquet; install pyarrow: pip install 'nanochat-tui[parquet]'") from None
     rows = max(1, min(_ROW_GROUP, len(texts) // _VAL_ROW_GROUPS))
     parquet.write_table(pyarrow.table({"text": texts}), path, row_group_size=rows)
 

@@ -10,7 +10,7 @@ from typing import Any
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.history import History, read_history
 from engines.runs.launch import python_path
 from engines.runs.store import Run, all_runs
@@ -51,7 +51,7 @@ def clear(folder: Path) -> None:
 def the_run(results: Path) -> Run:
     runs = all_runs(results)
     if len(runs) != 1:
-        raise LabError(f"{results} holds {len(runs)} runs where one was expected; train again.")
+        raise UserError(f"{results} holds {len(runs)} runs where one was expected; train again.")
     return runs[0]
 
 
@@ -59,16 +59,16 @@ def last_checkpoint(results: Path) -> Path:
     folder = the_run(results).checkpoints_dir
     steps = list_steps(folder)
     if not steps:
-        raise LabError(f"{folder} has no checkpoint; train again.")
+        raise UserError(f"{folder} has no checkpoint; train again.")
     return path_of(folder, steps[-1])
 
 
 def read_training(results: Path, started_at: float) -> dict[str, Any]:
-    """Figures of one training that was started at that unix time. LabError where it has too few steps."""
+    """Figures of one training that was started at that unix time. UserError where it has too few steps."""
     run = the_run(results)
     history = read_history(run)
     if history.step < 3:
-        raise LabError(f"it took {history.step} steps, fewer than 3")
+        raise UserError(f"it took {history.step} steps, fewer than 3")
     config = run.config
     # The first step to be over is not an event of its own: the phase's begin, and what comes before it, are.
     seconds = list(history.seconds)

@@ -11,7 +11,7 @@ from engines.bench.nanochat import corpus, decoding, ours, upstream
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.places import Places
 from engines.bench.nanochat.processes import Outcome
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.launch import python_path
 
 Record = dict[str, Any]
@@ -115,7 +115,7 @@ def last_json(outcome: Outcome) -> dict[str, Any]:
     try:
         return dict(json.loads(outcome.lines[-1]))
     except (IndexError, ValueError, TypeError):
-        raise LabError("it did not end with a line of JSON") from None
+        raise UserError("it did not end with a line of JSON") from None
 
 
 class _Ours:

@@ -12,7 +12,7 @@ from engines.bench.nanochat import corpus, plan, processes, report
 from engines.bench.nanochat.places import Places
 from engines.bench.nanochat.plan import Race, Record, Task
 from engines.bench.nanochat.processes import Hear, Outcome
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import manifest
 from engines.system.gpus import gpus
 
@@ -83,7 +83,7 @@ def _read(task: Task, outcome: Outcome, places: Places) -> dict[str, Any]:
     """What a process that went well tells."""
     try:
         return task.read(outcome) if outcome.status == "ok" else {}
-    except LabError as error:
+    except UserError as error:
         return {"status": "failed", "reason": places.hide(str(error))}
 
 

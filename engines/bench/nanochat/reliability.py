@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from engines.bench.nanochat import ours, upstream
 from engines.bench.nanochat.processes import COLOURS
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.random_stream import RandomStream
 from engines.runs.history import History, read_history
 from engines.runs.reader import EventReader
@@ -49,7 +49,7 @@ class Trainings(Protocol):
         """Begin one, kill it when `at` steps are told; how many it had told then."""
 
     def resumed(self, name: str) -> Resumed:
-        """Take it up again and let it end. LabError where that fails."""
+        """Take it up again and let it end. UserError where that fails."""
 
     def newest_checkpoint(self, name: str) -> Path:
         """The file with the weights."""
@@ -81,7 +81,7 @@ def _kill(trainings: Trainings, name: str, at: int, alone: Sequence[float]) -> d
     try:
         told = trainings.killed(name, at)
         resumed = trainings.resumed(name)
-    except LabError as error:
+    except UserError as error:
         return {"at": told, "failed": str(error)}
     gap = _apart(alone[resumed.from_step :], resumed.losses[resumed.from_step :])
     return {"at": told, "resumed_from": resumed.from_step, "lost": told - resumed.from_step, "gap": gap}
@@ -91,12 +91,12 @@ def _truncated(trainings: Trainings, name: str, at: int) -> str:
     try:
         trainings.killed(name, at)
         path = trainings.newest_checkpoint(name)
-    except LabError as error:
+    except UserError as error:
         return f"not seen: {error}"
     os.truncate(path, path.stat().st_size // 2)
     try:
         resumed = trainings.resumed(name)
-    except LabError as error:
+    except UserError as error:
         return f"refused, and the training did not go on: {error}"
     return f"went on from step {resumed.from_step}"
 
@@ -147,7 +147,7 @@ class OurTrainings:
         told = 0.0
         while history.step < at:
             if process.poll() is not None:
-                raise LabError(f"it ended at step {history.step}, before it could be killed at {at}")
+                raise UserError(f"it ended at step {history.step}, before it could be killed at {at}")
             if reader is None and all_runs(self._place(name)):  # not while its folder is being filled
                 reader = EventReader(ours.the_run(self._place(name)).events_path)
             if reader is not None:
@@ -198,7 +198,7 @@ class TheirTrainings:
             int(match[1]) for path in self._place(name).glob("model_*.pt") if (match := re.search(r"(\d+)", path.name))
         ]
         if not steps:
-            raise LabError("there is no checkpoint to go on from")
+            raise UserError("there is no checkpoint to go on from")
         return max(steps)
 
     def _place(self, name: str) -> Path:
@@ -216,7 +216,7 @@ class TheirTrainings:
                     process.kill()
                     break
         if process.returncode > 0:
-            raise LabError(f"upstream ended with exit code {process.returncode}")
+            raise UserError(f"upstream ended with exit code {process.returncode}")
         return averages
 
 
@@ -228,10 +228,10 @@ def _echoed(process: "subprocess.Popen[str]") -> Iterator[str]:
 
 
 def _finish(command: list[str]) -> None:
-    """Its lines go where ours go. LabError where it does not end well."""
+    """Its lines go where ours go. UserError where it does not end well."""
     code = subprocess.run(command).returncode
     if code:
-        raise LabError(f"ours ended with exit code {code}")
+        raise UserError(f"ours ended with exit code {code}")
 
 
 def main(side: str, spec: str) -> None:

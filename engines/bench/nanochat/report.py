@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.files import write_file
 from engines.output.json_text import to_json
 from engines.output.terminal_text import visible
@@ -22,14 +22,14 @@ def path_of(folder: Path, budget: str, device: str) -> Path:
 
 
 def load(path: Path) -> Record | None:
-    """What an earlier call wrote; LabError where it cannot be read."""
+    """What an earlier call wrote; UserError where it cannot be read."""
     try:
         record = json.loads(path.read_text())
         return dict(record) if record["v"] == VERSION else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        raise LabError(f"{path} is damaged; move it away, and measure again.") from None
+        raise UserError(f"{path} is damaged; move it away, and measure again.") from None
 
 
 def write(path: Path, record: Record) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.system import cpu
 
 DATA_FOLDERS = ("base_data_climbmix", "base_data")  # of newer and of older versions
@@ -40,19 +40,19 @@ class Step(NamedTuple):
 
 
 def check_tree(tree: Path) -> None:
-    """LabError where it is no checkout of nanochat."""
+    """UserError where it is no checkout of nanochat."""
     if not (tree / "scripts" / "base_train.py").is_file():
-        raise LabError(f"--upstream {tree} has no scripts/base_train.py; give a work tree of karpathy/nanochat.")
+        raise UserError(f"--upstream {tree} has no scripts/base_train.py; give a work tree of karpathy/nanochat.")
 
 
 def commit(tree: Path, ref: str) -> str:
-    """What the tree is of: its own word for it, else `ref`. LabError where there is neither."""
+    """What the tree is of: its own word for it, else `ref`. UserError where there is neither."""
     if (tree / ".git").exists():
         head = subprocess.run(["git", "-C", tree, "rev-parse", "HEAD"], capture_output=True, text=True)
         if head.returncode == 0:
             return head.stdout.strip()
     if not ref:
-        raise LabError(f"--upstream {tree} is no git checkout; say with --ref which commit it is of.")
+        raise UserError(f"--upstream {tree} is no git checkout; say with --ref which commit it is of.")
     return ref
 
 
@@ -99,13 +99,13 @@ def train_command(python: str, budget: Budget, tag: str, seed: int, device: str,
 
 
 def read_training(lines: Sequence[str], arrivals: Sequence[float]) -> dict[str, Any]:
-    """Figures of one training. LabError where the log has too few steps."""
+    """Figures of one training. UserError where the log has too few steps."""
     steps, first_step = parse_steps(lines, arrivals)
     if len(steps) < 3:
-        raise LabError("its log tells of fewer than 3 steps")
+        raise UserError("its log tells of fewer than 3 steps")
     told = parse_facts(lines)
     if missing := sorted({"parameters", "flops_per_token", "tokens_per_step"} - set(told)):
-        raise LabError(f"its log does not tell {', '.join(missing)}")
+        raise UserError(f"its log does not tell {', '.join(missing)}")
     seconds = [step.seconds for step in steps[1:]]  # the first one compiles
     rates = [told["tokens_per_step"] / each for each in seconds]
     return {

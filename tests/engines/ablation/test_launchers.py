@@ -12,7 +12,7 @@ from engines.ablation import launchers
 from engines.ablation.crew import _is_tiny, are_tiny
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, results_so_far, start
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import all_runs
@@ -76,7 +76,7 @@ def test_options_are_names_and_values() -> None:
     assert launchers.parse_options("slurm_partition=gpu,gpus_per_node=1,mem_gb=1.5") == {
         "slurm_partition": "gpu", "gpus_per_node": 1, "mem_gb": 1.5,
     }  # fmt: skip
-    with pytest.raises(LabError, match="'gpu' must be a name and a value"):
+    with pytest.raises(UserError, match="'gpu' must be a name and a value"):
         launchers.parse_options("gpu")
 
 

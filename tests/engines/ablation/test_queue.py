@@ -18,7 +18,7 @@ from engines.ablation.plan import Job, make_plan
 from engines.ablation.progress import StudyWatch
 from engines.ablation.schedule import every_job
 from engines.ablation.study import Study, create_study, find_study, results_so_far, start
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.launch import launch
@@ -160,7 +160,7 @@ def test_stopping_a_study_stops_its_runs_after_a_checkpoint(tmp_path: Path) -> N
     control.request(study.control_dir, "pause")
     wait_until(lambda: [liveness.state(run, read_history(run)) for run in live_runs(study)] == ["paused"] * 2)
     assert state(study) == "paused"
-    with pytest.raises(LabError, match="is already running"):
+    with pytest.raises(UserError, match="is already running"):
         start(study)
     control.request(study.control_dir, "resume")
     control.request(study.control_dir, "checkpoint")  # what a study cannot do
@@ -229,13 +229,13 @@ def test_studies_are_numbered_and_found(tmp_path: Path) -> None:
     second = make_study(tmp_path, {"lr": (0.01,)})
     assert (first.id, second.id) == ("study-1", "study-2")
     assert find_study("last", tmp_path / "results").id == "study-2" == find_study(str(second.path), tmp_path).id
-    with pytest.raises(LabError, match="no study 'study-3'"):
+    with pytest.raises(UserError, match="no study 'study-3'"):
         find_study("study-3", tmp_path / "results")
     second.config_path.write_text("{")
-    with pytest.raises(LabError, match=r"no readable plan\.json"):
+    with pytest.raises(UserError, match=r"no readable plan\.json"):
         _ = second.plan
     second.config_path.write_text('{"v": 99}')
-    with pytest.raises(LabError, match="another version"):
+    with pytest.raises(UserError, match="another version"):
         _ = second.plan
 
 
@@ -284,7 +284,7 @@ def test_an_edited_plan_is_detected_by_its_checksum(key: str, tmp_path: Path) ->
     content = json.loads(study.config_path.read_text())
     content[key] = {**content[key], "lr": 0.3} if key == "given" else [7, 8]
     study.config_path.write_text(json.dumps(content))
-    with pytest.raises(LabError, match=r"plan\.json"):
+    with pytest.raises(UserError, match=r"plan\.json"):
         _ = study.plan
 
 

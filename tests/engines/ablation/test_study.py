@@ -7,7 +7,7 @@ from builders import QUICK, write_text
 
 from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import Study, create_study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.fork import fork_run
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run, all_runs, write_json
@@ -51,5 +51,5 @@ def test_a_plan_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage
     study = make_study(tmp_path)
     assert study.plan.total
     write_json(study.config_path, study.config | damage)
-    with pytest.raises(LabError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         _ = study.plan

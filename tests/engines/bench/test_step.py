@@ -7,7 +7,7 @@ import torch
 
 from engines.bench import step
 from engines.bench.kernels import REST, StepReport
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 
 TINY = {"depth": 1, "width": 32, "heads": 2, "vocab_size": 258, "context_length": 16, "batch_size": 2, "device": "cpu"}
 
@@ -64,5 +64,5 @@ def test_what_is_no_gpt_with_a_vocabulary_of_its_own_is_refused(asked: dict[str,
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_device_that_is_not_here_is_told_before_anything_is_measured() -> None:
-    with pytest.raises(LabError, match="torch sees no CUDA GPU"):
+    with pytest.raises(UserError, match="torch sees no CUDA GPU"):
         measured({"device": "cuda"})

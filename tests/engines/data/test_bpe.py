@@ -13,7 +13,7 @@ from engines.data import bpe, bpe_training
 from engines.data.bpe import BPETokenizer, portions
 from engines.data.bpe_training import learn, learn_beside
 from engines.data.stories import stories
-from engines.errors import LabError
+from engines.errors import UserError
 
 STORIES = [story.text for story in stories(100_000, 0)]
 WORDS = st.lists(
@@ -101,7 +101,7 @@ def test_words_are_split_alike_for_training_and_for_encoding() -> None:
 
 
 def test_without_rustbpe_the_error_names_the_package_to_install(without_rustbpe: None) -> None:
-    with pytest.raises(LabError, match=r"--tokenizer bpe .*: pip install rustbpe"):
+    with pytest.raises(UserError, match=r"--tokenizer bpe .*: pip install rustbpe"):
         learn(iter(["text"]), 9)
 
 
@@ -157,15 +157,15 @@ def test_what_progress_raises_ends_the_work(after: int, monkeypatch: pytest.Monk
 def test_what_the_text_raises_ends_the_work() -> None:
     def texts() -> Iterator[str]:
         yield "some text"
-        raise LabError("text.txt cannot be read.")
+        raise UserError("text.txt cannot be read.")
 
-    with pytest.raises(LabError, match=r"text\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"text\.txt cannot be read"):
         learn_beside(texts(), 9, lambda done: None)
 
 
 def test_a_missing_package_is_reported_before_text_is_read(without_rustbpe: None) -> None:
     texts = iter(["text"])
-    with pytest.raises(LabError, match="pip install rustbpe"):
+    with pytest.raises(UserError, match="pip install rustbpe"):
         learn_beside(texts, 9, lambda done: None)
     assert list(texts) == ["text"]
 
@@ -174,5 +174,5 @@ def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
     hide = "import sys; sys.modules['rustbpe'] = None"
     (tmp_path / "sitecustomize.py").write_text(hide)  # every Python with this folder in its path runs it
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(LabError, match=r"engines\.data\.bpe_training, ended with exit code 1"):
+    with pytest.raises(UserError, match=r"engines\.data\.bpe_training, ended with exit code 1"):
         learn_beside(iter(["text"]), 9, lambda done: None)

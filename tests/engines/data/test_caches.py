@@ -9,7 +9,7 @@ import pytest
 from engines.data import caches, corpora
 from engines.data.corpora import Corpus, Facts, Piece, open_corpus, scan
 from engines.data.scans import facts_of
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def test_what_is_remembered_is_recalled() -> None:
@@ -214,17 +214,17 @@ def test_facts_that_cannot_be_kept_are_found_each_time(
 def test_a_file_that_is_gone_since_it_was_found_is_told(all_worthwhile: None, text: Path) -> None:
     corpus = opened(text)
     text.unlink()
-    with pytest.raises(LabError, match=r"text\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"text\.txt cannot be read"):
         read_facts(corpus)
 
 
 def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -> None:
     def broken() -> Iterator[Piece]:
         yield Piece("some text")
-        raise LabError("broken")
+        raise UserError("broken")
 
     corpus = Corpus("broken", broken, lambda: ["origin"])
-    with pytest.raises(LabError, match="broken"):
+    with pytest.raises(UserError, match="broken"):
         read_facts(corpus)
     assert reads(corpus._replace(pieces=lambda: iter([Piece("all of the text")])))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engines.data.corpora import FUTURISTIC_LINES, Corpus, Facts, Piece, open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer, from_json
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def corpus(
@@ -57,9 +57,9 @@ def test_a_folder_gives_its_text_files_in_order(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.txt", tmp_path / "*.txt"):
-        with pytest.raises(LabError, match="does not exist; give a file"):
+        with pytest.raises(UserError, match="does not exist; give a file"):
             corpus(missing)
-    with pytest.raises(LabError, match="folder without"):
+    with pytest.raises(UserError, match="folder without"):
         corpus(tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Pa
 def test_too_little_text_is_told(content: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(content)
-    with pytest.raises(LabError, match=r"has [01] characters; training needs at least 2"):
+    with pytest.raises(UserError, match=r"has [01] characters; training needs at least 2"):
         facts(path)
 
 
@@ -114,15 +114,15 @@ def test_characters_survive_the_way_to_tokens_and_back(text: str) -> None:
 @pytest.mark.parametrize("alphabet", ["abc", "abcé"])
 @pytest.mark.parametrize(("text", "position"), [("abx", 2), ("日", 0), ("ab\nc", 2)])
 def test_an_unknown_character_is_named_with_its_position(alphabet: str, text: str, position: int) -> None:
-    with pytest.raises(LabError, match=f"^character '.*' at position {position} is not in the model's alphabet"):
+    with pytest.raises(UserError, match=f"^character '.*' at position {position} is not in the model's alphabet"):
         CharTokenizer(alphabet).encode(text)
 
 
 def test_all_unknown_characters_are_named_once_each_in_a_sentence_of_bounded_length() -> None:
-    with pytest.raises(LabError, match=r"^characters 'X', '日', ' ', from position 1 are not in .* which is 'abc'\.$"):
+    with pytest.raises(UserError, match=r"^characters 'X', '日', ' ', from position 1 are not in .* which is 'abc'\.$"):
         CharTokenizer("abc").encode("aX日bX 日")
     letters = "".join(map(chr, range(0x4E00, 0x6000)))
-    with pytest.raises(LabError, match=r"and 25 more, from position 0 are") as error:
+    with pytest.raises(UserError, match=r"and 25 more, from position 0 are") as error:
         CharTokenizer(letters).encode("".join(map(chr, range(0x100, 0x12D))))
     assert len(str(error.value)) < 500
 
@@ -137,7 +137,7 @@ def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:
     "data", ["x" * 300, "some words that are no name " * 200, "~nobody-of-this-name/a.txt", "a\0b"]
 )
 def test_a_text_that_can_name_no_file_is_told_in_a_sentence(data: str) -> None:
-    with pytest.raises(LabError, match="--data"):
+    with pytest.raises(UserError, match="--data"):
         corpus(data)
 
 

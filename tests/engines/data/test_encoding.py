@@ -24,7 +24,7 @@ from engines.data.parallel import encode_beside
 from engines.data.splitting import Part
 from engines.data.stories import stories
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 
 BPE = BPETokenizer([b"th", b"the", b" t", b" th", b" the", b"at", b"  ", b".\n", b"\n\n", b" \n", b"\xf0\x9f", b"..."])
 WORDS = st.sampled_from(["the", " the", "cat", "\n", "\n\n", " ", "  ", " \n", "...", "12", "345", "日", "😀", "'s"])
@@ -181,7 +181,7 @@ def test_a_process_that_dies_is_told_and_takes_the_others_along(
                 os.kill(children[1]._process.pid, signal.SIGKILL)
             yield part
 
-    with pytest.raises(LabError, match=r"engines\.data\.parallel, was killed \(SIGKILL\); start again"):
+    with pytest.raises(UserError, match=r"engines\.data\.parallel, was killed \(SIGKILL\); start again"):
         list(encode_beside(parts(), BPE, 3))
     assert len(children) == 3 and not any(alive(children))
 
@@ -197,7 +197,7 @@ def test_a_process_that_dies_in_the_middle_of_tokens_is_told(children: list[Chil
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Child, "receive_tokens", kill_while_it_writes)
-        with pytest.raises(LabError, match="SIGKILL"):
+        with pytest.raises(UserError, match="SIGKILL"):
             next(encoded)
     assert not any(alive(children))
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from engines.data import corpora
 from engines.data.corpora import Corpus, scan
 from engines.data.prepare import prepare, train_corpus
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 SUFFIXES = ("", ".txt", ".TXT", ".md", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -91,7 +91,7 @@ def test_any_bytes_under_any_name_are_text_or_are_refused_by_name(
         given = resolve({"data": str(path), "documents": documents, "tokenizer": "byte"})
         try:
             prepare(given, lambda *progress: None)
-        except LabError as error:
+        except UserError as error:
             assert str(path) in str(error) and "\n" not in str(error)
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_changes_between_two_readings_is_refused(
             if change == "a loop":
                 path.symlink_to(path)
 
-    with pytest.raises(LabError, match=r"a\.txt (cannot be read: |changed while it was read)"):
+    with pytest.raises(UserError, match=r"a\.txt (cannot be read: |changed while it was read)"):
         prepare(resolve({"data": str(path)}), change_after_scanning)
 
 
@@ -132,7 +132,7 @@ def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
         if activity == "read" and done == 1000:
             path.write_text("text some\n" * 100)
 
-    with pytest.raises(LabError, match="changed while it was read"):
+    with pytest.raises(UserError, match="changed while it was read"):
         prepare(given, change_after_scanning)
     found = prepare(given, lambda *progress: None)
     assert "some text" not in found.tokenizer.decode(found.packed.train)
@@ -152,7 +152,7 @@ def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_fi
     if documents == "file":
         assert scan(corpus, lambda done: None).characters == 16 << 20
     else:
-        with pytest.raises(LabError, match=r"a\.txt has a line of over 10 Mi characters"):
+        with pytest.raises(UserError, match=r"a\.txt has a line of over 10 Mi characters"):
             read(corpus)
 
 
@@ -164,5 +164,5 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("engines.data.text_files.os.open", deny)
-    with pytest.raises(LabError, match=r"a\.txt cannot be read: Permission denied"):
+    with pytest.raises(UserError, match=r"a\.txt cannot be read: Permission denied"):
         read(train_corpus(resolve({"data": str(path)})))

@@ -9,7 +9,7 @@ from engines.data import json_files
 from engines.data.corpora import open_corpus
 from engines.data.json_files import json_documents, json_lines
 from engines.data.prepare import prepare
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 RECORDS = [{"text": "one"}, {"text": "two\nlines", "id": 2}]
@@ -47,13 +47,13 @@ def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: st
     ],
 )
 def test_a_json_file_without_text_is_refused_with_the_place(content: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=rf"a\.json.*{message}"):
+    with pytest.raises(UserError, match=rf"a\.json.*{message}"):
         list(json_documents(write(tmp_path, "a.json", content)))
 
 
 def test_an_array_too_long_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_files, "_LONGEST_ARRAY", 10)
-    with pytest.raises(LabError, match="Convert it to JSON lines"):
+    with pytest.raises(UserError, match="Convert it to JSON lines"):
         list(json_documents(write(tmp_path, "a.json", json.dumps(RECORDS))))
 
 
@@ -66,7 +66,7 @@ def test_text_key_names_another_key(name: str, tmp_path: Path) -> None:
 
 def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": 1, **{f"key{number}": "x" for number in range(9)}}))
-    with pytest.raises(LabError, match=r"'key0', 'key1', .*, …; choose one with --text-key") as error:
+    with pytest.raises(UserError, match=r"'key0', 'key1', .*, …; choose one with --text-key") as error:
         list(json_lines(path))
     assert len(str(error.value)) < 300 + len(str(path))
 
@@ -74,7 +74,7 @@ def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path
 @pytest.mark.parametrize("key", ["messages", "conversations"])
 def test_chat_records_are_identified_with_what_to_do(key: str, tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": "x", key: [{"role": "user", "content": "hello"}]}))
-    with pytest.raises(LabError, match=rf'line 1: a chat record with "{key}", not a text\. .*jq -c'):
+    with pytest.raises(UserError, match=rf'line 1: a chat record with "{key}", not a text\. .*jq -c'):
         list(json_lines(path))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from engines.data.corpora import open_corpus
 from engines.data.prepare import Prepared, prepare
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 TEXT = "".join(f"line {number} of some text\n" for number in range(30))
@@ -40,25 +40,25 @@ def links(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", ["the file", "a link", "a hard link", "a path through a link"])
 def test_the_same_file_on_both_sides_is_refused_whatever_its_name(name: str, folder: Path) -> None:
-    with pytest.raises(LabError, match="names the same files as --data"):
+    with pytest.raises(UserError, match="names the same files as --data"):
         prepared(folder / "a.txt", links(folder)[name])
 
 
 def test_a_copy_of_the_training_text_is_refused(folder: Path) -> None:
     (folder / "copy.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
     (folder / "half.txt").write_text("".join(TEXT.splitlines(keepends=True)[::2]))
-    with pytest.raises(LabError, match=r"every document of --val-data .* is also in --data"):
+    with pytest.raises(UserError, match=r"every document of --val-data .* is also in --data"):
         prepared(folder / "a.txt", folder / "copy.txt.gz")
-    with pytest.raises(LabError, match=r"every document of --val-data .* is also in --data"):
+    with pytest.raises(UserError, match=r"every document of --val-data .* is also in --data"):
         prepared(folder / "a.txt", folder / "half.txt", documents="line")
-    with pytest.raises(LabError, match="every document"):
+    with pytest.raises(UserError, match="every document"):
         prepared("names", "names")
 
 
 def test_a_copy_with_other_line_ends_is_the_same_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("some text\nof two lines\n" * 40)
     (tmp_path / "b.txt").write_bytes((tmp_path / "a.txt").read_bytes().replace(b"\n", b"\r\n"))
-    with pytest.raises(LabError, match="every document"):
+    with pytest.raises(UserError, match="every document"):
         prepared(tmp_path / "a.txt", tmp_path / "b.txt")
 
 
@@ -78,7 +78,7 @@ def test_a_training_file_is_left_out_of_a_validation_folder(folder: Path) -> Non
 
 
 def test_a_folder_on_both_sides_is_refused(folder: Path) -> None:
-    with pytest.raises(LabError, match="names the same files"):
+    with pytest.raises(UserError, match="names the same files"):
         prepared(folder, folder / "*" / ".." / "**" / "*.txt")
 
 

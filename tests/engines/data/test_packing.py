@@ -19,7 +19,7 @@ from engines.data.packing import Packed, pack
 from engines.data.prepare import prepare
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 
@@ -366,7 +366,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(LabError, match=r"cannot be written to .*: No space left on device\. Free space there"):
+    with pytest.raises(UserError, match=r"cannot be written to .*: No space left on device\. Free space there"):
         cached(monkeypatch, tmp_path, *WORDS)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -400,9 +400,9 @@ def test_a_reading_that_fails_is_told_as_such(monkeypatch: pytest.MonkeyPatch, t
 
     def pieces() -> Iterator[Piece]:
         yield Piece("w1")
-        raise LabError("a.txt cannot be read (gone).")
+        raise UserError("a.txt cannot be read (gone).")
 
-    with pytest.raises(LabError, match=r"a\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"a\.txt cannot be read"):
         pack(Split(broken._replace(corpus=Corpus("gone", pieces)), None, 1), BPE, ignore)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from engines.data.corpora import Piece, open_corpus, scan
 from engines.data.parquet import texts
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def write(path: Path, column: object, name: str = "text", **how: int) -> Path:
@@ -62,20 +62,20 @@ def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> No
     [(["text"], "content"), ([1], "text"), ([b"bytes"], "text"), ([["a", "list"]], "text"), ([None], "text")],
 )
 def test_a_file_without_a_column_of_texts_is_named(column: list[object], name: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r'bad\.parquet has no column "text" of strings; columns: id, \w+\.'):
+    with pytest.raises(UserError, match=r'bad\.parquet has no column "text" of strings; columns: id, \w+\.'):
         list(texts(write(tmp_path / "bad.parquet", column, name)))
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", b"PAR1" + bytes(100) + b"PAR1"])
 def test_what_is_no_parquet_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(content)
-    with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet \(") as raised:
+    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet \(") as raised:
         list(texts(tmp_path / "bad.parquet"))
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"none\.parquet cannot be read: not found"):
+    with pytest.raises(UserError, match=r"none\.parquet cannot be read: not found"):
         list(texts(tmp_path / "none.parquet"))
 
 
@@ -85,13 +85,13 @@ def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
     page = parquet.read_metadata(path).row_group(0).column(1).data_page_offset
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:page] + bytes(100) + whole[page + 100 :]):
         path.write_bytes(damaged)
-        with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet"):
+        with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet"):
             list(texts(path))
 
 
 def test_strings_that_are_no_utf8_are_named(tmp_path: Path) -> None:
     wrong = pyarrow.array([b"fine", b"\xff"]).view(pyarrow.string())
-    with pytest.raises(LabError, match=r"bad\.parquet cannot be read as parquet .*utf-8"):
+    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet .*utf-8"):
         list(texts(write(tmp_path / "bad.parquet", wrong)))
 
 
@@ -102,7 +102,7 @@ def test_without_pyarrow_it_is_told_what_to_install(
     path = write(tmp_path / "a.parquet", ["text"])
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delattr(pyarrow, "parquet")
-    with pytest.raises(LabError, match=r"a\.parquet needs .*: pip install 'nanochat-tui\[parquet\]'"):
+    with pytest.raises(UserError, match=r"a\.parquet needs .*: pip install 'nanochat-tui\[parquet\]'"):
         list(texts(path))
     (tmp_path / "b.txt").write_text("other files need it not")
     assert next(open_corpus(str(tmp_path / "b.txt"), "file", "classic", 0, 0).pieces()).text
@@ -124,7 +124,7 @@ def test_a_dictionary_encoded_column_is_text(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(LabError, match=r'a\.parquet has 2 columns "text"'):
+    with pytest.raises(UserError, match=r'a\.parquet has 2 columns "text"'):
         list(texts(tmp_path / "a.parquet"))
 
 
@@ -135,5 +135,5 @@ def test_another_column_is_read_by_its_name(tmp_path: Path) -> None:
 
 def test_a_folder_named_like_a_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").mkdir()
-    with pytest.raises(LabError, match="cannot be read: it is not a regular file"):
+    with pytest.raises(UserError, match="cannot be read: it is not a regular file"):
         list(texts(tmp_path / "a.parquet"))

@@ -14,7 +14,7 @@ from engines.data.bpe import BPETokenizer
 from engines.data.prepare import Prepared, prepare
 from engines.data.stories import stories
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 Reports = list[tuple[str, int, int | None]]
@@ -92,7 +92,7 @@ def test_the_split_follows_the_seed_and_validation_stories_are_others() -> None:
 
 @pytest.mark.parametrize("setting", ["data", "val_data"])
 def test_a_corpus_that_is_not_there_is_told(setting: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"none\.txt does not exist"):
+    with pytest.raises(UserError, match=r"none\.txt does not exist"):
         prepared(**{"data": write(tmp_path, "a.txt", "text"), setting: str(tmp_path / "none.txt")})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from engines.data import sources
 from engines.data.sources import Selection, select
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def names(selection: Selection, folder: Path) -> list[str]:
@@ -91,7 +91,7 @@ def test_only_regular_files_are_read_and_nothing_blocks(tmp_path: Path) -> None:
         found = select(str(data))
         assert names(found, tmp_path) == ["a.txt"] and found.skipped == {"not regular files": 2}
     for data in (tmp_path / "fifo.txt", tmp_path / "socket.txt", Path("/dev/null"), Path("/dev/stdin")):
-        with pytest.raises(LabError, match=r"is not a regular file|does not exist"):
+        with pytest.raises(UserError, match=r"is not a regular file|does not exist"):
             select(str(data))
 
 
@@ -109,10 +109,10 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: p
 
 
 def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"is a folder without .*: it is empty\."):
+    with pytest.raises(UserError, match=r"is a folder without .*: it is empty\."):
         select(str(tmp_path))
     touch(tmp_path, "a.rst", "b.rst", "data.json", "x." + "y" * 99)
-    with pytest.raises(LabError, match=r"4 skipped \(2 \.rst, 1 \.json, 1 with other suffixes\)\. Read .*\*\.rst"):
+    with pytest.raises(UserError, match=r"4 skipped \(2 \.rst, 1 \.json, 1 with other suffixes\)\. Read .*\*\.rst"):
         select(str(tmp_path))
 
 
@@ -122,7 +122,7 @@ def test_a_setting_is_named_in_its_errors() -> None:
         ("a\0b", "character"),
         ("x" * 300, "too long"),
     ):
-        with pytest.raises(LabError, match=f"--val-data .*{reason}"):
+        with pytest.raises(UserError, match=f"--val-data .*{reason}"):
             select(data, "--val-data")
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.data import json_files, sources, text_files
-from engines.errors import LabError
+from engines.errors import UserError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "": lambda data: data,
@@ -51,19 +51,19 @@ def test_characters_that_lie_across_chunks_stay_whole(suffix: str, tmp_path: Pat
 @pytest.mark.parametrize("offset", [0, 5, CHUNK - 1, CHUNK, CHUNK + 7])
 def test_the_first_wrong_byte_is_named(suffix: str, offset: int, tmp_path: Path) -> None:
     path = write(tmp_path, f"bad.txt{suffix}", b"x" * offset + b"\xff" + b"y" * 9)
-    with pytest.raises(LabError, match=rf"bad\.txt.*byte {offset}\b"):
+    with pytest.raises(UserError, match=rf"bad\.txt.*byte {offset}\b"):
         list(text_files.chunks(path))
 
 
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_character_cut_off_at_the_end_is_named(cut: int, tmp_path: Path) -> None:
     path = write(tmp_path, "cut.txt", "ab日".encode()[:-cut])
-    with pytest.raises(LabError, match="byte 2 is wrong"):
+    with pytest.raises(UserError, match="byte 2 is wrong"):
         list(text_files.chunks(path))
 
 
 def test_binary_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="looks binary"):
+    with pytest.raises(UserError, match="looks binary"):
         list(text_files.chunks(write(tmp_path, "a.txt", b"ELF\0\1")))
 
 
@@ -71,7 +71,7 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
 def test_a_truncated_archive_is_named(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"cut.txt{suffix}", bytes(range(32, 127)) * 5000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(LabError, match=r"cut\.txt"):
+    with pytest.raises(UserError, match=r"cut\.txt"):
         list(text_files.chunks(path))
 
 
@@ -79,12 +79,12 @@ def test_a_truncated_archive_is_named(suffix: str, tmp_path: Path) -> None:
 def test_what_is_no_archive_is_named(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"plain.txt{suffix}"
     path.write_text("just text")
-    with pytest.raises(LabError, match=r"plain\.txt"):
+    with pytest.raises(UserError, match=r"plain\.txt"):
         list(text_files.chunks(path))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"none\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"none\.txt cannot be read"):
         list(text_files.chunks(tmp_path / "none.txt"))
 
 
@@ -96,7 +96,7 @@ def test_records_are_the_text_of_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["{", '{"txt": "a"}', '{"text": 5}', '"text"', "[1]"])
 def test_a_record_without_text_is_named_by_its_line(line: str, tmp_path: Path) -> None:
     path = write(tmp_path, "bad.jsonl", f'{{"text": "fine"}}\n{line}\n'.encode())
-    with pytest.raises(LabError, match=r"bad\.jsonl, line 2"):
+    with pytest.raises(UserError, match=r"bad\.jsonl, line 2"):
         list(json_files.json_lines(path))
 
 
@@ -125,7 +125,7 @@ def test_the_first_wrong_byte_is_named_wherever_chunks_end(
     path = write(tmp_path_factory.mktemp("text"), "bad.txt", text.encode() + bad)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "_CHUNK", chunk)
-        with pytest.raises(LabError, match=f"byte {len(text.encode())} is wrong"):
+        with pytest.raises(UserError, match=f"byte {len(text.encode())} is wrong"):
             list(text_files.chunks(path))
 
 
@@ -146,7 +146,7 @@ def test_an_archive_cut_after_any_byte_is_refused(suffix: str, tmp_path: Path) -
     whole = path.read_bytes()
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(LabError, match=r"cut\.txt"):
+        with pytest.raises(UserError, match=r"cut\.txt"):
             list(text_files.chunks(path))
 
 
@@ -159,12 +159,12 @@ def test_archives_one_after_another_are_one_text(suffix: str, tmp_path: Path) ->
 
 def test_a_zero_byte_far_into_a_file_is_found(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt.gz", b"x" * CHUNK + b"yy\0")
-    with pytest.raises(LabError, match=rf"looks binary .* after byte {CHUNK}\)"):
+    with pytest.raises(UserError, match=rf"looks binary .* after byte {CHUNK}\)"):
         list(text_files.chunks(path))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         list(text_files.chunks(tmp_path))
 
 
@@ -197,7 +197,7 @@ def test_a_line_too_long_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(text_files, "_CHUNK", 16)
     monkeypatch.setattr(text_files, "_LONGEST_LINE", 100)
     assert len(list(text_files.lines(write(tmp_path, "fine.txt", b"x" * 90 + b"\n" + b"y" * 90)))) == 2
-    with pytest.raises(LabError, match=r"long\.txt has a line of over"):
+    with pytest.raises(UserError, match=r"long\.txt has a line of over"):
         list(text_files.lines(write(tmp_path, "long.txt", b"x" * 200)))
 
 
@@ -206,12 +206,12 @@ def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: 
     path = write(tmp_path, "half.jsonl", f'{{"text": "\\ud83d\\ude00"}}\n{{"text": "{half}"}}\n'.encode())
     records = json_files.json_lines(path)
     assert next(records) == "😀"
-    with pytest.raises(LabError, match=r"half\.jsonl, line 2: .*half a surrogate pair"):
+    with pytest.raises(UserError, match=r"half\.jsonl, line 2: .*half a surrogate pair"):
         next(records)
 
 
 def test_a_record_nested_without_end_is_named_by_its_line(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"deep\.jsonl, line 1"):
+    with pytest.raises(UserError, match=r"deep\.jsonl, line 1"):
         list(json_files.json_lines(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
 
 
@@ -256,13 +256,13 @@ def test_a_file_that_is_not_text_is_named_by_its_kind(kind: str, tmp_path: Path)
     for name in ("a.txt", "a", "a.bin", "a.jsonl"):
         path = tmp_path / name
         path.write_bytes(NOT_TEXT[kind])
-        with pytest.raises(LabError, match=rf"{re.escape(str(path))} is not plain text: it is .*{kind}"):
+        with pytest.raises(UserError, match=rf"{re.escape(str(path))} is not plain text: it is .*{kind}"):
             list(text_files.lines(path))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_a_compressed_archive_is_named_as_an_archive(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="a tar archive; unpack it"):
+    with pytest.raises(UserError, match="a tar archive; unpack it"):
         list(text_files.chunks(write(tmp_path, f"a.tar{suffix}", tar(b"text"))))
 
 
@@ -290,7 +290,7 @@ def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp
         Path("/dev/zero"),
         Path("a\0b"),
     ):
-        with pytest.raises(LabError, match="cannot be read: "):
+        with pytest.raises(UserError, match="cannot be read: "):
             list(text_files.chunks(path))
 
 

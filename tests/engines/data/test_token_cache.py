@@ -15,7 +15,7 @@ import pytest
 from engines.data import caches, corpora, packing, token_cache
 from engines.data.prepare import Prepared, prepare
 from engines.data.token_cache import CannotStore, TokenSink
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import resolve
 
 SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab_size": 270}
@@ -148,7 +148,7 @@ def test_text_too_long_for_memory_is_packed_into_temporary_files_where_the_cache
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert content(prepared()) == expected and not list(tmp_path.iterdir())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(LabError, match="prepared tokens cannot be written"):
+    with pytest.raises(UserError, match="prepared tokens cannot be written"):
         prepared()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engines.data.bpe import BPETokenizer
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer, from_json
-from engines.errors import LabError
+from engines.errors import UserError
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXT = st.text(CHARACTERS, max_size=60) | st.text("the cat's 12 hats.\n\r\t 日é😀", max_size=60)
@@ -86,7 +86,7 @@ def test_text_that_looks_like_a_special_token_is_plain_text(tokenizer: Tokenizer
 
 @of_bytes
 def test_half_a_character_from_a_command_line_is_named(tokenizer: Tokenizer) -> None:
-    with pytest.raises(LabError, match=r"'\\udcff' at position 3 is no character"):
+    with pytest.raises(UserError, match=r"'\\udcff' at position 3 is no character"):
         tokenizer.encode("ab日\udcff")
 
 
@@ -154,7 +154,7 @@ def test_any_merged_bytes_survive_json(merged: list[bytes]) -> None:
 
 @pytest.mark.parametrize("content", [{}, {"kind": "words"}, {"kind": None}, [], "char", None])
 def test_a_tokenizer_of_another_kind_is_refused(content: object) -> None:
-    with pytest.raises(LabError, match="no tokenizer of kind"):
+    with pytest.raises(UserError, match="no tokenizer of kind"):
         from_json(content)
 
 
@@ -183,5 +183,5 @@ PATTERN = BPE.to_json()["pattern"]
     ids=str,
 )
 def test_a_damaged_tokenizer_is_told(content: dict[str, object]) -> None:
-    with pytest.raises(LabError, match=f"a {content['kind']} tokenizer is damaged; use another checkpoint"):
+    with pytest.raises(UserError, match=f"a {content['kind']} tokenizer is damaged; use another checkpoint"):
         from_json(content)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.generation.decoding import RereadingDecoder
 from engines.generation.sampling import Token, documents, generate
 from engines.interfaces import Decoder
@@ -135,7 +135,7 @@ def test_every_token_is_scored_once(length: int, context: int, limit: int) -> No
 
 def test_an_unknown_character_in_the_prompt_is_told_before_anything_is_drawn() -> None:
     model = Fixed(0.5, 0.5)
-    with pytest.raises(LabError, match="character 'x' at position 1"):
+    with pytest.raises(UserError, match="character 'x' at position 1"):
         next(generate(model, CharTokenizer("a"), SampleSettings(prompt="ax")))
     assert model.contexts == []
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recordings import RUNS, last_word, same
 
 from engines import events
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interop import series
 from engines.interop.export import WRITERS, export
 from engines.reports.record import Record, read_record
@@ -148,7 +148,7 @@ def test_what_lies_in_the_folder_already_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     record = read_record(RUNS[0])
-    with pytest.raises(LabError, match=r"out cannot be written: it is not empty\. Choose another with --out"):
+    with pytest.raises(UserError, match=r"out cannot be written: it is not empty\. Choose another with --out"):
         export(record, "csv", tmp_path / "out", nothing)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.txt"]
     (tmp_path / "out" / "thesis.txt").unlink()
@@ -164,7 +164,7 @@ def test_a_folder_is_there_whole_or_not_at_all(
         raise problem
 
     monkeypatch.setitem(WRITERS, "csv", half)
-    with pytest.raises((LabError, KeyboardInterrupt)) as raised:
+    with pytest.raises((UserError, KeyboardInterrupt)) as raised:
         export(read_record(RUNS[0]), "csv", tmp_path / "out", nothing)
     if isinstance(problem, OSError):
         assert "out cannot be written: No space left on device. Choose another with --out" in str(raised.value)
@@ -176,7 +176,7 @@ def test_a_missing_extra_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, extra: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LabError, match=rf"--format {format} needs {extra}: pip install 'nanochat-tui\[{extra}\]'"):
+    with pytest.raises(UserError, match=rf"--format {format} needs {extra}: pip install 'nanochat-tui\[{extra}\]'"):
         export(read_record(RUNS[0]), format, tmp_path / "out", nothing)
     assert not list(tmp_path.iterdir())
 
@@ -185,7 +185,7 @@ def test_a_folder_of_its_name_is_no_package(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "wandb").mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    with pytest.raises(LabError, match="--format wandb-offline needs wandb"):
+    with pytest.raises(UserError, match="--format wandb-offline needs wandb"):
         export(read_record(RUNS[0]), "wandb-offline", tmp_path / "out", nothing)
 
 

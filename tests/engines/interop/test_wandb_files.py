@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from recordings import RUNS, last_word, same
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interop import wandb_files
 from engines.interop.export import export
 from engines.reports.record import read_record
@@ -112,6 +112,6 @@ def test_a_file_that_wandb_could_not_finish_is_no_export(tmp_path: Path, monkeyp
         path.write_bytes(content[:-cut])
         assert not wandb_files._is_whole(path)
     monkeypatch.setattr(wandb_files, "_is_whole", lambda path: False)
-    with pytest.raises(LabError, match="wandb could not write all of run crashed; is there space enough"):
+    with pytest.raises(UserError, match="wandb could not write all of run crashed; is there space enough"):
         export(read_record(RUNS[0]), "wandb-offline", tmp_path / "again", lambda step: None)
     assert not (tmp_path / "again").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.reports import files
 from engines.reports.drawing import svg
 from engines.reports.plot import Curve, Plot
@@ -33,12 +33,12 @@ def test_an_interrupted_write_leaves_the_older_report(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(LabError, match="No space left on device"):
+    with pytest.raises(UserError, match="No space left on device"):
         files.write_report(tmp_path / "a.html", "<!DOCTYPE html> something new", [])
     assert page.read_text() == "<!DOCTYPE html> old" and os.listdir(tmp_path) == ["a.html"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match=r"file/a\.html cannot be written: .*not a directory\. Choose another path"):
+    with pytest.raises(UserError, match=r"file/a\.html cannot be written: .*not a directory\. Choose another path"):
         files.write_report(tmp_path / "file" / "a.html", "", [])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines import events
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import log as log_module
 from engines.runs.fork import fork_run
 from engines.runs.history import History, read_resumable
@@ -346,7 +346,7 @@ def test_a_run_whose_log_was_lost_is_not_resumed_and_its_checkpoints_stay(tmp_pa
     ended = ending(run, read(run.events_path))
     assert ended and ended["reason"] == "crashed" and f"run {run.id} cannot be resumed: " in ended["detail"]
     assert "Restore" in ended["detail"] and sorted(run.checkpoints_dir.rglob("*")) == kept
-    with pytest.raises(LabError, match="cannot be resumed"):
+    with pytest.raises(UserError, match="cannot be resumed"):
         fork_run(run, {"steps": 20})
 
 

@@ -13,7 +13,7 @@ from builders import events_of, finished_run, make_run
 
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.study import create_study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.reproduce.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
@@ -82,7 +82,7 @@ def test_what_cannot_be_created_on_a_full_disk_leaves_nothing_behind(
     with full_disk(free):
         try:
             create(trained)
-        except LabError as error:
+        except UserError as error:
             assert "File too large" in str(error) and "\n" not in str(error)
         else:
             assert free, "there was room after all"
@@ -92,7 +92,7 @@ def test_what_cannot_be_created_on_a_full_disk_leaves_nothing_behind(
 
 def test_a_results_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "results").touch()
-    with pytest.raises(LabError, match="no run can be created in"):
+    with pytest.raises(UserError, match="no run can be created in"):
         make_run(tmp_path)
 
 
@@ -109,14 +109,14 @@ def test_a_checkpoint_directory_of_a_deleted_run_is_not_taken_over(
 
 def test_a_request_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with full_disk(0), pytest.raises(LabError, match="stop could not be requested"):
+    with full_disk(0), pytest.raises(UserError, match="stop could not be requested"):
         control.request(run.control_dir, "stop")
     assert files_below(run.control_dir) == []
 
 
 def test_a_worker_that_cannot_be_started_leaves_the_lock_free(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with full_disk(0), pytest.raises(LabError, match="cannot be started: File too large"):
+    with full_disk(0), pytest.raises(UserError, match="cannot be started: File too large"):
         launch(run)
     assert not liveness.lock_is_held(run.lock_path)
     assert launch(run).wait() == 0

@@ -10,7 +10,7 @@ import pytest
 from builders import events_of, make_run
 from patience import PATIENCE
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
@@ -30,7 +30,7 @@ def test_a_run_is_locked_before_its_worker_has_done_anything(tmp_path: Path) -> 
     run = make_run(tmp_path, **LONG)
     worker = launch(run)
     assert liveness.lock_is_held(run.lock_path)
-    with pytest.raises(LabError, match="is already running"):
+    with pytest.raises(UserError, match="is already running"):
         launch(run)
     worker.kill()
     worker.wait()
@@ -107,7 +107,7 @@ def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
 
 def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
     for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "scalar", "model_kind": "gpt"}):
-        with pytest.raises(LabError):
+        with pytest.raises(UserError):
             new_run(given, tmp_path)
     with pytest.raises(SettingsError):
         new_run({"steps": -1}, tmp_path)

@@ -14,7 +14,7 @@ from patience import PATIENCE
 
 from engines.ablation import queue
 from engines.ablation.study import Study
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.launch import launch, python_path
 from engines.runs.locking import require_lock, take_lock
@@ -26,12 +26,12 @@ CLOSED = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&
 LAUNCHER = """
 import sys
 from pathlib import Path
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.launch import launch
 from engines.runs.store import Run
 try:
     print(launch(Run(Path(sys.argv[1]))).pid, file=open(sys.argv[2], "w"))
-except LabError as error:
+except UserError as error:
     print(error, file=open(sys.argv[2], "w"))
 """
 
@@ -79,7 +79,7 @@ def test_of_many_launchers_of_one_run_exactly_one_starts_a_worker(tmp_path: Path
     def try_to_launch() -> None:
         try:
             workers.append(launch(run))
-        except LabError as error:
+        except UserError as error:
             refusals.append(str(error))
 
     launchers = [threading.Thread(target=try_to_launch) for _ in range(8)]
@@ -111,13 +111,13 @@ def test_only_a_descriptor_that_holds_this_runs_lock_is_accepted(tmp_path: Path)
     unlocked = os.open(run.lock_path, os.O_RDWR)  # the right file, locked by another open file
     try:
         for argument in (f"--lock={foreign}", f"--lock={unlocked}", "--lock=-1", "--lock=²", "--lock=99999999999", ""):
-            with pytest.raises(LabError, match="did not receive the lock"):
+            with pytest.raises(UserError, match="did not receive the lock"):
                 require_lock(run, argument)
         os.set_inheritable(lock, True)
         assert require_lock(run, f"--lock={lock}") == lock and not os.get_inheritable(lock)
         run.lock_path.unlink()  # a directory that was deleted and made again has another lock
         run.lock_path.touch()
-        with pytest.raises(LabError):
+        with pytest.raises(UserError):
             require_lock(run, f"--lock={lock}")
     finally:
         for fd in (lock, foreign, unlocked):
@@ -133,6 +133,6 @@ def test_a_queue_without_its_lock_writes_nothing(tmp_path: Path, capsys: pytest.
 def test_a_lock_that_cannot_be_opened_is_reported_in_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.lock_path.mkdir()
-    with pytest.raises(LabError, match="cannot be opened"):
+    with pytest.raises(UserError, match="cannot be opened"):
         launch(run)
     assert not liveness.lock_is_held(run.lock_path)

@@ -10,7 +10,7 @@ import pytest
 from builders import finished_run
 from recordings import RUNS
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import store
 from engines.runs.history import History, read_history
 from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_entry, read_overview
@@ -167,6 +167,6 @@ def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
     assert read_entry(run)[0]["run"] == run.id and not verified
     edited = run.config_path.read_text().replace('"steps": 20', '"steps": 21')
     run.config_path.write_text(edited)
-    with pytest.raises(LabError, match=r"damaged config\.json"):
+    with pytest.raises(UserError, match=r"damaged config\.json"):
         read_entry(run)
     assert verified

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import finished_run, make_run
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import store
 from engines.runs.locking import take_lock
 from engines.runs.own_runs import find_own_run, remove_run, require_run
@@ -25,7 +25,7 @@ def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: 
     store.remember(known.results)
     wanted = known.id if name == "known" else name
     assert store.find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
-    with pytest.raises(LabError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
+    with pytest.raises(UserError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
         find_own_run(wanted, tmp_path / "empty")
 
 
@@ -34,7 +34,7 @@ def test_own_runs_are_found_by_name_beginning_path_and_last(tmp_path: Path) -> N
     for wanted in (run.id, run.id[:-1], "last", str(run.path), f"{run.path}/"):
         assert find_own_run(wanted, run.results) == run
     assert find_own_run(run.id, run.results, exact=True) == run
-    with pytest.raises(LabError, match=f"did you mean {run.id}"):
+    with pytest.raises(UserError, match=f"did you mean {run.id}"):
         find_own_run(run.id[:-1], run.results, exact=True)
 
 
@@ -80,9 +80,9 @@ def test_a_folder_that_is_not_a_run_is_never_deleted(names: list[str], place: st
     for name in names:
         (folder / name).write_text("{}")
     before = everything_in(tmp_path)
-    with pytest.raises(LabError, match="is not a run"):
+    with pytest.raises(UserError, match="is not a run"):
         remove_run(Run(folder))
-    with pytest.raises(LabError, match="is not a run"):
+    with pytest.raises(UserError, match="is not a run"):
         require_run(find_own_run(str(folder) if place == "mine" else "mine", tmp_path / "results", exact=True))
     assert everything_in(tmp_path) == before
 
@@ -93,7 +93,7 @@ def test_a_manifest_alone_does_not_make_a_folder_a_run(tmp_path: Path) -> None:
     project.mkdir()
     (project / "main.py").touch()
     shutil.copy(make_run(tmp_path).config_path, project)
-    with pytest.raises(LabError, match="is not a run"):
+    with pytest.raises(UserError, match="is not a run"):
         remove_run(Run(project))
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_pa
 def test_a_run_that_another_process_deleted_is_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     shutil.rmtree(run.path)
-    with pytest.raises(LabError, match=rf"run {run.id} cannot be deleted: .*: not found\.$"):
+    with pytest.raises(UserError, match=rf"run {run.id} cannot be deleted: .*: not found\.$"):
         require_run(run)
 
 
@@ -122,7 +122,7 @@ def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     lock = take_lock(run)
     try:
-        with pytest.raises(LabError, match="is already running"):
+        with pytest.raises(UserError, match="is already running"):
             remove_run(run)
     finally:
         os.close(lock)
@@ -136,5 +136,5 @@ def test_a_directory_that_cannot_be_deleted_is_one_sentence(tmp_path: Path, monk
         raise PermissionError(13, "Permission denied", str(path / "worker.log"))
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
-    with pytest.raises(LabError, match=rf"run {run.id} cannot be deleted: .*worker\.log: Permission denied\.$"):
+    with pytest.raises(UserError, match=rf"run {run.id} cannot be deleted: .*worker\.log: Permission denied\.$"):
         remove_run(run)

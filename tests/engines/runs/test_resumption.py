@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, flip_a_bit, make_run, weights_sha256
 
-from engines.errors import LabError, SettingsError
+from engines.errors import SettingsError, UserError
 from engines.runs.decisions import describe_differences, recorded_decisions, repeat_decisions
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
@@ -83,7 +83,7 @@ def test_settings_that_differ_from_those_of_the_checkpoint_are_refused_and_named
 def test_an_edited_manifest_is_detected_by_its_checksum(name: str, tmp_path: Path) -> None:
     run = make_run(tmp_path)
     edit(run, keep_checksum=True, **{name: 7})
-    with pytest.raises(LabError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         _ = run.config
     assert launch(run).wait() == 1
     assert "Traceback" not in run.log_path.read_text()
@@ -108,7 +108,7 @@ def test_a_flipped_bit_in_a_manifest_never_changes_what_is_read(tmp_path: Path) 
             edited = found.pop(PATHS_EDITED, False)
             assert without_paths(found) == without_paths(written), whole[place - 10 : place + 10]
             assert edited or all(found[name] == written[name] for name in ("given", "resolved", "checkpoints"))
-        except LabError:
+        except UserError:
             detected += 1
     assert detected > len(whole) // 14
 

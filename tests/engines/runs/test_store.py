@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders import make_run
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import store
 from engines.runs.creation import create_run
 from engines.runs.store import Run
@@ -29,7 +29,7 @@ def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:
 def test_an_ambiguous_prefix_names_the_candidates(tmp_path: Path) -> None:
     for name in ("calm-owl", "calm-fox"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-    with pytest.raises(LabError, match="calm-fox, calm-owl"):
+    with pytest.raises(UserError, match="calm-fox, calm-owl"):
         store.find_run("calm", tmp_path)
     assert store.find_run("calm-f", tmp_path).id == "calm-fox"
 
@@ -50,28 +50,28 @@ def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path:
 @pytest.mark.parametrize("name", ["", " ", "\t"])
 def test_an_empty_name_is_an_error_and_not_the_beginning_of_every_name(name: str, tmp_path: Path) -> None:
     empty_run(tmp_path)
-    with pytest.raises(LabError, match="name of a run is empty"):
+    with pytest.raises(UserError, match="name of a run is empty"):
         store.find_run(name, tmp_path)
 
 
 def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "events.jsonl").touch()
-    with pytest.raises(LabError, match=r"is not a run: it has no config\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no config\.json"):
         store.find_run(f"{tmp_path}/logs", tmp_path)
-    with pytest.raises(LabError, match="not found"):
+    with pytest.raises(UserError, match="not found"):
         store.find_run(f"{tmp_path}/nothing", tmp_path)
 
 
 def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
     empty_run(tmp_path)
-    with pytest.raises(LabError, match="`nanochat-tui --no-ui runs` lists them"):
+    with pytest.raises(UserError, match="`nanochat-tui --no-ui runs` lists them"):
         store.find_run("zzz", tmp_path)
 
 
 def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to("runs")  # a ring: root may read everything else
-    with pytest.raises(LabError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
+    with pytest.raises(UserError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
         store.runs_in_view(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkey
 def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path, content: bytes) -> None:
     run, other = make_run(tmp_path), make_run(tmp_path)
     run.config_path.write_bytes(content)
-    with pytest.raises(LabError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
+    with pytest.raises(UserError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
         _ = run.config
     assert {found.id for found in store.all_runs(tmp_path / "results")} == {run.id, other.id}
 
@@ -113,7 +113,7 @@ def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path,
 def test_a_manifest_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
     run = make_run(tmp_path)
     run.write_config(run.config | damage)
-    with pytest.raises(LabError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         _ = run.config
 
 

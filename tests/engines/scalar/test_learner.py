@@ -57,8 +57,8 @@ def test_adamw_and_sgd_are_torchs(decay: float, gradients: list[list[float]]) ->
 def test_a_first_loss_is_about_the_log_of_the_vocabulary(asked: dict[str, object]) -> None:
     learner = new_learner(resolve(asked), V)
     learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
-    (result,) = learner.finished()
-    assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.finished() == []
+    (result,) = learner.pop_results()
+    assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.pop_results() == []
 
 
 @pytest.mark.parametrize("asked", KINDS)
@@ -67,11 +67,11 @@ def test_training_lowers_the_loss_and_scores_agree_with_it(asked: dict[str, obje
     learner = new_learner(settings, V)
     for _ in range(60):
         learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
-    losses = [result.loss for result in learner.finished()]
+    losses = [result.loss for result in learner.pop_results()]
     assert losses[-1] < losses[0] - 0.3
     nats = [n for row in learner.model.score(ROWS) for n in row]
     learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
-    assert math.fsum(nats) / len(nats) == pytest.approx(learner.finished()[0].loss)
+    assert math.fsum(nats) / len(nats) == pytest.approx(learner.pop_results()[0].loss)
 
 
 @pytest.mark.parametrize("asked", KINDS)
@@ -83,7 +83,7 @@ def test_state_comes_back_to_the_last_bit(asked: dict[str, object]) -> None:
     other.load_state(one.state())
     for learner in (one, other):
         learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
-    assert one.state() == other.state() and one.finished()[-1] == other.finished()[-1]
+    assert one.state() == other.state() and one.pop_results()[-1] == other.pop_results()[-1]
     again = load_model(settings, V, one.state().model)
     assert again.logits([1, 2]) == one.model.logits([1, 2])
 
@@ -95,7 +95,7 @@ def test_an_update_that_is_not_finite_is_left_out(asked: dict[str, object]) -> N
     node.rows[1][0] = math.nan
     before = learner.state()
     learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
-    (result,) = learner.finished()
+    (result,) = learner.pop_results()
     assert math.isnan(result.loss) and learner.state() == before, name
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.scalar import microscope
 from engines.scalar.factory import new_model
 from engines.scalar.microscope import Slide
@@ -82,10 +82,10 @@ def test_depth_and_top_limit_what_is_shown() -> None:
     [("nothing[0,0]", "there are wte"), ("wte[9,0]", "5 rows and 4 columns"), ("wte", "should look like")],
 )
 def test_a_number_that_is_not_there_is_told(node: str, told: str) -> None:
-    with pytest.raises(LabError, match=told):
+    with pytest.raises(UserError, match=told):
         microscope.graph(slide(), node, 1, 1)
 
 
 def test_an_empty_text_has_no_loss_to_look_at() -> None:
-    with pytest.raises(LabError, match="--text is empty"):
+    with pytest.raises(UserError, match="--text is empty"):
         microscope.prepare(model(), [0])

@@ -18,7 +18,7 @@ from tensors import TINY_GPT, V, awake_gpt, batch_of, learner_of, nats_of, some_
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import StepHyperparameters, StepResult
 from engines.settings.declarations import SampleSettings, TrainSettings, resolve
 from engines.tensor import kernels_ahead
@@ -70,7 +70,7 @@ def losses(settings: TrainSettings, steps: int) -> list[float]:
         hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
     learner.wait()
-    found: list[StepResult] = learner.finished()
+    found: list[StepResult] = learner.pop_results()
     return [result.loss for result in found]
 
 
@@ -326,7 +326,7 @@ def test_steps_queued_behind_a_busy_gpu_have_the_same_losses() -> None:
             if not is_queued:
                 learner.wait()
         learner.wait()
-        return [result.loss for result in learner.finished()]
+        return [result.loss for result in learner.pop_results()]
 
     expected = train(is_queued=False)
     for _ in range(5):
@@ -343,7 +343,7 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
             hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
         learner.wait()
-        return [result.loss for result in learner.finished()]
+        return [result.loss for result in learner.pop_results()]
 
     through = learner_of(settings)
     through.warm_up(batches.batch(0))
@@ -433,7 +433,7 @@ def test_adamw_in_one_pass_gives_the_formulas_numbers_and_leaves_bad_updates_out
 def test_a_micro_batch_that_cannot_fit_is_an_error_that_says_what_to_try() -> None:
     huge = gpt(batch_size=1 << 14, micro_batch=1 << 14, context_length=2048, vocab_size=32768, tokenizer="bpe")
     learner = learner_of(huge, vocab_size=32768)
-    with pytest.raises(LabError, match=r"--micro-batch 16384 does not fit in the GPU's memory; try 8192"):
+    with pytest.raises(UserError, match=r"--micro-batch 16384 does not fit in the GPU's memory; try 8192"):
         learner.warm_up(batch_of(huge))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensors import TINY_GPT
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.settings.declarations import TrainSettings, resolve
 from engines.system import cpu
 from engines.tensor import devices
@@ -37,7 +37,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> No
 
 
 def chosen(where: Place) -> dict[str, tuple[str, str]]:
-    return {choice.setting: (choice.value, choice.why) for choice in where.choices}
+    return {choice.setting: (choice.value, choice.reason) for choice in where.decisions}
 
 
 def test_torch_does_not_complain_of_a_missing_numpy() -> None:
@@ -48,7 +48,7 @@ def test_torch_does_not_complain_of_a_missing_numpy() -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str) -> None:
-    with pytest.raises(LabError, match=rf"^--device {device}: torch sees no .* GPU here; use --device cpu") as error:
+    with pytest.raises(UserError, match=rf"^--device {device}: torch sees no .* GPU here; use --device cpu") as error:
         place(gpt(device=device))
     assert "\n" not in str(error.value)
 
@@ -91,7 +91,7 @@ def test_a_gpu_that_has_no_compiler_goes_without_and_says_why(monkeypatch: pytes
         "off",
         "the package triton is not here, and training is slower without",
     )
-    with pytest.raises(LabError, match="--compile on needs the package triton, which is not here"):
+    with pytest.raises(UserError, match="--compile on needs the package triton, which is not here"):
         place(gpt(compile="on"))
 
 
@@ -119,7 +119,7 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     for variable in ("CC", "CXX"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match=r"--compile on needs a C compiler \(g\+\+\), which is not here; install it"):
+    with pytest.raises(UserError, match=r"--compile on needs a C compiler \(g\+\+\), which is not here; install it"):
         place(gpt(device="cpu", compile="on"))
     assert not place(gpt(device="cpu", compile="off")).compiled
 
@@ -141,7 +141,7 @@ def test_only_float64_has_weights_that_are_not_float32() -> None:
 
 def test_float64_does_not_exist_on_metal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(LabError, match="--dtype float64 does not exist on --device mps; use float32"):
+    with pytest.raises(UserError, match="--dtype float64 does not exist on --device mps; use float32"):
         place(gpt(dtype="float64"))
     assert chosen(place(gpt()))["device"] == ("mps", "a Metal GPU")
 

@@ -23,7 +23,7 @@ from tensors import (
 )
 from torch import Tensor
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
 from engines.settings.declarations import TrainSettings, resolve
 from engines.tensor.learner import TensorLearner
@@ -56,7 +56,7 @@ def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list
     for step in steps:
         hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
-    return [tuple(result) for result in learner.finished()]
+    return [tuple(result) for result in learner.pop_results()]
 
 
 # --- a step ---------------------------------------------------------------------------------------
@@ -71,10 +71,10 @@ def test_steps_lower_the_loss_and_are_told_once_and_in_order(kind: str) -> None:
         nats = [n for row in nats_of(learner.model, batch.rows()) for n in row]
         expected.append(math.fsum(nats) / len(nats))
         learner.step(batch, StepHyperparameters(settings.lr))
-    found = learner.finished()
+    found = learner.pop_results()
     assert [result.loss for result in found] == pytest.approx(expected, rel=1e-5)
     assert found[-1].loss < found[0].loss - 0.2
-    assert all(result.grad_norm > 0 for result in found) and learner.finished() == []
+    assert all(result.grad_norm > 0 for result in found) and learner.pop_results() == []
 
 
 @every_kind
@@ -82,7 +82,7 @@ def test_the_norm_is_that_of_the_whole_gradient(kind: str) -> None:
     settings = settings_of(kind, dtype="float64")
     learner = learner_of(settings)
     learner.step(batch_of(settings), StepHyperparameters(settings.lr))
-    (result,) = learner.finished()
+    (result,) = learner.pop_results()
     numbers = torch.cat([gradient.flatten() for gradient in gradients_of(learner).values()])
     assert result.grad_norm == pytest.approx(float(numbers.norm()), rel=1e-12)
 
@@ -136,7 +136,7 @@ def test_a_warm_up_changes_no_bit_and_later_steps_are_as_without(kind: str) -> N
         assert train(learner, settings, steps) == train(other, settings, steps)
         before = bits_of(learner)
         learner.warm_up(batch_of(settings, seed=8))
-        assert bits_of(learner) == before and learner.finished() == []
+        assert bits_of(learner) == before and learner.pop_results() == []
     assert train(learner, settings, range(3, 6)) == train(other, settings, range(3, 6))
     assert bits_of(learner) == bits_of(other)
 
@@ -155,7 +155,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int
         return learner
 
     whole, parts = stepped(4), stepped(rows)
-    ours, theirs = parts.finished()[0], whole.finished()[0]
+    ours, theirs = parts.pop_results()[0], whole.pop_results()[0]
     assert ours == pytest.approx(theirs, rel=1e-12)
     for of in (gradients_of, weights_of):
         for name, expected in of(whole).items():
@@ -184,11 +184,11 @@ def test_a_warm_up_without_memory_goes_on_with_half_until_it_fits(monkeypatch: p
     before = bits_of(learner)
     learner.warm_up(batch_of(settings))
     assert tried == [12, 6, 3, 3, 3, 3] and bits_of(learner) == before
-    (choice,) = [choice for choice in learner.choices if choice.setting == "micro-batch"]
+    (choice,) = [choice for choice in learner.decisions if choice.setting == "micro-batch"]
     assert choice.value == "3 of 12 rows"
     for each in (learner, other):
         each.step(batch_of(settings), StepHyperparameters(settings.lr))
-    assert learner.finished()[0] == pytest.approx(other.finished()[0], rel=1e-12)
+    assert learner.pop_results()[0] == pytest.approx(other.pop_results()[0], rel=1e-12)
 
 
 def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pyt
     def with_little_memory(rows: Tensor) -> Tensor:
         assert [kept() for kept in held] == [None] * len(held)
         if len(rows) < 12:
-            raise LabError("it has come to the next try")
+            raise UserError("it has come to the next try")
         large = torch.zeros(9)
         cycle: list[object] = [large]
         cycle.append(cycle)
@@ -210,7 +210,7 @@ def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pyt
     monkeypatch.setattr(learner, "_nats", with_little_memory)
     gc.disable()
     try:
-        with pytest.raises(LabError, match="next try"):
+        with pytest.raises(UserError, match="next try"):
             learner.warm_up(batch_of(settings))
     finally:
         gc.enable()
@@ -221,7 +221,7 @@ def test_a_micro_batch_that_was_asked_for_is_not_halved(monkeypatch: pytest.Monk
     settings = exact_gpt(batch_size=12, micro_batch=6)
     learner = learner_of(settings)
     forgetful(learner, 3, monkeypatch)
-    with pytest.raises(LabError, match=r"--micro-batch 6 does not fit in the GPU's memory; try 3, or 0"):
+    with pytest.raises(UserError, match=r"--micro-batch 6 does not fit in the GPU's memory; try 3, or 0"):
         learner.warm_up(batch_of(settings))
 
 
@@ -229,7 +229,7 @@ def test_not_one_row_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = exact_gpt()
     learner = learner_of(settings)
     forgetful(learner, 0, monkeypatch)
-    with pytest.raises(LabError, match="not even one row fits"):
+    with pytest.raises(UserError, match="not even one row fits"):
         learner.warm_up(batch_of(settings))
 
 
@@ -241,9 +241,9 @@ def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothin
     train(learner, settings, range(2))
     before = bits_of(learner)
     forgetful(learner, 3, monkeypatch)
-    with pytest.raises(LabError, match=r"out of memory at 4 rows at once.*--micro-batch 2"):
+    with pytest.raises(UserError, match=r"out of memory at 4 rows at once.*--micro-batch 2"):
         learner.step(batch_of(settings), StepHyperparameters(settings.lr))
-    assert bits_of(learner) == before and learner.finished() == []
+    assert bits_of(learner) == before and learner.pop_results() == []
 
 
 # --- state ----------------------------------------------------------------------------------------
@@ -297,11 +297,11 @@ def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch:
     monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
     as_asked = learner_of(resolve(asked))
-    assert [choice.value for choice in as_asked.choices] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
-    assert {choice.why for choice in as_asked.choices} == {"asked for"} and as_asked.gpu is None
-    decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).choices}
+    assert [choice.value for choice in as_asked.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
+    assert {choice.reason for choice in as_asked.decisions} == {"asked for"} and as_asked.gpu is None
+    decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).decisions}
     assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
-    assert all(choice.why for choice in decided.values())
+    assert all(choice.reason for choice in decided.values())
     assert decided["dtype"].value == "float32" and decided["micro-batch"].value.endswith("of 4 rows")
 
 

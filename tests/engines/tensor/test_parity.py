@@ -34,7 +34,7 @@ def losses(learner: Learner, how: TrainSettings, data: Prepared, steps: int) -> 
             step, how.steps, how.lr_schedule, how.warmup_fraction, how.warmdown_fraction, how.final_lr_fraction
         )
         learner.step(batches.batch(step * how.batch_size), StepHyperparameters(lr))
-    return [result.loss for result in learner.finished()]
+    return [result.loss for result in learner.pop_results()]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
         learner.step(Batch.of(rows), StepHyperparameters(0.05))
     assert_near(gradients_of(ours), expected)
     assert_near(ours.model.parameters, {name: to_tensor(array) for name, array in theirs.state().model.items()})
-    (mine,), (other,) = ours.finished(), theirs.finished()
+    (mine,), (other,) = ours.pop_results(), theirs.pop_results()
     assert mine == pytest.approx(other, rel=1e-12)
 
 

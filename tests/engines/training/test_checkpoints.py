@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.training import checkpoints, safetensors
 from engines.training.checkpoints import Checkpoint, Saved, Saver
 
@@ -57,7 +57,7 @@ def test_any_damage_is_refused_and_the_file_is_named(file: str, harm: str, tmp_p
         "truncated": lambda: path.write_bytes(content[:-1]),
         "missing": path.unlink,
     }[harm]()
-    with pytest.raises(LabError, match=file):
+    with pytest.raises(UserError, match=file):
         checkpoints.load(path.parent)
 
 
@@ -91,7 +91,7 @@ def test_the_last_and_the_best_are_kept(keep_last: int, best: int | None, kept: 
 def test_a_failure_to_save_is_raised_where_it_is_waited_for(tmp_path: Path) -> None:
     saver = Saver(tmp_path / "missing", 1, lambda saved: None)
     saver.save(1, checkpoint(), None)
-    with pytest.raises(LabError, match="no checkpoint could be written"):
+    with pytest.raises(UserError, match="no checkpoint could be written"):
         saver.wait()
 
 
@@ -112,7 +112,7 @@ def test_not_one_byte_of_any_file_changes_unnoticed(file: str, tmp_path: Path) -
     for place in range(0, len(whole), 3):
         for flipped in (1, 32):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
-            with pytest.raises(LabError, match=file):
+            with pytest.raises(UserError, match=file):
                 checkpoints.load(path.parent)
     path.write_bytes(whole)
     assert checkpoints.load(path.parent).progress == {"step": 1}
@@ -154,7 +154,7 @@ def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(checkpoints, "SCHEMA", 2)
     checkpoints.write(tmp_path, 1, checkpoint())
     monkeypatch.undo()
-    with pytest.raises(LabError, match="schema 2; this version reads 1"):
+    with pytest.raises(UserError, match="schema 2; this version reads 1"):
         checkpoints.load(checkpoints.path_of(tmp_path, 1))
 
 

@@ -11,7 +11,7 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import Gpu
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
 from engines.training import heartbeat
@@ -98,6 +98,6 @@ def test_a_log_that_is_gone_fails_once_and_for_all(replaced: bool, tmp_path: Pat
     beating.start()
     assert failed.wait(20)
     beating.stop()
-    with pytest.raises(LabError, match="was deleted"):
+    with pytest.raises(UserError, match="was deleted"):
         log.emit("heartbeat", step=0)
     assert not replaced or path.read_bytes() == b""

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from lagging import LAGS, Rig, assert_agrees, quicken, rig, set_clock
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
 from engines.reproduce.replay import past_of, replay_run, settings_of
 from engines.runs.fork import fork_run
@@ -317,14 +317,14 @@ def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
     again = replay_run(past, past.last, settings_of(past, {}), tmp_path / "results", None)
     for content in ('{"progress": [2.0]}', '{"progress": 3}', "[", None):
         again.progress_path.unlink() if content is None else again.progress_path.write_text(content)
-        with pytest.raises(LabError, match=r"progress.json is missing or damaged; reproduce the original run again"):
+        with pytest.raises(UserError, match=r"progress.json is missing or damaged; reproduce the original run again"):
             Rig(again, 0)
 
 
 @pytest.mark.parametrize("damage", [{"schedule": "2"}, {"stop_at": 1.5}, {"stop_at": [3]}])
 def test_a_damaged_manifest_is_one_sentence(damage: dict[str, Any], tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with pytest.raises(LabError, match=r"config.json is damaged \(schedule, stop_at\)\. Restore it from a copy"):
+    with pytest.raises(UserError, match=r"config.json is damaged \(schedule, stop_at\)\. Restore it from a copy"):
         RunSchedule.of(run, {**run.config, **damage}, TrainSettings(**run.config["resolved"]))
 
 

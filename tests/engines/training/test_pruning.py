@@ -9,7 +9,7 @@ from builders import checkpoint, flip_a_bit, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.runs import launch
 from engines.runs.fork import fork_run
 from engines.runs.history import read_history
@@ -108,7 +108,7 @@ def test_a_fork_begins_with_the_newest_intact_checkpoint(tmp_path: Path) -> None
     assert any(f"step-{steps[-1]:08d}" in note["message"] for note in history.notes)
     for step in steps[:-1]:
         damage(run.checkpoints_dir, step)
-    with pytest.raises(LabError, match="has no intact checkpoint"):
+    with pytest.raises(UserError, match="has no intact checkpoint"):
         fork_run(run, {"steps": 30})
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 2
 
@@ -122,6 +122,6 @@ def test_a_copy_that_is_not_intact_is_refused(tmp_path: Path, monkeypatch: pytes
         (target / "model.safetensors").write_bytes(b"")
 
     monkeypatch.setattr(checkpoints.shutil, "copytree", copy_badly)
-    with pytest.raises(LabError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         checkpoints.copy(tmp_path, 1, tmp_path / "other")
     assert checkpoints.list_steps(tmp_path / "other") == []

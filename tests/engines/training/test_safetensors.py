@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from engines.errors import LabError
+from engines.errors import UserError
 from engines.training.safetensors import Array, dump, parse
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "U8": "u1", "BOOL": "?"}
@@ -39,7 +39,7 @@ def test_a_librarys_notes_are_no_array() -> None:
 def test_a_file_cut_anywhere_is_refused_by_name() -> None:
     whole = content(a=Array("F64", (2,), bytes(16)), b=Array("U8", (3,), b"abc"))
     for length in range(len(whole)):
-        with pytest.raises(LabError, match="a file is not a whole safetensors file"):
+        with pytest.raises(UserError, match="a file is not a whole safetensors file"):
             parse(whole[:length], "a file")
 
 
@@ -50,18 +50,18 @@ def test_a_harmed_file_is_read_or_refused_and_nothing_else(place: int, change: i
     harmed[place % len(harmed)] ^= change
     try:
         found = parse(bytes(harmed), "a file")
-    except LabError:
+    except UserError:
         return
     assert all(isinstance(array, Array) for array in found.values())
 
 
 @pytest.mark.parametrize("header", [b"[" * 100_000, b"[]", b"5", b'{"a": 1}', b'{"a": {"dtype": "F3"}}', b"\xff"])
 def test_a_header_that_describes_no_arrays_is_refused(header: bytes) -> None:
-    with pytest.raises(LabError, match="a file"):
+    with pytest.raises(UserError, match="a file"):
         parse(len(header).to_bytes(8, "little") + header, "a file")
 
 
 @pytest.mark.parametrize("dtype", ["F64", "F32", "F8"])
 def test_numbers_that_do_not_fill_their_shape_are_refused(dtype: str) -> None:
-    with pytest.raises(LabError, match="a file is not a whole"):
+    with pytest.raises(UserError, match="a file is not a whole"):
         parse(content(a=Array(dtype, (3,), bytes(16))), "a file")

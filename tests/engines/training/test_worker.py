@@ -11,7 +11,7 @@ from builders import TEXT, events_of, make_run
 
 from engines import registry
 from engines.data.prepare import prepare
-from engines.interfaces import Choice
+from engines.interfaces import Decision
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
@@ -70,7 +70,7 @@ def test_a_micro_batch_decided_on_a_larger_gpu_is_decided_again_and_noted(
 
         def __init__(self, settings: TrainSettings, vocab_size: int) -> None:
             self.rows = settings.micro_batch
-            self.choices = [Choice("micro-batch", f"{self.rows or 2} of 8 rows", "fits")]
+            self.decisions = [Decision("micro-batch", f"{self.rows or 2} of 8 rows", "fits")]
 
         def warm_up(self, batch: object) -> None:
             if self.rows == 8:

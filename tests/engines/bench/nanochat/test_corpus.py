@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from engines.bench.nanochat import corpus
 from engines.bench.nanochat.budgets import BUDGETS
-from engines.errors import LabError
+from engines.errors import UserError
 
 BUDGET = BUDGETS["q4"]
 TEXTS = {
@@ -84,5 +84,5 @@ def test_a_corpus_is_another_once_a_byte_of_it_is(tmp_path: Path) -> None:
 def test_a_missing_split_is_named(tmp_path: Path) -> None:
     source = write_corpus(tmp_path / "corpus")
     (source / "heldout.jsonl").unlink()
-    with pytest.raises(LabError, match=r"heldout\.jsonl"):
+    with pytest.raises(UserError, match=r"heldout\.jsonl"):
         corpus.locate(source)

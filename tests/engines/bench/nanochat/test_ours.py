@@ -7,7 +7,7 @@ import pytest
 from builders import events_of, finished_run, make_run
 
 from engines.bench.nanochat import ours
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def test_a_run_becomes_figures(tmp_path: Path) -> None:
@@ -28,16 +28,16 @@ def test_a_run_becomes_figures(tmp_path: Path) -> None:
 def test_the_only_run_is_meant(tmp_path: Path) -> None:
     make_run(tmp_path)
     make_run(tmp_path)
-    with pytest.raises(LabError, match="2 runs where one"):
+    with pytest.raises(UserError, match="2 runs where one"):
         ours.the_run(tmp_path / "results")
     ours.clear(tmp_path / "results")
-    with pytest.raises(LabError, match="0 runs"):
+    with pytest.raises(UserError, match="0 runs"):
         ours.the_run(tmp_path / "results")
 
 
 def test_a_run_without_steps_or_checkpoints_says_so(tmp_path: Path) -> None:
     make_run(tmp_path)
-    with pytest.raises(LabError, match="fewer than 3"):
+    with pytest.raises(UserError, match="fewer than 3"):
         ours.read_training(tmp_path / "results", 0.0)
-    with pytest.raises(LabError, match="no checkpoint"):
+    with pytest.raises(UserError, match="no checkpoint"):
         ours.last_checkpoint(tmp_path / "results")

@@ -9,7 +9,7 @@ import pytest
 from engines.bench.nanochat import report
 from engines.bench.nanochat.budgets import BUDGETS, WANTED
 from engines.bench.nanochat.rows import Row, rows
-from engines.errors import LabError
+from engines.errors import UserError
 
 
 def training(rate: float, seconds: float, **more: Any) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def test_json_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_report_is_no_reason_to_write_over_it(tmp_path: Path) -> None:
     path = tmp_path / "nanochat-q4-h200.json"
     path.write_text('{"v": 1, "par')
-    with pytest.raises(LabError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         report.load(path)
 
 

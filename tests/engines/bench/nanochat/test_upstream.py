@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 
 from engines.bench.nanochat import upstream
-from engines.errors import LabError
+from engines.errors import UserError
 
 HERE = Path(__file__).parent
 
@@ -56,19 +56,19 @@ def test_gpu_lines_are_understood() -> None:
 def test_a_log_that_ends_early_is_no_training() -> None:
     lines = recorded("92d63d4")
     cut = lines[: next(i for i, line in enumerate(lines) if line.startswith("step 00002"))]
-    with pytest.raises(LabError, match="fewer than 3 steps"):
+    with pytest.raises(UserError, match="fewer than 3 steps"):
         upstream.read_training(cut, [0.0] * len(cut))
 
 
 def test_a_log_of_another_kind_says_what_it_lacks() -> None:
     lines = [line for line in recorded("92d63d4") if "FLOPs per token" not in line]
-    with pytest.raises(LabError, match="does not tell flops_per_token"):
+    with pytest.raises(UserError, match="does not tell flops_per_token"):
         upstream.read_training(lines, [0.0] * len(lines))
 
 
 def test_a_tree_without_git_needs_a_name(tmp_path: Path) -> None:
     assert upstream.commit(tmp_path, "92d63d4") == "92d63d4"
-    with pytest.raises(LabError, match="--ref"):
+    with pytest.raises(UserError, match="--ref"):
         upstream.commit(tmp_path, "")
 
 
@@ -81,5 +81,5 @@ def test_a_checkout_tells_its_commit_itself(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_its_script_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"scripts/base_train\.py"):
+    with pytest.raises(UserError, match=r"scripts/base_train\.py"):
         upstream.check_tree(tmp_path)
