@@ -113,7 +113,7 @@ def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
 
 
 def describe(path: Path) -> Checkpoint:
-    """Read the tokenizer, settings and progress of a checkpoint, not its arrays. Raises UserError if they are damaged."""
+    """Read the tokenizer, settings and progress of a checkpoint. Raises UserError if they are damaged."""
     with _reading(path):
         return _checkpoint(path, _load_state(path / "state.json"), {}, {})
 
