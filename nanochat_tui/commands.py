@@ -116,8 +116,8 @@ COMMANDS = {
         (TrainSettings, StudySettings),
     ),
     "studies": Command("ablate", "list all studies", reads_only=True),
-    "runs": Command("listing", "list all runs", reads_only=True),
-    "show": Command("listing", "show details of one run", (_RUN,), reads_only=True),
+    "runs": Command("runs", "list all runs", reads_only=True),
+    "show": Command("runs", "show details of one run", (_RUN,), reads_only=True),
     "attach": Command("train", "follow a run, running or ended", (_RUN,), reads_only=True),
     "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
     "pause": Command("control", "hold a live run", (_RUN,)),
@@ -177,7 +177,7 @@ COMMANDS = {
         ),
     ),
     "inspect": Command(
-        "microscope",
+        "inspect",
         "look at the numbers inside a scalar run: parameters, attention, the graph around one number",
         (
             _RUN,

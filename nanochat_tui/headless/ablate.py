@@ -30,8 +30,8 @@ from engines.runs.store import results_dir
 from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.event_text import duration
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
-from nanochat_tui.headless.lines import duration
 from nanochat_tui.headless.train import print_detached
 from nanochat_tui.streams import console, print_json
 

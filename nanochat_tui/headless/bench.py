@@ -26,7 +26,7 @@ _MODULES = {
     "log": "engines.bench.log",
     "scalar": "engines.bench.scalar",
     "step": "engines.bench.step",
-    "ui": "nanochat_tui.bench_ui",
+    "ui": "nanochat_tui.bench_ui.suite",
 }
 _SETTINGS: dict[str, type] = {"nanochat": RaceSettings, "step": TrainSettings}  # of what takes any
 _LINE_INTERVAL = 5.0  # seconds between lines where one cannot be painted over another

@@ -8,7 +8,7 @@ from engines.interop import export as interop
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json
 
 _NEXT = {"tensorboard": "look at it with: tensorboard --logdir", "wandb-offline": "send it with: wandb sync"}

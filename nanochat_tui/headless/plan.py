@@ -27,7 +27,7 @@ from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields
 from engines.system.gpus import gpus
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.lines import duration
+from nanochat_tui.headless.event_text import duration
 from nanochat_tui.streams import print_json
 
 _DIALED = (

@@ -10,7 +10,7 @@ from engines.reports.document import Subject, damages, usual_path, write_documen
 from engines.reports.record import read_record
 from engines.runs.store import find_run, results_dir
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json
 
 

@@ -15,8 +15,8 @@ from engines.runs.store import Run, find_run, read_checked_json, results_dir
 from engines.settings.applicability import warnings_about
 from engines.settings.declarations import resolve
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.event_text import Bar, Lines, result_line
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
-from nanochat_tui.headless.lines import Bar, Lines, result_line
 from nanochat_tui.streams import can_repaint, print_json
 
 

@@ -19,7 +19,7 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch, new_run
 from engines.runs.store import Run
 from nanochat_tui.cli import main
-from nanochat_tui.headless import meanwhile
+from nanochat_tui.headless import progress_message
 
 RESUMED = next(run for run in RUNS if run.id == "resumed")
 
@@ -52,8 +52,8 @@ def test_meanwhile_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Mo
         assert said["exporting run resumed ... step 500 of 600"].wait(PATIENCE)
 
     monkeypatch.setitem(WRITERS, "csv", slow)
-    monkeypatch.setattr(meanwhile, "_INTERVAL", 0.001)
-    monkeypatch.setattr(meanwhile, "print", lambda text, **_: said[text.rsplit(" ", 2)[0]].set(), raising=False)
+    monkeypatch.setattr(progress_message, "_INTERVAL", 0.001)
+    monkeypatch.setattr(progress_message, "print", lambda text, **_: said[text.rsplit(" ", 2)[0]].set(), raising=False)
     assert main(["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]) == 0
 
 

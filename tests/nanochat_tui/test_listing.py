@@ -19,7 +19,7 @@ from engines.ablation.study import create_study
 from engines.runs.history import History, read_history
 from engines.runs.store import Run, remember
 from nanochat_tui.cli import main
-from nanochat_tui.headless.lines import duration, figures, fixed, share_of
+from nanochat_tui.headless.event_text import duration, figures, fixed, share_of
 
 Words = pytest.CaptureFixture[str]
 BY_ID = {run.id: run for run in RUNS}

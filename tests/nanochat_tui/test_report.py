@@ -11,8 +11,8 @@ from recordings import RUNS
 
 from engines.reports import document
 from nanochat_tui.cli import main
-from nanochat_tui.headless import meanwhile as waiting
-from nanochat_tui.headless.meanwhile import meanwhile
+from nanochat_tui.headless import progress_message as waiting
+from nanochat_tui.headless.progress_message import meanwhile
 
 BY_ID = {run.id: run for run in RUNS}
 Words = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ import pytest
 from seats import HeardApp
 from textual.worker import WorkerFailed
 
-from nanochat_tui.terminal import Terminal
+from nanochat_tui.bench_ui.terminal import Terminal
 from screens.crash import report_crash
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from seats import Seat, add_run, play, seated
 
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-from nanochat_tui.bench_ui_answers import HANGING
-from nanochat_tui.terminal import Terminal
+from nanochat_tui.bench_ui.responses import HANGING
+from nanochat_tui.bench_ui.terminal import Terminal
 from screens.app import _names_of_live
 from screens.background import run_in_background
 from screens.widgets.chart import Chart

@@ -16,7 +16,7 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.liveness import lock_is_held, state
 from engines.runs.store import Run, all_runs
-from nanochat_tui.terminal import Terminal
+from nanochat_tui.bench_ui.terminal import Terminal
 from screens.ablate.editor import PlanEditor
 from screens.ablate.screen import AblateScreen
 from screens.runs.screen import RunsScreen

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.bench.report import Figure
-from nanochat_tui.bench_ui_answers import create_ended_runs
+from nanochat_tui.bench_ui.responses import create_ended_runs
 from nanochat_tui.dashboard import SWITCH_INTERVAL
 
 _RUNS, _STEPS = 8, 300_000

@@ -16,7 +16,7 @@ from engines.runs.store import Run, find_run, results_dir, unsorted_runs
 from engines.settings.declarations import TrainSettings, resolve
 from engines.training import checkpoints
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.lines import duration, figures, fixed, sentence, share_of, step_of
+from nanochat_tui.headless.event_text import duration, figures, fixed, sentence, share_of, step_of
 from nanochat_tui.streams import print_json, print_table
 
 _COLUMNS = ["run", "state", "model", "data", "step", "bpb", "best", "tok/s", "time", "guards", "age"]

@@ -15,9 +15,9 @@ from engines.bench.report import Figure, Report
 from engines.runs.launch import launch, new_run
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from nanochat_tui import bench_ui_answers as answers
-from nanochat_tui.bench_ui_overlay import overlay
-from nanochat_tui.terminal import Terminal
+from nanochat_tui.bench_ui import responses
+from nanochat_tui.bench_ui.overlay import overlay
+from nanochat_tui.bench_ui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
 _FAST, _CALM, _ALMOST_STILL = 20_000, 100, 0.001  # steps a second
@@ -36,12 +36,12 @@ def measure(say: Callable[[str], None]) -> Report:
             (f"keys while a run writes {_FAST:,} steps a second", _keys),
             (f"a run of {_LONG_RUN:,} steps", _long_run),
             ("a day", _day),
-            ("the form and the help", answers.form),
-            ("first visits", answers.first_visits),
-            ("many ended runs in view", answers.idle),
-            ("thousands of runs", answers.many),
+            ("the form and the help", responses.form),
+            ("first visits", responses.first_visits),
+            ("many ended runs in view", responses.idle),
+            ("thousands of runs", responses.many),
             ("the overlay of long runs", overlay),
-            ("a folder that hangs", answers.hanging),
+            ("a folder that hangs", responses.hanging),
             (f"a live run at {_CALM} steps a second", _live_run),
         ):
             say(what)

@@ -16,7 +16,7 @@ from engines.runs.launch import new_run
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
 from engines.runs.store import Run
-from nanochat_tui.terminal import Terminal
+from nanochat_tui.bench_ui.terminal import Terminal
 
 _SETTLED = 3.0  # seconds after which an app has done all that starting needs
 _IDLE, _MANY = 600, 5000  # runs

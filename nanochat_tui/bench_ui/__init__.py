@@ -1,0 +1,1 @@
+"""Benchmark of the dashboard, measured from outside through a pseudo-terminal: `bench ui`."""
