@@ -16,7 +16,7 @@ from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
 from screens.runs.table import RunsTable
-from screens.sample.picker import Picker
+from screens.sample.checkpoint_picker import Picker
 from screens.sample.prompt import PromptPane
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar

@@ -5,7 +5,7 @@ import itertools
 from rich.text import Text
 from textual.widget import Widget
 
-from screens.sample.speech import SpeechPane
+from screens.sample.generation import SpeechPane
 from screens.widgets.token_view import HEAT_BITS
 
 

@@ -17,14 +17,14 @@ from screens.background import is_busy, run_in_background
 from screens.lab import Lab
 from screens.lab_screen import LabScreen
 from screens.sample.alternatives import Alternatives
-from screens.sample.conversation import Conversation
-from screens.sample.picker import Picker
+from screens.sample.checkpoint_picker import Picker
+from screens.sample.generation import Asked, Speech, SpeechPane
+from screens.sample.generations import Speeches
+from screens.sample.model_list import Choice, Shelf, ShelfRun, first_choice, other_choice
 from screens.sample.prompt import PromptPane
-from screens.sample.saving import save
+from screens.sample.sampling_session import Conversation
+from screens.sample.save import save
 from screens.sample.settings_bar import SettingsBar
-from screens.sample.shelf import Choice, Shelf, ShelfRun, first_choice, other_choice
-from screens.sample.speech import Asked, Speech, SpeechPane
-from screens.sample.speeches import Speeches
 from screens.widgets.header import LabHeader
 from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView

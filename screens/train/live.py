@@ -12,7 +12,7 @@ from engines.runs.watch import Watch
 from screens.background import is_busy, run_in_background
 from screens.train import told
 from screens.train.curves import SLICE_PAUSE, Curves
-from screens.train.microscope import Microscope
+from screens.train.inspector import Microscope
 from screens.train.panel import RunPanel, figure, state_words
 from screens.widgets.chart import Chart
 

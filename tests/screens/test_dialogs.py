@@ -16,7 +16,7 @@ from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
-from screens.sample.picker import Picker
+from screens.sample.checkpoint_picker import Picker
 from screens.sample.screen import SampleScreen
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.dialog import Palette

@@ -25,9 +25,9 @@ from nanochat_tui.cli import main
 from screens.lab import Lab
 from screens.messages import RunsRefreshed
 from screens.sample.alternatives import Alternatives, rows_of
-from screens.sample.picker import Picker
+from screens.sample.checkpoint_picker import Picker
+from screens.sample.generation import SpeechPane
 from screens.sample.screen import SampleScreen
-from screens.sample.speech import SpeechPane
 from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 

@@ -11,7 +11,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engines.runs.watched_checkpoints import CheckpointFolder
-from screens.sample.shelf import Choice, ShelfRun
+from screens.sample.model_list import Choice, ShelfRun
 from screens.sample.words import plain
 from screens.widgets.dialog import Dialog
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from engines.generation.client import Reply
 from engines.runs.watched_checkpoints import CheckpointFolder
-from screens.sample.shelf import Choice, ShelfRun, run_of
+from screens.sample.model_list import Choice, ShelfRun, run_of
 from screens.sample.words import checkpoint_words, plain
 from screens.widgets.token_view import ShownToken, TokenView
 

@@ -3,8 +3,8 @@
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
+from screens.sample.generation import SpeechPane
 from screens.sample.legend import Legend
-from screens.sample.speech import SpeechPane
 from screens.widgets.token_view import TokenView
 
 

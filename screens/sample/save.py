@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from screens.sample.speech import Speech
+from screens.sample.generation import Speech
 
 _FOLDER = "samples"
 

@@ -17,8 +17,8 @@ from engines.runs.store import Run, all_runs
 from engines.runs.watch import Watch
 from engines.runs.watched_checkpoints import checkpoints_of
 from engines.scalar.inspection import inspect
-from screens.train import microscope
-from screens.train.microscope import Microscope
+from screens.train import inspector
+from screens.train.inspector import Microscope
 from screens.train.screen import TrainScreen
 from screens.widgets.heat_map import HeatMap
 
@@ -94,7 +94,7 @@ def test_a_look_is_seen_through_while_newer_checkpoints_arrive(tmp_path: Path) -
         scope = seat.screen.query_one(Microscope)
         inspect_in_process, asked, done = scope._inspected, [], asyncio.Semaphore(0)
 
-        async def slow(sight: microscope.Sight, node: str) -> dict[str, Any]:
+        async def slow(sight: inspector.Sight, node: str) -> dict[str, Any]:
             asked.append(sight)
             await done.acquire()
             return await inspect_in_process(sight, node)
@@ -218,7 +218,7 @@ def test_a_question_that_nobody_waits_for_leaves_no_process(
 ) -> None:
     (tmp_path / "slow_inspection.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(microscope, "_MODULE", "slow_inspection")
+    monkeypatch.setattr(inspector, "_MODULE", "slow_inspection")
 
     def inspections() -> list[psutil.Process]:
         return [child for child in psutil.Process().children() if "slow_inspection" in child.cmdline()]
