@@ -1,0 +1,84 @@
+"""Limits of size, and one name per class: what keeps files, classes and functions readable.
+
+The sets below list what still exceeds a limit. They may only become shorter: remove an entry when it no longer applies.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("engines", "screens", "nanochat_tui", "tests", "docs", "tools")
+MAX_FILE_LINES, MAX_CLASS_METHODS, MAX_FUNCTION_LINES = 400, 25, 50
+
+TOO_LONG_FILES = set(
+    """
+    tests/engines/data/test_packing.py tests/engines/tensor/test_cuda.py tests/screens/ablate/test_screen.py
+    tests/screens/runs/test_screen.py tests/screens/sample/test_screen.py tests/screens/test_app.py
+    tests/screens/widgets/chart/test_widget.py
+""".split()
+)
+TOO_LARGE_CLASSES = set(
+    """
+    History AblateScreen LabApp
+    RunsScreen SampleScreen TrainScreen
+    Chart TokenView
+""".split()
+)
+TOO_LONG_FUNCTIONS = {"_planned"}
+SHARED_CLASS_NAMES = set(
+    """
+    AdamW Asked Bigram Cell Changed ChartApp Choice Column Corpus Difference Gpu Lab Learner Line Lines Marks
+    MiniGPT Optimizer Options Outcome Page Part Piece Place Plot Point Pulse Reading Record Row SGD Score Seat
+    Step Tally Terminal Told Wanted Watch _Curve
+""".split()
+)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def python_files() -> Iterator[tuple[str, str]]:
+    """Yield the path and text of every Python file, without recorded runs."""
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            relative = path.relative_to(ROOT).as_posix()
+            if not relative.startswith("tests/fixtures/"):
+                yield relative, path.read_text()
+
+
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    for path, text in python_files():
+        for node in ast.walk(ast.parse(text)):
+            yield path, node
+
+
+def test_no_file_is_longer_than_the_limit() -> None:
+    found = {path for path, text in python_files() if len(text.splitlines()) > MAX_FILE_LINES}
+    assert found <= TOO_LONG_FILES
+
+
+def test_no_class_has_more_methods_than_the_limit() -> None:
+    found = {
+        node.name
+        for _, node in nodes()
+        if isinstance(node, ast.ClassDef) and sum(isinstance(part, Function) for part in node.body) > MAX_CLASS_METHODS
+    }
+    assert found <= TOO_LARGE_CLASSES
+
+
+def test_no_function_is_longer_than_the_limit() -> None:
+    found = {
+        node.name
+        for _, node in nodes()
+        if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert found <= TOO_LONG_FUNCTIONS
+
+
+def test_no_two_classes_share_a_name() -> None:
+    paths = defaultdict(list)
+    for path, node in nodes():
+        if isinstance(node, ast.ClassDef):
+            paths[node.name].append(path)
+    assert {name for name, places in paths.items() if len(places) > 1} <= SHARED_CLASS_NAMES
