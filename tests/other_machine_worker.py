@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from engines.data import bpe_training
+from engines.data.tokenizers import bpe_training
 from engines.system import cpu
 from engines.training import worker
 

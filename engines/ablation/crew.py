@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engines.cost.estimate import Machine, estimate
-from engines.cost.vocabulary import preview_vocab_sizes
+from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import UserError
-from engines.runs.launch import python_path
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock
 from engines.runs.store import Run
 from engines.settings.declarations import TrainSettings
+from engines.system.subprocesses import python_path
 
 MOST_RUNS = 100  # of one process: each leaves an open log behind, and whatever libraries keep
 _TINY_SECONDS = 5.0  # of training; a worker that imports torch starts in about 2

@@ -15,10 +15,11 @@ from engines.ablation.settings import StudySettings
 from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.history import read_history
-from engines.runs.launch import launch, python_path
+from engines.runs.launch import launch
 from engines.runs.store import Run
 from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.system.subprocesses import python_path
 
 _PACKAGES = {"slurm": "submitit", "ray": "ray"}
 _AT_ONCE = 64  # runs handed to a cluster, which has a queue of its own; a guess

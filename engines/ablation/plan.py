@@ -9,7 +9,7 @@ from engines import registry
 from engines.ablation import launchers
 from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
 from engines.ablation.settings import StudySettings
-from engines.data.sources import locate, locate_both
+from engines.data.file_selection import locate, locate_both
 from engines.errors import SettingsError, UserError
 from engines.events import holds
 from engines.files import user_path

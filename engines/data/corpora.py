@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.data import json_files, parquet, sources, text_files
-from engines.data.sources import Selection
+from engines.data import file_selection
+from engines.data.file_selection import Selection
+from engines.data.readers import json_files, parquet_files, text_files
 from engines.errors import UserError
 
 _MOST_KEPT = 1 << 28  # characters
@@ -23,7 +24,9 @@ FUTURISTIC_LINES = (
     "tomorrow is a quiet machine that dreams in light and wakes up asking questions\n"
 )
 
-_STORIES_CODE = [Path(__file__).parent / name for name in ("stories.py", "story_words.py", "../random_stream.py")]
+_STORIES_CODE = [
+    Path(__file__).parent / name for name in ("stories/grammar.py", "stories/word_lists.py", "../random_stream.py")
+]
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
 
 
@@ -78,7 +81,7 @@ def open_corpus(
     if data in built_in:
         corpus = built_in[data]
     else:
-        paths = (selection or sources.select(data, flag)).files
+        paths = (selection or file_selection.select(data, flag)).files
         how = [documents, text_key]
         corpus = Corpus(name, lambda: _files(paths, documents, text_key), lambda: [_stamps(paths), *how])
     if style == "classic":
@@ -140,7 +143,7 @@ def _names() -> Iterator[Piece]:
 
 
 def _stories(size: int, seed: int) -> Iterator[Piece]:
-    from engines.data.stories import stories
+    from engines.data.stories.grammar import stories
 
     return (Piece(story.text, True, story.nats) for story in stories(size, seed))
 
@@ -180,13 +183,13 @@ _READERS = {
     ".jsonl": json_files.json_lines,
     ".ndjson": json_files.json_lines,
     ".json": json_files.json_documents,
-    ".parquet": parquet.texts,
+    ".parquet": parquet_files.texts,
 }
 
 
 def _files(paths: list[Path], documents: str, text_key: str) -> Iterator[Piece]:
     for path in paths:
-        if read := _READERS.get(sources.format_of(path)):
+        if read := _READERS.get(file_selection.format_of(path)):
             yield from (Piece(text) for text in read(path, text_key) if text)
         elif documents == "line":
             yield from (Piece(line.strip()) for line in text_files.lines(path) if line.strip())

@@ -16,7 +16,7 @@ def encode(parts: Iterable[Part], tokenizer: Tokenizer, characters: int) -> Iter
         parts = in_portions(parts)
         processes = min(_MOST_PROCESSES, usable_cores() - 1)
         if characters >= _WORTH_PROCESSES and processes:
-            from engines.data.parallel import encode_beside
+            from engines.data.parallel_encoding import encode_beside
 
             return encode_beside(parts, tokenizer, processes)
     return ((part, tokenizer.encode(part.text)) for part in parts)
@@ -24,7 +24,7 @@ def encode(parts: Iterable[Part], tokenizer: Tokenizer, characters: int) -> Iter
 
 def in_portions(parts: Iterable[Part]) -> Iterator[Part]:
     """The same text cut as `bpe.portions` cuts whole documents: how a document came in parts leaves no trace."""
-    from engines.data.bpe import portions
+    from engines.data.tokenizers.bpe import portions
 
     rest: Part | None = None  # the end of a document so far
     for part in parts:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.data import caches, token_cache
-from engines.data.caches import Note, without_notes
+from engines.data import token_cache
 from engines.data.corpora import most_kept
+from engines.data.document_overlap import DocumentOverlap
 from engines.data.encoding import encode
-from engines.data.floors import Floor, Information
-from engines.data.overlap import DocumentOverlap
+from engines.data.entropy_bound import Floor, Information
 from engines.data.splitting import Part, Split
 from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import UserError
+from engines.system import user_cache
+from engines.system.user_cache import Note, without_notes
 
 _CACHE_VERSION = 3  # of splitting, encoding and packing: cached tokens of another version are not used
 
@@ -46,9 +47,9 @@ class _Written(NamedTuple):
 
 def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = without_notes) -> Packed:
     """Return both token streams. `progress` receives the characters done, `note` problems of the cache."""
-    if split.characters < caches.WORTHWHILE:
+    if split.characters < user_cache.WORTHWHILE:
         return _pack_in_memory(split, tokenizer, progress)
-    folder = caches.folder("tokens") / caches.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
+    folder = user_cache.folder("tokens") / user_cache.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
 
     def verified(done: int, total: int) -> None:
         progress(split.characters * done // total)
@@ -68,7 +69,7 @@ def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Pro
     """Pack text whose tokens may not fit in memory: the files are deleted at once, and stay mapped."""
     import tempfile
 
-    where = f"{caches.folder('tokens')} or a temporary folder"
+    where = f"{user_cache.folder('tokens')} or a temporary folder"
     try:
         temporary = tempfile.TemporaryDirectory(prefix="nanochat-tui-", ignore_cleanup_errors=True)
     except OSError as error:

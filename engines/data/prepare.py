@@ -6,16 +6,17 @@ Results that take long are stored in the user's cache: a second start on the sam
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from engines.data import caches, tokenizers
-from engines.data.caches import Note, without_notes
+from engines.data import tokenizers
 from engines.data.corpora import Corpus, open_corpus
+from engines.data.corpus_stats import facts_of
+from engines.data.file_selection import Selection, files_in_words, locate_both
 from engines.data.packing import Packed, pack
-from engines.data.scans import facts_of
-from engines.data.sources import Selection, files_in_words, locate_both
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import UserError
 from engines.settings.declarations import TrainSettings
+from engines.system import user_cache
+from engines.system.user_cache import Note, without_notes
 
 Report = Callable[[str, int, int | None], None]  # activity, characters done, characters in all if known
 
@@ -130,23 +131,23 @@ def _tokenizer(settings: TrainSettings, split: Split, report: Report, note: Note
 
 def _bpe(vocab_size: int, split: Split, report: Report, note: Note) -> Tokenizer:
     """Train on the training text alone, or read the tokenizer from the cache. A short text gives fewer tokens."""
-    from engines.data.bpe import SPLIT_PATTERN, BPETokenizer
-    from engines.data.bpe_training import learn, learn_beside
+    from engines.data.tokenizers.bpe import SPLIT_PATTERN, BPETokenizer
+    from engines.data.tokenizers.bpe_training import learn, learn_beside
 
     merges = vocab_size - ByteTokenizer().vocab_size
-    if split.characters < caches.WORTHWHILE:
+    if split.characters < user_cache.WORTHWHILE:
         return BPETokenizer(learn(_training_texts(split), merges))
-    key = caches.key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
+    key = user_cache.key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
     if known := _recalled_tokenizer(key, note):
         return known
     merged = learn_beside(_training_texts(split), merges, lambda done: report("train tokenizer", done, None))
     trained = BPETokenizer(merged)
-    caches.remember("tokenizers", key, trained.to_json())
+    user_cache.remember("tokenizers", key, trained.to_json())
     return trained
 
 
 def _recalled_tokenizer(key: str, note: Note) -> Tokenizer | None:
-    found = caches.recall("tokenizers", key, note)
+    found = user_cache.recall("tokenizers", key, note)
     try:
         return tokenizers.from_json(found) if found else None
     except UserError:  # written by another version

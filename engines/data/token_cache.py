@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from engines.data import caches
-from engines.data.caches import DamagedEntry, Note
 from engines.data.tokenizers import TypeCode
 from engines.files import open_regular, read_regular
+from engines.system import user_cache
+from engines.system.user_cache import DamagedEntry, Note
 
 _STREAMS = ("train", "val")
 _ABOUT = "about.json"
@@ -52,7 +52,7 @@ def load(
     if not os.path.exists(folder):
         return None
     try:
-        about = caches.open_seal(read_regular(folder / _ABOUT))
+        about = user_cache.open_seal(read_regular(folder / _ABOUT))
         if not about.keys() >= set(figures):
             raise DamagedEntry("it was written by another version")
         found = _mapped(folder, about, typecode, progress)
@@ -79,7 +79,7 @@ def store(folder: Path, typecode: TypeCode, write: Callable[[TokenSink, TokenSin
             about = write(train, val)
             about = {**about, "files": {"train": train.sync(), "val": val.sync()}}
         try:
-            (partial.path / _ABOUT).write_text(caches.seal(about))
+            (partial.path / _ABOUT).write_text(user_cache.seal(about))
             found = _mapped(partial.path, about, typecode, lambda done, total: None)
         except OSError as error:
             raise CannotStore(error.strerror) from None

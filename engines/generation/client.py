@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.runs.launch import python_path
+from engines.system.subprocesses import python_path
 
 _MODULE = "engines.generation.server"
 _PIPE = 1 << 20  # bytes: more than a pipe holds, so that one read gives all that is there

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import registry
-from engines.data.sources import locate_both
+from engines.data.file_selection import locate_both
 from engines.errors import UserError
 from engines.files import user_path
 from engines.runs import manifest
@@ -23,11 +23,11 @@ from engines.runs.store import Run, remember
 from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.requirements import flag_of
 from engines.system import bytecode
+from engines.system.subprocesses import python_path
 from engines.training.progress import SCHEDULE
 
 _WORKER = "engines.training.worker"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a worker handles them
-_CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def new_run(
@@ -114,8 +114,3 @@ def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
 def _reason(error: OSError) -> str:
     """Return `No space left on device: /path/of/the/file`, as far as the error names a file."""
     return ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
-
-
-def python_path() -> str:
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{_CODE_ROOT}{os.pathsep}{inherited}" if inherited else str(_CODE_ROOT)

@@ -9,7 +9,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from engines.data import caches
+from engines.system import user_cache
 from engines.system.cpu import usable_cores
 
 # Folders beside torch's, in the order in which a compiler needs them. What torch itself imports is behind them: a start
@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
     torch = _torch()
     if torch is None or (torch / "__pycache__").is_dir():
         return {}
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(caches.folder("bytecode"))}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(user_cache.folder("bytecode"))}
 
 
 def compile_ahead() -> threading.Thread | None:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.errors import UserError
-from engines.runs.launch import python_path
 from engines.system import cpu
 from engines.system.gpus import gpus
+from engines.system.subprocesses import python_path
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 DEVICES = ("cpu", "cuda", "mps")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from engines.data.floors import Floor, floor_of_stories
+from engines.data.entropy_bound import Floor, floor_of_stories
 from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError

@@ -144,7 +144,7 @@ class Worker:
         """Where a GPU's code is compiled and the text takes long, both at once: the learner; else None. The vocabulary
         is taken to be as large as was asked for."""
         from engines.cost import estimate
-        from engines.data.ahead import TextAhead
+        from engines.data.background_preparation import TextAhead
         from engines.system import bytecode, gpus
 
         if settings.mode == "scalar":

@@ -19,8 +19,8 @@ from engines.cost.estimate import (
     rows_at_once,
     this_machine,
 )
-from engines.cost.vocabulary import missing_texts, preview_vocab_size
-from engines.data.sources import files_in_words, locate_both
+from engines.cost.vocab_size import missing_texts, preview_vocab_size
+from engines.data.file_selection import files_in_words, locate_both
 from engines.errors import SettingsError, UserError
 from engines.settings.applicability import warnings_about
 from engines.settings.declarations import TrainSettings, resolve

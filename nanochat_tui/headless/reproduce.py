@@ -147,8 +147,8 @@ def _beginning(past: Past, options: Options, changes: dict[str, Any]) -> tuple[B
 
 def _check_texts(past: Past, settings: TrainSettings) -> None:
     """Another text is another training: nothing is started."""
+    from engines.data.corpus_stats import facts_of
     from engines.data.prepare import train_corpus, val_corpus
-    from engines.data.scans import facts_of
 
     facts = past.config["facts"]
     texts = [("--data", settings.data, train_corpus, facts["sha256"])]

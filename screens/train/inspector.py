@@ -15,10 +15,10 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
-from engines.runs.launch import python_path
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from engines.runs.watched_checkpoints import CheckpointFolder, checkpoints_of
+from engines.system.subprocesses import python_path
 from screens.background import in_background, run_in_background
 from screens.widgets.heat_map import HeatMap
 

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
 from engines.cost.estimate import Machine, this_machine
-from engines.cost.vocabulary import Preview, read_preview, texts_of
+from engines.cost.vocab_size import Preview, read_preview, texts_of
 from engines.runs.store import Run
 from engines.system.gpus import gpus
 from screens.background import run_in_background

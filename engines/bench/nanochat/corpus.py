@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.bench.nanochat.budgets import Budget
-from engines.data import json_files
+from engines.data.readers import json_files
 from engines.errors import UserError
 
 SPLITS = ("train", "val", "heldout")

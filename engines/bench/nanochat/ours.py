@@ -12,8 +12,8 @@ from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
 from engines.errors import UserError
 from engines.runs.history import History, read_history
-from engines.runs.launch import python_path
 from engines.runs.store import Run, all_runs
+from engines.system.subprocesses import python_path
 from engines.training.checkpoints import list_steps, path_of
 
 

@@ -12,7 +12,7 @@ from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.places import Places
 from engines.bench.nanochat.processes import Outcome
 from engines.errors import UserError
-from engines.runs.launch import python_path
+from engines.system.subprocesses import python_path
 
 Record = dict[str, Any]
 Read = Callable[[Outcome], dict[str, Any]]

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import PATIENCE
 
-from engines.data import bpe, encoding, parallel
-from engines.data.bpe import BPETokenizer
-from engines.data.children import Child
+from engines.data import encoding, parallel_encoding
 from engines.data.encoding import encode, in_portions
-from engines.data.parallel import encode_beside
+from engines.data.parallel_encoding import encode_beside
 from engines.data.splitting import Part
-from engines.data.stories import stories
-from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
+from engines.data.stories.grammar import stories
+from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, bpe
+from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
+from engines.system.subprocesses import Child
 
 BPE = BPETokenizer([b"th", b"the", b" t", b" th", b" the", b"at", b"  ", b".\n", b"\n\n", b" \n", b"\xf0\x9f", b"..."])
 WORDS = st.sampled_from(["the", " the", "cat", "\n", "\n\n", " ", "  ", " \n", "...", "12", "345", "日", "😀", "'s"])
@@ -116,7 +116,7 @@ MANY = [part for number, text in enumerate(LINES) for part in document(text, [9]
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_BATCH", 5_000)
+    monkeypatch.setattr(parallel_encoding, "_BATCH", 5_000)
 
 
 @pytest.fixture
@@ -163,7 +163,9 @@ def test_no_text_gives_no_tokens() -> None:
 def test_long_text_takes_every_core_but_one(cores: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = [0]
     monkeypatch.setattr(encoding, "usable_cores", lambda: cores)
-    monkeypatch.setattr(parallel, "encode_beside", lambda parts, tokenizer, processes: asked.append(processes) or [])
+    monkeypatch.setattr(
+        parallel_encoding, "encode_beside", lambda parts, tokenizer, processes: asked.append(processes) or []
+    )
     encode(MANY, BPE, encoding._WORTH_PROCESSES)
     assert asked[-1] == expected
     encode(MANY, BPE, encoding._WORTH_PROCESSES - 1)
@@ -181,7 +183,7 @@ def test_a_process_that_dies_is_told_and_takes_the_others_along(
                 os.kill(children[1]._process.pid, signal.SIGKILL)
             yield part
 
-    with pytest.raises(UserError, match=r"engines\.data\.parallel, was killed \(SIGKILL\); start again"):
+    with pytest.raises(UserError, match=r"engines\.data\.parallel_encoding, was killed \(SIGKILL\); start again"):
         list(encode_beside(parts(), BPE, 3))
     assert len(children) == 3 and not any(alive(children))
 
@@ -190,13 +192,15 @@ def test_a_process_that_dies_in_the_middle_of_tokens_is_told(children: list[Chil
     """Of which it had written more than a pipe holds."""
     encoded = encode_beside([Part("x" * 400_000, True, False), Part("y", True, False)], ByteTokenizer(), 1)
 
-    def kill_while_it_writes(child: Child, typecode: str, count: int, receive: object = Child.receive_tokens) -> object:
+    def kill_while_it_writes(
+        child: Child, typecode: str, count: int, receive: object = Child.receive_integers
+    ) -> object:
         os.kill(child._process.pid, signal.SIGKILL)
         child._process.wait()
         return receive(child, typecode, count)  # type: ignore[operator]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Child, "receive_tokens", kill_while_it_writes)
+        patch.setattr(Child, "receive_integers", kill_while_it_writes)
         with pytest.raises(UserError, match="SIGKILL"):
             next(encoded)
     assert not any(alive(children))
@@ -233,7 +237,7 @@ def test_what_is_stopped_while_it_sends_ends_as_it_was_stopped(children: list[Ch
 
     earlier = signal.signal(signal.SIGALRM, stop)
     try:
-        with pytest.raises(KeyboardInterrupt), Child("engines.data.parallel") as child:
+        with pytest.raises(KeyboardInterrupt), Child("engines.data.parallel_encoding") as child:
             os.kill(child._process.pid, signal.SIGSTOP)  # nobody reads
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             child.send("x" * (1 << 20))
@@ -266,8 +270,8 @@ def test_processes_read_the_lab_not_files_of_the_current_folder(
 
 def test_processes_end_with_a_parent_that_is_killed() -> None:
     program = (
-        "import time; from engines.data.children import Child;"
-        "child = Child('engines.data.parallel'); print(child._process.pid, flush=True); time.sleep(60)"
+        "import time; from engines.system.subprocesses import Child;"
+        "child = Child('engines.data.parallel_encoding'); print(child._process.pid, flush=True); time.sleep(60)"
     )
     root = Path(__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root) as parent:

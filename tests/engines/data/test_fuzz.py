@@ -122,7 +122,7 @@ def test_a_file_that_changes_between_two_readings_is_refused(
 def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.data.caches.WORTHWHILE", 1)
+    monkeypatch.setattr("engines.system.user_cache.WORTHWHILE", 1)
     monkeypatch.setattr(corpora, "most_kept", lambda: 1)
     path = tmp_path / "a.txt"
     path.write_text("some text\n" * 100)
@@ -142,7 +142,7 @@ def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
 def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_file(
     documents: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.data.text_files._LONGEST_LINE", 10 << 20)
+    monkeypatch.setattr("engines.data.readers.text_files._LONGEST_LINE", 10 << 20)
     path = tmp_path / "a.txt"
     with open(path, "wb") as file:
         file.truncate(0)
@@ -163,6 +163,6 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def deny(*arguments: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("engines.data.text_files.os.open", deny)
+    monkeypatch.setattr("engines.data.readers.text_files.os.open", deny)
     with pytest.raises(UserError, match=r"a\.txt cannot be read: Permission denied"):
         read(train_corpus(resolve({"data": str(path)})))

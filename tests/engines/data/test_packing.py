@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import caches, corpora, packing
-from engines.data.bpe import BPETokenizer
+from engines.data import corpora, packing
 from engines.data.corpora import Corpus, Piece, open_corpus, scan
-from engines.data.floors import Floor, Information
+from engines.data.entropy_bound import Floor, Information
 from engines.data.packing import Packed, pack
 from engines.data.prepare import prepare
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
+from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
 from engines.settings.declarations import resolve
+from engines.system import user_cache
 
 
 def ignore(done: int) -> None:
@@ -34,7 +35,7 @@ def source(*documents: str) -> Source:
 
 def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any corpus be long enough for that."""
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     monkeypatch.setattr(corpora, "most_kept", lambda: 1)
     monkeypatch.setattr(packing, "most_kept", lambda: 1)
 

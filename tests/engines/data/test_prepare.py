@@ -8,14 +8,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.data import bpe, bpe_training, caches, corpora, encoding, packing, parallel
+from engines.data import corpora, encoding, packing, parallel_encoding
 from engines.data import prepare as module
-from engines.data.bpe import BPETokenizer
 from engines.data.prepare import Prepared, prepare
-from engines.data.stories import stories
-from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
+from engines.data.stories.grammar import stories
+from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, bpe, bpe_training
+from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
 from engines.settings.declarations import resolve
+from engines.system import user_cache
 
 Reports = list[tuple[str, int, int | None]]
 STORIES = [story.text for story in stories(40_000, 5)]
@@ -112,7 +113,7 @@ def tokens_of(found: Prepared) -> set[str]:
 
 @pytest.mark.parametrize("worthwhile", [1, 1 << 40], ids=["beside", "here"])
 def test_validation_text_leaves_no_token(worthwhile: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(caches, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", worthwhile)
     data, val = write(tmp_path, "a.txt", "train words\n" * 50), write(tmp_path, "b.txt", "zyzzyva quiz\n" * 500)
     merged = "".join(tokens_of(prepared(data=data, val_data=val, tokenizer="bpe")))
     assert "train" in merged and "words" in merged and not set(merged) & set("zyvqu")
@@ -155,7 +156,7 @@ def test_the_same_tokenizer_is_learnt_here_and_in_another_process(
 ) -> None:
     asked = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
     here = prepared(**asked)
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     beside = prepared(**asked)
     assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
 
@@ -167,7 +168,7 @@ def test_tokens_are_the_same_whether_one_process_encodes_or_several(
     asked = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
     here = prepared(**asked)
     monkeypatch.setattr(encoding, "_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(parallel, "_BATCH", 2000)
+    monkeypatch.setattr(parallel_encoding, "_BATCH", 2000)
     monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
     monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
     beside = prepared(**asked)
@@ -176,7 +177,7 @@ def test_tokens_are_the_same_whether_one_process_encodes_or_several(
 
 
 def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
     reports: Reports = []
     prepared(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
@@ -186,7 +187,7 @@ def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.Monkey
 
 def test_reports_come_from_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The worker's report raises what ends the run."""
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     threads: set[threading.Thread] = set()
     data = write(tmp_path, "a.txt", "some text\n" * 100)
     prepare(resolve({"data": data, "tokenizer": "bpe"}), lambda *_: threads.add(threading.current_thread()))
@@ -198,7 +199,7 @@ def test_a_stop_that_a_report_raises_ends_the_work(
     during: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for where, name, value in (
-        (caches, "WORTHWHILE", 1),
+        (user_cache, "WORTHWHILE", 1),
         (bpe_training, "_REPORT_INTERVAL", 0.001),
         (encoding, "_WORTH_PROCESSES", 1),
     ):
@@ -213,7 +214,7 @@ def test_a_stop_that_a_report_raises_ends_the_work(
         prepare(resolve({"data": data, "tokenizer": "bpe"}), stop)
     assert not psutil.Process().children()
     left = {"read": set(), "train tokenizer": {"scans"}, "pack": {"scans", "tokenizers"}}[during]
-    assert {path.parent.name for path in caches.folder("").rglob("*") if path.is_file()} == left
+    assert {path.parent.name for path in user_cache.folder("").rglob("*") if path.is_file()} == left
     assert prepared(data=data, tokenizer="bpe").facts["documents"] == 1
 
 
@@ -223,7 +224,7 @@ def test_a_stop_that_a_report_raises_ends_the_work(
 @pytest.fixture
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any text be long enough for the caches, and too long for memory."""
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     monkeypatch.setattr(corpora, "most_kept", lambda: 1)
     monkeypatch.setattr(packing, "most_kept", lambda: 1)
 
@@ -278,7 +279,7 @@ def test_stories_are_told_once(all_worthwhile: None, monkeypatch: pytest.MonkeyP
 
 
 def kept(kind: str) -> set[str]:
-    return {path.name for path in caches.folder(kind).iterdir()} if caches.folder(kind).exists() else set()
+    return {path.name for path in user_cache.folder(kind).iterdir()} if user_cache.folder(kind).exists() else set()
 
 
 def test_a_seed_that_draws_nothing_shares_tokens_and_tokenizer(all_worthwhile: None, asked: dict[str, object]) -> None:
@@ -312,17 +313,17 @@ def test_damaged_caches_are_built_again(
     kind: str, content: str, all_worthwhile: None, asked: dict[str, object]
 ) -> None:
     first = prepared(**asked, tokenizer="bpe")
-    for path in caches.folder(kind).iterdir():
+    for path in user_cache.folder(kind).iterdir():
         path.write_text(content)
     assert same(prepared(**asked, tokenizer="bpe"), first)
-    assert all(path.read_text() != content for path in caches.folder(kind).iterdir())
+    assert all(path.read_text() != content for path in user_cache.folder(kind).iterdir())
 
 
 def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
     asked: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without = prepared(**asked, tokenizer="bpe")
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     (tmp_path / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert same(prepared(**asked, tokenizer="bpe"), without)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.data import caches, corpora, packing, token_cache
+from engines.data import corpora, packing, token_cache
 from engines.data.prepare import Prepared, prepare
 from engines.data.token_cache import CannotStore, TokenSink
 from engines.errors import UserError
 from engines.settings.declarations import resolve
+from engines.system import user_cache
 
 SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab_size": 270}
 
@@ -24,7 +25,7 @@ SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab
 @pytest.fixture(autouse=True)
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any text be long enough for the cache, and too long for memory."""
-    monkeypatch.setattr(caches, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
     monkeypatch.setattr(corpora, "most_kept", lambda: 1)
     monkeypatch.setattr(packing, "most_kept", lambda: 1)
 
@@ -39,7 +40,7 @@ def content(found: Prepared) -> tuple[object, ...]:
 
 
 def entries() -> list[Path]:
-    return sorted(path for path in caches.folder("").rglob("*") if path.is_file())
+    return sorted(path for path in user_cache.folder("").rglob("*") if path.is_file())
 
 
 def flip(path: Path, place: int) -> None:
@@ -62,11 +63,11 @@ def test_a_changed_byte_anywhere_in_the_cache_is_found_reported_and_repaired() -
 
 def test_zeroed_tokens_and_an_edited_entropy_floor_are_not_used() -> None:
     expected = content(prepared())
-    (val,) = caches.folder("tokens").rglob("val.tokens")
+    (val,) = user_cache.folder("tokens").rglob("val.tokens")
     val.write_bytes(bytes(val.stat().st_size))
     notes: list[str] = []
     assert content(prepared(notes)) == expected
-    (about,) = caches.folder("tokens").rglob("about.json")
+    (about,) = user_cache.folder("tokens").rglob("about.json")
     edited = json.loads(about.read_text())
     edited["content"]["floor"][0] = 0.001
     about.write_text(json.dumps(edited))
@@ -87,23 +88,23 @@ def test_entries_that_were_written_without_a_checksum_are_rebuilt() -> None:
 
 
 def block_with_a_file() -> None:
-    caches.folder("").parent.mkdir(parents=True, exist_ok=True)
-    caches.folder("").write_text("a file where the cache should be")
+    user_cache.folder("").parent.mkdir(parents=True, exist_ok=True)
+    user_cache.folder("").write_text("a file where the cache should be")
 
 
 def block_entries_with_files() -> None:
     prepared()
-    for path in caches.folder("").glob("*/*"):
+    for path in user_cache.folder("").glob("*/*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         path.write_text("") if path.suffix else path.touch()
 
 
 def block_entries_with_folders() -> None:
     prepared()
-    for path in caches.folder("").glob("*/*.json"):
+    for path in user_cache.folder("").glob("*/*.json"):
         path.unlink()
         (path / "more").mkdir(parents=True)
-    for path in caches.folder("").glob("tokens/*/*"):
+    for path in user_cache.folder("").glob("tokens/*/*"):
         path.unlink()
         (path / "more").mkdir(parents=True)
 
@@ -111,7 +112,7 @@ def block_entries_with_folders() -> None:
 @pytest.mark.parametrize("block", [block_with_a_file, block_entries_with_files, block_entries_with_folders])
 def test_whatever_is_in_the_place_of_the_cache_text_is_prepared(block: Callable[[], None], tmp_path: Path) -> None:
     expected = content(prepared())
-    shutil.rmtree(caches.folder(""))
+    shutil.rmtree(user_cache.folder(""))
     block()
     notes: list[str] = []
     assert content(prepared(notes)) == expected and notes
@@ -122,7 +123,7 @@ def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
-    shutil.rmtree(caches.folder("tokens"))
+    shutil.rmtree(user_cache.folder("tokens"))
     failing = {"mkdir": (Path, "mkdir"), "fsync": (os, "fsync"), "open": (token_cache, "_TokenFile")}[call]
 
     def fail(*arguments: object, **named: object) -> None:
@@ -136,14 +137,14 @@ def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
         patch.setattr(*failing, fail)
         assert content(prepared(notes)) == expected
     assert len(notes) == 1 and "cannot be stored" in notes[0]
-    assert not list(caches.folder("tokens").rglob("*"))
+    assert not list(user_cache.folder("tokens").rglob("*"))
 
 
 def test_text_too_long_for_memory_is_packed_into_temporary_files_where_the_cache_cannot_hold_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
-    shutil.rmtree(caches.folder(""))
+    shutil.rmtree(user_cache.folder(""))
     block_with_a_file()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert content(prepared()) == expected and not list(tmp_path.iterdir())

@@ -18,8 +18,8 @@ from engines.generation import server
 from engines.generation.load import open_checkpoint
 from engines.generation.sampling import generate
 from engines.generation.server import Sampler
-from engines.runs.launch import python_path
 from engines.settings.declarations import SampleSettings
+from engines.system.subprocesses import python_path
 from engines.training import checkpoints
 
 ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}

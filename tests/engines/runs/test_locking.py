@@ -16,9 +16,10 @@ from engines.ablation import queue
 from engines.ablation.study import Study
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.launch import launch, python_path
+from engines.runs.launch import launch
 from engines.runs.locking import require_lock, take_lock
 from engines.runs.store import Run
+from engines.system.subprocesses import python_path
 
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
 CLOSED = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&-"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.data import sources
-from engines.data.sources import Selection, select
+from engines.data import file_selection
+from engines.data.file_selection import Selection, select
 from engines.errors import UserError
 
 
@@ -35,7 +35,7 @@ def test_a_folder_uses_its_text_files_and_reports_how_many_it_skips(tmp_path: Pa
 def test_suffixes_match_in_any_case(suffix: str, tmp_path: Path) -> None:
     touch(tmp_path, f"a.{suffix}")
     assert names(select(str(tmp_path)), tmp_path) == [f"a.{suffix}"]
-    assert sources.format_of(tmp_path / f"a.{suffix}") == "." + suffix.lower().split(".")[0]
+    assert file_selection.format_of(tmp_path / f"a.{suffix}") == "." + suffix.lower().split(".")[0]
 
 
 def test_a_pattern_reads_any_text_file_in_any_depth(tmp_path: Path) -> None:

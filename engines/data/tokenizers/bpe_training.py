@@ -7,10 +7,10 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 
-from engines.data.bpe import SPLIT_PATTERN
-from engines.data.children import Child, encode_line, requests
-from engines.data.tokenizers import BYTES
+from engines.data.tokenizers.bpe import SPLIT_PATTERN
+from engines.data.tokenizers.byte import BYTES
 from engines.errors import UserError
+from engines.system.subprocesses import Child, encode_line, requests
 
 _TEXTS_AT_ONCE = 512  # that rustbpe takes in before it counts their words, on all cores
 _REPORT_INTERVAL = 0.2  # seconds
@@ -32,7 +32,7 @@ def learn_beside(texts: Iterator[str], count: int, progress: Progress) -> list[b
     """Run `learn` in another process; `progress` repeatedly receives the characters read."""
     _check_trainer()  # before any text is read
     done = 0
-    with Child("engines.data.bpe_training") as child:
+    with Child("engines.data.tokenizers.bpe_training") as child:
         child.send(count)
         for text in texts:
             child.send(text)

@@ -42,7 +42,7 @@ class Information:
 
 def floor_of_stories(tokens: memoryview, tokenizer: Tokenizer) -> Floor | None:
     """Return the floor of stories that begin at the first token; the last may be cut anywhere. None for other text."""
-    from engines.data.story_beginnings import nats_of_beginning
+    from engines.data.stories.prefixes import nats_of_beginning
 
     information = Information()
     for document in _documents(tokens):

@@ -10,7 +10,8 @@ from typing import Any
 
 import tiktoken
 
-from engines.data.tokenizers import BYTES, BytesTokenizer, utf8
+from engines.data.tokenizers.base import utf8
+from engines.data.tokenizers.byte import BYTES, BytesTokenizer
 
 # What is encoded by itself: GPT-4's rule (cl100k_base in tiktoken), but with at most two digits together, which
 # karpathy/nanochat found better for vocabularies as small as ours.

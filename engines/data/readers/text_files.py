@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from engines.data.signatures import identify
-from engines.data.sources import compression_of
+from engines.data.file_selection import compression_of
+from engines.data.readers.file_signatures import identify
 from engines.errors import UserError
 from engines.files import reason_of
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.data import json_files
 from engines.data.corpora import open_corpus
-from engines.data.json_files import json_documents, json_lines
 from engines.data.prepare import prepare
+from engines.data.readers import json_files
+from engines.data.readers.json_files import json_documents, json_lines
 from engines.errors import UserError
 from engines.settings.declarations import resolve
 
@@ -79,7 +79,7 @@ def test_chat_records_are_identified_with_what_to_do(key: str, tmp_path: Path) -
 
 
 def test_another_text_key_is_another_corpus_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.caches.WORTHWHILE", 1)
+    monkeypatch.setattr("engines.system.user_cache.WORTHWHILE", 1)
     path = write(tmp_path, "a.jsonl", json.dumps({"a": "first text", "b": "text two"}))
     texts = []
     for key in ("a", "b"):

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from engines.data.ahead import TextAhead
+from engines.data.background_preparation import TextAhead
 from engines.data.prepare import prepare
 from engines.settings.declarations import TrainSettings, resolve
 

@@ -91,7 +91,7 @@ def test_documents_on_both_sides_are_counted(folder: Path) -> None:
 
 
 def test_a_document_is_recognised_however_its_file_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.text_files._CHUNK", 10)
+    monkeypatch.setattr("engines.data.readers.text_files._CHUNK", 10)
     (folder / "val.jsonl").write_text(json.dumps({"text": TEXT}) + "\n" + json.dumps({"text": "new"}))
     assert prepared(folder / "a.txt", folder / "val.jsonl")[0].facts["shared_documents"] == 1
 

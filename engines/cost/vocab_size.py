@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from engines.cost.estimate import expected_vocab_size
-from engines.data.sources import locate_both, select
+from engines.data.file_selection import locate_both, select
 from engines.errors import SettingsError, UserError
 from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.requirements import flag_of

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data.bpe import BPETokenizer
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer, from_json
+from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])

@@ -7,12 +7,12 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from engines.data.caches import Note, without_notes
-from engines.data.children import Child, encode_line, requests
 from engines.data.prepare import Report, prepare
 from engines.data.tokenizers import Tokenizer, from_json
 from engines.errors import UserError
 from engines.settings.declarations import TrainSettings
+from engines.system.subprocesses import Child, encode_line, requests
+from engines.system.user_cache import Note, without_notes
 
 _REPORT_INTERVAL = 0.2  # seconds
 
@@ -24,7 +24,7 @@ class TextAhead:
     def __init__(self, settings: TrainSettings, note: Note = without_notes, tokenizer: Tokenizer | None = None) -> None:
         """`tokenizer`: that of a run that continues."""
         self._note = note
-        self._child = Child("engines.data.ahead")
+        self._child = Child("engines.data.background_preparation")
         self._child.send([dataclasses.asdict(settings), tokenizer and tokenizer.to_json()])
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from engines.data.corpora import Piece, open_corpus, scan
-from engines.data.parquet import texts
+from engines.data.readers.parquet_files import texts
 from engines.errors import UserError
 
 

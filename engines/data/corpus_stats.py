@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from engines.data import caches
-from engines.data.caches import Note, without_notes
 from engines.data.corpora import Corpus, Facts, scan
+from engines.system import user_cache
+from engines.system.user_cache import Note, without_notes
 
 _VERSION = 1  # of the way corpora are read: what another one found is not used
 _KINDS = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alphabet": str}
@@ -17,8 +17,8 @@ def facts_of(corpus: Corpus, progress: Callable[[int], None], note: Note = witho
     if key and (known := _recall(key, note)):
         return known
     facts = scan(corpus, progress)
-    if key and facts.characters >= caches.WORTHWHILE:
-        caches.remember("scans", key, {name: value for name, value in facts._asdict().items() if name in _KINDS})
+    if key and facts.characters >= user_cache.WORTHWHILE:
+        user_cache.remember("scans", key, {name: value for name, value in facts._asdict().items() if name in _KINDS})
     return facts
 
 
@@ -26,13 +26,13 @@ def _key(corpus: Corpus) -> str | None:
     if corpus.origin is None:
         return None
     try:
-        return caches.key(_VERSION, corpus.origin())
+        return user_cache.key(_VERSION, corpus.origin())
     except OSError:  # a file is gone: reading it will tell
         return None
 
 
 def _recall(key: str, note: Note) -> Facts | None:
-    found = caches.recall("scans", key, note)
+    found = user_cache.recall("scans", key, note)
     if found is None or {name: type(value) for name, value in found.items()} != _KINDS:
         return None
     return Facts(**found, kept=None)

@@ -16,7 +16,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import json_files, sources, text_files
+from engines.data import file_selection
+from engines.data.readers import json_files, text_files
 from engines.errors import UserError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -178,8 +179,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_files_name_tells_its_format(name: str, is_corpus: bool, form: str, tmp_path: Path) -> None:
     (tmp_path / "always.txt").touch()
     (tmp_path / name).touch()
-    assert (tmp_path / name in sources.locate(str(tmp_path))) is is_corpus
-    assert sources.format_of(tmp_path / name) == form
+    assert (tmp_path / name in file_selection.locate(str(tmp_path))) is is_corpus
+    assert file_selection.format_of(tmp_path / name) == form
 
 
 @settings(deadline=None, max_examples=50)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.data.text_files import chunks, lines
+from engines.data.readers.text_files import chunks, lines
 from engines.errors import UserError
 
 _CHAT_KEYS = ("messages", "conversations", "conversation")

@@ -12,19 +12,19 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
-from engines.data.tokenizers import TypeCode
 from engines.errors import UserError
+
+_CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Child:
     """A process that runs a module of the lab. UserError wherever it turns out to have died."""
 
     def __init__(self, module: str) -> None:
-        from engines.runs.launch import python_path  # children need none of it
-
         self._module = module
         try:
             self._process = subprocess.Popen(
@@ -66,7 +66,7 @@ class Child:
             raise self._death()
         return json.loads(line)
 
-    def receive_tokens(self, typecode: TypeCode, count: int) -> "array[int]":
+    def receive_integers(self, typecode: Literal["B", "H", "I"], count: int) -> "array[int]":
         tokens = array(typecode)
         try:
             tokens.fromfile(self._stdout, count)
@@ -97,3 +97,8 @@ def encode_line(value: Any) -> bytes:
 def requests() -> Iterator[Any]:
     """In a child: what its parent sends, for as long as that lives."""
     return map(json.loads, sys.stdin.buffer)
+
+
+def python_path() -> str:
+    inherited = os.environ.get("PYTHONPATH")
+    return f"{_CODE_ROOT}{os.pathsep}{inherited}" if inherited else str(_CODE_ROOT)

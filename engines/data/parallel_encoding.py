@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
-from engines.data.children import Child, encode_line, requests
 from engines.data.splitting import Encoded, Part
 from engines.data.tokenizers import Tokenizer, TypeCode, from_json
+from engines.system.subprocesses import Child, encode_line, requests
 
 _BATCH = 1 << 19  # characters
 
@@ -15,7 +15,7 @@ _BATCH = 1 << 19  # characters
 def encode_beside(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iterator[Encoded]:
     """The tokens of every part, in order. A process has one batch at a time: while it works, the next ones are read."""
     with ExitStack() as stack:
-        idle = deque(stack.enter_context(Child("engines.data.parallel")) for _ in range(processes))
+        idle = deque(stack.enter_context(Child("engines.data.parallel_encoding")) for _ in range(processes))
         for child in idle:
             child.send(tokenizer.to_json())
         busy: deque[tuple[Child, list[Part]]] = deque()
@@ -46,7 +46,7 @@ def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 def _received(child: Child, batch: list[Part], typecode: TypeCode) -> Iterator[Encoded]:
     for part, count in zip(batch, child.receive(), strict=True):
-        yield part, child.receive_tokens(typecode, count)
+        yield part, child.receive_integers(typecode, count)
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import bpe, bpe_training
-from engines.data.bpe import BPETokenizer, portions
-from engines.data.bpe_training import learn, learn_beside
-from engines.data.stories import stories
+from engines.data.stories.grammar import stories
+from engines.data.tokenizers import bpe, bpe_training
+from engines.data.tokenizers.bpe import BPETokenizer, portions
+from engines.data.tokenizers.bpe_training import learn, learn_beside
 from engines.errors import UserError
 
 STORIES = [story.text for story in stories(100_000, 0)]
@@ -174,5 +174,5 @@ def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
     hide = "import sys; sys.modules['rustbpe'] = None"
     (tmp_path / "sitecustomize.py").write_text(hide)  # every Python with this folder in its path runs it
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"engines\.data\.bpe_training, ended with exit code 1"):
+    with pytest.raises(UserError, match=r"engines\.data\.tokenizers\.bpe_training, ended with exit code 1"):
         learn_beside(iter(["text"]), 9, lambda done: None)

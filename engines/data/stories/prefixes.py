@@ -2,8 +2,8 @@
 
 from math import log, prod
 
-from engines.data.stories import Reader, Tale
-from engines.data.story_words import Options
+from engines.data.stories.grammar import Reader, Tale
+from engines.data.stories.word_lists import Options
 
 
 def nats_of_beginning(text: str) -> float:

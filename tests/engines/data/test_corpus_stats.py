@@ -6,30 +6,38 @@ from pathlib import Path
 
 import pytest
 
-from engines.data import caches, corpora
+from engines.data import corpora
 from engines.data.corpora import Corpus, Facts, Piece, open_corpus, scan
-from engines.data.scans import facts_of
+from engines.data.corpus_stats import facts_of
 from engines.errors import UserError
+from engines.system import user_cache
 
 
 def test_what_is_remembered_is_recalled() -> None:
-    assert caches.recall("things", "name") is None
-    caches.remember("things", "name", {"日": [1, None]})
-    assert caches.recall("things", "name") == {"日": [1, None]}
-    caches.remember("things", "name", {})
-    assert caches.recall("things", "name") == {} and caches.recall("others", "name") is None
+    assert user_cache.recall("things", "name") is None
+    user_cache.remember("things", "name", {"日": [1, None]})
+    assert user_cache.recall("things", "name") == {"日": [1, None]}
+    user_cache.remember("things", "name", {})
+    assert user_cache.recall("things", "name") == {} and user_cache.recall("others", "name") is None
 
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    caches.remember("things", "name", {})
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [caches.folder("things") / "name.json"]
+    user_cache.remember("things", "name", {})
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [user_cache.folder("things") / "name.json"]
 
 
 def test_a_key_tells_values_and_their_order_apart() -> None:
-    keys = [caches.key(), caches.key(1), caches.key("1"), caches.key([1]), caches.key(1, 2), caches.key(2, 1)]
-    assert len(set(keys)) == len(keys) and caches.key(["a", None]) == caches.key(("a", None))
-    assert caches.key("\udcff")  # a file's name can be any bytes
+    keys = [
+        user_cache.key(),
+        user_cache.key(1),
+        user_cache.key("1"),
+        user_cache.key([1]),
+        user_cache.key(1, 2),
+        user_cache.key(2, 1),
+    ]
+    assert len(set(keys)) == len(keys) and user_cache.key(["a", None]) == user_cache.key(("a", None))
+    assert user_cache.key("\udcff")  # a file's name can be any bytes
 
 
 DAMAGED = ["", "{", "[]", "null", "5", "\udcff", "[" * 100_000]
@@ -37,11 +45,11 @@ DAMAGED = ["", "{", "[]", "null", "5", "\udcff", "[" * 100_000]
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:9]))
 def test_what_cannot_be_read_is_forgotten(content: str) -> None:
-    caches.remember("things", "name", {})
-    (caches.folder("things") / "name.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert caches.recall("things", "name") is None
-    caches.remember("things", "name", {"again": True})
-    assert caches.recall("things", "name") == {"again": True}
+    user_cache.remember("things", "name", {})
+    (user_cache.folder("things") / "name.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert user_cache.recall("things", "name") is None
+    user_cache.remember("things", "name", {"again": True})
+    assert user_cache.recall("things", "name") == {"again": True}
 
 
 def block_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +60,12 @@ def block_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     block_cache(tmp_path, monkeypatch)
-    caches.remember("things", "name", {})
-    assert caches.recall("things", "name") is None
+    user_cache.remember("things", "name", {})
+    assert user_cache.recall("things", "name") is None
 
 
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    caches.remember("things", "name", {"old": True})
+    user_cache.remember("things", "name", {"old": True})
 
     def full(self: Path, text: str) -> None:
         with open(self, "w") as file:
@@ -65,9 +73,9 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.
         raise OSError("full")
 
     monkeypatch.setattr(Path, "write_text", full)
-    caches.remember("things", "name", {"new": True})
-    assert caches.recall("things", "name") == {"old": True}
-    assert [path.name for path in caches.folder("things").iterdir()] == ["name.json"]
+    user_cache.remember("things", "name", {"new": True})
+    assert user_cache.recall("things", "name") == {"old": True}
+    assert [path.name for path in user_cache.folder("things").iterdir()] == ["name.json"]
 
 
 # --- what readings told ---------------------------------------------------------------------------
@@ -75,7 +83,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.
 
 @pytest.fixture
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caches, "WORTHWHILE", 2)
+    monkeypatch.setattr(user_cache, "WORTHWHILE", 2)
 
 
 @pytest.fixture
@@ -160,11 +168,11 @@ def test_stories_are_told_once_for_each_size_and_seed(all_worthwhile: None) -> N
 
 @pytest.mark.parametrize("data", ["names", "pydoc"])
 def test_what_is_read_at_once_is_not_remembered(data: str, all_worthwhile: None) -> None:
-    assert reads(opened(data)) and reads(opened(data)) and not caches.folder("scans").exists()
+    assert reads(opened(data)) and reads(opened(data)) and not user_cache.folder("scans").exists()
 
 
 def test_short_text_leaves_nothing_behind(text: Path) -> None:
-    assert reads(opened(text)) and reads(opened(text)) and not caches.folder("scans").exists()
+    assert reads(opened(text)) and reads(opened(text)) and not user_cache.folder("scans").exists()
 
 
 def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -193,12 +201,12 @@ def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 )
 def test_damaged_facts_are_ignored_and_found_again(damage: object, all_worthwhile: None, text: Path) -> None:
     facts = read_facts(opened(text))
-    (path,) = caches.folder("scans").iterdir()
-    kept = caches.open_seal(path.read_bytes())
+    (path,) = user_cache.folder("scans").iterdir()
+    kept = user_cache.open_seal(path.read_bytes())
     if isinstance(damage, dict):
-        path.write_text(caches.seal(kept | damage))
+        path.write_text(user_cache.seal(kept | damage))
     elif damage == "older":
-        path.write_text(caches.seal({name: kept[name] for name in ("sha256", "characters")}))
+        path.write_text(user_cache.seal({name: kept[name] for name in ("sha256", "characters")}))
     else:
         path.write_text("{}" if damage == "empty" else path.read_text()[:-9])
     assert read_facts(opened(text)) == facts and not reads(opened(text))
@@ -230,12 +238,12 @@ def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -
 
 
 def test_a_fifo_in_place_of_an_entry_is_reported_and_does_not_block() -> None:
-    path = caches.folder("scans") / "entry.json"
+    path = user_cache.folder("scans") / "entry.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
     notes: list[str] = []
     try:
-        assert caches.recall("scans", "entry", notes.append) is None
+        assert user_cache.recall("scans", "entry", notes.append) is None
     finally:
         path.unlink()
     assert notes == [f"cache entry {path} cannot be read: it is not a regular file. It is computed again."]

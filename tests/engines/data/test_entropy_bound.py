@@ -9,11 +9,11 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
-from engines.data.floors import floor_of_stories
+from engines.data.entropy_bound import floor_of_stories
 from engines.data.prepare import Prepared, prepare
-from engines.data.stories import Tale, stories
-from engines.data.story_beginnings import nats_of_beginning
-from engines.data.story_words import Options
+from engines.data.stories.grammar import Tale, stories
+from engines.data.stories.prefixes import nats_of_beginning
+from engines.data.stories.word_lists import Options
 from engines.data.tokenizers import BOS, ByteTokenizer
 from engines.settings.declarations import resolve
 

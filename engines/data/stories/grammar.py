@@ -24,7 +24,7 @@ from functools import cache
 from math import log, prod
 from typing import NamedTuple
 
-from engines.data.story_words import (
+from engines.data.stories.word_lists import (
     ACTS,
     COLOURS,
     DEEDS,

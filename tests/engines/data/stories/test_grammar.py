@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import stories as module
-from engines.data.stories import Choice, Options, Tale, derivation, nats, stories, story
+from engines.data.stories import grammar as module
+from engines.data.stories.grammar import Choice, Options, Tale, derivation, nats, stories, story
 from engines.random_stream import RandomStream
 
 SHA256_OF_20_000_BYTES = "fe7f64297f8371d54d87d5611ef88fe6df6f9fe41ff4d0d483f2be16f67cddfb"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.data.text_files import open_regular
+from engines.data.readers.text_files import open_regular
 from engines.errors import UserError
 
 _ROWS = 1024  # at a time

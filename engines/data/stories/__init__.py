@@ -1,0 +1,1 @@
+"""A built-in corpus: short stories from a seeded grammar, whose exact information content is known."""
