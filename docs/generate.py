@@ -15,7 +15,7 @@ NOTE = "<!-- made by docs/generate.py from the code: change it there -->"
 
 
 def settings() -> str:
-    """docs/settings.md"""
+    """docs/reference/settings.md"""
     lines = ["# Settings", "", NOTE, "", "Every one is a flag, and a key of the TOML that `train --config FILE` takes."]
     lines += [
         "",
@@ -45,7 +45,7 @@ def settings() -> str:
 
 
 def event_table() -> str:
-    """docs/events.md"""
+    """docs/reference/events.md"""
     lines = ["# Events", "", NOTE, "", *(events.__doc__ or "").strip().splitlines(), ""]
     lines += ["Every event may carry more fields than these; readers ignore what they do not know.", ""]
     lines += ["| kind | fields |", "| --- | --- |"]
@@ -84,7 +84,7 @@ def _types(types: tuple[type, ...]) -> str:
     return " or ".join(name for name in found if not (name == "whole" and "number" in found))
 
 
-PAGES = {"settings.md": settings, "events.md": event_table}
+PAGES = {"reference/settings.md": settings, "reference/events.md": event_table}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -16,7 +16,7 @@ def test_generated_tables_are_fresh() -> None:
 
 
 def test_every_command_in_the_documents_exists() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for words in re.findall(r"nanochat-tui ((?:--[a-z-]+ )*[a-z-]+)", document.read_text()):
             *flags, command = words.split()
             if flags or command in COMMANDS:
