@@ -19,7 +19,7 @@ from engines.system import cpu
 
 USABLE_MEMORY = 0.9  # of what is free: a guess at what fragments and libraries need
 _CPU_TOKENS_AT_ONCE = 8192  # are enough to keep a processor busy
-# Numbers of the residual stream that keep an H200 busy (docs/performance/history.md): by the parameters, since every
+# Numbers of the residual stream that keep an H200 busy (docs/performance/): by the parameters, since every
 # micro-batch adds to all of their gradients, but no fewer and no more than these.
 _GPU_NUMBERS_AT_ONCE = (1 << 24, 1 << 27)
 _GPU_NUMBERS_PER_PARAMETER = 0.75

@@ -256,7 +256,7 @@ _COMMON_DEFAULTS = {
     "weight_decay": 0.0,
 }
 _SMALL_BPE_VOCAB = 1024
-_WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance/history.md)
+_WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance/)
 _SMALLEST_WINDOW = 2  # of one token, queries and keys would learn nothing
 _RECORDS = re.compile(
     r"\.(jsonl|ndjson|json|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE

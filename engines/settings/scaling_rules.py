@@ -4,7 +4,7 @@ The rules and their constants are those of karpathy/nanochat (scripts/base_train
 horizon for the matrices that scale, the batch size of the Power Lines paper (arXiv 2505.13738), learning rates that
 follow the square root of the batch, and a weight decay that keeps its time scale in epochs (arXiv 2405.13698). The
 batch is half of nanochat's, and models narrower than the one that its rates were tuned on learn faster: at depths 4
-and 6 either learns more of the same text (docs/performance/history.md).
+and 6 either learns more of the same text (docs/performance/).
 Everything that was set by hand is kept, and what depends on it follows.
 """
 
@@ -65,7 +65,7 @@ def budget(values: dict[str, Any]) -> dict[str, Any]:
     rate = math.sqrt(batch_ratio)
     narrowness = _REFERENCE_WIDTH / values["width"]
     # With nanochat's rates a shallow model learns too little in its few steps: at depths 4 and 6 higher ones of Muon,
-    # head and embeddings end at fewer bits per byte, another weight decay at more (docs/performance/history.md). Nothing was
+    # head and embeddings end at fewer bits per byte, another weight decay at more (docs/performance/). Nothing was
     # measured above the reference width, nor below depth 4's.
     haste = min(max(1.0, math.sqrt(narrowness)), _MOST_HASTE)
     adamw_rate = rate * math.sqrt(narrowness) * haste

@@ -1,7 +1,7 @@
 """Causal attention by cuDNN, whole or within a window, of which it skips what nobody sees; torch asks it for neither
 windows nor results within larger tensors.
 
-A window of a quarter of 2,048 tokens takes a third to a half of the time of all (docs/performance/history.md). What is here is
+A window of a quarter of 2,048 tokens takes a third to a half of the time of all (docs/performance/). What is here is
 how cuDNN is asked: a graph of one operation for each shape, built once, and run on torch's stream and memory. Needs the
 package nvidia-cudnn-frontend; `engines.tensor.reading` has the plain form.
 """
