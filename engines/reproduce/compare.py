@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-# The third decimal of a loss, which is what a curve shows. Measured on runs of float32 (docs/explanation/reproducibility.md): rounding
-# begins at 1e-7 and, in a transformer, is magnified beyond this after some 200 steps; another seed takes 20 at most.
+# The third decimal of a loss, which is what a curve shows. Measured on float32 runs
+# (docs/explanation/reproducibility.md): rounding begins at 1e-7 and, in a transformer, is magnified beyond this after
+# some 200 steps; another seed takes 20 at most.
 TOLERANCE = 1e-3
 _ROUNDING_BEGINS = 1e-6  # a few units in the last place of a float32; another seed began with 7e-5 and more
 _ROUNDING_GROWS = 100.0  # fold in a step, at most: 6 was the most that was seen
