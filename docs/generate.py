@@ -8,8 +8,9 @@ sys.path.insert(0, str(DOCS.parent))
 
 from engines import events  # noqa: E402
 from engines.ablation.settings import StudySettings  # noqa: E402
-from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings  # noqa: E402
 from engines.settings.fields import AUTO, Field, fields, shown_default  # noqa: E402
+from engines.settings.sample import CountSettings, SampleSettings  # noqa: E402
+from engines.settings.train import TrainSettings  # noqa: E402
 
 NOTE = "<!-- made by docs/generate.py from the code: change it there -->"
 

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.training.safetensors import Array
 
 TokenIds = Sequence[int]  # token ids; the token at i + 1 is the target of the tokens up to i

@@ -5,7 +5,7 @@ from typing import Protocol, cast
 
 from engines.errors import UserError
 from engines.interfaces import LanguageModel, Learner
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training.safetensors import Array
 
 

@@ -13,8 +13,9 @@ from engines import __version__
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError, UserError
 from engines.files import reason_of
-from engines.settings.declarations import SampleSettings, TrainSettings
 from engines.settings.fields import fields, shown, shown_default
+from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
-from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings
+from engines.settings.sample import CountSettings, SampleSettings
+from engines.settings.train import TrainSettings
 
 PROGRAM = "nanochat-tui"
 

@@ -19,7 +19,7 @@ from engines.runs.control import Request
 from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints, loop
 from engines.training.callbacks import Milestones
 from engines.training.loop import Ending, Training

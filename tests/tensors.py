@@ -9,7 +9,8 @@ from torch import Tensor
 from engines.cost.parameter_shapes import parameter_shapes
 from engines.data.batches import Batches
 from engines.interfaces import Batch, LanguageModel
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.tensor import factory
 from engines.tensor.devices import place
 from engines.tensor.gpt import GPT

@@ -97,7 +97,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_what_watches_runs_imports_nothing_heavy() -> None:
-    code = "import engines.settings.declarations, engines.events, engines.runs.launch, engines.runs.liveness"
+    code = "import engines.settings.train, engines.events, engines.runs.launch, engines.runs.liveness"
     code += ", engines.runs.reader, engines.generation.client"
     assert modules_after(code).isdisjoint(HEAVY)
 

@@ -9,7 +9,8 @@ from typing import Any
 from engines.errors import UserError
 from engines.random_stream import Permutation
 from engines.settings.applicability import effective, unmet_requirements, warnings_about
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 _DRAWS_A_CELL = 50  # by lot; more would mean that hardly any combination makes sense
 _WORDS = {"tie_lm_head": ("tied", "untied")}  # the ancestor's names; other yes/no settings are told as x and no_x

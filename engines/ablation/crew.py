@@ -21,7 +21,7 @@ from engines.errors import UserError
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.system.subprocesses import python_path
 
 MOST_RUNS = 100  # of one process: each leaves an open log behind, and whatever libraries keep

@@ -17,8 +17,8 @@ from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.settings.train import TrainSettings
 from engines.system.subprocesses import python_path
 
 _PACKAGES = {"slurm": "submitit", "ray": "ray"}

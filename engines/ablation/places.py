@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.settings.train import TrainSettings
 from engines.system.cpu import usable_cores
 from engines.system.gpus import gpus
 

@@ -14,9 +14,10 @@ from engines.errors import SettingsError, UserError
 from engines.events import holds
 from engines.files import user_path
 from engines.settings.applicability import unmet_requirements, warnings_about
-from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.fields import AUTO, fields
 from engines.settings.requirements import flag_of
+from engines.settings.resolve import resolve
+from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
 SCHEMA = 1
 MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work

@@ -34,7 +34,8 @@ from engines.runs.launch import new_run
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 _POLL_INTERVAL = 0.02  # seconds between looks at runs and requests
 _HEARTBEAT_INTERVAL = 2.0

@@ -22,8 +22,9 @@ from engines.output.csv_text import write_csv
 from engines.output.json_text import to_json
 from engines.output.terminal_text import visible
 from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 _DIGITS = 6  # of losses and rates, as in the ancestor's files
 _OF_A_DIFFERENCE = ("low", "high", "p", "p_corrected")

@@ -6,7 +6,7 @@ from typing import Any
 
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import Result
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 
 def wanted(plan: Plan, results: Mapping[Job, Result]) -> list[Job]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import fields, parse_all, shown
 from engines.settings.files import read_config_text
+from engines.settings.train import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,8 @@ from engines.data.batches import Batches
 from engines.data.tokenizers import BOS
 from engines.errors import SettingsError
 from engines.interfaces import Learner
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.tensor.devices import place
 from engines.training.schedules import at_step
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from engines.cost.parameter_shapes import Shape, is_matrix, numbers, padded, parameter_shapes, role_of, window_of
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
 from engines.settings.scaling_rules import CHAR_VOCAB
+from engines.settings.train import TrainSettings
 from engines.system import cpu
 
 USABLE_MEMORY = 0.9  # of what is free: a guess at what fragments and libraries need

@@ -2,7 +2,7 @@
 
 import math
 
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 VOCAB_MULTIPLE = 64  # of the rows of a gpt's embedding and head: even sizes multiply faster
 SMEAR_CHANNELS = 24  # of the embedding, that smear's gate looks at

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from engines.cost.estimate import expected_vocab_size
 from engines.data.file_selection import locate_both, select
 from engines.errors import SettingsError, UserError
-from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.requirements import flag_of
+from engines.settings.resolve import resolve
+from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
 # What the vocabulary depends on, apart from the files.
 _NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")

@@ -10,7 +10,7 @@ from typing import Any, Self
 from engines.data.prepare import Report, prepare
 from engines.data.tokenizers import Tokenizer, from_json
 from engines.errors import UserError
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.system.subprocesses import Child, encode_line, requests
 from engines.system.user_cache import Note, without_notes
 

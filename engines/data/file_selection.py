@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engines.errors import UserError
 from engines.files import reason_of
-from engines.settings.declarations import BUILT_IN_CORPORA
+from engines.settings.train import BUILT_IN_CORPORA
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
 FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # what is read from a folder

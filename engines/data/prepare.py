@@ -14,7 +14,7 @@ from engines.data.packing import Packed, pack
 from engines.data.splitting import Source, Split
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import UserError
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.system import user_cache
 from engines.system.user_cache import Note, without_notes
 

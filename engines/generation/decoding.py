@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from engines.interfaces import SampledToken, TokenIds
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 
 ALTERNATIVES = 5
 

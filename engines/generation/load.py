@@ -9,8 +9,8 @@ from engines.data import tokenizers
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
 from engines.interfaces import LanguageModel
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.interfaces import LanguageModel, SampledToken
 from engines.random_stream import RandomStream
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 
 _SIDE_BY_SIDE = 32  # samples that are drawn together
 

@@ -34,8 +34,8 @@ from typing import IO, Any, NamedTuple
 from engines.errors import UserError
 from engines.generation.load import Speaker, open_checkpoint
 from engines.generation.sampling import Token, generate, side_by_side
-from engines.settings.declarations import SampleSettings
 from engines.settings.fields import parse_all
+from engines.settings.sample import SampleSettings
 
 _AT_ONCE = 2  # requests that are answered in turns: as many as there are checkpoints kept in memory
 

@@ -17,8 +17,9 @@ from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.portable import FACT_OF, Portable, corpora_of
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 MOST_ROWS = 40  # of a table of events; the rest is counted
 _MOST_SAMPLES = 6

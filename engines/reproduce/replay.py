@@ -15,7 +15,7 @@ from engines.runs.history import History
 from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
 from engines.runs.store import Run, read_json, write_checked_json
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run

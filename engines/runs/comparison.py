@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import fields
+from engines.settings.train import TrainSettings
 
 MISSING = object()  # a setting that this run's manifest has not
 _ORIGINS = (("commit", "code", "commit"), ("corpus sha256", "facts", "sha256"), ("host", "hardware", "host"))

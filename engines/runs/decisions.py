@@ -9,8 +9,8 @@ from typing import Any
 
 from engines.events import Event
 from engines.interfaces import Decision
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO, fields
+from engines.settings.train import TrainSettings
 
 _AUTO = {"device": AUTO, "dtype": AUTO, "compile": AUTO, "threads": 0, "micro_batch": 0}  # the value that means `auto`
 _MACHINE = ("gpu", "torch")  # fields of the event besides its choices

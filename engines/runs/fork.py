@@ -9,9 +9,10 @@ from engines.runs.history import History, read_resumable
 from engines.runs.launch import new_run
 from engines.runs.resumption import is_fixed
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
 from engines.settings.requirements import flag_of
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 
 

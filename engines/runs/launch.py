@@ -20,8 +20,9 @@ from engines.runs.creation import Fill, create_run
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import take_lock as take_lock
 from engines.runs.store import Run, remember
-from engines.settings.declarations import BUILT_IN_CORPORA, TrainSettings, resolve
 from engines.settings.requirements import flag_of
+from engines.settings.resolve import resolve
+from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 from engines.system import bytecode
 from engines.system.subprocesses import python_path
 from engines.training.progress import SCHEDULE

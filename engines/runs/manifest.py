@@ -40,8 +40,9 @@ def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises UserError if a newer version wrote settings that this one does not know.
     """
-    from engines.settings.declarations import TrainSettings, resolve
     from engines.settings.fields import fields
+    from engines.settings.resolve import resolve
+    from engines.settings.train import TrainSettings
 
     resolved: dict[str, Any] = config["resolved"]
     known = fields(TrainSettings)

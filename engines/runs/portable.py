@@ -8,8 +8,8 @@ from typing import Any, TypeGuard
 
 from engines.runs.comparison import part
 from engines.runs.store import Run
-from engines.settings.declarations import BUILT_IN_CORPORA
 from engines.settings.fields import AUTO
+from engines.settings.train import BUILT_IN_CORPORA
 
 FACT_OF = {"data": "sha256", "val_data": "val_sha256", "checkpoint_dir": None}  # settings that are paths
 _DIGITS_OF_A_HASH = 12

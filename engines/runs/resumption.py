@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from engines.errors import UserError
 from engines.runs.history import History
 from engines.runs.store import PATH_SETTINGS, Run
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import fields
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 from engines.training.checkpoints import Checkpoint
 

@@ -9,7 +9,7 @@ from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import RereadingDecoder
 from engines.interfaces import Decoder, TokenIds
 from engines.scalar.models import score_pairs
-from engines.settings.declarations import CountSettings
+from engines.settings.sample import CountSettings
 
 # The ancestor counts these words 400 times more in its futuristic style.
 FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")

@@ -5,7 +5,7 @@ from engines.random_stream import RandomStream
 from engines.scalar.learner import ScalarLearner, load_parameters
 from engines.scalar.models import Bigram, MiniGPT, Parameters, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training.safetensors import Array
 
 

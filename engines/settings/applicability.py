@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields
 from engines.settings.requirements import Requirement, first_unmet
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 _STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # settings that exclude others
 

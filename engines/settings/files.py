@@ -7,8 +7,8 @@ from typing import Any
 
 from engines.errors import SettingsError, UserError
 from engines.files import read_file, user_path
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import parse_all
+from engines.settings.train import TrainSettings
 
 _MOST_BYTES = 1 << 22  # limit of a config file: a longer one is another kind of file
 

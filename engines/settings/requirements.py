@@ -1,6 +1,6 @@
 """Conditions on other settings without which a setting has no effect, each with its wording for messages.
 
-A condition is declared once, on the setting (`applies_when` in `engines.settings.declarations`); refusals, warnings,
+A condition is declared once, on the setting (`applies_when` in `engines.settings.train`); refusals, warnings,
 the form and the cells of a study follow from it.
 """
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engines.data.tokenizers import BOS
 from engines.interfaces import SampledToken, TokenIds
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.tensor.attention import attend_one
 from engines.tensor.devices import sent
 from engines.tensor.drawing import Drawing, chosen

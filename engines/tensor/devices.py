@@ -16,8 +16,8 @@ from torch import Tensor
 from engines.cost import estimate
 from engines.errors import UserError
 from engines.interfaces import Decision
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.settings.train import TrainSettings
 from engines.system import cpu
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from engines.generation.decoding import ALTERNATIVES
 from engines.interfaces import SampledToken
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.tensor.devices import exact_dtype
 from engines.tensor.models import Arrival
 

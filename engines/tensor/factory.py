@@ -5,7 +5,7 @@ from torch import Tensor
 
 from engines.interfaces import LanguageModel, Learner
 from engines.scalar import factory as scalar
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor import gpt, kernels_ahead
 from engines.tensor.devices import Place, place
 from engines.tensor.learner import TensorLearner

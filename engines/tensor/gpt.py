@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engines.cost.parameter_shapes import SMEAR_CHANNELS, VALUE_CHANNELS, Shape, parameter_shapes, window_of
 from engines.interfaces import Decoder, TokenIds
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 from engines.tensor.formulas import relu2, rmsnorm

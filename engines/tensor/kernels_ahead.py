@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engines.cost.parameter_shapes import padded
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
 

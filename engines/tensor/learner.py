@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engines.errors import UserError
 from engines.interfaces import Batch, Decision, LearnerState, StepHyperparameters, StepResult
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor.devices import Place, device_name, exact_dtype, sent
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Arrival, TensorModel

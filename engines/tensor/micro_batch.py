@@ -8,7 +8,7 @@ import torch
 from engines.cost.estimate import USABLE_MEMORY, divisors, rows_at_once
 from engines.errors import UserError
 from engines.interfaces import Decision
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor.devices import Place, device_name
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.fx.experimental import _config as shapes
 from torch.linalg import vector_norm
 
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor.banks import Bank
 from engines.tensor.devices import Place, exact_dtype
 from engines.tensor.optimizers import Pace, keep

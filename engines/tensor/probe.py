@@ -17,7 +17,7 @@ import torch
 from engines import registry
 from engines.errors import UserError
 from engines.interfaces import Batch, StepHyperparameters
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
 
 _TINY_GPT = {

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 # Tokens of a window from which on portions are faster than a mask on a processor, gradients included: two threads of an
 # AMD EPYC took 0.3 times as long for 256 of 2,048 tokens, half for 512 and for 64 of 512, 0.8 for 32 of 256, and 1.5

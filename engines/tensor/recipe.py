@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from engines.cost.parameter_shapes import is_matrix
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor.banks import Bank
 from engines.tensor.devices import Place
 from engines.tensor.muon import Muon, MuonSwitches

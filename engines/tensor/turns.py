@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.tensor.drawing import Drawing, chosen
 from engines.tensor.recorded import Recorded
 

@@ -16,7 +16,8 @@ from engines.runs.history import History
 from engines.runs.log import EventLog
 from engines.runs.resumption import require_same_settings
 from engines.runs.store import Run
-from engines.settings.declarations import SampleSettings, TrainSettings
+from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
 from engines.training.best import best_step
 from engines.training.checkpoints import Checkpoint, Saved, Saver
 from engines.training.evaluation import Evaluation, Targets, evaluate

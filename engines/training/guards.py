@@ -8,7 +8,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 # Guesses, meant to be quiet on healthy runs and to notice what a person would notice on the curve.
 _SPIKE_MEMORY = 0.98  # weight of the past in the running mean and variance of the loss

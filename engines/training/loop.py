@@ -12,7 +12,7 @@ from engines.interfaces import Learner
 from engines.runs.control import Inbox, Request
 from engines.runs.history import History
 from engines.runs.log import EventLog
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training.callbacks import Milestones
 from engines.training.checkpoints import Checkpoint, clear_unfinished, load_newest, size_of
 from engines.training.guards import Guards, Trip

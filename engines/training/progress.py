@@ -12,8 +12,8 @@ from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
 from engines.runs.history import History
 from engines.runs.store import Run, read_checked_json
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO
+from engines.settings.train import TrainSettings
 from engines.training.schedules import at_progress, at_step
 
 SCHEDULE = 2  # of new runs. 1: token and time budgets only ended a run

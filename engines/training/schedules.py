@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from engines.interfaces import StepHyperparameters
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "linear": lambda progress: 1.0 - progress,

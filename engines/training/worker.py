@@ -28,7 +28,7 @@ from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
 from engines.runs.store import Run, write_checked_json
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training.heartbeat import Pulse
 
 _TORCH = "engines.tensor.devices"  # imports it, quietly: seconds that belong to the phase of importing

@@ -27,8 +27,9 @@ from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.snapshot import damage_sentences, read_snapshot
 from engines.runs.store import results_dir
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import duration
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held

@@ -13,8 +13,8 @@ from engines.bench.nanochat.settings import RaceSettings
 from engines.errors import SettingsError
 from engines.files import user_path
 from engines.runs.store import results_dir
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO, fields, parse_all
+from engines.settings.train import TrainSettings
 from nanochat_tui.commands import PROGRAM, Options
 from nanochat_tui.streams import can_repaint, repaint
 

@@ -23,8 +23,9 @@ from engines.cost.vocab_size import missing_texts, preview_vocab_size
 from engines.data.file_selection import files_in_words, locate_both
 from engines.errors import SettingsError, UserError
 from engines.settings.applicability import warnings_about
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.system.gpus import gpus
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import duration

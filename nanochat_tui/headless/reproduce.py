@@ -30,8 +30,8 @@ from engines.runs import liveness
 from engines.runs.launch import launch
 from engines.runs.snapshot import damage_sentences
 from engines.runs.store import find_run, results_dir
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import Field
+from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import DIED, Outcome, follow, signals_held
 from nanochat_tui.headless.train import presenter

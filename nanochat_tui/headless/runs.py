@@ -13,7 +13,8 @@ from engines.runs.history import History
 from engines.runs.overview import read_entry
 from engines.runs.snapshot import damage_sentences, edited_paths_sentence, read_snapshot
 from engines.runs.store import Run, find_run, results_dir, unsorted_runs
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import duration, figures, fixed, sentence, share_of, step_of

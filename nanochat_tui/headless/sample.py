@@ -13,9 +13,9 @@ from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
 from engines.runs.snapshot import damage_sentences
 from engines.runs.store import Run, find_run, require_name, results_dir, runs_in_view
-from engines.settings.declarations import CountSettings, SampleSettings
 from engines.settings.fields import fields, parse_all
 from engines.settings.requirements import flag_of
+from engines.settings.sample import CountSettings, SampleSettings
 from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.prompt_file import read_prompt

@@ -13,7 +13,7 @@ from engines.runs.launch import launch, new_run
 from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run, find_run, read_checked_json, results_dir
 from engines.settings.applicability import warnings_about
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import Bar, Lines, result_line
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held

@@ -14,8 +14,9 @@ from engines.ablation.study_file import parse_axes
 from engines.cost.estimate import estimate, this_machine
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import SettingsError, UserError
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import AUTO, fields, parse_all, shown_default
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.system.gpus import gpus
 
 _MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others

@@ -10,8 +10,8 @@ from textual.message import Message
 from textual.validation import ValidationResult, Validator
 from textual.widgets import Input, Label, Static
 
-from engines.settings.declarations import SampleSettings
 from engines.settings.fields import Field, fields, shown_default
+from engines.settings.sample import SampleSettings
 from screens.sample.prompt import LEAVE
 
 _SHORT = {"temperature": "temp", "top_k": "top k", "top_p": "top p", "max_new_tokens": "tokens", "seed": "seed"}

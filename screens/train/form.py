@@ -11,8 +11,8 @@ from textual.message import Message
 from textual.widgets import Collapsible, Input, Label, Select, Static
 
 from engines.settings.applicability import applicable_to
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import Field, fields
+from engines.settings.train import TrainSettings
 
 FIRST = ("model_kind", "mode", "depth", "data", "steps", "time_budget", "batch_size", "lr", "seed")
 _FIRST_TITLE = "the run"

@@ -8,7 +8,8 @@ from textual.widgets import Static
 from engines.cost.estimate import Estimate, Machine, estimate, expected_vocab_size
 from engines.errors import SettingsError
 from engines.settings.applicability import warnings_about
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from screens.background import run_in_background
 from screens.train.panel import size
 

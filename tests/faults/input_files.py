@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import fields
+from engines.settings.train import TrainSettings
 from faults.campaign import Part, Tally
 from faults.command_lines import EXTREMES, judge, prepare, without_processes
 from faults.generated import generated
@@ -149,7 +149,7 @@ def _prepare(data: str) -> str:
     """Prepare a corpus in this process; return the exception if it is not a sentence for the user."""
     from engines.data.prepare import prepare as prepare_text
     from engines.errors import UserError
-    from engines.settings.declarations import resolve
+    from engines.settings.resolve import resolve
 
     try:
         prepare_text(resolve({"data": data, "context_length": 4}), lambda *progress: None)

@@ -22,7 +22,7 @@ from engines.ablation.study import Study, all_studies
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.store import all_runs
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "10", "--sample-tokens", "0")

@@ -6,8 +6,8 @@ import pytest
 
 from engines import __version__
 from engines.errors import SettingsError
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import Field, fields
+from engines.settings.train import TrainSettings
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS
 from nanochat_tui.parser import parse

@@ -16,8 +16,10 @@ from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
 from engines.cost.estimate import Machine, divisors, estimate, expected_vocab_size, rows_at_once
 from engines.errors import SettingsError, UserError
-from engines.settings.declarations import CountSettings, SampleSettings, TrainSettings, resolve
 from engines.settings.fields import Field, fields
+from engines.settings.resolve import resolve
+from engines.settings.sample import CountSettings, SampleSettings
+from engines.settings.train import TrainSettings
 from nanochat_tui import parser
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS, RESULTS_DIR

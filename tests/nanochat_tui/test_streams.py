@@ -253,7 +253,7 @@ sys.exit(main())
     ("module", "command"),
     [
         ("nanochat_tui.cli", "runs"),
-        ("engines.settings.declarations", "runs"),
+        ("engines.settings.train", "runs"),
         ("nanochat_tui.parser", "runs"),
         ("engines.cost.estimate", "plan"),
         ("engines.system.doctor", "doctor"),

@@ -16,7 +16,7 @@ from engines.bench.nanochat.ours import last_checkpoint, the_run
 from engines.data.tokenizers import BOS
 from engines.generation.load import open_checkpoint
 from engines.interfaces import LanguageModel
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 
 _GREEDY = SampleSettings(top_k=1)
 _REHEARSAL = 8  # tokens

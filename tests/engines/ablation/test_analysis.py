@@ -16,7 +16,7 @@ from engines.ablation.report import as_json, csv_text, row_of, summary_rows
 from engines.ablation.results import Point, Result
 from engines.ablation.schedule import cells_of_rung, every_job, settings_of_rung, stop_of_rung, wanted
 from engines.ablation.statistics import correct, paired_difference
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 
 def result(job: Job, bpb: float, outcome: str = "finished", **figures: Any) -> Result:

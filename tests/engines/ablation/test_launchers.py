@@ -16,7 +16,7 @@ from engines.errors import SettingsError, UserError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import all_runs
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engines.ablation.plan import Plan, make_plan, plan_from_json, warnings_about_base
 from engines.ablation.study_file import parse_axes, read_study_file
 from engines.errors import SettingsError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 values_of = {
     "lr": st.lists(st.sampled_from([1e-4, 3e-4, 1e-3, 0.03]), min_size=1, max_size=4, unique=True),

@@ -22,7 +22,8 @@ from engines.cost.estimate import (
     rows_at_once,
     this_machine,
 )
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 PROCESSOR = Machine(None, 4)
 H200 = Machine("NVIDIA H200", 16)

@@ -6,7 +6,8 @@ import pytest
 
 from engines.cost.parameter_shapes import is_matrix, parameter_shapes, role_of, window_of
 from engines.scalar import factory as scalar
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 TINY_GPT = {"model_kind": "gpt", "layers": 3, "width": 32, "heads": 4, "context_length": 16, "batch_size": 2}
 OFF = ("value_embeddings", "residual_scalars", "embedding_scalars", "smear", "backout")

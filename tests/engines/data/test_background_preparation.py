@@ -5,7 +5,8 @@ import signal
 
 from engines.data.background_preparation import TextAhead
 from engines.data.prepare import prepare
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 
 def settings(**given: object) -> TrainSettings:

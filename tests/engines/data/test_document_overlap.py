@@ -10,7 +10,7 @@ import pytest
 from engines.data.corpora import open_corpus
 from engines.data.prepare import Prepared, prepare
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 TEXT = "".join(f"line {number} of some text\n" for number in range(30))
 

@@ -15,7 +15,7 @@ from engines.data.stories.grammar import Tale, stories
 from engines.data.stories.prefixes import nats_of_beginning
 from engines.data.stories.word_lists import Options
 from engines.data.tokenizers import BOS, ByteTokenizer
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 
 @pytest.fixture(scope="module")

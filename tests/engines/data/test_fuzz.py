@@ -19,7 +19,7 @@ from engines.data import corpora
 from engines.data.corpora import Corpus, scan
 from engines.data.prepare import prepare, train_corpus
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 SUFFIXES = ("", ".txt", ".TXT", ".md", ".jsonl", ".ndjson", ".json", ".parquet")
 PACKERS = {

@@ -20,7 +20,7 @@ from engines.data.splitting import Source, Split
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.system import user_cache
 
 

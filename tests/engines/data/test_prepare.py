@@ -15,7 +15,7 @@ from engines.data.stories.grammar import stories
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, bpe, bpe_training
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.system import user_cache
 
 Reports = list[tuple[str, int, int | None]]

@@ -16,7 +16,7 @@ from engines.data import corpora, packing, token_cache
 from engines.data.prepare import Prepared, prepare
 from engines.data.token_cache import CannotStore, TokenSink
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.system import user_cache
 
 SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab_size": 270}

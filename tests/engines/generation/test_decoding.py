@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engines.generation.decoding import RereadingDecoder, draw, softmax
 from engines.random_stream import RandomStream
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 
 LOGITS = [math.log(p) for p in (0.5, 0.3, 0.15, 0.05)]
 

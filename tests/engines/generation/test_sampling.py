@@ -13,7 +13,7 @@ from engines.errors import UserError
 from engines.generation.decoding import RereadingDecoder
 from engines.generation.sampling import Token, documents, generate
 from engines.interfaces import Decoder
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.training.evaluation import Targets, evaluate
 
 

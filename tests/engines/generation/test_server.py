@@ -18,7 +18,7 @@ from engines.generation import server
 from engines.generation.load import open_checkpoint
 from engines.generation.sampling import generate
 from engines.generation.server import Sampler
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.system.subprocesses import python_path
 from engines.training import checkpoints
 

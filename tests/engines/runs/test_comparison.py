@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from engines.runs.comparison import MISSING, Line, settings, told
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import fields
+from engines.settings.train import TrainSettings
 
 
 def config(**resolved: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from engines.runs.fork import fork_run
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import PATH_SETTINGS, PATHS_EDITED, Run, write_json
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.tensor import devices, micro_batch
 from engines.training import checkpoints
 

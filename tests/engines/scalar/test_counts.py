@@ -11,7 +11,7 @@ from engines.data import corpora
 from engines.data.corpora import FUTURISTIC_LINES
 from engines.data.tokenizers import BOS
 from engines.scalar.counts import FUTURISTIC_WORDS, fit_counts
-from engines.settings.declarations import CountSettings
+from engines.settings.sample import CountSettings
 
 
 def write(folder: Path, name: str, text: str) -> str:

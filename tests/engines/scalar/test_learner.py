@@ -13,7 +13,7 @@ from engines.scalar.autograd import Node
 from engines.scalar.counts import CountBigram
 from engines.scalar.factory import load_model, new_learner
 from engines.scalar.optimizers import SGD, AdamW
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 V = 7
 ROWS = [[1, 2, 3, 4, 5], [2, 2, 6, 0, 1]]

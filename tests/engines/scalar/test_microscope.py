@@ -9,7 +9,7 @@ from engines.scalar import microscope
 from engines.scalar.factory import new_model
 from engines.scalar.microscope import Slide
 from engines.scalar.models import Bigram, MiniGPT
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 TOKENS = [0, 3, 1, 2, 2]
 

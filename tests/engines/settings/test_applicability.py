@@ -17,8 +17,9 @@ from engines.ablation.plan import make_plan
 from engines.errors import SettingsError
 from engines.runs.launch import new_run
 from engines.settings.applicability import applicable_to, effective, unmet_requirements, warnings_about
-from engines.settings.declarations import TrainSettings, resolve
 from engines.settings.fields import fields
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 from engines.training.worker import Worker
 

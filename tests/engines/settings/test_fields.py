@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SettingsError
-from engines.settings.declarations import TrainSettings
 from engines.settings.fields import AUTO, Field, fields, parse_all, shown_default
+from engines.settings.train import TrainSettings
 
 
 def field(kind: str, default: object = 0, **limits: object) -> Field:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 
 def gpt(**given: Any) -> TrainSettings:

@@ -15,7 +15,7 @@ from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import softmax
 from engines.generation.sampling import generate
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.tensor import turns
 from engines.tensor.cache import CachedDecoder
 from engines.tensor.devices import place

@@ -20,7 +20,9 @@ from torch import Tensor
 from engines.data.tokenizers import BOS
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters, StepResult
-from engines.settings.declarations import SampleSettings, TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
 from engines.tensor import kernels_ahead
 from engines.tensor import losses as losses_module
 from engines.tensor.attention import attend_one

@@ -12,7 +12,8 @@ import torch
 from tensors import TINY_GPT
 
 from engines.errors import UserError
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.system import cpu
 from engines.tensor import devices
 from engines.tensor.devices import Place, multiplies_by_tiles, place

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engines.generation.decoding import draw, softmax
-from engines.settings.declarations import SampleSettings
+from engines.settings.sample import SampleSettings
 from engines.tensor.drawing import Drawing, chosen
 
 LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engines.cost.parameter_shapes import parameter_shapes, window_of
 from engines.data.tokenizers import BOS
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.tensor.devices import place
 from engines.tensor.gpt import GPT, initial_parameters
 from engines.tensor.models import product

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.tensor.learner import TensorLearner
 from engines.training.schedules import at_step
 

@@ -15,7 +15,8 @@ from engines.random_stream import RandomStream
 from engines.scalar import factory as scalar
 from engines.scalar.learner import ScalarLearner
 from engines.scalar.optimizers import to_array, to_matrix
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.tensor.learner import TensorLearner
 from engines.tensor.storage import to_tensor
 from engines.training.schedules import lr_multiplier

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from engines.cost.parameter_shapes import is_matrix, numbers, parameter_shapes
 from engines.interfaces import StepHyperparameters
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 
 
 def awake(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from engines.registry import load_model
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 
 TESTS_FOLDER = str(Path(__file__).parent.parent.parent)

@@ -12,7 +12,7 @@ from tensors import EXACT, SWITCHES, V, awake_gpt, batch_of, exact_gpt, learner_
 from torch import Tensor
 
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.tensor.devices import place
 from engines.tensor.models import Bigram, TensorModel
 from engines.training.evaluation import Targets, evaluate

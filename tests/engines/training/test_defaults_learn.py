@@ -9,7 +9,7 @@ from tensors import EXACT
 from engines.data.prepare import prepare
 from engines.runs.launch import launch, new_run
 from engines.scalar.counts import CountBigram
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.training.evaluation import Targets, evaluate
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from engines.random_stream import RandomStream
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.training.guards import Guards, Trip
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from engines.training.schedules import decay_left, lr_multiplier, momentum, round_half_up
 
 

@@ -15,7 +15,8 @@ from engines.interfaces import Decision
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
-from engines.settings.declarations import TrainSettings, resolve
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
 from engines.tensor.micro_batch import DoesNotFit
 from engines.training import worker
 

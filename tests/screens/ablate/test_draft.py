@@ -6,7 +6,7 @@ import pytest
 from builders import pretend_gpus, write_text
 
 from engines.cost.estimate import estimate, this_machine
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 from screens.ablate.draft import Draft, look_ahead
 
 

@@ -10,7 +10,7 @@ from engines.data.prepare import prepare
 from engines.data.readers import json_files
 from engines.data.readers.json_files import json_documents, json_lines
 from engines.errors import UserError
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 RECORDS = [{"text": "one"}, {"text": "two\nlines", "id": 2}]
 

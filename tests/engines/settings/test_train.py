@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SettingsError
-from engines.settings.declarations import SampleSettings, TrainSettings, resolve
 from engines.settings.fields import AUTO, Field, fields, parse_all
 from engines.settings.files import read_config_file
+from engines.settings.resolve import resolve
+from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
 
 ALL = [*fields(TrainSettings).values(), *fields(SampleSettings).values()]
 

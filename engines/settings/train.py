@@ -1,20 +1,17 @@
-"""Every setting of the lab, declared once: flags, forms, files, manifests and the docs' table follow from here."""
+"""Every setting of a training run, declared once: flags, forms, files, manifests and the docs' table follow from here."""
 
 import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from engines.errors import SettingsError
-from engines.settings import scaling_rules
-from engines.settings.fields import AUTO, fields, parse_all, setting, shown
-from engines.settings.limits import too_large
-from engines.settings.requirements import NONZERO, first_unmet, needs, when
+from engines.settings.fields import AUTO, setting
+from engines.settings.requirements import NONZERO, needs, when
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
 UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
-_LARGEST = 1e300  # of a factor or rate: a few of them multiplied still fit a float
-_LARGEST_SEED = (1 << 63) - 1  # torch stores seeds in signed 64 bits
+LARGEST_FACTOR = 1e300  # of a factor or rate: a few of them multiplied still fit a float
+LARGEST_SEED = (1 << 63) - 1  # torch stores seeds in signed 64 bits
 _MOST_STEPS = 10**12
 _MOST_TOKENS = 10**18
 _MOST_ROWS = 1 << 24  # with 65,536 tokens each, 2**40 tokens per step
@@ -78,11 +75,11 @@ class TrainSettings:
 
     kv_heads: int = setting("gpt", "int", AUTO, "key and value heads, each shared by a group of query heads: a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
     rotary: bool = setting("gpt", "bool", AUTO, "rotary position embeddings (auto: yes; no: no position information)", applies_when=_GPT)
-    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary embeddings, in tokens / 2 pi (auto: 100,000)", above=1, at_most=_LARGEST, applies_when=_GPT + needs(rotary=True) + _PAIRS)
+    rotary_base: float = setting("gpt", "float", AUTO, "longest wavelength of the rotary embeddings, in tokens / 2 pi (auto: 100,000)", above=1, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(rotary=True) + _PAIRS)
     qk_norm: bool = setting("gpt", "bool", AUTO, "normalise queries and keys (auto: yes)", applies_when=_GPT)
-    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, at_most=_LARGEST, applies_when=_GPT + needs(qk_norm=True))
+    qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(qk_norm=True))
     activation: str = setting("gpt", "str", AUTO, "MLP activation function (auto: relu2, the square of a ReLU)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
-    softcap: float = setting("gpt", "float", AUTO, "tanh soft-capping: bound on the absolute value of logits, 0 for none (auto: 15)", at_least=0, at_most=_LARGEST, applies_when=_GPT)
+    softcap: float = setting("gpt", "float", AUTO, "tanh soft-capping: bound on the absolute value of logits, 0 for none (auto: 15)", at_least=0, at_most=LARGEST_FACTOR, applies_when=_GPT)
     window_pattern: str = setting("gpt", "str", AUTO, "attention of each layer, repeated: L for the full context, S for a sliding window; the last layer is L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
     window: int = setting("gpt", "int", AUTO, "size of the sliding window in tokens (auto: an eighth of the context)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
     document_mask: bool = setting("gpt", "bool", AUTO, "restrict attention to the same document (auto: no)", applies_when=_GPT)
@@ -98,30 +95,30 @@ class TrainSettings:
     text_key: str = setting("data", "str", "text", "key of the text in JSON records, or column of the text in .parquet files", applies_when=_RECORD_FILES)
     style: str = setting("data", "str", "classic", "text as it is, or with futuristic lines of our own at its end", choices=("classic", "futuristic"))
     corpus_size: int = setting("data", "size", AUTO, "size of the corpus `stories`, in bytes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
-    corpus_seed: int = setting("data", "int", 0, "seed of the corpus `stories`", at_least=0, at_most=_LARGEST_SEED, applies_when=_STORIES)
+    corpus_seed: int = setting("data", "int", 0, "seed of the corpus `stories`", at_least=0, at_most=LARGEST_SEED, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "what a token is: a character, a byte, or a piece of a word (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
     vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
-    seed: int = setting("data", "int", 1337, "seed of initial weights, data split, data order and samples", at_least=0, at_most=_LARGEST_SEED)
+    seed: int = setting("data", "int", 1337, "seed of initial weights, data split, data order and samples", at_least=0, at_most=LARGEST_SEED)
 
     steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MOST_STEPS)
     tokens: int | None = setting("budget", "size", None, "train on this many tokens; the learning rate schedule ends with them", at_least=1, at_most=_MOST_TOKENS, optional=True)
     time_budget: float | None = setting("budget", "duration", None, "train for this much time; the learning rate schedule ends with it", above=0, at_most=_LONGEST, optional=True)
-    target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, at_most=_LARGEST, optional=True)
+    target_bpb: float | None = setting("budget", "float", None, "stop when validation bits per byte reach this", above=0, at_most=LARGEST_FACTOR, optional=True)
 
     optimizer: str = setting("optimization", "str", AUTO, "how weights move; muon is for matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
     batch_size: int = setting("optimization", "int", AUTO, "rows per step (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MOST_ROWS)
-    lr: float = setting("optimization", "float", AUTO, "peak learning rate; with muon, of the matrices (auto: by model and optimizer)", above=0, at_most=_LARGEST)
-    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings use half of it (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW)
-    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
-    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, at_most=_LARGEST, applies_when=_GPT_ADAMW + _SCALARS)
+    lr: float = setting("optimization", "float", AUTO, "peak learning rate; with muon, of the matrices (auto: by model and optimizer)", above=0, at_most=LARGEST_FACTOR)
+    embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's embedding; value embeddings use half of it (auto: from --depth)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT_ADAMW)
+    head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's head (auto: from --depth)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
+    scalar_lr: float = setting("optimization", "float", AUTO, "peak learning rate of the gpt's scalars (auto: from --depth)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT_ADAMW + _SCALARS)
     lr_schedule: str = setting("optimization", "str", "linear", "shape of the learning rate decay", choices=("linear", "sqrt", "cosine", "constant"), applies_when=needs(warmdown_fraction=NONZERO))
     warmup_fraction: float = setting("optimization", "float", AUTO, "part of the steps that raises the learning rate (auto: 0; 40 steps for gpt)", at_least=0, at_most=1)
     warmdown_fraction: float = setting("optimization", "float", AUTO, "fraction of the steps over which the learning rate decays (auto: 0.5; 0.65 for gpt)", at_least=0, at_most=1, applies_when=_WARMDOWN)
     final_lr_fraction: float = setting("optimization", "float", AUTO, "final learning rate, as a fraction of the peak (auto: 0; 0.05 for gpt)", at_least=0, at_most=1, applies_when=_DECAY + needs(warmdown_fraction=NONZERO))
     beta1: float = setting("optimization", "float", 0.9, "AdamW's beta1: decay rate of the mean gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
     beta2: float = setting("optimization", "float", 0.99, "AdamW's beta2: decay rate of the mean squared gradient", at_least=0, at_most=0.999999, applies_when=_BETAS)
-    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's epsilon", above=0, at_most=_LARGEST, applies_when=_BETAS)
-    weight_decay: float = setting("optimization", "float", AUTO, "decoupled weight decay, multiplied by the learning rate (auto: 0; with muon from --depth)", at_least=0, at_most=_LARGEST, applies_when=_WEIGHT_DECAY)
+    adam_eps: float = setting("optimization", "float", 1e-8, "AdamW's epsilon", above=0, at_most=LARGEST_FACTOR, applies_when=_BETAS)
+    weight_decay: float = setting("optimization", "float", AUTO, "decoupled weight decay, multiplied by the learning rate (auto: 0; with muon from --depth)", at_least=0, at_most=LARGEST_FACTOR, applies_when=_WEIGHT_DECAY)
     polar_express: bool = setting("muon", "bool", AUTO, "Polar Express: separate coefficients for Muon's five iterations (auto: yes; no: the same quintic five times)", applies_when=_MUON)
     row_equilibration: bool = setting("muon", "bool", AUTO, "normalise the rows of a gradient before Muon's iterations (auto: yes)", applies_when=_MUON)
     renormalization: bool = setting("muon", "bool", AUTO, "scale Muon's update to the norm of an orthogonal matrix (auto: yes)", applies_when=_MUON)
@@ -139,7 +136,7 @@ class TrainSettings:
     eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens to score, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
     sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for only the last (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
     sample_tokens: int = setting("evaluation", "int", 80, "tokens per sample during training, 0 for no samples", at_least=0, at_most=10**6)
-    temperature: float = setting("evaluation", "float", 0.8, "temperature of these samples, 0 for greedy", at_least=0, at_most=_LARGEST, applies_when=needs(sample_tokens=NONZERO))
+    temperature: float = setting("evaluation", "float", 0.8, "temperature of these samples, 0 for greedy", at_least=0, at_most=LARGEST_FACTOR, applies_when=needs(sample_tokens=NONZERO))
     prompt: str = setting("evaluation", "str", "", "prompt of these samples", applies_when=needs(sample_tokens=NONZERO))
 
     checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: as --eval-every)", at_least=0, at_most=_MOST_STEPS)
@@ -149,10 +146,10 @@ class TrainSettings:
 
     guard_nonfinite: str = setting("guards", "str", "halt", "a loss or gradient is not finite", choices=_GUARD_BACK)
     guard_spike: str = setting("guards", "str", "warn", "the loss jumps", choices=_GUARD_BACK)
-    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, at_most=_LARGEST, applies_when=needs(guard_spike=_GUARD_ON))
+    guard_spike_sigmas: float = setting("guards", "float", 8.0, "jump, in standard deviations of recent losses", above=0, at_most=LARGEST_FACTOR, applies_when=needs(guard_spike=_GUARD_ON))
     guard_disk: str = setting("guards", "str", "halt", "less than twice a checkpoint is free on disk", choices=_GUARD)
     guard_memory: str = setting("guards", "str", "warn", "the process grows without end", choices=_GUARD)
-    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, at_most=_LARGEST, applies_when=needs(guard_memory=_GUARD_ON))
+    guard_memory_growth: float = setting("guards", "float", 1.5, "growth over the smallest size since the run's start-up", above=1, at_most=LARGEST_FACTOR, applies_when=needs(guard_memory=_GUARD_ON))
     guard_throughput: str = setting("guards", "str", "warn", "training slows down", choices=_GUARD)
     guard_throughput_drop: float = setting("guards", "float", 0.5, "fraction of the usual tokens per second below which it trips", above=0, at_most=1, applies_when=needs(guard_throughput=_GUARD_ON))
     # fmt: on
@@ -162,179 +159,9 @@ class TrainSettings:
         return self.batch_size * self.context_length
 
 
-@dataclasses.dataclass(frozen=True)
-class SampleSettings:
-    """How text is drawn from a model."""
-
-    # fmt: off
-    prompt: str = setting("sampling", "str", "", "text to go on from")
-    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 is greedy", at_least=0, at_most=_LARGEST)
-    top_k: int = setting("sampling", "int", 0, "sample only from the K most likely tokens, 0 for all", at_least=0, at_most=1 << 20)
-    top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
-    max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)
-    count: int = setting("sampling", "int", 1, "number of samples", at_least=1, at_most=10**6)
-    seed: int = setting("sampling", "int", 1337, "seed of the samples", at_least=0, at_most=_LARGEST_SEED)
-    device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
-    compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
-    # fmt: on
-
-
-@dataclasses.dataclass(frozen=True)
-class CountSettings:
-    """What a model fitted by counting, for want of a trained one, is fitted on."""
-
-    data: str = setting("corpus", "str", "names", "text to count, as for train")
-    style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
-
-
-# What `auto` means for a kind of model.
-_MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "bigram": {
-        "mode": "scalar",
-        "data": "names",
-        "tokenizer": "char",
-        "optimizer": "adamw",
-        "tie_lm_head": False,  # tied logits are symmetric: they cannot tell "qu" from "uq"
-        "input_rmsnorm": False,
-        "final_rmsnorm": False,
-        "context_length": 8,
-        "batch_size": 64,
-        "eval_tokens": 200_000,
-    },
-    "mini-gpt": {
-        "mode": "scalar",
-        "data": "names",
-        "tokenizer": "char",
-        "optimizer": "adamw",
-        "tie_lm_head": False,
-        "input_rmsnorm": True,
-        "final_rmsnorm": True,
-        "layers": 1,
-        "width": 16,
-        "heads": 4,
-        "context_length": 16,
-        "batch_size": 8,
-    },
-    "gpt": {
-        "mode": "tensor",
-        "data": "stories",
-        "tokenizer": "bpe",
-        "optimizer": "muon",
-        "tie_lm_head": False,
-        "input_rmsnorm": True,
-        "final_rmsnorm": True,
-        "context_length": 2048,
-        "rotary": True,
-        "rotary_base": 100_000.0,
-        "qk_norm": True,
-        "qk_scale": 1.2,
-        "activation": "relu2",
-        "softcap": 15.0,
-        "window_pattern": "SSSL",
-        "document_mask": False,
-        "value_embeddings": True,
-        "residual_scalars": True,
-        "embedding_scalars": True,
-        "smear": True,
-        "backout": True,
-        "corpus_size": 10_000_000,
-        "warmdown_fraction": 0.65,
-        "final_lr_fraction": 0.05,
-        "eval_tokens": 0,
-    },
-}
-_RATES = {
-    "bigram": {"adamw": 0.03, "sgd": 3.0, "muon": 0.02},
-    "mini-gpt": {"adamw": 0.015, "sgd": 0.5, "muon": 0.02},
-}
-_MINI_GPT_EVAL_TOKENS = {"scalar": 4096, "tensor": 200_000}
-_COMMON_DEFAULTS = {
-    "corpus_size": 1_000_000,
-    "warmup_fraction": 0.0,
-    "warmdown_fraction": 0.5,
-    "final_lr_fraction": 0.0,
-    "weight_decay": 0.0,
-}
-_SMALL_BPE_VOCAB = 1024
-_WINDOWS_PER_CONTEXT = 8  # learn no less than larger ones, and take less time (docs/performance/)
-_SMALLEST_WINDOW = 2  # of one token, queries and keys would learn nothing
 _RECORDS = re.compile(
     r"\.(jsonl|ndjson|json|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE
 )  # formats of documents, not of plain text
-_MACHINE_DECIDES = ("device", "dtype", "compile")
-
-
-def resolve(given: Mapping[str, object]) -> TrainSettings:
-    """The settings of a run from what was asked for, every `auto` decided; SettingsError names all that is wrong."""
-    values = {name: field.default for name, field in fields(TrainSettings).items()}
-    values |= parse_all(TrainSettings, given)
-    kind = values["model_kind"]
-    _fill(values, {name: _MODEL_DEFAULTS[kind][name] for name in ("mode", "tokenizer", "optimizer")})
-    _complain(_contradictions(values))
-    _fill(values, _MODEL_DEFAULTS[kind])
-    if kind == "gpt":
-        _fill(values, scaling_rules.shape(values))
-        _fill(values, {"window": max(_SMALLEST_WINDOW, values["context_length"] // _WINDOWS_PER_CONTEXT)})
-    else:
-        _fill(values, {"lr": _RATES[kind][values["optimizer"]], "eval_tokens": _MINI_GPT_EVAL_TOKENS[values["mode"]]})
-    _fill(values, {"vocab_size": _SMALL_BPE_VOCAB if values["tokenizer"] == "bpe" else 0})
-    _complain(_misfits(values))
-    auto_budget = scaling_rules.budget(values) if kind == "gpt" else {"steps": 500}
-    _fill(values, {name: value for name, value in auto_budget.items() if name != "steps"})
-    _fill(values, {"steps": _auto_steps(values, kind, auto_budget["steps"])})
-    if kind == "gpt":
-        _fill(values, {"warmup_fraction": scaling_rules.warmup_fraction(values["steps"], values["warmdown_fraction"])})
-    _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
-    # the number of steps in a time budget is unknown here: 0 stands for the interval that engines/training/progress.py chooses
-    follows_progress = values["eval_every"] == AUTO and values["time_budget"] is not None
-    every = 0 if follows_progress else min(250, max(1, values["steps"] // 10))
-    _fill(values, _COMMON_DEFAULTS | {"eval_every": every})
-    _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
-    _complain(_misfits_of_the_budget(values, follows_progress) + too_large(values))
-    _fill(values, {name: _NONE[field.kind] for name, field in fields(TrainSettings).items()})
-    return TrainSettings(**values)
-
-
-_NONE = {"int": 0, "float": 0.0, "bool": False, "str": "", "size": 0, "duration": 0.0}  # of parts that a model has not
-
-
-def _fill(values: dict[str, Any], decided: Mapping[str, Any]) -> None:
-    for name, value in decided.items():
-        if values[name] == AUTO and name not in _MACHINE_DECIDES:
-            values[name] = value
-
-
-def _complain(problems: list[str]) -> None:
-    if problems:
-        raise SettingsError(problems)
-
-
-def _auto_steps(values: Mapping[str, Any], kind: str, default: int) -> int:
-    if values["tokens"] is not None:
-        tokens_per_step: int = values["batch_size"] * values["context_length"]
-        return -(-int(values["tokens"]) // tokens_per_step)
-    if kind != "gpt" and (values["time_budget"] is not None or values["target_bpb"] is not None):
-        return UNBOUNDED_STEPS
-    return default
-
-
-def _muon_settings() -> list[str]:
-    return [name for name, field in fields(TrainSettings).items() if field.group == "muon"]
-
-
-def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each setting that the model kind, mode, optimizer or tokenizer excludes."""
-    kind, mode, optimizer = values["model_kind"], values["mode"], values["optimizer"]
-    problems = []
-    for name, field in fields(TrainSettings).items():
-        if values[name] not in (AUTO, False):
-            unmet = first_unmet(tuple(one for one in field.applies_when if one.is_refused), values)
-            problems += [unmet.refusal(field.flag, values)] if unmet else []
-    if mode == "scalar" and kind == "gpt":
-        problems.append("--mode scalar does not fit --model-kind gpt; use --mode tensor.")
-    elif mode == "scalar" and optimizer == "muon":
-        problems.append("--optimizer muon does not fit --mode scalar; use --mode tensor.")
-    return problems
 
 
 def _has_window(values: Mapping[str, Any]) -> bool:
@@ -354,30 +181,3 @@ def _has_record_files(values: Mapping[str, Any]) -> bool:
 
 def _paths(values: Mapping[str, Any]) -> list[str]:
     return [text for text in (values["data"], values["val_data"]) if text and text not in BUILT_IN_CORPORA]
-
-
-def _misfits(values: Mapping[str, Any]) -> list[str]:
-    """Numbers of the model that do not fit each other."""
-    problems = []
-    width, heads, kv_heads = (values[name] if values[name] != AUTO else 0 for name in ("width", "heads", "kv_heads"))
-    if heads and width % heads:
-        problems.append(f"--width {width} must be a multiple of --heads {heads}.")
-    elif values["rotary"] is True and width // heads % 2:
-        problems.append(f"--rotary turns pairs: --width {width} / --heads {heads} must be even.")
-    if kv_heads and heads % kv_heads:
-        problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
-    pattern = values["window_pattern"]
-    if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
-        problems.append(f"--window-pattern must consist of L and S, such as SSSL, not {shown(pattern)}.")
-    return problems
-
-
-def _misfits_of_the_budget(values: Mapping[str, Any], follows_progress: bool) -> list[str]:
-    problems = []
-    if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
-        problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
-    if values["target_bpb"] is not None and not values["eval_every"] and not follows_progress:
-        problems.append("--target-bpb needs evaluations: --eval-every must be above 0.")
-    if values["micro_batch"] and values["batch_size"] % values["micro_batch"]:
-        problems.append(f"--micro-batch {values['micro_batch']} must divide --batch-size {values['batch_size']}.")
-    return problems

@@ -1,0 +1,31 @@
+"""The settings of sampling, declared once: flags, forms and the docs' table follow from here."""
+
+import dataclasses
+
+from engines.settings.fields import AUTO, setting
+from engines.settings.train import LARGEST_FACTOR, LARGEST_SEED
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSettings:
+    """How text is drawn from a model."""
+
+    # fmt: off
+    prompt: str = setting("sampling", "str", "", "text to go on from")
+    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 is greedy", at_least=0, at_most=LARGEST_FACTOR)
+    top_k: int = setting("sampling", "int", 0, "sample only from the K most likely tokens, 0 for all", at_least=0, at_most=1 << 20)
+    top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
+    max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)
+    count: int = setting("sampling", "int", 1, "number of samples", at_least=1, at_most=10**6)
+    seed: int = setting("sampling", "int", 1337, "seed of the samples", at_least=0, at_most=LARGEST_SEED)
+    device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
+    compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
+    # fmt: on
+
+
+@dataclasses.dataclass(frozen=True)
+class CountSettings:
+    """What a model fitted by counting, for want of a trained one, is fitted on."""
+
+    data: str = setting("corpus", "str", "names", "text to count, as for train")
+    style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
