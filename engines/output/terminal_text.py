@@ -1,4 +1,4 @@
-"""Text made safe for a terminal: control characters become visible and have no effect."""
+"""Text made safe for a terminal: control characters become visible, and symbols ASCII where that is wanted."""
 
 import re
 
@@ -7,6 +7,10 @@ _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0
 # C1 controls, embedded bidirectional formatting, lone surrogates, and what neither UTF-8 nor XML can hold.
 _UNSAFE = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _ONE_LINE = {0x09: 0x2409, 0x0A: 0x240A}
+_ASCII_SYMBOLS = str.maketrans({
+    "·": "-", "–": "-", "…": "...", "×": "x", "±": "+-", "≥": ">=", "°": "",
+    "●": "o", "✕": "x", "▸": ">", "←": "<", "→": ">", "│": "|", "━": "#", "█": "#", "╌": ".",
+})  # fmt: skip
 
 
 def visible(text: str) -> str:
@@ -23,3 +27,8 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     """Like `visible`, but on one line: new lines and tabs become ␊ and ␉."""
     return visible(text).translate(_ONE_LINE)
+
+
+def replace_symbols(text: str, ascii: bool) -> str:
+    """Replace the symbols that the program itself writes with ASCII if `ascii` is set; leave other text as it is."""
+    return text.translate(_ASCII_SYMBOLS) if ascii else text

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.errors import UserError
+from engines.output.units import format_bytes
 from engines.system import cpu
 from engines.system.gpus import gpus
 from engines.system.subprocesses import python_path
@@ -29,7 +30,6 @@ DEVICES = ("cpu", "cuda", "mps")
 
 _PROBE_SECONDS = 120.0  # importing torch from a network disk, or compiling, may take minutes
 _LITTLE_DISK = 5e9  # bytes: some checkpoints of a depth 6; a guess at what is too little to begin with
-_GIB = 1 << 30
 _COMPILERS = ("g++", "clang++", "c++")
 _PACKAGES = {
     "rustbpe": "trains the bpe tokenizer of a corpus, the gpt's default",
@@ -102,7 +102,7 @@ def _machine() -> Result:
 
     memory = psutil.virtual_memory()
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
-    return OK, f"{system}, {_cores()}, {_gib(memory.available)} of {_gib(memory.total)} memory free"
+    return OK, f"{system}, {_cores()}, {format_bytes(memory.available)} of {format_bytes(memory.total)} memory free"
 
 
 def _cores() -> str:
@@ -116,8 +116,11 @@ def _disk(results: Path) -> Result:
         return FAIL, f"{folder} cannot be written, so runs cannot be kept there; choose another with --results-dir"
     free = shutil.disk_usage(folder).free
     if free < _LITTLE_DISK:
-        return WARN, f"only {_gib(free)} free for {results}; choose another place with --results-dir, or keep few runs"
-    return OK, f"{_gib(free)} free for {results}"
+        return (
+            WARN,
+            f"only {format_bytes(free)} free for {results}; choose another place with --results-dir, or keep few runs",
+        )
+    return OK, f"{format_bytes(free)} free for {results}"
 
 
 def _package(name: str, why: str) -> Result:
@@ -133,7 +136,9 @@ def _gpu(device: str) -> Result | None:
     if not found:
         status = FAIL if device == "cuda" else OK
         return status, "the driver tells of no NVIDIA GPU (nvidia-smi would list it)"
-    told = ", ".join(f"{gpu.name} with {_gib(gpu.free_bytes)} of {_gib(gpu.total_bytes)} free" for gpu in found)
+    told = ", ".join(
+        f"{gpu.name} with {format_bytes(gpu.free_bytes)} of {format_bytes(gpu.total_bytes)} free" for gpu in found
+    )
     told += f"; driver {found[0].driver}"
     if found[0].free_bytes < found[0].total_bytes / 2:
         return WARN, f"{told}; something else uses the first one: see nvidia-smi"
@@ -256,7 +261,3 @@ def _run(command: list[str], environment: dict[str, str], stdout: Any, stderr: A
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left: Linux, macOS
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _gib(count: float) -> str:
-    return f"{count / _GIB:.1f} GiB"

@@ -1,7 +1,6 @@
 """ablate, studies: make a study or find one, follow it, and print its table."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from engines.ablation.study_file import Asked, parse_axes, read_study_file
 from engines.errors import SettingsError, UserError
 from engines.events import Event
 from engines.output.terminal_text import visible_line
+from engines.output.units import format_age, format_duration
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.snapshot import damage_sentences, read_snapshot
@@ -31,7 +31,6 @@ from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.event_text import duration
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
 from nanochat_tui.headless.train import print_detached
 from nanochat_tui.streams import console, print_json
@@ -73,7 +72,7 @@ def studies(options: Options) -> int:
             print_json(row)
         else:
             folder = Path(row["path"]).parent.parent
-            age = duration(time.time() - row["created_at"])
+            age = format_age(row["created_at"])
             elsewhere = "" if folder == results else f"  in {folder}"
             print(
                 f"{liveness.GLYPHS[row['state']]} {row['study']}  {row['state']}  {row['done']}/{row['total']} runs  "
@@ -180,7 +179,7 @@ class _Lines:
         self._progress.apply([event])
         if text := _sentence(event):
             left = self._progress.seconds_left()
-            self.say(text + (f"  eta {duration(left)}" if left and event["kind"] == "phase" else ""))
+            self.say(text + (f"  eta {format_duration(left)}" if left and event["kind"] == "phase" else ""))
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -1,12 +1,12 @@
 """How a run reads in words: one line an event in a pipe, a progress bar above the same lines on a terminal."""
 
-import math
 import sys
 import time
 from typing import Any
 
 from engines.events import Event
 from engines.output.terminal_text import visible, visible_line
+from engines.output.units import format_duration
 from engines.runs.history import History
 from nanochat_tui.streams import console
 
@@ -126,9 +126,9 @@ def figures(history: History, steps: int, state: str = "running") -> str:
         if is_running and (mfu := history.mfu()):
             parts.append(f"mfu {100 * mfu:.1f} %")
     if is_running and (left := history.seconds_left(steps)) is not None:
-        parts.append(f"eta {duration(left)}")
+        parts.append(f"eta {format_duration(left)}")
     elif history.step:
-        parts.append(f"time {duration(history.last_t)}")
+        parts.append(f"time {format_duration(history.last_t)}")
     return "  ".join(parts)
 
 
@@ -150,18 +150,6 @@ def fixed(value: float | None, digits: int = 4) -> str:
     if value is None:
         return "nan"
     return f"{value:.{digits}f}" if abs(value) < _WIDE else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in a suitable unit; 0 s if a clock was set back."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    seconds = max(0.0, seconds)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:,.1f} d"
 
 
 def result_line(config: dict[str, Any], summary: dict[str, Any]) -> str:

@@ -22,13 +22,13 @@ from engines.cost.estimate import (
 from engines.cost.vocab_size import missing_texts, preview_vocab_size
 from engines.data.file_selection import files_in_words, locate_both
 from engines.errors import SettingsError, UserError
+from engines.output.units import format_bytes, format_duration
 from engines.settings.applicability import warnings_about
 from engines.settings.fields import AUTO, fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.system.gpus import gpus
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.event_text import duration
 from nanochat_tui.streams import print_json
 
 _DIALED = (
@@ -223,16 +223,16 @@ def _memory(found: _Plan) -> list[tuple[str, str]]:
     memory, free, batch_size = found.estimate.memory, found.place.free_bytes, found.settings.batch_size
     rows = found.rows
     parts = (
-        f"weights {_bytes(memory.weights)}, gradients {_bytes(memory.gradients)}, "
-        f"optimizer {_bytes(memory.optimizer)}, activations about {_bytes(memory.activations_per_row)} a row"
+        f"weights {format_bytes(memory.weights)}, gradients {format_bytes(memory.gradients)}, "
+        f"optimizer {format_bytes(memory.optimizer)}, "
+        f"activations about {format_bytes(memory.activations_per_row)} a row"
     )
+    usage = f"{format_bytes(memory.with_rows(rows))} at {rows:,} of {batch_size:,} rows at once"
     if free is None:
-        return [
-            ("memory", f"{parts}; in all {_bytes(memory.with_rows(rows))} at {rows:,} of {batch_size:,} rows at once")
-        ]
-    lines = [("memory", f"{parts}; {_bytes(free)} free")]
+        return [("memory", f"{parts}; in all {usage}")]
+    lines = [("memory", f"{parts}; {format_bytes(free)} free")]
     if rows and rows <= (found.fitting or 0):
-        return [*lines, ("fits", f"{_bytes(memory.with_rows(rows))} at {rows:,} of {batch_size:,} rows at once")]
+        return [*lines, ("fits", usage)]
     if not found.fitting:
         return [*lines, ("DOES NOT FIT", "not even one row; lower --context-length, --depth or --width")]
     if found.settings.mode == "scalar":
@@ -247,7 +247,7 @@ def _time(found: _Plan) -> str:
     speed = f" ({told.tokens / told.seconds:,.0f} tokens/s)" if told.seconds else ""
     most = "at most " if found.settings.target_bpb is not None else ""
     return (
-        f"{most}about {duration(told.seconds)}{speed} on {where}, at {told.assumption}; "
+        f"{most}about {format_duration(told.seconds)}{speed} on {where}, at {told.assumption}; "
         "reading text, compiling and evaluating come on top"
     )
 
@@ -258,14 +258,6 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} GiB"
 
 
 def _flops(value: float) -> str:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
 from engines.files import reason_of
+from engines.output.units import format_age, format_duration
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.overview import read_entry
@@ -17,7 +17,7 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.training import checkpoints
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.event_text import duration, figures, fixed, sentence, share_of, step_of
+from nanochat_tui.headless.event_text import figures, fixed, sentence, share_of, step_of
 from nanochat_tui.streams import print_json, print_table
 
 _COLUMNS = ["run", "state", "model", "data", "step", "bpb", "best", "tok/s", "time", "guards", "age"]
@@ -135,9 +135,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "" if row["bpb"] is None else fixed(row["bpb"], 3),
         "" if row["best_bpb"] is None else fixed(row["best_bpb"], 3),
         f"{row['tokens_per_second']:,.0f}" if row["tokens_per_second"] else "",
-        duration(row["elapsed_seconds"]) if row["step"] else "",
+        format_duration(row["elapsed_seconds"]) if row["step"] else "",
         str(row["guards"]),
-        duration(time.time() - row["created_at"]),
+        format_age(row["created_at"]),
     ]
 
 

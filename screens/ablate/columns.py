@@ -7,9 +7,10 @@ from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, CellReport
 from engines.ablation.markdown import difference_text, shown, spread_text, verdict_text
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import Result
+from engines.output.units import format_age, format_duration
 from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.studies import GOES_ON, Reading, StudyRow
-from screens.ablate.words import age, duration, plain
+from screens.ablate.words import plain
 from screens.runs.columns import short_number
 from screens.train.panel import state_words
 
@@ -50,11 +51,11 @@ def _study(row: StudyRow, ascii: bool) -> dict[str, Cell]:
         "state": f"{state_words(row.watch, ascii).split()[0]} {row.state}{' !' if row.problem else ''}",
         "study": row.study.id,
         "done": f"{row.done}/{row.total}",
-        "eta": duration(row.seconds_left) if row.seconds_left is not None else "",
+        "eta": "" if row.seconds_left is None else format_duration(row.seconds_left),
         "axes": axes_words(row.plan) if row.plan else row.problem,
         "pick": pick_words(row.plan) if row.plan else "",
         "base": base_words(row.plan) if row.plan else "",
-        "age": age(row.created_at),
+        "age": format_age(row.created_at),
     }
     return {name: Cell(plain(text, ascii), style if name == "state" else "") for name, text in texts.items()}
 

@@ -17,9 +17,10 @@ from textual.widgets import Static, TextArea
 from engines.ablation.analysis import FEWEST_PAIRS
 from engines.ablation.plan import Plan
 from engines.ablation.settings import StudySettings
+from engines.output.units import format_duration
 from engines.settings.fields import fields
 from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
-from screens.ablate.words import duration, plain
+from screens.ablate.words import plain
 from screens.background import run_in_background
 from screens.train.form import SettingRow, SettingsForm, as_typed
 from screens.widgets.hint import Hint
@@ -159,7 +160,7 @@ class PlanEditor(Vertical):
         told = [("cells", f"{len(plan.cells)} × {seeds}"), ("runs", _runs(plan)), ("at once", str(prospect.at_once))]
         if prospect.seconds is None:
             return [*told, ("time", f"not known: {prospect.assumption}")]
-        whole, here = duration(prospect.seconds), duration(prospect.seconds / prospect.at_once)
+        whole, here = format_duration(prospect.seconds), format_duration(prospect.seconds / prospect.at_once)
         most = "at most " if plan.given.get("target_bpb") is not None else "about "
         each = f" ({whole} one after another)" if prospect.at_once > 1 else ""
         return [*told, ("time", f"{most}{here}{each}, without reading and evaluating: {prospect.assumption}")]

@@ -14,6 +14,7 @@ from textual.widgets import DataTable
 from engines.ablation.analysis import CellReport
 from engines.ablation.plan import Job
 from engines.ablation.statistics import ALPHA
+from engines.output.units import format_duration
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.cell_curves import CellCurves
@@ -21,7 +22,7 @@ from screens.ablate.columns import CELL_COLUMNS, axes_words, base_words, cell_li
 from screens.ablate.effects_view import EffectsView
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading
-from screens.ablate.words import bar, duration, plain
+from screens.ablate.words import bar, plain
 from screens.train.panel import state_words
 from screens.widgets.chart import Chart
 from screens.widgets.lines import Lines
@@ -129,7 +130,7 @@ class StudyView(Vertical):
             f"{row.done}/{row.total} runs",
         ]
         if row.seconds_left is not None:
-            words.append(f"{duration(row.seconds_left)} left, until {_clock(row.seconds_left)}")
+            words.append(f"{format_duration(row.seconds_left)} left, until {_clock(row.seconds_left)}")
         if history.ended and history.ended["detail"]:
             words.append(str(history.ended["detail"]))
         if row.problem:

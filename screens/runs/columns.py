@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from engines.output.terminal_text import replace_symbols
+from engines.output.units import format_age
 from screens.runs.row import Row
-from screens.sample.words import plain
 from screens.train.panel import figure, spark, state_words
 from screens.train.told import guard_mark
 from screens.widgets.wrapping import shown
@@ -32,17 +33,6 @@ class Column:
     right: bool = False
     least: int = 0  # cells, whatever is in it
     optional: bool = False  # left out where it is empty in every row
-
-
-def age(created_at: float | None) -> str:
-    """Since a run was made, in its largest unit."""
-    if created_at is None:
-        return "–"
-    seconds = max(0.0, time.time() - created_at)
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return "now"
 
 
 def short_number(value: float | None) -> str:
@@ -79,7 +69,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("bpb", "best bpb", 2, lambda row, _: figure(row.best_bpb), lambda row: row.best_bpb, right=True),
     Column("speed", "tok/s", 7, lambda row, _: short_number(row.tokens_per_second),
            lambda row: row.tokens_per_second, falling=True, right=True, least=5),
-    Column("age", "age", 8, lambda row, _: age(row.created_at), lambda row: row.created_at, falling=True,
+    Column("age", "age", 8, lambda row, _: format_age(row.created_at), lambda row: row.created_at, falling=True,
            right=True, least=4),
     Column("guards", "guards", 4, guard_words, lambda row: row.guard_count, falling=True),
     Column("trend", "loss", 6, lambda row, ascii: spark(list(row.trend), ascii), least=12),
@@ -111,7 +101,7 @@ def fitting(widths: Mapping[str, int], room: int, sort: str) -> dict[str, int]:
 
 
 def told(column: Column, row: Row, ascii: bool) -> str:
-    return plain(shown(column.text(row, ascii)), ascii)
+    return replace_symbols(shown(column.text(row, ascii)), ascii)
 
 
 def texts_of(row: Row, ascii: bool) -> Mapping[str, str]:

@@ -7,10 +7,10 @@ from typing import Any
 from rich.text import Text
 
 from engines.events import Event
+from engines.output.terminal_text import replace_symbols
+from engines.output.units import format_age, format_bytes
 from engines.runs.watch import Watch
-from screens.runs.columns import age
-from screens.sample.words import plain
-from screens.train.panel import figure, size, state_words
+from screens.train.panel import figure, state_words
 from screens.widgets.wrapping import shown
 
 _SAMPLE = 400  # characters of the last sample
@@ -23,7 +23,7 @@ def detail(watch: Watch, ascii: bool) -> Text:
 
     def line(name: str, told: str, style: str = "") -> None:
         if told:
-            text.append(f"{name:<8}", "dim").append(f"{plain(shown(told), ascii)}\n", style)
+            text.append(f"{name:<8}", "dim").append(f"{replace_symbols(shown(told), ascii)}\n", style)
 
     line("run", f"{watch.run.id}  {state_words(watch, ascii)}", "bold")
     line("problem", watch.problem, "bold")
@@ -48,7 +48,7 @@ def detail(watch: Watch, ascii: bool) -> Text:
 def one_line(watch: Watch, ascii: bool) -> Text:
     """Its state, and what is wrong with it, how it ended or how to come back, for terminals without room for more."""
     more = watch.problem or _ending(watch) or come_back(watch)
-    return Text(plain(shown(f"{state_words(watch, ascii)}  {more}"), ascii))
+    return Text(replace_symbols(shown(f"{state_words(watch, ascii)}  {more}"), ascii))
 
 
 def come_back(watch: Watch) -> str:
@@ -103,13 +103,11 @@ def _best(event: Event | None) -> str:
 def _checkpoint(kept: list[Event]) -> str:
     if not kept:
         return "no checkpoint yet"
-    return f"checkpoint of step {kept[-1]['step']:,}, {size(kept[-1]['bytes'])}"
+    return f"checkpoint of step {kept[-1]['step']:,}, {format_bytes(kept[-1]['bytes'])}"
 
 
 def _made(config: Mapping[str, Any]) -> str:
     created_at = config.get("created_at")
     if not isinstance(created_at, int | float):
         return ""
-    since = age(created_at)
-    ago = "just now" if since == "now" else f"{since} ago"
-    return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(created_at))}, {ago}"
+    return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(created_at))}, {format_age(created_at)} ago"

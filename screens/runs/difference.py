@@ -10,10 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable, Static
 
+from engines.output.terminal_text import replace_symbols
+from engines.output.units import format_age
 from engines.runs.comparison import Line, settings, told
 from engines.runs.watch import Watch
-from screens.runs.columns import age, short_number
-from screens.sample.words import plain
+from screens.runs.columns import short_number
 from screens.train.panel import figure, state_words
 from screens.widgets.dialog import Dialog
 from screens.widgets.wrapping import shown
@@ -38,7 +39,7 @@ def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
         "training": "–" if math.isnan(overview.seconds) else f"{overview.seconds:,.1f} s",
         "parameters": f"{facts['parameters']:,}" if "parameters" in facts else "–",
         "guards": str(overview.guard_count),
-        "age": age(watch.config.get("created_at")),
+        "age": format_age(watch.config.get("created_at")),
     }
 
 
@@ -80,7 +81,9 @@ class DifferenceScreen(Dialog[None]):
         different = [line for line in self._settings if line.differs]
         lines += self._settings if self._all else different
         title = "all settings" if self._all else "what differs"
-        self.query_one("#box").border_title = plain(f"{title} – {len(different)} of {len(self._settings)}", self._ascii)
+        self.query_one("#box").border_title = replace_symbols(
+            f"{title} – {len(different)} of {len(self._settings)}", self._ascii
+        )
         self.query_one("#told", Static).update("" if different else "their settings are the same: a shows them")
         if [line[:2] for line in lines] != [line[:2] for line in self._shown]:
             self._build(lines)
@@ -113,4 +116,4 @@ class DifferenceScreen(Dialog[None]):
         return Text(f"{sign} {line.name}")
 
     def _value(self, value: str) -> Text:
-        return Text(plain(shown(value), self._ascii), no_wrap=True)
+        return Text(replace_symbols(shown(value), self._ascii), no_wrap=True)

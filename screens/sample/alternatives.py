@@ -5,7 +5,8 @@ from typing import NamedTuple
 from rich.text import Text
 from textual.widgets import Static
 
-from screens.sample.words import bits_words, percent, plain, token_words
+from engines.output.terminal_text import replace_symbols
+from screens.sample.words import bits_words, percent, token_words
 from screens.widgets.token_view import ShownToken
 
 _NAME_WIDTH = 12  # cells for a token; longer ones are cut
@@ -64,12 +65,12 @@ class Alternatives(Static):
         """The alternatives to a token; `place` tells where in the text it stands."""
         self._token = token
         self.set_class(token is None, "-empty")
-        self.border_title = plain(f"alternatives · {place}" if place else "alternatives", self._ascii)
+        self.border_title = replace_symbols(f"alternatives · {place}" if place else "alternatives", self._ascii)
         self.border_subtitle = f"drawn: {bits_words(token.bits)}" if token else ""
         self._draw()
 
     def _draw(self) -> None:
-        words = self._words(self._token) if self._token else Text(plain(_ABOUT, self._ascii), "dim")
+        words = self._words(self._token) if self._token else Text(replace_symbols(_ABOUT, self._ascii), "dim")
         self.update(words)
 
     def _words(self, token: ShownToken) -> Text:
@@ -83,10 +84,10 @@ class Alternatives(Static):
 
     def _row_words(self, row: Row, width: int) -> Text:
         widest = min(_WIDEST_BAR, width - _NAME_WIDTH - _SHARE_WIDTH - _GAPS)
-        name = Text(plain(row.name, self._ascii))
+        name = Text(replace_symbols(row.name, self._ascii))
         name.truncate(_NAME_WIDTH, overflow="crop", pad=True)
         bar = _bar(row.share, widest, self._ascii)
-        words = Text(plain("▸ " if row.drawn else "  ", self._ascii))
+        words = Text(replace_symbols("▸ " if row.drawn else "  ", self._ascii))
         words.append_text(name)
         words.append(f"{percent(row.share):>{_SHARE_WIDTH}} {bar:<{max(0, widest)}} ")
         return words

@@ -10,9 +10,9 @@ from textual.containers import Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from engines.output.terminal_text import replace_symbols
 from engines.runs.watched_checkpoints import CheckpointFolder
 from screens.sample.model_list import Choice, ShelfRun
-from screens.sample.words import plain
 from screens.widgets.dialog import Dialog
 
 _MOST = 400  # rows: who has more types a word of the one that is sought
@@ -140,7 +140,7 @@ class Picker(Dialog[Choice | None]):
         fit = fitting(self._rows, self.query_one(Input).value)
         shown = fit[:_MOST]
         options = self.query_one(OptionList)
-        options.set_options(_Line(row, Text(plain(row.words, self._ascii), no_wrap=True)) for row in shown)
+        options.set_options(_Line(row, Text(replace_symbols(row.words, self._ascii), no_wrap=True)) for row in shown)
         choosable = [i for i, row in enumerate(shown) if row.choice]
         same = [i for i in choosable if shown[i].choice == choice]
         options.highlighted = next(iter(same or choosable), None)

@@ -13,9 +13,10 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from engines.generation.client import Reply
+from engines.output.terminal_text import replace_symbols
 from engines.runs.watched_checkpoints import CheckpointFolder
 from screens.sample.model_list import Choice, ShelfRun, run_of
-from screens.sample.words import checkpoint_words, plain
+from screens.sample.words import checkpoint_words
 from screens.widgets.token_view import ShownToken, TokenView
 
 _CLOCK = 0.1  # seconds between two looks at what changes with every token
@@ -217,13 +218,13 @@ class SpeechPane(Vertical):
         self.set_class(bool(self._tokens), "-text")
         if self.request is not None or not self._outcome:
             self.set_class(False, "-failed")
-        self.query_one(".status", Static).update(plain(self._status(), self._ascii))
+        self.query_one(".status", Static).update(replace_symbols(self._status(), self._ascii))
         who = self._checkpoint or self.chosen
         title = checkpoint_words(who) if who else self.choice.run.name if self.choice else "nobody"
         if self._ascii:  # else the frame would cut it with a sign of its own
-            title = plain(title, True)[: max(0, self.outer_size.width - _FRAME)]
+            title = replace_symbols(title, True)[: max(0, self.outer_size.width - _FRAME)]
         self.border_title = escape(title)
-        self.border_subtitle = escape(plain(self._news(), self._ascii))
+        self.border_subtitle = escape(replace_symbols(self._news(), self._ascii))
 
     def _news(self) -> str:
         """A run goes on: what was said may be of an older checkpoint than there is."""

@@ -4,15 +4,6 @@ import math
 
 from engines.runs.watched_checkpoints import CheckpointFolder
 
-_PLAIN = str.maketrans(
-    {"·": "-", "…": "...", "▸": ">", "█": "#", "●": "*", "–": "-", "≥": ">=", "←": "left", "→": "and right"}
-)
-
-
-def plain(text: str, ascii: bool) -> str:
-    """The same in characters that every terminal has, where that is wanted."""
-    return text.translate(_PLAIN) if ascii else text
-
 
 def checkpoint_words(folder: CheckpointFolder) -> str:
     """Run, step, kind and, where it was evaluated, how well it predicts."""

@@ -1,11 +1,12 @@
 """The side panel of a run: how it stands, in figures."""
 
 import math
-import time
 from collections.abc import Callable
 
 from rich.text import Text
 
+from engines.output.terminal_text import replace_symbols
+from engines.output.units import format_bytes, format_clock
 from engines.runs import liveness
 from engines.runs.watch import Watch
 from screens.widgets.lines import Lines
@@ -44,14 +45,6 @@ def figure(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}"
 
 
-def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    for unit, length in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count:.0f} B"
-
-
 def spark(values: list[float], ascii: bool) -> str:
     """Values as a line of bars, from their least to their most."""
     finite = [value for value in values if math.isfinite(value)]
@@ -70,7 +63,7 @@ def _lines(watch: Watch, ascii: bool) -> Text:
 
     def row(name: str, value: str, style: str = "") -> None:
         text.append(f"{name:<8}", "dim")
-        text.append(f"{value.replace('–', '-').replace('°', '') if ascii else value}\n", style)
+        text.append(f"{replace_symbols(value, ascii)}\n", style)
 
     row("run", watch.run.id, "bold")
     row("state", state_words(watch, ascii), "bold")
@@ -84,9 +77,9 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     is_running = watch.state == "running"
     speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
     if watch.is_live:
-        row("eta", _clock(history.seconds_left(steps) if is_running else None))
+        row("eta", format_clock(history.seconds_left(steps) if is_running else None))
     else:
-        row("time", _clock(history.last_t))
+        row("time", format_clock(history.last_t))
     row("loss", figure(history.last_loss))
     best = history.best_eval
     row("best", f"{figure(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
@@ -108,7 +101,7 @@ def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
     if not system:
         return
     cpu, rss = system["cpu_percent"], system["rss_bytes"]
-    add("host", f"cpu {'–' if cpu is None else f'{cpu:.0f} %'}  rss {'–' if rss is None else size(rss)}")
+    add("host", f"cpu {'–' if cpu is None else f'{cpu:.0f} %'}  rss {'–' if rss is None else format_bytes(rss)}")
     for gpu in system.get("gpus", []):
         busy = "–" if gpu["utilisation_percent"] is None else f"{gpu['utilisation_percent']:.0f} %"
         add("gpu", f"{busy}  {_of(gpu['memory_used_bytes'], gpu['memory_total_bytes'], 2**30)} GiB")
@@ -126,12 +119,6 @@ def _bar(share: float, ascii: bool) -> str:
     return "#" * done + "." * (_BAR - done) if ascii else "━" * done + "╌" * (_BAR - done)
 
 
-def _clock(seconds: float | None) -> str:
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86_400 else f"{seconds / 86_400:,.1f} days"
-
-
 def _speeds(watch: Watch) -> list[float]:
     """Steps a second in equal parts of the recent past."""
     recent = watch.history.seconds[-_SPEED_WINDOW * 20 :]
@@ -144,4 +131,4 @@ def _checkpoint(watch: Watch) -> str:
     kept = watch.history.checkpoints
     if not kept:
         return "–"
-    return f"step {kept[-1]['step']:,}  {size(kept[-1]['bytes'])}"
+    return f"step {kept[-1]['step']:,}  {format_bytes(kept[-1]['bytes'])}"

@@ -7,11 +7,11 @@ from textual.widgets import Static
 
 from engines.cost.estimate import Estimate, Machine, estimate, expected_vocab_size
 from engines.errors import SettingsError
+from engines.output.units import format_bytes, format_duration
 from engines.settings.applicability import warnings_about
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from screens.background import run_in_background
-from screens.train.panel import size
 
 
 class PlanView(Static):
@@ -48,21 +48,16 @@ def _wrong(problems: list[str]) -> Text:
 
 
 def _told(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -> Text:
+    row_bytes = format_bytes(plan.memory.activations_per_row)
     lines = [
         ("model", f"{settings.mode} {settings.model_kind}, {plan.parameter_count:,} parameters"),
         ("tokens", f"{plan.tokens:,} in {plan.steps:,} steps of {plan.tokens_per_step:,}"),
         ("vocabulary", f"{vocab_size:,} {note}".strip()),
         ("arithmetic", f"{plan.flops_per_token / 1e6:,.3g} MFLOP a token"),
-        ("memory", f"{size(plan.memory.fixed)}, and {size(plan.memory.activations_per_row)} a row at once"),
-        ("time", f"about {_time(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
+        ("memory", f"{format_bytes(plan.memory.fixed)}, and {row_bytes} a row at once"),
+        ("time", f"about {format_duration(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
     ]
     text = Text()
     for name, told in lines:
         text.append(f"{name:<11}", "dim").append(f"{told}\n")
     return text
-
-
-def _time(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

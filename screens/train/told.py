@@ -5,8 +5,9 @@ import time
 from rich.text import Text
 
 from engines.events import Event
+from engines.output.units import format_bytes, format_clock
 from engines.runs.watch import Watch
-from screens.train.panel import figure, size, state_words
+from screens.train.panel import figure, state_words
 from screens.widgets.wrapping import shown
 
 _PHASES = ("import", "data", "model", "compile", "train")
@@ -102,7 +103,7 @@ def news(watch: Watch) -> Text:
     told = [*history.runs, *history.notes, *history.evals, *history.guards, *history.checkpoints]
     told += [event for event in (history.engine, history.ended) if event]
     newest = sorted(told, key=lambda event: float(event["t"]), reverse=True)[:_NEWS]
-    return Text("\n".join(shown(f"{_clock(event['t'])}  {_sentence(event)}") for event in newest))
+    return Text("\n".join(shown(f"{format_clock(event['t'])}  {_sentence(event)}") for event in newest))
 
 
 def _sentence(event: Event) -> str:
@@ -111,7 +112,7 @@ def _sentence(event: Event) -> str:
         best = ", the best so far" if event["best"] else ""
         return f"step {event['step']:,}: validation {figure(event['loss'])} nats, {figure(event['bpb'])} bpb{best}"
     if kind == "checkpoint":
-        return f"step {event['step']:,}: checkpoint, {size(event['bytes'])} in {event['seconds']:.2f} s"
+        return f"step {event['step']:,}: checkpoint, {format_bytes(event['bytes'])} in {event['seconds']:.2f} s"
     if kind == "guard":
         return f"step {event['step']:,}: guard {event['rule']} ({event['action']}): {event['hint']}"
     if kind == "run":
@@ -122,11 +123,6 @@ def _sentence(event: Event) -> str:
     if kind == "engine":
         return ", ".join(f"{choice['setting']} {choice['value']}" for choice in event["choices"])
     return f"{event['reason']} at step {event['step']:,}{': ' + event['detail'] if event['detail'] else ''}"
-
-
-def _clock(seconds: float) -> str:
-    """Since the run's first start."""
-    return f"{seconds // 3600:02.0f}:{seconds // 60 % 60:02.0f}:{seconds % 60:02.0f}"
 
 
 def _progress(event: Event) -> str:
