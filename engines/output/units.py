@@ -26,8 +26,16 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_age(created_at: float | None) -> str:
-    """Format the time since `created_at`, in seconds since the epoch; "–" if it is not known (None or 0)."""
-    return format_duration(time.time() - created_at) if created_at else NOT_KNOWN
+    """Format the time since `created_at`, in seconds since the epoch; "–" if it is not known (None or 0).
+
+    Whole minutes are the finest unit, so that a table of runs is not repainted every second.
+    """
+    if not created_at:
+        return NOT_KNOWN
+    seconds = time.time() - created_at
+    if seconds >= 2 * _HOUR:
+        return format_duration(seconds)
+    return f"{seconds // _MINUTE:.0f} min" if seconds >= _MINUTE else "< 1 min"
 
 
 def format_clock(seconds: float | None) -> str:

@@ -27,7 +27,8 @@ def test_a_clock_shows_hours_minutes_and_seconds(seconds: float | None, text: st
 
 
 def test_an_age_is_the_time_since_creation() -> None:
-    assert format_age(time.time() - 600) == "10 min" and format_age(time.time() + 60) == "0 s"
+    assert format_age(time.time() - 119) == "1 min" and format_age(time.time() - 9000) == "2.5 h"
+    assert format_age(time.time() - 50) == format_age(time.time() + 60) == "< 1 min"
     assert format_age(None) == format_age(0.0) == "–"
 
 

@@ -148,8 +148,8 @@ def test_every_run_is_told_with_its_state_its_figures_and_its_guards(results: Pa
         assert seat.cell("brave-owl", "kind") == "mini-gpt"
         assert seat.cell("amber-fox", "step") == "40/40"
         assert seat.cell("amber-fox", "bpb") == "2.6318"
-        assert seat.cell("amber-fox", "age") == "1 m"
-        assert seat.cell("deep-moss", "age") == "2 d"
+        assert seat.cell("amber-fox", "age") == "1 min"
+        assert seat.cell("deep-moss", "age") == "2.3 d"
         assert seat.cell("calm-elm", "guards") == "▲3"
         assert seat.cell("amber-fox", "guards") == "–"
         assert len(seat.cell("amber-fox", "trend")) == 12
