@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from engines.settings.sample import SampleSettings
-from engines.training.safetensors import Array
 
 TokenIds = Sequence[int]  # token ids; the token at i + 1 is the target of the tokens up to i
 
@@ -35,6 +34,14 @@ class Batch:
         while len(row) < self.row_length:
             row += self.tokens[: self.row_length - len(row)].tolist()
         return row
+
+
+class Array(NamedTuple):
+    """Numbers as they lie on disk. `dtype` is the format's name, such as F64; `data` holds prod(shape) numbers."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
 
 
 class StepHyperparameters(NamedTuple):

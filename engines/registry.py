@@ -4,9 +4,8 @@ import importlib
 from typing import Protocol, cast
 
 from engines.errors import UserError
-from engines.interfaces import LanguageModel, Learner
+from engines.interfaces import Array, LanguageModel, Learner
 from engines.settings.train import TrainSettings
-from engines.training.safetensors import Array
 
 
 class _Factory(Protocol):

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from engines.runs.checkpoint_folders import is_checkpoint
-from engines.runs.launch import launch, new_run
+from engines.checkpoints.folders import is_checkpoint
+from engines.runs.launch import launch
 from engines.runs.liveness import lock_is_held
-from engines.runs.store import Run, find_run, results_dir, unsorted_runs
+from engines.runs.lookup import find_run, results_dir, unsorted_runs
+from engines.runs.store import Run
 from engines.settings.requirements import flag_of
+from engines.training.new_run import new_run
 from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}

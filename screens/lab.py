@@ -3,8 +3,9 @@
 import dataclasses
 from pathlib import Path
 
+from engines.runs.board import Board
 from engines.runs.store import Run
-from engines.runs.watch import Board, Watch
+from engines.runs.watch import Watch
 
 
 @dataclasses.dataclass

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pretend_nvml import Gpu, Nvml
 
 from engines import events
-from engines.interfaces import LearnerState
-from engines.runs.launch import launch, new_run
+from engines.checkpoints.files import Checkpoint
+from engines.checkpoints.folders import path_of
+from engines.interfaces import Array, LearnerState
+from engines.runs.launch import launch
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.training import checkpoints
-from engines.training.checkpoints import Checkpoint
-from engines.training.safetensors import Array
+from engines.training.new_run import new_run
 
 if TYPE_CHECKING:
     import pytest
@@ -68,7 +68,7 @@ def write_log(path: Path, *past: dict[str, Any]) -> None:
 
 
 def weights_sha256(run: Run, step: int) -> str:
-    state = json.loads((checkpoints.path_of(run.checkpoints_dir, step) / "state.json").read_text())
+    state = json.loads((path_of(run.checkpoints_dir, step) / "state.json").read_text())
     return str(state["sha256"]["model.safetensors"])
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engines.checkpoints import files as checkpoints
 from engines.runs import log
-from engines.training import callbacks, checkpoints, worker
+from engines.training import callbacks, worker
 
 _place, _, _number = os.environ["KILL_AT"].partition(":")
 _left = int(_number)

@@ -11,7 +11,8 @@ from builders import write_text
 from patience import PATIENCE
 
 from engines.runs.history import read_history
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 
 _ROOT = Path(__file__).resolve().parents[1]
 

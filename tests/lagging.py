@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from builders import make_run
 
+from engines.checkpoints import files as checkpoints
+from engines.checkpoints.folders import list_steps, path_of
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
 from engines.interfaces import Batch, LearnerState, StepHyperparameters, StepResult
@@ -20,10 +22,10 @@ from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints, loop
+from engines.training import loop
 from engines.training.callbacks import Milestones
 from engines.training.loop import Ending, Training
-from engines.training.progress import RunSchedule
+from engines.training.run_schedule import RunSchedule
 
 LAGS = (0, 1, 16)
 
@@ -160,7 +162,7 @@ def rig(folder: Path, lag: int, requests: dict[int, str] | None = None, **given:
 
 
 def saved_steps(run: Run) -> list[int]:
-    return checkpoints.list_steps(run.checkpoints_dir)
+    return list_steps(run.checkpoints_dir)
 
 
 def assert_agrees(rig: Rig, bad: Iterable[int] = ()) -> None:
@@ -171,5 +173,5 @@ def assert_agrees(rig: Rig, bad: Iterable[int] = ()) -> None:
     saved = saved_steps(rig.run)
     assert all(step <= history.step for step in saved)
     for step in saved:
-        progress = checkpoints.load(checkpoints.path_of(rig.run.checkpoints_dir, step)).progress
+        progress = checkpoints.load(path_of(rig.run.checkpoints_dir, step)).progress
         assert progress["step"] == step

@@ -11,9 +11,9 @@ import pytest
 import torch
 from lab import Lab
 
+from engines.checkpoints.folders import path_of
 from engines.runs.history import read_history
 from engines.runs.store import Run
-from engines.training import checkpoints
 
 FROZEN = Path(__file__).parent / "fixtures" / "frozen"
 EXPECTED: dict[str, Any] = json.loads((FROZEN / "expected.json").read_text())
@@ -64,7 +64,7 @@ def test_a_frozen_run_resumes_to_the_recorded_weights(name: str, frozen: Lab) ->
     history = read_history(run)
     assert len(history.losses) == expected["step"]
     assert history.losses[:KILLED_AT].tolist() == expected["losses"][:KILLED_AT]
-    folder = checkpoints.path_of(run.checkpoints_dir, expected["step"])
+    folder = path_of(run.checkpoints_dir, expected["step"])
     if is_bit_exact_here(name):
         for file in ("model", "optimizer"):
             assert sha256(folder / f"{file}.safetensors") == expected[f"{file}_sha256"]

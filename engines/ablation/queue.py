@@ -28,14 +28,14 @@ from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
-from engines.runs.fork import fork_run
 from engines.runs.history import read_history, read_resumable
-from engines.runs.launch import new_run
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
+from engines.training.fork import fork_run
+from engines.training.new_run import new_run
 
 _POLL_INTERVAL = 0.02  # seconds between looks at runs and requests
 _HEARTBEAT_INTERVAL = 2.0

@@ -17,19 +17,13 @@ from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
+from engines.runs.checked_json import read_checked_json, write_checked_json
 from engines.runs.history import History
 from engines.runs.launch import launch
+from engines.runs.lookup import all_runs, folders_in, remembered, require_name
 from engines.runs.own_runs import remove_run
 from engines.runs.snapshot import damage_sentences
-from engines.runs.store import (
-    Run,
-    all_runs,
-    folders_in,
-    read_checked_json,
-    remembered,
-    require_name,
-    write_checked_json,
-)
+from engines.runs.store import Run
 
 _QUEUE = "engines.ablation.queue"
 _NAME_LENGTH = 60  # of a link; many axes make long names

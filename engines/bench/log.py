@@ -10,9 +10,10 @@ from engines.bench import process
 from engines.bench.report import Figure, Report
 from engines.random_stream import RandomStream
 from engines.runs.history import History
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
+from engines.training.new_run import new_run
 
 _STEPS_PER_SECOND = 20_000
 _PACED_SECONDS = 3

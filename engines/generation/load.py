@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines import registry
+from engines.checkpoints import files as checkpoints
 from engines.data import tokenizers
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
 from engines.interfaces import LanguageModel
 from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
 
 
 class Speaker(NamedTuple):

@@ -9,7 +9,7 @@ from engines.reports.columns import Part, parts, smoothed
 from engines.reports.metrics import number
 from engines.reports.plot import COLOURS, Band, Curve, Dot, Mark, Plot
 from engines.reports.record import Record
-from engines.training.best import best_step
+from engines.runs.best_eval import best_step
 
 COLUMNS = 680  # of a run's curves, about one a pixel
 OVERLAID_COLUMNS = 240  # where curves share a picture

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.checkpoint_folders import list_steps
 from engines.runs.comparison import part
 from engines.runs.history import History
 from engines.runs.portable import Portable, portable

@@ -5,18 +5,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engines.checkpoints import files as checkpoints
+from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.retention import IntactSteps
 from engines.errors import UserError
 from engines.events import Event
 from engines.reproduce.compare import Record, Score
 from engines.runs import manifest
-from engines.runs.checkpoint_folders import list_steps, path_of
+from engines.runs.checked_json import read_json, write_checked_json
 from engines.runs.decisions import choices_by_setting, recorded_decisions
 from engines.runs.history import History
-from engines.runs.launch import run_of
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, read_json, write_checked_json
+from engines.runs.store import Run
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
+from engines.training.new_run import run_of
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
 _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
@@ -129,7 +131,7 @@ def kept_beginning(past: Past) -> Beginning | None:
     """Return the checkpoint that a forked run began with, if the run or its parent still has it intact."""
     parent = past.config["parent"]
     for folder in (past.run.checkpoints_of(past.config), _checkpoints_of(parent_of(past))):
-        if folder and parent["step"] in list_steps(folder) and parent["step"] in checkpoints.IntactSteps(folder):
+        if folder and parent["step"] in list_steps(folder) and parent["step"] in IntactSteps(folder):
             # what the run copied from its parent is older than its own beginning
             lines = [line for t, line in past.lines if t <= parent["seconds"]]
             return Beginning(folder, lines, parent)

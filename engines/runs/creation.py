@@ -11,7 +11,8 @@ from typing import Any
 
 from engines.errors import UserError
 from engines.files import reason_of, user_path
-from engines.runs.store import CHECKPOINTS, Run
+from engines.runs.checked_json import CHECKPOINTS
+from engines.runs.store import Run
 
 Fill = Callable[[Run], None]  # adds files to a run that is being created
 

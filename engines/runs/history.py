@@ -4,12 +4,12 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator
 
+from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.events import Event, column
-from engines.runs.checkpoint_folders import list_steps
+from engines.runs.best_eval import is_better
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.training.best import is_better
 
 _COLUMNS = ("losses", "lr", "seconds", "grad_norms")
 _MOST_MISSING = 2_000_000  # steps left out in total; a gap takes memory, and a forged number may be arbitrarily large

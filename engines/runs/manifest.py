@@ -11,6 +11,7 @@ from engines import __version__
 from engines.errors import UserError
 from engines.system import cpu
 
+SCHEDULE = 2  # of new runs. 1: token and time budgets only ended a run
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 

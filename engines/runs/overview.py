@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 from engines.errors import UserError
 from engines.files import open_regular, read_regular
 from engines.runs import liveness
+from engines.runs.checked_json import parse_json
 from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.snapshot import read_snapshot
-from engines.runs.store import Run, parse_json
+from engines.runs.store import Run
 
 TREND = 12  # parts of a run whose mean losses are kept
 KEY = "overview"  # in summary.json

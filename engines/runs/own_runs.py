@@ -10,8 +10,10 @@ from pathlib import Path
 
 from engines.errors import UserError
 from engines.files import reason_of
+from engines.runs.checked_json import CHECKPOINTS
 from engines.runs.locking import take_lock
-from engines.runs.store import CHECKPOINTS, Run, all_runs, find_by_path, last_of, match_name, remembered, require_name
+from engines.runs.lookup import all_runs, find_by_path, last_of, match_name, remembered, require_name
+from engines.runs.store import Run
 
 # what the program itself puts into a run's directory
 _OWN_NAMES = {

@@ -4,12 +4,13 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.checkpoint_folders import list_steps
+from engines.runs.checked_json import PATHS_EDITED
 from engines.runs.history import History
 from engines.runs.reader import EventReader
-from engines.runs.store import PATHS_EDITED, Run
+from engines.runs.store import Run
 
 
 class Snapshot(NamedTuple):

@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+from engines.checkpoints.folders import list_steps, path_of
 from engines.errors import UserError
-from engines.runs.checkpoint_folders import list_steps, path_of
 from engines.runs.watch import Watch
 
 

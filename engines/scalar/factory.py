@@ -1,12 +1,11 @@
 """Builds the scalar engine's models and learners from settings."""
 
-from engines.interfaces import LanguageModel, Learner
+from engines.interfaces import Array, LanguageModel, Learner
 from engines.random_stream import RandomStream
 from engines.scalar.learner import ScalarLearner, load_parameters
 from engines.scalar.models import Bigram, MiniGPT, Parameters, bigram_parameters, gpt_parameters
 from engines.scalar.optimizers import SGD, AdamW
 from engines.settings.train import TrainSettings
-from engines.training.safetensors import Array
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

@@ -2,10 +2,9 @@
 
 import math
 
-from engines.interfaces import Batch, Decision, LearnerState, StepHyperparameters, StepResult
+from engines.interfaces import Array, Batch, Decision, LearnerState, StepHyperparameters, StepResult
 from engines.scalar.models import Bigram, MiniGPT, Parameters
 from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
-from engines.training.safetensors import Array
 
 
 class ScalarLearner:

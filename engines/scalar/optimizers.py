@@ -8,9 +8,9 @@ from array import array
 from collections.abc import Iterator
 from itertools import chain
 
+from engines.interfaces import Array
 from engines.scalar.autograd import Node
 from engines.scalar.kernels import Matrix, Vector
-from engines.training.safetensors import Array
 
 
 class Optimizer:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from engines.interfaces import LanguageModel, Learner
+from engines.interfaces import Array, LanguageModel, Learner
 from engines.scalar import factory as scalar
 from engines.settings.train import TrainSettings
 from engines.tensor import gpt, kernels_ahead
@@ -13,7 +13,6 @@ from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models import Bigram, MiniGPT, Parameters, TensorModel
 from engines.tensor.recipe import optimizer_of
 from engines.tensor.storage import to_tensor
-from engines.training.safetensors import Array
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from engines.training.safetensors import Array
+from engines.interfaces import Array
 
 _NAMES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from engines.checkpoints.files import Checkpoint
+from engines.checkpoints.saver import Saved, Saver
 from engines.data.entropy_bound import Floor, floor_of_stories
 from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
 from engines.generation.sampling import documents
 from engines.interfaces import LanguageModel, LearnerState
+from engines.runs.best_eval import best_step
 from engines.runs.history import History
 from engines.runs.log import EventLog
-from engines.runs.resumption import require_same_settings
 from engines.runs.store import Run
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
-from engines.training.best import best_step
-from engines.training.checkpoints import Checkpoint, Saved, Saver
 from engines.training.evaluation import Evaluation, Targets, evaluate
+from engines.training.resumption import require_same_settings
 
 
 class Milestones:

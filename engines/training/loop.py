@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from engines.checkpoints.files import Checkpoint, load_newest, size_of
+from engines.checkpoints.folders import clear_unfinished
 from engines.data.batches import Batches
 from engines.errors import UserError
 from engines.interfaces import Learner
@@ -14,9 +16,8 @@ from engines.runs.history import History
 from engines.runs.log import EventLog
 from engines.settings.train import TrainSettings
 from engines.training.callbacks import Milestones
-from engines.training.checkpoints import Checkpoint, clear_unfinished, load_newest, size_of
 from engines.training.guards import Guards, Trip
-from engines.training.progress import PlannedStep, RunSchedule
+from engines.training.run_schedule import PlannedStep, RunSchedule
 
 POLL_INTERVAL = 0.05  # seconds between looks at the requests
 _MOST_ROLLBACKS = 3  # in a row without a new checkpoint: more would go round for ever

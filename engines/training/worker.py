@@ -21,13 +21,14 @@ from typing import Any
 from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs import manifest
+from engines.runs.checked_json import write_checked_json
 from engines.runs.control import Inbox
 from engines.runs.history import History, read_resumable
 from engines.runs.liveness import print_ended
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
-from engines.runs.store import Run, write_checked_json
+from engines.runs.store import Run
 from engines.settings.train import TrainSettings
 from engines.training.heartbeat import Pulse
 
@@ -91,7 +92,7 @@ class Worker:
         from engines.data.prepare import prepare
         from engines.training.callbacks import Milestones
         from engines.training.loop import Training
-        from engines.training.progress import RunSchedule
+        from engines.training.run_schedule import RunSchedule
 
         settings = TrainSettings(**manifest.resolved_settings(self._config))
         registry.available(settings.mode, settings.model_kind)
@@ -133,7 +134,7 @@ class Worker:
         if not self._continues:
             return None
         from engines.data import tokenizers
-        from engines.runs.resumption import find_resume_point
+        from engines.training.resumption import find_resume_point
 
         point = find_resume_point(self._run, self._config, self._history)
         for note in point.notes if point else []:

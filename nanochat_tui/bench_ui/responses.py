@@ -12,10 +12,10 @@ import psutil
 
 from engines.bench import synthetic
 from engines.bench.report import Figure
-from engines.runs.launch import new_run
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
 from engines.runs.store import Run
+from engines.training.new_run import new_run
 from nanochat_tui.bench_ui.terminal import Terminal
 
 _SETTLED = 3.0  # seconds after which an app has done all that starting needs

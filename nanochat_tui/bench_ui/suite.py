@@ -12,9 +12,10 @@ import psutil
 
 from engines.bench import synthetic
 from engines.bench.report import Figure, Report
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.runs.log import EventLog
 from engines.runs.store import Run
+from engines.training.new_run import new_run
 from nanochat_tui.bench_ui import responses
 from nanochat_tui.bench_ui.overlay import overlay
 from nanochat_tui.bench_ui.terminal import Terminal

@@ -25,8 +25,8 @@ from engines.output.terminal_text import visible_line
 from engines.output.units import format_age, format_duration
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
+from engines.runs.lookup import results_dir
 from engines.runs.snapshot import damage_sentences, read_snapshot
-from engines.runs.store import results_dir
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings

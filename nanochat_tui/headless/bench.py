@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engines.bench.nanochat.settings import RaceSettings
 from engines.errors import SettingsError
 from engines.files import user_path
-from engines.runs.store import results_dir
+from engines.runs.lookup import results_dir
 from engines.settings.fields import AUTO, fields, parse_all
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import PROGRAM, Options

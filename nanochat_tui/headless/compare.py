@@ -14,7 +14,7 @@ from engines.reports.metrics import metrics
 from engines.reports.page import page
 from engines.reports.record import Record, read_record
 from engines.runs.comparison import MISSING, Setting, settings
-from engines.runs.store import find_run, results_dir
+from engines.runs.lookup import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json

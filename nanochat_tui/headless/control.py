@@ -5,9 +5,10 @@ import time
 
 from engines.errors import UserError
 from engines.runs import control, liveness
+from engines.runs.lookup import results_dir
 from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.reader import EventReader
-from engines.runs.store import Run, results_dir
+from engines.runs.store import Run
 from nanochat_tui.commands import Options
 
 _POLL_INTERVAL = 0.05

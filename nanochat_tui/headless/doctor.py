@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from engines.runs.store import results_dir
+from engines.runs.lookup import results_dir
 from engines.system.doctor import FAIL, OK, WARN, Check, Finding, checks, examine
 from nanochat_tui.commands import Options
 from nanochat_tui.streams import can_repaint, print_json, repaint

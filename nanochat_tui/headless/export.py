@@ -6,7 +6,7 @@ import sys
 from engines.files import user_path
 from engines.interop import export as interop
 from engines.reports.record import read_record
-from engines.runs.store import find_run, results_dir
+from engines.runs.lookup import find_run, results_dir
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json

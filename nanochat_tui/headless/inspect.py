@@ -3,7 +3,7 @@
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.runs.store import find_run, results_dir
+from engines.runs.lookup import find_run, results_dir
 from engines.settings.fields import Field
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.sample import checkpoint_of

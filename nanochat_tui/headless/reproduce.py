@@ -28,8 +28,8 @@ from engines.reproduce.replay import (
 )
 from engines.runs import liveness
 from engines.runs.launch import launch
+from engines.runs.lookup import find_run, results_dir
 from engines.runs.snapshot import damage_sentences
-from engines.runs.store import find_run, results_dir
 from engines.settings.fields import Field
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options

@@ -5,17 +5,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.files import reason_of
 from engines.output.units import format_age, format_duration
 from engines.runs import liveness
 from engines.runs.history import History
+from engines.runs.lookup import find_run, results_dir, unsorted_runs
 from engines.runs.overview import read_entry
 from engines.runs.snapshot import damage_sentences, edited_paths_sentence, read_snapshot
-from engines.runs.store import Run, find_run, results_dir, unsorted_runs
+from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import figures, fixed, sentence, share_of, step_of
 from nanochat_tui.streams import print_json, print_table
@@ -72,7 +73,7 @@ def show(options: Options) -> int:
     newest = [*history.evals[-_SHOWN_EVALS:], *history.samples[-1:], *history.guards[-_SHOWN_EVALS:]]
     for event in [*newest, *history.notes[-_SHOWN_EVALS:]]:
         print(f"  {sentence(event, history, steps)}")
-    kept = ", ".join(map(str, checkpoints.list_steps(run.checkpoints_dir)))
+    kept = ", ".join(map(str, list_steps(run.checkpoints_dir)))
     print(f"  kept    checkpoints of steps {kept or '(none)'} in {run.checkpoints_dir}")
     if (ended := liveness.ending(run, history)) and ended["detail"]:
         print(f"  ended   {ended['detail']}")
@@ -154,7 +155,7 @@ def _details(run: Run, state: str, history: History, config: dict[str, Any]) -> 
         "evals": history.evals,
         "guards": history.guards,
         "sample": history.samples[-1] if history.samples else None,
-        "checkpoints": checkpoints.list_steps(run.checkpoints_dir),
+        "checkpoints": list_steps(run.checkpoints_dir),
         "ended": liveness.ending(run, history),
         "unreadable": history.damage or None,
         "config": config,

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from engines.checkpoints.folders import is_checkpoint, list_steps, path_of
 from engines.errors import UserError
 from engines.generation.load import Speaker, open_checkpoint
 from engines.generation.sampling import Token, generate, side_by_side
 from engines.numbered_names import parse_number
-from engines.runs.checkpoint_folders import is_checkpoint
 from engines.runs.history import read_history
+from engines.runs.lookup import find_run, require_name, results_dir, runs_in_view
 from engines.runs.snapshot import damage_sentences
-from engines.runs.store import Run, find_run, require_name, results_dir, runs_in_view
+from engines.runs.store import Run
 from engines.settings.fields import fields, parse_all
 from engines.settings.requirements import flag_of
 from engines.settings.sample import CountSettings, SampleSettings
-from engines.training import checkpoints
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.prompt_file import read_prompt
 from nanochat_tui.streams import print_json, unfiltered
@@ -108,7 +108,7 @@ def _speaker(options: Options, settings: SampleSettings) -> Speaker:
     filters = {name: options.words[name] for name in ("mode", "model_kind") if options.words[name]}
     if not counted:
         for run in reversed(runs_in_view(results)):
-            if _fits(run, filters) and checkpoints.list_steps(run.checkpoints_dir):
+            if _fits(run, filters) and list_steps(run.checkpoints_dir):
                 return open_checkpoint(checkpoint_of(run, options.words["checkpoint"]), *how)
     if options.words["checkpoint"]:
         raise UserError(f"there is no run in {results} to take --checkpoint {options.words['checkpoint']} from.")
@@ -131,18 +131,18 @@ def _fits(run: Run, filters: dict[str, str]) -> bool:
 def checkpoint_of(run: Run, wanted: str | None) -> Path:
     """The folder of a run's checkpoint: a step, `best`, or `last` (also None)."""
     folder = run.checkpoints_dir
-    steps = checkpoints.list_steps(folder)
+    steps = list_steps(folder)
     if not steps:
         raise UserError(f"run {run.id} has no checkpoint yet.")
     if wanted in (None, "last"):
-        return checkpoints.path_of(folder, steps[-1])
+        return path_of(folder, steps[-1])
     kept = f"Use another one: last, {', '.join(map(str, steps))}."
     step = _best_step(run, kept) if wanted == "best" else parse_number(str(wanted))
     if step not in steps:
         untrained = "" if step else " (the untrained model)"
         name = f"of its best evaluation, step {step}{untrained}" if wanted == "best" else repr(wanted)
         raise UserError(f"run {run.id} has no checkpoint {name}. {kept}")
-    return checkpoints.path_of(folder, step)
+    return path_of(folder, step)
 
 
 def _best_step(run: Run, kept: str) -> int:

@@ -8,12 +8,15 @@ from typing import Any
 
 from engines.errors import UserError
 from engines.runs import control, liveness
+from engines.runs.checked_json import read_checked_json
 from engines.runs.history import read_history
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
+from engines.runs.lookup import find_run, results_dir
 from engines.runs.own_runs import find_own_run
-from engines.runs.store import Run, find_run, read_checked_json, results_dir
+from engines.runs.store import Run
 from engines.settings.applicability import warnings_about
 from engines.settings.resolve import resolve
+from engines.training.new_run import new_run
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import Bar, Lines, result_line
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
@@ -65,7 +68,7 @@ def resume_or_fork(options: Options) -> tuple[Run, subprocess.Popen[bytes] | Non
     """Resume a run or, with settings, fork it; return the run, and its worker if one was started."""
     run = find_own_run(options.words["run"], results_dir(options.words["results_dir"]))
     if options.settings:
-        from engines.runs.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
+        from engines.training.fork import fork_run  # reads checkpoints, which a plain resume leaves to the worker
 
         run = fork_run(run, options.settings)
         warn_without_effect(options.settings, run)

@@ -12,9 +12,9 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, TabbedContent
 
 from engines.errors import SettingsError, UserError
-from engines.runs.launch import new_run
 from engines.runs.store import Run
 from engines.runs.watch import Watch
+from engines.training.new_run import new_run
 from screens import orders
 from screens.background import is_busy, run_in_background
 from screens.commanding import CommandingScreen

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engines.ablation import study
+from engines.checkpoints.folders import list_steps
 from engines.numbered_names import MAX_DIGITS, parse_number, parse_numbered
 from engines.runs.control import Inbox
-from engines.training import checkpoints
 
 FOREIGN = ["²", "٣", "１２", "-1", "+1", "1_0", " 1", "1\n", "1.0", "", "٣" * 5, "1" * (MAX_DIGITS + 1)]
 
@@ -33,7 +33,7 @@ def test_foreign_names_are_no_checkpoints_no_requests_and_no_studies(number: str
     (tmp_path / f"step-{number}").mkdir()
     checkpoint = tmp_path / "step-00000007"
     checkpoint.mkdir()
-    assert checkpoints.list_steps(tmp_path) == [7]
+    assert list_steps(tmp_path) == [7]
     control = tmp_path / "control"
     control.mkdir()
     (control / f"{number}-stop.json").write_text("{}")
@@ -46,5 +46,5 @@ def test_foreign_names_are_no_checkpoints_no_requests_and_no_studies(number: str
 def test_a_checkpoint_name_that_is_padded_differently_or_is_a_file_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "step-7").mkdir()
     (tmp_path / "step-00000008").write_text("")
-    assert checkpoints.list_steps(tmp_path) == []
-    assert checkpoints.list_steps(tmp_path / "step-00000008") == []
+    assert list_steps(tmp_path) == []
+    assert list_steps(tmp_path / "step-00000008") == []

@@ -14,11 +14,13 @@ from builders import events_of, weights_sha256, write_text
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, start
+from engines.checkpoints.folders import list_steps
 from engines.reproduce.compare import TOLERANCE
 from engines.runs import launch, liveness
 from engines.runs.history import History, read_history
-from engines.runs.store import Run, all_runs
-from engines.training import checkpoints
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
+from engines.training.new_run import new_run
 from faults.campaign import Part, Tally
 
 KILLS_OF_A_RUN = 4
@@ -73,7 +75,7 @@ class _Reference(NamedTuple):
 
 
 def _new_run(kind: str, folder: Path) -> Run:
-    return launch.new_run({"data": str(write_text(folder)), **_QUICK, **MODELS[kind]}, folder / "results")
+    return new_run({"data": str(write_text(folder)), **_QUICK, **MODELS[kind]}, folder / "results")
 
 
 def _reference(kind: str, folder: Path) -> _Reference:
@@ -145,7 +147,7 @@ def _differences(run: Run, reference: Run) -> list[str]:
         "evaluations": (_timeless(ours.evals), _timeless(theirs.evals)),
         "samples": (_timeless(ours.samples), _timeless(theirs.samples)),
         "state": (liveness.state(run, ours), "finished"),
-        "checkpoints": tuple(checkpoints.list_steps(one.checkpoints_dir) for one in (run, reference)),
+        "checkpoints": tuple(list_steps(one.checkpoints_dir) for one in (run, reference)),
     }
     found = [f"{name} differ from an uninterrupted run's" for name, (a, b) in compared.items() if a != b]
     try:

@@ -21,7 +21,7 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies
 from engines.runs import liveness
 from engines.runs.history import read_history
-from engines.runs.store import all_runs
+from engines.runs.lookup import all_runs
 from engines.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[2]

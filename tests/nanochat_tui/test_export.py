@@ -16,8 +16,9 @@ from recordings import RUNS, last_word
 from engines.interop.export import WRITERS
 from engines.reports.record import Record
 from engines.runs.history import read_history
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.runs.store import Run
+from engines.training.new_run import new_run
 from nanochat_tui.cli import main
 from nanochat_tui.headless import progress_message
 

@@ -12,8 +12,8 @@ from patience import PATIENCE
 
 from engines.runs import liveness
 from engines.runs.history import read_history
-from engines.runs.launch import new_run
-from engines.runs.store import all_runs
+from engines.runs.lookup import all_runs
+from engines.training.new_run import new_run
 
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "5")
 ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000")

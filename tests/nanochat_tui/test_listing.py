@@ -18,7 +18,8 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
 from engines.output.units import format_duration
 from engines.runs.history import History, read_history
-from engines.runs.store import Run, remember
+from engines.runs.lookup import remember
+from engines.runs.store import Run
 from nanochat_tui.cli import main
 from nanochat_tui.headless.event_text import figures, fixed, share_of
 

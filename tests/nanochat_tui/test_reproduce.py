@@ -13,12 +13,14 @@ import pytest
 from builders import TEXT, events_of, finished_run, make_run, write_log
 from patience import PATIENCE
 
+from engines.checkpoints.folders import path_of
 from engines.runs import launch
-from engines.runs.fork import fork_run
 from engines.runs.history import read_history
-from engines.runs.store import Run, all_runs
+from engines.runs.locking import take_lock
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from engines.system import cpu
-from engines.training.checkpoints import path_of
+from engines.training.fork import fork_run
 from nanochat_tui.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,7 +236,7 @@ def test_what_left_nothing_or_is_live_is_one_sentence(tmp_path: Path, capsys: py
     run = make_run(tmp_path)
     said = Reproduced(capsys, run)
     assert said.code == 1 and "nothing to compare with" in said.stderr
-    lock = launch.take_lock(run)
+    lock = take_lock(run)
     assert lock and "is live" in Reproduced(capsys, run).stderr
 
 

@@ -8,7 +8,8 @@ from builders import make_run
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
-from engines.runs.store import Run, all_runs, remember
+from engines.runs.lookup import all_runs, remember
+from engines.runs.store import Run
 from nanochat_tui.cli import main
 
 Words = pytest.CaptureFixture[str]

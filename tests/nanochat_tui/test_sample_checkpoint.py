@@ -7,10 +7,10 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
+from engines.checkpoints.folders import path_of
 from engines.errors import UserError
 from engines.runs.history import read_history
 from engines.runs.store import Run
-from engines.training.checkpoints import path_of
 from nanochat_tui.headless.sample import checkpoint_of
 
 

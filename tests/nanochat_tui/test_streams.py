@@ -23,7 +23,8 @@ from engines.ablation.study import create_study
 from engines.reports import document
 from engines.runs import liveness
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from nanochat_tui import cli
 from nanochat_tui.cli import main
 from nanochat_tui.commands import COMMANDS

@@ -15,7 +15,8 @@ from patience import PATIENCE
 
 from engines.runs.history import read_history
 from engines.runs.liveness import lock_is_held
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from screens.train.form import FIRST
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,8 @@ from engines.ablation.study import studies_in_view
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.liveness import lock_is_held, state
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.ablate.editor import PlanEditor
 from screens.ablate.screen import AblateScreen

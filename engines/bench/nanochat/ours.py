@@ -10,11 +10,12 @@ from typing import Any
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.figures import percentiles
+from engines.checkpoints.folders import list_steps, path_of
 from engines.errors import UserError
 from engines.runs.history import History, read_history
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from engines.system.subprocesses import python_path
-from engines.training.checkpoints import list_steps, path_of
 
 
 def environment(caches: Path) -> dict[str, str]:

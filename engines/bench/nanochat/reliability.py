@@ -25,8 +25,8 @@ from engines.bench.nanochat.processes import COLOURS
 from engines.errors import UserError
 from engines.random_stream import RandomStream
 from engines.runs.history import History, read_history
+from engines.runs.lookup import all_runs
 from engines.runs.reader import EventReader
-from engines.runs.store import all_runs
 
 _POLL = 0.005  # seconds between looks at a run that is to be killed
 _TELL = 1.0  # seconds between lines about it

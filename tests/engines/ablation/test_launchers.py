@@ -15,7 +15,7 @@ from engines.ablation.study import Study, create_study, results_so_far, start
 from engines.errors import SettingsError, UserError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
-from engines.runs.store import all_runs
+from engines.runs.lookup import all_runs
 from engines.settings.resolve import resolve
 
 

@@ -22,7 +22,8 @@ from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.launch import launch
-from engines.runs.store import Run, all_runs
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 
 SLOW = {"steps": 400, "eval_every": 100, "sample_tokens": 0}  # about half a second
 

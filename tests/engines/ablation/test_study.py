@@ -8,9 +8,12 @@ from builders import QUICK, write_text
 from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import Study, create_study
 from engines.errors import UserError
-from engines.runs.fork import fork_run
-from engines.runs.launch import launch, new_run
-from engines.runs.store import Run, all_runs, write_json
+from engines.runs.checked_json import write_json
+from engines.runs.launch import launch
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
+from engines.training.fork import fork_run
+from engines.training.new_run import new_run
 
 
 def make_study(folder: Path) -> Study:

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from engines import events
 from engines.errors import UserError
 from engines.runs import log as log_module
-from engines.runs.fork import fork_run
+from engines.runs.board import Board
 from engines.runs.history import History, read_resumable
 from engines.runs.launch import launch
 from engines.runs.liveness import ending
 from engines.runs.log import EventLog, LogError
 from engines.runs.reader import EventReader
-from engines.runs.watch import Board
+from engines.training.fork import fork_run
 
 NAN = math.nan
 

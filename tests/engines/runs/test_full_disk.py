@@ -17,10 +17,11 @@ from engines.errors import UserError
 from engines.reproduce.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
-from engines.runs.fork import fork_run
 from engines.runs.history import read_history
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.runs.store import Run
+from engines.training.fork import fork_run
+from engines.training.new_run import new_run
 
 TESTS_FOLDER = str(Path(__file__).parents[2])
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}

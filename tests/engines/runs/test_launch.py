@@ -13,8 +13,9 @@ from patience import PATIENCE
 from engines.errors import SettingsError, UserError
 from engines.runs import control, liveness
 from engines.runs.history import read_history
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.runs.store import Run
+from engines.training.new_run import new_run
 
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
 

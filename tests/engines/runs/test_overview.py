@@ -11,12 +11,13 @@ from builders import finished_run
 from recordings import RUNS
 
 from engines.errors import UserError
-from engines.runs import store
+from engines.runs import checked_json
+from engines.runs.board import Board
 from engines.runs.history import History, read_history
 from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_entry, read_overview
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.runs.watch import Board, Watch
+from engines.runs.watch import Watch
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
 ) -> None:
     for number in range(7):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
-    monkeypatch.setattr("engines.runs.watch._CHECKED", 3)
+    monkeypatch.setattr("engines.runs.board._CHECKED", 3)
     board = Board(tmp_path)
     board.refresh()
     version = board.version
@@ -149,7 +150,7 @@ def test_a_first_refresh_publishes_what_it_has_read_so_far(
 ) -> None:
     for number in range(4):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
-    monkeypatch.setattr("engines.runs.watch._PUBLISH_INTERVAL", 0.0)
+    monkeypatch.setattr("engines.runs.board._PUBLISH_INTERVAL", 0.0)
     published: list[int] = []
     assert len(Board(tmp_path).refresh(lambda watches: published.append(len(watches)))) == 5
     assert published == [1, 2, 3, 4, 5]
@@ -163,7 +164,7 @@ def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified = []
-    monkeypatch.setattr(store, "_checksum", lambda content: verified.append(content))
+    monkeypatch.setattr(checked_json, "_checksum", lambda content: verified.append(content))
     assert read_entry(run)[0]["run"] == run.id and not verified
     edited = run.config_path.read_text().replace('"steps": 20', '"steps": 21')
     run.config_path.write_text(edited)

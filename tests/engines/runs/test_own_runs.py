@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from builders import finished_run, make_run
 
+from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
-from engines.runs import store
 from engines.runs.locking import take_lock
+from engines.runs.lookup import find_run, remember
 from engines.runs.own_runs import find_own_run, remove_run, require_run
 from engines.runs.store import Run
-from engines.training import checkpoints
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -22,9 +22,9 @@ def everything_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["", " ", "last", "known"])
 def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: Path) -> None:
     known = make_run(tmp_path)
-    store.remember(known.results)
+    remember(known.results)
     wanted = known.id if name == "known" else name
-    assert store.find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
+    assert find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
     with pytest.raises(UserError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
         find_own_run(wanted, tmp_path / "empty")
 
@@ -51,7 +51,7 @@ def test_deleting_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None
     folder = run.checkpoints_dir
     assert folder == tmp_path / "kept" / run.id
     assert remove_run(run) == f"deleted run {run.id}; its checkpoints stay in {folder}"
-    assert not run.path.exists() and checkpoints.list_steps(folder)[-1] == 20
+    assert not run.path.exists() and list_steps(folder)[-1] == 20
 
 
 def test_of_a_linked_run_only_the_link_is_deleted(tmp_path: Path) -> None:

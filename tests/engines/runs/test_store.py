@@ -8,8 +8,9 @@ import pytest
 from builders import make_run
 
 from engines.errors import UserError
-from engines.runs import store
+from engines.runs import creation, lookup
 from engines.runs.creation import create_run
+from engines.runs.lookup import all_runs, find_run, remember, runs_in_view
 from engines.runs.store import Run
 
 
@@ -20,63 +21,63 @@ def empty_run(results: Path) -> Run:
 
 def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:
     runs = [empty_run(tmp_path) for _ in range(3)]
-    assert store.find_run(runs[1].id, tmp_path).path == runs[1].path
-    assert store.find_run("last", tmp_path).path == runs[2].path
-    assert store.find_run(str(runs[0].path), tmp_path / "elsewhere").path == runs[0].path
-    assert [run.id for run in store.all_runs(tmp_path)] == [run.id for run in runs]
+    assert find_run(runs[1].id, tmp_path).path == runs[1].path
+    assert find_run("last", tmp_path).path == runs[2].path
+    assert find_run(str(runs[0].path), tmp_path / "elsewhere").path == runs[0].path
+    assert [run.id for run in all_runs(tmp_path)] == [run.id for run in runs]
 
 
 def test_an_ambiguous_prefix_names_the_candidates(tmp_path: Path) -> None:
     for name in ("calm-owl", "calm-fox"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     with pytest.raises(UserError, match="calm-fox, calm-owl"):
-        store.find_run("calm", tmp_path)
-    assert store.find_run("calm-f", tmp_path).id == "calm-fox"
+        find_run("calm", tmp_path)
+    assert find_run("calm-f", tmp_path).id == "calm-fox"
 
 
 def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
     for name in ("calm-owl", "calm-owl-2"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-    assert store.find_run("calm-owl", tmp_path).id == "calm-owl"
+    assert find_run("calm-owl", tmp_path).id == "calm-owl"
 
 
 def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    store.remember(tmp_path / "there")
-    assert store.find_run(run.id, tmp_path / "here").path == run.path
-    assert store.find_run("last", tmp_path / "here").path == run.path
+    remember(tmp_path / "there")
+    assert find_run(run.id, tmp_path / "here").path == run.path
+    assert find_run("last", tmp_path / "here").path == run.path
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t"])
 def test_an_empty_name_is_an_error_and_not_the_beginning_of_every_name(name: str, tmp_path: Path) -> None:
     empty_run(tmp_path)
     with pytest.raises(UserError, match="name of a run is empty"):
-        store.find_run(name, tmp_path)
+        find_run(name, tmp_path)
 
 
 def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "events.jsonl").touch()
     with pytest.raises(UserError, match=r"is not a run: it has no config\.json"):
-        store.find_run(f"{tmp_path}/logs", tmp_path)
+        find_run(f"{tmp_path}/logs", tmp_path)
     with pytest.raises(UserError, match="not found"):
-        store.find_run(f"{tmp_path}/nothing", tmp_path)
+        find_run(f"{tmp_path}/nothing", tmp_path)
 
 
 def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
     empty_run(tmp_path)
     with pytest.raises(UserError, match="`nanochat-tui --no-ui runs` lists them"):
-        store.find_run("zzz", tmp_path)
+        find_run("zzz", tmp_path)
 
 
 def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to("runs")  # a ring: root may read everything else
     with pytest.raises(UserError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
-        store.runs_in_view(tmp_path)
+        runs_in_view(tmp_path)
 
 
 def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.os, "urandom", lambda size: bytes(size))  # always the same draw
+    monkeypatch.setattr(creation.os, "urandom", lambda size: bytes(size))  # always the same draw
     found: list[str] = []
     threads = [
         threading.Thread(target=lambda: found.extend(empty_run(tmp_path).id for _ in range(25))) for _ in range(4)
@@ -94,7 +95,7 @@ def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path,
     run.config_path.write_bytes(content)
     with pytest.raises(UserError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
         _ = run.config
-    assert {found.id for found in store.all_runs(tmp_path / "results")} == {run.id, other.id}
+    assert {found.id for found in all_runs(tmp_path / "results")} == {run.id, other.id}
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,13 @@ def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Pa
     folder.mkdir()
     run = make_run(folder)
     assert run.config["resolved"]["data"] == str(folder / "text.txt")
-    store.remember(folder / "results")
-    assert store.find_run(run.id, tmp_path / "here").path == run.path
+    remember(folder / "results")
+    assert find_run(run.id, tmp_path / "here").path == run.path
 
 
 def test_garbage_in_the_memory_hides_nothing(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    store.remember(tmp_path / "elsewhere")
-    store._memory().write_bytes(b"\xff\xfe\n/a\0b\n\n")
-    store.remember(tmp_path / "there")
-    assert store.find_run(run.id, tmp_path / "here").path == run.path
+    remember(tmp_path / "elsewhere")
+    lookup._memory().write_bytes(b"\xff\xfe\n/a\0b\n\n")
+    remember(tmp_path / "there")
+    assert find_run(run.id, tmp_path / "here").path == run.path

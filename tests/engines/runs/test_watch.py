@@ -9,8 +9,8 @@ import pytest
 from builders import make_run
 from patience import PATIENCE
 
+from engines.runs.board import Board
 from engines.runs.launch import launch
-from engines.runs.watch import Board
 from nanochat_tui.cli import main
 from nanochat_tui.headless import follow
 from screens.app import REFRESH_INTERVAL

@@ -14,13 +14,13 @@ import pytest
 from builders import events_of, weights_sha256
 
 from engines.ablation.plan import make_plan
+from engines.checkpoints.folders import list_steps
 from engines.errors import SettingsError
-from engines.runs.launch import new_run
 from engines.settings.applicability import applicable_to, effective, unmet_requirements, warnings_about
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
+from engines.training.new_run import new_run
 from engines.training.worker import Worker
 
 LINES = [f"the {animal} sees the {other}" for animal in ("cat", "dog", "fox") for other in ("owl", "hen", "bat", "ant")]
@@ -137,7 +137,7 @@ def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
     Worker(run, time.time_ns()).main()
     events = events_of(run, "step", "eval", "sample", "checkpoint", "ended")
     assert events[-1]["reason"] == "finished", events[-1]["detail"]
-    kept = checkpoints.list_steps(run.checkpoints_dir)
+    kept = list_steps(run.checkpoints_dir)
     changing = ("t", "seconds", "path", "bytes")  # a checkpoint contains the settings
     timeless = [{name: value for name, value in event.items() if name not in changing} for event in events]
     return repr(timeless), kept, weights_sha256(run, kept[-1])

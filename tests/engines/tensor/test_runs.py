@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, make_run, weights_sha256
 
+from engines.checkpoints import files as checkpoints
+from engines.checkpoints.folders import list_steps
 from engines.interfaces import LanguageModel
 from engines.registry import load_model
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
 
 TESTS_FOLDER = str(Path(__file__).parent.parent.parent)
 GPT = {
@@ -44,7 +45,7 @@ def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
     assert len(history.losses) == 24 and history.losses[-1] < history.losses[0]
     assert [event["step"] for event in history.evals] == [0, 8, 16, 24]
     assert [event["step"] for event in history.samples] == [0, 12, 24]
-    assert history.samples[-1]["text"] and checkpoints.list_steps(gpt.checkpoints_dir)[-1] == 24
+    assert history.samples[-1]["text"] and list_steps(gpt.checkpoints_dir)[-1] == 24
     summary = json.loads(gpt.summary_path.read_text())
     assert summary["steps"] == 24 and summary["val_bpb"] < history.evals[0]["bpb"]
 

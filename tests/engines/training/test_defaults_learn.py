@@ -7,10 +7,11 @@ from pathlib import Path
 from tensors import EXACT
 
 from engines.data.prepare import prepare
-from engines.runs.launch import launch, new_run
+from engines.runs.launch import launch
 from engines.scalar.counts import CountBigram
 from engines.settings.resolve import resolve
 from engines.training.evaluation import Targets, evaluate
+from engines.training.new_run import new_run
 
 
 def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from builders import TEXT, make_run, weights_sha256
 
+from engines.checkpoints.folders import list_steps, path_of
 from engines.events import Event
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
 from engines.runs.store import Run
-from engines.training import checkpoints
 
 STEPS = 600
 EVERY = {"eval_every": 30, "checkpoint_every": 20, "sample_every": 50}
@@ -46,7 +46,7 @@ def assert_same(run: Run, reference: Run) -> None:
     assert ours.lr == theirs.lr and ours.grad_norms == theirs.grad_norms and ours.tokens == theirs.tokens
     assert timeless(ours.evals) == timeless(theirs.evals) and timeless(ours.samples) == timeless(theirs.samples)
     assert weights_sha256(run, STEPS) == weights_sha256(reference, STEPS)
-    assert checkpoints.list_steps(run.checkpoints_dir) == checkpoints.list_steps(reference.checkpoints_dir)
+    assert list_steps(run.checkpoints_dir) == list_steps(reference.checkpoints_dir)
     assert liveness.state(run, ours) == "finished"
 
 
@@ -93,8 +93,8 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(uninterrupted: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", TESTS_FOLDER)
         launch.launch(run, "killed_worker", {"KILL_AT": "rename:5"}).wait()
-    newest = checkpoints.list_steps(run.checkpoints_dir)[-1]
-    file = checkpoints.path_of(run.checkpoints_dir, newest) / "model.safetensors"
+    newest = list_steps(run.checkpoints_dir)[-1]
+    file = path_of(run.checkpoints_dir, newest) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     assert launch.launch(run).wait() == 0
     resumed = [line for line in run.events_path.read_text().splitlines() if '"kind":"resumed"' in line]

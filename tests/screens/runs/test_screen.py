@@ -18,7 +18,8 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
-from engines.runs.store import Run, remember
+from engines.runs.lookup import remember
+from engines.runs.store import Run
 from screens.app import LabApp
 from screens.background import is_idle
 from screens.lab import Lab

@@ -20,7 +20,7 @@ from textual.events import Paste
 from textual.widgets import Input, OptionList, Static
 
 from engines.runs.launch import launch
-from engines.runs.store import runs_in_view
+from engines.runs.lookup import runs_in_view
 from nanochat_tui.cli import main
 from screens.lab import Lab
 from screens.messages import RunsRefreshed

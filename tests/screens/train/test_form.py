@@ -15,7 +15,7 @@ from textual.widgets import Collapsible, Input, Select, Static
 
 from engines.cost.estimate import Estimate, estimate
 from engines.runs import liveness
-from engines.runs.store import all_runs
+from engines.runs.lookup import all_runs
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 from screens.train.form import FIRST, SettingRow, SettingsForm

@@ -12,8 +12,9 @@ from builders import finished_run
 from seats import Seat, add_run, append, play
 from textual.widgets import OptionList
 
-from engines.runs.checkpoint_folders import path_of
-from engines.runs.store import Run, all_runs
+from engines.checkpoints.folders import path_of
+from engines.runs.lookup import all_runs
+from engines.runs.store import Run
 from engines.runs.watch import Watch
 from engines.runs.watched_checkpoints import checkpoints_of
 from engines.scalar.inspection import inspect

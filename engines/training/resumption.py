@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from engines.checkpoints import files as checkpoints
+from engines.checkpoints.files import Checkpoint
 from engines.errors import UserError
+from engines.runs.checked_json import PATH_SETTINGS
 from engines.runs.history import History
-from engines.runs.store import PATH_SETTINGS, Run
+from engines.runs.store import Run
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
-from engines.training.checkpoints import Checkpoint
 
 _FIXED_GROUPS = ("model", "gpt", "data")
 _FIXED = ("optimizer", "batch_size")  # what a checkpoint's optimizer state and position mean depends on these

@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from engines.checkpoints import files as checkpoints
 from engines.errors import SettingsError, UserError
 from engines.runs.history import History, read_resumable
-from engines.runs.launch import new_run
-from engines.runs.resumption import is_fixed
 from engines.runs.store import Run
 from engines.settings.fields import fields
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training import checkpoints
+from engines.training.new_run import new_run
+from engines.training.resumption import is_fixed
 
 
 def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | None = None) -> Run:

@@ -16,12 +16,12 @@ from lagging import LAGS, Rig, assert_agrees, quicken, rig, set_clock
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
 from engines.reproduce.replay import past_of, replay_run, settings_of
-from engines.runs.fork import fork_run
 from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.training import loop
-from engines.training.progress import RunSchedule
+from engines.training.fork import fork_run
+from engines.training.run_schedule import RunSchedule
 from engines.training.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
 
 GPT = {"model_kind": "gpt", "steps": 700}

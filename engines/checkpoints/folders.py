@@ -1,12 +1,15 @@
 """Which checkpoints a run has, without opening any: folders `step-<n>` beside each other."""
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 
 _PREFIX = "step-"
+WRITING = ".writing-"  # prefix of folders that are not complete
 
 
 def list_steps(folder: Path) -> list[int]:
@@ -28,3 +31,14 @@ def is_checkpoint(path: str) -> bool:
 
 def path_of(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08d}"
+
+
+def trash_path(path: Path) -> Path:
+    """Return a free name for a folder during its deletion: half deleted, it must not look like a checkpoint."""
+    return path.with_name(f"{WRITING}removed-{path.name}-{time.time_ns()}")
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete the partial checkpoints of a killed worker."""
+    for path in folder.glob(f"{WRITING}*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
+from engines.runs.checked_json import read_checked_json
 from engines.runs.history import History
-from engines.runs.store import Run, read_checked_json
+from engines.runs.manifest import SCHEDULE
+from engines.runs.store import Run
 from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
 from engines.training.schedules import at_progress, at_step
 
-SCHEDULE = 2  # of new runs. 1: token and time budgets only ended a run
 _INTERVALS = ("eval_every", "checkpoint_every", "sample_every")
 _PARTS = 10  # of a run, at the end of which intervals that are `auto` are due under a time budget
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from engines.checkpoints.safetensors import dump, parse
 from engines.errors import UserError
-from engines.training.safetensors import Array, dump, parse
+from engines.interfaces import Array
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "U8": "u1", "BOOL": "?"}
 

@@ -9,12 +9,16 @@ from builders import checkpoint, flip_a_bit, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.checkpoints import files as checkpoints
+from engines.checkpoints import retention
+from engines.checkpoints.files import FILES
+from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.retention import IntactSteps, prune
+from engines.checkpoints.saver import Saved, Saver
 from engines.errors import UserError
 from engines.runs import launch
-from engines.runs.fork import fork_run
 from engines.runs.history import read_history
-from engines.training import checkpoints
-from engines.training.checkpoints import FILES, IntactSteps, Saved, Saver
+from engines.training.fork import fork_run
 
 
 def write_steps(folder: Path, *steps: int) -> None:
@@ -23,7 +27,7 @@ def write_steps(folder: Path, *steps: int) -> None:
 
 
 def damage(folder: Path, step: int, file: str = "model.safetensors") -> None:
-    flip_a_bit(checkpoints.path_of(folder, step) / file)
+    flip_a_bit(path_of(folder, step) / file)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 3), st.sampled_from([None, 1, 2]))
@@ -31,7 +35,7 @@ def test_pruning_keeps_as_many_intact_checkpoints_as_it_can(
     intact: list[bool], keep_last: int, best: int | None
 ) -> None:
     steps = range(1, len(intact) + 1)
-    kept = checkpoints._steps_to_keep(list(steps), keep_last, best, {step for step in steps if intact[step - 1]})
+    kept = retention._steps_to_keep(list(steps), keep_last, best, {step for step in steps if intact[step - 1]})
     assert sum(intact[step - 1] for step in kept) >= min(keep_last, sum(intact))
     newest = [step for step in steps if intact[step - 1]][-keep_last:]
     assert set(newest) <= set(kept)
@@ -42,11 +46,11 @@ def test_the_last_intact_checkpoint_is_never_deleted(file: str, tmp_path: Path) 
     write_steps(tmp_path, 1, 2, 3, 4)
     for damaged in (2, 3, 4):
         damage(tmp_path, damaged, file)
-    checkpoints.prune(tmp_path, keep_last=2, best_step=None)
+    prune(tmp_path, keep_last=2, best_step=None)
     assert checkpoints.newest_intact(tmp_path)[0] == 1
     write_steps(tmp_path, 5)
-    checkpoints.prune(tmp_path, keep_last=1, best_step=None)
-    assert checkpoints.list_steps(tmp_path) == [5]
+    prune(tmp_path, keep_last=1, best_step=None)
+    assert list_steps(tmp_path) == [5]
 
 
 def test_a_checkpoint_is_hashed_once_until_one_of_its_files_changes(
@@ -54,8 +58,8 @@ def test_a_checkpoint_is_hashed_once_until_one_of_its_files_changes(
 ) -> None:
     write_steps(tmp_path, 1, 2)
     verified: list[str] = []
-    really_verify = checkpoints.verify
-    monkeypatch.setattr(checkpoints, "verify", lambda path: (verified.append(path.name), really_verify(path))[1])
+    really_verify = retention.verify
+    monkeypatch.setattr(retention, "verify", lambda path: (verified.append(path.name), really_verify(path))[1])
     intact = IntactSteps(tmp_path)
     intact.add(2)
     assert all(step in intact for step in (1, 2, 1, 2)) and verified == ["step-00000001"]
@@ -81,7 +85,7 @@ def test_a_failed_prune_is_a_warning_and_the_checkpoint_counts_as_saved(
     assert saved[0].warning == "" and "could not be removed (Permission denied)" in saved[1].warning
     saver.save(3, checkpoint(3), None)
     saver.wait()
-    assert checkpoints.list_steps(tmp_path) == [3] and saved[2].warning == ""
+    assert list_steps(tmp_path) == [3] and saved[2].warning == ""
 
 
 def test_a_damaged_checkpoint_that_pruning_meets_is_reported(tmp_path: Path) -> None:
@@ -91,17 +95,17 @@ def test_a_damaged_checkpoint_that_pruning_meets_is_reported(tmp_path: Path) -> 
     saver = Saver(tmp_path, 2, saved.append)
     saver.save(3, checkpoint(3), None)
     saver.wait()
-    assert checkpoints.list_steps(tmp_path) == [1, 2, 3] and "step-00000002" in saved[0].warning
+    assert list_steps(tmp_path) == [1, 2, 3] and "step-00000002" in saved[0].warning
 
 
 def test_a_fork_begins_with_the_newest_intact_checkpoint(tmp_path: Path) -> None:
     run = make_run(tmp_path, checkpoint_every=5, keep_last=3)
     assert launch.launch(run).wait() == 0
-    steps = checkpoints.list_steps(run.checkpoints_dir)
+    steps = list_steps(run.checkpoints_dir)
     damage(run.checkpoints_dir, steps[-1])
     fork = fork_run(run, {"steps": 30})
     assert fork.config["parent"]["step"] == steps[-2]
-    assert checkpoints.list_steps(fork.checkpoints_dir) == [steps[-2]]
+    assert list_steps(fork.checkpoints_dir) == [steps[-2]]
     assert launch.launch(fork).wait() == 0
     history = read_history(fork)
     assert history.step == 30
@@ -124,4 +128,4 @@ def test_a_copy_that_is_not_intact_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(checkpoints.shutil, "copytree", copy_badly)
     with pytest.raises(UserError, match="damaged"):
         checkpoints.copy(tmp_path, 1, tmp_path / "other")
-    assert checkpoints.list_steps(tmp_path / "other") == []
+    assert list_steps(tmp_path / "other") == []

@@ -8,22 +8,14 @@ import json
 import sys
 from collections.abc import Mapping
 from math import prod
-from typing import NamedTuple
 
 from engines.errors import UserError
+from engines.interfaces import Array
 
 _WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100_000_000  # the format's own limit
 
 assert sys.byteorder == "little", "weights on disk are little-endian, and so must be the machine"
-
-
-class Array(NamedTuple):
-    """Numbers as they lie on disk. `dtype` is the format's name, such as F64; `data` holds prod(shape) numbers."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes | memoryview
 
 
 def dump(arrays: Mapping[str, Array]) -> list[bytes | memoryview]:

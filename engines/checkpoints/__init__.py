@@ -1,0 +1,1 @@
+"""Checkpoint folders: their names, their files, which are kept, and the thread that writes them. Light to import."""

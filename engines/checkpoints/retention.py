@@ -1,0 +1,81 @@
+"""Old checkpoints are deleted, but never so that fewer intact ones than `keep_last` are left."""
+
+import shutil
+from collections.abc import Container
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from engines.checkpoints.files import FILES, verify
+from engines.checkpoints.folders import list_steps, path_of, trash_path
+from engines.errors import UserError
+
+
+class IntactSteps:
+    """Checkpoints of a folder that this process wrote or verified. Only a file that changed since is hashed again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[int, tuple[object, bool]] = {}  # by step: the files' fingerprint, and whether they are intact
+        self.complaints: list[str] = []  # a sentence for each damaged checkpoint that was found
+
+    def add(self, step: int) -> None:
+        """Add a checkpoint that was just written: its files were hashed during the write."""
+        self._known[step] = _fingerprint(path_of(self._folder, step)), True
+
+    def __contains__(self, step: object) -> bool:
+        assert isinstance(step, int)
+        fingerprint = _fingerprint(path_of(self._folder, step))
+        known, is_intact = self._known.get(step, (None, False))
+        if known != fingerprint:
+            is_intact = self._verify(step)
+            self._known[step] = fingerprint, is_intact
+        return is_intact
+
+    def _verify(self, step: int) -> bool:
+        try:
+            verify(path_of(self._folder, step))
+        except UserError as error:
+            self.complaints.append(str(error))
+            return False
+        return True
+
+
+def _fingerprint(path: Path) -> object:
+    """Return size and change time of each file of a checkpoint; nothing if one is missing."""
+    try:
+        files = [(path / name).stat() for name in (*FILES, "state.json")]
+    except OSError:
+        return ()
+    return tuple((file.st_size, file.st_mtime_ns, file.st_ino) for file in files)
+
+
+class Pruned(NamedTuple):
+    """Steps whose checkpoints were removed, and why others could not be removed, if any."""
+
+    removed: list[int]
+    problem: str = ""
+
+
+def prune(folder: Path, keep_last: int, best_step: int | None, intact: IntactSteps | None = None) -> Pruned:
+    """Delete checkpoints older than the newest `keep_last` intact ones (0: none), except the best one."""
+    steps = list_steps(folder)
+    kept = _steps_to_keep(steps, keep_last, best_step, intact if intact is not None else IntactSteps(folder))
+    removed: list[int] = []
+    for step in steps:
+        if step not in kept:
+            trash = trash_path(path_of(folder, step))
+            try:
+                path_of(folder, step).rename(trash)
+                removed.append(step)
+                shutil.rmtree(trash)
+            except OSError as error:
+                return Pruned(removed, f"old checkpoints in {folder} could not be removed ({error.strerror}).")
+    return Pruned(removed)
+
+
+def _steps_to_keep(steps: list[int], keep_last: int, best_step: int | None, intact: Container[int]) -> list[int]:
+    newest = list(islice((step for step in reversed(steps) if step in intact), keep_last))
+    if not newest or len(newest) < keep_last:
+        return steps
+    return [step for step in steps if step >= newest[-1] or step == best_step]

@@ -1,0 +1,79 @@
+"""Writes checkpoints in a background thread, and deletes old ones."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from engines.checkpoints.files import Checkpoint, write
+from engines.checkpoints.folders import path_of
+from engines.checkpoints.retention import IntactSteps, Pruned, prune
+from engines.errors import UserError
+
+
+class Saved(NamedTuple):
+    """A checkpoint on disk, the steps whose checkpoints were removed after it, and why others could not be removed."""
+
+    step: int
+    path: Path
+    bytes: int
+    seconds: float
+    removed: list[int]
+    warning: str = ""
+
+
+class Saver:
+    """Writes checkpoints one at a time in a background thread, during training."""
+
+    def __init__(self, folder: Path, keep_last: int, saved: Callable[[Saved], None]) -> None:
+        """`saved` is called from the thread when a checkpoint is durable."""
+        self._folder = folder
+        self._keep_last = keep_last
+        self._intact = IntactSteps(folder)
+        self._saved = saved
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def save(self, step: int, checkpoint: Checkpoint, best_step: int | None) -> None:
+        """Begin to write; the previous one is waited for."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(step, checkpoint, best_step), name="saver")
+        self._thread.start()
+
+    def is_busy(self) -> bool:
+        """Return whether a checkpoint is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Return when nothing is being written; UserError if the last one could not be."""
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        if isinstance(self._failure, OSError):
+            raise UserError(
+                f"no checkpoint could be written to {self._folder} ({self._failure.strerror}). "
+                "Free some space or restore the folder, then resume the run."
+            ) from self._failure
+        if self._failure:
+            raise self._failure
+
+    def _write(self, step: int, checkpoint: Checkpoint, best_step: int | None) -> None:
+        started = time.monotonic()
+        try:
+            size = write(self._folder, step, checkpoint)
+            seconds = round(time.monotonic() - started, 4)
+            self._intact.add(step)
+            removed, warning = self._prune(best_step)
+            self._saved(Saved(step, path_of(self._folder, step), size, seconds, removed, warning))
+        except BaseException as failure:  # a thread's failure is raised where it is waited for
+            self._failure = failure
+
+    def _prune(self, best_step: int | None) -> Pruned:
+        """Remove old checkpoints. The new one is already written, so a failure is only a warning."""
+        self._intact.complaints.clear()
+        try:
+            removed, problem = prune(self._folder, self._keep_last, best_step, self._intact)
+        except UserError as error:
+            removed, problem = [], str(error)
+        return Pruned(removed, " ".join(filter(None, [*self._intact.complaints, problem])))

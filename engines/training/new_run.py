@@ -1,0 +1,57 @@
+"""Creates a run from settings: resolved, checked, and with a manifest."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines import registry
+from engines.data.file_selection import locate_both
+from engines.files import user_path
+from engines.runs import manifest
+from engines.runs.creation import Fill, create_run
+from engines.runs.manifest import SCHEDULE
+from engines.runs.store import Run
+from engines.settings.requirements import flag_of
+from engines.settings.resolve import resolve
+from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
+
+
+def new_run(
+    given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
+) -> Run:
+    """Create a run with these settings, without starting it. Raises UserError, and leaves nothing behind, on failure.
+
+    `origin` is added to the manifest: the run or study that this one comes from. `fill` adds further files.
+    """
+    return run_of(resolve(given), given, results, origin, fill)
+
+
+def run_of(
+    settings: TrainSettings,
+    given: Mapping[str, Any],
+    results: Path,
+    origin: Mapping[str, Any] | None = None,
+    fill: Fill | None = None,
+) -> Run:
+    """Create a run as `new_run` does, with settings that are already resolved."""
+    registry.available(settings.mode, settings.model_kind)
+    locate_both(settings.data, settings.val_data)
+    config = {
+        "given": dict(given),
+        "resolved": _with_absolute_paths(settings),
+        "seed": settings.seed,
+        "code": manifest.code(),
+        "schedule": SCHEDULE,
+        **(origin or {}),
+    }
+    return create_run(results, settings.checkpoint_dir, config, fill)
+
+
+def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
+    """A resumed run may be started from another folder."""
+    resolved = dataclasses.asdict(settings)
+    for name in ("data", "val_data"):
+        if resolved[name] and resolved[name] not in BUILT_IN_CORPORA:
+            resolved[name] = str(user_path(resolved[name], flag_of(name)))
+    return resolved
