@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engines.cost.estimate import Machine, estimate
+from engines.cost.machine import Machine
+from engines.cost.plan import estimate
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import UserError
 from engines.runs.liveness import START_MARK

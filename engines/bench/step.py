@@ -13,7 +13,7 @@ from engines import registry
 from engines.bench import machine
 from engines.bench.kernels import Kernel, StepReport, by_part
 from engines.bench.report import Figure, Report
-from engines.cost.estimate import flops_per_token
+from engines.cost.flops import flops_per_token
 from engines.data.batches import Batches
 from engines.data.tokenizers import BOS
 from engines.errors import SettingsError

@@ -31,7 +31,7 @@ def parameter_shapes(settings: TrainSettings, vocab_size: int) -> dict[str, Shap
     return (_gpt if settings.model_kind == "gpt" else _mini_gpt)(settings, vocab_size)
 
 
-def numbers(shape: Shape) -> int:
+def numel(shape: Shape) -> int:
     return math.prod(shape)
 
 
@@ -51,7 +51,7 @@ def window_of(settings: TrainSettings, layer: int) -> int:
     return settings.window if short and settings.window < settings.context_length else 0
 
 
-def padded(vocab_size: int) -> int:
+def pad_vocab_size(vocab_size: int) -> int:
     return -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
 
@@ -73,7 +73,7 @@ def _mini_gpt(settings: TrainSettings, vocab_size: int) -> dict[str, Shape]:
 
 
 def _gpt(settings: TrainSettings, vocab_size: int) -> dict[str, Shape]:
-    width, layers, rows = settings.width, settings.layers, padded(vocab_size)
+    width, layers, rows = settings.width, settings.layers, pad_vocab_size(vocab_size)
     kv_width = width // settings.heads * settings.kv_heads
     shapes: dict[str, Shape] = {"wte": (rows, width)}
     if not settings.tie_lm_head:

@@ -4,17 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from engines.cost.estimate import expected_vocab_size
 from engines.data.file_selection import locate_both, select
 from engines.errors import SettingsError, UserError
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
+from engines.settings.scaling_rules import CHAR_VOCAB
 from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
 # What the vocabulary depends on, apart from the files.
 _NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")
 _SAMPLE = 4 << 20  # characters: a tenth of a second
 _TEXTS = ("data", "val_data")
+_BYTE_VOCAB = 257  # with BOS
+_BUILT_IN_VOCAB = {"names": 27, "stories": 55}  # characters of built-in texts, and BOS
 
 
 class Preview(NamedTuple):
@@ -23,6 +25,17 @@ class Preview(NamedTuple):
     texts: tuple[Any, ...] | None = None  # as returned by `texts_of`; None before anything was read
     vocabulary: tuple[int, str] | None = None  # its size and a note; None where it could not be found out
     problems: dict[str, str] = {}  # noqa: RUF012 - by the name of the setting
+
+
+def expected_vocab_size(settings: TrainSettings) -> tuple[int, str]:
+    """Return the vocabulary size without reading the text, and a note if it is assumed because the text decides."""
+    if settings.tokenizer == "bpe":
+        return settings.vocab_size, ""
+    if settings.tokenizer == "byte":
+        return _BYTE_VOCAB, ""
+    if settings.data in _BUILT_IN_VOCAB and settings.style == "classic" and settings.val_data is None:
+        return _BUILT_IN_VOCAB[settings.data], ""
+    return CHAR_VOCAB, "assumed: the alphabet is unknown until the text is read"
 
 
 def texts_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -85,5 +98,5 @@ def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool]
         alphabet.update(piece.text)
         characters += len(piece.text)
         if characters >= _SAMPLE or is_cancelled():
-            return len(alphabet) + 1, f"at least: from the first {characters:,} characters"
+            return len(alphabet) + 1, f"at least, from the first {characters:,} characters"
     return len(alphabet) + 1, ""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engines.cost import estimate
+from engines.cost.machine import choose_compile_mode
 from engines.errors import UserError
 from engines.interfaces import Decision
 from engines.settings.fields import AUTO
@@ -163,7 +163,7 @@ def _compiled(settings: TrainSettings, device: str) -> Decision:
         return Decision("compile", "off", "compiling takes longer than it saves here")
     if missing:
         return Decision("compile", "off", f"{missing} is not here, and training is slower without")
-    how = estimate.compile_on_gpu(settings)
+    how = choose_compile_mode(settings)
     why = {"on": "fused kernels are far faster on a GPU", "regions": "layer by layer, as training takes but minutes"}
     return Decision("compile", how, why[how])
 

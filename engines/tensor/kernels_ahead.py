@@ -9,7 +9,7 @@ import threading
 import torch
 from torch import Tensor
 
-from engines.cost.parameter_shapes import padded
+from engines.cost.parameter_shapes import pad_vocab_size
 from engines.settings.train import TrainSettings
 from engines.tensor import cudnn_attention
 from engines.tensor.devices import Place, multiplies_by_tiles
@@ -57,7 +57,7 @@ def _compile(settings: TrainSettings, vocab_size: int, where: Place) -> None:
     if settings.softcap:
         targets = some(_ROWS, dtype=torch.long)
         losses_and_gradients_of_head(
-            some(_ROWS, width), some(padded(vocab_size), width), targets, settings.softcap, vocab_size
+            some(_ROWS, width), some(pad_vocab_size(vocab_size), width), targets, settings.softcap, vocab_size
         )
     if settings.activation == "relu2":
         product_kernel.slopes(x, fc, factors, squared)

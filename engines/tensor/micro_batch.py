@@ -5,7 +5,7 @@ import dataclasses
 import psutil
 import torch
 
-from engines.cost.estimate import USABLE_MEMORY, divisors, rows_at_once
+from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, divisors
 from engines.errors import UserError
 from engines.interfaces import Decision
 from engines.settings.train import TrainSettings
@@ -51,4 +51,4 @@ def _fitting(settings: TrainSettings, vocab_size: int, where: Place) -> int:
         dtype=str(where.dtype).removeprefix("torch."),
         compile="on" if where.compiled else "off",
     )
-    return max(1, rows_at_once(decided, vocab_size, int(USABLE_MEMORY * free), device_name(where.device)))
+    return max(1, choose_micro_batch(decided, vocab_size, int(USABLE_MEMORY * free), device_name(where.device)))

@@ -144,14 +144,14 @@ class Worker:
     def _compiled_while_reading(self, settings: TrainSettings, tokenizer: Any) -> Any:
         """Where a GPU's code is compiled and the text takes long, both at once: the learner; else None. The vocabulary
         is taken to be as large as was asked for."""
-        from engines.cost import estimate
+        from engines.cost.machine import Machine, resolve_for_machine
         from engines.data.background_preparation import TextAhead
         from engines.system import bytecode, gpus
 
         if settings.mode == "scalar":
             return None
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
-        on_gpu = estimate.as_run_on(self._decided_before(settings), estimate.Machine(gpu, 1))
+        on_gpu = resolve_for_machine(self._decided_before(settings), Machine(gpu, 1))
         if on_gpu.compile != "off":
             bytecode.compile_ahead()
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
@@ -238,11 +238,12 @@ class Worker:
 
     def _report_engine(self, learner: Any, asked: TrainSettings, settings: TrainSettings, vocab_size: int) -> None:
         """Record the decisions for this machine, and the reference for its speed."""
-        from engines.cost import estimate
+        from engines.cost.flops import flops_per_token
+        from engines.cost.gpu_models import peak_flops
         from engines.runs.decisions import describe_differences, explain
 
-        self._flops_per_token = estimate.flops_per_token(settings, vocab_size)
-        self._peak_flops = estimate.peak_flops(learner.gpu) if learner.gpu else None
+        self._flops_per_token = flops_per_token(settings, vocab_size)
+        self._peak_flops = peak_flops(learner.gpu) if learner.gpu else None
         engine = {
             "choices": [explain(decision, asked, settings).as_event() for decision in learner.decisions],
             "gpu": learner.gpu,

@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines import registry
-from engines.cost.estimate import (
-    USABLE_MEMORY,
-    Estimate,
-    Machine,
-    as_run_on,
-    estimate,
-    largest_micro_batch,
-    rows_at_once,
-    this_machine,
-)
+from engines.cost.machine import Machine, resolve_for_machine, this_machine
+from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, largest_micro_batch
+from engines.cost.plan import Estimate, estimate
 from engines.cost.vocab_size import missing_texts, preview_vocab_size
 from engines.data.file_selection import files_in_words, locate_both
 from engines.errors import SettingsError, UserError
@@ -85,7 +78,7 @@ def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
     if missing := missing_texts(asked):
         raise UserError(" ".join(missing.values()))
     place = _place(asked, device_name)
-    settings = as_run_on(asked, place.machine)
+    settings = resolve_for_machine(asked, place.machine)
     vocab_size, guess = preview_vocab_size(settings)
     found = estimate(settings, vocab_size, place.machine)
     rows, fitting = _rows(settings, vocab_size, found, place)
@@ -119,12 +112,12 @@ def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, place: _Pla
     """Rows that would be worked on at once, and the most that would fit."""
     gpu = place.machine.gpu
     if place.free_bytes is None:
-        return settings.micro_batch or rows_at_once(settings, vocab_size, sys.maxsize, gpu), None
+        return settings.micro_batch or choose_micro_batch(settings, vocab_size, sys.maxsize, gpu), None
     left = int(USABLE_MEMORY * (place.free_bytes - found.memory.fixed))
     fitting = largest_micro_batch(settings, vocab_size, left, gpu)
     if settings.mode == "scalar":
         return settings.batch_size, fitting
-    return settings.micro_batch or rows_at_once(settings, vocab_size, left, gpu), fitting
+    return settings.micro_batch or choose_micro_batch(settings, vocab_size, left, gpu), fitting
 
 
 def _as_json(found: _Plan) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from engines.ablation.places import places
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.settings import StudySettings
 from engines.ablation.study_file import parse_axes
-from engines.cost.estimate import estimate, this_machine
+from engines.cost.machine import this_machine
+from engines.cost.plan import estimate
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import SettingsError, UserError
 from engines.settings.fields import AUTO, fields, parse_all, shown_default

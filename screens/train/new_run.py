@@ -9,7 +9,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from engines.cost.estimate import Machine, this_machine
+from engines.cost.machine import Machine, this_machine
 from engines.cost.vocab_size import Preview, read_preview, texts_of
 from engines.runs.store import Run
 from engines.system.gpus import gpus

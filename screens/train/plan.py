@@ -5,7 +5,9 @@ from functools import partial
 from rich.text import Text
 from textual.widgets import Static
 
-from engines.cost.estimate import Estimate, Machine, estimate, expected_vocab_size
+from engines.cost.machine import Machine
+from engines.cost.plan import Estimate, estimate
+from engines.cost.vocab_size import expected_vocab_size
 from engines.errors import SettingsError
 from engines.output.units import format_bytes, format_duration
 from engines.settings.applicability import warnings_about

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
-from engines.cost.estimate import Machine, divisors, estimate, expected_vocab_size, rows_at_once
+from engines.cost.machine import Machine
+from engines.cost.memory import choose_micro_batch, divisors
+from engines.cost.plan import estimate
+from engines.cost.vocab_size import expected_vocab_size
 from engines.errors import SettingsError, UserError
 from engines.settings.fields import Field, fields
 from engines.settings.resolve import resolve
@@ -105,7 +108,7 @@ def test_a_plan_of_extreme_settings_is_made_at_once_or_refused(kind: str) -> Non
             vocab_size, _ = expected_vocab_size(found)
             if found.device in ("auto", "cpu"):
                 estimate(found, vocab_size, machine)
-            rows_at_once(found, vocab_size, 10**10)
+            choose_micro_batch(found, vocab_size, 10**10)
             assert time.monotonic() - started < PATIENCE, (field.name, raw)
 
 

@@ -69,7 +69,7 @@ def test_of_a_long_text_only_the_beginning_is_read(
     monkeypatch.setattr("engines.data.readers.text_files._CHUNK", 60)
     (tmp_path / "text.txt").write_text("ab" * 100 + "c" * 1000)
     told = Told(capsys, "--data", str(tmp_path / "text.txt"))
-    assert "vocabulary 3 (at least: from the first 120 characters)" in told.lines
+    assert "vocabulary 3 (at least, from the first 120 characters)" in told.lines
     assert Told(capsys, "--data", str(tmp_path / "text.txt"), "--json").json["vocab_size_is_assumed"] is True
 
 

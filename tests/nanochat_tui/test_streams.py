@@ -256,7 +256,7 @@ sys.exit(main())
         ("nanochat_tui.cli", "runs"),
         ("engines.settings.train", "runs"),
         ("nanochat_tui.parser", "runs"),
-        ("engines.cost.estimate", "plan"),
+        ("engines.cost.plan", "plan"),
         ("engines.system.doctor", "doctor"),
         ("engines.reports.page", "report last"),
     ],

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from seats import Seat, add_run, play
 
-from engines.cost.estimate import Machine
+from engines.cost.machine import Machine
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.runs.screen import RunsScreen

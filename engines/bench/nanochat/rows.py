@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from engines.bench.nanochat.budgets import WANTED
 from engines.bench.nanochat.decoding import bytes_of_step
 from engines.bench.nanochat.figures import first_reaching
-from engines.cost import estimate
+from engines.cost.gpu_models import peak_flops
 
 Record = dict[str, Any]
 Pair = tuple[float | None, float | None]  # of ours and of upstream
@@ -61,7 +61,7 @@ def _speed(record: Record) -> list[Row]:
         Row("tokens/s, 10th percentile", "", _rates(record, "p10"), digits=0),
         Row("tokens/s, 90th percentile", "", _rates(record, "p90"), digits=0),
     ]
-    if peak := estimate.peak_flops(record["machine"]["device"]):
+    if peak := peak_flops(record["machine"]["device"]):
         lines.append(Row("MFU, of the card's peak", "%", _scaled(flops, 100 / peak), True, 1))
     if limit := record["machine"].get("matmul_flops"):
         lines.append(Row("FLOP/s, of the measured matrix rate", "%", _scaled(flops, 100 / limit), True, 1))

@@ -7,7 +7,7 @@ import torch
 from tensors import EXACT, SWITCHES, V, batch_of, exact_gpt, learner_of, wake, weights_of
 from torch import Tensor
 
-from engines.cost.parameter_shapes import is_matrix, numbers, parameter_shapes
+from engines.cost.parameter_shapes import is_matrix, numel, parameter_shapes
 from engines.interfaces import StepHyperparameters
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -71,11 +71,11 @@ def test_memory_is_of_muon_for_matrices_and_of_adamw_for_the_rest() -> None:
     settings = exact_gpt()
     shapes = parameter_shapes(settings, V)
     kept = learner_of(settings).state().optimizer
-    in_matrices = sum(numbers(shape) for name, shape in shapes.items() if is_matrix(name))
-    assert sum(numbers(array.shape) for name, array in kept.items() if name.endswith(".momentum")) == in_matrices
+    in_matrices = sum(numel(shape) for name, shape in shapes.items() if is_matrix(name))
+    assert sum(numel(array.shape) for name, array in kept.items() if name.endswith(".momentum")) == in_matrices
     others = [array for name, array in kept.items() if name.endswith(".mean")]
-    rest = sum(numbers(shape) for name, shape in shapes.items() if not is_matrix(name))
-    assert rest <= sum(numbers(array.shape) for array in others) < rest + 64 * len(others) * len(shapes)
+    rest = sum(numel(shape) for name, shape in shapes.items() if not is_matrix(name))
+    assert rest <= sum(numel(array.shape) for array in others) < rest + 64 * len(others) * len(shapes)
     assert learner_of(exact_gpt(optimizer="sgd")).state().optimizer == {}
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from builders import pretend_gpus, write_text
 
-from engines.cost.estimate import estimate, this_machine
+from engines.cost.machine import this_machine
+from engines.cost.plan import estimate
 from engines.settings.resolve import resolve
 from screens.ablate.draft import Draft, look_ahead
 

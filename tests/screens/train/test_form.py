@@ -13,7 +13,7 @@ from seats import Seat, add_run, play
 from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
 
-from engines.cost.estimate import Estimate, estimate
+from engines.cost.plan import Estimate, estimate
 from engines.runs import liveness
 from engines.runs.lookup import all_runs
 from engines.settings.fields import fields

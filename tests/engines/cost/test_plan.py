@@ -8,20 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.cost.estimate import (
-    Estimate,
-    Machine,
-    activation_bytes_per_row,
-    as_run_on,
-    divisors,
-    estimate,
-    expected_vocab_size,
-    flops_per_token,
-    largest_micro_batch,
-    peak_flops,
-    rows_at_once,
-    this_machine,
-)
+from engines.cost.flops import flops_per_token
+from engines.cost.gpu_models import peak_flops
+from engines.cost.machine import Machine, resolve_for_machine, this_machine
+from engines.cost.memory import activation_bytes_per_row, choose_micro_batch, divisors, largest_micro_batch
+from engines.cost.plan import Estimate, estimate
+from engines.cost.vocab_size import expected_vocab_size
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 
@@ -164,11 +156,14 @@ def test_the_micro_batch_is_the_largest_divisor_that_fits(batch_size: int, free:
 
 def test_no_more_rows_are_worked_on_at_once_than_keep_the_device_busy() -> None:
     settings = gpt(depth=4, device="cpu")
-    assert rows_at_once(settings, 8192, 1 << 50) == 4 and rows_at_once(settings, 8192, 0) == 0
-    on_gpu = {depth: as_run_on(gpt(depth=depth, batch_size=64), H200) for depth in (4, 6, 12)}
-    assert [rows_at_once(of, 8192, 1 << 50) for of in on_gpu.values()] == [32, 16, 64]
-    assert [rows_at_once(of, 32_768, 1 << 50) for of in on_gpu.values()] == [32, 64, 64]  # larger gradients
-    assert rows_at_once(as_run_on(resolve({"mode": "tensor", "batch_size": 4096}), H200), 27, 1 << 50) == 4096
+    assert choose_micro_batch(settings, 8192, 1 << 50) == 4 and choose_micro_batch(settings, 8192, 0) == 0
+    on_gpu = {depth: resolve_for_machine(gpt(depth=depth, batch_size=64), H200) for depth in (4, 6, 12)}
+    assert [choose_micro_batch(of, 8192, 1 << 50) for of in on_gpu.values()] == [32, 16, 64]
+    assert [choose_micro_batch(of, 32_768, 1 << 50) for of in on_gpu.values()] == [32, 64, 64]  # larger gradients
+    assert (
+        choose_micro_batch(resolve_for_machine(resolve({"mode": "tensor", "batch_size": 4096}), H200), 27, 1 << 50)
+        == 4096
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,17 +260,19 @@ def test_what_is_auto_is_decided_as_the_engine_does() -> None:
     from engines.tensor.devices import place
 
     settings = gpt(depth=1)
-    assert as_run_on(settings, PROCESSOR).dtype == "float32"
-    assert as_run_on(resolve({"mode": "tensor"}), Machine(None, 4, multiplies_bfloat16=True)).dtype == "float32"
-    found, where = as_run_on(settings, this_machine()), place(gpt(depth=1, device="cpu"))
+    assert resolve_for_machine(settings, PROCESSOR).dtype == "float32"
+    assert (
+        resolve_for_machine(resolve({"mode": "tensor"}), Machine(None, 4, multiplies_bfloat16=True)).dtype == "float32"
+    )
+    found, where = resolve_for_machine(settings, this_machine()), place(gpt(depth=1, device="cpu"))
     assert (found.device, found.dtype, found.compile) == ("cpu", str(where.dtype).removeprefix("torch."), "off")
     assert where.compiled is False
-    on_gpu = as_run_on(settings, H200)
+    on_gpu = resolve_for_machine(settings, H200)
     assert (on_gpu.device, on_gpu.dtype, on_gpu.compile) == ("cuda", "bfloat16", "regions")
-    assert as_run_on(gpt(depth=12), H200).compile == "on"  # it trains for long
-    assert as_run_on(settings, Machine("Tesla V100-SXM2-16GB", 4)).dtype == "float32"
+    assert resolve_for_machine(gpt(depth=12), H200).compile == "on"  # it trains for long
+    assert resolve_for_machine(settings, Machine("Tesla V100-SXM2-16GB", 4)).dtype == "float32"
     by_hand = gpt(depth=1, dtype="float64", compile="off", device="cpu")
-    assert as_run_on(by_hand, H200) == by_hand
+    assert resolve_for_machine(by_hand, H200) == by_hand
 
 
 @pytest.mark.parametrize("corpus", ["names", "stories"])
@@ -301,5 +298,5 @@ def test_the_vocabulary_of_bytes_is_known() -> None:
 
 
 def test_a_form_can_estimate_at_every_key_without_torch() -> None:
-    code = "import sys, engines.cost.estimate; print({'torch', 'numpy', 'rich', 'subprocess'} & set(sys.modules))"
+    code = "import sys, engines.cost.plan; print({'torch', 'numpy', 'rich', 'subprocess'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
