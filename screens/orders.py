@@ -104,7 +104,7 @@ def _go_on(run: Run) -> str:
 
 def _report(run: Run) -> str:
     from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
-    from engines.reports.record import read_record
+    from engines.runs.record import read_record
 
     page = write_document([record := read_record(run)], usual_path(run.path.parent.parent, record))[0]
     return f"written: {page} with its plots"

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.bench import plain_value, process
+from engines.bench import microgpt_baseline, timed_process
 from engines.bench.report import Figure, Report
 from engines.data.corpora import open_corpus
 from engines.interfaces import Batch, StepHyperparameters
@@ -69,28 +69,28 @@ def measure(say: Callable[[str], None], repeats: int = 5) -> Report:
 
 def _plain(*words: str) -> tuple[list[float], float]:
     """Losses and seconds of the plain autograd, as a process of its own."""
-    printed, seconds = process.run([sys.executable, "-m", "engines.bench.plain_value", str(_STEPS), *words])
+    printed, seconds = timed_process.run([sys.executable, "-m", "engines.bench.microgpt_baseline", str(_STEPS), *words])
     return json.loads(printed), seconds
 
 
 def _train(folder: Path, *words: str, repeats: int) -> list[float]:
     """Seconds of whole `train` commands, the first of which is not counted: it warms disk and bytecode."""
     command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(folder), *words]
-    return [process.run(command)[1] for _ in range(repeats + 1)][1:]
+    return [timed_process.run(command)[1] for _ in range(repeats + 1)][1:]
 
 
 def _largest_difference(losses: list[float]) -> float:
     """Between the plain autograd's losses and our engine's on the same weights and documents."""
     documents = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).pieces()]
-    alphabet, numbers = plain_value.initial_numbers(documents)
+    alphabet, numbers = microgpt_baseline.initial_numbers(documents)
     names = {name: name if name in ("wte", "wpe", "head") else f"0.{name}" for name in numbers}
     parameters = {names[name]: Node(rows, name) for name, rows in numbers.items()}
-    model = MiniGPT(parameters, plain_value.HEADS, input_rmsnorm=True, final_rmsnorm=False)
-    optimizer = AdamW(parameters, plain_value.BETA1, plain_value.BETA2, plain_value.EPS, 0.0)
+    model = MiniGPT(parameters, microgpt_baseline.HEADS, input_rmsnorm=True, final_rmsnorm=False)
+    optimizer = AdamW(parameters, microgpt_baseline.BETA1, microgpt_baseline.BETA2, microgpt_baseline.EPS, 0.0)
     learner = ScalarLearner(model, optimizer)
     for step in range(len(losses)):
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
-        lr = plain_value.LR * 0.5 * (1 + math.cos(math.pi * step / plain_value.HORIZON))
-        learner.step(Batch.of([tokens[: plain_value.CONTEXT + 1]]), StepHyperparameters(lr))
+        lr = microgpt_baseline.LR * 0.5 * (1 + math.cos(math.pi * step / microgpt_baseline.HORIZON))
+        learner.step(Batch.of([tokens[: microgpt_baseline.CONTEXT + 1]]), StepHyperparameters(lr))
     found = [result.loss for result in learner.pop_results()]
     return max(abs(a - b) for a, b in zip(found, losses, strict=True))

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from engines import registry
 from engines.bench import machine
-from engines.bench.kernels import Kernel, StepReport, by_part
+from engines.bench.kernel_profile import Kernel, StepReport, by_part
 from engines.bench.report import Figure, Report
 from engines.cost.flops import flops_per_token
 from engines.data.batches import Batches

@@ -11,7 +11,7 @@ from engines.errors import UserError
 from engines.files import reason_of
 from engines.interop import tables, tensorboard_files, wandb_files
 from engines.interop.tables import Tell
-from engines.reports.record import Record
+from engines.runs.record import Record
 
 _EXTRAS = {"tensorboard": "tensorboard", "wandb-offline": "wandb"}  # each named like its package
 WRITERS: dict[str, Callable[[Record, Path, Tell], None]] = {

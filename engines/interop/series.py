@@ -8,10 +8,10 @@ from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from engines.events import Event, column
-from engines.reports.record import Record
 from engines.runs.comparison import part
 from engines.runs.history import History
 from engines.runs.reader import EventReader
+from engines.runs.record import Record
 
 _MOST_STEPS = 2**63  # what others can count; a damaged log may say anything
 _MICROSECONDS = 6  # digits, as many as a step's duration has in the log

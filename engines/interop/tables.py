@@ -8,8 +8,8 @@ from engines import events
 from engines.interop import series
 from engines.output import csv_text
 from engines.output.json_text import to_json, without_nonfinite
-from engines.reports.metrics import metrics
-from engines.reports.record import Record
+from engines.runs.metrics import metrics
+from engines.runs.record import Record
 
 Tell = Callable[[int], None]  # how many steps are written
 _Rows = Iterable[Sequence[Any]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.interop import series
 from engines.interop.tables import Tell, about
-from engines.reports.record import Record
+from engines.runs.record import Record
 
 _FORMAT = "brain.Event:2"  # the first record of every event file
 

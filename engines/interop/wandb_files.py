@@ -13,7 +13,7 @@ from typing import Any
 from engines.errors import UserError
 from engines.interop import series
 from engines.interop.tables import Tell, about
-from engines.reports.record import Record
+from engines.runs.record import Record
 
 PROJECT = "nanochat-tui"
 _BLOCK, _HEADER, _FULL, _FIRST = 32_768, struct.Struct("<4xHB"), 1, 2

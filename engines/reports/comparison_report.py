@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
-from engines.reports import drawing
-from engines.reports.curves import overlays
+from engines.reports import plot_svg
 from engines.reports.markup import Safe, paragraph, section, table
-from engines.reports.metrics import METRICS, metrics, told
 from engines.reports.page import figure
-from engines.reports.record import Record
+from engines.reports.run_plots import overlays
 from engines.reports.run_report import Pictures
 from engines.runs.comparison import settings
+from engines.runs.metrics import METRICS, metrics, told
+from engines.runs.record import Record
 from engines.runs.snapshot import damage_sentences
 
 
 def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures]:
     plots = overlays(records)
-    pictures = [(plot.name, drawing.svg(plot)) for plot in plots]
+    pictures = [(plot.name, plot_svg.svg(plot)) for plot in plots]
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(plots, pictures, strict=True)]
     names = [record.run.id for record in records]
     return [

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from engines.ablation.study import Study
 from engines.reports import comparison_report, run_report, study_report
-from engines.reports.files import write_report
 from engines.reports.markup import Safe, tag
 from engines.reports.page import page
-from engines.reports.record import Record
+from engines.reports.report_files import write_report
 from engines.reports.run_report import Pictures
+from engines.runs.record import Record
 
 Subject = Study | Record
 

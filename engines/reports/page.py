@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from engines.reports.drawing import INK, PALETTE
 from engines.reports.markup import Safe, escaped, joined, tag
+from engines.reports.plot_svg import INK, PALETTE
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --text: #1c1c1e; --faint: #60646c; --rule: #dcdfe4; --shade: #f5f6f8;

@@ -7,16 +7,16 @@ from typing import Any
 
 from engines.errors import UserError
 from engines.events import Event
-from engines.reports import drawing
-from engines.reports.curves import run_plots
+from engines.reports import plot_svg
 from engines.reports.markup import Safe, commands, paragraph, section, table, tag
-from engines.reports.metrics import METRICS, number, told
 from engines.reports.page import figure
-from engines.reports.record import Record
+from engines.reports.run_plots import run_plots
 from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
+from engines.runs.metrics import METRICS, number, told
 from engines.runs.portable import FACT_OF, Portable, corpora_of
+from engines.runs.record import Record
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -33,7 +33,7 @@ def run_sections(whole: Record) -> tuple[list[Safe], Pictures]:
     """Everything about one run, and its pictures."""
     record = whole.handed_on
     plots = run_plots(record)
-    pictures = [(plot.name, drawing.svg(plot)) for plot in plots]
+    pictures = [(plot.name, plot_svg.svg(plot)) for plot in plots]
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(plots, pictures, strict=True)]
     sections = [
         section("In brief", _ending(record), _brief(record)),

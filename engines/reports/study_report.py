@@ -12,17 +12,17 @@ from engines.ablation.report import portable
 from engines.ablation.settings import StudySettings
 from engines.ablation.study import Study, results_so_far, study_damages
 from engines.errors import UserError
-from engines.reports import drawing, intervals
-from engines.reports.bands import Cell, chosen, seed_of, study_plots
+from engines.reports import interval_svg, plot_svg
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
 from engines.reports.page import figure
-from engines.reports.record import Record, read_record
 from engines.reports.run_report import Pictures, environment, flags_of, samples, standing
+from engines.reports.study_plots import Cell, chosen, seed_of, study_plots
 from engines.runs import liveness
 from engines.runs.comparison import part
 from engines.runs.comparison import told as told_setting
 from engines.runs.history import read_history
 from engines.runs.portable import FACT_OF, Portable
+from engines.runs.record import Record, read_record
 from engines.settings.fields import fields
 
 _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target"}
@@ -37,7 +37,7 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
     damage = study_damages(study, read_history(study), results.values())
     cells, base = _cells(study, plan, analysis)
     curves = study_plots(study.id, cells, len(analysis.cells))
-    pictures = [(plot.name, drawing.svg(plot)) for plot in curves]
+    pictures = [(plot.name, plot_svg.svg(plot)) for plot in curves]
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(curves, pictures, strict=True)]
     intervals_of = _interval_pictures(study.id, analysis)
     asked, judged = question(plan, analysis)
@@ -95,11 +95,11 @@ def _record(study: Study, job: Job) -> Record | None:
 def _interval_pictures(name: str, analysis: Analysis) -> Pictures:
     unit = _UNITS[analysis.metric]
     wanted = (
-        ("differences", f"Cells of {name} against {analysis.base}", intervals.cell_rows(analysis)),
-        ("effects", f"Effect of each axis of {name}", intervals.effect_rows(analysis.effects)),
-        ("interactions", f"Interactions in {name}", intervals.effect_rows(analysis.interactions)),
+        ("differences", f"Cells of {name} against {analysis.base}", interval_svg.cell_rows(analysis)),
+        ("effects", f"Effect of each axis of {name}", interval_svg.effect_rows(analysis.effects)),
+        ("interactions", f"Interactions in {name}", interval_svg.effect_rows(analysis.interactions)),
     )
-    return [(stem, intervals.svg(title, unit, rows)) for stem, title, rows in wanted if rows]
+    return [(stem, interval_svg.svg(title, unit, rows)) for stem, title, rows in wanted if rows]
 
 
 def _markdown_table(found: Any) -> Safe:

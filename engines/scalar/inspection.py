@@ -12,7 +12,7 @@ from typing import Any
 from engines.data.tokenizers import BOS
 from engines.errors import UserError
 from engines.generation.load import open_checkpoint
-from engines.scalar import microscope
+from engines.scalar import trace
 from engines.scalar.models import Bigram, MiniGPT
 
 _DEFAULT_TEXT = 12  # tokens of the vocabulary to look at where no text is given
@@ -29,16 +29,16 @@ def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int)
         raise UserError(f"{speaker.origin} is not of the scalar engine; inspect shows only numbers that Python holds.")
     tokenizer = speaker.tokenizer
     shown = text if text is not None else tokenizer.decode(range(1, _DEFAULT_TEXT))
-    slide = microscope.prepare(speaker.model, [BOS, *tokenizer.encode(shown)])
+    slide = trace.prepare(speaker.model, [BOS, *tokenizer.encode(shown)])
     found: dict[str, Any] = {"origin": speaker.origin, "text": tokenizer.decode(slide.tokens), "loss": slide.loss}
     vocabulary = [tokenizer.token_text(token) or "BOS" for token in range(tokenizer.vocab_size)]
     found["vocabulary"] = vocabulary
     found["tokens"] = [vocabulary[token] for token in slide.tokens]
     if node:
-        found["graph"] = microscope.graph(slide, node, depth, top)
-    found["parameters"] = microscope.parameters(slide)
-    found["attention"] = microscope.attention(slide)
-    found["nodes"] = microscope.nodes(slide)
+        found["graph"] = trace.graph(slide, node, depth, top)
+    found["parameters"] = trace.parameters(slide)
+    found["attention"] = trace.attention(slide)
+    found["nodes"] = trace.nodes(slide)
     return found
 
 

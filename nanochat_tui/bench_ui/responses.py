@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from engines.bench import synthetic
+from engines.bench import synthetic_worker
 from engines.bench.report import Figure
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
@@ -132,8 +132,8 @@ def create_ended_runs(folder: Path, count: int, steps: int = 200) -> list[Run]:
     """Create ended runs that differ from the first only in name and age."""
     first = new_run({"steps": steps, "data": "names"}, folder)
     log = EventLog(first.events_path, time.time())
-    synthetic.begin(log)
-    synthetic.write_steps(log, 1, steps, 1000)
+    synthetic_worker.begin(log)
+    synthetic_worker.write_steps(log, 1, steps, 1000)
     log.emit("ended", reason="finished", step=steps, exit_code=0, detail=None, traceback=None)
     log.flush()
     config = first.config

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from engines.bench import synthetic
+from engines.bench import synthetic_worker
 from engines.bench.report import Figure, Report
 from engines.runs.launch import launch
 from engines.runs.log import EventLog
@@ -79,8 +79,8 @@ def _keys(folder: Path) -> list[Figure]:
 def _long_run(folder: Path) -> list[Figure]:
     run = _run(folder, _LONG_RUN)
     log = EventLog(run.events_path, time.time())
-    synthetic.begin(log)
-    synthetic.write_steps(log, 1, _LONG_RUN, _FAST)
+    synthetic_worker.begin(log)
+    synthetic_worker.write_steps(log, 1, _LONG_RUN, _FAST)
     log.emit("ended", reason="finished", step=_LONG_RUN, exit_code=0, detail=None, traceback=None)
     log.flush()
     opened = []
@@ -143,7 +143,7 @@ async def _redraws() -> list[Figure]:
         def get_theme_variable_defaults(self) -> dict[str, str]:
             return SERIES
 
-    losses = [2 + synthetic._NOISE[step % 4096] for step in range(_LONG_RUN)]
+    losses = [2 + synthetic_worker._NOISE[step % 4096] for step in range(_LONG_RUN)]
     app = Bare()
     async with app.run_test(size=(120, 40)) as pilot:
         chart = Chart()
@@ -165,7 +165,9 @@ def _run(folder: Path, steps: int) -> Run:
 
 
 def _writer(run: Run, rate: float, past: int = 0) -> subprocess.Popen[bytes]:
-    return launch(run, "engines.bench.synthetic", {synthetic.RATE: str(rate), synthetic.PAST: str(past)})
+    return launch(
+        run, "engines.bench.synthetic_worker", {synthetic_worker.RATE: str(rate), synthetic_worker.PAST: str(past)}
+    )
 
 
 def _presses(terminal: Terminal) -> list[float]:

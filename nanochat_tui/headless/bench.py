@@ -19,11 +19,11 @@ from nanochat_tui.commands import PROGRAM, Options
 from nanochat_tui.streams import can_repaint, repaint
 
 if TYPE_CHECKING:
-    from engines.bench.nanochat.plan import Race
     from engines.bench.nanochat.processes import Hear
+    from engines.bench.nanochat.tasks import Race
 
 _MODULES = {
-    "log": "engines.bench.log",
+    "log": "engines.bench.event_log",
     "scalar": "engines.bench.scalar",
     "step": "engines.bench.step",
     "ui": "nanochat_tui.bench_ui.suite",
@@ -64,15 +64,15 @@ def _refuse_settings_of_others(what: str, given: dict[str, Any]) -> None:
 
 def _races(options: Options) -> int:
     """A race for each budget; 1 where something did not go well, its report written all the same."""
-    from engines.bench.nanochat import plan, report
-    from engines.bench.nanochat.race import Watch, hold, places_of
+    from engines.bench.nanochat import report, tasks
+    from engines.bench.nanochat.benchmark import Watch, hold, places_of
 
     settings = RaceSettings(**parse_all(RaceSettings, options.settings))  # again: a --device may be for trainings only
     results = results_dir(options.words["results_dir"])
     code = 0
     for race in _planned(settings, results):
         if settings.dry_run:
-            print(*plan.show(race, places_of(race)), sep="\n")
+            print(*tasks.show(race, places_of(race)), sep="\n")
             continue
         try:
             record, paths = hold(race, _command(options), results / "bench", Watch(_say, _stage))
@@ -88,9 +88,9 @@ def _races(options: Options) -> int:
 
 def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
     """A race for each budget. SettingsError names what is problems or wrong."""
-    from engines.bench.nanochat import budgets, corpus, upstream
-    from engines.bench.nanochat.plan import Race
+    from engines.bench.nanochat import budgets, corpus, upstream_training
     from engines.bench.nanochat.settings import SIDES
+    from engines.bench.nanochat.tasks import Race
     from engines.system.gpus import gpus
 
     problems = [f"--{name} is needed: {why}." for name, why in _NEEDED.items() if not getattr(settings, name)]
@@ -105,7 +105,7 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
     found = gpus()
     device = settings.device if settings.device != AUTO else "cuda" if found else "cpu"
     tree = user_path(settings.upstream, "--upstream")
-    upstream.check_tree(tree)
+    upstream_training.check_tree(tree)
     text = user_path(settings.corpus, "--corpus")
     names = [settings.budget]
     if settings.budget == AUTO:
@@ -119,7 +119,7 @@ def _planned(settings: RaceSettings, results: Path) -> list["Race"]:
         Race(
             budget=budgets.BUDGETS[name],
             tree=tree,
-            ref=upstream.commit(tree, settings.ref),
+            ref=upstream_training.commit(tree, settings.ref),
             corpus=text,
             corpus_id=corpus.identity(text),
             work=user_path(settings.work or results / "race", "--work"),

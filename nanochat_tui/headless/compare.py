@@ -9,12 +9,12 @@ from engines.errors import SettingsError
 from engines.files import user_path
 from engines.output.terminal_text import visible_line
 from engines.reports.comparison_report import comparison_sections, damages, metric_rows
-from engines.reports.files import write_report
-from engines.reports.metrics import metrics
 from engines.reports.page import page
-from engines.reports.record import Record, read_record
+from engines.reports.report_files import write_report
 from engines.runs.comparison import MISSING, Setting, settings
 from engines.runs.lookup import find_run, results_dir
+from engines.runs.metrics import metrics
+from engines.runs.record import Record, read_record
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json

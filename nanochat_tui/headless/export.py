@@ -5,8 +5,8 @@ import sys
 
 from engines.files import user_path
 from engines.interop import export as interop
-from engines.reports.record import read_record
 from engines.runs.lookup import find_run, results_dir
+from engines.runs.record import read_record
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json

@@ -7,8 +7,8 @@ from engines.ablation.study import find_study
 from engines.errors import UserError
 from engines.files import user_path
 from engines.reports.document import Subject, damages, usual_path, write_document
-from engines.reports.record import read_record
 from engines.runs.lookup import find_run, results_dir
+from engines.runs.record import read_record
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.progress_message import meanwhile
 from nanochat_tui.streams import print_json

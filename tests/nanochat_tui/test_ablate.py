@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ancestor import OWN, predecessors_text, train_bigram
 from builders import write_text
 from lab import Lab
 from patience import PATIENCE
+from rust_predecessor import OWN, predecessors_text, train_bigram
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, all_studies

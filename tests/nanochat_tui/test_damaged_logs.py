@@ -13,8 +13,8 @@ from engines.ablation.analysis import analyse
 from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import create_study, results_so_far
 from engines.interop import series
-from engines.reports.record import read_record
 from engines.reproduce.compare import IDENTICAL, Record, compare
+from engines.runs.record import read_record
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 

@@ -14,9 +14,9 @@ from patience import PATIENCE
 from recordings import RUNS, last_word
 
 from engines.interop.export import WRITERS
-from engines.reports.record import Record
 from engines.runs.history import read_history
 from engines.runs.launch import launch
+from engines.runs.record import Record
 from engines.runs.store import Run
 from engines.training.new_run import new_run
 from nanochat_tui.cli import main

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from engines.bench.nanochat.decoding import BATCHES, NEW_TOKENS, PROMPT_TOKENS
-from engines.bench.nanochat.ours import last_checkpoint, the_run
+from engines.bench.nanochat.our_training import last_checkpoint, the_run
 from engines.data.tokenizers import BOS
 from engines.generation.load import open_checkpoint
 from engines.interfaces import LanguageModel

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engines.bench.nanochat.ours import last_checkpoint
+from engines.bench.nanochat.our_training import last_checkpoint
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.generation.load import open_checkpoint
 from engines.interfaces import LanguageModel

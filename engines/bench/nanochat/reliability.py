@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from engines.bench.nanochat import ours, upstream
+from engines.bench.nanochat import our_training, upstream_training
 from engines.bench.nanochat.processes import COLOURS
 from engines.errors import UserError
 from engines.random_stream import RandomStream
@@ -130,16 +130,16 @@ class OurTrainings:
         with contextlib.suppress(ProcessLookupError):  # it was quicker, and has ended by itself
             os.kill(history.runs[-1]["pid"], signal.SIGKILL)
         process.wait()
-        return read_history(ours.the_run(self._place(name))).step
+        return read_history(our_training.the_run(self._place(name))).step
 
     def resumed(self, name: str) -> Resumed:
         _finish(commands(self._spec, "resume", name))
-        events = EventReader(ours.the_run(self._place(name)).events_path).poll()
+        events = EventReader(our_training.the_run(self._place(name)).events_path).poll()
         from_step = [event["from_step"] for _, event in events if event["kind"] == "resumed"][-1]
         return Resumed(from_step, self._losses(name))
 
     def newest_checkpoint(self, name: str) -> Path:
-        return ours.last_checkpoint(self._place(name)) / "model.safetensors"
+        return our_training.last_checkpoint(self._place(name)) / "model.safetensors"
 
     def _follow(self, name: str, process: "subprocess.Popen[bytes]", at: int) -> History:
         """Its history when it has told so many steps."""
@@ -149,7 +149,7 @@ class OurTrainings:
             if process.poll() is not None:
                 raise UserError(f"it ended at step {history.step}, before it could be killed at {at}")
             if reader is None and all_runs(self._place(name)):  # not while its folder is being filled
-                reader = EventReader(ours.the_run(self._place(name)).events_path)
+                reader = EventReader(our_training.the_run(self._place(name)).events_path)
             if reader is not None:
                 history.apply(event for _, event in reader.poll())
             if time.monotonic() - told > _TELL:
@@ -162,7 +162,7 @@ class OurTrainings:
         return Path(self._spec["place"].replace("{name}", name))
 
     def _losses(self, name: str) -> list[float]:
-        return list(read_history(ours.the_run(self._place(name))).losses)
+        return list(read_history(our_training.the_run(self._place(name))).losses)
 
 
 # --- upstream's -----------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class TheirTrainings:
 
     def whole(self, name: str) -> list[float]:
         self._averages[name] = self._train(commands(self._spec, "train", name), lambda step: False)
-        return upstream.losses_of_averages(self._averages[name])
+        return upstream_training.losses_of_averages(self._averages[name])
 
     def killed(self, name: str, at: int) -> int:
         shutil.rmtree(self._place(name), ignore_errors=True)
@@ -187,7 +187,7 @@ class TheirTrainings:
     def resumed(self, name: str) -> Resumed:
         step = self._newest_step(name)
         after = self._train(commands(self._spec, "resume", name, step), lambda step: False)
-        return Resumed(step, upstream.losses_of_averages([*self._averages[name][:step], *after]))
+        return Resumed(step, upstream_training.losses_of_averages([*self._averages[name][:step], *after]))
 
     def newest_checkpoint(self, name: str) -> Path:
         return self._place(name) / f"model_{self._newest_step(name):06d}.pt"
@@ -210,7 +210,7 @@ class TheirTrainings:
         averages = []
         with process:
             for line in _echoed(process):
-                steps, _ = upstream.parse_steps([line], [0.0])
+                steps, _ = upstream_training.parse_steps([line], [0.0])
                 averages += [step.loss for step in steps]
                 if steps and enough(steps[0].step):
                     process.kill()

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from engines.bench.nanochat.rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
+from engines.bench.nanochat.table_rows import BPB, UNTIL_TARGET, Record, Row, at_target, rows, scores
 from engines.errors import UserError
 from engines.files import write_file
 from engines.output.json_text import to_json

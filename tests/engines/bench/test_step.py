@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engines.bench import step
-from engines.bench.kernels import REST, StepReport
+from engines.bench.kernel_profile import REST, StepReport
 from engines.errors import SettingsError, UserError
 
 TINY = {"depth": 1, "width": 32, "heads": 2, "vocab_size": 258, "context_length": 16, "batch_size": 2, "device": "cpu"}

@@ -18,7 +18,7 @@ from engines import events
 from engines.errors import UserError
 from engines.interop import series
 from engines.interop.export import WRITERS, export
-from engines.reports.record import Record, read_record
+from engines.runs.record import Record, read_record
 from engines.runs.store import Run
 from nanochat_tui.commands import COMMANDS
 

@@ -9,7 +9,7 @@ import pytest
 from recordings import RUNS, last_word, same
 
 from engines.interop.export import export
-from engines.reports.record import read_record
+from engines.runs.record import read_record
 from engines.runs.store import Run
 
 pytestmark = pytest.mark.extras("tensorboard")

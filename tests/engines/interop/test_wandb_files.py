@@ -18,7 +18,7 @@ from recordings import RUNS, last_word, same
 from engines.errors import UserError
 from engines.interop import wandb_files
 from engines.interop.export import export
-from engines.reports.record import read_record
+from engines.runs.record import read_record
 from engines.runs.store import Run
 
 pytestmark = pytest.mark.extras("wandb")

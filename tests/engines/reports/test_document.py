@@ -14,8 +14,8 @@ from recordings import RUNS, last_word
 
 from engines import events
 from engines.reports.document import usual_path, write_document
-from engines.reports.record import Record, read_record
 from engines.runs import liveness
+from engines.runs.record import Record, read_record
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 

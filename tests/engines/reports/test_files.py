@@ -6,39 +6,39 @@ from pathlib import Path
 import pytest
 
 from engines.errors import UserError
-from engines.reports import files
-from engines.reports.drawing import svg
+from engines.reports import report_files
 from engines.reports.plot import Curve, Plot
+from engines.reports.plot_svg import svg
 
 PICTURE = ("loss", svg(Plot("loss", "Loss", "step", "nats", (Curve("c", [1.0, 2.0], [1.0, 2.0], 0),))))
 
 
 def test_page_and_pictures_lie_beside_each_other_and_nothing_else(tmp_path: Path) -> None:
-    written = files.write_report(tmp_path / "new" / "a.html", "<p>", [PICTURE])
+    written = report_files.write_report(tmp_path / "new" / "a.html", "<p>", [PICTURE])
     assert written[0].read_text() == "<p>" and written[1].read_text() == PICTURE[1]
     assert set(written) == set((tmp_path / "new").iterdir())
 
 
 @pytest.mark.extras("cairosvg")
 def test_a_png_has_twice_the_dots_of_its_svg(tmp_path: Path) -> None:
-    png = files.write_report(tmp_path / "a.html", "", [PICTURE])[2].read_bytes()
+    png = report_files.write_report(tmp_path / "a.html", "", [PICTURE])[2].read_bytes()
     width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
     assert png.startswith(b"\x89PNG") and (width, height) == (2 * 760, 2 * 318)
 
 
 def test_an_interrupted_write_leaves_the_older_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = files.write_report(tmp_path / "a.html", "<!DOCTYPE html> old", [])[0]
+    page = report_files.write_report(tmp_path / "a.html", "<!DOCTYPE html> old", [])[0]
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
-        files.write_report(tmp_path / "a.html", "<!DOCTYPE html> something new", [])
+        report_files.write_report(tmp_path / "a.html", "<!DOCTYPE html> something new", [])
     assert page.read_text() == "<!DOCTYPE html> old" and os.listdir(tmp_path) == ["a.html"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/a\.html cannot be written: .*not a directory\. Choose another path"):
-        files.write_report(tmp_path / "file" / "a.html", "", [])
+        report_files.write_report(tmp_path / "file" / "a.html", "", [])

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.ablation.analysis import CellReport
-from engines.reports.bands import Cell, Seed, Trace, study_plots
-from engines.reports.columns import parts, smoothed
-from engines.reports.curves import run_plots
-from engines.reports.drawing import svg
+from engines.reports.downsampling import parts, smoothed
 from engines.reports.plot import Band, Curve, Dot, Mark, Plot, y_scale
-from engines.reports.record import read_record
+from engines.reports.plot_svg import svg
+from engines.reports.run_plots import run_plots
+from engines.reports.study_plots import Cell, Seed, Trace, study_plots
+from engines.runs.record import read_record
 
 NAN = math.nan
 ANY = st.floats(allow_nan=True, allow_infinity=True)

@@ -19,8 +19,8 @@ from engines.ablation.plan import make_plan
 from engines.ablation.statistics import Difference, Spread
 from engines.ablation.study import Study, create_study, results_so_far, start
 from engines.reports.document import write_document
-from engines.reports.intervals import Row
-from engines.reports.intervals import svg as intervals
+from engines.reports.interval_svg import Row
+from engines.reports.interval_svg import svg as intervals
 from engines.runs.store import Run
 from nanochat_tui.headless.ablate import _plan
 from nanochat_tui.parser import parse

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ancestor import OWN, PARITY, Figures, predecessors_text, train_bigram, train_gpt
+from rust_predecessor import OWN, PARITY, Figures, predecessors_text, train_bigram, train_gpt
 
 from engines.interfaces import Batch, StepHyperparameters
 from engines.random_stream import RandomStream

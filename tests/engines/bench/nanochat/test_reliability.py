@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from builders import write_text
 
-from engines.bench.nanochat import ours, upstream
+from engines.bench.nanochat import our_training, upstream_training
 from engines.bench.nanochat.reliability import OurTrainings, TheirTrainings, examine, points
 
 _UPSTREAM = """
@@ -39,7 +39,7 @@ def test_losses_are_found_behind_their_moving_average() -> None:
     for step, loss in enumerate(losses, 1):
         total = 0.9 * total + 0.1 * loss
         averages.append(total / (1 - 0.9**step))
-    assert upstream.losses_of_averages(averages) == pytest.approx(losses)
+    assert upstream_training.losses_of_averages(averages) == pytest.approx(losses)
 
 
 def test_a_run_of_ours_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_run_of_ours_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkey
         "4",
     ]
     train += ["--eval-every", "0", "--eval-tokens", "16", "--checkpoint-every", "20", "--sample-tokens", "0"]
-    spec = {"train": train, "resume": ours.resume_command(sys.executable, place), "place": str(place)}
+    spec = {"train": train, "resume": our_training.resume_command(sys.executable, place), "place": str(place)}
     told = examine(OurTrainings(spec), 400, kills=1, at_once=1)
     (kill,) = told["kills"]
     assert told["same_seed_twice"] == kill["gap"] == 0.0

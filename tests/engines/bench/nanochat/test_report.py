@@ -8,7 +8,7 @@ import pytest
 
 from engines.bench.nanochat import report
 from engines.bench.nanochat.budgets import BUDGETS, WANTED
-from engines.bench.nanochat.rows import Row, rows
+from engines.bench.nanochat.table_rows import Row, rows
 from engines.errors import UserError
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engines.ablation.analysis import Analysis, CellReport
-from engines.reports.columns import parts, smoothed
-from engines.reports.curves import MOST_CURVES, OVERLAID_COLUMNS, is_second_round, sizes_differ, thinned, x_label
-from engines.reports.metrics import number
+from engines.reports.downsampling import parts, smoothed
 from engines.reports.plot import Band, Curve, Plot
-from engines.reports.record import Record
+from engines.reports.run_plots import MOST_CURVES, OVERLAID_COLUMNS, is_second_round, sizes_differ, thinned, x_label
+from engines.runs.metrics import number
+from engines.runs.record import Record
 
 
 class Trace(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
-from engines.bench.nanochat.figures import percentiles
+from engines.bench.nanochat.summaries import percentiles
 from engines.errors import UserError
 from engines.system import cpu
 

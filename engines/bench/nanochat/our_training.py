@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
-from engines.bench.nanochat.figures import percentiles
+from engines.bench.nanochat.summaries import percentiles
 from engines.checkpoints.folders import list_steps, path_of
 from engines.errors import UserError
 from engines.runs.history import History, read_history

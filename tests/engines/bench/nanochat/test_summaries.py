@@ -3,7 +3,7 @@
 import pytest
 
 from engines.bench.nanochat.decoding import bytes_of_step
-from engines.bench.nanochat.figures import first_reaching, percentiles
+from engines.bench.nanochat.summaries import first_reaching, percentiles
 
 
 def test_percentiles_are_those_of_the_values_in_order() -> None:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from engines.reports.record import Record
 from engines.runs.comparison import part
+from engines.runs.record import Record
 
 LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
 UNKNOWN = "–"

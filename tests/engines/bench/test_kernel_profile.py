@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.bench.kernels import REST, Kernel, StepReport, by_part, largest, part_of, shortened
+from engines.bench.kernel_profile import REST, Kernel, StepReport, by_part, largest, part_of, shortened
 from engines.bench.report import Figure, Report
 
 ADAMW = (

@@ -5,11 +5,11 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 from engines.events import Event
-from engines.reports.columns import Part, parts, smoothed
-from engines.reports.metrics import number
+from engines.reports.downsampling import Part, parts, smoothed
 from engines.reports.plot import COLOURS, Band, Curve, Dot, Mark, Plot
-from engines.reports.record import Record
 from engines.runs.best_eval import best_step
+from engines.runs.metrics import number
+from engines.runs.record import Record
 
 COLUMNS = 680  # of a run's curves, about one a pixel
 OVERLAID_COLUMNS = 240  # where curves share a picture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engines.bench.nanochat import plan
+from engines.bench.nanochat import tasks
 from nanochat_tui.cli import main
 
 NAMED = ["nanochat", "--upstream", "x", "--corpus", "y"]
@@ -33,7 +33,7 @@ def tree(folder: Path, training: str) -> Path:
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's limits are told, not measured: that imports torch, and has a test of its own."""
     told = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
-    monkeypatch.setattr(plan, "LIMITS", ("-c", f"print({json.dumps(told)!r})"))
+    monkeypatch.setattr(tasks, "LIMITS", ("-c", f"print({json.dumps(told)!r})"))
 
 
 def corpus(folder: Path) -> Path:

@@ -8,9 +8,9 @@ from engines.ablation.effects import Effect
 from engines.ablation.markdown import difference_text, shown
 from engines.ablation.statistics import Difference
 from engines.reports import scales
-from engines.reports.drawing import PALETTE, WIDTH, canvas, line, short, text
 from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale
+from engines.reports.plot_svg import PALETTE, WIDTH, canvas, line, short, text
 
 MOST_ROWS = 40
 _ROW, _TOP, _BOTTOM, _LEFT, _RIGHT = 22, 34, 40, 250, 220

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from engines.bench.nanochat.budgets import WANTED
 from engines.bench.nanochat.decoding import bytes_of_step
-from engines.bench.nanochat.figures import first_reaching
+from engines.bench.nanochat.summaries import first_reaching
 from engines.cost.gpu_models import peak_flops
 
 Record = dict[str, Any]

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.bench.nanochat import corpus, plan, processes, report
-from engines.bench.nanochat.places import Places
-from engines.bench.nanochat.plan import Race, Record, Task
+from engines.bench.nanochat import corpus, processes, report, tasks
+from engines.bench.nanochat.hidden_paths import Places
 from engines.bench.nanochat.processes import Hear, Outcome
+from engines.bench.nanochat.tasks import Race, Record, Task
 from engines.errors import UserError
 from engines.runs import manifest
 from engines.system.gpus import gpus
@@ -32,10 +32,10 @@ def hold(race: Race, command: str, folder: Path, watch: Watch) -> tuple[Record, 
     """Race, and return the record and the files of the report in `folder`. No process' failure ends it."""
     race.text.mkdir(parents=True, exist_ok=True)
     text = corpus.prepare(race.corpus, race.budget, race.text, watch.say)
-    machine = _perform(race, plan.machine_task(race), watch)
+    machine = _perform(race, tasks.machine_task(race), watch)
     path = report.path_of(folder, race.budget.name, _device(race, machine))
     record = _record(race, command, text.facts, machine, report.load(path))
-    for task in plan.tasks(race, record):
+    for task in tasks.tasks(race, record):
         parts = record["parts"].setdefault(task.side, {})
         before = parts.pop(task.part, {})  # the newest stands last
         if race.missing and before.get("status") == "ok":

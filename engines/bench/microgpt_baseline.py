@@ -1,7 +1,7 @@
 """The yardstick: a GPT on an autograd of single numbers, a Python object for each, as microgpt does it.
 
 Written to be as plain as that script and as slow; `engines.bench.scalar` times it. As a program it trains and prints
-its losses as JSON: python -m engines.bench.plain_value STEPS [NAMES_FILE] [nogc]
+its losses as JSON: python -m engines.bench.microgpt_baseline STEPS [NAMES_FILE] [nogc]
 """
 
 import gc

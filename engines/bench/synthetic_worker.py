@@ -1,6 +1,6 @@
 """A worker that trains nothing: it writes steps at a given rate, for measuring what watching costs.
 
-Started by `launch(run, "engines.bench.synthetic", environment)` as any worker is.
+Started by `launch(run, "engines.bench.synthetic_worker", environment)` as any worker is.
 """
 
 import math

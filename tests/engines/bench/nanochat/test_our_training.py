@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from builders import events_of, finished_run, make_run
 
-from engines.bench.nanochat import ours
+from engines.bench.nanochat import our_training
 from engines.errors import UserError
 
 
 def test_a_run_becomes_figures(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     created = run.config["created_at"]
-    told = ours.read_training(tmp_path / "results", created - 1.0)
+    told = our_training.read_training(tmp_path / "results", created - 1.0)
     seconds = [each for event in events_of(run, "steps") for each in event["seconds"]]
     evals = events_of(run, "eval")
     assert told["steps"] == len(told["losses"]) == 20
@@ -29,15 +29,15 @@ def test_the_only_run_is_meant(tmp_path: Path) -> None:
     make_run(tmp_path)
     make_run(tmp_path)
     with pytest.raises(UserError, match="2 runs where one"):
-        ours.the_run(tmp_path / "results")
-    ours.clear(tmp_path / "results")
+        our_training.the_run(tmp_path / "results")
+    our_training.clear(tmp_path / "results")
     with pytest.raises(UserError, match="0 runs"):
-        ours.the_run(tmp_path / "results")
+        our_training.the_run(tmp_path / "results")
 
 
 def test_a_run_without_steps_or_checkpoints_says_so(tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(UserError, match="fewer than 3"):
-        ours.read_training(tmp_path / "results", 0.0)
+        our_training.read_training(tmp_path / "results", 0.0)
     with pytest.raises(UserError, match="no checkpoint"):
-        ours.last_checkpoint(tmp_path / "results")
+        our_training.last_checkpoint(tmp_path / "results")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.bench import process
+from engines.bench import timed_process
 from engines.bench.report import Figure, Report
 from engines.random_stream import RandomStream
 from engines.runs.history import History
@@ -50,8 +50,8 @@ def _help_over_bare(repeats: int) -> list[float]:
     """Milliseconds that --help takes longer, in turns: shared machines drift."""
     differences = []
     for _ in range(repeats + 1):
-        _, bare = process.run([sys.executable, "-c", "pass"])
-        _, full = process.run([sys.executable, "-m", _MODULE, "--help"])
+        _, bare = timed_process.run([sys.executable, "-c", "pass"])
+        _, full = timed_process.run([sys.executable, "-m", _MODULE, "--help"])
         differences.append((full - bare) * 1e3)
     return differences[1:]  # the first warms the disk
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.bench.nanochat import corpus, decoding, ours, upstream
+from engines.bench.nanochat import corpus, decoding, our_training, upstream_training
 from engines.bench.nanochat.budgets import Budget
-from engines.bench.nanochat.places import Places
+from engines.bench.nanochat.hidden_paths import Places
 from engines.bench.nanochat.processes import Outcome
 from engines.errors import UserError
 from engines.system.subprocesses import python_path
@@ -125,7 +125,7 @@ class _Ours:
         self._race = race
         self._paths = corpus.paths_of(corpus.locate(race.corpus), race.budget, race.text)
         self._caches = race.work / "caches" / f"ours-{race.budget.name}"
-        self._environment = ours.environment(self._caches)
+        self._environment = our_training.environment(self._caches)
 
     def preparations(self) -> Iterator[Task]:
         return iter(())  # `train` does it all
@@ -147,9 +147,9 @@ class _Ours:
 
             def prepare() -> None:
                 task.prepare()
-                ours.clear(caches)
+                our_training.clear(caches)
 
-            yield task._replace(environment=ours.environment(caches), prepare=prepare, caches=caches)
+            yield task._replace(environment=our_training.environment(caches), prepare=prepare, caches=caches)
 
     def equal_time(self, record: Record) -> Iterator[Task]:
         """As many steps as fit into upstream's seconds of training."""
@@ -175,8 +175,8 @@ class _Ours:
         steps = reliability_steps(race.budget)
         more = [*race.our_flags, "--checkpoint-every", str(steps // _CHECKPOINTS)]
         quick = race.budget._replace(evaluations=0)
-        train = ours.train_command(sys.executable, quick, self._paths, place, steps, SEED, race.device, more)
-        command = _reliability(race, "ours", train, ours.resume_command(sys.executable, place), place)
+        train = our_training.train_command(sys.executable, quick, self._paths, place, steps, SEED, race.device, more)
+        command = _reliability(race, "ours", train, our_training.resume_command(sys.executable, place), place)
         return Task("ours", "reliability", command, self._environment, race.work, last_json)
 
     def _results(self, part: str) -> Path:
@@ -184,13 +184,13 @@ class _Ours:
 
     def _training(self, part: str, budget: Budget, steps: int, seed: int) -> Task:
         race, results = self._race, self._results(part)
-        command = ours.train_command(
+        command = our_training.train_command(
             sys.executable, budget, self._paths, results, steps, seed, race.device, race.our_flags
         )
         return Task(
             "ours", part, command, self._environment, race.work,
-            lambda outcome: ours.read_training(results, outcome.started_at),
-            prepare=lambda: ours.clear(results), caches=self._caches,
+            lambda outcome: our_training.read_training(results, outcome.started_at),
+            prepare=lambda: our_training.clear(results), caches=self._caches,
         )  # fmt: skip
 
 
@@ -199,10 +199,10 @@ class _Upstream:
 
     def __init__(self, race: Race) -> None:
         self._race = race
-        self._base = upstream.base_dir(race.work, race.ref, race.text.name, race.budget)
+        self._base = upstream_training.base_dir(race.work, race.ref, race.text.name, race.budget)
         self._paths = corpus.paths_of(corpus.locate(race.corpus), race.budget, race.text)
         self._caches = race.work / "caches" / f"upstream-{race.budget.name}"
-        self._environment = upstream.environment(self._base, race.tree, self._caches, race.device)
+        self._environment = upstream_training.environment(self._base, race.tree, self._caches, race.device)
         self._with_ours = {**self._environment, "PYTHONPATH": f"{self._environment['PYTHONPATH']}:{python_path()}"}
 
     def preparations(self) -> Iterator[Task]:
@@ -214,9 +214,9 @@ class _Upstream:
             return {}
 
         yield Task(
-            "upstream", "tokenizer", upstream.tokenizer_command(sys.executable, self._race.budget),
+            "upstream", "tokenizer", upstream_training.tokenizer_command(sys.executable, self._race.budget),
             self._environment, self._race.tree, read,
-            prepare=lambda: upstream.prepare_base(self._base, corpus.shard_folder(self._race.text)),
+            prepare=lambda: upstream_training.prepare_base(self._base, corpus.shard_folder(self._race.text)),
             known=json.loads(note.read_text()) if note.exists() else None,
         )  # fmt: skip
 
@@ -227,7 +227,9 @@ class _Upstream:
         return self._training("second start", 0, [f"--num-iterations={_SECOND_START_STEPS}"])
 
     def scoring(self, part: str) -> Task:
-        command = _scorer(self._race, "upstream", upstream.checkpoint(self._base, self._tag(part)), self._paths)
+        command = _scorer(
+            self._race, "upstream", upstream_training.checkpoint(self._base, self._tag(part)), self._paths
+        )
         return Task("upstream", f"score {part}", command, self._with_ours, self._race.work, _scores, needs=part)
 
     def decoding(self) -> Iterator[Task]:
@@ -243,9 +245,11 @@ class _Upstream:
         race, tag = self._race, self._tag("reliability {name}")
         steps = reliability_steps(race.budget)
         more = [*race.their_flags, f"--save-every={steps // _CHECKPOINTS}"]
-        train = upstream.train_command(sys.executable, race.budget._replace(steps=steps), tag, 0, race.device, more)
+        train = upstream_training.train_command(
+            sys.executable, race.budget._replace(steps=steps), tag, 0, race.device, more
+        )
         resume = [*train, "--resume-from-step={step}"]
-        command = _reliability(race, "upstream", train, resume, upstream.checkpoint(self._base, tag))
+        command = _reliability(race, "upstream", train, resume, upstream_training.checkpoint(self._base, tag))
         return Task("upstream", "reliability", command, self._with_ours, race.tree, last_json, needs="tokenizer")
 
     def _tag(self, part: str) -> str:
@@ -254,10 +258,12 @@ class _Upstream:
     def _training(self, part: str, seed: int, more: list[str]) -> Task:
         race = self._race
         flags = [*race.their_flags, *more]
-        command = upstream.train_command(sys.executable, race.budget, self._tag(part), seed, race.device, flags)
+        command = upstream_training.train_command(
+            sys.executable, race.budget, self._tag(part), seed, race.device, flags
+        )
         return Task(
             "upstream", part, command, self._environment, race.tree,
-            lambda outcome: upstream.read_training(outcome.lines, outcome.arrivals),
+            lambda outcome: upstream_training.read_training(outcome.lines, outcome.arrivals),
             needs="tokenizer", caches=self._caches,
         )  # fmt: skip
 
