@@ -25,17 +25,17 @@ from engines.runs.liveness import lock_is_held
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from screens.ablate.screen import AblateScreen
-from screens.background import deliver, is_busy, run_in_background
+from screens.chart import SERIES
 from screens.crash import report_crash
 from screens.help import HelpScreen, key_groups
-from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
+from screens.shared.background import deliver, is_busy, run_in_background
+from screens.state import Lab
 from screens.textual_fixes import close_palettes_of_other_modes, ignore_page_keys_before_layout
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import SERIES
 from screens.widgets.dialog import Palette
 from screens.widgets.wrapping import shown
 

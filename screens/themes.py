@@ -2,7 +2,7 @@
 
 from textual.theme import Theme
 
-from screens.widgets.chart import SERIES
+from screens.chart import SERIES
 
 THEMES = (
     Theme(

@@ -29,9 +29,9 @@ from textual.geometry import Size
 
 from engines.errors import UserError
 from engines.runs.store import Run
-from screens import orders
 from screens.ablate import orders as study_orders
 from screens.app import LabApp
+from screens.shared import run_actions
 
 MOST_WORKERS = 2  # real processes that the keys of one folder may start
 SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
@@ -132,7 +132,7 @@ def make_lab(folder: Path) -> Path:
 def few_workers() -> Iterator[None]:
     """Keys may start a few real processes, which end with this."""
     before, started = set(psutil.Process().children(recursive=True)), 0
-    originals = (orders.launch, study_orders.start)
+    originals = (run_actions.launch, study_orders.start)
 
     def limited(launch: Any) -> Any:
         def start(what: Any) -> Any:
@@ -144,11 +144,11 @@ def few_workers() -> Iterator[None]:
 
         return start
 
-    orders.launch, study_orders.start = map(limited, originals)  # type: ignore[attr-defined, assignment]
+    run_actions.launch, study_orders.start = map(limited, originals)  # type: ignore[attr-defined, assignment]
     try:
         yield
     finally:
-        orders.launch, study_orders.start = originals  # type: ignore[attr-defined]
+        run_actions.launch, study_orders.start = originals  # type: ignore[attr-defined]
         for process in set(psutil.Process().children(recursive=True)) - before:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

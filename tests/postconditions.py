@@ -26,6 +26,7 @@ from textual.widgets import DataTable, TabbedContent
 
 from screens.ablate.screen import AblateScreen
 from screens.app import LabApp
+from screens.chart import Chart
 from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
@@ -33,9 +34,8 @@ from screens.runs.screen import RunsScreen
 from screens.sample.checkpoint_picker import Picker
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
-from screens.train.form import SettingsForm
+from screens.shared.settings_form import SettingsForm
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import Chart
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.dialog import Palette
 from screens.widgets.heat_map import HeatMap

@@ -10,6 +10,8 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
 from screens.app import LabApp
+from screens.chart import Chart
+from screens.chart.plot import Plot
 from screens.help import HelpScreen
 from screens.runs.columns import FIRST_SORT
 from screens.runs.difference import DifferenceScreen
@@ -22,8 +24,6 @@ from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
 from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import Chart
-from screens.widgets.chart.plot import Plot
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.heat_map import HeatMap
 from screens.widgets.token_view import Place, TokenView

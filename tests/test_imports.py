@@ -86,6 +86,30 @@ def _circle(imports: dict[str, set[str]]) -> list[str]:
     return []
 
 
+FEATURES = ("ablate", "runs", "sample", "train")
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_no_feature_of_the_screens_imports_another(feature: str) -> None:
+    others = tuple(f"screens.{other}." for other in FEATURES if other != feature)
+    for path in (ROOT / "screens" / feature).rglob("*.py"):
+        assert not {name for name in imports_of(path) if f"{name}.".startswith(others)}, path
+
+
+def test_the_chart_imports_nothing_but_widgets_and_ticks() -> None:
+    allowed = ("screens.chart.", "screens.widgets.", "engines.reports.scales.")  # reports have the same ticks
+    for path in (ROOT / "screens" / "chart").rglob("*.py"):
+        ours = {name for name in imports_of(path) if name.split(".")[0] in MAY_IMPORT}
+        assert not {name for name in ours if not f"{name}.".startswith(allowed)}, path
+
+
+@pytest.mark.parametrize("package", ["shared", "widgets"])
+def test_what_features_share_imports_no_feature(package: str) -> None:
+    features = tuple(f"screens.{feature}." for feature in FEATURES)
+    for path in (ROOT / "screens" / package).rglob("*.py"):
+        assert not {name for name in imports_of(path) if f"{name}.".startswith(features)}, path
+
+
 def test_every_file_says_first_what_it_is_for() -> None:
     for floor in MAY_IMPORT:
         for path in (ROOT / floor).rglob("*.py"):

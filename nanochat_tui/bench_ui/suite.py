@@ -137,7 +137,7 @@ async def _redraws() -> list[Figure]:
     """Processor time of drawing the chart anew, in this process."""
     from textual.app import App
 
-    from screens.widgets.chart import SERIES, Chart
+    from screens.chart import SERIES, Chart
 
     class Bare(App[None]):
         def get_theme_variable_defaults(self) -> dict[str, str]:

@@ -13,9 +13,9 @@ from screens.ablate.columns import first_job
 from screens.ablate.figure_table import SERIES_NUMBERS
 from screens.ablate.studies import Reading
 from screens.ablate.words import plain
-from screens.background import is_busy, run_in_background
-from screens.train.curves import SLICE_PAUSE, Curves
-from screens.widgets.chart import Chart
+from screens.chart import Chart
+from screens.shared.background import is_busy, run_in_background
+from screens.shared.curves import SLICE_PAUSE, Curves
 
 LOOK_INTERVAL = 0.5  # seconds
 

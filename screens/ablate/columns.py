@@ -11,8 +11,7 @@ from engines.output.units import format_age, format_duration
 from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.studies import GOES_ON, Reading, StudyRow
 from screens.ablate.words import plain
-from screens.runs.columns import short_number
-from screens.train.panel import state_words
+from screens.shared.formatting import format_count, format_state
 
 STUDY_COLUMNS = (
     Column("state", "state", 1),
@@ -48,7 +47,7 @@ def study_rows(studies: list[StudyRow], ascii: bool) -> Rows:
 def _study(row: StudyRow, ascii: bool) -> dict[str, Cell]:
     style = "failed" if row.problem or row.state in _FAILED else "live" if row.state in _LIVE else ""
     texts = {
-        "state": f"{state_words(row.watch, ascii).split()[0]} {row.state}{' !' if row.problem else ''}",
+        "state": f"{format_state(row.watch, ascii).split()[0]} {row.state}{' !' if row.problem else ''}",
         "study": row.study.id,
         "done": f"{row.done}/{row.total}",
         "eta": "" if row.seconds_left is None else format_duration(row.seconds_left),
@@ -89,7 +88,7 @@ def _cell(cell: CellReport, reading: Reading, number: int | None, ascii: bool) -
         "interval": Cell(interval),
         "verdict": Cell(verdict_words(cell, reading), style),
         "seeds": Cell(seeds_words(cell, reading)),
-        "speed": Cell(short_number(cell.mean("tokens_per_second")), "faint"),
+        "speed": Cell(format_count(cell.mean("tokens_per_second")), "faint"),
         "best": Cell(spread_text(cell.best_bpb), "faint"),
         "p": Cell("" if p is None or not math.isfinite(p) else f"{p:.2g}", "faint"),
     }
@@ -134,7 +133,7 @@ def cell_line(cell: CellReport, reading: Reading) -> str:
         parts.append(f"p {cell.p_corrected:.2g}")
     parts.append(f"seeds {seeds_words(cell, reading)}")
     if speed := cell.mean("tokens_per_second"):
-        parts.append(f"{short_number(speed)} tok/s")
+        parts.append(f"{format_count(speed)} tok/s")
     if cell.rung:
         parts.append(f"rung {cell.rung + 1} of {len(reading.plan.rungs)}")
     details = {result.detail for result in cell.results if result.detail and not result.is_comparable}

@@ -21,8 +21,8 @@ from engines.output.units import format_duration
 from engines.settings.fields import fields
 from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
 from screens.ablate.words import plain
-from screens.background import run_in_background
-from screens.train.form import SettingRow, SettingsForm, as_typed
+from screens.shared.background import run_in_background
+from screens.shared.settings_form import SettingRow, SettingsForm, as_typed
 from screens.widgets.hint import Hint
 
 _PAUSE = 0.2  # seconds after the last key until the plan is worked out

@@ -10,22 +10,22 @@ from engines.ablation.plan import Plan
 from engines.ablation.study import Study, create_study, start
 from engines.errors import UserError
 from engines.runs.watch import Watch
-from screens import orders
 from screens.ablate.studies import Reading, StudyRow
-from screens.lab import Lab
-from screens.orders import Order
+from screens.shared import run_actions
+from screens.shared.run_actions import Order
+from screens.state import Lab
 
 
 def cancel(watch: Watch) -> Order:
     """End the queue; what is in training ends after a checkpoint."""
     question = f"Cancel the rest of {watch.run.id}? What trains stops after a checkpoint; r goes on with it later."
-    return dataclasses.replace(orders.stop(watch), question=question, verb="cancel")
+    return dataclasses.replace(run_actions.stop(watch), question=question, verb="cancel")
 
 
 def resume(row: StudyRow) -> Order:
     """Let a paused queue go on; start another for a study whose queue has ended."""
     if row.state == "paused":
-        return orders.pause_or_go_on(row.watch)
+        return run_actions.pause_or_go_on(row.watch)
     if row.watch.is_live:
         raise UserError(f"{row.study.id} lives already.")
     if row.plan is None:

@@ -15,17 +15,17 @@ from textual.widgets import ContentSwitcher, Static
 from engines.ablation.plan import Plan
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-from screens import orders as of_runs
 from screens.ablate import orders
 from screens.ablate.columns import STUDY_COLUMNS, first_job, study_rows
 from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading, StudiesReader, StudyRow
 from screens.ablate.study_view import StudyView
-from screens.background import deliver, run_in_background
-from screens.commanding import CommandingScreen
 from screens.messages import RunChosen
-from screens.orders import Order
+from screens.shared import run_actions
+from screens.shared.background import deliver, run_in_background
+from screens.shared.command_screen import CommandingScreen
+from screens.shared.run_actions import Order
 from screens.widgets.header import LabHeader
 from screens.widgets.keys import Keys
 
@@ -252,7 +252,7 @@ class AblateScreen(CommandingScreen):
     def action_pause(self) -> None:
         row = None if self.refuses() else self._row()
         if row:
-            self.order(row.watch, of_runs.pause_or_go_on)
+            self.order(row.watch, run_actions.pause_or_go_on)
 
     def action_cancel(self) -> None:
         row = None if self.refuses() else self._row()

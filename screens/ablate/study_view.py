@@ -23,8 +23,8 @@ from screens.ablate.effects_view import EffectsView
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading
 from screens.ablate.words import bar, plain
-from screens.train.panel import state_words
-from screens.widgets.chart import Chart
+from screens.chart import Chart
+from screens.shared.formatting import format_state
 from screens.widgets.lines import Lines
 
 _BAR = 24
@@ -125,7 +125,7 @@ class StudyView(Vertical):
         row = reading.row
         history = row.watch.history
         words = [
-            state_words(row.watch, self._ascii),
+            format_state(row.watch, self._ascii),
             bar(row.done / row.total if row.total else 0.0, _BAR),
             f"{row.done}/{row.total} runs",
         ]

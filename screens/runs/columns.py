@@ -1,19 +1,22 @@
 """The table's columns, declared once: what each tells and sorts by, and which give way on a narrow terminal."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
 
-from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_age
 from screens.runs.row import Row
-from screens.train.panel import figure, spark, state_words
-from screens.train.told import guard_mark
-from screens.widgets.wrapping import shown
+from screens.shared.formatting import (
+    format_count,
+    format_decimal,
+    format_guard_glyph,
+    format_sparkline,
+    format_state,
+    format_text,
+)
 
 PADDING = 1  # cells beside each column
 _YIELD_EVERY = 8  # rows after which a thread yields to others
@@ -35,18 +38,8 @@ class Column:
     optional: bool = False  # left out where it is empty in every row
 
 
-def short_number(value: float | None) -> str:
-    """Three or four digits and a unit."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}" if value < 100 * size else f"{value / size:.0f}{unit}"
-    return f"{value:.0f}"
-
-
 def guard_words(row: Row, ascii: bool) -> str:
-    return " ".join(f"{guard_mark(action, ascii)}{count}" for action, count in row.guards) or "–"
+    return " ".join(f"{format_guard_glyph(action, ascii)}{count}" for action, count in row.guards) or "–"
 
 
 def _steps(row: Row, _: bool) -> str:
@@ -55,7 +48,7 @@ def _steps(row: Row, _: bool) -> str:
 
 
 def _state(row: Row, ascii: bool) -> str:
-    return f"{state_words(row.watch, ascii)[0]} {row.state}{' !' if row.problem else ''}"
+    return f"{format_state(row.watch, ascii)[0]} {row.state}{' !' if row.problem else ''}"
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -66,15 +59,15 @@ COLUMNS: tuple[Column, ...] = (
     Column("kind", "model", 5, lambda row, _: row.kind, lambda row: row.kind),
     Column("corpus", "corpus", 9, lambda row, _: row.corpus, lambda row: row.corpus),
     Column("step", "step", 3, _steps, lambda row: row.step, falling=True, right=True),
-    Column("bpb", "best bpb", 2, lambda row, _: figure(row.best_bpb), lambda row: row.best_bpb, right=True),
-    Column("speed", "tok/s", 7, lambda row, _: short_number(row.tokens_per_second),
+    Column("bpb", "best bpb", 2, lambda row, _: format_decimal(row.best_bpb), lambda row: row.best_bpb, right=True),
+    Column("speed", "tok/s", 7, lambda row, _: format_count(row.tokens_per_second),
            lambda row: row.tokens_per_second, falling=True, right=True, least=5),
     Column("age", "age", 8, lambda row, _: format_age(row.created_at), lambda row: row.created_at, falling=True,
            right=True, least=4),
     Column("guards", "guards", 4, guard_words, lambda row: row.guard_count, falling=True),
-    Column("trend", "loss", 6, lambda row, ascii: spark(list(row.trend), ascii), least=12),
+    Column("trend", "loss", 6, lambda row, ascii: format_sparkline(list(row.trend), ascii), least=12),
 )  # fmt: skip
-SLIM = Column("slim", "run", 0, lambda row, ascii: f"{state_words(row.watch, ascii)[0]} {row.run.id}")
+SLIM = Column("slim", "run", 0, lambda row, ascii: f"{format_state(row.watch, ascii)[0]} {row.run.id}")
 BY_NAME = {column.name: column for column in (*COLUMNS, SLIM)}
 SORTED_BY = tuple(column.name for column in COLUMNS if column.order)
 AGE = FIRST_SORT = "age"
@@ -101,7 +94,7 @@ def fitting(widths: Mapping[str, int], room: int, sort: str) -> dict[str, int]:
 
 
 def told(column: Column, row: Row, ascii: bool) -> str:
-    return replace_symbols(shown(column.text(row, ascii)), ascii)
+    return format_text(column.text(row, ascii), ascii)
 
 
 def texts_of(row: Row, ascii: bool) -> Mapping[str, str]:

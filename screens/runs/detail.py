@@ -7,10 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from engines.events import Event
-from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_age, format_bytes
 from engines.runs.watch import Watch
-from screens.train.panel import figure, state_words
+from screens.shared.formatting import format_decimal, format_state, format_text
 from screens.widgets.wrapping import shown
 
 _SAMPLE = 400  # characters of the last sample
@@ -23,9 +22,9 @@ def detail(watch: Watch, ascii: bool) -> Text:
 
     def line(name: str, told: str, style: str = "") -> None:
         if told:
-            text.append(f"{name:<8}", "dim").append(f"{replace_symbols(shown(told), ascii)}\n", style)
+            text.append(f"{name:<8}", "dim").append(f"{format_text(told, ascii)}\n", style)
 
-    line("run", f"{watch.run.id}  {state_words(watch, ascii)}", "bold")
+    line("run", f"{watch.run.id}  {format_state(watch, ascii)}", "bold")
     line("problem", watch.problem, "bold")
     line("ended", _ending(watch))
     line("back", come_back(watch))
@@ -48,7 +47,7 @@ def detail(watch: Watch, ascii: bool) -> Text:
 def one_line(watch: Watch, ascii: bool) -> Text:
     """Its state, and what is wrong with it, how it ended or how to come back, for terminals without room for more."""
     more = watch.problem or _ending(watch) or come_back(watch)
-    return Text(replace_symbols(shown(f"{state_words(watch, ascii)}  {more}"), ascii))
+    return Text(format_text(f"{format_state(watch, ascii)}  {more}", ascii))
 
 
 def come_back(watch: Watch) -> str:
@@ -97,7 +96,7 @@ def _parent(parent: Mapping[str, Any]) -> str:
 
 
 def _best(event: Event | None) -> str:
-    return f"{figure(event['bpb'])} bpb at step {event['step']:,}" if event else ""
+    return f"{format_decimal(event['bpb'])} bpb at step {event['step']:,}" if event else ""
 
 
 def _checkpoint(kept: list[Event]) -> str:

@@ -14,10 +14,8 @@ from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_age
 from engines.runs.comparison import Line, settings, told
 from engines.runs.watch import Watch
-from screens.runs.columns import short_number
-from screens.train.panel import figure, state_words
+from screens.shared.formatting import format_count, format_decimal, format_state, format_text
 from screens.widgets.dialog import Dialog
-from screens.widgets.wrapping import shown
 
 
 def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
@@ -30,12 +28,14 @@ def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
     overview = watch.overview
     facts = watch.part("facts")
     return {
-        "state": f"{state_words(watch, ascii)[0]} {watch.state}",
+        "state": f"{format_state(watch, ascii)[0]} {watch.state}",
         "step": f"{overview.step:,}/{told(watch.part('resolved').get('steps', '?'))}",
-        "best bpb": "–" if overview.best_step is None else f"{figure(overview.best_bpb)} @ {overview.best_step:,}",
-        "last loss": figure(overview.loss),
-        "tokens": short_number(float(overview.tokens)),
-        "tok/s": short_number(overview.tokens_per_second or None),
+        "best bpb": "–"
+        if overview.best_step is None
+        else f"{format_decimal(overview.best_bpb)} @ {overview.best_step:,}",
+        "last loss": format_decimal(overview.loss),
+        "tokens": format_count(float(overview.tokens)),
+        "tok/s": format_count(overview.tokens_per_second or None),
         "training": "–" if math.isnan(overview.seconds) else f"{overview.seconds:,.1f} s",
         "parameters": f"{facts['parameters']:,}" if "parameters" in facts else "–",
         "guards": str(overview.guard_count),
@@ -116,4 +116,4 @@ class DifferenceScreen(Dialog[None]):
         return Text(f"{sign} {line.name}")
 
     def _value(self, value: str) -> Text:
-        return Text(replace_symbols(shown(value), self._ascii), no_wrap=True)
+        return Text(format_text(value, self._ascii), no_wrap=True)

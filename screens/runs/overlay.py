@@ -9,9 +9,9 @@ from textual.containers import Vertical
 from textual.timer import Timer
 
 from engines.runs.watch import Watch
-from screens.background import is_busy, run_in_background
-from screens.train.curves import SLICE_PAUSE, Curves
-from screens.widgets.chart import Chart
+from screens.chart import Chart
+from screens.shared.background import is_busy, run_in_background
+from screens.shared.curves import SLICE_PAUSE, Curves
 
 LOOK_INTERVAL = 0.5  # seconds
 

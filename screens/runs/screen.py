@@ -12,11 +12,7 @@ from textual.getters import query_one
 from textual.widgets import DataTable, Input
 
 from engines.runs.watch import Watch
-from screens import orders
-from screens.background import run_in_background
-from screens.commanding import CommandingScreen
 from screens.messages import RunChosen, SampleWanted
-from screens.orders import Order
 from screens.runs import columns
 from screens.runs.detail import detail, one_line
 from screens.runs.difference import DifferenceScreen
@@ -28,7 +24,11 @@ from screens.runs.pane import RunsPane
 from screens.runs.row import Row, RowReader
 from screens.runs.table import RunsTable
 from screens.runs.words import RunWords
-from screens.train.told import guards
+from screens.shared import run_actions
+from screens.shared.background import run_in_background
+from screens.shared.command_screen import CommandingScreen
+from screens.shared.guard_table import render_guards
+from screens.shared.run_actions import Order
 from screens.widgets.header import LabHeader
 from screens.widgets.keys import Keys
 
@@ -168,7 +168,9 @@ class RunsScreen(CommandingScreen):
 
     def action_guards(self) -> None:
         if watch := self._watch():
-            self.app.push_screen(Page(f"guards of {watch.run.id}", RunWords(guards, self.lab_app.lab.ascii, watch)))
+            self.app.push_screen(
+                Page(f"guards of {watch.run.id}", RunWords(render_guards, self.lab_app.lab.ascii, watch))
+            )
 
     def action_about(self) -> None:
         if watch := self._watch():
@@ -274,21 +276,21 @@ class RunsScreen(CommandingScreen):
     # --- commanding ---------------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        self._order(orders.pause_or_go_on)
+        self._order(run_actions.pause_or_go_on)
 
     def action_stop(self) -> None:
-        self._order(orders.stop)
+        self._order(run_actions.stop)
 
     def action_resume(self) -> None:
-        self._order(orders.resume)
+        self._order(run_actions.resume)
 
     def action_report(self) -> None:
         watch = None if self.refuses() else self._watch()
         if watch:
-            self.order(watch, orders.report, partial(self.notify, f"writing the report of {watch.run.id} ..."))
+            self.order(watch, run_actions.report, partial(self.notify, f"writing the report of {watch.run.id} ..."))
 
     def action_delete(self) -> None:
-        self._order(partial(orders.delete, results=self.lab_app.lab.results), self._deleted.add)
+        self._order(partial(run_actions.delete, results=self.lab_app.lab.results), self._deleted.add)
 
     def action_restart(self) -> None:
         watch = None if self.refuses() else self._watch()

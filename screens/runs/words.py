@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from engines.runs.watch import Watch
-from screens.background import run_in_background
+from screens.shared.background import run_in_background
 
 
 class RunWords(Static):

@@ -13,9 +13,6 @@ from textual.widgets import Input
 
 from engines.errors import UserError
 from engines.runs.watch import Watch
-from screens.background import is_busy, run_in_background
-from screens.lab import Lab
-from screens.lab_screen import LabScreen
 from screens.sample.alternatives import Alternatives
 from screens.sample.checkpoint_picker import Picker
 from screens.sample.generation import Asked, Speech, SpeechPane
@@ -25,6 +22,9 @@ from screens.sample.prompt import PromptPane
 from screens.sample.sampling_session import Conversation
 from screens.sample.save import save
 from screens.sample.settings_bar import SettingsBar
+from screens.shared.app_screen import LabScreen
+from screens.shared.background import is_busy, run_in_background
+from screens.state import Lab
 from screens.widgets.header import LabHeader
 from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView

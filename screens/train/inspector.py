@@ -19,7 +19,7 @@ from engines.runs.store import Run
 from engines.runs.watch import Watch
 from engines.runs.watched_checkpoints import CheckpointFolder, checkpoints_of
 from engines.system.subprocesses import python_path
-from screens.background import in_background, run_in_background
+from screens.shared.background import in_background, run_in_background
 from screens.widgets.heat_map import HeatMap
 
 _MODULE = "engines.scalar.inspection"

@@ -9,12 +9,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
 from engines.runs.watch import Watch
-from screens.background import is_busy, run_in_background
+from screens.chart import Chart
+from screens.shared.background import is_busy, run_in_background
+from screens.shared.curves import SLICE_PAUSE, Curves
+from screens.shared.formatting import format_decimal, format_state
+from screens.shared.guard_table import render_guards
 from screens.train import told
-from screens.train.curves import SLICE_PAUSE, Curves
 from screens.train.inspector import Microscope
-from screens.train.panel import RunPanel, figure, state_words
-from screens.widgets.chart import Chart
+from screens.train.panel import RunPanel
 
 POLL_INTERVAL = 0.25  # seconds
 
@@ -111,7 +113,7 @@ class LiveView(Vertical):
             self._tell("samples-text", told.samples(watch))
         if "guards" in changed:
             self._warn(watch)
-            self._tell("guards-text", told.guards(watch, self._ascii))
+            self._tell("guards-text", render_guards(watch, self._ascii))
         if changed & {"evals", "guards", "checkpoints", "starts", "rewinds", "state"}:
             self._tell("news-text", told.news(watch))
         if changed & {"starts", "state", "phases"}:
@@ -167,10 +169,10 @@ def _summary(watch: Watch, ascii: bool) -> Text:
     history = watch.history
     steps = int(watch.settings.get("steps", 0))
     best = history.best_eval
-    first = f"{watch.run.id} {state_words(watch, ascii)}  {history.step:,}/{steps:,}"
-    second = f"loss {figure(history.last_loss)}"
+    first = f"{watch.run.id} {format_state(watch, ascii)}  {history.step:,}/{steps:,}"
+    second = f"loss {format_decimal(history.last_loss)}"
     if best:
-        second += f"  best {figure(best['bpb'])} bpb"
+        second += f"  best {format_decimal(best['bpb'])} bpb"
     if speed := history.tokens_per_second():
         second += f"  {speed:,.0f} tok/s"
     if history.guards:

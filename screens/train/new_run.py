@@ -13,8 +13,8 @@ from engines.cost.machine import Machine, this_machine
 from engines.cost.vocab_size import Preview, read_preview, texts_of
 from engines.runs.store import Run
 from engines.system.gpus import gpus
-from screens.background import run_in_background
-from screens.train.form import SettingsForm
+from screens.shared.background import run_in_background
+from screens.shared.settings_form import SettingsForm
 from screens.train.plan import PlanView
 from screens.widgets.hint import Hint
 

@@ -1,23 +1,16 @@
 """The side panel of a run: how it stands, in figures."""
 
-import math
 from collections.abc import Callable
 
 from rich.text import Text
 
 from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_bytes, format_clock
-from engines.runs import liveness
 from engines.runs.watch import Watch
+from screens.shared.formatting import format_bar, format_decimal, format_sparkline, format_state
 from screens.widgets.lines import Lines
 
 _BAR = 24
-_SPARKS = "▁▂▃▄▅▆▇█"
-_ASCII_SPARKS = "_.-~=+*#"
-_ASCII_GLYPHS = {
-    "starting": "o", "running": "*", "paused": "=", "stuck": "?",
-    "stopped": "#", "halted": "^", "finished": "+", "crashed": "x", "killed": "X",
-}  # fmt: skip
 _SPEED_WINDOW = 24  # readings of the sparkline
 
 
@@ -32,30 +25,6 @@ class RunPanel(Lines):
         self.show(list(_lines(watch, self._ascii).split("\n")))
 
 
-def state_words(watch: Watch, ascii: bool) -> str:
-    """Glyph and word of a run's state."""
-    glyphs = _ASCII_GLYPHS if ascii else liveness.GLYPHS
-    return f"{glyphs[watch.state]} {watch.state.upper()}"
-
-
-def figure(value: float | None, digits: int = 4) -> str:
-    """A number that may be missing or no number."""
-    if value is None or not math.isfinite(value):
-        return "–" if value is None else str(value)
-    return f"{value:.{digits}f}"
-
-
-def spark(values: list[float], ascii: bool) -> str:
-    """Values as a line of bars, from their least to their most."""
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
-        return ""
-    marks = _ASCII_SPARKS if ascii else _SPARKS
-    low, high = min(finite), max(finite)
-    scale = (len(marks) - 1) / (high - low) if high > low else 0.0
-    return "".join(marks[round((value - low) * scale)] if math.isfinite(value) else "!" for value in values)
-
-
 def _lines(watch: Watch, ascii: bool) -> Text:
     history, settings = watch.history, watch.settings
     steps = int(settings.get("steps", 0))
@@ -66,31 +35,31 @@ def _lines(watch: Watch, ascii: bool) -> Text:
         text.append(f"{replace_symbols(value, ascii)}\n", style)
 
     row("run", watch.run.id, "bold")
-    row("state", state_words(watch, ascii), "bold")
+    row("state", format_state(watch, ascii), "bold")
     row("model", f"{settings.get('mode', '?')} {settings.get('model_kind', '?')}")
     facts = watch.config.get("facts", {})
     if facts:
         row("params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
     share = history.share_done(steps)
     row("step", f"{history.step:,} / {steps:,}")
-    text.append(f"{_bar(share, ascii)} {100 * share:.1f} %\n")
+    text.append(f"{format_bar(share, _BAR, ascii)} {100 * share:.1f} %\n")
     is_running = watch.state == "running"
     speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
     if watch.is_live:
         row("eta", format_clock(history.seconds_left(steps) if is_running else None))
     else:
         row("time", format_clock(history.last_t))
-    row("loss", figure(history.last_loss))
+    row("loss", format_decimal(history.last_loss))
     best = history.best_eval
-    row("best", f"{figure(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
+    row("best", f"{format_decimal(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
     row("tok/s", f"{speed:,.0f}" if speed else "–")
-    if trend := spark(_speeds(watch), ascii):
+    if trend := format_sparkline(_speeds(watch), ascii):
         row("", trend)
-    row("ms/step", figure(1e3 * history.seconds[-1] if history.seconds else None, 3))
+    row("ms/step", format_decimal(1e3 * history.seconds[-1] if history.seconds else None, 3))
     mfu = history.mfu()
     row("mfu", f"{100 * mfu:.1f} %" if mfu else "–")
     row("lr", f"{history.lr[-1]:.3g}" if history.lr else "–")
-    row("gnorm", figure(history.grad_norms[-1] if history.grad_norms else None, 3))
+    row("gnorm", format_decimal(history.grad_norms[-1] if history.grad_norms else None, 3))
     row("ckpt", _checkpoint(watch))
     _machine(watch, row)
     return text
@@ -112,11 +81,6 @@ def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
 def _of(part: float | None, whole: float | None, unit: int) -> str:
     """`part/whole`, as far as the driver tells."""
     return "/".join("–" if value is None else f"{value / unit:.0f}" for value in (part, whole))
-
-
-def _bar(share: float, ascii: bool) -> str:
-    done = round(min(1.0, share) * _BAR)
-    return "#" * done + "." * (_BAR - done) if ascii else "━" * done + "╌" * (_BAR - done)
 
 
 def _speeds(watch: Watch) -> list[float]:

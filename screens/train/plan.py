@@ -13,7 +13,7 @@ from engines.output.units import format_bytes, format_duration
 from engines.settings.applicability import warnings_about
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from screens.background import run_in_background
+from screens.shared.background import run_in_background
 
 
 class PlanView(Static):

@@ -15,13 +15,13 @@ from engines.errors import SettingsError, UserError
 from engines.runs.store import Run
 from engines.runs.watch import Watch
 from engines.training.new_run import new_run
-from screens import orders
-from screens.background import is_busy, run_in_background
-from screens.commanding import CommandingScreen
-from screens.orders import Order
+from screens.chart import Chart
+from screens.shared import run_actions
+from screens.shared.background import is_busy, run_in_background
+from screens.shared.command_screen import CommandingScreen
+from screens.shared.run_actions import Order
 from screens.train.live import LiveView
 from screens.train.new_run import NewRun
-from screens.widgets.chart import Chart
 from screens.widgets.header import LabHeader
 from screens.widgets.keys import Keys
 
@@ -146,16 +146,16 @@ class TrainScreen(CommandingScreen):
         await self._show("new")
 
     def action_pause(self) -> None:
-        self._order(orders.pause_or_go_on)
+        self._order(run_actions.pause_or_go_on)
 
     def action_stop(self) -> None:
-        self._order(orders.stop)
+        self._order(run_actions.stop)
 
     def action_resume(self) -> None:
-        self._order(orders.resume)
+        self._order(run_actions.resume)
 
     def action_ask(self, verb: str) -> None:
-        self._order(partial(orders.ask, verb))
+        self._order(partial(run_actions.ask, verb))
 
     def action_restart(self) -> None:
         watch = None if self.refuses() else self._watch()
@@ -218,5 +218,5 @@ class TrainScreen(CommandingScreen):
 
 def _create_run(given: Mapping[str, Any], results: Path) -> Run:
     run = new_run(given, results)
-    orders.start(run)
+    run_actions.start(run)
     return run

@@ -7,7 +7,7 @@ from rich.text import Text
 from engines.events import Event
 from engines.output.units import format_bytes, format_clock
 from engines.runs.watch import Watch
-from screens.train.panel import figure, state_words
+from screens.shared.formatting import format_decimal, format_state
 from screens.widgets.wrapping import shown
 
 _PHASES = ("import", "data", "model", "compile", "train")
@@ -40,7 +40,7 @@ def banner(watch: Watch, ascii: bool) -> Text:
         return Text(shown(f"{watch.run.id}: {watch.problem}{more}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()
-    words = state_words(watch, ascii)
+    words = format_state(watch, ascii)
     ended = watch.ending
     detail = shown(f": {ended['detail']}") if ended and ended["detail"] else ""
     if watch.state == "paused":
@@ -52,32 +52,6 @@ def banner(watch: Watch, ascii: bool) -> Text:
     if watch.state == "finished":
         return Text(f"{words}{detail}  3 lets it speak", "bold")
     return Text(f"{words} at step {watch.history.step:,}{detail}  {again}", "bold")
-
-
-def guards(watch: Watch, ascii: bool) -> Text:
-    """Each rule that has tripped: first and last step, how often, value against threshold, what was done."""
-    trips: dict[tuple[str, str], list[Event]] = {}
-    for event in watch.history.guards:
-        trips.setdefault((event["rule"], event["action"]), []).append(event)
-    if not trips:
-        return Text("no guard has tripped", "dim")
-    text = Text(
-        f"{'':2}{'rule':<12}{'first':>9}{'last':>9}{'times':>6}  {'value':>11} {'threshold':>11}  action\n", "dim"
-    )
-    for (rule, action), events in trips.items():
-        last = events[-1]
-        mark = guard_mark(action, ascii)
-        text.append(
-            f"{mark} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>6}  "
-            f"{_short(last['value'], ascii):>11} {_short(last['threshold'], ascii):>11}  {action}\n"
-        )
-        text.append(shown(f"  {last['hint']}\n"), "dim")
-    return text
-
-
-def guard_mark(action: str, ascii: bool) -> str:
-    marks = {"warn": "!", "halt": "#", "rollback": "x"} if ascii else {"warn": "▲", "halt": "■", "rollback": "✕"}
-    return marks.get(action, "?")
 
 
 def samples(watch: Watch) -> Text:
@@ -110,7 +84,8 @@ def _sentence(event: Event) -> str:
     kind = event["kind"]
     if kind == "eval":
         best = ", the best so far" if event["best"] else ""
-        return f"step {event['step']:,}: validation {figure(event['loss'])} nats, {figure(event['bpb'])} bpb{best}"
+        loss, bpb = format_decimal(event["loss"]), format_decimal(event["bpb"])
+        return f"step {event['step']:,}: validation {loss} nats, {bpb} bpb{best}"
     if kind == "checkpoint":
         return f"step {event['step']:,}: checkpoint, {format_bytes(event['bytes'])} in {event['seconds']:.2f} s"
     if kind == "guard":
@@ -140,7 +115,3 @@ def _now(watch: Watch) -> float:
         return watch.history.last_t
     parent = watch.part("parent").get("seconds") or 0.0
     return time.time() - float(watch.config.get("created_at", time.time())) + float(parent)
-
-
-def _short(value: float | None, ascii: bool) -> str:
-    return ("-" if ascii else "–") if value is None else f"{value:,.4g}"

@@ -4,7 +4,7 @@ from rich.text import Text
 from textual.events import Click
 from textual.widget import Widget
 
-from screens.lab import Lab
+from screens.state import Lab
 from screens.widgets.pointer import content_offset
 
 _MODES = (("train", "1 Train"), ("runs", "2 Runs"), ("sample", "3 Sample"), ("ablate", "4 Ablate"))

@@ -19,8 +19,8 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
 from screens.app import LabApp
-from screens.background import is_idle
 from screens.runs.screen import RunsScreen
+from screens.shared.background import is_idle
 from screens.train.panel import RunPanel
 
 SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]

@@ -17,6 +17,7 @@ from screens.runs import columns, detail, difference
 from screens.runs.page import Page
 from screens.runs.row import RowReader
 from screens.runs.screen import RunsScreen
+from screens.shared.guard_table import render_guards
 from screens.train import live, panel, told
 from screens.train.screen import TrainScreen
 
@@ -56,7 +57,7 @@ def render_everything(watch: Watch, ascii: bool) -> None:
         columns.told(column, row, ascii)
     for name in columns.SORTED_BY:
         columns.in_order([row, row], name, True)
-    for text in (detail.detail, detail.one_line, told.phases, told.banner, told.guards, panel._lines, live._summary):
+    for text in (detail.detail, detail.one_line, told.phases, told.banner, render_guards, panel._lines, live._summary):
         text(watch, ascii)
     for words in (told.samples, told.news, told.log_tail, live._counts, checkpoints_of):
         words(watch)

@@ -11,13 +11,13 @@ from textual.geometry import Offset
 from textual.widgets import OptionList, Static
 
 from engines.runs.store import Run
-from screens.background import is_idle
 from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
 from screens.sample.checkpoint_picker import Picker
 from screens.sample.screen import SampleScreen
+from screens.shared.background import is_idle
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.dialog import Palette
 

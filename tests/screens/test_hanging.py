@@ -16,8 +16,8 @@ from engines.runs.watch import Watch
 from nanochat_tui.bench_ui.responses import HANGING
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.app import _names_of_live
-from screens.background import run_in_background
-from screens.widgets.chart import Chart
+from screens.chart import Chart
+from screens.shared.background import run_in_background
 
 SCREENS = ["train", "runs", "sample", "ablate"]
 

@@ -9,10 +9,10 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 
 from screens.app import LabApp
-from screens.background import is_idle
+from screens.chart import Chart
 from screens.help import HelpScreen, key_groups
+from screens.shared.background import is_idle
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import Chart
 
 SCREENS = ["train", "runs", "sample", "ablate"]
 

@@ -17,7 +17,7 @@ from engines.runs.history import read_history
 from engines.runs.liveness import lock_is_held
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
-from screens.train.form import FIRST
+from screens.shared.settings_form import FIRST
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count()

@@ -21,7 +21,7 @@ from nanochat_tui.bench_ui.terminal import Terminal
 from screens.ablate.editor import PlanEditor
 from screens.ablate.screen import AblateScreen
 from screens.runs.screen import RunsScreen
-from screens.train.form import SettingsForm
+from screens.shared.settings_form import SettingsForm
 from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
 

@@ -24,9 +24,9 @@ from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
 from screens.ablate.studies import StudiesReader
 from screens.ablate.study_view import StudyView
-from screens.train.form import SettingRow, SettingsForm
+from screens.chart import Chart
+from screens.shared.settings_form import SettingRow, SettingsForm
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import Chart
 from screens.widgets.confirm import ConfirmScreen
 
 SIZES = [(60, 15), (1, 1), (80, 24)]

@@ -21,15 +21,15 @@ from engines.runs.liveness import GLYPHS
 from engines.runs.lookup import remember
 from engines.runs.store import Run
 from screens.app import LabApp
-from screens.background import is_idle
-from screens.lab import Lab
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
 from screens.runs.table import RunsTable
+from screens.shared.background import is_idle
+from screens.shared.settings_form import SettingsForm
+from screens.state import Lab
 from screens.themes import SERIES, THEMES
-from screens.train.form import SettingsForm
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
 

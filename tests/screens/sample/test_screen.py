@@ -22,12 +22,12 @@ from textual.widgets import Input, OptionList, Static
 from engines.runs.launch import launch
 from engines.runs.lookup import runs_in_view
 from nanochat_tui.cli import main
-from screens.lab import Lab
 from screens.messages import RunsRefreshed
 from screens.sample.alternatives import Alternatives, rows_of
 from screens.sample.checkpoint_picker import Picker
 from screens.sample.generation import SpeechPane
 from screens.sample.screen import SampleScreen
+from screens.state import Lab
 from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 

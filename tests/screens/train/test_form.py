@@ -18,7 +18,7 @@ from engines.runs import liveness
 from engines.runs.lookup import all_runs
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
-from screens.train.form import FIRST, SettingRow, SettingsForm
+from screens.shared.settings_form import FIRST, SettingRow, SettingsForm
 from screens.train.plan import PlanView
 
 

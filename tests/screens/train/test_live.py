@@ -11,9 +11,9 @@ from textual.widgets import TabbedContent
 
 from engines.runs.history import History, read_history
 from engines.runs.store import Run
+from screens.chart import Chart
 from screens.train.panel import RunPanel
 from screens.train.screen import TrainScreen
-from screens.widgets.chart import Chart
 
 # what the banner says of each ending
 BANNERS = {

@@ -5,6 +5,7 @@ from pathlib import Path
 from builders import make_run
 
 from engines.runs.watch import Watch
+from screens.shared.guard_table import render_guards
 from screens.train import told
 
 
@@ -13,7 +14,7 @@ def test_an_action_and_a_progress_that_are_not_known_are_shown_all_the_same(tmp_
     trip = {"rule": "spike", "step": 3, "action": "shrug", "value": 1.0, "threshold": None, "hint": "so it goes"}
     phase = {"t": 1.0, "kind": "phase", "phase": "data", "activity": "reading", "done": None, "total": None}
     watch.history.apply([{"t": 1.0, "kind": "guard", **trip}, phase])
-    assert "? spike" in told.guards(watch, ascii=False).plain
+    assert "? spike" in render_guards(watch, ascii=False).plain
     assert "(reading 0 characters)" in told.phases(watch, ascii=False).plain
 
 

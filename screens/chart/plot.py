@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from screens.widgets.chart.scales import YScale, y_scale
-from screens.widgets.chart.series import Axes, Dots, Level, Line, Marks
-from screens.widgets.chart.window import View, Window
+from screens.chart.scales import YScale, y_scale
+from screens.chart.series import Axes, Dots, Level, Line, Marks
+from screens.chart.window import View, Window
 
 AXES = ("step", "tokens", "time")
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)

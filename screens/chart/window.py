@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from screens.widgets.chart.scales import round_up_per_pixel
+from screens.chart.scales import round_up_per_pixel
 
 _CHUNKS = 8  # a window that follows moves by this part of itself at once, so between moves old cells stay put
 _FEWEST = 4  # points that a window shows at least

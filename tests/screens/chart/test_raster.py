@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart.raster import ASCII, BRAILLE, Charset, Raster
+from screens.chart.raster import ASCII, BRAILLE, Charset, Raster
 
 
 def drawn(raster: Raster) -> list[str]:

@@ -14,7 +14,7 @@ plot     all of these together                                    painting  the 
 legend, look, colours: how it is written                          widget, stripe  the plot in Textual: keys, wheel
 """
 
-from screens.widgets.chart.colours import SERIES
-from screens.widgets.chart.widget import Chart
+from screens.chart.colours import SERIES
+from screens.chart.widget import Chart
 
 __all__ = ["SERIES", "Chart"]

@@ -15,11 +15,11 @@ from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from screens.chart import Chart
+from screens.chart.canvas import Ink
+from screens.chart.colours import style_of
+from screens.chart.painting import paint
 from screens.themes import THEMES
-from screens.widgets.chart import Chart
-from screens.widgets.chart.canvas import Ink
-from screens.widgets.chart.colours import style_of
-from screens.widgets.chart.painting import paint
 
 Act = Callable[[Pilot[None], Chart], Awaitable[None]]
 
@@ -314,7 +314,7 @@ def test_several_calls_make_one_drawing(monkeypatch: pytest.MonkeyPatch) -> None
     async def act(pilot: Pilot[None], chart: Chart) -> None:
         fill(chart)
         drawn = []
-        monkeypatch.setattr("screens.widgets.chart.widget.paint", lambda *of: drawn.append(of) or paint(*of))
+        monkeypatch.setattr("screens.chart.widget.paint", lambda *of: drawn.append(of) or paint(*of))
         for _ in range(8):
             chart.redraw()
         await pilot.pause()

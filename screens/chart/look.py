@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from screens.widgets.chart.raster import ASCII, BRAILLE, Charset
+from screens.chart.raster import ASCII, BRAILLE, Charset
 
 
 class Look(NamedTuple):

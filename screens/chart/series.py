@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from screens.widgets.chart.pyramid import Pyramid
+from screens.chart.pyramid import Pyramid
 
 MARK_LEVELS = ("error", "warn")  # the worse first
 _FORGOTTEN = 1e-6  # of its weight a value may keep for the average to begin after it

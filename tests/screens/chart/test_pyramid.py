@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart.pyramid import FAN, Pyramid
+from screens.chart.pyramid import FAN, Pyramid
 
 LOSSES = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf])
 BATCHES = st.lists(st.lists(LOSSES, max_size=70), max_size=8)

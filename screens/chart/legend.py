@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from screens.widgets.chart import scales
-from screens.widgets.chart.canvas import Ink
-from screens.widgets.chart.look import DASHES, Look
-from screens.widgets.chart.plot import Plot
-from screens.widgets.chart.raster import BRAILLE, Raster
-from screens.widgets.chart.series import Line
+from screens.chart import scales
+from screens.chart.canvas import Ink
+from screens.chart.look import DASHES, Look
+from screens.chart.plot import Plot
+from screens.chart.raster import BRAILLE, Raster
+from screens.chart.series import Line
 
 _VALUE_CELLS = 7  # of a value: what follows it stays where it is
 

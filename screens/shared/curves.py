@@ -11,7 +11,7 @@ from rich.markup import escape
 from engines.events import Event
 from engines.runs.history import History
 from engines.runs.watch import Watch
-from screens.widgets.chart import Chart
+from screens.chart import Chart
 
 SLICE = 16_384  # steps that are added at once: about 10 ms
 SLICE_PAUSE = 0.002  # seconds until the next, for keys

@@ -4,7 +4,7 @@ from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.widget import Widget
 
-from screens.widgets.chart.canvas import Ink
+from screens.chart.canvas import Ink
 
 _FAINT = 0.5  # of a line's colour is left where it stands behind its average
 SERIES = {  # for themes that name none; colour-blind people tell them apart (Okabe and Ito, 2008)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart import scales
-from screens.widgets.chart.scales import YScale, y_scale
+from screens.chart import scales
+from screens.chart.scales import YScale, y_scale
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(1e-12, 1e12)

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from screens.widgets.chart import scales
-from screens.widgets.chart.canvas import Canvas, Ink
-from screens.widgets.chart.legend import legend_rows
-from screens.widgets.chart.look import DASHES, PLAIN, UNICODE, Look
-from screens.widgets.chart.plot import Plot
-from screens.widgets.chart.raster import Raster
-from screens.widgets.chart.scales import YScale
-from screens.widgets.chart.series import MARK_LEVELS, Dots, Line, Point
-from screens.widgets.chart.window import View
+from screens.chart import scales
+from screens.chart.canvas import Canvas, Ink
+from screens.chart.legend import legend_rows
+from screens.chart.look import DASHES, PLAIN, UNICODE, Look
+from screens.chart.plot import Plot
+from screens.chart.raster import Raster
+from screens.chart.scales import YScale
+from screens.chart.series import MARK_LEVELS, Dots, Line, Point
+from screens.chart.window import View
 
 EMPTY_WORDS = "no losses yet"
 _GUTTER = 8  # cells for the labels of the y axis, its line included

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart.canvas import BLANK, Canvas, Ink
-from screens.widgets.chart.painting import Painting, paint
-from screens.widgets.chart.plot import AXES, Plot
-from screens.widgets.chart.series import Dots, Level, Line
+from screens.chart.canvas import BLANK, Canvas, Ink
+from screens.chart.painting import Painting, paint
+from screens.chart.plot import AXES, Plot
+from screens.chart.series import Dots, Level, Line
 
 VALUES = st.floats() | st.floats(0, 5)
 

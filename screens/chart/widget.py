@@ -12,12 +12,12 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from screens.widgets.chart.canvas import Ink
-from screens.widgets.chart.colours import style_of
-from screens.widgets.chart.painting import EMPTY_WORDS, Painting, paint
-from screens.widgets.chart.plot import SMOOTHINGS, Plot
-from screens.widgets.chart.series import Dots, Level, Line, Marks
-from screens.widgets.chart.stripe import STRIPES, Stripe
+from screens.chart.canvas import Ink
+from screens.chart.colours import style_of
+from screens.chart.painting import EMPTY_WORDS, Painting, paint
+from screens.chart.plot import SMOOTHINGS, Plot
+from screens.chart.series import Dots, Level, Line, Marks
+from screens.chart.stripe import STRIPES, Stripe
 from screens.widgets.pointer import content_offset
 
 _NEARER = 0.5  # of what is in view is in view after one zoom

@@ -13,8 +13,8 @@ from textual.app import App, ComposeResult
 from engines.events import Event, decode, encode
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-from screens.train.curves import SLICE, Curves
-from screens.widgets.chart import Chart
+from screens.chart import Chart
+from screens.shared.curves import SLICE, Curves
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
 RECORDED = sorted(path.name for path in FIXTURES.iterdir())

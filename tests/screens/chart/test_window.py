@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart.window import View, Window
+from screens.chart.window import View, Window
 
 PIXELS = 200
 

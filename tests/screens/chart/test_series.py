@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.widgets.chart.series import Axes, Dots, Line, Marks
+from screens.chart.series import Axes, Dots, Line, Marks
 
 VALUES = st.lists(st.floats(0, 10) | st.just(math.nan), min_size=1, max_size=60)
 

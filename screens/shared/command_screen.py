@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, cast
 
 from engines.errors import UserError
 from engines.runs.watch import Watch
-from screens.background import run_in_background
-from screens.lab_screen import LabScreen
 from screens.messages import FormWanted
-from screens.orders import Order
+from screens.shared.app_screen import LabScreen
+from screens.shared.background import run_in_background
+from screens.shared.run_actions import Order
 from screens.widgets.confirm import ConfirmScreen
 
 if TYPE_CHECKING:
