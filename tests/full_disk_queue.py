@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from engines.ablation import queue, report
+from engines.ablation import queue, tables
 from engines.errors import UserError
 
 
@@ -11,7 +11,7 @@ def write_file(path: Any, content: str, what: str) -> None:
     raise UserError(f"{what} {path} cannot be written: No space left on device. Choose another path.")
 
 
-report.write_file = write_file
+tables.write_file = write_file
 
 if __name__ == "__main__":
     sys.exit(queue.main(sys.argv[1:]))

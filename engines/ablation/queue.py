@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from engines.ablation import report
+from engines.ablation import tables
 from engines.ablation.launchers import Handle, Launcher, new_launcher
-from engines.ablation.places import Place
+from engines.ablation.slots import Place
 from engines.ablation.plan import Job
 from engines.ablation.results import Result, not_started, result_of
 from engines.ablation.schedule import settings_of_rung, stop_of_rung, wanted
@@ -85,7 +85,7 @@ class Queue:
             ending |= {
                 "reason": reason,
                 "exit_code": code,
-                "tables": report.write(self._study, self._plan, self._results),
+                "tables": tables.write(self._study, self._plan, self._results),
             }
         except UserError as error:
             ending |= {"reason": "crashed", "exit_code": 1, "detail": str(error)}
@@ -208,7 +208,7 @@ class Queue:
         started = time.monotonic()
         if started >= self._next_tables:
             with contextlib.suppress(UserError, OSError):  # the next result and the end of the study write them again
-                report.write_tables(self._study, self._plan, self._results)
+                tables.write_tables(self._study, self._plan, self._results)
             now = time.monotonic()
             self._next_tables = now + (now - started) / _WRITING_SHARE
 

@@ -8,7 +8,7 @@ from typing import Any
 from engines.ablation.analysis import Analysis, analyse
 from engines.ablation.markdown import cell_table, question, reading, sections
 from engines.ablation.plan import Job, Plan
-from engines.ablation.report import portable
+from engines.ablation.tables import portable
 from engines.ablation.settings import StudySettings
 from engines.ablation.study import Study, results_so_far, study_damages
 from engines.errors import UserError

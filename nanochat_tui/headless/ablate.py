@@ -7,7 +7,7 @@ from typing import Any
 from engines.ablation.analysis import Analysis, analyse
 from engines.ablation.plan import Plan, make_plan, warnings_about_base
 from engines.ablation.progress import Progress
-from engines.ablation.report import csv_text, summary_rows
+from engines.ablation.tables import csv_text, summary_rows
 from engines.ablation.results import Result
 from engines.ablation.study import (
     Study,

@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.ablation.cells import Cell
 from engines.ablation.markdown import shown
-from engines.ablation.places import places
+from engines.ablation.slots import places
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.settings import StudySettings
 from engines.ablation.study_file import parse_axes

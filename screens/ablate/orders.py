@@ -5,7 +5,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from engines.ablation import report
+from engines.ablation import tables
 from engines.ablation.plan import Plan
 from engines.ablation.study import Study, create_study, start
 from engines.errors import UserError
@@ -66,7 +66,7 @@ def _export(reading: Reading) -> str:
     study, plan = reading.row.study, reading.row.plan
     assert plan
     try:
-        paths = report.write(study, plan, reading.results)
+        paths = tables.write(study, plan, reading.results)
     except (OSError, ArithmeticError) as error:
         raise UserError(f"the tables of {study.id} could not be written: {error}") from None
     from engines.reports.document import usual_path, write_document  # a screen opens sooner without it

@@ -18,7 +18,7 @@ from recordings import RUNS
 
 from engines import events
 from engines.ablation.plan import make_plan
-from engines.ablation.report import write_tables
+from engines.ablation.tables import write_tables
 from engines.ablation.study import create_study
 from engines.reports import document
 from engines.runs import liveness

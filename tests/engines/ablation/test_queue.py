@@ -252,7 +252,7 @@ def test_a_worker_sees_the_gpu_of_its_place(tmp_path: Path) -> None:
 
 def test_plans_studies_and_reports_import_nothing_heavy() -> None:
     code = (
-        "import sys, engines.ablation.report, engines.ablation.queue, engines.ablation.study_file; print(*sys.modules)"
+        "import sys, engines.ablation.tables, engines.ablation.queue, engines.ablation.study_file; print(*sys.modules)"
     )
     root = Path(__file__).resolve().parents[3]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)

@@ -6,8 +6,8 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import Gpu
 
-from engines.ablation.places import VISIBLE, places
-from engines.settings.resolve import resolve
+from engines.ablation.slots import VISIBLE, places
+from engines.settings.declarations import resolve
 
 SCALAR, TENSOR = resolve({}), resolve({"mode": "tensor"})
 ON_CPU = resolve({"mode": "tensor", "device": "cpu", "threads": 2})

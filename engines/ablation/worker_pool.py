@@ -1,4 +1,4 @@
-"""A process that trains tiny runs one after another: `python -m engines.ablation.crew`. To import torch takes longer
+"""A process that trains tiny runs one after another: `python -m engines.ablation.worker_pool`. To import torch takes longer
 than to train a bigram. `Crew` is the queue's side of it.
 
 They speak in lines: when a run was begun and its path one way, the exit code of its worker the other. Each run has its
@@ -54,7 +54,7 @@ class Crew:
         self._is_busy = False
         self._process = subprocess.Popen(
             # -P: a file of the user's in the current folder must not stand in for a module of the lab
-            [sys.executable, "-P", "-m", "engines.ablation.crew"],
+            [sys.executable, "-P", "-m", "engines.ablation.worker_pool"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # between runs there is nothing to say
