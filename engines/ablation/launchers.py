@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from engines.ablation.worker_pool import Crew, are_tiny
-from engines.ablation.slots import VISIBLE, Place, places, wants_gpu
 from engines.ablation.settings import StudySettings
+from engines.ablation.slots import VISIBLE, Place, places, wants_gpu
+from engines.ablation.worker_pool import Crew, are_tiny
 from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.history import read_history

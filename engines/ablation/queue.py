@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from engines.ablation import tables
 from engines.ablation.launchers import Handle, Launcher, new_launcher
-from engines.ablation.slots import Place
 from engines.ablation.plan import Job
 from engines.ablation.results import Result, not_started, result_of
 from engines.ablation.schedule import settings_of_rung, stop_of_rung, wanted
+from engines.ablation.slots import Place
 from engines.ablation.study import Study
 from engines.errors import UserError
 from engines.numbered_names import parse_numbered

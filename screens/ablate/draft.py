@@ -7,9 +7,9 @@ from typing import Any
 
 from engines.ablation.cells import Cell
 from engines.ablation.markdown import shown
-from engines.ablation.slots import places
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.settings import StudySettings
+from engines.ablation.slots import places
 from engines.ablation.study_file import parse_axes
 from engines.cost.machine import this_machine
 from engines.cost.plan import estimate

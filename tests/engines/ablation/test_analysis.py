@@ -12,11 +12,11 @@ import pytest
 from engines.ablation.analysis import Analysis, CellReport, analyse
 from engines.ablation.markdown import difference_text, markdown
 from engines.ablation.plan import Job, Plan, make_plan
-from engines.ablation.tables import as_json, csv_text, row_of, summary_rows
 from engines.ablation.results import Point, Result
 from engines.ablation.schedule import cells_of_rung, every_job, settings_of_rung, stop_of_rung, wanted
 from engines.ablation.statistics import correct, paired_difference
-from engines.settings.resolve import resolve
+from engines.ablation.tables import as_json, csv_text, row_of, summary_rows
+from engines.settings.declarations import resolve
 
 
 def result(job: Job, bpb: float, outcome: str = "finished", **figures: Any) -> Result:

@@ -9,9 +9,9 @@ from builders import QUICK, events_of, make_run, write_text
 from patience import PATIENCE
 
 from engines.ablation import launchers
-from engines.ablation.worker_pool import _is_tiny, are_tiny
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, results_so_far, start
+from engines.ablation.worker_pool import _is_tiny, are_tiny
 from engines.errors import SettingsError, UserError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
