@@ -15,8 +15,8 @@ sys.path.insert(0, str(DOCS.parent))
 from textual.pilot import Pilot  # noqa: E402
 
 from engines.ablation.plan import make_plan  # noqa: E402
-from engines.ablation.study import create_study, start  # noqa: E402
-from engines.runs.launch import launch  # noqa: E402
+from engines.ablation.study import create_study, start_queue  # noqa: E402
+from engines.runs.launch import launch, new_run  # noqa: E402
 from engines.runs.store import Run  # noqa: E402
 from engines.training.new_run import new_run  # noqa: E402
 from screens.app import LabApp  # noqa: E402
@@ -92,7 +92,7 @@ def make_runs(results: Path) -> Run:
     for given in RUNS[:-1]:
         launch(new_run(given, results)).wait()
     axes = {"lr": (0.1, 0.5, 3.0), "input_rmsnorm": (False,)}
-    start(create_study(results, make_plan({"steps": 200}, axes, {"pick": "one-at-a-time"}))).wait()
+    start_queue(create_study(results, make_plan({"steps": 200}, axes, {"pick": "one-at-a-time"}))).wait()
     run = new_run(RUNS[-1], results)
     launch(run)
     return run

@@ -1,17 +1,18 @@
-"""Where the runs of a study are trained: on this machine, by Slurm, or on a Ray cluster. To schedule is the business of
-submitit and Ray; they need no more of us than a results directory that all machines share."""
+"""Launchers of a study's runs: this machine, Slurm or a Ray cluster.
+
+Scheduling on a cluster is left to submitit and Ray. They only need a results directory that all machines share.
+"""
 
 import importlib
 import importlib.util
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from engines.ablation.settings import StudySettings
-from engines.ablation.slots import VISIBLE, Place, places, wants_gpu
-from engines.ablation.worker_pool import Crew, are_tiny
+from engines.ablation.slots import VISIBLE_DEVICES, Slot, allocate_slots, needs_gpu
+from engines.ablation.worker_pool import WorkerPool, are_short_runs
 from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.history import read_history
@@ -22,68 +23,77 @@ from engines.settings.train import TrainSettings
 from engines.system.subprocesses import python_path
 
 _PACKAGES = {"slurm": "submitit", "ray": "ray"}
-_AT_ONCE = 64  # runs handed to a cluster, which has a queue of its own; a guess
-_OVER = ("finished", "halted", "crashed")
+_CLUSTER_SLOTS = 64  # runs submitted at once to a cluster, which has a queue of its own; a guess
+_ENDED = ("finished", "halted", "crashed")
 
 
 class Handle(Protocol):
-    """A run in training."""
+    """A started run."""
 
     def poll(self) -> int | None:
-        """None as long as it is on."""
+        """Return None while the run is waiting or running."""
 
 
 class Launcher(Protocol):
-    """Begins runs; `places` is one for each that may be on at the same time."""
+    """Starts runs; `slots` has one entry per run that may be active at the same time."""
 
-    places: list[Place]
+    slots: list[Slot]
 
-    def start(self, run: Run, place: Place) -> Handle: ...
+    def start(self, run: Run, slot: Slot) -> Handle: ...
 
-    def withdraw(self, handle: Any) -> None:
-        """Take back a run that has not begun, if it still waits in somebody's queue."""
+    def cancel(self, handle: Any) -> None:
+        """Remove a run that has not begun from the cluster's queue."""
 
     def close(self) -> None:
-        """Nothing more is to be begun."""
+        """Release the launcher's processes; no run is started afterwards."""
 
 
-def new_launcher(study: StudySettings, settings: Sequence[TrainSettings], folder: Path) -> Launcher:
-    """The launcher that was asked for, for cells of these settings. `folder` is for what it has to write."""
+def create_launcher(study: StudySettings, settings: Sequence[TrainSettings], folder: Path) -> Launcher:
+    """Create the launcher that `study` names, for cells with these settings. `folder` receives its files.
+
+    Raises UserError if the launcher's package fails to start.
+    """
     if study.launcher == "local":
-        share = are_tiny(settings) if study.one_process == AUTO else study.one_process
-        return _Local(places(settings, study.jobs), share)
-    on_cluster: list[Place] = [None] * (_AT_ONCE if study.jobs == AUTO else study.jobs)
+        shares_processes = are_short_runs(settings) if study.one_process == AUTO else bool(study.one_process)
+        return _LocalLauncher(allocate_slots(settings, study.jobs), WorkerPool() if shares_processes else None)
+    slots: list[Slot] = [None] * (_CLUSTER_SLOTS if study.jobs == AUTO else study.jobs)
     options = parse_options(study.launcher_options)
     try:
         if study.launcher == "slurm":
-            return _Slurm(on_cluster, folder, options)
-        return _Ray(on_cluster, {"num_gpus": int(any(map(wants_gpu, settings))), **options})
-    except Exception as error:  # whatever these packages raise: no cluster, an option that they do not know
-        raise UserError(f"--launcher {study.launcher} does not work here: {error}") from error
+            return _SlurmLauncher(slots, folder, options)
+        return _RayLauncher(slots, {"num_gpus": int(any(map(needs_gpu, settings))), **options})
+    except Exception as error:  # these packages raise anything: no cluster found, an unknown option
+        raise UserError(f"--launcher {study.launcher} cannot start: {error}") from error
 
 
-def problems(study: StudySettings) -> list[str]:
-    """What stands against this launcher here."""
+def find_launcher_problems(study: StudySettings) -> list[str]:
+    """Return a sentence for each reason why this launcher cannot be used on this machine."""
     package = _PACKAGES.get(study.launcher)
-    found = []
+    problems = []
     if package and importlib.util.find_spec(package) is None:
-        found.append(f"--launcher {study.launcher} needs {package}: pip install nanochat-tui[{study.launcher}]")
+        problems.append(
+            f"--launcher {study.launcher} needs the package {package}, which is not installed. "
+            f"Install it with: pip install 'nanochat-tui[{study.launcher}]'"
+        )
     if study.launcher_options and package is None:
-        found.append("--launcher-options are for --launcher slurm and ray.")
+        problems.append("--launcher-options needs --launcher slurm or ray.")
     try:
         parse_options(study.launcher_options)
     except UserError as error:
-        found.append(str(error))
-    return found
+        problems.append(str(error))
+    return problems
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """`partition=gpu,gpus_per_node=1`, with numbers as numbers."""
+    """Parse options such as `partition=gpu,gpus_per_node=1`; JSON values become numbers or booleans.
+
+    Raises UserError if a part has no `=`.
+    """
     options = {}
     for word in filter(None, text.split(",")):
         name, equals, value = word.partition("=")
         if not equals:
-            raise UserError(f"--launcher-options: {word!r} must be a name and a value, such as partition=gpu.")
+            raise UserError(f"--launcher-options: {word!r} has no value. Write name=value, such as partition=gpu.")
         try:
             options[name.strip()] = json.loads(value)
         except ValueError:
@@ -91,61 +101,55 @@ def parse_options(text: str) -> dict[str, Any]:
     return options
 
 
-def train_there(path: str) -> int:
-    """What a machine of the cluster is asked to do: be a launcher of its own for one run."""
+def run_on_node(path: str) -> int:
+    """Train one run on a cluster node, and return the worker's exit code: 0 if the run has already ended, 1 if another
+    worker trains it."""
     run = Run(Path(path))
-    if liveness.state(run, read_history(run)) in _OVER:  # asked twice, as by a queue that was killed
+    if liveness.state(run, read_history(run)) in _ENDED:  # submitted twice, as by a queue that was killed
         return 0
     try:
         return launch(run).wait()
-    except UserError:  # it lives: somebody else was asked
+    except UserError:
         return 1
 
 
-class _Local:
-    """Processes of this machine."""
+class _LocalLauncher:
+    """Processes on this machine: one per run, or those of a pool."""
 
-    def __init__(self, places: list[Place], share: bool) -> None:
-        self.places = places
-        self._share = share
-        self._crews: list[Crew] = []
+    def __init__(self, slots: list[Slot], pool: WorkerPool | None) -> None:
+        self.slots = slots
+        self._pool = pool
 
-    def start(self, run: Run, place: Place) -> "subprocess.Popen[bytes] | Crew":
-        environment = {} if place is None else {VISIBLE: place}
-        if not self._share:
-            return launch(run, environment=environment)
-        crew = next((crew for crew in self._crews if crew.place == place and crew.is_free), None)
-        if crew is None:
-            crew = Crew(place, environment)
-            self._crews.append(crew)
-        crew.train(run)
-        return crew
+    def start(self, run: Run, slot: Slot) -> Handle:
+        if self._pool:
+            return self._pool.start(run, slot)
+        return launch(run, environment={} if slot is None else {VISIBLE_DEVICES: slot})
 
-    def withdraw(self, handle: Any) -> None:
-        """What was begun here begins at once."""
+    def cancel(self, handle: Any) -> None:
+        """Do nothing: a local run begins at once."""
 
     def close(self) -> None:
-        for crew in self._crews:
-            crew.close()
+        if self._pool:
+            self._pool.close()
 
 
-class _Slurm:
-    """Jobs of a Slurm cluster, through submitit; `cluster=local` among the options tries it without one."""
+class _SlurmLauncher:
+    """Jobs of a Slurm cluster, through submitit. The option `cluster=local` runs them without a cluster."""
 
-    def __init__(self, places: list[Place], folder: Path, options: dict[str, Any]) -> None:
-        self.places = places
+    def __init__(self, slots: list[Slot], folder: Path, options: dict[str, Any]) -> None:
+        self.slots = slots
         submitit = importlib.import_module("submitit")
         self._executor = submitit.AutoExecutor(folder=folder, cluster=options.pop("cluster", "slurm"))
         self._executor.update_parameters(name=folder.parent.name, **options)
 
-    def start(self, run: Run, place: Place) -> Handle:
-        return _SlurmJob(self._executor.submit(train_there, str(run.path)))
+    def start(self, run: Run, slot: Slot) -> Handle:
+        return _SlurmJob(self._executor.submit(run_on_node, str(run.path)))
 
-    def withdraw(self, handle: "_SlurmJob") -> None:
+    def cancel(self, handle: "_SlurmJob") -> None:
         handle.job.cancel()
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: submitit keeps no process."""
 
 
 class _SlurmJob:
@@ -156,20 +160,20 @@ class _SlurmJob:
         return 0 if self.job.done() else None
 
 
-class _Ray:
-    """Tasks on a Ray cluster: that of `address`, or one on this machine. Options are those of a Ray task."""
+class _RayLauncher:
+    """Tasks on the Ray cluster at the option `address`, or on one of this machine. Other options are a Ray task's."""
 
-    def __init__(self, places: list[Place], options: dict[str, Any]) -> None:
-        self.places = places
+    def __init__(self, slots: list[Slot], options: dict[str, Any]) -> None:
+        self.slots = slots
         self._ray = importlib.import_module("ray")
         environment = {"env_vars": {"PYTHONPATH": python_path()}}
         self._ray.init(address=options.pop("address", None), runtime_env=environment, log_to_driver=False)
-        self._task = self._ray.remote(max_retries=0, **options)(train_there)
+        self._task = self._ray.remote(max_retries=0, **options)(run_on_node)
 
-    def start(self, run: Run, place: Place) -> Handle:
+    def start(self, run: Run, slot: Slot) -> Handle:
         return _RayTask(self._ray, self._task.remote(str(run.path)))
 
-    def withdraw(self, handle: "_RayTask") -> None:
+    def cancel(self, handle: "_RayTask") -> None:
         self._ray.cancel(handle.reference)
 
     def close(self) -> None:

@@ -1,230 +1,211 @@
-"""A study's report for people: what was asked, which cells differ from the base by more than noise, and what broke."""
+"""Markdown report of a study: the question, the cells compared with the base, effects, and failed runs."""
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, Analysis, CellReport, mean_of
+from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, Analysis, CellReport, compute_mean_score
 from engines.ablation.effects import Effect
+from engines.ablation.formatting import (
+    format_count,
+    format_difference,
+    format_p,
+    format_spread,
+    format_value,
+    format_verdict,
+)
 from engines.ablation.plan import Plan
-from engines.ablation.results import Result
-from engines.ablation.statistics import ALPHA, CONFIDENCE, Difference, Spread
+from engines.ablation.results import RunResult
+from engines.ablation.statistics import ALPHA, CONFIDENCE
 
-_FEWEST_DIGITS, _MOST_DIGITS = 4, 8
-_UNITS = {"val_bpb": "validation bits per byte at the end", "tokens_to_target": "training tokens until the target"}
+_METRICS = {
+    "val_bpb": "validation bits per byte at the end of the run",
+    "tokens_to_target": "training tokens until the target is reached",
+}
 
 
 class Table(NamedTuple):
+    """Column headings and rows of cells, as Markdown text."""
+
     head: list[str]
     rows: list[list[str]]
 
 
 class Section(NamedTuple):
-    """A titled table with a sentence before it, in words of Markdown; the HTML report shows the same ones."""
+    """A titled table with an introduction, as Markdown text; the HTML report contains the same sections."""
 
     title: str
     text: str
     table: Table
 
 
-def markdown(name: str, plan: Plan, analysis: Analysis, config: Mapping[str, Any]) -> str:
-    asked, judged = question(plan, analysis)
+def render_markdown(name: str, plan: Plan, analysis: Analysis, config: Mapping[str, Any]) -> str:
+    """Render the report of a study. `config` is its plan.json, which names the code that made it."""
+    setup, comparison = describe_setup(plan, analysis)
     lines = [
         f"# Ablation {name}",
         "",
-        asked,
+        setup,
         "",
-        judged,
+        comparison,
         "",
-        *_lines(cell_table(analysis)),
+        *_render_table(build_cell_table(analysis)),
         "",
-        reading(plan, analysis),
+        explain_cell_table(plan, analysis),
         "",
     ]
-    for section in sections(plan, analysis):
+    for section in build_sections(plan, analysis):
         text = [section.text, ""] if section.text else []
-        lines += [f"## {section.title}", "", *text, *_lines(section.table), ""]
-    return "\n".join([*lines, *_how(config)]).rstrip() + "\n"
+        lines += [f"## {section.title}", "", *text, *_render_table(section.table), ""]
+    return "\n".join([*lines, *_render_provenance(config)]).rstrip() + "\n"
 
 
-def sections(plan: Plan, analysis: Analysis) -> list[Section]:
-    """What comes behind the table of cells; those without a row are left out."""
-    found = [
-        _effects("Effect of each axis", analysis.effects),
-        _effects("Interactions", analysis.interactions),
-        *_two_way(plan, analysis),
-        _broken(analysis),
-        _dropped(plan),
-        _runs(analysis),
+def build_sections(plan: Plan, analysis: Analysis) -> list[Section]:
+    """Return the sections that follow the table of cells, without empty ones."""
+    sections = [
+        _build_effects("Main effects", analysis.effects),
+        _build_effects("Interaction effects", analysis.interactions),
+        *_build_two_way_means(plan, analysis),
+        _build_failures(analysis),
+        _build_dropped(plan),
+        _build_runs(analysis),
     ]
-    return [section for section in found if section.table.rows]
+    return [section for section in sections if section.table.rows]
 
 
-def question(plan: Plan, analysis: Analysis) -> tuple[str, str]:
-    """What was asked, and what decides."""
-    axes = "; ".join(f"`{axis.name}` = {', '.join(map(shown, axis.values))}" for axis in plan.axes)
-    base = ", ".join(f"{name} {shown(value)}" for name, value in plan.given.items()) or "all defaults"
-    how = plan.options.pick + (f" with halving on {len(plan.rungs)} rungs" if plan.options.halving else "")
+def describe_setup(plan: Plan, analysis: Analysis) -> tuple[str, str]:
+    """Return a paragraph about the setup of the study, and a sentence about how cells are compared."""
+    axes = "; ".join(f"`{axis.name}` = {', '.join(map(format_value, axis.values))}" for axis in plan.axes)
+    base = ", ".join(f"{name} {format_value(value)}" for name, value in plan.given.items()) or "default settings"
+    design = plan.options.pick + (f" with halving on {len(plan.rungs)} rungs" if plan.options.halving else "")
     return (
-        f"Base: {base}. Axes: {axes}. Cells: {len(plan.cells)} ({how}), each with "
+        f"Base: {base}. Axes: {axes}. Cells: {len(plan.cells)} ({design}), each with "
         f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)} ({', '.join(map(str, plan.seeds))}). "
         f"Done: {analysis.done} of {analysis.total} runs.",
-        f"Judged by {_UNITS[analysis.metric]}, less is better; compared with `{analysis.base}`, seed by seed.",
+        f"Cells are compared with `{analysis.base}` by {_METRICS[analysis.metric]} (lower is better), paired by seed.",
     )
 
 
-def cell_table(analysis: Analysis) -> Table:
+def build_cell_table(analysis: Analysis) -> Table:
+    """Return the table of cells, the best first."""
     percent = round(100 * CONFIDENCE)
-    head = ["", "variant", "seeds", "val bpb", "best bpb", f"difference from base, {percent} % interval", "p (Holm)",
-            "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
-    rows = [
-        [
-            str(rank),
-            f"`{cell.name}`",
-            str(len(cell.results)),
-            spread_text(cell.val_bpb),
-            spread_text(cell.best_bpb),
-            difference_text(cell.difference),
-            "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}",
-            f"**{cell.verdict}**" if cell.verdict in ("better", "worse") else verdict_text(cell),
-            _count(cell.tokens_to_target.mean if cell.tokens_to_target else None),
-            f"{cell.seconds_to_target.mean:.3g}" if cell.seconds_to_target else "",
-            _count(cell.mean("tokens_per_second")),
-            _count(cell.mean("parameters")),
-        ]
-        for rank, cell in enumerate(analysis.cells, 1)
+    head = ["", "cell", "seeds", "val bpb", "best bpb", f"difference from base [{percent} % confidence interval]",
+            "p (Holm-adjusted)", "verdict", "tokens to target", "s to target", "tokens/s", "parameters"]  # fmt: skip
+    return Table(head, [_build_cell_row(rank, cell) for rank, cell in enumerate(analysis.cells, 1)])
+
+
+def _build_cell_row(rank: int, cell: CellReport) -> list[str]:
+    return [
+        str(rank),
+        f"`{cell.name}`",
+        str(len(cell.results)),
+        format_spread(cell.val_bpb),
+        format_spread(cell.best_bpb),
+        format_difference(cell.difference),
+        format_p(cell.p_corrected),
+        f"**{cell.verdict}**" if cell.verdict in ("better", "worse") else format_verdict(cell),
+        format_count(cell.tokens_to_target.mean if cell.tokens_to_target else None),
+        f"{cell.seconds_to_target.mean:.3g}" if cell.seconds_to_target else "",
+        format_count(cell.mean("tokens_per_second")),
+        format_count(cell.mean("parameters")),
     ]
-    return Table(head, rows)
 
 
-def reading(plan: Plan, analysis: Analysis) -> str:
-    """How the table is to be read."""
-    number = analysis.comparisons
+def explain_cell_table(plan: Plan, analysis: Analysis) -> str:
+    """Return a paragraph that explains the columns and verdicts of the table of cells."""
+    comparisons = f"{analysis.comparisons} comparison{'s' * (analysis.comparisons != 1)}"
     target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
-    rungs = (
-        " Halving selected the cells of the last rung with the same seeds: the correction counts every cell that "
-        "entered it, but their differences are slightly optimistic."
+    halving = (
+        " The cells of the last rung were selected by the same seeds: the adjustment counts every cell that entered "
+        "the selection, but the differences of those that passed it are slightly optimistic."
         if len(plan.rungs) > 1
         else ""
     )
     return (
-        f"Mean ± standard deviation over seeds. {number} comparison{'s' * (number != 1)} with the base, "
-        f"at a family-wise error rate of {ALPHA:.2g}: p is that of Student's t-test on the paired differences of equal "
-        f"seeds, corrected for {number} comparison{'s' * (number != 1)} (Holm). "
-        f"The intervals are corrected too: an interval excludes zero exactly if the verdict is better or worse. "
-        f'"No difference shown" means that the difference is within the noise between seeds, not that there is none; '
-        f'"{NOT_TESTABLE}" means that every seed differs by the same amount, so there is no noise to compare with; '
-        f"cells with fewer than {FEWEST_PAIRS} seeds get no verdict.{target}{rungs}"
+        f"Mean ± standard deviation over seeds. {comparisons} with the base at a family-wise error rate of "
+        f"{ALPHA:.2g}: p-values are those of Student's t-test on the paired differences, "
+        f"Holm-adjusted for {comparisons}. "
+        f"The confidence intervals are adjusted too: an interval excludes zero exactly if the verdict is better or "
+        f'worse. "No difference shown" means that the difference is within the noise between seeds, not that there is '
+        f'none; "{NOT_TESTABLE}" means that every seed differs by the same amount, so there is no noise to compare '
+        f"with; cells with fewer than {MIN_PAIRS} seeds get no verdict.{target}{halving}"
     )
 
 
-def _effects(title: str, effects: Sequence[Effect]) -> Section:
+def _build_effects(title: str, effects: Sequence[Effect]) -> Section:
     rows = [
         [
-            " × ".join(f"`{name}` {shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
-            " × ".join(map(shown, effect.instead_of)),
-            difference_text(effect.difference),
+            " × ".join(
+                f"`{name}` {format_value(value)}" for name, value in zip(effect.axes, effect.values, strict=True)
+            ),
+            " × ".join(map(format_value, effect.instead_of)),
+            format_difference(effect.difference),
         ]
         for effect in effects
     ]
     explained = (
-        "The effect of two axes together minus the sum of both; intervals are corrected for the number of rows."
+        "The effect of both values together minus the sum of their separate effects. Confidence intervals are adjusted "
+        "for the number of rows."
         if effects and len(effects[0].axes) > 1
-        else "The other axes are averaged over; intervals are corrected for the number of rows."
+        else "Averaged over the other axes. Confidence intervals are adjusted for the number of rows."
     )
     return Section(title, explained, Table(["value", "instead of", "difference"], rows))
 
 
-def _two_way(plan: Plan, analysis: Analysis) -> Iterator[Section]:
-    """For each two axes of a full grid, a mean for each value of one with each of the other."""
+def _build_two_way_means(plan: Plan, analysis: Analysis) -> Iterator[Section]:
+    """Yield, for each pair of axes of a full grid, the mean score for each pair of values."""
     for one, other in itertools.combinations(plan.axes, 2) if analysis.effects else ():
         rows = []
         for a in one.values:
-            means = (mean_of(analysis, {one.name: a, other.name: b}) for b in other.values)
-            rows.append([shown(a), *("" if mean is None else _score(analysis.metric, mean) for mean in means)])
-        head = ["", *(f"`{other.name}` {shown(b)}" for b in other.values)]
-        text = f"Means of {_UNITS[analysis.metric]}, over the seeds and all other axes; `{one.name}` down."
+            means = (compute_mean_score(analysis, {one.name: a, other.name: b}) for b in other.values)
+            rows.append(
+                [format_value(a), *("" if mean is None else format_score(analysis.metric, mean) for mean in means)]
+            )
+        head = ["", *(f"`{other.name}` {format_value(b)}" for b in other.values)]
+        text = f"Means of {_METRICS[analysis.metric]} over the seeds and all other axes. Rows: `{one.name}`."
         yield Section(f"{one.name} × {other.name}", text, Table(head, rows))
 
 
-def _score(metric: str, value: float) -> str:
-    return f"{value:.{_FEWEST_DIGITS}f}" if metric == "val_bpb" else _count(value)
+def format_score(metric: str, value: float) -> str:
+    """Format a score of this metric."""
+    return f"{value:.4f}" if metric == "val_bpb" else format_count(value)
 
 
-def _broken(analysis: Analysis) -> Section:
+def _build_failures(analysis: Analysis) -> Section:
     rows = [
         [f"`{cell.name}`", str(result.job.seed), result.outcome, result.detail or "", result.run]
         for cell in analysis.cells
         for result in cell.results
         if not result.is_comparable
     ]
-    head = ["variant", "seed", "outcome", "why", "run"]
-    return Section("Runs without a result", "", Table(head, rows))
+    return Section("Runs without a result", "", Table(["cell", "seed", "outcome", "reason", "run"], rows))
 
 
-def _dropped(plan: Plan) -> Section:
+def _build_dropped(plan: Plan) -> Section:
     rows = [[f"`{one.name}`", one.reason] for one in plan.dropped]
-    return Section("Combinations that were not trained", "", Table(["combination", "why"], rows))
+    return Section("Combinations that were not trained", "", Table(["combination", "reason"], rows))
 
 
-def _runs(analysis: Analysis) -> Section:
-    rows = [[f"`{cell.name}`", ", ".join(map(_run, cell.results))] for cell in analysis.cells if cell.results]
-    return Section("Runs", "", Table(["variant", "runs"], rows))
+def _build_runs(analysis: Analysis) -> Section:
+    rows = [[f"`{cell.name}`", ", ".join(map(_describe_run, cell.results))] for cell in analysis.cells if cell.results]
+    return Section("Runs", "", Table(["cell", "runs"], rows))
 
 
-def _run(result: Result) -> str:
-    figure = "" if result.val_bpb is None else f" {result.val_bpb:.4f}"
-    return f"{result.run or 'none'} (seed {result.job.seed}{figure})"
+def _describe_run(result: RunResult) -> str:
+    score = "" if result.val_bpb is None else f" {result.val_bpb:.4f}"
+    return f"{result.run or 'none'} (seed {result.job.seed}{score})"
 
 
-def _how(config: Mapping[str, Any]) -> list[str]:
+def _render_provenance(config: Mapping[str, Any]) -> list[str]:
     code = config.get("code", {})
     return [
-        "## How it was made",
+        "## How to reproduce",
         "",
-        f"nanochat-tui {code.get('nanochat_tui')}, commit {code.get('commit')}, Python {code.get('python')}. "
-        "Again: `nanochat-tui --no-ui ablate --config plan.json`, with the plan.json of this study.",
+        f"Made with nanochat-tui {code.get('nanochat_tui')}, commit {code.get('commit')}, Python {code.get('python')}. "
+        "Run the study again with the plan.json of its directory: `nanochat-tui --no-ui ablate --config plan.json`.",
     ]
 
 
-def difference_text(found: Difference | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.spread.mean:+.{_digits(found)}f} {_interval(found, found.low, found.high)}".strip()
-
-
-def _interval(found: Difference, low: float | None, high: float | None) -> str:
-    digits = _digits(found)
-    return "" if low is None or high is None else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _digits(found: Difference) -> int:
-    """Behind the point: enough to tell the ends of the interval from its middle."""
-    width = (found.high or 0.0) - (found.low or 0.0)
-    return min(_MOST_DIGITS, max(_FEWEST_DIGITS, 1 - math.floor(math.log10(width)))) if width > 0 else _FEWEST_DIGITS
-
-
-def spread_text(found: Spread | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.mean:.4f}" + ("" if found.sd is None else f" ± {found.sd:.4f}")
-
-
-def shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
-
-
-def verdict_text(cell: CellReport) -> str:
-    """With how many of its seeds, where not all ended like that."""
-    number = cell.outcomes.get(cell.verdict, len(cell.results))
-    return cell.verdict + (f" ({number} of {len(cell.results)})" if number < len(cell.results) else "")
-
-
-def _count(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def _lines(table: Table) -> list[str]:
+def _render_table(table: Table) -> list[str]:
     rule = ["---"] * len(table.head)
     return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (table.head, rule, *table.rows)]

@@ -1,4 +1,4 @@
-"""A study's plan: base configuration, axes, seeds, and the cells that follow; made of flags, TOML or an older plan."""
+"""A study's plan: base configuration, axes, seeds, and the cells that follow from them."""
 
 import dataclasses
 import math
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engines import registry
-from engines.ablation import launchers
-from engines.ablation.cells import Axis, Cell, Dropped, combinations, pick
+from engines.ablation.cells import Axis, Cell, DroppedCombination, count_combinations, design_cells
+from engines.ablation.launchers import find_launcher_problems
 from engines.ablation.settings import StudySettings
 from engines.data.file_selection import locate, locate_both
 from engines.errors import SettingsError, UserError
@@ -20,22 +20,22 @@ from engines.settings.resolve import resolve
 from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
 SCHEMA = 1
-MOST_CELLS = 10_000  # more are a mistake in an axis, or days of work
-ANCESTORS_AXES = (Axis("tie_lm_head", (True, False)), Axis("input_rmsnorm", (False, True)))
-_NO_AXIS = {
+MAX_CELLS = 10_000  # more are a mistake in an axis, or days of work
+DEFAULT_AXES = (Axis("tie_lm_head", (True, False)), Axis("input_rmsnorm", (False, True)))
+_NOT_AXES = {
     "seed": "--seeds N trains every cell with N seeds",
     **dict.fromkeys(
         ("sample_every", "sample_tokens", "temperature", "prompt", "checkpoint_dir", "keep_last", "keep_best"),
         "it does not affect training",
     ),
 }
-_PATHS = ("data", "val_data", "checkpoint_dir")
-_BY_LOT = 16
-_FEWEST_LEFT = 2  # halving ends with the base and the best of the others
+_PATH_SETTINGS = ("data", "val_data", "checkpoint_dir")
+_DEFAULT_RANDOM_CELLS = 16
+_LAST_RUNG_CELLS = 2  # successive halving ends with the base and the best of the others
 
 
 class Job(NamedTuple):
-    """One run: a cell, by its place in the plan, with a seed, trained as far as a rung of the halving goes."""
+    """One run: a cell, by its index in the plan, with a seed, trained to the end of a rung."""
 
     cell: int
     seed: int
@@ -44,7 +44,8 @@ class Job(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that decides which runs a study makes. `rungs` are how many cells halving trains: all, then fewer."""
+    """Everything that decides which runs a study makes. `rungs` has the number of cells on each rung of successive
+    halving: all cells, then fewer; without halving it has one entry."""
 
     given: dict[str, Any]
     axes: tuple[Axis, ...]
@@ -53,7 +54,7 @@ class Plan:
     base: str
     seeds: tuple[int, ...]
     rungs: tuple[int, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedCombination, ...]
 
     @property
     def base_index(self) -> int:
@@ -61,11 +62,11 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Runs in all."""
+        """The number of runs on all rungs."""
         return sum(self.rungs) * len(self.seeds)
 
-    def given_of(self, cell: Cell, seed: int) -> dict[str, Any]:
-        """What a run of this cell is asked for."""
+    def run_settings(self, cell: Cell, seed: int) -> dict[str, Any]:
+        """Return the settings given for a run of this cell."""
         return {**self.given, **cell.changes, "seed": seed}
 
     def to_json(self) -> dict[str, Any]:
@@ -73,44 +74,46 @@ class Plan:
 
 
 def make_plan(given: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], options: Mapping[str, Any]) -> Plan:
-    """The plan of parsed settings, axes and options; SettingsError names all that stands against it."""
+    """Make a plan of parsed settings, axes and study options. Raises SettingsError with all problems at once."""
     study = StudySettings(**options)
-    anchored = {name: _anchored(name, value) for name, value in given.items()}
+    given = {name: _make_absolute(name, value) for name, value in given.items()}
     chosen = tuple(
-        Axis(name, tuple(dict.fromkeys(_anchored(name, value) for value in values))) for name, values in axes.items()
+        Axis(name, tuple(dict.fromkeys(_make_absolute(name, value) for value in values)))
+        for name, values in axes.items()
     )
-    chosen = chosen or ANCESTORS_AXES
-    base, problems = _base(anchored)
-    problems += _problems_of_options(study, base) + launchers.problems(study)
-    problems += _problems_of_axes(chosen, study.pick) + _missing(chosen)
+    chosen = chosen or DEFAULT_AXES
+    base, problems = _resolve_base(given)
+    problems += _find_option_problems(study, base) + find_launcher_problems(study)
+    problems += _find_axis_problems(chosen, study.pick) + _find_missing_corpora(chosen)
     if problems or base is None:
         raise SettingsError(problems)
-    picked = pick(study.pick, anchored, chosen, study.cells or _BY_LOT, base.seed)
-    if picked.without_effect:
+    selection = design_cells(study.pick, given, chosen, study.cells or _DEFAULT_RANDOM_CELLS, base.seed)
+    if selection.without_effect:
         raise SettingsError(
             [
                 f"--axis {name} has no effect in any cell: it needs {words}."
-                for name, words in picked.without_effect.items()
+                for name, words in selection.without_effect.items()
             ]
         )
-    if len(picked.cells) == 1:
-        raise SettingsError(["no axis changes anything:", *(f"{one.name}: {one.reason}" for one in picked.dropped)])
+    if len(selection.cells) == 1:
+        reasons = [f"{one.name}: {one.reason}" for one in selection.dropped]
+        raise SettingsError(["the axes do not change the base.", *reasons])
     return Plan(
-        given=anchored,
+        given=given,
         axes=chosen,
         options=study,
-        cells=picked.cells,
-        base=picked.base,
+        cells=selection.cells,
+        base=selection.base,
         seeds=tuple(base.seed + index for index in range(study.seeds)),
-        rungs=_rungs(len(picked.cells)) if study.halving else (len(picked.cells),),
-        dropped=picked.dropped,
+        rungs=_halve(len(selection.cells)) if study.halving else (len(selection.cells),),
+        dropped=selection.dropped,
     )
 
 
 def plan_from_json(raw: Mapping[str, Any]) -> Plan:
-    """The inverse of `to_json`; KeyError or TypeError if it is none."""
+    """Rebuild a plan from `Plan.to_json`. Raises KeyError or TypeError if `raw` is not a plan."""
     if not _is_plan(raw):
-        raise TypeError("no plan")
+        raise TypeError("not a plan")
     return Plan(
         given=raw["given"],
         axes=tuple(Axis(axis["name"], tuple(axis["values"])) for axis in raw["axes"]),
@@ -119,7 +122,7 @@ def plan_from_json(raw: Mapping[str, Any]) -> Plan:
         base=raw["base"],
         seeds=tuple(raw["seeds"]),
         rungs=tuple(raw["rungs"]),
-        dropped=tuple(Dropped(**one) for one in raw["dropped"]),
+        dropped=tuple(DroppedCombination(**one) for one in raw["dropped"]),
     )
 
 
@@ -133,7 +136,15 @@ def _is_plan(raw: Mapping[str, Any]) -> bool:
     )
 
 
-def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
+def find_unused_base_settings(plan: Plan) -> list[str]:
+    """Return a sentence for each setting of the base that has no effect in any cell."""
+    unmet = [unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
+    unused = {name: value for name, value in plan.given.items() if all(name in found for found in unmet)}
+    return warnings_about(unused, resolve(plan.given))
+
+
+def _resolve_base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
+    """Return the base's settings, or None and the problems."""
     try:
         base = resolve(given)
         registry.available(base.mode, base.model_kind)
@@ -145,36 +156,28 @@ def _base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
     return base, []
 
 
-def warnings_about_base(plan: Plan) -> list[str]:
-    """Return a sentence for each setting of the base that has no effect in any cell."""
-    unmet = [unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
-    everywhere = {name: value for name, value in plan.given.items() if all(name in found for found in unmet)}
-    return warnings_about(everywhere, resolve(plan.given))
-
-
-def _problems_of_options(study: StudySettings, base: TrainSettings | None) -> list[str]:
+def _find_option_problems(study: StudySettings, base: TrainSettings | None) -> list[str]:
     problems = []
-    most = fields(TrainSettings)["seed"].at_most
-    if base and most is not None and base.seed + study.seeds - 1 > most:
-        problems.append(f"--seed {base.seed} and --seeds {study.seeds} give seeds above {most:,}; lower --seed.")
+    max_seed = fields(TrainSettings)["seed"].at_most
+    if base and max_seed is not None and base.seed + study.seeds - 1 > max_seed:
+        problems.append(f"--seed {base.seed} with --seeds {study.seeds} exceeds the largest seed, {max_seed:,}.")
     if study.cells is not None and study.pick != "random":
-        problems.append("--cells is for --pick random; a grid has all its cells.")
+        problems.append(f"--cells needs --pick random: --pick {study.pick} trains all of its cells.")
     if study.halving and base and (base.time_budget is not None or base.target_bpb is not None):
-        problems.append("--halving divides steps; it does not fit --time-budget and --target-bpb.")
+        problems.append("--halving cannot be combined with --time-budget or --target-bpb: it divides the steps.")
     return problems
 
 
-def _problems_of_axes(axes: tuple[Axis, ...], how: str) -> list[str]:
-    problems = [f"--axis {axis.name}: {_NO_AXIS[axis.name]}." for axis in axes if axis.name in _NO_AXIS]
+def _find_axis_problems(axes: tuple[Axis, ...], design: str) -> list[str]:
+    problems = [f"--axis {axis.name}: {_NOT_AXES[axis.name]}." for axis in axes if axis.name in _NOT_AXES]
     problems += [f"--axis {axis.name} has no values." for axis in axes if not axis.values]
-    number = combinations(axes)
-    if how == "grid" and number > MOST_CELLS:
-        problems.append(f"the grid has {number:,} cells, more than {MOST_CELLS:,}; use --pick random --cells N.")
+    count = count_combinations(axes)
+    if design == "grid" and count > MAX_CELLS:
+        problems.append(f"the grid has {count:,} cells, more than {MAX_CELLS:,}. Use --pick random --cells N.")
     return problems
 
 
-def _missing(axes: tuple[Axis, ...]) -> list[str]:
-    """Texts that an axis names and that are not there."""
+def _find_missing_corpora(axes: tuple[Axis, ...]) -> list[str]:
     problems = []
     for axis in axes:
         for value in axis.values:
@@ -186,15 +189,16 @@ def _missing(axes: tuple[Axis, ...]) -> list[str]:
     return problems
 
 
-def _anchored(name: str, value: Any) -> Any:
-    """A path that means the same in every folder: the queue may be started again from another."""
-    if name not in _PATHS or value in (*BUILT_IN_CORPORA, None, AUTO):
+def _make_absolute(name: str, value: Any) -> Any:
+    """Make a path absolute, because the queue may be restarted from another folder."""
+    if name not in _PATH_SETTINGS or value in (*BUILT_IN_CORPORA, None, AUTO):
         return value
     return str(user_path(value, flag_of(name)))
 
 
-def _rungs(cells: int) -> tuple[int, ...]:
+def _halve(cells: int) -> tuple[int, ...]:
+    """Return the number of cells on each rung of successive halving."""
     sizes = [cells]
-    while sizes[-1] > _FEWEST_LEFT:
-        sizes.append(max(_FEWEST_LEFT, math.ceil(sizes[-1] / 2)))
+    while sizes[-1] > _LAST_RUNG_CELLS:
+        sizes.append(max(_LAST_RUNG_CELLS, math.ceil(sizes[-1] / 2)))
     return tuple(sizes)

@@ -1,8 +1,9 @@
-"""The process behind a study: `python -m engines.ablation.queue STUDY --lock=FD --since=NS`, started by `study.start`.
+"""The process of a study: `python -m engines.ablation.queue STUDY --lock=FD --since=NS`, started by
+`study.start_queue`.
 
-It holds the study's lock, trains the cells as ordinary runs, some at once, and reports as a run does: its phase `train`
-counts the runs, and `cell` of such an event tells which one changed. What is done is read from the runs, so that it can
-be killed anywhere; runs that outlive it are waited for by the next.
+It holds the study's lock, trains the cells as ordinary runs, several at a time, and logs events as a run does. The
+phase `train` counts runs, and the field `cell` of such an event names the one that changed. Finished work is read from
+the runs' directories, so the queue can be killed at any time; the next one waits for runs that are still active.
 """
 
 import contextlib
@@ -18,11 +19,11 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from engines.ablation import tables
-from engines.ablation.launchers import Handle, Launcher, new_launcher
+from engines.ablation.launchers import Handle, Launcher, create_launcher
 from engines.ablation.plan import Job
-from engines.ablation.results import Result, not_started, result_of
-from engines.ablation.schedule import settings_of_rung, stop_of_rung, wanted
-from engines.ablation.slots import Place
+from engines.ablation.results import RunResult, failed_start, load_result
+from engines.ablation.schedule import pending_jobs, rung_settings, rung_stop_step
+from engines.ablation.slots import Slot
 from engines.ablation.study import Study
 from engines.errors import UserError
 from engines.numbered_names import parse_numbered
@@ -37,27 +38,27 @@ from engines.settings.train import TrainSettings
 from engines.training.fork import fork_run
 from engines.training.new_run import new_run
 
-_POLL_INTERVAL = 0.02  # seconds between looks at runs and requests
-_HEARTBEAT_INTERVAL = 2.0
-_WRITING_SHARE = 0.05  # of the time may go into writing tables that the next result makes old
-_UNWRITABLE = 3  # exit code of a study whose event log cannot be written
+_POLL_INTERVAL = 0.02  # seconds between checks of runs and control requests
+_HEARTBEAT_INTERVAL = 2.0  # seconds
+_TABLES_TIME_SHARE = 0.05  # at most this share of the time goes into tables that the next result replaces
+_EXIT_LOG_UNWRITABLE = 3
 _ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
-_TO_GO_ON = ("stopped", "killed")  # endings after which a run is not done yet
+_RESUMABLE = ("stopped", "killed")  # outcomes after which a run is not done yet
 
 
-class _Live(NamedTuple):
-    """A run in training. `handle` is None for one that an earlier queue started."""
+class _ActiveRun(NamedTuple):
+    """A run that is training. `handle` is None if an earlier queue started it."""
 
     run: Run
     handle: Handle | None
-    place: Place
+    slot: Slot
 
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         return self.handle.poll() is not None if self.handle else not liveness.lock_is_held(self.run.lock_path)
 
 
-class Queue:
-    """One process's work on one study."""
+class StudyQueue:
+    """Trains the pending jobs of one study until none is left or a stop is requested."""
 
     def __init__(self, study: Study, since_ns: int) -> None:
         self._study = study
@@ -66,179 +67,174 @@ class Queue:
         self._starts = len(read_resumable(study).runs)
         self._log = EventLog(study.events_path, study.created_at)
         self._launcher: Launcher
-        self._live: dict[Job, _Live] = {}
-        self._results: dict[Job, Result] = {}
-        self._wanted: list[Job] = []  # as far as the results decide it
-        self._paused = False
-        self._ending: tuple[str, int] | None = None
+        self._active: dict[Job, _ActiveRun] = {}
+        self._results: dict[Job, RunResult] = {}
+        self._pending: list[Job] = []  # as far as the results decide; includes active jobs
+        self._is_paused = False
+        self._ending: tuple[str, int] | None = None  # reason and exit code, once the queue is to end
         self._is_stopping = False
         self._next_heartbeat = 0.0
         self._next_tables = 0.0
 
     def main(self) -> int:
-        """Work until the study is done or asked to end; returns the exit code."""
-        self._listen()
+        """Train until the study is finished or a stop is requested, and return the exit code."""
+        self._install_signal_handlers()
         ending: dict[str, Any] = {"detail": None, "traceback": None}
         try:
             self._log.emit("run", pid=os.getpid(), host=os.uname().nodename, start=self._starts + 1)
-            reason, code = self._work()
-            ending |= {
-                "reason": reason,
-                "exit_code": code,
-                "tables": tables.write(self._study, self._plan, self._results),
-            }
+            reason, code = self._train()
+            paths = tables.write_all_tables(self._study, self._plan, self._results)
+            ending |= {"reason": reason, "exit_code": code, "tables": paths}
         except UserError as error:
             ending |= {"reason": "crashed", "exit_code": 1, "detail": str(error)}
         except OSError as error:
-            detail = f"{error.filename or self._study.path} cannot be written or read ({error.strerror})."
+            detail = f"{error.filename or self._study.path} cannot be read or written: {error.strerror}."
             ending |= {"reason": "crashed", "exit_code": 1, "detail": detail}
         except Exception as error:
             ending |= {"reason": "crashed", "exit_code": 5, "detail": f"{type(error).__name__}: {error}"}
             ending |= {"traceback": traceback.format_exc()}
-        return self._end(ending)
+        return self._record_end(ending)
 
-    def _end(self, ending: dict[str, Any]) -> int:
-        """Record how the study ended, and return the exit code."""
+    def _record_end(self, ending: dict[str, Any]) -> int:
+        """Record how the queue ended, and return the exit code."""
         try:
             self._log.emit("ended", step=len(self._results), **ending)
             self._log.sync()
         except UserError as error:
-            liveness.print_ended(len(self._results), "halted", _UNWRITABLE, str(error))
-            return _UNWRITABLE
+            liveness.print_ended(len(self._results), "halted", _EXIT_LOG_UNWRITABLE, str(error))
+            return _EXIT_LOG_UNWRITABLE
         return int(ending["exit_code"])
 
-    def _work(self) -> tuple[str, int]:
-        settings = [self._settings(Job(cell, self._plan.seeds[0])) for cell in range(len(self._plan.cells))]
-        self._launcher = new_launcher(self._plan.options, settings, self._study.path / self._plan.options.launcher)
-        self._listen()  # again: Ray takes SIGTERM for itself
-        self._take_stock()
+    def _train(self) -> tuple[str, int]:
+        """Run the queue, and return the reason of its end and the exit code."""
+        settings = [self._resolve_settings(Job(cell, self._plan.seeds[0])) for cell in range(len(self._plan.cells))]
+        self._launcher = create_launcher(self._plan.options, settings, self._study.path / self._plan.options.launcher)
+        self._install_signal_handlers()  # again: Ray installs its own for SIGTERM
+        self._load_earlier_runs()
         while True:
-            self._obey()
-            self._reap()
-            if not self._ending and not self._paused:
-                self._fill()
-            if not self._live and (self._ending or not self._wanted):
+            self._handle_control_requests()
+            self._collect_ended_runs()
+            if not self._ending and not self._is_paused:
+                self._start_runs()
+            if not self._active and (self._ending or not self._pending):
                 break
-            self._beat()
+            self._emit_heartbeat()
             time.sleep(_POLL_INTERVAL)
         self._launcher.close()
         return self._ending or ("finished", 0)
 
-    def _take_stock(self) -> None:
-        """What earlier queues of this study have done or left running."""
-        self._study.adopt_strays()
-        found = True
-        while found:  # a rung that is done decides what the next one is
-            self._wanted = wanted(self._plan, self._results)
-            found = False
-            for job in self._wanted:
-                run = self._study.run_of(job)
-                if run is None or job in self._live:
+    def _load_earlier_runs(self) -> None:
+        """Load the results of earlier queues of this study, and adopt their runs that are still training."""
+        self._study.relink_orphan_runs()
+        has_new_result = True
+        while has_new_result:  # the results of a rung decide what the next one trains
+            self._pending = pending_jobs(self._plan, self._results)
+            has_new_result = False
+            for job in self._pending:
+                run = self._study.find_run(job)
+                if run is None or job in self._active:
                     continue
                 if liveness.lock_is_held(run.lock_path):
                     with contextlib.suppress(UserError):
                         control.request(run.control_dir, "resume")  # it may have been left paused
-                    self._live[job] = _Live(run, None, next(iter(self._free()), None))
-                elif (result := self._look_at(job, run)).outcome not in _TO_GO_ON:
+                    self._active[job] = _ActiveRun(run, None, next(iter(self._free_slots()), None))
+                elif (result := _load_result_or_failure(job, run)).outcome not in _RESUMABLE:
                     self._results[job] = result
-                    found = True
-        self._report(None)
+                    has_new_result = True
+        self._emit_progress(None)
 
     # --- runs -------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        """Start runs while there are places for them."""
-        waiting = (job for job in self._wanted if job not in self._live)
-        for place, job in zip(self._free(), waiting, strict=False):
-            self._start(job, place)
+    def _start_runs(self) -> None:
+        """Start pending jobs while there are free slots."""
+        waiting = (job for job in self._pending if job not in self._active)
+        for slot, job in zip(self._free_slots(), waiting, strict=False):
+            self._start_run(job, slot)
 
-    def _free(self) -> list[Place]:
-        """Places where nothing trains."""
-        free = list(self._launcher.places)
-        for live in self._live.values():
-            if live.place in free:
-                free.remove(live.place)
+    def _free_slots(self) -> list[Slot]:
+        free = list(self._launcher.slots)
+        for active in self._active.values():
+            if active.slot in free:
+                free.remove(active.slot)
         return free
 
-    def _start(self, job: Job, place: Place) -> None:
+    def _start_run(self, job: Job, slot: Slot) -> None:
         try:
-            run = self._study.run_of(job) or self._make(job)
-            handle = self._launcher.start(run, place)
+            run = self._study.find_run(job) or self._create_run(job)
+            handle = self._launcher.start(run, slot)
         except UserError as error:
-            self._note(not_started(job, str(error)))
+            self._record_result(failed_start(job, str(error)))
             return
-        self._live[job] = _Live(run, handle, place)
-        self._report({"run": run.id, "state": "running", **self._words(job)})
+        self._active[job] = _ActiveRun(run, handle, slot)
+        self._emit_progress({"run": run.id, "state": "running", **self._describe_job(job)})
 
-    def _make(self, job: Job) -> Run:
-        """The run of a job: new, or the one of the rung before, going on."""
-        settings = self._settings(job)
-        asked = settings_of_rung(self._plan, settings, job.rung)
-        stop_at = stop_of_rung(self._plan, settings, job.rung)
-        mark = self._study.mark(job) | ({} if stop_at is None else {"stop_at": stop_at})
-        before = self._study.run_of(job._replace(rung=job.rung - 1)) if job.rung else None
-        if before is None:
-            run = new_run(self._given(job) | asked, self._study.results, mark)
+    def _create_run(self, job: Job) -> Run:
+        """Create the run of a job: a new one, or a fork of the previous rung's run."""
+        settings = self._resolve_settings(job)
+        replaced = rung_settings(self._plan, settings, job.rung)
+        stop_at = rung_stop_step(self._plan, settings, job.rung)
+        entry = self._study.manifest_entry(job) | ({} if stop_at is None else {"stop_at": stop_at})
+        previous = self._study.find_run(job._replace(rung=job.rung - 1)) if job.rung else None
+        if previous is None:
+            run = new_run(self._given_settings(job) | replaced, self._study.results, entry)
         else:
-            run = fork_run(before, asked, mark)
-        self._study.link(job, run)
+            run = fork_run(previous, replaced, entry)
+        self._study.link_run(job, run)
         return run
 
-    def _reap(self) -> None:
-        for job, live in list(self._live.items()):
-            if live.is_over():
-                del self._live[job]
-                result = self._look_at(job, live.run)
-                if not (self._ending and result.outcome in _TO_GO_ON):
-                    self._note(result)
+    def _collect_ended_runs(self) -> None:
+        for job, active in list(self._active.items()):
+            if active.has_ended():
+                del self._active[job]
+                result = _load_result_or_failure(job, active.run)
+                if not (self._ending and result.outcome in _RESUMABLE):
+                    self._record_result(result)
 
-    def _look_at(self, job: Job, run: Run) -> Result:
-        try:
-            return result_of(job, run)
-        except UserError as error:  # somebody deleted or broke it
-            return not_started(job, str(error))
-
-    def _note(self, result: Result) -> None:
+    def _record_result(self, result: RunResult) -> None:
         self._results[result.job] = result
-        self._wanted = wanted(self._plan, self._results)
+        self._pending = pending_jobs(self._plan, self._results)
         val_bpb = result.val_bpb if result.is_comparable else None
         seconds = None if math.isnan(result.train_seconds) else round(result.train_seconds, 3)
-        figures = {"val_bpb": val_bpb, "seconds": seconds, "detail": result.detail}
-        self._report({"run": result.run, "state": result.outcome, **self._words(result.job), **figures})
+        values = {"val_bpb": val_bpb, "seconds": seconds, "detail": result.detail}
+        self._emit_progress({"run": result.run, "state": result.outcome, **self._describe_job(result.job), **values})
+        self._write_tables()
+
+    def _write_tables(self) -> None:
+        """Write the tables of the results so far, unless that was done recently."""
         started = time.monotonic()
         if started >= self._next_tables:
-            with contextlib.suppress(UserError, OSError):  # the next result and the end of the study write them again
-                tables.write_tables(self._study, self._plan, self._results)
+            with contextlib.suppress(UserError, OSError):  # written again with the next result and at the end
+                tables.write_study_tables(self._study, self._plan, self._results)
             now = time.monotonic()
-            self._next_tables = now + (now - started) / _WRITING_SHARE
+            self._next_tables = now + (now - started) / _TABLES_TIME_SHARE
 
-    def _settings(self, job: Job) -> TrainSettings:
-        return resolve(self._given(job))
+    def _resolve_settings(self, job: Job) -> TrainSettings:
+        return resolve(self._given_settings(job))
 
-    def _given(self, job: Job) -> dict[str, Any]:
-        return self._plan.given_of(self._plan.cells[job.cell], job.seed)
+    def _given_settings(self, job: Job) -> dict[str, Any]:
+        return self._plan.run_settings(self._plan.cells[job.cell], job.seed)
 
-    # --- reporting and being asked -------------------------------------------------------------------
+    # --- events and control requests --------------------------------------------------------------
 
-    def _words(self, job: Job) -> dict[str, Any]:
+    def _describe_job(self, job: Job) -> dict[str, Any]:
         return {"cell": self._plan.cells[job.cell].name, "seed": job.seed, "rung": job.rung}
 
-    def _report(self, cell: dict[str, Any] | None) -> None:
-        told = {} if cell is None else {"cell": cell}
-        self._log.emit("phase", phase="train", done=len(self._results), total=self._plan.total, **told)
+    def _emit_progress(self, cell: dict[str, Any] | None) -> None:
+        changed = {} if cell is None else {"cell": cell}
+        self._log.emit("phase", phase="train", done=len(self._results), total=self._plan.total, **changed)
 
-    def _beat(self) -> None:
+    def _emit_heartbeat(self) -> None:
         self._log.flush_if_due()
         if time.monotonic() >= self._next_heartbeat:
             self._next_heartbeat = time.monotonic() + _HEARTBEAT_INTERVAL
             self._log.require_file()
             self._log.emit("heartbeat", step=len(self._results))
 
-    def _obey(self) -> None:
+    def _handle_control_requests(self) -> None:
         while request := self._inbox.next():
             if request.verb in ("pause", "resume"):
-                self._paused = request.verb == "pause"
-                self._ask_runs(request.verb)
+                self._is_paused = request.verb == "pause"
+                self._request_of_runs(request.verb)
             elif request.verb == "stop":
                 self._ending = self._ending or ("stopped", 0)
             outcome = "done" if request.verb in ("pause", "resume", "stop") else "not for a study"
@@ -246,17 +242,17 @@ class Queue:
             self._inbox.done(request)
         if self._ending and not self._is_stopping:
             self._is_stopping = True
-            self._ask_runs("stop")  # they end after a checkpoint, from which the next queue lets them go on
-            for live in self._live.values():
-                if live.handle and not read_history(live.run).runs:
-                    self._launcher.withdraw(live.handle)
+            self._request_of_runs("stop")  # they stop after a checkpoint, from which the next queue resumes them
+            for active in self._active.values():
+                if active.handle and not read_history(active.run).runs:
+                    self._launcher.cancel(active.handle)
 
-    def _ask_runs(self, verb: str) -> None:
-        for live in self._live.values():
-            with contextlib.suppress(UserError):  # the run was deleted: it is reported as broken later
-                control.request(live.run.control_dir, verb)
+    def _request_of_runs(self, verb: str) -> None:
+        for active in self._active.values():
+            with contextlib.suppress(UserError):  # the run was deleted; it is recorded as crashed later
+                control.request(active.run.control_dir, verb)
 
-    def _listen(self) -> None:
+    def _install_signal_handlers(self) -> None:
         for number in _ENDINGS:
             signal.signal(number, self._on_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # blocked by the launcher until handlers are installed
@@ -265,7 +261,16 @@ class Queue:
         self._ending = self._ending or _ENDINGS[signal.Signals(number)]
 
 
+def _load_result_or_failure(job: Job, run: Run) -> RunResult:
+    """Load a run's result; a run that was deleted or damaged counts as crashed."""
+    try:
+        return load_result(job, run)
+    except UserError as error:
+        return failed_start(job, str(error))
+
+
 def main(arguments: list[str]) -> int:
+    """Run the queue of a study, and return the exit code."""
     path, lock, since = arguments
     study = Study(Path(path))
     try:
@@ -275,7 +280,7 @@ def main(arguments: list[str]) -> int:
         return 1
     faulthandler.enable()
     try:
-        queue = Queue(study, parse_numbered(since, "--since=") or 0)
+        queue = StudyQueue(study, parse_numbered(since, "--since=") or 0)
     except (UserError, OSError) as error:
         liveness.print_ended(0, "crashed", 1, str(error))
         return 1

@@ -1,4 +1,4 @@
-"""What one run of a study came to, read from the run's own directory."""
+"""The result of one run of a study, read from the run's own directory."""
 
 import dataclasses
 import math
@@ -10,24 +10,24 @@ from engines.runs import liveness
 from engines.runs.history import History, read_history
 from engines.runs.store import Run
 
-LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
+LAST_LOSSES = 50  # steps in the mean training loss, as in the runs' summaries
 UNREADABLE = "unreadable"  # finished, but its last evaluation could not be read
-DIVERGED = "diverged"  # a halt because a number was not finite, or an end with such a loss or an absurd one
-_FAR_BEYOND_GUESSING = 1e6  # nats a token; guessing costs ln V. The squares of much larger ones are no numbers any more
+DIVERGED = "diverged"  # halted by a non-finite number, or finished with a non-finite or absurd loss
+_MAX_PLAUSIBLE_LOSS = 1e6  # nats per token; random guessing costs ln V. Squares of much larger losses overflow
 
 
-class Point(NamedTuple):
-    """An evaluation, and what training had taken until then."""
+class EvalPoint(NamedTuple):
+    """An evaluation, with the training tokens and seconds until then."""
 
     step: int
     tokens: int
     seconds: float
-    bpb: float  # NaN where the model was broken
+    bpb: float  # NaN if the model was broken
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """How a run ended and what it reached. Figures of what never happened are None; a broken loss is NaN."""
+class RunResult:
+    """How a run ended and what it reached. Values that were never measured are None; a non-finite loss is NaN."""
 
     job: Job
     run: str
@@ -43,14 +43,14 @@ class Result:
     mean_loss_last_n: float | None = None
     last_n: int = 0
     val_loss: float | None = None
-    val_bytes: int | None = None  # of the text that was scored
+    val_bytes: int | None = None  # of the validation text
     best_step: int | None = None
-    curve: tuple[Point, ...] = ()
+    curve: tuple[EvalPoint, ...] = ()
     damage: str = ""  # one sentence about what could not be read in the run's log
 
     @property
     def val_bpb(self) -> float | None:
-        """Where it ended: NaN where that is no number, None where it never came to an end."""
+        """Bits per byte of the last evaluation: NaN if the run diverged, None if it did not finish."""
         if self.outcome == DIVERGED:
             return math.nan
         return self.curve[-1].bpb if self.curve and self.outcome == "finished" else None
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether it came to its end with a figure that can stand beside others."""
+        """Whether the run finished with a score that can be compared with others."""
         return self.outcome == "finished" and bool(self.curve)
 
     @property
@@ -72,20 +72,20 @@ class Result:
     def tokens_per_second(self) -> float | None:
         return self.tokens / self.train_seconds if self.train_seconds else None
 
-    def reached(self, target_bpb: float) -> Point | None:
-        """The first evaluation as good as the target."""
+    def find_target(self, target_bpb: float) -> EvalPoint | None:
+        """Return the first evaluation at or below the target, or None if there is none."""
         return next((point for point in self.curve if point.bpb <= target_bpb), None)
 
 
-def result_of(job: Job, run: Run) -> Result:
-    """The result of a run that has ended."""
+def load_result(job: Job, run: Run) -> RunResult:
+    """Load the result of a run that has ended. Raises UserError if its directory cannot be read."""
     history = read_history(run)
     ended = liveness.ending(run, history)
     last = history.newest_losses(LAST_LOSSES)
     facts = run.config.get("facts", {})
     best, latest = history.best_eval, history.evals[-1] if history.evals else None
-    outcome = _outcome(liveness.ended_state(run, history), history)
-    return Result(
+    outcome = classify_outcome(liveness.ended_state(run, history), history)
+    return RunResult(
         job=job,
         run=run.id,
         outcome=outcome,
@@ -99,26 +99,27 @@ def result_of(job: Job, run: Run) -> Result:
         final_loss=history.last_loss,
         mean_loss_last_n=math.fsum(last) / len(last) if last else None,
         last_n=len(last),
-        val_loss=_number(latest["loss"]) if latest and outcome == "finished" else None,
+        val_loss=_nan_if_none(latest["loss"]) if latest and outcome == "finished" else None,
         val_bytes=latest["bytes"] if latest else None,
         best_step=best["step"] if best else None,
-        curve=_curve(history),
+        curve=_build_curve(history),
         damage=history.damage,
     )
 
 
-def not_started(job: Job, reason: str) -> Result:
-    return Result(job, run="", outcome="crashed", detail=reason)
+def failed_start(job: Job, reason: str) -> RunResult:
+    """Return the result of a run that could not be started."""
+    return RunResult(job, run="", outcome="crashed", detail=reason)
 
 
-def _outcome(state: str, history: History) -> str:
-    """The run's state, but for the ways in which a loss shows that is no number, or none that tells anything."""
+def classify_outcome(state: str, history: History) -> str:
+    """Return the outcome of a run: its state, or `diverged` or `unreadable` if its losses show that."""
     if state == "finished" and history.damage and not _has_last_evaluation(history):
         return UNREADABLE
-    by_guard = state == "halted" and bool(history.guards) and history.guards[-1]["rule"] == "nonfinite"
+    was_nonfinite = state == "halted" and bool(history.guards) and history.guards[-1]["rule"] == "nonfinite"
     loss = history.evals[-1]["loss"] if history.evals else 0.0
-    unseen = state == "finished" and (loss is None or loss > _FAR_BEYOND_GUESSING)
-    return DIVERGED if by_guard or unseen else state
+    has_absurd_loss = state == "finished" and (loss is None or loss > _MAX_PLAUSIBLE_LOSS)
+    return DIVERGED if was_nonfinite or has_absurd_loss else state
 
 
 def _has_last_evaluation(history: History) -> bool:
@@ -126,16 +127,16 @@ def _has_last_evaluation(history: History) -> bool:
     return bool(history.evals) and bool(history.evals[-1]["step"] == last)
 
 
-def _curve(history: History) -> tuple[Point, ...]:
+def _build_curve(history: History) -> tuple[EvalPoint, ...]:
     seconds = [0.0, *accumulate(history.seconds)]
-    tokens_a_step = history.tokens // history.step if history.step else 0
+    tokens_per_step = history.tokens // history.step if history.step else 0
     return tuple(
-        Point(event["step"], event["step"] * tokens_a_step, seconds[event["step"]], _number(event["bpb"]))
+        EvalPoint(event["step"], event["step"] * tokens_per_step, seconds[event["step"]], _nan_if_none(event["bpb"]))
         for event in history.evals
         if event["step"] < len(seconds)
     )
 
 
-def _number(value: float | None) -> float:
-    """JSON has no NaN: an evaluation's null means one."""
+def _nan_if_none(value: float | None) -> float:
+    """JSON has no NaN, so an evaluation records it as null."""
     return math.nan if value is None else value

@@ -1,4 +1,4 @@
-"""How many cells train at once, and which GPU each may see."""
+"""Slots of a study: how many runs train at the same time, and which GPU each of them sees."""
 
 import os
 from collections.abc import Sequence
@@ -8,36 +8,36 @@ from engines.settings.train import TrainSettings
 from engines.system.cpu import usable_cores
 from engines.system.gpus import gpus
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-Place = str | None  # the GPU that a run there sees, None where it needs none
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+Slot = str | None  # the GPU that a run sees, as CUDA_VISIBLE_DEVICES names it; None if it needs no GPU
 
 
-def places(settings: Sequence[TrainSettings], jobs: int | str) -> list[Place]:
-    """A place for each cell that trains at the same time: the GPU it sees, or None where it needs none."""
-    found = _gpus() if any(wants_gpu(cell) for cell in settings) else []
-    if not found:
-        return [None] * (_on_processor(settings) if jobs == AUTO else int(jobs))
-    number = len(found) if jobs == AUTO else int(jobs)
-    return [found[index % len(found)] for index in range(number)]
+def allocate_slots(settings: Sequence[TrainSettings], jobs: int | str) -> list[Slot]:
+    """Return one slot per run that trains at the same time: `jobs` of them, or for "auto" one per GPU or core."""
+    devices = _visible_gpus() if any(needs_gpu(cell) for cell in settings) else []
+    if not devices:
+        return [None] * (_count_cpu_slots(settings) if jobs == AUTO else int(jobs))
+    count = len(devices) if jobs == AUTO else int(jobs)
+    return [devices[index % len(devices)] for index in range(count)]
 
 
-def wants_gpu(settings: TrainSettings) -> bool:
+def needs_gpu(settings: TrainSettings) -> bool:
+    """Return whether a run trains on a GPU if there is one."""
     return settings.mode == "tensor" and settings.device in (AUTO, "cuda")
 
 
-def _gpus() -> list[str]:
-    """Names by which CUDA knows the GPUs that this process may use."""
-    names = os.environ.get(VISIBLE)
+def _visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    names = os.environ.get(VISIBLE_DEVICES)
     known = range(len(gpus()))
     return [name.strip() for name in names.split(",")][: len(known)] if names else [str(index) for index in known]
 
 
-def _on_processor(settings: Sequence[TrainSettings]) -> int:
-    """A scalar cell takes a core, a tensor one its threads."""
+def _count_cpu_slots(settings: Sequence[TrainSettings]) -> int:
+    """Return how many runs the usable cores train at once: a scalar run uses one core, a tensor run its threads."""
     cores = usable_cores()
-    most_threads = max(_threads(cell, cores) for cell in settings)
-    return max(1, cores // most_threads)
+    return max(1, cores // max(_count_threads(cell, cores) for cell in settings))
 
 
-def _threads(settings: TrainSettings, cores: int) -> int:
+def _count_threads(settings: TrainSettings, cores: int) -> int:
     return 1 if settings.mode == "scalar" else settings.threads or max(1, cores - 1)

@@ -1,4 +1,4 @@
-"""A study's directory: a run's, with a plan for a manifest, and links to the runs that are its cells."""
+"""A study's directory: like a run's, with a plan instead of a manifest, and links to its runs."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.ablation.plan import SCHEMA, Job, Plan, plan_from_json
-from engines.ablation.results import Result, result_of
-from engines.ablation.schedule import every_job
+from engines.ablation.results import RunResult, load_result
+from engines.ablation.schedule import all_jobs
 from engines.errors import UserError
 from engines.events import NUMBER, holds
 from engines.files import reason_of, user_path
@@ -26,12 +26,12 @@ from engines.runs.snapshot import damage_sentences
 from engines.runs.store import Run
 
 _QUEUE = "engines.ablation.queue"
-_NAME_LENGTH = 60  # of a link; many axes make long names
-MANIFEST_KEY = "study"  # in a run's manifest: the study and the job that it belongs to
+MANIFEST_KEY = "study"  # in a run's manifest: the study and the job it belongs to
 
 
 class Study(Run):
-    """The paths of one study. Lock, events, control and log are a run's, so all that watches a run can watch it."""
+    """The paths of one study. Lock, events, control files and log have a run's format, so code that watches a run can
+    watch a study."""
 
     @property
     def config_path(self) -> Path:
@@ -50,52 +50,53 @@ class Study(Run):
         return self.path / "runs"
 
     def read_config(self, verified: int | None = None) -> dict[str, Any]:
-        """Read the plan as it is written, with when and with which code it was made."""
+        """Read plan.json: the plan, when it was made and by which code. Raises UserError if it cannot be read."""
         try:
             config = read_checked_json(self.config_path, verified)
         except (OSError, ValueError):
-            raise UserError(f"study {self.id} has no readable plan.json in {self.path}.") from None
+            raise UserError(f"study {self.id} cannot be read: there is no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
-            raise UserError(f"study {self.id} was written by another version of nanochat-tui.")
+            raise UserError(f"study {self.id} cannot be read: it was written by another version of nanochat-tui.")
         if not holds(config, {"created_at": NUMBER}):
             raise UserError(f"study {self.id} cannot be read: {self.config_path} is damaged.")
         return config
 
     @property
     def plan(self) -> Plan:
+        """The plan. Raises UserError if it cannot be read."""
         try:
             return plan_from_json(self.config)
         except (KeyError, TypeError):
-            raise UserError(f"{self.config_path} is damaged; the study cannot be read.") from None
+            raise UserError(f"study {self.id} cannot be read: {self.config_path} is damaged.") from None
 
-    def run_of(self, job: Job) -> Run | None:
-        """The run of a job, if it was made and is still there."""
-        path = self._link(job).resolve()
+    def find_run(self, job: Job) -> Run | None:
+        """Return the run of a job, or None if it was not created or was deleted."""
+        path = self._link_path(job).resolve()
         return Run(path) if path.is_dir() else None
 
-    def link(self, job: Job, run: Run) -> None:
-        """Note which run is a job's. The link is relative: the results directory may be moved."""
-        link = self._link(job)
-        link.unlink(missing_ok=True)  # to a run that was deleted
+    def link_run(self, job: Job, run: Run) -> None:
+        """Record which run belongs to a job. The link is relative, so the results directory can be moved."""
+        link = self._link_path(job)
+        link.unlink(missing_ok=True)  # it may point to a deleted run
         link.symlink_to(os.path.relpath(run.path, self.links_dir))
 
-    def mark(self, job: Job) -> dict[str, Any]:
-        """What the run's manifest says of this."""
+    def manifest_entry(self, job: Job) -> dict[str, Any]:
+        """Return the entry in a run's manifest that names this study and the job."""
         return {MANIFEST_KEY: {"id": self.id, **job._asdict()}}
 
-    def adopt_strays(self) -> None:
-        """Link runs that a queue made just before it was killed; one that goes on from another may be half a copy."""
+    def relink_orphan_runs(self) -> None:
+        """Link the runs that a queue created just before it was killed, and remove copies that may be incomplete."""
         linked = {path.resolve() for path in self.links_dir.iterdir()}
         for run in all_runs(self.results):
             with contextlib.suppress(UserError, TypeError):
-                mark = run.config.get(MANIFEST_KEY)
-                if mark and run.path.resolve() not in linked and mark.pop("id") == self.id:
-                    if "parent" in run.config:
+                entry = run.config.get(MANIFEST_KEY)
+                if entry and run.path.resolve() not in linked and entry.pop("id") == self.id:
+                    if "parent" in run.config:  # it was being copied from the previous rung's run
                         remove_run(run)
                     else:
-                        self.link(Job(**mark), run)
+                        self.link_run(Job(**entry), run)
 
-    def _link(self, job: Job) -> Path:
+    def _link_path(self, job: Job) -> Path:
         name = f"{job.cell:04d}.seed-{job.seed}" + (f".rung-{job.rung}" if job.rung else "")
         return self.links_dir / name
 
@@ -113,7 +114,7 @@ def create_study(results: Path, plan: Plan) -> Study:
             raise
     except OSError as error:
         raise UserError(
-            f"no study can be created in {studies}: {reason_of(error)}. Choose another directory with --results-dir."
+            f"cannot create a study in {studies}: {reason_of(error)}. Choose another directory with --results-dir."
         ) from None
     return study
 
@@ -127,71 +128,74 @@ def _write_study(study: Study, plan: Plan) -> None:
     write_checked_json(study.config_path, content)
 
 
-def start(study: Study) -> subprocess.Popen[bytes]:
-    """Start the queue of a new, stopped or dead study. UserError if it lives already."""
+def start_queue(study: Study) -> subprocess.Popen[bytes]:
+    """Start the queue of a study. Raises UserError if it is already running."""
     return launch(study, _QUEUE)
 
 
-def all_studies(results: Path) -> list[Study]:
-    """Return every study under one results directory, oldest first. One that lost its plan is among them."""
+def list_studies(results: Path) -> list[Study]:
+    """Return every study in a results directory, oldest first, including those without a readable plan."""
     files = ("plan.json", "events.jsonl")
     paths = [path for path in folders_in(results / "studies") if any(os.path.lexists(path / name) for name in files)]
     return sorted(map(Study, paths), key=lambda study: (study.created_at, study.id))
 
 
-def studies_in_view(results: Path) -> list[Study]:
-    """The studies of one results directory; where it has none, those of every remembered one."""
-    return all_studies(results) or [study for root in remembered() for study in all_studies(root)]
+def list_visible_studies(results: Path) -> list[Study]:
+    """Return the studies of a results directory, or of every remembered results directory if it has none."""
+    return list_studies(results) or [study for root in remembered() for study in list_studies(root)]
 
 
-def find_study(wanted: str, results: Path) -> Study:
-    """The study of that id, path, or the `last` one; here first, then where there were studies before."""
-    return _find(wanted, results, remembered())
+def find_study(name: str, results: Path) -> Study:
+    """Find a study by id, path or `last`, in this results directory first and then in remembered ones.
+
+    Raises UserError if there is none.
+    """
+    return _find(name, results, remembered())
 
 
-def find_own_study(wanted: str, results: Path) -> Study:
-    """Find a study as `find_study` does, but only in this results directory: for commands that change a study."""
-    return _find(wanted, results, [])
+def find_own_study(name: str, results: Path) -> Study:
+    """Find a study as `find_study` does, but only in this results directory, for commands that change a study."""
+    return _find(name, results, [])
 
 
-def _find(wanted: str, results: Path, others: Sequence[Path]) -> Study:
-    require_name(wanted, "study")
-    if os.sep in wanted and (path := user_path(wanted, "study") / "plan.json").exists():
+def _find(name: str, results: Path, others: Sequence[Path]) -> Study:
+    require_name(name, "study")
+    if os.sep in name and (path := user_path(name, "study") / "plan.json").exists():
         return Study(path.parent)
     for root in dict.fromkeys([results, *others]):
-        studies = all_studies(root)
-        if studies and wanted == "last":
+        studies = list_studies(root)
+        if studies and name == "last":
             return studies[-1]
         for study in studies:
-            if study.id == wanted:
+            if study.id == name:
                 return study
-    raise UserError(f"there is no study {wanted!r} in {results}; `nanochat-tui --no-ui studies` lists them.")
+    raise UserError(f"study {name!r} not found in {results}. List the studies with: nanochat-tui --no-ui studies")
 
 
 def _claim_name(studies: Path) -> Path:
-    """The next number."""
+    """Create the directory of the next free number."""
     taken = [number for path in studies.iterdir() if (number := parse_numbered(path.name, "study-")) is not None]
     number = max(taken, default=0) + 1
     while True:
         path = studies / f"study-{number}"
-        with contextlib.suppress(FileExistsError):  # somebody else was quicker
+        with contextlib.suppress(FileExistsError):  # another process created it first
             path.mkdir()
             return path
         number += 1
 
 
-def study_damages(study: Study, history: History, results: Iterable[Result]) -> list[str]:
+def describe_study_damage(study: Study, history: History, results: Iterable[RunResult]) -> list[str]:
     """Return a sentence for the study and for each of its runs whose log could not be read completely."""
     runs = [f"run {result.run} of {study.id}: {result.damage}" for result in results if result.damage]
     return [*damage_sentences(study, history, "study"), *runs]
 
 
-def results_so_far(study: Study, plan: Plan) -> dict[Job, Result]:
-    """What the runs have come to that are not live, read from their directories."""
-    results: dict[Job, Result] = {}
-    for job in every_job(plan):
-        run = study.run_of(job)
+def load_results(study: Study, plan: Plan) -> dict[Job, RunResult]:
+    """Load the results of all runs that are not running, from their directories."""
+    results: dict[Job, RunResult] = {}
+    for job in all_jobs(plan):
+        run = study.find_run(job)
         if run is not None and not liveness.lock_is_held(run.lock_path):
             with contextlib.suppress(UserError):
-                results[job] = result_of(job, run)
+                results[job] = load_result(job, run)
     return results

@@ -1,4 +1,4 @@
-"""What a study is asked for, read: axes from words, everything from TOML, an older plan or the manifest of a run."""
+"""Requests for a study: axes from words, and everything from TOML, an older plan.json or a run's config.json."""
 
 import dataclasses
 import json
@@ -15,8 +15,8 @@ from engines.settings.train import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a file asks for, parsed, but not yet looked at together."""
+class StudyRequest:
+    """Parsed contents of a study file; `make_plan` checks whether they fit together."""
 
     given: dict[str, Any]
     axes: dict[str, tuple[Any, ...]]
@@ -24,42 +24,50 @@ class Asked:
 
 
 def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """Axes from words such as `lr=1e-4,3e-4`; SettingsError names all that are wrong."""
+    """Parse axes such as `lr=1e-4,3e-4`. Raises SettingsError with all problems at once."""
     raw: dict[str, list[object]] = {}
     problems = []
     for word in words:
         name, equals, values = word.partition("=")
         name = name.strip().removeprefix("--").replace("-", "_")
         if not equals or not values:
-            problems.append(f"--axis {shown(word)} must name a setting and its values, such as lr=1e-4,3e-4.")
+            problems.append(f"--axis {shown(word)} has no values. Write a setting and its values: lr=1e-4,3e-4.")
         elif name in raw:
-            problems.append(f"--axis {shown(name)} is given twice; list all its values in one --axis.")
+            problems.append(f"--axis {shown(name)} is given twice. List all of its values in one --axis.")
         else:
             raw[name] = [value.strip() for value in values.split(",")]
-    return _checked_axes(raw, problems, "--axis ")
+    return _parse_axis_values(raw, problems, "--axis ")
 
 
-def read_study_file(path: Path) -> Asked:
-    """A TOML file of settings as `train` takes it, with tables `axes` and `study`; or the JSON of a plan or a run."""
+def read_study_file(path: Path) -> StudyRequest:
+    """Read a TOML file of `train` settings with the tables `axes` and `study`, or the JSON of a plan or a run.
+
+    Raises SettingsError with all problems at once.
+    """
     text = read_config_text(path)
     try:
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        given, axes, options = _parts(raw, path.suffix == ".json")
+        given, axes, options = _split_file(raw, path.suffix == ".json")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError(
-            [f"--config {path} is no TOML of a study, no plan.json and no config.json of a run."]
+            [f"--config {path} is not a study: expected TOML with settings, a plan.json or a run's config.json."]
         ) from None
     problems: list[str] = []
-    found: dict[type, dict[str, Any]] = {TrainSettings: {}, StudySettings: {}}
+    parsed: dict[type, dict[str, Any]] = {TrainSettings: {}, StudySettings: {}}
     for settings, values in ((TrainSettings, given), (StudySettings, options)):
         try:
-            found[settings] = parse_all(settings, values, str(path))
+            parsed[settings] = parse_all(settings, values, str(path))
         except SettingsError as error:
             problems += error.problems
-    return Asked(found[TrainSettings], _checked_axes(axes, problems, f"{path}: axis "), found[StudySettings])
+    axis_values = _parse_axis_values(axes, problems, f"{path}: axis ")
+    return StudyRequest(parsed[TrainSettings], axis_values, parsed[StudySettings])
 
 
-def _parts(raw: Mapping[str, Any], is_json: bool) -> tuple[dict[str, Any], dict[str, list[object]], dict[str, Any]]:
+def _split_file(
+    raw: Mapping[str, Any], is_json: bool
+) -> tuple[dict[str, Any], dict[str, list[object]], dict[str, Any]]:
+    """Split a file into settings, axes and study options. TOML may write names with `-`, and one value without a
+    list."""
     if is_json:
         axes = {axis["name"]: axis["values"] for axis in raw.get("axes", [])}
         return dict(raw["given"]), axes, dict(raw.get("options", {}))
@@ -72,13 +80,15 @@ def _parts(raw: Mapping[str, Any], is_json: bool) -> tuple[dict[str, Any], dict[
     return top, axes, options
 
 
-def _checked_axes(raw: Mapping[str, Iterable[object]], problems: list[str], where: str) -> dict[str, tuple[Any, ...]]:
-    """Every value parsed as its setting is; raises if there are problems, those from before included."""
+def _parse_axis_values(
+    raw: Mapping[str, Iterable[object]], problems: list[str], where: str
+) -> dict[str, tuple[Any, ...]]:
+    """Parse every value as its setting does. Raises SettingsError if there are problems, including the given ones."""
     known = fields(TrainSettings)
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in raw.items():
         if name not in known:
-            problems.append(f"{where}{shown(name)} is not a setting of a run.")
+            problems.append(f"{where}{shown(name)} is not a training setting.")
             continue
         parsed = []
         for value in values:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from engines.ablation.analysis import Analysis
 from engines.ablation.effects import Effect
-from engines.ablation.markdown import difference_text, shown
-from engines.ablation.statistics import Difference
+from engines.ablation.formatting import format_difference, format_value
+from engines.ablation.statistics import PairedDifference
 from engines.reports import scales
 from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale
@@ -22,7 +22,7 @@ _PLAIN = 6
 
 class Row(NamedTuple):
     name: str
-    difference: Difference
+    difference: PairedDifference
     verdict: str
 
     @property
@@ -41,7 +41,7 @@ def effect_rows(effects: Sequence[Effect]) -> list[Row]:
     """Not judged: the table of cells is where comparisons are counted."""
     return [
         Row(
-            " × ".join(f"{name} {shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
+            " × ".join(f"{name} {format_value(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
             effect.difference,
             "",
         )
@@ -88,8 +88,8 @@ def _row(scale: Scale, row: Row, y: float) -> Safe:
     arrows = [_arrow(x, y, way, colour, series) for x, way, out in
               ((left, -1, low < scale.low), (right, 1, high > scale.high)) if out]  # fmt: skip
     dot = tag("circle", cx=short(_across(scale, mean)), cy=short(y), r=4, fill=colour, class_=f"{series} fill")
-    told = tag("title", f"{row.name}: {difference_text(row.difference)} {row.verdict}".strip())
-    words = [text(_LEFT - 10, y + 4, name, "end"), text(WIDTH - 6, y + 4, difference_text(row.difference), "end")]
+    told = tag("title", f"{row.name}: {format_difference(row.difference)} {row.verdict}".strip())
+    words = [text(_LEFT - 10, y + 4, name, "end"), text(WIDTH - 6, y + 4, format_difference(row.difference), "end")]
     return tag("g", told, *words, bar, *arrows, *([] if abs(mean) > _edge(scale) else [dot]))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.ablation.analysis import Analysis, analyse
-from engines.ablation.markdown import cell_table, question, reading, sections
+from engines.ablation.markdown import build_cell_table, build_sections, describe_setup, explain_cell_table
 from engines.ablation.plan import Job, Plan
-from engines.ablation.tables import portable
 from engines.ablation.settings import StudySettings
-from engines.ablation.study import Study, results_so_far, study_damages
+from engines.ablation.study import Study, describe_study_damage, load_results
+from engines.ablation.tables import portable_paths
 from engines.errors import UserError
 from engines.reports import interval_svg, plot_svg
 from engines.reports.markup import Safe, commands, inline, paragraph, section, table
@@ -31,24 +31,25 @@ _UNITS = {"val_bpb": "bits a byte", "tokens_to_target": "tokens until the target
 def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
     """Everything about one study, and its pictures."""
     plan = study.plan
-    results = results_so_far(study, plan)
-    others = portable(study, plan)
+    results = load_results(study, plan)
+    others = portable_paths(study, plan)
     plan, analysis = others.inside((plan, analyse(plan, results)))
-    damage = study_damages(study, read_history(study), results.values())
+    damage = describe_study_damage(study, read_history(study), results.values())
     cells, base = _cells(study, plan, analysis)
     curves = study_plots(study.id, cells, len(analysis.cells))
     pictures = [(plot.name, plot_svg.svg(plot)) for plot in curves]
     figures = [figure(svg, plot.caption) for plot, (_, svg) in zip(curves, pictures, strict=True)]
     intervals_of = _interval_pictures(study.id, analysis)
-    asked, judged = question(plan, analysis)
+    setup, comparison = describe_setup(plan, analysis)
+    explanation = explain_cell_table(plan, analysis)
     return [
-        section("Question", *map(paragraph, map(inline, (asked, judged))), *map(paragraph, damage)),
-        section("Cells", _markdown_table(cell_table(analysis)), paragraph(inline(reading(plan, analysis)))),
+        section("Question", *map(paragraph, map(inline, (setup, comparison))), *map(paragraph, damage)),
+        section("Cells", _markdown_table(build_cell_table(analysis)), paragraph(inline(explanation))),
         section("Differences and effects", *(figure(svg) for _, svg in intervals_of)),
         section("Curves", *figures),
         *(
             section(found.title, paragraph(inline(found.text)) if found.text else "", _markdown_table(found.table))
-            for found in sections(plan, analysis)
+            for found in build_sections(plan, analysis)
         ),
         section("What the cells change", _changes(plan)),
         section(f"Samples of {plan.base}", *(samples(base.history.samples) if base else [])),
@@ -59,7 +60,7 @@ def study_sections(study: Study) -> tuple[list[Safe], Pictures]:
 
 def damages(study: Study) -> list[str]:
     """Return a sentence for the study and for each of its runs whose log could not be read completely."""
-    return study_damages(study, read_history(study), results_so_far(study, study.plan).values())
+    return describe_study_damage(study, read_history(study), load_results(study, study.plan).values())
 
 
 def lead(study: Study) -> Safe:
@@ -85,7 +86,7 @@ def _cells(study: Study, plan: Plan, analysis: Analysis) -> tuple[list[Cell], Re
 
 def _record(study: Study, job: Job) -> Record | None:
     """None for a run that was deleted, or that never had a manifest."""
-    run = study.run_of(job)
+    run = study.find_run(job)
     try:
         return read_record(run) if run else None
     except UserError:

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from engines.ablation.analysis import Analysis, analyse
-from engines.ablation.plan import Plan, make_plan, warnings_about_base
-from engines.ablation.progress import Progress
-from engines.ablation.tables import csv_text, summary_rows
-from engines.ablation.results import Result
+from engines.ablation.plan import Plan, find_unused_base_settings, make_plan
+from engines.ablation.progress import StudyProgress
+from engines.ablation.results import RunResult
 from engines.ablation.study import (
     Study,
     create_study,
+    describe_study_damage,
     find_own_study,
-    results_so_far,
-    start,
-    studies_in_view,
-    study_damages,
+    list_visible_studies,
+    load_results,
+    start_queue,
 )
-from engines.ablation.study_file import Asked, parse_axes, read_study_file
+from engines.ablation.study_file import StudyRequest, parse_axes, read_study_file
+from engines.ablation.tables import build_summary_rows, render_csv
 from engines.errors import SettingsError, UserError
 from engines.events import Event
 from engines.output.terminal_text import visible_line
@@ -49,7 +49,7 @@ def ablate(options: Options) -> int:
         _refuse_changes(options)
     else:
         plan = _plan(options)
-        for warning in warnings_about_base(plan):
+        for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
         study = create_study(results_dir(options.words["results_dir"]), plan)
     with signals_held():
@@ -63,7 +63,7 @@ def ablate(options: Options) -> int:
 def studies(options: Options) -> int:
     """A line for each study, oldest first."""
     results = results_dir(options.words["results_dir"])
-    found = studies_in_view(results)
+    found = list_visible_studies(results)
     rows = [row for study in found if (row := _row(study))]
     if not rows and not options.json:
         print("no studies yet; start one with: nanochat-tui --no-ui ablate", file=sys.stderr)
@@ -112,7 +112,7 @@ def _row(study: Study) -> dict[str, Any] | None:
 def _plan(options: Options) -> Plan:
     """From a file and from flags, which win; every mistake is told at once."""
     problems: list[str] = []
-    asked, axes = Asked({}, {}, {}), {}
+    asked, axes = StudyRequest({}, {}, {}), {}
     try:
         if options.words["config"]:
             asked = read_study_file(Path(options.words["config"]))
@@ -151,7 +151,7 @@ def _find(word: str, options: Options) -> Study:
 def _wake(study: Study) -> Any:
     """Start a queue where there is none; ask one that waits to go on."""
     if not liveness.lock_is_held(study.lock_path):
-        return start(study)
+        return start_queue(study)
     if read_history(study).paused:
         control.request(study.control_dir, "resume")
     return None
@@ -173,13 +173,13 @@ class _Lines:
     """A line for each run that begins or ends."""
 
     def __init__(self) -> None:
-        self._progress = Progress()
+        self._progress = StudyProgress()
 
     def show(self, line: bytes, event: Event, history: History) -> None:
         self._progress.apply([event])
         if text := _sentence(event):
-            left = self._progress.seconds_left()
-            self.say(text + (f"  eta {format_duration(left)}" if left and event["kind"] == "phase" else ""))
+            left = self._progress.estimate_seconds_left()
+            self.say(text + (f"  eta {duration(left)}" if left and event["kind"] == "phase" else ""))
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -234,8 +234,8 @@ def _say_how_it_ended(study: Study, state: str, ended: Event | None) -> None:
 def _print_table(study: Study, ended: Event | None) -> None:
     """The ancestor's line and table, with our columns behind; a table for eyes on a terminal."""
     plan = study.plan
-    results: dict[Any, Result] = results_so_far(study, plan)
-    for damage in study_damages(study, read_history(study), results.values()):
+    results: dict[Any, RunResult] = load_results(study, plan)
+    for damage in describe_study_damage(study, read_history(study), results.values()):
         print(damage, file=sys.stderr)
     analysis = analyse(plan, results)
     if sys.stdout.isatty():
@@ -249,19 +249,19 @@ def _print_table(study: Study, ended: Event | None) -> None:
         f"jsonl={tables.get('.jsonl', 'none')} md={tables.get('.md', 'none')} study={study.id} "
         f"comparisons={analysis.comparisons}"
     )
-    print(csv_text(summary_rows(plan, analysis)))
+    print(render_csv(build_summary_rows(plan, analysis)))
 
 
 def _print_for_eyes(analysis: Analysis) -> None:
     from rich.table import Table
 
-    from engines.ablation.markdown import difference_text, spread_text, verdict_text
+    from engines.ablation.formatting import format_difference, format_spread, format_verdict
 
     table = Table("", "variant", "val bpb", "against the base", "p", "verdict", box=None, pad_edge=False)
     for rank, cell in enumerate(analysis.cells, 1):
         p = "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}"
-        figures = spread_text(cell.val_bpb), difference_text(cell.difference)
-        table.add_row(str(rank), visible_line(cell.name), *figures, p, visible_line(verdict_text(cell)))
+        figures = format_spread(cell.val_bpb), format_difference(cell.difference)
+        table.add_row(str(rank), visible_line(cell.name), *figures, p, visible_line(format_verdict(cell)))
     terminal = console(sys.stdout)
     terminal.print(table)
     print(

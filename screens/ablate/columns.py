@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from engines.ablation.analysis import FEWEST_PAIRS, NOT_TESTABLE, CellReport
-from engines.ablation.markdown import difference_text, shown, spread_text, verdict_text
+from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, CellReport
+from engines.ablation.formatting import format_difference, format_spread, format_value, format_verdict
 from engines.ablation.plan import Job, Plan
-from engines.ablation.results import Result
-from engines.output.units import format_age, format_duration
+from engines.ablation.results import RunResult
 from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.studies import GOES_ON, Reading, StudyRow
 from screens.ablate.words import plain
@@ -60,7 +59,7 @@ def _study(row: StudyRow, ascii: bool) -> dict[str, Cell]:
 
 
 def axes_words(plan: Plan) -> str:
-    return " × ".join(f"{axis.name}={','.join(map(shown, axis.values))}" for axis in plan.axes)
+    return " × ".join(f"{axis.name}={','.join(map(format_value, axis.values))}" for axis in plan.axes)
 
 
 def pick_words(plan: Plan) -> str:
@@ -68,7 +67,7 @@ def pick_words(plan: Plan) -> str:
 
 
 def base_words(plan: Plan) -> str:
-    return " ".join(f"{name}={shown(value)}" for name, value in plan.given.items()) or "all defaults"
+    return " ".join(f"{name}={format_value(value)}" for name, value in plan.given.items()) or "all defaults"
 
 
 def cell_rows(reading: Reading, series: Mapping[int, int], ascii: bool) -> Rows:
@@ -77,19 +76,19 @@ def cell_rows(reading: Reading, series: Mapping[int, int], ascii: bool) -> Rows:
 
 
 def _cell(cell: CellReport, reading: Reading, number: int | None, ascii: bool) -> dict[str, Cell]:
-    difference, _, interval = difference_text(cell.difference).partition(" ")
+    difference, _, interval = format_difference(cell.difference).partition(" ")
     style = "live" if _trains(cell, reading) else _STYLES.get(cell.verdict, "faint")
     p = cell.p_corrected
     cells = {
         "series": Cell(str(number) if number else "", f"series-{number}" if number else ""),
         "cell": Cell(cell.name, "base" if cell.verdict == "base" else ""),
-        "bpb": Cell(spread_text(cell.val_bpb)),
+        "bpb": Cell(format_spread(cell.val_bpb)),
         "difference": Cell(difference),
         "interval": Cell(interval),
         "verdict": Cell(verdict_words(cell, reading), style),
         "seeds": Cell(seeds_words(cell, reading)),
         "speed": Cell(format_count(cell.mean("tokens_per_second")), "faint"),
-        "best": Cell(spread_text(cell.best_bpb), "faint"),
+        "best": Cell(format_spread(cell.best_bpb), "faint"),
         "p": Cell("" if p is None or not math.isfinite(p) else f"{p:.2g}", "faint"),
     }
     return {name: Cell(plain(told.text, ascii), told.style) for name, told in cells.items()}
@@ -107,10 +106,10 @@ def verdict_words(cell: CellReport, reading: Reading) -> str:
         base = next(other for other in reading.analysis.cells if other.name == reading.analysis.base)
         if len(_done(base)) < len(reading.plan.seeds):
             return "waits for the base"
-    return verdict_text(cell)
+    return format_verdict(cell)
 
 
-def _done(cell: CellReport) -> list[Result]:
+def _done(cell: CellReport) -> list[RunResult]:
     """Without runs that were stopped or killed: the queue goes on with them."""
     return [result for result in cell.results if result.outcome not in GOES_ON]
 
@@ -123,12 +122,12 @@ def cell_line(cell: CellReport, reading: Reading) -> str:
     """All about one cell, in a line."""
     verdict = verdict_words(cell, reading)
     if verdict == "too few seeds":
-        verdict += f", at least {FEWEST_PAIRS} are needed"
+        verdict += f", at least {MIN_PAIRS} are needed"
     if verdict == NOT_TESTABLE:
         verdict += ", every seed differs by the same amount"
     parts = [f"{cell.name}: {verdict}"]
     if cell.difference:
-        parts.append(difference_text(cell.difference))
+        parts.append(format_difference(cell.difference))
     if cell.p_corrected is not None:
         parts.append(f"p {cell.p_corrected:.2g}")
     parts.append(f"seeds {seeds_words(cell, reading)}")

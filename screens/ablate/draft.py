@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engines.ablation.cells import Cell
-from engines.ablation.markdown import shown
+from engines.ablation.formatting import format_value
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.settings import StudySettings
-from engines.ablation.slots import places
+from engines.ablation.slots import allocate_slots
 from engines.ablation.study_file import parse_axes
 from engines.cost.machine import this_machine
 from engines.cost.plan import estimate
@@ -76,7 +76,7 @@ def look_ahead(draft: Draft) -> Prospect:
     found = gpus()
     machine = this_machine(found[0].name if found else None)
     some = plan.cells[:: -(-len(plan.cells) // _MOST_ESTIMATED)]
-    settings = [resolve(plan.given_of(cell, plan.seeds[0])) for cell in some]
+    settings = [resolve(plan.run_settings(cell, plan.seeds[0])) for cell in some]
     try:
         vocab_sizes = preview_vocab_sizes(settings)
     except UserError as error:
@@ -86,7 +86,7 @@ def look_ahead(draft: Draft) -> Prospect:
     seconds = sum(known) / len(known) * _whole_cells(plan) * len(plan.seeds) if len(known) == len(some) else None
     at_once = 1
     if plan.options.launcher == "local":
-        at_once = min(plan.total, len(places(settings, plan.options.jobs)))
+        at_once = min(plan.total, len(allocate_slots(settings, plan.options.jobs)))
     elif plan.options.jobs != AUTO:
         at_once = min(plan.total, int(plan.options.jobs))
     return Prospect(draft, plan, seconds=seconds, at_once=at_once, assumption=estimates[0].assumption)
@@ -125,7 +125,7 @@ def hint(line: str) -> str:
 
 def axis_lines(plan: Plan) -> str:
     """The axes of a plan as they would be typed."""
-    return "\n".join(f"{axis.name}={','.join(map(shown, axis.values))}" for axis in plan.axes)
+    return "\n".join(f"{axis.name}={','.join(map(format_value, axis.values))}" for axis in plan.axes)
 
 
 def changed_options(options: StudySettings) -> dict[str, Any]:

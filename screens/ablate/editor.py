@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
-from engines.ablation.analysis import FEWEST_PAIRS
+from engines.ablation.analysis import MIN_PAIRS
 from engines.ablation.plan import Plan
 from engines.ablation.settings import StudySettings
 from engines.output.units import format_duration
@@ -155,8 +155,8 @@ class PlanEditor(Vertical):
 
     def _figures(self, prospect: Prospect, plan: Plan) -> list[tuple[str, str]]:
         seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
-        if len(plan.seeds) < FEWEST_PAIRS:
-            seeds += f": figures but no verdict, which takes {FEWEST_PAIRS}"
+        if len(plan.seeds) < MIN_PAIRS:
+            seeds += f": figures but no verdict, which takes {MIN_PAIRS}"
         told = [("cells", f"{len(plan.cells)} × {seeds}"), ("runs", _runs(plan)), ("at once", str(prospect.at_once))]
         if prospect.seconds is None:
             return [*told, ("time", f"not known: {prospect.assumption}")]

@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from engines.ablation.analysis import Analysis, mean_of
+from engines.ablation.analysis import Analysis, compute_mean_score
 from engines.ablation.cells import Axis
 from engines.ablation.effects import Effect
-from engines.ablation.markdown import difference_text, shown
+from engines.ablation.formatting import format_difference, format_value
 from screens.ablate.studies import Reading
 from screens.ablate.words import plain
 
@@ -73,7 +73,7 @@ class EffectsView(VerticalScroll):
     def _add(self, text: Text, title: str, effects: Sequence[Effect]) -> None:
         self._line(text, title, "bold")
         names = [effect_name(effect) for effect in effects]
-        figures = [difference_text(effect.difference) for effect in effects]
+        figures = [format_difference(effect.difference) for effect in effects]
         reach = max(abs(end) for effect in effects for end in _ends(effect)) or 1.0
         wide, wider = max(map(len, names)), max(map(len, figures))
         room = self.size.width - 2 - wide - 2 - wider
@@ -89,10 +89,10 @@ class EffectsView(VerticalScroll):
     def _add_table(self, text: Text, metric: str, analysis: Analysis, one: Axis, other: Axis) -> None:
         """Means of each value of an axis with each of another."""
         self._line(text, f"\n{metric}: {one.name} down, {other.name} across", "bold")
-        rows = [["", *map(shown, other.values)]]
+        rows = [["", *map(format_value, other.values)]]
         for a in one.values:
-            means = (mean_of(analysis, {one.name: a, other.name: b}) for b in other.values)
-            rows.append([shown(a), *("" if mean is None else f"{mean:.4f}" for mean in means)])
+            means = (compute_mean_score(analysis, {one.name: a, other.name: b}) for b in other.values)
+            rows.append([format_value(a), *("" if mean is None else f"{mean:.4f}" for mean in means)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             self._line(text, "  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)))
@@ -104,8 +104,8 @@ class EffectsView(VerticalScroll):
 
 
 def effect_name(effect: Effect) -> str:
-    words = " × ".join(f"{name}={shown(value)}" for name, value in zip(effect.axes, effect.values, strict=True))
-    return f"{words}, not {' × '.join(map(shown, effect.instead_of))}"
+    words = " × ".join(f"{name}={format_value(value)}" for name, value in zip(effect.axes, effect.values, strict=True))
+    return f"{words}, not {' × '.join(map(format_value, effect.instead_of))}"
 
 
 def why_none(reading: Reading) -> str:

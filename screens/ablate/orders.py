@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.ablation import tables
 from engines.ablation.plan import Plan
-from engines.ablation.study import Study, create_study, start
+from engines.ablation.study import Study, create_study, start_queue
 from engines.errors import UserError
 from engines.runs.watch import Watch
 from screens.ablate.studies import Reading, StudyRow
@@ -51,7 +51,7 @@ def begin(lab: Lab, plan: Plan) -> Study:
 
 def _start(study: Study) -> None:
     try:
-        queue = start(study)
+        queue = start_queue(study)
     except OSError as error:
         raise UserError(f"{study.id} could not be started: {error.strerror}.") from None
     threading.Thread(target=queue.wait, daemon=True).start()  # else it would stay a zombie when it ends
@@ -66,7 +66,7 @@ def _export(reading: Reading) -> str:
     study, plan = reading.row.study, reading.row.plan
     assert plan
     try:
-        paths = tables.write(study, plan, reading.results)
+        paths = tables.write_all_tables(study, plan, reading.results)
     except (OSError, ArithmeticError) as error:
         raise UserError(f"the tables of {study.id} could not be written: {error}") from None
     from engines.reports.document import usual_path, write_document  # a screen opens sooner without it

@@ -8,10 +8,10 @@ from typing import Any
 
 from engines.ablation.analysis import Analysis, analyse
 from engines.ablation.plan import Job, Plan
-from engines.ablation.progress import Progress
-from engines.ablation.results import Result, result_of
-from engines.ablation.schedule import every_job
-from engines.ablation.study import Study, studies_in_view
+from engines.ablation.progress import StudyProgress
+from engines.ablation.results import RunResult, load_result
+from engines.ablation.schedule import all_jobs
+from engines.ablation.study import Study, list_visible_studies
 from engines.errors import UserError
 from engines.events import Event
 from engines.runs import liveness
@@ -49,7 +49,7 @@ class _Known:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.watch = Watch(study)
-        self.progress = Progress()
+        self.progress = StudyProgress()
         self._created_at = study.created_at
         self._plan: Plan | None = None
         self._problem = ""
@@ -65,7 +65,7 @@ class _Known:
             history = self.watch.history
             found = self.watch.poll()
             if self.watch.history is not history:
-                self.progress = Progress()  # the log is read anew
+                self.progress = StudyProgress()  # the log is read anew
             self.progress.apply(found)
             self._note_cancelling(found)
         moves = self.watch.state == "running"
@@ -76,7 +76,7 @@ class _Known:
             state=self.watch.state,
             done=self.progress.done,
             total=self.progress.total or (self._plan.total if self._plan else 0),
-            seconds_left=self.progress.seconds_left() if moves else None,
+            seconds_left=self.progress.estimate_seconds_left() if moves else None,
             created_at=self._created_at,
             problem=self._problem or self.watch.problem,
             is_cancelled=self._is_cancelled and self.watch.is_live,
@@ -97,7 +97,7 @@ class Reading:
     row: StudyRow
     plan: Plan
     analysis: Analysis
-    results: Mapping[Job, Result]
+    results: Mapping[Job, RunResult]
     runs: Mapping[Job, Run]
     training: tuple[Job, ...]
 
@@ -113,7 +113,7 @@ class StudiesReader:
     def read(self) -> list[StudyRow]:
         """Every study, newest first."""
         try:
-            studies = studies_in_view(self._results)
+            studies = list_visible_studies(self._results)
         except UserError:  # the app says so of its runs; what is known stays
             studies = [known.study for known in reversed(self._known.values())]
         known, self._known = self._known, {}
@@ -132,7 +132,7 @@ class StudiesReader:
         return self._open.read(row, self._known[key].progress, base)
 
 
-def _analysis(plan: Plan, results: Mapping[Job, Result]) -> Analysis:
+def _analysis(plan: Plan, results: Mapping[Job, RunResult]) -> Analysis:
     """Without runs that came to figures so large that their squares are none, where there are such."""
     try:
         return analyse(plan, results)
@@ -145,14 +145,14 @@ class _Open:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self._results: dict[Job, Result] = {}
+        self._results: dict[Job, RunResult] = {}
         self._runs: dict[Job, Run] = {}
         self._seen: dict[Job, tuple[int, int]] = {}  # size and time of change of the log that a result is of
         self._analysis: tuple[Plan, Analysis] | None = None
         self._is_stale = True
         self._next_analysis = 0.0
 
-    def read(self, row: StudyRow, progress: Progress, base: str) -> Reading:
+    def read(self, row: StudyRow, progress: StudyProgress, base: str) -> Reading:
         assert row.plan
         plan = dataclasses.replace(row.plan, base=base) if base else row.plan
         training = self._look_at_runs(row, progress)
@@ -170,12 +170,12 @@ class _Open:
             now = time.monotonic()
             self._next_analysis = now + (now - started) / _ANALYSING_SHARE
 
-    def _look_at_runs(self, row: StudyRow, progress: Progress) -> list[Job]:
+    def _look_at_runs(self, row: StudyRow, progress: StudyProgress) -> list[Job]:
         """Take up results of runs that have ended; gives back which are in training."""
         assert row.plan
         training = []
-        for job in every_job(row.plan):
-            run = row.study.run_of(job)
+        for job in all_jobs(row.plan):
+            run = row.study.find_run(job)
             if run is None:  # somebody deleted it
                 self._forget(job)
                 self._runs.pop(job, None)
@@ -188,15 +188,15 @@ class _Open:
                 self._take(job, run, row, progress)
         return training
 
-    def _take(self, job: Job, run: Run, row: StudyRow, progress: Progress) -> None:
+    def _take(self, job: Job, run: Run, row: StudyRow, progress: StudyProgress) -> None:
         with contextlib.suppress(UserError, OSError):
             status = run.events_path.stat()
             seen = status.st_size, status.st_mtime_ns
             if self._seen.get(job) == seen and job in self._results:
                 return
-            result = result_of(job, run)
+            result = load_result(job, run)
             assert row.plan
-            told = progress.told.get((row.plan.cells[job.cell].name, job.seed, job.rung))
+            told = progress.statuses.get((row.plan.cells[job.cell].name, job.seed, job.rung))
             if row.watch.is_live and result.outcome in GOES_ON and (told is None or told.state != result.outcome):
                 self._forget(job)
                 return

@@ -10,7 +10,7 @@ from typing import Any
 
 from builders import write_text
 
-from engines.ablation.study import start
+from engines.ablation.study import start_queue
 from engines.runs import launch
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
@@ -125,7 +125,7 @@ def _template(folder: Path) -> Path:
             run = new_run({"data": str(write_text(place)), **_SETTINGS}, place / "results")
             launch.launch(run).wait(_LONGEST)
             _rename(run, name)
-        start(_new_study(place)).wait(_LONGEST)
+        start_queue(_new_study(place)).wait(_LONGEST)
     return place / "results"
 
 

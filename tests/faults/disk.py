@@ -127,7 +127,7 @@ def _template(folder: Path) -> Path:
         run = new_run({"data": str(write_text(place, TEXT)), **_SETTINGS}, place / "results")
         act(run)
         _rename(run, name)
-    from engines.ablation.study import start
+    from engines.ablation.study import start_queue
 
-    start(_new_study(place)).wait(_LONGEST)
+    start_queue(_new_study(place)).wait(_LONGEST)
     return place

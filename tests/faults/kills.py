@@ -13,8 +13,7 @@ import psutil
 from builders import events_of, weights_sha256, write_text
 
 from engines.ablation.plan import make_plan
-from engines.ablation.study import Study, create_study, start
-from engines.checkpoints.folders import list_steps
+from engines.ablation.study import Study, create_study, start_queue
 from engines.reproduce.compare import TOLERANCE
 from engines.runs import launch, liveness
 from engines.runs.history import History, read_history
@@ -194,12 +193,12 @@ def kill_study(chance: random.Random, folder: Path) -> Tally:
     started = time.monotonic()
     if not place.exists():
         place.mkdir()
-        start(_new_study(place)).wait(_LONGEST)
+        start_queue(_new_study(place)).wait(_LONGEST)
         (place / "seconds").write_text(str(time.monotonic() - started))
     reference, seconds = Study(place / "results" / "studies" / "study-1"), float((place / "seconds").read_text())
     study, killed = _new_study(folder), 0
     for _ in range(KILLS_OF_A_RUN):
-        queue = start(study)
+        queue = start_queue(study)
         try:
             queue.wait(chance.uniform(0, seconds))
             break
@@ -211,7 +210,7 @@ def kill_study(chance: random.Random, folder: Path) -> Tally:
                 process.kill()
             queue.wait(_LONGEST)
             killed += 1
-    code = start(study).wait(_LONGEST) if liveness.state(study, read_history(study)) != "finished" else 0
+    code = start_queue(study).wait(_LONGEST) if liveness.state(study, read_history(study)) != "finished" else 0
     found = [] if code == 0 else [f"study: the resumed queue ended with {code}"]
     if not found and _study_figures(study) != _study_figures(reference):
         found.append("study: figures differ from those of an uninterrupted study")

@@ -18,7 +18,7 @@ from patience import PATIENCE
 from rust_predecessor import OWN, predecessors_text, train_bigram
 
 from engines.ablation.plan import make_plan
-from engines.ablation.study import Study, all_studies
+from engines.ablation.study import Study, list_studies
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
@@ -30,7 +30,7 @@ ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000"
 
 
 def study_of(lab: Lab) -> Study:
-    return all_studies(lab.results)[-1]
+    return list_studies(lab.results)[-1]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_json_prints_the_studys_own_events(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--axis", "nix=1", "--axis", "lr=a"), ["'nix' is not a setting", "lr must be a number"]),
+        (("--axis", "nix=1", "--axis", "lr=a"), ["'nix' is not a training setting", "lr must be a number"]),
         (("--axis", "seed=1,2", "--cells", "3"), ["--seeds", "--pick random"]),
         (("--seeds", "0", "--pick", "some"), ["--seeds must", "--pick must"]),
         (("--resume", "last", "--steps", "3", "--axis", "lr=1"), ["--axis, --steps"]),
@@ -121,7 +121,7 @@ def test_every_mistake_is_told_before_anything_is_made(lab: Lab, words: tuple[st
     lab("ablate", "--detach", *QUICK, "--seeds", "1", "--data", str(lab.text))
     result = lab("ablate", *words)
     assert result.returncode == 2 and all(word in result.stderr for word in told), result.stderr
-    assert len(all_studies(lab.results)) == 1
+    assert len(list_studies(lab.results)) == 1
 
 
 def test_a_study_from_a_file_with_a_flag_that_wins(lab: Lab) -> None:
@@ -189,7 +189,7 @@ def test_no_study_and_a_broken_one_are_no_failure(lab: Lab) -> None:
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no readable plan.json" in result.stderr
     missing = lab("ablate", "--resume", "study-9")
-    assert missing.returncode == 1 and "no study 'study-9'" in missing.stderr
+    assert missing.returncode == 1 and "study 'study-9' not found" in missing.stderr
 
 
 def test_the_command_line_of_a_study_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from builders import events_of, finished_run, write_log
 
 from engines.ablation.analysis import analyse
 from engines.ablation.plan import Job, make_plan
-from engines.ablation.study import create_study, results_so_far
+from engines.ablation.study import create_study, load_results
 from engines.interop import series
 from engines.reproduce.compare import IDENTICAL, Record, compare
 from engines.runs.record import read_record
@@ -166,7 +166,7 @@ def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
     study = create_study(tmp_path / "results", plan)
     runs = [Run(Path(shutil.copytree(trained.path, study.results / "runs" / f"run-{cell}"))) for cell in (0, 1)]
     for cell, run in enumerate(runs):
-        study.link(Job(cell, plan.seeds[0], 0), run)
+        study.link_run(Job(cell, plan.seeds[0], 0), run)
     lines = runs[1].events_path.read_bytes().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if b'"kind":"eval"' in line)
     runs[1].events_path.write_bytes(b"".join(lines[:last] + lines[last + 1 :]))
@@ -175,7 +175,7 @@ def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
     page = tmp_path / "report.html"
     said = told(capsys, runs[0], "report", study.id, "--out", str(page), "--json")
     assert lost in said.err and json.loads(said.out)["unreadable"] == [lost] and lost in page.read_text()
-    results = results_so_far(study, plan)
+    results = load_results(study, plan)
     assert [result.outcome for result in results.values()] == ["finished", "unreadable"]
     assert results[Job(1, plan.seeds[0], 0)].val_bpb is None
     cells = {cell.name: cell for cell in analyse(plan, results).cells}

@@ -18,8 +18,8 @@ from recordings import RUNS
 
 from engines import events
 from engines.ablation.plan import make_plan
-from engines.ablation.tables import write_tables
 from engines.ablation.study import create_study
+from engines.ablation.tables import write_study_tables
 from engines.reports import document
 from engines.runs import liveness
 from engines.runs.launch import launch
@@ -165,7 +165,7 @@ def test_markdown_and_pages_hold_no_control_character(hostile: Run, tmp_path: Pa
     assert main(["--no-ui", "report", str(hostile.path), "--out", str(tmp_path / "page.html")]) == 0
     assert_harmless((tmp_path / "page.html").read_text())
     plan = make_plan({"data": hostile.config["resolved"]["data"]}, {"lr": ["0.1", "0.2"]}, {})
-    tables = write_tables(create_study(tmp_path, plan), plan, {})
+    tables = write_study_tables(create_study(tmp_path, plan), plan, {})
     assert "0.1" in tables[".md"] and tables[".json"].isascii()
     assert_harmless(tables[".md"] + tables[".json"])
 

@@ -17,9 +17,8 @@ from situations import SITUATIONS, Situation
 from textual.binding import Binding
 
 import screens
-from engines.ablation.study import start
-from engines.runs.checked_json import write_checked_json
-from engines.runs.store import Run
+from engines.ablation.study import start_queue
+from engines.runs.store import Run, write_checked_json
 from screens.app import LabApp
 
 _PATIENCE = 3.0  # seconds until a key has done nothing
@@ -68,7 +67,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
             study = new_study(folder, {"lr": (0.03, 0.1, 0.3)})
             write_checked_json(study.config_path, {**study.config, "created_at": time.time() - age})
             if age == 2e6:
-                start(study).wait()
+                start_queue(study).wait()
     return folder / "results"
 
 

@@ -11,7 +11,7 @@ import pytest
 from builders import finished_run, make_run, write_text
 from seats import PATIENCE, Seat, new_study, play
 
-from engines.ablation.study import studies_in_view
+from engines.ablation.study import list_visible_studies
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.liveness import lock_is_held, state
@@ -170,9 +170,9 @@ def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
         await seat.press("R")
         await seat.until(lambda: screen.query(PlanEditor) and screen.query_one(PlanEditor)._prospect)
         await seat.burst("f5", "f5")
-        await seat.until(lambda: len(studies_in_view(results)) == 2 and screen._view == "study")
+        await seat.until(lambda: len(list_visible_studies(results)) == 2 and screen._view == "study")
         await seat.app.workers.wait_for_complete()
-        assert len(studies_in_view(results)) == 2
+        assert len(list_visible_studies(results)) == 2
         await seat.until(lambda: screen.study.reading and screen.study.reading.row.state == "finished", 3 * PATIENCE)
         await seat.press("escape", "end")
         (old,) = [row for row in screen._rows or () if row.state != "finished"]

@@ -1,4 +1,4 @@
-"""How many cells train at once, and on which GPU."""
+"""Slots: how many runs train at the same time, and on which GPU."""
 
 import os
 
@@ -6,33 +6,33 @@ import pytest
 from builders import pretend_gpus
 from pretend_nvml import Gpu
 
-from engines.ablation.slots import VISIBLE, places
+from engines.ablation.slots import VISIBLE_DEVICES, allocate_slots
 from engines.settings.declarations import resolve
 
 SCALAR, TENSOR = resolve({}), resolve({"mode": "tensor"})
 ON_CPU = resolve({"mode": "tensor", "device": "cpu", "threads": 2})
 
 
-def cores(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def pretend_cores(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(number)), raising=False)
 
 
-def test_scalar_cells_take_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    cores(monkeypatch, 6)
+def test_each_scalar_run_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cores(monkeypatch, 6)
     pretend_gpus(monkeypatch, Gpu("a"), Gpu("b"))
-    assert places([SCALAR], "auto") == [None] * 6 and places([SCALAR], 2) == [None, None]
+    assert allocate_slots([SCALAR], "auto") == [None] * 6 and allocate_slots([SCALAR], 2) == [None, None]
 
 
-def test_tensor_cells_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_tensor_run_uses_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, Gpu("a"), Gpu("b"), Gpu("c"))
-    assert places([SCALAR, TENSOR], "auto") == ["0", "1", "2"]
-    assert places([TENSOR], 4) == ["0", "1", "2", "0"] and places([TENSOR], 1) == ["0"]
-    monkeypatch.setenv(VISIBLE, "2,1")
-    assert places([TENSOR], "auto") == ["2", "1"]
+    assert allocate_slots([SCALAR, TENSOR], "auto") == ["0", "1", "2"]
+    assert allocate_slots([TENSOR], 4) == ["0", "1", "2", "0"] and allocate_slots([TENSOR], 1) == ["0"]
+    monkeypatch.setenv(VISIBLE_DEVICES, "2,1")
+    assert allocate_slots([TENSOR], "auto") == ["2", "1"]
 
 
-def test_without_a_gpu_tensor_cells_take_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    cores(monkeypatch, 8)
+def test_without_a_gpu_tensor_runs_use_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cores(monkeypatch, 8)
     pretend_gpus(monkeypatch)
-    assert places([ON_CPU], "auto") == [None] * 4
-    assert places([TENSOR], "auto") == [None]  # one that takes all cores but one
+    assert allocate_slots([ON_CPU], "auto") == [None] * 4
+    assert allocate_slots([TENSOR], "auto") == [None]  # by default all cores but one

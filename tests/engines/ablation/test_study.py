@@ -1,4 +1,4 @@
-"""What a queue that was killed has left behind, as the next one finds it."""
+"""A study's directory after its queue was killed, and damaged plans."""
 
 from pathlib import Path
 
@@ -21,28 +21,30 @@ def make_study(folder: Path) -> Study:
     return create_study(folder / "results", make_plan(asked, {"lr": (0.03, 0.01, 0.003)}, {"halving": True}))
 
 
-def made(study: Study, job: Job) -> Run:
-    """A run as the queue makes it, up to where it is killed."""
-    return new_run(study.plan.given_of(study.plan.cells[job.cell], job.seed), study.results, study.mark(job))
+def create_run(study: Study, job: Job) -> Run:
+    """Create a run as the queue does, up to the point where it is killed."""
+    return new_run(
+        study.plan.run_settings(study.plan.cells[job.cell], job.seed), study.results, study.manifest_entry(job)
+    )
 
 
-def test_a_run_that_was_made_but_not_linked_is_linked(tmp_path: Path) -> None:
+def test_an_orphan_run_is_linked(tmp_path: Path) -> None:
     study, job = make_study(tmp_path), Job(1, 1337)
-    run = made(study, job)
-    assert study.run_of(job) is None
-    study.adopt_strays()
-    assert study.run_of(job) == run
+    run = create_run(study, job)
+    assert study.find_run(job) is None
+    study.relink_orphan_runs()
+    assert study.find_run(job) == run
 
 
-def test_a_run_that_was_being_copied_is_removed_and_one_that_is_linked_stays(tmp_path: Path) -> None:
+def test_an_orphan_copy_is_removed_and_a_linked_one_stays(tmp_path: Path) -> None:
     study, job = make_study(tmp_path), Job(1, 1337)
-    first = made(study, job)
-    study.link(job, first)
+    first = create_run(study, job)
+    study.link_run(job, first)
     launch(first).wait()
-    second, third = (fork_run(first, {"steps": 30}, study.mark(job._replace(rung=rung))) for rung in (1, 2))
-    study.link(job._replace(rung=1), second)
+    second, third = (fork_run(first, {"steps": 30}, study.manifest_entry(job._replace(rung=rung))) for rung in (1, 2))
+    study.link_run(job._replace(rung=1), second)
     assert third in all_runs(study.results)
-    study.adopt_strays()
+    study.relink_orphan_runs()
     assert set(all_runs(study.results)) == {first, second}
 
 
@@ -50,7 +52,7 @@ def test_a_run_that_was_being_copied_is_removed_and_one_that_is_linked_stays(tmp
     "damage",
     [{"axes": [{"name": 1}]}, {"cells": [{"changes": 2}]}, {"base": {}}, {"base": "x"}, {"rungs": "xx"}, {"seeds": 3}],
 )
-def test_a_plan_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
+def test_a_plan_with_a_wrong_type_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
     study = make_study(tmp_path)
     assert study.plan.total
     write_json(study.config_path, study.config | damage)

@@ -13,11 +13,11 @@ import pytest
 from builders import QUICK, write_text
 from pages import Page
 
-from engines.ablation.analysis import analyse, mean_of
-from engines.ablation.markdown import difference_text
+from engines.ablation.analysis import analyse, compute_mean_score
+from engines.ablation.formatting import format_difference
 from engines.ablation.plan import make_plan
-from engines.ablation.statistics import Difference, Spread
-from engines.ablation.study import Study, create_study, results_so_far, start
+from engines.ablation.statistics import PairedDifference, Spread
+from engines.ablation.study import Study, create_study, load_results, start_queue
 from engines.reports.document import write_document
 from engines.reports.interval_svg import Row
 from engines.reports.interval_svg import svg as intervals
@@ -34,7 +34,9 @@ def grid(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two axes of two values, one of which is the base's, each cell with three seeds; the base stands beside them."""
     if "grid" not in _trained:
         folder = tmp_path_factory.mktemp("trained")
-        start(create_study(folder / "results", make_plan({"data": str(write_text(folder)), **QUICK}, GRID, {}))).wait()
+        start_queue(
+            create_study(folder / "results", make_plan({"data": str(write_text(folder)), **QUICK}, GRID, {}))
+        ).wait()
         _trained["grid"] = folder / "results"
     return Study(shutil.copytree(_trained["grid"], tmp_path / "results", symlinks=True) / "studies" / "study-1")
 
@@ -50,7 +52,7 @@ def written(study: Study, folder: Path) -> tuple[str, Page, list[Path]]:
 def test_each_cell_is_there_with_the_figures_and_verdict_of_its_runs(grid: Study, tmp_path: Path) -> None:
     _, page, _ = written(grid, tmp_path)
     plan = grid.plan
-    analysis = analyse(plan, results_so_far(grid, plan))
+    analysis = analyse(plan, load_results(grid, plan))
     rows = {row[1]: row for row in page.tables["Cells"][1:]}
     assert rows.keys() == {cell.name for cell in plan.cells} and len(rows) == 5
     for cell in analysis.cells:
@@ -64,7 +66,7 @@ def test_each_cell_is_there_with_the_figures_and_verdict_of_its_runs(grid: Study
 
 def test_the_number_of_comparisons_is_stated(grid: Study, tmp_path: Path) -> None:
     _, page, _ = written(grid, tmp_path)
-    assert "4 comparisons with the base" in page.words and "corrected for 4 comparisons (Holm)" in page.words
+    assert "4 comparisons with the base" in page.words and "Holm-adjusted for 4 comparisons" in page.words
 
 
 def test_effects_interactions_and_the_table_of_two_axes_are_those_of_the_runs(grid: Study, tmp_path: Path) -> None:
@@ -73,21 +75,21 @@ def test_effects_interactions_and_the_table_of_two_axes_are_those_of_the_runs(gr
     assert {"differences", "effects", "interactions", "bpb", "bpb-end", "loss", "loss-end"} == names
     table = page.tables["lr × input_rmsnorm"]
     assert table[0] == ["", "input_rmsnorm true", "input_rmsnorm false"] and len(table) == 3
-    results = results_so_far(grid, grid.plan)
+    results = load_results(grid, grid.plan)
     for row in table[1:]:
         for value, told in zip((True, False), row[1:], strict=True):
             ends = [found.val_bpb or math.nan for job, found in results.items()
                     if grid.plan.cells[job.cell].changes == {"lr": float(row[0]), "input_rmsnorm": value}]  # fmt: skip
             assert told == f"{math.fsum(ends) / 3:.4f}"
-    assert len(page.tables["Effect of each axis"]) > 1 and len(page.tables["Interactions"]) > 1
+    assert len(page.tables["Main effects"]) > 1 and len(page.tables["Interaction effects"]) > 1
 
 
 def test_a_mean_over_a_grid_wants_every_cell_of_it(grid: Study) -> None:
-    results = results_so_far(grid, grid.plan)
+    results = load_results(grid, grid.plan)
     whole = analyse(grid.plan, results)
     broken = analyse(grid.plan, {job: found for job, found in results.items() if job.cell != whole.cells[0].cell})
     changes = {"lr": whole.cells[0].changes.get("lr", 0.01)}
-    assert mean_of(whole, changes) is not None and mean_of(broken, changes) is None
+    assert compute_mean_score(whole, changes) is not None and compute_mean_score(broken, changes) is None
 
 
 def test_the_printed_command_asks_for_the_same_study(grid: Study, tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_an_axis_of_texts_is_told_by_their_names(tmp_path: Path, monkeypatch: py
     inside, outside = write_text(tmp_path / "here"), write_text(tmp_path, "another text, of which some is read\n" * 20)
     given = {"val_data": str(outside), **QUICK, "data": str(inside)}
     study = create_study(tmp_path / "results", make_plan(given, {"data": (str(inside), str(outside))}, {"seeds": 1}))
-    start(study).wait()
+    start_queue(study).wait()
     text, page, _ = written(study, tmp_path)
     names = {row[1] for row in page.tables["Cells"][1:]}
     assert str(tmp_path) not in text and len(names) == 2
@@ -136,7 +138,7 @@ def test_a_study_without_a_run_says_how_it_stands(tmp_path: Path) -> None:
 
 
 def test_runs_that_broke_or_went_away_are_told(grid: Study, tmp_path: Path) -> None:
-    results = results_so_far(grid, grid.plan)
+    results = load_results(grid, grid.plan)
     jobs = sorted(results)
     torn = Run(grid.results / "runs" / results[jobs[0]].run)
     torn.config_path.write_text("{")
@@ -158,9 +160,9 @@ def test_differences_of_any_size_are_drawn_with_their_figures(mean: float) -> No
     ]
     text = intervals("<t>", "bits", rows)
     words = ["".join(found.itertext()) for found in ElementTree.fromstring(text).iter() if found.tag.endswith("}text")]
-    assert "a" in words and "b" * 35 + "…" in words and difference_text(difference(0.01)) in words
+    assert "a" in words and "b" * 35 + "…" in words and format_difference(difference(0.01)) in words
     assert not re.search(r'"(nan|inf|-inf)"', text)
 
 
-def difference(mean: float) -> Difference:
-    return Difference(Spread(3, mean, 0.001), p=0.04, p_corrected=0.04, low=mean - 0.001, high=mean + 0.001)
+def difference(mean: float) -> PairedDifference:
+    return PairedDifference(Spread(3, mean, 0.001), p=0.04, p_corrected=0.04, low=mean - 0.001, high=mean + 0.001)

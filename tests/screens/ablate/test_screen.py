@@ -15,7 +15,7 @@ from textual.widgets import Static, TextArea
 
 import screens.app
 from engines.ablation.plan import Job
-from engines.ablation.study import all_studies, start
+from engines.ablation.study import list_studies, start_queue
 from engines.reports import document
 from engines.runs import liveness
 from engines.runs.history import read_history
@@ -48,7 +48,7 @@ def results(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatc
         folder = tmp_path_factory.mktemp("trained")
         with monkeypatch.context() as elsewhere:
             elsewhere.setenv("HOME", str(folder))  # else where it was trained would be remembered, and looked at too
-            start(new_study(folder, {"lr": (0.03, 0.3)})).wait()
+            start_queue(new_study(folder, {"lr": (0.03, 0.3)})).wait()
         _trained["two rates"] = folder / "results"
     return Path(shutil.copytree(_trained["two rates"], tmp_path / "results", symlinks=True))
 
@@ -263,7 +263,7 @@ def test_a_cell_opens_the_run_of_its_first_seed_and_says_so(results: Path) -> No
 
 
 def test_the_report_is_written_and_its_place_told(results: Path) -> None:
-    study = all_studies(results)[0]
+    study = list_studies(results)[0]
     for path in study.path.glob("table.*"):
         path.unlink()
 
@@ -401,7 +401,7 @@ def test_a_study_is_planned_started_and_seen_to_its_end(tmp_path: Path) -> None:
         assert not seat.screen.query(PlanEditor)
 
     play(tmp_path / "results", scenario, screen="ablate")
-    assert read_history(all_studies(tmp_path / "results")[0]).ended
+    assert read_history(list_studies(tmp_path / "results")[0]).ended
 
 
 # --- commanding -------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ def test_a_study_is_planned_started_and_seen_to_its_end(tmp_path: Path) -> None:
 
 def test_a_live_study_is_held_let_go_cancelled_after_a_question_and_resumed(tmp_path: Path) -> None:
     study = new_study(tmp_path, {"lr": (0.03, 0.3)}, ENDLESS, jobs=1)
-    queue = start(study)
+    queue = start_queue(study)
 
     def state(seat: Seat) -> str:
         reading = view_of(seat).reading
@@ -483,9 +483,9 @@ def test_a_study_that_is_being_cancelled_says_so_until_another_queue_goes_on(tmp
 
 def test_a_cell_waits_for_a_base_whose_seeds_are_not_all_done(results: Path) -> None:
     """The base's second run is deleted, so that there is nothing to compare with."""
-    study = all_studies(results)[0]
+    study = list_studies(results)[0]
     base = study.plan.base_index
-    run = study.run_of(Job(base, study.plan.seeds[1]))
+    run = study.find_run(Job(base, study.plan.seeds[1]))
     assert run
     shutil.rmtree(run.path)
 
