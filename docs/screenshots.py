@@ -16,7 +16,7 @@ from textual.pilot import Pilot  # noqa: E402
 
 from engines.ablation.plan import make_plan  # noqa: E402
 from engines.ablation.study import create_study, start_queue  # noqa: E402
-from engines.runs.launch import launch, new_run  # noqa: E402
+from engines.runs.launch import launch  # noqa: E402
 from engines.runs.store import Run  # noqa: E402
 from engines.training.new_run import new_run  # noqa: E402
 from screens.app import LabApp  # noqa: E402

@@ -6,7 +6,7 @@ from typing import Any
 
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import RunResult
-from engines.settings.declarations import TrainSettings
+from engines.settings.train import TrainSettings
 
 
 def pending_jobs(plan: Plan, results: Mapping[Job, RunResult]) -> list[Job]:

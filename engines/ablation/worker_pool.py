@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 
 from engines.ablation.slots import VISIBLE_DEVICES, Slot
-from engines.cost.estimate import Machine, estimate
-from engines.cost.vocabulary import preview_vocab_sizes
+from engines.cost.machine import Machine
+from engines.cost.plan import estimate
+from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import UserError
-from engines.runs.launch import python_path
 from engines.runs.store import Run
 from engines.settings.train import TrainSettings
 from engines.system.subprocesses import python_path

@@ -179,7 +179,7 @@ class _Lines:
         self._progress.apply([event])
         if text := _sentence(event):
             left = self._progress.estimate_seconds_left()
-            self.say(text + (f"  eta {duration(left)}" if left and event["kind"] == "phase" else ""))
+            self.say(text + (f"  eta {format_duration(left)}" if left and event["kind"] == "phase" else ""))
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, CellReport
 from engines.ablation.formatting import format_difference, format_spread, format_value, format_verdict
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import RunResult
+from engines.output.units import format_age, format_duration
 from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.studies import GOES_ON, Reading, StudyRow
 from screens.ablate.words import plain

@@ -14,6 +14,7 @@ from builders import events_of, weights_sha256, write_text
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study, start_queue
+from engines.checkpoints.folders import list_steps
 from engines.reproduce.compare import TOLERANCE
 from engines.runs import launch, liveness
 from engines.runs.history import History, read_history

@@ -18,7 +18,8 @@ from textual.binding import Binding
 
 import screens
 from engines.ablation.study import start_queue
-from engines.runs.store import Run, write_checked_json
+from engines.runs.checked_json import write_checked_json
+from engines.runs.store import Run
 from screens.app import LabApp
 
 _PATIENCE = 3.0  # seconds until a key has done nothing

@@ -17,7 +17,7 @@ from engines.ablation.results import EvalPoint, RunResult
 from engines.ablation.schedule import all_jobs, pending_jobs, rung_settings, rung_stop_step, select_cells
 from engines.ablation.statistics import adjust_for_comparisons, paired_t_test
 from engines.ablation.tables import analysis_to_json, build_run_row, build_summary_rows, render_csv
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 
 def result(job: Job, bpb: float, outcome: str = "finished", **values: Any) -> RunResult:

@@ -7,7 +7,7 @@ from builders import pretend_gpus
 from pretend_nvml import Gpu
 
 from engines.ablation.slots import VISIBLE_DEVICES, allocate_slots
-from engines.settings.declarations import resolve
+from engines.settings.resolve import resolve
 
 SCALAR, TENSOR = resolve({}), resolve({"mode": "tensor"})
 ON_CPU = resolve({"mode": "tensor", "device": "cpu", "threads": 2})
