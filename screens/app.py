@@ -171,7 +171,7 @@ class LabApp(App[str]):
         self.lab.to_hear = message.run
         await self.switch_mode("sample")
         if isinstance(self.screen, SampleScreen):
-            self.screen.call_after_refresh(self.screen.show_wanted)
+            self.screen.call_after_refresh(self.screen.show_requested_run)
 
     async def on_form_wanted(self, message: FormWanted) -> None:
         await self.switch_mode("train")

@@ -31,7 +31,7 @@ from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
-from screens.sample.checkpoint_picker import Picker
+from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
 from screens.shared.settings_form import SettingsForm
@@ -252,7 +252,7 @@ def _sample(seat: Seat) -> SampleScreen:
 
 
 def _tokens(seat: Seat) -> TokenView:
-    return _sample(seat).speeches.target.view
+    return _sample(seat).generations.target.view
 
 
 def _token(seat: Seat) -> int:
@@ -270,32 +270,34 @@ def _seed(seat: Seat) -> int:
 
 
 def _highlighted(seat: Seat) -> Any:
-    return isinstance(seat.screen, Picker) and seat.screen._highlighted
+    return isinstance(seat.screen, CheckpointPicker) and seat.screen.highlighted
 
 
 _GENERATES = changes(lambda seat: id(_tokens(seat)._samples[0]))
 _LEAVES_THE_ENTRY = becomes(lambda seat: _tokens(seat).has_focus)
 SAMPLE: dict[str, PostCondition] = {
-    "sample.go": _GENERATES,
-    "sample.stop": says("Nothing is"),
+    "sample.generate": _GENERATES,
+    "sample.stop": says("Nothing is generating"),
     "sample.edit": becomes(lambda seat: _sample(seat).prompt.has_focus),
-    "sample.set": becomes(lambda seat: seat.screen.query_one(SettingsBar).has_focus_within),
-    "sample.choose": opens(Picker),
-    "sample.beside": either(becomes(lambda seat: len(_sample(seat).speeches.shown), 2), says("no second checkpoint")),
+    "sample.settings": becomes(lambda seat: seat.screen.query_one(SettingsBar).has_focus_within),
+    "sample.choose": opens(CheckpointPicker),
+    "sample.compare": either(
+        becomes(lambda seat: len(_sample(seat).generations.shown), 2), says("No second checkpoint")
+    ),
     "sample.shade": changes(lambda seat: _tokens(seat).heat),
     "sample.next_seed": both(moves(_seed, 1), _GENERATES),
     "sample.copy": says("Copied"),
     "sample.save": both(
         moves(lambda seat: len(list(seat.app.lab.results.glob("runs/*/samples/*.txt"))), 1), says("Saved as")
     ),
-    "sample.back": becomes(lambda seat: not _sample(seat).speeches.has_cursor),
+    "sample.back": becomes(lambda seat: not _sample(seat).generations.has_cursor),
     "sample.leave": _LEAVES_THE_ENTRY,
     "tokens.left": moves(_token, -1),
     "tokens.right": moves(_token, 1),
     "tokens.up": moves(_token_line, -1),
     "tokens.down": moves(_token_line, 1),
     "tokens.home": becomes(lambda seat: _tokens(seat).cursor, Place(0, 0)),
-    "tokens.end": becomes(lambda seat: _token(seat) == len(_sample(seat).speeches.target.tokens) - 1),
+    "tokens.end": becomes(lambda seat: _token(seat) == len(_sample(seat).generations.target.tokens) - 1),
     "tokens.page_up": moves(lambda seat: _tokens(seat).scroll_offset.y, sign=-1),
     "tokens.page_down": moves(lambda seat: _tokens(seat).scroll_offset.y, sign=1),
     "picker.back": becomes(lambda seat: isinstance(seat.screen, SampleScreen)),

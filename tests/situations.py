@@ -18,7 +18,7 @@ from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
 from screens.runs.table import RunsTable
-from screens.sample.checkpoint_picker import Picker
+from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.prompt import PromptPane
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
@@ -150,24 +150,24 @@ async def _overlay(seat: Seat) -> None:
 async def _spoken(seat: Seat) -> None:
     screen = seat.screen
     assert isinstance(screen, SampleScreen)
-    await seat.until(lambda: screen._runs)
+    await seat.until(lambda: screen.runs)
     for name, value in (("top_k", "1"), ("max_new_tokens", "2000")):  # greedy, it never ends: more than a page
         screen.query_one(f"#setting-{name} Input", Input).value = value
     await seat.press("enter")
-    await seat.until(lambda: screen.speeches.target.tokens and not screen.speeches.requests)
+    await seat.until(lambda: screen.generations.target.tokens and not screen.generations.is_generating)
     await _spoken_again(seat)
 
 
 async def _spoken_again(seat: Seat) -> None:
     screen = seat.screen
     assert isinstance(screen, SampleScreen)
-    if len(screen.speeches.shown) > 1:
+    if len(screen.generations.shown) > 1:
         await seat.press("b")
-    if screen.speeches.heat:
+    if screen.generations.heat:
         await seat.press("h")
-    pane = screen.speeches.target
-    if pane.request is not None or not pane.tokens:
-        return  # it speaks anew, or is another one
+    pane = screen.generations.target
+    if pane.is_generating or not pane.tokens:
+        return  # a new request, or another pane
     view = pane.view
     view.focus()
     view.cursor = Place(0, 1000)
@@ -177,12 +177,12 @@ async def _spoken_again(seat: Seat) -> None:
 
 
 async def _prompted(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.until(lambda: seat.screen.runs)  # type: ignore[attr-defined]
     await seat.press("e")
 
 
 async def _setting(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen._runs)  # type: ignore[attr-defined]
+    await seat.until(lambda: seat.screen.runs)  # type: ignore[attr-defined]
     await seat.press("comma")
 
 
@@ -193,7 +193,7 @@ async def _picking(seat: Seat) -> None:
 
 async def _picking_again(seat: Seat) -> None:
     await seat.press("escape", "c")
-    await seat.until(lambda: isinstance(seat.screen, Picker))
+    await seat.until(lambda: isinstance(seat.screen, CheckpointPicker))
     await seat.press("down")
 
 
@@ -276,7 +276,7 @@ SITUATIONS = {
     "speech": Situation("sample", _spoken, (SampleScreen, TokenView), again=_spoken_again, lab="spoken"),
     "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
-    "picker": Situation("sample", _picking, (Picker,), again=_picking_again, lab="spoken"),
+    "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
     "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen), again=_list_again),
     "studies": Situation("ablate", _studies, (AblateScreen, FigureTable), again=_studies, lab="studied"),
     "study": Situation("ablate", _study, (AblateScreen, FigureTable), again=_study, lab="studied"),

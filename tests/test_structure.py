@@ -15,21 +15,21 @@ MAX_FILE_LINES, MAX_CLASS_METHODS, MAX_FUNCTION_LINES = 400, 25, 50
 TOO_LONG_FILES = set(
     """
     tests/engines/data/test_packing.py tests/engines/tensor/test_cuda.py tests/screens/ablate/test_screen.py
-    tests/screens/runs/test_screen.py tests/screens/sample/test_screen.py tests/screens/test_app.py
+    tests/screens/runs/test_screen.py tests/screens/test_app.py
     tests/screens/widgets/chart/test_widget.py
 """.split()
 )
 TOO_LARGE_CLASSES = set(
     """
     History AblateScreen LabApp
-    RunsScreen SampleScreen TrainScreen
+    RunsScreen TrainScreen
     Chart TokenView
 """.split()
 )
 TOO_LONG_FUNCTIONS = {"_planned"}
 SHARED_CLASS_NAMES = set(
     """
-    AdamW Asked Bigram Cell Changed ChartApp Choice Column Corpus Difference Gpu Lab Learner Line Lines Marks
+    AdamW Bigram Cell Changed ChartApp Choice Column Corpus Difference Gpu Lab Learner Line Lines Marks
     MiniGPT Optimizer Options Outcome Page Part Piece Place Plot Point Pulse Reading Record Row SGD Score Seat
     Step Tally Terminal Told Wanted Watch _Curve
 """.split()

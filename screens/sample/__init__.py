@@ -1,1 +1,1 @@
-"""The sample screen: a trained model speaks."""
+"""The sample screen: generates text from a checkpoint, or from two side by side."""

@@ -1,4 +1,4 @@
-"""A list of all checkpoints to choose from, with a filter."""
+"""A dialog that lists all checkpoints, with a filter."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
@@ -7,123 +7,138 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.reactive import var
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engines.output.terminal_text import replace_symbols
 from engines.runs.watched_checkpoints import CheckpointFolder
-from screens.sample.model_list import Choice, ShelfRun
+from screens.sample.model_list import CheckpointChoice, RunCheckpoints
 from screens.widgets.dialog import Dialog
 
-_MOST = 400  # rows: who has more types a word of the one that is sought
+_MAX_ROWS = 400  # more are found by filtering
 
 
-class Row(NamedTuple):
-    """A line of the list; without a choice, of a run that has no checkpoint."""
+class PickerRow(NamedTuple):
+    """A line of the list. Without a choice, its run has no checkpoint."""
 
-    words: str
-    choice: Choice | None
+    label: str
+    choice: CheckpointChoice | None
 
 
-def rows_of(runs: Sequence[ShelfRun]) -> list[Row]:
-    """For each run the newest checkpoint, whichever it will be, and every one that there is."""
+def list_rows(runs: Sequence[RunCheckpoints]) -> list[PickerRow]:
+    """Return, for each run, a row for its newest checkpoint at the time of a request and one for each checkpoint."""
     width = max((len(run.run.id) for run in runs), default=0)
     return [row for run in runs for row in _rows_of_run(run, width)]
 
 
-def _rows_of_run(run: ShelfRun, width: int) -> list[Row]:
+def _rows_of_run(run: RunCheckpoints, width: int) -> list[PickerRow]:
     name = f"{run.run.id:<{width}}"
     if not run.checkpoints:
-        return [Row(f"{name}  no checkpoint{' yet' if run.live else ''}", None)]
-    live = " · ● live" if run.live else ""
-    newest = Row(f"{name}  newest    {_told(run.checkpoints[0])}{live}", Choice(run.run.path))
+        return [PickerRow(f"{name}  no checkpoint{' yet' if run.is_live else ''}", None)]
+    live = " · ● live" if run.is_live else ""
+    newest = PickerRow(f"{name}  newest    {_format_details(run.checkpoints[0])}{live}", CheckpointChoice(run.run.path))
     steps = [
-        Row(f"{name}  step {found.step:<5,}{_told(found, step=False)}", Choice(run.run.path, found.step))
-        for found in run.checkpoints
+        PickerRow(
+            f"{name}  step {folder.step:<5,}{_format_details(folder, with_step=False)}",
+            CheckpointChoice(run.run.path, folder.step),
+        )
+        for folder in run.checkpoints
     ]
-    return [newest, *steps] if len(steps) > 1 or run.live else [newest]
+    return [newest, *steps] if len(steps) > 1 or run.is_live else [newest]
 
 
-def _told(found: CheckpointFolder, step: bool = True) -> str:
-    bpb = "" if found.bpb is None else f"{found.bpb:.3f} bpb"
-    return " · ".join(filter(None, (f"step {found.step:,}" * step, found.model_kind, bpb, "best" * found.best)))
+def _format_details(folder: CheckpointFolder, with_step: bool = True) -> str:
+    bpb = "" if folder.bpb is None else f"{folder.bpb:.3f} bpb"
+    parts = (f"step {folder.step:,}" * with_step, folder.model_kind, bpb, "best" * folder.best)
+    return " · ".join(filter(None, parts))
 
 
-def fitting(rows: Sequence[Row], wanted: str) -> list[Row]:
-    """Those that hold every word."""
-    words = wanted.lower().split()
-    return [row for row in rows if all(word in row.words.lower() for word in words)]
+def filter_rows(rows: Sequence[PickerRow], pattern: str) -> list[PickerRow]:
+    """Return the rows that contain every word of the pattern."""
+    words = pattern.lower().split()
+    return [row for row in rows if all(word in row.label.lower() for word in words)]
 
 
-class _Line(Option):
+class _RowOption(Option):
     """A row as an option of the list."""
 
-    def __init__(self, row: Row, prompt: Text) -> None:
+    def __init__(self, row: PickerRow, prompt: Text) -> None:
         super().__init__(prompt, disabled=row.choice is None)
         self.row = row
 
 
-class Picker(Dialog[Choice | None]):
-    """Gives back what was chosen; nothing where none was."""
+class CheckpointPicker(Dialog[CheckpointChoice | None]):
+    """Returns the choice, or None if the dialog was closed without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Back", id="picker.back", tooltip="Choose nothing"),
-        Binding("up", "move(-1)", "Up", id="picker.up", tooltip="The one above", show=False),
-        Binding("down", "move(1)", "Down", id="picker.down", tooltip="The one below", show=False),
-        Binding("pageup", "move(-10)", "Page up", id="picker.page_up", tooltip="Ten up", show=False),
-        Binding("pagedown", "move(10)", "Page down", id="picker.page_down", tooltip="Ten down", show=False),
+        Binding("escape", "close", "Back", id="picker.back", tooltip="Close the list and keep the checkpoint"),
+        Binding("up", "move(-1)", "Up", id="picker.up", tooltip="Move up", show=False),
+        Binding("down", "move(1)", "Down", id="picker.down", tooltip="Move down", show=False),
+        Binding("pageup", "move(-10)", "Page up", id="picker.page_up", tooltip="Move up by ten rows", show=False),
+        Binding(
+            "pagedown", "move(10)", "Page down", id="picker.page_down", tooltip="Move down by ten rows", show=False
+        ),
     ]
 
+    runs: var[Sequence[RunCheckpoints]] = var(())
+
     def __init__(
-        self, runs: Sequence[ShelfRun], choice: Choice | None, look_again: Callable[[], None], ascii: bool
+        self,
+        runs: Sequence[RunCheckpoints],
+        choice: CheckpointChoice | None,
+        update_runs: Callable[[], None],
+        ascii: bool,
     ) -> None:
+        """`choice` is highlighted first. `update_runs` is called when `runs` may have changed."""
         super().__init__()
-        self._rows = rows_of(runs)
         self._choice = choice
-        self._look_again = look_again
+        self._update_runs = update_runs
         self._ascii = ascii
+        self._rows: list[PickerRow] = []
+        self.set_reactive(CheckpointPicker.runs, runs)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="pane") as box:
-            box.border_title = "checkpoint"
-            box.border_subtitle = "enter chooses, esc leaves"
-            yield Input(placeholder="type to filter: a run, a kind, best, live", compact=True)
+            box.border_title = "Choose a checkpoint"
+            box.border_subtitle = "enter chooses, esc closes"
+            yield Input(placeholder="Filter by run, model kind, best or live", compact=True)
             yield OptionList(id="list", compact=True)
-            yield Static(id="told", markup=False)
+            yield Static(id="note", markup=False)
 
     def on_mount(self) -> None:
-        self._list(self._choice)
+        self._rows = list_rows(self.runs)
+        self._show_rows(self._choice)
 
     def on_runs_refreshed(self) -> None:
-        self._look_again()
+        self._update_runs()
 
-    def take(self, runs: Sequence[ShelfRun]) -> None:
-        """The runs as they are now."""
-        rows = rows_of(runs)
-        if rows != self._rows:
-            at = self._highlighted
+    def watch_runs(self, runs: Sequence[RunCheckpoints]) -> None:
+        rows = list_rows(runs)
+        if self.is_mounted and rows != self._rows:
+            highlighted = self.highlighted
             self._rows = rows
-            self._list(at.choice if at else None)
+            self._show_rows(highlighted.choice if highlighted else None)
 
     def on_input_changed(self) -> None:
-        self._list(None)
+        self._show_rows(None)
 
     def on_input_submitted(self) -> None:
-        row = self._highlighted
+        row = self.highlighted
         if row and row.choice:
             self.dismiss(row.choice)
         else:
-            self.notify("No checkpoint is chosen: no line fits." if not row else "That run has no checkpoint.")
+            self.notify("No checkpoint: this run has none." if row else "No matching checkpoints.")
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Choose by the option itself: the list may have been filtered again since."""
-        assert isinstance(message.option, _Line)
+        """Take the row from the option itself: the list may have been filtered again since."""
+        assert isinstance(message.option, _RowOption)
         self.dismiss(message.option.row.choice)
 
-    def action_move(self, by: int) -> None:
+    def action_move(self, rows: int) -> None:
         options = self.query_one(OptionList)
-        for _ in range(abs(by)):
-            if by > 0:
+        for _ in range(abs(rows)):
+            if rows > 0:
                 options.action_cursor_down()
             else:
                 options.action_cursor_up()
@@ -132,17 +147,25 @@ class Picker(Dialog[Choice | None]):
         self.dismiss(None)
 
     @property
-    def _highlighted(self) -> Row | None:
-        line = self.query_one(OptionList).highlighted_option
-        return line.row if isinstance(line, _Line) else None
+    def highlighted(self) -> PickerRow | None:
+        option = self.query_one(OptionList).highlighted_option
+        return option.row if isinstance(option, _RowOption) else None
 
-    def _list(self, choice: Choice | None) -> None:
-        fit = fitting(self._rows, self.query_one(Input).value)
-        shown = fit[:_MOST]
+    def _show_rows(self, choice: CheckpointChoice | None) -> None:
+        """List the rows that match the filter, and highlight a choice or else the first row with a checkpoint."""
+        matching = filter_rows(self._rows, self.query_one(Input).value)
+        shown = matching[:_MAX_ROWS]
         options = self.query_one(OptionList)
-        options.set_options(_Line(row, Text(replace_symbols(row.words, self._ascii), no_wrap=True)) for row in shown)
-        choosable = [i for i, row in enumerate(shown) if row.choice]
-        same = [i for i in choosable if shown[i].choice == choice]
-        options.highlighted = next(iter(same or choosable), None)
-        told = f"{len(fit) - _MOST} more: type to filter" if len(fit) > _MOST else "" if fit else "no line fits"
-        self.query_one("#told", Static).update(told)
+        options.set_options(
+            _RowOption(row, Text(replace_symbols(row.label, self._ascii), no_wrap=True)) for row in shown
+        )
+        enabled = [index for index, row in enumerate(shown) if row.choice]
+        chosen = [index for index in enabled if shown[index].choice == choice]
+        options.highlighted = next(iter(chosen or enabled), None)
+        self.query_one("#note", Static).update(_describe_rest(len(matching)))
+
+
+def _describe_rest(matching: int) -> str:
+    if matching > _MAX_ROWS:
+        return f"{matching - _MAX_ROWS} more: type to filter"
+    return "" if matching else "No matching checkpoints"

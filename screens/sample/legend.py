@@ -1,28 +1,31 @@
-"""What the shades of a token view mean."""
+"""The scale of the shades that show how surprising each token was."""
 
 import itertools
 
 from rich.text import Text
 from textual.widget import Widget
 
-from screens.sample.generation import SpeechPane
+from screens.sample.generation_pane import GenerationPane
 from screens.widgets.token_view import HEAT_BITS
 
+_FULL_WIDTH = 50  # cells
 
-class Legend(Widget):
-    """One line, in the styles of the pane that it explains."""
 
-    def __init__(self, pane: SpeechPane) -> None:
+class SurprisalLegend(Widget):
+    """One line, in the styles of a pane's tokens."""
+
+    def __init__(self, pane: GenerationPane) -> None:
         super().__init__(id="legend")
         self._pane = pane
 
     def render(self) -> Text:
         view = self._pane.view
-        words = Text("surprise in bits:" if self.size.width >= 50 else "bits:", no_wrap=True, overflow="ellipsis")
+        title = "Surprisal in bits:" if self.size.width >= _FULL_WIDTH else "Bits:"
+        line = Text(title, no_wrap=True, overflow="ellipsis")
         for step, label in enumerate(_labels(view.ascii)):
-            words.append(" ")
-            words.append(f" {label} ", view.step_style(step))
-        return words
+            line.append(" ")
+            line.append(f" {label} ", view.step_style(step))
+        return line
 
 
 def _labels(ascii: bool) -> list[str]:

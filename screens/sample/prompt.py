@@ -1,4 +1,4 @@
-"""Where the prompt is written."""
+"""The input for the prompt."""
 
 from typing import ClassVar
 
@@ -9,8 +9,8 @@ from textual.containers import Vertical
 from textual.events import Paste
 from textual.widgets import Input
 
-# An entry takes printable keys: how one gets out of it stands in the footer.
-LEAVE = Binding("escape", "screen.back", "Leave", id="sample.leave", tooltip="Leave what is written in")
+# An input takes printable keys, so the footer shows how to leave it.
+LEAVE_INPUT = Binding("escape", "screen.back", "Leave", id="sample.leave", tooltip="Leave the input")
 
 
 class PromptInput(Input):
@@ -27,13 +27,13 @@ class PromptInput(Input):
 
 
 class PromptPane(Vertical):
-    """The input with a frame."""
+    """The input with a border."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [LEAVE]
+    BINDINGS: ClassVar[list[BindingType]] = [LEAVE_INPUT]
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id, classes="pane")
-        self.border_title = "prompt"
+        self.border_title = "Prompt"
 
     def compose(self) -> ComposeResult:
-        yield PromptInput(placeholder="text to continue, or nothing", id="prompt", compact=True)
+        yield PromptInput(placeholder="Text to continue; may be empty", id="prompt", compact=True)

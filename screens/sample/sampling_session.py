@@ -1,4 +1,4 @@
-"""What is asked of the sampling process, and who hears which answer."""
+"""Requests to the sampling process, and the callbacks that receive the replies."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,55 +7,56 @@ from typing import Any
 
 from engines.generation.client import Reply, SamplerClient
 
-Hear = Callable[[Sequence[Reply]], None]
+ReplyCallback = Callable[[Sequence[Reply]], None]
 
-_PATIENCE = 0.01  # seconds that one look may take: the rest waits for the next frame
+_DISPATCH_TIME = 0.01  # seconds that one dispatch may take; what is left waits for the next frame
 
 
-class Conversation:
-    """One sampling process. No call waits for it."""
+class SamplingSession:
+    """One sampling process. No method waits for it."""
 
     def __init__(self) -> None:
         self._client = SamplerClient()
-        self._hearing: dict[int, Hear] = {}
+        self._callbacks: dict[int, ReplyCallback] = {}
 
     @property
-    def alive(self) -> bool:
+    def is_running(self) -> bool:
         return self._client.alive
 
     @property
-    def open(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return bool(self._hearing)
+    def has_pending(self) -> bool:
+        """Whether a request has not been answered completely."""
+        return bool(self._callbacks)
 
-    def ask(self, checkpoint: Path, prompt: str, settings: Mapping[str, Any], hear: Hear) -> int:
+    def request(self, checkpoint: Path, prompt: str, settings: Mapping[str, Any], callback: ReplyCallback) -> int:
+        """Send a request and return its id. The callback receives all replies to it, in order."""
         id = self._client.request(checkpoint, prompt, settings)
-        self._hearing[id] = hear
+        self._callbacks[id] = callback
         return id
 
     def cancel(self, id: int) -> None:
-        """The last answer to it is still to come."""
+        """Stop a request; its last reply still arrives."""
         self._client.cancel(id)
 
-    def forget(self, id: int) -> None:
-        """Cancel it, and let nobody hear what still comes of it."""
+    def discard(self, id: int) -> None:
+        """Stop a request and drop its remaining replies."""
         self._client.cancel(id)
-        self._hearing.pop(id, None)
+        self._callbacks.pop(id, None)
 
-    def pump(self) -> None:
-        """Pass on what was said since the last look."""
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
+    def dispatch_replies(self) -> None:
+        """Pass the replies that have arrived to their callbacks."""
+        deadline = time.monotonic() + _DISPATCH_TIME
+        while time.monotonic() < deadline:
             replies = self._client.poll()
             if not replies:
                 return
             for id in dict.fromkeys(reply["id"] for reply in replies):
                 own = [reply for reply in replies if reply["id"] == id]
-                ended = own[-1]["kind"] in ("done", "error")
-                hear = self._hearing.pop(id, None) if ended else self._hearing.get(id)
-                if hear:
-                    hear(own)
+                has_ended = own[-1]["kind"] in ("done", "error")
+                callback = self._callbacks.pop(id, None) if has_ended else self._callbacks.get(id)
+                if callback:
+                    callback(own)
 
     def close(self) -> None:
-        self._hearing.clear()
+        self._callbacks.clear()
         self._client.close()

@@ -1,4 +1,4 @@
-"""How text is drawn: a few of the declared settings, each checked as it is typed by the parser of the command line."""
+"""The sampling settings, each checked while it is typed by the parser of the command line."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -12,13 +12,19 @@ from textual.widgets import Input, Label, Static
 
 from engines.settings.fields import Field, fields, shown_default
 from engines.settings.sample import SampleSettings
-from screens.sample.prompt import LEAVE
+from screens.sample.prompt import LEAVE_INPUT
 
-_SHORT = {"temperature": "temp", "top_k": "top k", "top_p": "top p", "max_new_tokens": "tokens", "seed": "seed"}
+_SHORT_LABELS = {
+    "temperature": "Temp",
+    "top_k": "Top k",
+    "top_p": "Top p",
+    "max_new_tokens": "Tokens",
+    "seed": "Seed",
+}
 
 
-class _Declared(Validator):
-    """What the setting's declaration says."""
+class SettingValidator(Validator):
+    """Accepts what the parser of a declared setting accepts; an empty value is the default."""
 
     def __init__(self, field: Field) -> None:
         super().__init__()
@@ -28,32 +34,33 @@ class _Declared(Validator):
         try:
             self._field.parse(value.strip() or shown_default(self._field))
         except ValueError as error:
-            return self.failure(f"{self._field.label} {error}.")
+            return self.failure(f"{_capitalize(self._field.label)} {error}.")
         return self.success()
 
 
 class SettingEntry(Horizontal):
-    """One setting: its name, and where it is typed."""
+    """The label and the input of one setting."""
 
     def __init__(self, field: Field) -> None:
         super().__init__(id=f"setting-{field.name}")
         self.field = field
-        self.tooltip = f"{field.help[0].upper()}{field.help[1:]}."
+        self.tooltip = f"{_capitalize(field.help)}."
 
     def compose(self) -> ComposeResult:
-        yield Label(self.field.label, classes="long")
-        yield Label(_SHORT[self.field.name], classes="short")
+        yield Label(_capitalize(self.field.label), classes="long")
+        yield Label(_SHORT_LABELS[self.field.name], classes="short")
         default = shown_default(self.field)
-        yield Input(default, placeholder=default, compact=True, validators=_Declared(self.field))
+        yield Input(default, placeholder=default, compact=True, validators=SettingValidator(self.field))
 
     @property
     def value(self) -> Any:
-        """ValueError says what is wrong; left empty, it is the default."""
+        """The parsed value, or the default if the input is empty. Raises ValueError if it cannot be parsed."""
         return self.field.parse(self.input.value.strip() or shown_default(self.field))
 
     @property
     def problem(self) -> str:
-        result = _Declared(self.field).validate(self.input.value)
+        """Why the value cannot be parsed, as a sentence; empty if it can."""
+        result = SettingValidator(self.field).validate(self.input.value)
         return "" if result.is_valid else result.failure_descriptions[0]
 
     @property
@@ -62,7 +69,7 @@ class SettingEntry(Horizontal):
 
 
 class SettingsBar(Vertical):
-    """Rows where there is room, a line where there is little."""
+    """A column of entries, or a line of them in a small terminal."""
 
     @dataclasses.dataclass
     class Submitted(Message):
@@ -74,50 +81,54 @@ class SettingsBar(Vertical):
         def control(self) -> "SettingsBar":
             return self.settings_bar
 
-    BINDINGS: ClassVar[list[BindingType]] = [LEAVE]
+    BINDINGS: ClassVar[list[BindingType]] = [LEAVE_INPUT]
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id, classes="pane")
-        self.border_title = "settings"
+        self.border_title = "Settings"
 
     def compose(self) -> ComposeResult:
         declared = fields(SampleSettings)
         with Horizontal(id="entries"):
-            for name in _SHORT:
+            for name in _SHORT_LABELS:
                 yield SettingEntry(declared[name])
         yield Static(id="problem", markup=False)
 
     def on_mount(self) -> None:
-        self._tell()
+        self._show_problems()
 
     @property
     def values(self) -> dict[str, Any]:
-        """The settings by name; none of them may have a problem."""
+        """The settings by name. Raises ValueError if one of them has a problem."""
         return {entry.field.name: entry.value for entry in self.query(SettingEntry)}
 
     @property
     def problems(self) -> list[str]:
         return [entry.problem for entry in self.query(SettingEntry) if entry.problem]
 
-    def focus_problem(self) -> None:
-        """Go to the first entry that cannot be understood; where all can, to the first of all."""
+    def focus_entry(self) -> None:
+        """Focus the first entry that has a problem, or else the first entry."""
         entries = list(self.query(SettingEntry))
         next((entry for entry in entries if entry.problem), entries[0]).input.focus()
 
-    def next_seed(self) -> None:
+    def increment_seed(self) -> None:
         entry = self.query_one("#setting-seed", SettingEntry)
         entry.input.value = str(entry.value + 1)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
-        self._tell()
+        self._show_problems()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         message.stop()
         self.post_message(self.Submitted(self))
 
-    def _tell(self) -> None:
+    def _show_problems(self) -> None:
         problems = self.problems
-        told = self.query_one("#problem", Static)
-        told.display = bool(problems)
-        told.update(" ".join(problems))
+        line = self.query_one("#problem", Static)
+        line.display = bool(problems)
+        line.update(" ".join(problems))
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -15,7 +15,7 @@ from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
-from screens.sample.checkpoint_picker import Picker
+from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.screen import SampleScreen
 from screens.shared.background import is_idle
 from screens.widgets.confirm import ConfirmScreen
@@ -68,9 +68,9 @@ async def picker(seat: Seat) -> None:
     await seat.press("3")
     screen = seat.screen
     assert isinstance(screen, SampleScreen)
-    await seat.until(lambda: screen._runs)
+    await seat.until(lambda: screen.runs)
     await seat.press("c")
-    assert isinstance(seat.screen, Picker)
+    assert isinstance(seat.screen, CheckpointPicker)
 
 
 DIALOGS: dict[str, Callable[[Seat], Awaitable[None]]] = {
