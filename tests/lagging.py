@@ -1,11 +1,9 @@
-"""The training loop in this process, around a learner whose results lag behind by some steps, as on a GPU."""
+"""Runs the training loop in this process with a learner whose results arrive some steps later, as on a GPU."""
 
 import math
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,17 +20,23 @@ from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 from engines.settings.train import TrainSettings
-from engines.training import loop
-from engines.training.callbacks import Milestones
-from engines.training.loop import Ending, Training
+from engines.training.callbacks import Callbacks
+from engines.training.control_requests import Timing
+from engines.training.ending import Ending
+from engines.training.loop import Training
 from engines.training.run_schedule import RunSchedule
 
 LAGS = (0, 1, 16)
+FAST = Timing(poll_interval=0.0)  # requests are read after every step
+default_timing = FAST  # of every new rig; `set_clock` replaces its clock
 
 
 class LaggingLearner:
-    """A scalar bigram that reports each step `lag` steps later. The numbers in `bad` count calls of `step` from 1:
-    there the loss is not finite and no update is made; in `loud` it is reported as 99 nats."""
+    """A scalar bigram that reports each step `lag` steps later.
+
+    `bad` and `loud` hold calls of `step`, counted from 1. In a bad one the loss is not finite and no update is made; of
+    a loud one the loss is reported as 99 nats.
+    """
 
     def __init__(self, settings: TrainSettings, vocab_size: int, lag: int) -> None:
         self._inner = new_learner(settings, vocab_size)
@@ -40,7 +44,7 @@ class LaggingLearner:
         self.decisions, self.gpu = self._inner.decisions, self._inner.gpu
         self._lag = lag
         self._pending: list[StepResult] = []
-        self._done = 0  # results that no longer lag
+        self._done = 0  # results that can be collected
         self.calls = 0
         self.bad: set[int] = set()
         self.loud: set[int] = set()
@@ -70,39 +74,43 @@ class LaggingLearner:
         return self._inner.state()
 
     def load_state(self, state: LearnerState) -> None:
-        assert not self._pending, "results of undone steps would be taken for new ones"
+        assert not self._pending, "results of undone steps would count as new ones"
         self._inner.load_state(state)
 
 
 class Requests:
-    """An inbox that holds a request from the moment that a step is reached; `taken` are those that were done."""
+    """An inbox in which each request appears when its step is reached. `handled` lists the verbs that were done."""
 
     def __init__(self, at: dict[int, str]) -> None:
         self.training: Training | None = None
         self.waiting = dict(at)
-        self.taken: list[str] = []
+        self.handled: list[str] = []
+        self.on_poll: Callable[[], None] = lambda: None
 
     def next(self) -> Request | None:
         assert self.training
-        due = (step for step in self.waiting if step <= self.training.step)
+        self.on_poll()
+        due = (step for step in self.waiting if step <= self.training.state.step)
         step = next(due, None)
         return None if step is None else Request(f"{step}-{self.waiting[step]}.json", self.waiting[step])
 
     def done(self, request: Request) -> None:
-        self.taken.append(self.waiting.pop(int(request.name.partition("-")[0])))
+        self.handled.append(self.waiting.pop(int(request.name.partition("-")[0])))
 
 
-class Readings:
-    """Memory readings, all of one size."""
+class NoReadings:
+    """A source of memory readings that has none."""
 
-    def take_rss(self) -> list[int]:
+    def drain_rss_readings(self) -> list[int]:
         return []
 
 
 class Rig:
-    """One start of a run: everything that a worker puts together, without a process."""
+    """One start of a run: everything that a worker assembles, without a process."""
 
-    def __init__(self, run: Run, lag: int, requests: dict[int, str] | None = None) -> None:
+    def __init__(
+        self, run: Run, lag: int, requests: dict[int, str] | None = None, timing: Timing | None = None
+    ) -> None:
         self.run = run
         settings = TrainSettings(**run.config["resolved"])
         self.data = data = prepared(settings)
@@ -115,11 +123,12 @@ class Rig:
             settings,
             self.learner,
             Batches(data.packed.train, settings.context_length, settings.batch_size, settings.seed),
-            Milestones(run, settings, data.packed, data.tokenizer, self.log),
+            Callbacks(run, settings, data.packed, data.tokenizer, self.log),
             self.log,
             self.requests,  # type: ignore[arg-type]
-            Readings(),
+            NoReadings(),
             RunSchedule.of(run, run.config, settings),
+            timing or default_timing,
         )
         self.requests.training = self.training
 
@@ -139,26 +148,27 @@ class Rig:
         return read_history(self.run)
 
 
-def quicken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are read after every step, and nothing waits for the disk."""
-    monkeypatch.setattr(loop, "POLL_INTERVAL", 0.0)
+def skip_disk_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr(os, "fdatasync", os.fsync, raising=False)
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:
-    """Let the training loop, and nothing else, read this clock."""
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+    """Make the training loops of new rigs, and nothing else, read this clock."""
+    monkeypatch.setattr("lagging.default_timing", FAST._replace(monotonic=monotonic))
 
 
 def prepared(settings: TrainSettings) -> Prepared:
     return prepare(settings, lambda activity, done, total: None)
 
 
-def rig(folder: Path, lag: int, requests: dict[int, str] | None = None, **given: Any) -> Rig:
-    """A new run."""
+def rig(
+    folder: Path, lag: int, requests: dict[int, str] | None = None, timing: Timing | None = None, **given: Any
+) -> Rig:
+    """Create a run and return a rig for it."""
     folder.mkdir(exist_ok=True)
-    return Rig(make_run(folder, **given), lag, requests)
+    return Rig(make_run(folder, **given), lag, requests, timing)
 
 
 def saved_steps(run: Run) -> list[int]:
@@ -169,7 +179,7 @@ def assert_agrees(rig: Rig, bad: Iterable[int] = ()) -> None:
     """Check that the log can be read, ends at the current step, and covers every checkpoint."""
     history = rig.history
     assert history.bad_events == 0
-    assert history.step == rig.training.step == rig.log.step
+    assert history.step == rig.training.state.step == rig.log.step
     saved = saved_steps(rig.run)
     assert all(step <= history.step for step in saved)
     for step in saved:

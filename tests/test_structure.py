@@ -30,7 +30,7 @@ TOO_LONG_FUNCTIONS = {"_planned"}
 SHARED_CLASS_NAMES = set(
     """
     AdamW Bigram Cell Changed ChartApp Choice Column Corpus Difference Gpu Lab Learner Line Lines Marks
-    MiniGPT Optimizer Options Outcome Page Part Piece Place Plot Point Pulse Reading Record Row SGD Score Seat
+    MiniGPT Optimizer Options Outcome Page Part Piece Place Plot Point Reading Record Row SGD Score Seat
     Step Tally Terminal Told Wanted Watch _Curve
 """.split()
 )

@@ -1,4 +1,4 @@
-"""What a run leaves behind on its way: checkpoints, evaluations, samples; each at most once a step."""
+"""What happens between training steps: checkpoints, evaluations and samples, each at most once per step."""
 
 import json
 import math
@@ -24,10 +24,14 @@ from engines.training.evaluation import Evaluation, Targets, evaluate
 from engines.training.resumption import require_same_settings
 
 
-class Milestones:
-    """The reached ones, and how to reach more. The order is the caller's: checkpoint, THEN evaluate, THEN sample."""
+class Callbacks:
+    """Saves checkpoints, evaluates and samples, and records each as an event.
+
+    The training loop decides when, and in which order: checkpoint, THEN evaluate, THEN sample.
+    """
 
     def __init__(self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: Tokenizer, log: EventLog) -> None:
+        """Create the checkpoint folder. Raises UserError if that fails."""
         self._settings = settings
         self._packed = packed
         self._tokenizer = tokenizer
@@ -38,44 +42,62 @@ class Milestones:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--checkpoint-dir: {self.folder} cannot be made ({error.strerror}).") from None
-        self._saver = Saver(self.folder, settings.keep_last, self._report_saved)
-        self.evals: dict[int, Evaluation] = {}
-        self.best_step: int | None = None
-        self.saved_step = -1
-        self.sampled_step = -1
+            raise UserError(
+                f"--checkpoint-dir: {self.folder} cannot be created: {error.strerror}. Choose another folder."
+            ) from None
+        self._saver = Saver(self.folder, settings.keep_last, self._record_saved)
+        self.evals: dict[int, Evaluation] = {}  # by step
+        self.best_step: int | None = None  # of the evaluation with the fewest bits per byte
+        self.saved_step = -1  # of the newest checkpoint
+        self.sampled_step = -1  # of the newest sample
 
-    def save(self, step: int, learner: LearnerState, progress: dict[str, Any]) -> None:
-        """Begin to write a checkpoint; every loss up to `step` must have been recorded and judged."""
+    # --- checkpoint -------------------------------------------------------------------------------
+
+    def save_checkpoint(self, step: int, learner: LearnerState, progress: dict[str, Any]) -> None:
+        """Start to write a checkpoint. Every loss up to `step` must have been recorded and checked by the guards."""
         self._log.sync()
         best = self.best_step if self._settings.keep_best else None
         checkpoint = Checkpoint(learner, self._tokenizer.to_json(), self._config["resolved"], progress)
         self._saver.save(step, checkpoint, best)
         self.saved_step = step
 
-    def require_match(self, checkpoint: Checkpoint) -> None:
-        """Raise UserError unless a checkpoint was written with the settings and the tokenizer of this run."""
-        require_same_settings(self._run, self._config, checkpoint)
-        if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
-            raise UserError(
-                f"run {self._run.id} cannot be resumed: the text gives another tokenizer than the one that it was "
-                "trained with. Start a new run with --config."
-            )
-
-    def wait(self) -> None:
-        """Return when the last checkpoint is durable."""
+    def wait_for_checkpoint(self) -> None:
+        """Return when the last checkpoint is durable. Raises UserError if it could not be written."""
         self._saver.wait()
 
     def is_saving(self) -> bool:
         """Return whether a checkpoint is being written."""
         return self._saver.is_busy()
 
-    def evaluate(self, step: int, model: LanguageModel, seconds: Callable[[], float]) -> None:
-        """Score the validation tokens, once the checkpoint before is durable."""
-        self.wait()
+    def require_match(self, checkpoint: Checkpoint) -> None:
+        """Raise UserError unless a checkpoint was written with the settings and the tokenizer of this run."""
+        require_same_settings(self._run, self._config, checkpoint)
+        if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
+            raise UserError(
+                f"run {self._run.id} cannot be resumed: its text gives another tokenizer than that of the checkpoint. "
+                "Restore the text, or start a new run with --config."
+            )
+
+    def _record_saved(self, saved: Saved) -> None:
+        self._log.emit(
+            "checkpoint",
+            step=saved.step,
+            path=str(saved.path),
+            bytes=saved.bytes,
+            seconds=saved.seconds,
+            removed=saved.removed,
+        )
+        if saved.warning:
+            self._log.emit("note", message=saved.warning)
+
+    # --- evaluation -------------------------------------------------------------------------------
+
+    def evaluate(self, step: int, model: LanguageModel, elapsed: Callable[[], float]) -> None:
+        """Score the validation tokens, once the previous checkpoint is durable. `elapsed`: seconds since the start."""
+        self.wait_for_checkpoint()
         result = evaluate(model, self._targets, self._settings.context_length, self._log.flush_if_due)
         self.evals[step] = result
-        self.best_step = self._find_best()
+        self.best_step = self._find_best_step()
         floor = self._floor
         self._log.emit(
             "eval",
@@ -84,7 +106,7 @@ class Milestones:
             bpb=result.bpb,
             tokens=result.tokens,
             bytes=result.bytes,
-            seconds=round(seconds(), 4),
+            seconds=round(elapsed(), 4),
             best=step == self.best_step,
             floor_bpb=floor.bpb if floor else None,
             floor_error=floor.error if floor else None,
@@ -96,51 +118,43 @@ class Milestones:
 
     @cached_property
     def _floor(self) -> Floor | None:
-        """Return the entropy floor of the text that is scored."""
+        """The entropy bound of the text that is scored."""
         tokens, whole = self._targets.tokens, self._packed.val
         if self._packed.floor is None or len(tokens) == len(whole):
             return self._packed.floor
         return floor_of_stories(tokens, self._tokenizer)
 
-    def sample(self, step: int, model: LanguageModel) -> None:
-        """Let the model speak."""
+    def _find_best_step(self) -> int | None:
+        return best_step({step: result.bpb for step, result in self.evals.items()})
+
+    # --- sample -----------------------------------------------------------------------------------
+
+    def generate_sample(self, step: int, model: LanguageModel) -> None:
+        """Generate text from the run's prompt and record it."""
         settings = self._settings
-        how = SampleSettings(
+        sampling = SampleSettings(
             prompt=settings.prompt,
             temperature=settings.temperature,
             max_new_tokens=settings.sample_tokens,
             seed=settings.seed,
         )
-        self._log.emit("sample", step=step, prompt=settings.prompt, text=documents(model, self._tokenizer, how))
+        self._log.emit("sample", step=step, prompt=settings.prompt, text=documents(model, self._tokenizer, sampling))
         self.sampled_step = step
 
-    def recall(self, history: History, step: int) -> None:
-        """Take over what an earlier worker of this run reached up to `step`."""
+    # --- resume and roll back ---------------------------------------------------------------------
+
+    def restore(self, history: History, step: int) -> None:
+        """Restore the evaluations and samples that an earlier worker of this run recorded up to `step`."""
         for event in history.evals:
             if event["step"] <= step:
                 loss, bpb = (math.nan if event[name] is None else event[name] for name in ("loss", "bpb"))
                 self.evals[event["step"]] = Evaluation(loss, bpb, event["tokens"], event["bytes"])
         self.sampled_step = max((event["step"] for event in history.samples if event["step"] <= step), default=-1)
-        self.go_back(step)
+        self.roll_back(step)
 
-    def go_back(self, step: int) -> None:
-        """Forget what lies after `step`, the checkpoint that training returns to."""
+    def roll_back(self, step: int) -> None:
+        """Drop results of steps later than `step`, the checkpoint to which training returns."""
         self.saved_step = min(self.saved_step, step)
         self.sampled_step = min(self.sampled_step, step)
         self.evals = {at: result for at, result in self.evals.items() if at <= step}
-        self.best_step = self._find_best()
-
-    def _find_best(self) -> int | None:
-        return best_step({step: result.bpb for step, result in self.evals.items()})
-
-    def _report_saved(self, saved: Saved) -> None:
-        self._log.emit(
-            "checkpoint",
-            step=saved.step,
-            path=str(saved.path),
-            bytes=saved.bytes,
-            seconds=saved.seconds,
-            removed=saved.removed,
-        )
-        if saved.warning:
-            self._log.emit("note", message=saved.warning)
+        self.best_step = self._find_best_step()

@@ -134,7 +134,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
 def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
     """All that a run with these settings leaves behind, without times and names."""
     run = new_run(given, folder / "results")
-    Worker(run, time.time_ns()).main()
+    Worker(run, time.time_ns()).work()
     events = events_of(run, "step", "eval", "sample", "checkpoint", "ended")
     assert events[-1]["reason"] == "finished", events[-1]["detail"]
     kept = list_steps(run.checkpoints_dir)

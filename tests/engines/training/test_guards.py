@@ -6,7 +6,7 @@ import pytest
 
 from engines.random_stream import RandomStream
 from engines.settings.resolve import resolve
-from engines.training.guards import Guards, Trip
+from engines.training.guards import GuardAlert, Guards
 
 
 def guards(**asked: object) -> Guards:
@@ -77,7 +77,7 @@ def test_memory_that_grows_is_reported_and_settling_is_not() -> None:
     assert trip.rule == "memory" and trip.action == "warn"
 
 
-def observed(watch: Guards, mebibytes: list[int]) -> list[Trip]:
+def observed(watch: Guards, mebibytes: list[int]) -> list[GuardAlert]:
     return [trip for step, m in enumerate(mebibytes) for trip in watch.observe_memory(step, m << 20)]
 
 
@@ -151,4 +151,4 @@ def test_a_trip_names_the_value_and_the_threshold_it_passed() -> None:
 
 
 def test_whether_any_guard_would_roll_back_is_known_before() -> None:
-    assert not guards().asks_for("rollback") and guards(guard_spike="rollback").asks_for("rollback")
+    assert not guards().has_action("rollback") and guards(guard_spike="rollback").has_action("rollback")

@@ -15,7 +15,7 @@ from engines.errors import UserError
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
 from engines.training import heartbeat
-from engines.training.heartbeat import Pulse
+from engines.training.heartbeat import Heartbeat
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +36,9 @@ def wait_for_events(path: Path, kind: str, count: int) -> list[dict[str, Any]]:
 def first_gauges(folder: Path, on_gpu: bool) -> dict[str, Any]:
     path = folder / "events.jsonl"
     path.touch()
-    beating = Pulse(EventLog(path, started_at=0.0))
+    beating = Heartbeat(EventLog(path, started_at=0.0))
     if on_gpu:
-        beating.watch_gpus()
+        beating.report_gpus()
     beating.start()
     found = wait_for_events(path, "system", 1)
     beating.stop()
@@ -74,13 +74,13 @@ def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
     monkeypatch.setattr(heartbeat.shutil, "disk_usage", fail)
     path = tmp_path / "events.jsonl"
     path.touch()
-    beating = Pulse(EventLog(path, started_at=0.0))
-    beating.watch_gpus()
+    beating = Heartbeat(EventLog(path, started_at=0.0))
+    beating.report_gpus()
     monkeypatch.setattr(beating, "_read_gpus", fail)
     beating.start()
     found = wait_for_events(path, "heartbeat", 2)
     beating.stop()
-    assert len(found) >= 2 and beating.take_rss() == []
+    assert len(found) >= 2 and beating.drain_rss_readings() == []
     (system, *_) = wait_for_events(path, "system", 1)
     names = ("rss_bytes", "cpu_percent", "disk_free_bytes", "gpus")
     assert [system[name] for name in names] == [None, None, None, []]
@@ -91,7 +91,7 @@ def test_a_log_that_is_gone_fails_once_and_for_all(replaced: bool, tmp_path: Pat
     path = tmp_path / "events.jsonl"
     log = EventLog(path, started_at=0.0)
     failed = threading.Event()
-    beating = Pulse(log, failed.set)
+    beating = Heartbeat(log, failed.set)
     path.unlink()
     if replaced:
         path.touch()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from builders import events_of, weights_sha256
-from lagging import LAGS, Rig, assert_agrees, quicken, rig, saved_steps, set_clock
+from lagging import FAST, LAGS, Rig, assert_agrees, rig, saved_steps, set_clock, skip_disk_syncs
 
-from engines.training import callbacks, loop
+from engines.training import callbacks
+from engines.training.ending import Ending
 
 BRIEF = {"steps": 40, "eval_every": 10, "checkpoint_every": 10, "sample_tokens": 0, "keep_last": 0}
 lagging = pytest.mark.parametrize("lag", LAGS)
@@ -17,7 +18,7 @@ lagging = pytest.mark.parametrize("lag", LAGS)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quicken(monkeypatch)
+    skip_disk_syncs(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def assert_same(found: Rig, whole: Rig) -> None:
 @lagging
 def test_a_lag_changes_neither_losses_nor_evaluations_nor_weights(lag: int, whole: Rig, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **BRIEF)
-    assert found.train() == loop.Ending("finished", 0)
+    assert found.train() == Ending("finished", 0)
     assert_same(found, whole)
     assert saved_steps(found.run) == [10, 20, 30, 40]
 
@@ -129,10 +130,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(lag: int, at: int, whole: Rig
 
 
 @lagging
-def test_a_paused_run_has_logged_every_step_and_continues_from_there(
-    lag: int, whole: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = rig(tmp_path, lag, {17: "pause"}, **BRIEF)
+def test_a_paused_run_has_logged_every_step_and_continues_from_there(lag: int, whole: Rig, tmp_path: Path) -> None:
     seen: list[tuple[int, bool]] = []
 
     def resume(seconds: float) -> None:
@@ -140,16 +138,16 @@ def test_a_paused_run_has_logged_every_step_and_continues_from_there(
         seen.append((history.step, history.paused))
         found.requests.waiting[0] = "resume"
 
-    monkeypatch.setattr(loop.time, "sleep", resume)
+    found = rig(tmp_path, lag, {17: "pause"}, FAST._replace(sleep=resume), **BRIEF)
     assert found.train().reason == "finished"
-    assert seen == [(17, True)] and found.requests.taken == ["pause", "resume"]
+    assert seen == [(17, True)] and found.requests.handled == ["pause", "resume"]
     assert_same(found, whole)
 
 
 @lagging
-def test_a_run_that_is_stopped_while_paused_ends(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = rig(tmp_path, lag, {17: "pause"}, **BRIEF)
-    monkeypatch.setattr(loop.time, "sleep", lambda seconds: found.requests.waiting.update({0: "stop"}))
+def test_a_run_that_is_stopped_while_paused_ends(lag: int, tmp_path: Path) -> None:
+    timing = FAST._replace(sleep=lambda seconds: found.requests.waiting.update({0: "stop"}))
+    found = rig(tmp_path, lag, {17: "pause"}, timing, **BRIEF)
     assert found.train().reason == "stopped"
     assert_agrees(found)
     assert saved_steps(found.run)[-1] == 17
@@ -182,7 +180,7 @@ def tick(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float]) -> None:
 @lagging
 def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **{**BRIEF, "tokens": 8 * 23 - 3})
-    assert found.train() == loop.Ending("finished", 0, "the token budget is used up")
+    assert found.train() == Ending("finished", 0, "the token budget is used up")
     assert_agrees(found)
     assert found.history.step == 23 == saved_steps(found.run)[-1] and found.history.tokens == 8 * 23
 
@@ -191,10 +189,10 @@ def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> No
 def test_a_time_budget_counts_what_is_collected(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = rig(tmp_path, lag, **{**BRIEF, "steps": 1000, "time_budget": 2.0})
     tick(monkeypatch, lambda: 0.01)
-    assert found.train() == loop.Ending("finished", 0, "the time budget is used up")
+    assert found.train() == Ending("finished", 0, "the time budget is used up")
     assert_agrees(found)
-    assert found.training.train_seconds >= 2.0 and saved_steps(found.run)[-1] == found.history.step
-    assert sum(found.history.seconds) == pytest.approx(found.training.train_seconds, abs=1e-3)
+    assert found.training.state.train_seconds >= 2.0 and saved_steps(found.run)[-1] == found.history.step
+    assert sum(found.history.seconds) == pytest.approx(found.training.state.train_seconds, abs=1e-3)
 
 
 @lagging
@@ -214,14 +212,12 @@ def test_a_target_ends_the_run_at_the_evaluation_that_reaches_it(lag: int, whole
 def test_each_new_best_evaluation_has_a_checkpoint(lag: int, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **{**BRIEF, "eval_every": 7, "checkpoint_every": 10, "keep_last": 1})
     kept: dict[int, list[int]] = {}
-    find_used_up = found.training._used_up
 
-    def used_up() -> str | None:
-        found.training.milestones.wait()
-        kept[found.training.step] = saved_steps(found.run)
-        return find_used_up()
+    def record_checkpoints() -> None:
+        found.training.callbacks.wait_for_checkpoint()
+        kept[found.training.state.step] = saved_steps(found.run)
 
-    found.training._used_up = used_up  # type: ignore[method-assign]
+    found.requests.on_poll = record_checkpoints
     assert found.train().reason == "finished"
     assert_agrees(found)
     evals = dict(evals_of(found))
@@ -248,7 +244,7 @@ def test_the_best_evaluation_is_decided_by_bits_per_byte(
     monkeypatch.setattr(callbacks, "evaluate", lambda *about: Evaluation(*next(scores), 10, 10))
     found = rig(tmp_path, lag, **{**BRIEF, "keep_last": 1})
     found.train()
-    assert found.training.milestones.best_step == 20 and saved_steps(found.run) == [20, 40]
+    assert found.training.callbacks.best_step == 20 and saved_steps(found.run) == [20, 40]
     assert [event["best"] for event in events_of(found.run, "eval")] == [True, True, True, False, False]
     best = found.history.best_eval
     assert best and (best["step"], best["loss"], best["bpb"]) == (20, 2.5, 3.0)

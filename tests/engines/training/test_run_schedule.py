@@ -11,7 +11,7 @@ from builders import make_run
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from lagging import LAGS, Rig, assert_agrees, quicken, rig, set_clock
+from lagging import LAGS, Rig, assert_agrees, rig, set_clock, skip_disk_syncs
 
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
@@ -19,7 +19,7 @@ from engines.reproduce.replay import past_of, replay_run, settings_of
 from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training import loop
+from engines.training.ending import Ending
 from engines.training.fork import fork_run
 from engines.training.run_schedule import RunSchedule
 from engines.training.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
@@ -31,7 +31,7 @@ lagging = pytest.mark.parametrize("lag", LAGS)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    quicken(monkeypatch)
+    skip_disk_syncs(monkeypatch)
 
 
 def plans(settings: TrainSettings, steps: int, **how: Any) -> list[StepHyperparameters]:
@@ -192,7 +192,7 @@ def train_until(found: Rig, call: int) -> None:
     found.learner.step = step_or_die  # type: ignore[method-assign]
     with pytest.raises(Killed):
         found.train()
-    found.training.milestones.wait()
+    found.training.callbacks.wait_for_checkpoint()
     found.log.sync()
 
 
@@ -235,7 +235,7 @@ def test_a_killed_run_repeats_what_was_logged_and_its_reproduction_all_of_it(
     assert history.losses[:repeated] == before.losses[:repeated]
     assert history.seconds[:repeated] == before.seconds[:repeated]
     assert list(history.progress) == sorted(history.progress)
-    assert again.training.train_seconds == pytest.approx(sum(history.seconds), abs=1e-3)
+    assert again.training.state.train_seconds == pytest.approx(sum(history.seconds), abs=1e-3)
     assert history.lr[-1] < 0.1 * max(history.lr)
     assert_reproduces(reproduced(killed.run, 0), killed.run)
 
@@ -348,7 +348,7 @@ def test_a_run_that_stops_at_a_step_and_its_continuation_are_one_whole_run(lag: 
     rung = make_run(tmp_path, **how)
     rung.write_config({**rung.config, "stop_at": 30})
     half = Rig(rung, lag)
-    assert half.train() == loop.Ending("finished", 0)
+    assert half.train() == Ending("finished", 0)
     assert half.history.step == 30 and half.history.lr == whole.history.lr[:30]
     rest = Rig(fork_run(rung, {}), lag)
     assert rest.train().reason == "finished"

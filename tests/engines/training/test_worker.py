@@ -1,6 +1,7 @@
-"""The worker while it starts: a request to end is not an error that code may catch."""
+"""The worker before training: signals and requests to stop, and what is decided for the machine."""
 
 import ast
+import dataclasses
 import gc
 import gzip
 import signal
@@ -13,34 +14,42 @@ from engines import registry
 from engines.data.prepare import prepare
 from engines.interfaces import Decision
 from engines.runs import liveness
-from engines.runs.history import read_history
+from engines.runs.control import Inbox
+from engines.runs.history import History, read_history
 from engines.runs.launch import launch
+from engines.runs.log import EventLog
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor.micro_batch import DoesNotFit
 from engines.training import worker
+from engines.training.build_learner import LearnerBuilder
+from engines.training.ending import Ending, StopRequested
+from engines.training.heartbeat import Heartbeat
+from engines.training.startup import StartupReporter
 
 ENGINES = Path(worker.__file__).parents[1]
 
 
-def test_a_request_to_end_is_not_caught_while_compressed_text_is_read(
+def test_a_stop_request_is_not_caught_while_compressed_text_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ending = Ending("terminated", 143)
+
     def stop(*arguments: object) -> bytes:
-        raise worker._Stopped("terminated", 143)
+        raise StopRequested(ending)
 
     path = tmp_path / "text.txt.gz"
     path.write_bytes(gzip.compress(TEXT.encode()))
     settings = resolve({"data": str(path)})
     for method in ("read", "read1", "readinto", "peek"):
         monkeypatch.setattr(gzip.GzipFile, method, stop, raising=False)
-    with pytest.raises(worker._Stopped) as stopped:
+    with pytest.raises(StopRequested) as stopped:
         prepare(settings, lambda *progress: None)
-    assert stopped.value.args == ("terminated", 143)
+    assert stopped.value.ending == ending
 
 
-def test_only_the_saver_thread_catches_what_is_no_exception() -> None:
-    """A bare `except` or `except BaseException` that does not raise again would hold up a request to end."""
+def test_only_the_saver_thread_catches_base_exceptions() -> None:
+    """A bare `except` or `except BaseException` that does not raise again would swallow a request to stop."""
     found = set()
     for path in ENGINES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -52,9 +61,7 @@ def test_only_the_saver_thread_catches_what_is_no_exception() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_before_the_worker_has_started_ends_the_run_in_order(
-    number: signal.Signals, code: int, tmp_path: Path
-) -> None:
+def test_a_signal_before_training_stops_the_run(number: signal.Signals, code: int, tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=10_000_000)
     process = launch(run)
     process.send_signal(number)
@@ -79,14 +86,17 @@ def test_a_micro_batch_decided_on_a_larger_gpu_is_decided_again_and_noted(
 
     monkeypatch.setattr(registry, "new_learner", Learner)
     run = make_run(tmp_path, mode="tensor", device="cpu", batch_size=8)
-    working = worker.Worker(run, 0)
+    settings = TrainSettings(**run.config["resolved"])
     choices = [{"setting": "micro-batch", "value": "8 of 8 rows", "why": "fits"}]
-    working._history.first_engine = {"choices": choices, "gpu": None}
-    working._new_learner(TrainSettings(**run.config["resolved"]), 10)
+    history = History()
+    history.first_engine = {"choices": choices, "gpu": None}
+    log = EventLog(run.events_path, 0.0)
+    builder = LearnerBuilder(history, log, Heartbeat(log), StartupReporter(log, Inbox(run.control_dir, 0)))
+    builder.build(settings, 10)
     gc.unfreeze()
-    working._log.flush()
+    log.flush()
     (note,) = events_of(run, "note")
     assert note["message"] == "the rest of the run is exact only up to rounding: micro-batch is 2 and was 8."
-    asked = TrainSettings(**{**run.config["resolved"], "micro_batch": 8})
+    requested = dataclasses.replace(settings, micro_batch=8)
     with pytest.raises(DoesNotFit):
-        working._new_learner(asked, 10)
+        builder.build(requested, 10)
