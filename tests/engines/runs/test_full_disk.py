@@ -128,7 +128,7 @@ def test_a_worker_that_cannot_be_started_leaves_the_lock_free(tmp_path: Path) ->
     [
         ("event:1", 3, "halted", "events.jsonl cannot be written (No space left on device)"),
         ("event:4", 3, "halted", "events.jsonl cannot be written (No space left on device)"),
-        ("json:1", 1, "crashed", "(No space left on device)"),
+        ("json:1", 1, "crashed", "No space left on device"),
         ("json:2", 0, "finished", ""),
         ("checkpoint:1", 1, "crashed", "no checkpoint could be written"),
         ("checkpoint:5", 1, "crashed", "no checkpoint could be written"),

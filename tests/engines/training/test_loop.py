@@ -187,8 +187,8 @@ def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> No
 
 @lagging
 def test_a_time_budget_counts_what_is_collected(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = rig(tmp_path, lag, **{**BRIEF, "steps": 1000, "time_budget": 2.0})
     tick(monkeypatch, lambda: 0.01)
+    found = rig(tmp_path, lag, **{**BRIEF, "steps": 1000, "time_budget": 2.0})
     assert found.train() == Ending("finished", 0, "the time budget is used up")
     assert_agrees(found)
     assert found.training.state.train_seconds >= 2.0 and saved_steps(found.run)[-1] == found.history.step
