@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from engines.ablation.analysis import CellReport
+from engines.ablation.analysis import Analysis, CellReport
 from engines.ablation.statistics import PairedDifference, Spread
 
 _MIN_DIGITS, _MAX_DIGITS = 4, 8
@@ -40,6 +40,11 @@ def format_verdict(cell: CellReport) -> str:
 
 def format_count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
+
+
+def format_comparisons(analysis: Analysis) -> str:
+    count = analysis.comparisons
+    return f"{count} comparison{'s' * (count != 1)}"
 
 
 def format_p(value: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, Analysis, CellReport, compute_mean_score
 from engines.ablation.effects import Effect
 from engines.ablation.formatting import (
+    format_comparisons,
     format_count,
     format_difference,
     format_p,
@@ -113,7 +114,7 @@ def _build_cell_row(rank: int, cell: CellReport) -> list[str]:
 
 def explain_cell_table(plan: Plan, analysis: Analysis) -> str:
     """Return a paragraph that explains the columns and verdicts of the table of cells."""
-    comparisons = f"{analysis.comparisons} comparison{'s' * (analysis.comparisons != 1)}"
+    comparisons = format_comparisons(analysis)
     target = "" if analysis.target_bpb is None else f" The target is {analysis.target_bpb:.4f} bits per byte."
     halving = (
         " The cells of the last rung were selected by the same seeds: the adjustment counts every cell that entered "

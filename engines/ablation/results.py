@@ -27,7 +27,7 @@ class EvalPoint(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """How a run ended and what it reached. Values that were never measured are None; a non-finite loss is NaN."""
+    """The outcome and the scores of one run. Values that were never measured are None; a non-finite loss is NaN."""
 
     job: Job
     run: str
@@ -61,7 +61,7 @@ class RunResult:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether the run finished with a score that can be compared with others."""
+        """True if the run finished with a score that can be compared with others."""
         return self.outcome == "finished" and bool(self.curve)
 
     @property

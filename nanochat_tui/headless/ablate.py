@@ -1,4 +1,4 @@
-"""ablate, studies: make a study or find one, follow it, and print its table."""
+"""The commands `ablate` and `studies`: create or resume a study, follow it, and print its table."""
 
 import sys
 from pathlib import Path
@@ -35,25 +35,25 @@ from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_h
 from nanochat_tui.headless.train import print_detached
 from nanochat_tui.streams import console, print_json
 
-_COME_BACK = "ablate --resume"
+_RESUME_COMMAND = "ablate --resume"
 _REQUESTS = ("pause", "stop")
 
 
 def ablate(options: Options) -> int:
-    """A new study, or one that is there, followed to its end unless --detach."""
+    """Create or resume a study and follow it to its end; with --detach, start it and return."""
     for verb in _REQUESTS:
         if options.words[verb] is not None:
-            return _ask(options.words[verb], verb, options)
+            return _send_request(options.words[verb], verb, options)
     if options.words["resume"] is not None:
         study = _find(options.words["resume"], options)
         _refuse_changes(options)
     else:
-        plan = _plan(options)
+        plan = build_plan(options)
         for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
         study = create_study(results_dir(options.words["results_dir"]), plan)
     with signals_held():
-        process = _wake(study)
+        process = _start_or_resume(study)
         if options.words["detach"]:
             print_detached(options, "study", study)
             return 0
@@ -61,10 +61,10 @@ def ablate(options: Options) -> int:
 
 
 def studies(options: Options) -> int:
-    """A line for each study, oldest first."""
+    """Print one line per study, the oldest first."""
     results = results_dir(options.words["results_dir"])
     found = list_visible_studies(results)
-    rows = [row for study in found if (row := _row(study))]
+    rows = [row for study in found if (row := _build_row(study))]
     if not rows and not options.json:
         print("no studies yet; start one with: nanochat-tui --no-ui ablate", file=sys.stderr)
     for row in rows:
@@ -81,8 +81,8 @@ def studies(options: Options) -> int:
     return 0
 
 
-def _row(study: Study) -> dict[str, Any] | None:
-    """None for one whose plan cannot be read; that is told."""
+def _build_row(study: Study) -> dict[str, Any] | None:
+    """Return the values of a study's line, or None after printing why its plan cannot be read."""
     try:
         plan = study.plan
     except UserError as error:
@@ -106,16 +106,16 @@ def _row(study: Study) -> dict[str, Any] | None:
     }
 
 
-# --- what is asked for ------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------
 
 
-def _plan(options: Options) -> Plan:
-    """From a file and from flags, which win; every mistake is told at once."""
+def build_plan(options: Options) -> Plan:
+    """Build the plan of a new study from --config and flags; flags win. Raises SettingsError with all problems."""
     problems: list[str] = []
-    asked, axes = StudyRequest({}, {}, {}), {}
+    request, axes = StudyRequest({}, {}, {}), {}
     try:
         if options.words["config"]:
-            asked = read_study_file(Path(options.words["config"]))
+            request = read_study_file(Path(options.words["config"]))
     except SettingsError as error:
         problems += error.problems
     try:
@@ -124,23 +124,24 @@ def _plan(options: Options) -> Plan:
         problems += error.problems
     if problems:
         raise SettingsError(problems)
-    of_runs, of_study = _split(options.settings)
-    return make_plan(asked.given | of_runs, asked.axes | axes, asked.options | of_study)
+    run_settings, study_options = _split_settings(options.settings)
+    return make_plan(request.given | run_settings, request.axes | axes, request.options | study_options)
 
 
-def _split(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split settings into those of the runs and those of the study."""
     known = fields(TrainSettings)
-    runs = {name: value for name, value in settings.items() if name in known}
-    return runs, {name: value for name, value in settings.items() if name not in known}
+    of_runs = {name: value for name, value in settings.items() if name in known}
+    return of_runs, {name: value for name, value in settings.items() if name not in known}
 
 
 def _refuse_changes(options: Options) -> None:
-    """A study's plan is what makes its comparisons fair."""
+    """Raise SettingsError if a resumed study is given settings: its cells must stay comparable."""
     changed = [name for name in ("axis", "config") if options.words[name]] + list(options.settings)
     if changed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         raise SettingsError(
-            [f"a study goes on with the plan it began with, without {flags}; start a new one with them."]
+            [f"--resume cannot be combined with {flags}: a study keeps its plan. Start a new study instead."]
         )
 
 
@@ -148,8 +149,8 @@ def _find(word: str, options: Options) -> Study:
     return find_own_study(word, results_dir(options.words["results_dir"]))
 
 
-def _wake(study: Study) -> Any:
-    """Start a queue where there is none; ask one that waits to go on."""
+def _start_or_resume(study: Study) -> Any:
+    """Start a queue and return its process, or request a resume from a paused queue and return None."""
     if not liveness.lock_is_held(study.lock_path):
         return start_queue(study)
     if read_history(study).paused:
@@ -157,29 +158,30 @@ def _wake(study: Study) -> Any:
     return None
 
 
-def _ask(word: str, verb: str, options: Options) -> int:
+def _send_request(word: str, verb: str, options: Options) -> int:
+    """Request a pause or stop from the queue of a study."""
     study = _find(word, options)
     if not liveness.lock_is_held(study.lock_path):
-        raise UserError(f"{study.id} is not live.")
+        raise UserError(f"study {study.id} is not running.")
     control.request(study.control_dir, verb)
-    print(f"asked {study.id} to {verb}; go on with: nanochat-tui --no-ui {_COME_BACK} {study.id}", file=sys.stderr)
+    print(f"{verb} requested for study {study.id}; {_describe_resume(study)}", file=sys.stderr)
     return 0
 
 
 # --- following ----------------------------------------------------------------------------------------
 
 
-class _Lines:
-    """A line for each run that begins or ends."""
+class _StudyLines:
+    """Prints one line per run that starts or ends, with the ETA of the study."""
 
     def __init__(self) -> None:
         self._progress = StudyProgress()
 
     def show(self, line: bytes, event: Event, history: History) -> None:
         self._progress.apply([event])
-        if text := _sentence(event):
+        if text := _format_event(event):
             left = self._progress.estimate_seconds_left()
-            self.say(text + (f"  eta {format_duration(left)}" if left and event["kind"] == "phase" else ""))
+            self.say(text + (f"  ETA {format_duration(left)}" if left and event["kind"] == "phase" else ""))
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -188,23 +190,24 @@ class _Lines:
         pass
 
 
-def _sentence(event: Event) -> str:
+def _format_event(event: Event) -> str:
+    """Format an event that concerns the user, or return an empty string."""
     if event["kind"] == "control":
         return f"     {event['verb']}: {event['outcome']}"
     cell = event.get("cell")
     if event["kind"] != "phase" or cell is None:
         return ""
     rung = f" rung {cell['rung'] + 1}" if cell["rung"] else ""
-    told = f"{event['done']:>5}/{event['total']}  {cell['cell']} seed {cell['seed']}{rung}: {cell['state']}"
+    text = f"{event['done']:>5}/{event['total']}  {cell['cell']} seed {cell['seed']}{rung}: {cell['state']}"
     if cell["state"] == "running":
-        return f"{told}  (run {cell['run']})"
+        return f"{text}  (run {cell['run']})"
     bpb = "" if cell["val_bpb"] is None else f"  {cell['val_bpb']:.4f} bpb"
     seconds = "" if cell["seconds"] is None else f"  {cell['seconds']:.1f} s"
-    return f"{told}{bpb}{seconds}" + (f"  {cell['detail']}" if cell["detail"] else "")
+    return f"{text}{bpb}{seconds}" + (f"  {cell['detail']}" if cell["detail"] else "")
 
 
 def _follow(study: Study, process: Any, options: Options) -> int:
-    presenter: Presenter = JsonLines() if options.json else _Lines()
+    presenter: Presenter = JsonLines() if options.json else _StudyLines()
     if not options.json:
         plan = study.plan
         presenter.say(
@@ -212,34 +215,41 @@ def _follow(study: Study, process: Any, options: Options) -> int:
         )
         for one in plan.dropped:
             presenter.say(f"     not trained: {one.name}: {one.reason}")
-    state, ended, code = follow(study, process, presenter, _COME_BACK)
+    state, ended, code = follow(study, process, presenter, _RESUME_COMMAND)
     if state == "running":
         return code
-    _say_how_it_ended(study, state, ended)
+    _print_ending(study, state, ended)
     if not options.json:
         _print_table(study, ended)
     return code
 
 
-def _say_how_it_ended(study: Study, state: str, ended: Event | None) -> None:
-    again = f"go on with: nanochat-tui --no-ui {_COME_BACK} {study.id}"
+def _print_ending(study: Study, state: str, ended: Event | None) -> None:
+    """Print how a study ended that did not finish, and how to resume it."""
     if ended is None:
-        print(f"{study.id} {state}: its queue died without a last word ({study.log_path}); {again}", file=sys.stderr)
+        reason = f": its queue exited unexpectedly (log: {study.log_path})"
     elif state == "crashed":
-        print(f"{study.id} crashed: {ended['detail']}; {again}", file=sys.stderr)
+        reason = f": {ended['detail']}"
     elif state == "stopped":
-        print(f"{study.id} stopped; {again}", file=sys.stderr)
+        reason = ""
+    else:
+        return
+    print(f"study {study.id} {state}{reason}; {_describe_resume(study)}", file=sys.stderr)
+
+
+def _describe_resume(study: Study) -> str:
+    return f"resume it with: nanochat-tui --no-ui {_RESUME_COMMAND} {study.id}"
 
 
 def _print_table(study: Study, ended: Event | None) -> None:
-    """The ancestor's line and table, with our columns behind; a table for eyes on a terminal."""
+    """Print a summary line and CSV, in the format of the Rust predecessor; on a terminal, a formatted table."""
     plan = study.plan
     results: dict[Any, RunResult] = load_results(study, plan)
     for damage in describe_study_damage(study, read_history(study), results.values()):
         print(damage, file=sys.stderr)
     analysis = analyse(plan, results)
     if sys.stdout.isatty():
-        _print_for_eyes(analysis)
+        _print_terminal_table(analysis)
         print(f"report: {study.path / 'table.md'}")
         return
     tables = {Path(path).suffix: path for path in (ended or {}).get("tables", [])}
@@ -252,19 +262,23 @@ def _print_table(study: Study, ended: Event | None) -> None:
     print(render_csv(build_summary_rows(plan, analysis)))
 
 
-def _print_for_eyes(analysis: Analysis) -> None:
+def _print_terminal_table(analysis: Analysis) -> None:
     from rich.table import Table
 
-    from engines.ablation.formatting import format_difference, format_spread, format_verdict
+    from engines.ablation.formatting import (
+        format_comparisons,
+        format_difference,
+        format_p,
+        format_spread,
+        format_verdict,
+    )
 
-    table = Table("", "variant", "val bpb", "against the base", "p", "verdict", box=None, pad_edge=False)
+    table = Table("", "cell", "val bpb", "difference from base", "p", "verdict", box=None, pad_edge=False)
     for rank, cell in enumerate(analysis.cells, 1):
-        p = "" if cell.p_corrected is None else f"{cell.p_corrected:.2g}"
-        figures = format_spread(cell.val_bpb), format_difference(cell.difference)
-        table.add_row(str(rank), visible_line(cell.name), *figures, p, visible_line(format_verdict(cell)))
-    terminal = console(sys.stdout)
-    terminal.print(table)
+        values = format_spread(cell.val_bpb), format_difference(cell.difference), format_p(cell.p_corrected)
+        table.add_row(str(rank), visible_line(cell.name), *values, visible_line(format_verdict(cell)))
+    console(sys.stdout).print(table)
     print(
-        f"{analysis.comparisons} comparisons with {analysis.base}; "
-        "p and 95 % intervals of paired differences are corrected by Holm"
+        f"{format_comparisons(analysis)} with {analysis.base}; p-values and 95 % confidence intervals of the paired "
+        "differences are Holm-adjusted"
     )

@@ -1,4 +1,4 @@
-"""The command `ablate`, by real processes: what it prints where, its exit codes, and the ancestor's four variants."""
+"""The command `ablate` as a real process: output, exit codes, and the Rust predecessor's four variants."""
 
 import csv
 import io
@@ -42,10 +42,10 @@ def table(stdout: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(stdout.split("\n", 1)[1].strip())))
 
 
-# What the predecessor printed for its own text, and what its loop gives for ours.
+# Printed by the predecessor for its own text, and computed by its loop for our text.
 PRINTED = {
     "tied_no_input_rmsnorm": "true,false,841,3.367061,3.366984",
-    "tied_input_rmsnorm": "true,true,841,27.631021,27.078342",  # ended by its loss floor: ours need not do this
+    "tied_input_rmsnorm": "true,true,841,27.631021,27.078342",  # stopped by its loss floor, which this engine lacks
     "untied_no_input_rmsnorm": "false,false,1682,3.367228,3.367048",
     "untied_input_rmsnorm": "false,true,1682,1.327887,3.130257",
 }
@@ -57,16 +57,16 @@ ON_OUR_TEXT = {
 }
 
 
-def test_the_four_variants_are_the_predecessors_to_every_digit() -> None:
-    """Its random numbers and its text in our engine, for the cells that `ablate` plans by itself."""
+def test_the_default_cells_match_the_predecessor_to_every_digit() -> None:
+    """Uses the predecessor's random numbers and text in the scalar engine, for the default axes."""
     texts = ((OWN["futuristic"], ON_OUR_TEXT), (predecessors_text("futuristic"), PRINTED))
     for text, expected in texts:
         if text is not None:
-            rows = {cell.name: _row_of_the_predecessor(text, cell.changes) for cell in make_plan({}, {}, {}).cells}
+            rows = {cell.name: _predecessor_row(text, cell.changes) for cell in make_plan({}, {}, {}).cells}
             assert rows == expected and list(rows) == list(expected)
 
 
-def _row_of_the_predecessor(text: str, changes: dict[str, Any]) -> str:
+def _predecessor_row(text: str, changes: dict[str, Any]) -> str:
     settings = resolve(changes)
     tied, rmsnorm = settings.tie_lm_head, settings.input_rmsnorm
     figures = train_bigram(text, "sgd", 200, tied, rmsnorm)
@@ -74,7 +74,7 @@ def _row_of_the_predecessor(text: str, changes: dict[str, Any]) -> str:
     return f"{flags},{figures.final:.6f},{figures.mean_of_last_50:.6f}"
 
 
-def test_ablate_by_itself_trains_the_predecessors_variants(lab: Lab) -> None:
+def test_the_default_axes_train_the_predecessors_variants(lab: Lab) -> None:
     """On a text of as many different characters: sgd at 0.1, one pair per step, 200 steps. The parameter counts are
     equal, losses start near ln 29, and the same variant learns."""
     lab.text.write_text(OWN["futuristic"])
@@ -89,7 +89,7 @@ def test_ablate_by_itself_trains_the_predecessors_variants(lab: Lab) -> None:
     assert float(found[3]["mean_loss_last_n"]) < 3.367
 
 
-def test_the_table_is_on_stdout_and_progress_on_stderr(lab: Lab) -> None:
+def test_the_table_goes_to_stdout_and_progress_to_stderr(lab: Lab) -> None:
     result = lab.on_text("ablate", *QUICK, "--axis", "lr=0.01,1e300", "--optimizer", "sgd")
     assert result.returncode == 0
     header = dict(pair.split("=", 1) for pair in result.stdout.split("\n")[0].split() if "=" in pair)
@@ -100,7 +100,7 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(lab: Lab) -> None:
     assert "9/9" in result.stderr and "lr=0.01 seed 1338: finished" in result.stderr and result.stdout.endswith("\n\n")
 
 
-def test_json_prints_the_studys_own_events(lab: Lab) -> None:
+def test_json_prints_the_studys_events(lab: Lab) -> None:
     result = lab.on_text("ablate", "--json", *QUICK, "--axis", "lr=0.01", "--seeds", "1")
     assert result.returncode == 0 and result.stdout == study_of(lab).events_path.read_text()
     events = [json.loads(line) for line in result.stdout.splitlines()]
@@ -109,7 +109,7 @@ def test_json_prints_the_studys_own_events(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("--axis", "nix=1", "--axis", "lr=a"), ["'nix' is not a training setting", "lr must be a number"]),
         (("--axis", "seed=1,2", "--cells", "3"), ["--seeds", "--pick random"]),
@@ -117,21 +117,23 @@ def test_json_prints_the_studys_own_events(lab: Lab) -> None:
         (("--resume", "last", "--steps", "3", "--axis", "lr=1"), ["--axis, --steps"]),
     ],
 )
-def test_every_mistake_is_told_before_anything_is_made(lab: Lab, words: tuple[str, ...], told: list[str]) -> None:
+def test_all_problems_are_reported_before_anything_is_created(
+    lab: Lab, words: tuple[str, ...], expected: list[str]
+) -> None:
     lab("ablate", "--detach", *QUICK, "--seeds", "1", "--data", str(lab.text))
     result = lab("ablate", *words)
-    assert result.returncode == 2 and all(word in result.stderr for word in told), result.stderr
+    assert result.returncode == 2 and all(word in result.stderr for word in expected), result.stderr
     assert len(list_studies(lab.results)) == 1
 
 
-def test_a_study_from_a_file_with_a_flag_that_wins(lab: Lab) -> None:
+def test_a_flag_overrides_the_study_file(lab: Lab) -> None:
     (lab.folder / "study.toml").write_text("steps = 9\nbatch-size = 2\n[axes]\nlr = [0.1]\n[study]\nseeds = 5\n")
     result = lab.on_text("ablate", "--config", "study.toml", "--seeds", "1", "--sample-tokens", "0")
     assert result.returncode == 0 and study_of(lab).plan.seeds == (1337,)
     assert {run.config["resolved"]["steps"] for run in all_runs(lab.results)} == {9}
 
 
-def test_interrupting_stops_the_study_and_resume_finishes_it(lab: Lab) -> None:
+def test_an_interrupted_study_stops_and_resume_finishes_it(lab: Lab) -> None:
     words = ("--data", str(lab.text), "--steps", "1500", "--batch-size", "2", "--axis", "lr=0.01", "--seeds", "1")
     process = lab.start("ablate", *words)
     lab.wait_for_steps(1)
@@ -143,14 +145,14 @@ def test_interrupting_stops_the_study_and_resume_finishes_it(lab: Lab) -> None:
     result = lab("ablate", "--resume", "last")
     assert result.returncode == 0 and len(all_runs(lab.results)) == 2
     assert {read_history(run).step for run in all_runs(lab.results)} == {1500}
-    again = lab("ablate", "--resume", "last")  # there is nothing to do
+    again = lab("ablate", "--resume", "last")  # nothing is left to train
     assert again.returncode == 0 and table(again.stdout) == table(result.stdout)
 
 
-def test_a_detached_study_is_listed_held_and_stopped(lab: Lab) -> None:
+def test_a_detached_study_is_listed_paused_and_stopped(lab: Lab) -> None:
     result = lab.on_text("ablate", "--detach", "--json", *ENDLESS, "--axis", "lr=0.01")
-    told = json.loads(result.stdout)
-    assert told == {"study": "study-1", "path": str(study_of(lab).path)}
+    printed = json.loads(result.stdout)
+    assert printed == {"study": "study-1", "path": str(study_of(lab).path)}
     lab.wait_for_steps(1)
     (row,) = [json.loads(line) for line in lab("studies", "--json").stdout.splitlines()]
     assert row["state"] == "running" and (row["done"], row["total"], row["cells"]) == (0, 2, 2)
@@ -164,10 +166,10 @@ def test_a_detached_study_is_listed_held_and_stopped(lab: Lab) -> None:
         time.sleep(0.01)
     assert "stopped  0/2 runs" in lab("studies").stdout
     refused = lab("ablate", "--stop", "study-1")
-    assert refused.returncode == 1 and "study-1 is not live" in refused.stderr
+    assert refused.returncode == 1 and "study-1 is not running" in refused.stderr
 
 
-def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
+def test_a_killed_queue_exits_with_5_and_prints_how_to_resume(lab: Lab) -> None:
     process = lab.start("ablate", "--data", str(lab.text), *ENDLESS, "--axis", "lr=0.01")
     lab.wait_for_steps(1)
     study = study_of(lab)
@@ -181,7 +183,7 @@ def test_a_queue_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
             os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
 
 
-def test_no_study_and_a_broken_one_are_no_failure(lab: Lab) -> None:
+def test_a_missing_or_damaged_study_does_not_fail_the_list(lab: Lab) -> None:
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no studies yet" in result.stderr
     lab.on_text("ablate", "--detach", *QUICK, "--seeds", "1")
@@ -192,7 +194,7 @@ def test_no_study_and_a_broken_one_are_no_failure(lab: Lab) -> None:
     assert missing.returncode == 1 and "study 'study-9' not found" in missing.stderr
 
 
-def test_the_command_line_of_a_study_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_the_command_imports_nothing_heavy(tmp_path: Path) -> None:
     words: list[Any] = ["ablate", "--steps", "3", "--seeds", "1", "--data", str(write_text(tmp_path))]
     words += ["--results-dir", str(tmp_path), "--no-ui"]
     code = f"import sys; from nanochat_tui.cli import main; main({words!r}); print(*sys.modules)"

@@ -140,8 +140,8 @@ def test_a_toml_file_and_an_older_plan_give_the_same_plan(tmp_path: Path) -> Non
     toml.write_text(
         'model-kind = "bigram"\nsteps = 7\n[axes]\ninput-rmsnorm = [true, false]\nlr = 0.1\n[study]\nseeds = 2\n'
     )
-    asked = read_study_file(toml)
-    found = make_plan(asked.given, asked.axes, asked.options)
+    request = read_study_file(toml)
+    found = make_plan(request.given, request.axes, request.options)
     assert found.given == {"model_kind": "bigram", "steps": 7} and found.options.seeds == 2
     assert plan_from_json(json.loads(json.dumps(found.to_json()))) == found
     old = tmp_path / "plan.json"

@@ -31,8 +31,8 @@ SLOW = {"steps": 400, "eval_every": 100, "sample_tokens": 0}  # about half a sec
 def make_study(
     folder: Path, axes: dict[str, tuple[Any, ...]], given: dict[str, Any] | None = None, **options: Any
 ) -> Study:
-    asked = {"data": str(write_text(folder)), **QUICK, **(given or {})}
-    return create_study(folder / "results", make_plan(asked, axes, {"seeds": 2, "jobs": 2, **options}))
+    settings = {"data": str(write_text(folder)), **QUICK, **(given or {})}
+    return create_study(folder / "results", make_plan(settings, axes, {"seeds": 2, "jobs": 2, **options}))
 
 
 def outcomes(study: Study) -> dict[str, list[str]]:

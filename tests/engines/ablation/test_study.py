@@ -17,8 +17,8 @@ from engines.training.new_run import new_run
 
 
 def make_study(folder: Path) -> Study:
-    asked = {"data": str(write_text(folder)), **QUICK}
-    return create_study(folder / "results", make_plan(asked, {"lr": (0.03, 0.01, 0.003)}, {"halving": True}))
+    settings = {"data": str(write_text(folder)), **QUICK}
+    return create_study(folder / "results", make_plan(settings, {"lr": (0.03, 0.01, 0.003)}, {"halving": True}))
 
 
 def create_run(study: Study, job: Job) -> Run:

@@ -22,7 +22,7 @@ from engines.reports.document import write_document
 from engines.reports.interval_svg import Row
 from engines.reports.interval_svg import svg as intervals
 from engines.runs.store import Run
-from nanochat_tui.headless.ablate import _plan
+from nanochat_tui.headless.ablate import build_plan
 from nanochat_tui.parser import parse
 
 GRID: dict[str, tuple[Any, ...]] = {"lr": (0.01, 0.1), "input_rmsnorm": (True, False)}
@@ -96,7 +96,7 @@ def test_the_printed_command_asks_for_the_same_study(grid: Study, tmp_path: Path
     _, page, _ = written(grid, tmp_path)
     (command,) = re.findall("nanochat-tui --no-ui (ablate .*)", page.words)
     typed = shlex.split(command.replace("text.txt", grid.plan.given["data"]))[1:]
-    assert _plan(parse("ablate", typed, as_json=False)) == grid.plan
+    assert build_plan(parse("ablate", typed, as_json=False)) == grid.plan
 
 
 def test_nothing_of_this_machine_s_folders_is_handed_on(grid: Study, tmp_path: Path) -> None:
