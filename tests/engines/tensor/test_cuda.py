@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 from unittest.mock import Mock
 
@@ -53,6 +52,9 @@ MASKS: list[dict[str, Any]] = [
 ]
 SWITCHED_OFF: list[dict[str, Any]] = [{"rotary": False}, {"qk_norm": False, "value_embeddings": False}]
 GREEDY = SampleSettings(top_k=1)
+# Steps of the tiny gpt whose bfloat16 losses rounding hardly moves. Later ones jump by up to 0.08 nats where weights
+# differ by one part in a million, on a CPU as well, and other processes on a GPU change the order of its sums.
+STABLE_BFLOAT16_STEPS = 12
 
 tiled = pytest.mark.skipif(
     torch.cuda.is_available() and torch.cuda.get_device_capability()[0] != 9,
@@ -303,17 +305,14 @@ def test_attention_in_parts_finds_what_plain_attention_finds(
 
 def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = gpt(compile="on", dtype="bfloat16")
-    fused = losses(settings, 20)
+    fused = losses(settings, STABLE_BFLOAT16_STEPS)
     torch._dynamo.reset()
     monkeypatch.setattr("engines.tensor.losses._LARGEST_FUSED_SOFTCAP", 0.0)
-    plain = losses(settings, 20)
-    assert plain == pytest.approx(fused, abs=0.1)  # a small model in bfloat16
-    assert fmean(plain) == pytest.approx(fmean(fused), abs=0.01)
+    assert losses(settings, STABLE_BFLOAT16_STEPS) == pytest.approx(fused, abs=2e-3)
 
 
-@pytest.mark.xfail(strict=False, reason="open: with other processes on the GPU, steps queued far ahead lost 0.06 nats")
 def test_steps_queued_behind_a_busy_gpu_have_the_same_losses() -> None:
-    settings = gpt(compile="on", dtype="bfloat16")
+    settings = gpt(compile="on")
     learner, batches = learner_of(settings), some_batches(settings)
     learner.warm_up(batches.batch(0))
     initial = learner.state()
@@ -332,7 +331,7 @@ def test_steps_queued_behind_a_busy_gpu_have_the_same_losses() -> None:
 
     expected = train(is_queued=False)
     for _ in range(5):
-        assert train(is_queued=True) == pytest.approx(expected, abs=0.005)
+        assert train(is_queued=True) == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("compile", ["off", "on", "regions"])
