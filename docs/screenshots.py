@@ -18,7 +18,7 @@ from engines.ablation.plan import make_plan  # noqa: E402
 from engines.ablation.study import create_study, start_queue  # noqa: E402
 from engines.runs.launch import launch  # noqa: E402
 from engines.runs.store import Run  # noqa: E402
-from engines.training.new_run import new_run  # noqa: E402
+from engines.training.create_run import create_run  # noqa: E402
 from screens.app import LabApp  # noqa: E402
 
 SIZE = (120, 36)
@@ -90,10 +90,10 @@ SHOTS: dict[str, Callable[[Pilot[str]], Awaitable[None]]] = {
 def make_runs(results: Path) -> Run:
     """All but the last have ended when this returns; the last is under way."""
     for given in RUNS[:-1]:
-        launch(new_run(given, results)).wait()
+        launch(create_run(given, results)).wait()
     axes = {"lr": (0.1, 0.5, 3.0), "input_rmsnorm": (False,)}
     start_queue(create_study(results, make_plan({"steps": 200}, axes, {"pick": "one-at-a-time"}))).wait()
-    run = new_run(RUNS[-1], results)
+    run = create_run(RUNS[-1], results)
     launch(run)
     return run
 

@@ -17,7 +17,7 @@ from engines.runs.liveness import lock_is_held
 from engines.runs.lookup import find_run, results_dir, unsorted_runs
 from engines.runs.store import Run
 from engines.settings.requirements import flag_of
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
@@ -101,7 +101,7 @@ def _run(name: str, options: Options | None) -> Run | None:
         given = given_settings(options)
         if not given:
             return None
-        run = new_run(given, results_dir(options.words["results_dir"]))
+        run = create_run(given, results_dir(options.words["results_dir"]))
         warn_without_effect(given, run)  # read when the dashboard is left
         _reap(launch(run))
         return run

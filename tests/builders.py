@@ -10,12 +10,12 @@ from pretend_nvml import Gpu, Nvml
 
 from engines import events
 from engines.checkpoints.files import Checkpoint
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.interfaces import Array, LearnerState
 from engines.runs.launch import launch
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +32,7 @@ def write_text(folder: Path, text: str = TEXT) -> Path:
 
 def make_run(folder: Path, **given: Any) -> Run:
     """A run that takes a fraction of a second, not started."""
-    return new_run({"data": str(write_text(folder)), **QUICK, **given}, folder / "results")
+    return create_run({"data": str(write_text(folder)), **QUICK, **given}, folder / "results")
 
 
 def finished_run(folder: Path, **given: Any) -> Run:
@@ -68,7 +68,7 @@ def write_log(path: Path, *past: dict[str, Any]) -> None:
 
 
 def weights_sha256(run: Run, step: int) -> str:
-    state = json.loads((path_of(run.checkpoints_dir, step) / "state.json").read_text())
+    state = json.loads((get_checkpoint_path(run.checkpoints_dir, step) / "state.json").read_text())
     return str(state["sha256"]["model.safetensors"])
 
 

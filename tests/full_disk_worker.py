@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from engines.checkpoints import files as checkpoints
+from engines.checkpoints import files
 from engines.runs import checked_json, log
 from engines.training import worker
 
@@ -24,7 +24,7 @@ def fill_up(place: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-_write_all, _write_json, _write_file = log._write_all, checked_json.write_json, checkpoints._write_file
+_write_all, _write_json, _write_file = log._write_all, checked_json.write_json, files._write_file
 
 
 def write_all(*arguments: Any) -> None:
@@ -42,7 +42,7 @@ def write_file(*arguments: Any) -> str:
     return _write_file(*arguments)
 
 
-log._write_all, checked_json.write_json, checkpoints._write_file = write_all, write_json, write_file
+log._write_all, checked_json.write_json, files._write_file = write_all, write_json, write_file
 
 if __name__ == "__main__":
     sys.exit(worker.main(sys.argv[1:]))

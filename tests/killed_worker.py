@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.checkpoints import files as checkpoints
+from engines.checkpoints import files
 from engines.runs import log
 from engines.training import callbacks, worker
 
@@ -30,7 +30,7 @@ def _die_at(place: str, last_act: Callable[[], object] = lambda: None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-_write_file, _write_all, _evaluate, _rename = checkpoints._write_file, log._write_all, callbacks.evaluate, Path.rename
+_write_file, _write_all, _evaluate, _rename = files._write_file, log._write_all, callbacks.evaluate, Path.rename
 
 
 def write_file(path: Path, parts: Any) -> str:
@@ -58,7 +58,7 @@ def rename(self: Path, target: Path) -> Path:
     return result
 
 
-checkpoints._write_file, log._write_all, callbacks.evaluate = write_file, write_all, evaluate
+files._write_file, log._write_all, callbacks.evaluate = write_file, write_all, evaluate
 Path.rename = rename  # type: ignore[method-assign]
 
 if __name__ == "__main__":

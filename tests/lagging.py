@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from builders import make_run
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.files import load_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.data.batches import Batches
 from engines.data.prepare import Prepared, prepare
 from engines.interfaces import Batch, LearnerState, StepHyperparameters, StepResult
@@ -183,5 +183,5 @@ def assert_agrees(rig: Rig, bad: Iterable[int] = ()) -> None:
     saved = saved_steps(rig.run)
     assert all(step <= history.step for step in saved)
     for step in saved:
-        progress = checkpoints.load(path_of(rig.run.checkpoints_dir, step)).progress
+        progress = load_checkpoint(get_checkpoint_path(rig.run.checkpoints_dir, step)).progress
         assert progress["step"] == step

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lab import Lab
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.runs.history import read_history
 from engines.runs.store import Run
 
@@ -64,7 +64,7 @@ def test_a_frozen_run_resumes_to_the_recorded_weights(name: str, frozen: Lab) ->
     history = read_history(run)
     assert len(history.losses) == expected["step"]
     assert history.losses[:KILLED_AT].tolist() == expected["losses"][:KILLED_AT]
-    folder = path_of(run.checkpoints_dir, expected["step"])
+    folder = get_checkpoint_path(run.checkpoints_dir, expected["step"])
     if is_bit_exact_here(name):
         for file in ("model", "optimizer"):
             assert sha256(folder / f"{file}.safetensors") == expected[f"{file}_sha256"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders import finished_run, write_text
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -31,7 +31,7 @@ LIGHT_SIDE = (
     "engines.settings.",
     "engines.system.gpus.",
     "engines.system.subprocesses.",
-    "engines.training.new_run.",
+    "engines.training.create_run.",
 )
 
 
@@ -164,7 +164,7 @@ import json
 from engines.generation.server import Sampler
 said = []
 sampler = Sampler(said.append)
-sampler.take(json.dumps({{"id": 1, "checkpoint": {str(path_of(run.checkpoints_dir, 20))!r}}}).encode())
+sampler.take(json.dumps({{"id": 1, "checkpoint": {str(get_checkpoint_path(run.checkpoints_dir, 20))!r}}}).encode())
 while sampler.busy:
     sampler.advance()
 assert said[-1]["kind"] == "done"

@@ -35,8 +35,8 @@ from engines.runs.log import EventLog
 from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
+from engines.training.create_run import create_run
 from engines.training.fork import fork_run
-from engines.training.new_run import new_run
 
 _POLL_INTERVAL = 0.02  # seconds between checks of runs and control requests
 _HEARTBEAT_INTERVAL = 2.0  # seconds
@@ -176,7 +176,7 @@ class StudyQueue:
         entry = self._study.manifest_entry(job) | ({} if stop_at is None else {"stop_at": stop_at})
         previous = self._study.find_run(job._replace(rung=job.rung - 1)) if job.rung else None
         if previous is None:
-            run = new_run(self._given_settings(job) | replaced, self._study.results, entry)
+            run = create_run(self._given_settings(job) | replaced, self._study.results, entry)
         else:
             run = fork_run(previous, replaced, entry)
         self._study.link_run(job, run)

@@ -13,7 +13,7 @@ from engines.runs.history import History
 from engines.runs.launch import launch
 from engines.runs.log import EventLog
 from engines.runs.reader import EventReader
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 
 _STEPS_PER_SECOND = 20_000
 _PACED_SECONDS = 3
@@ -58,7 +58,7 @@ def _help_over_bare(repeats: int) -> list[float]:
 
 def _spawn_to_first_event(folder: Path) -> float:
     """Milliseconds from before the launch until a reader could see the first event."""
-    run = new_run({"steps": 0, "corpus_size": 1000, "data": "stories", "sample_tokens": 0}, folder)
+    run = create_run({"steps": 0, "corpus_size": 1000, "data": "stories", "sample_tokens": 0}, folder)
     started = time.perf_counter()
     worker = launch(run)
     while run.events_path.stat().st_size == 0:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.checkpoints import safetensors
-from engines.checkpoints.folders import WRITING, list_steps, path_of, trash_path
+from engines.checkpoints.folders import WRITING, get_checkpoint_path, list_steps, trash_path
 from engines.errors import UserError
 from engines.files import open_regular, read_regular
 from engines.interfaces import Array, LearnerState
@@ -34,9 +34,9 @@ class Checkpoint(NamedTuple):
     progress: dict[str, Any]
 
 
-def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
+def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> int:
     """Write step-<n> into an existing folder, durably and atomically; returns its size in bytes."""
-    final = path_of(folder, step)
+    final = get_checkpoint_path(folder, step)
     partial = folder / f"{WRITING}{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -54,7 +54,7 @@ def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
         "counters": checkpoint.learner.counters,
         "progress": checkpoint.progress,
     }
-    _write_file(partial / "state.json", [_sealed(state)])
+    _write_file(partial / "state.json", [_with_checksum(state)])
     size = sum(file.stat().st_size for file in partial.iterdir())
     _sync_folder(partial)
     replaced = trash_path(final)
@@ -66,77 +66,77 @@ def write(folder: Path, step: int, checkpoint: Checkpoint) -> int:
     return size
 
 
-def size_of(learner: LearnerState) -> int:
+def estimate_size(learner: LearnerState) -> int:
     """About how many bytes a checkpoint of this state takes on disk."""
     arrays = (*learner.model.values(), *learner.optimizer.values())
     return sum(len(array.data) for array in arrays) + 65_536
 
 
-def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
-    return _newest(folder, load)
+    return _read_newest(folder, load_checkpoint)
 
 
-def describe_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def load_newest_metadata(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """Load a checkpoint as `load_newest` does, but without reading parameters and optimizer state."""
-    return _newest(folder, describe)
+    return _read_newest(folder, load_metadata)
 
 
-def newest_intact(folder: Path) -> tuple[int | None, list[str]]:
+def find_newest_intact(folder: Path) -> tuple[int | None, list[str]]:
     """Return the step of the newest intact checkpoint, and a sentence for each newer one that is damaged."""
-    return _newest(folder, verify)
+    return _read_newest(folder, verify_checkpoint)
 
 
-def _newest(folder: Path, read: Callable[[Path], Any]) -> tuple[Any, list[str]]:
+def _read_newest(folder: Path, read: Callable[[Path], Any]) -> tuple[Any, list[str]]:
     complaints: list[str] = []
     for step in reversed(list_steps(folder)):
         try:
-            return read(path_of(folder, step)), complaints
+            return read(get_checkpoint_path(folder, step)), complaints
         except UserError as error:
             complaints.append(str(error))
     return None, complaints
 
 
-def load(path: Path, with_optimizer: bool = True) -> Checkpoint:
+def load_checkpoint(path: Path, with_optimizer: bool = True) -> Checkpoint:
     """Read one checkpoint folder. UserError if any file is missing or is not what was written."""
-    with _reading(path):
+    with _convert_errors(path):
         state = _load_state(path / "state.json")
         model = _load_arrays(path / "model.safetensors", state)
         optimizer = _load_arrays(path / "optimizer.safetensors", state) if with_optimizer else {}
-        return _checkpoint(path, state, model, optimizer)
+        return _build_checkpoint(path, state, model, optimizer)
 
 
-def describe(path: Path) -> Checkpoint:
+def load_metadata(path: Path) -> Checkpoint:
     """Read the tokenizer, settings and progress of a checkpoint. Raises UserError if they are damaged."""
-    with _reading(path):
-        return _checkpoint(path, _load_state(path / "state.json"), {}, {})
+    with _convert_errors(path):
+        return _build_checkpoint(path, _load_state(path / "state.json"), {}, {})
 
 
-def verify(path: Path) -> int:
+def verify_checkpoint(path: Path) -> int:
     """Check all files of a checkpoint against their hashes, without loading them, and return its step.
 
     Raises UserError with the name of the first file that is missing or damaged.
     """
-    with _reading(path):
+    with _convert_errors(path):
         state = _load_state(path / "state.json")
         for name in FILES:
             _check_hash(path / name, _hash_file(path / name), state)
         return int(state["step"])
 
 
-def copy(folder: Path, step: int, into: Path) -> None:
+def copy_checkpoint(folder: Path, step: int, into: Path) -> None:
     """Copy a checkpoint into another run's folder, which is created. Raises UserError unless the copy is intact."""
-    with _reading(into):
+    with _convert_errors(into):
         into.mkdir(parents=True, exist_ok=True)
-        partial = into / f"{WRITING}{path_of(into, step).name}"
+        partial = into / f"{WRITING}{get_checkpoint_path(into, step).name}"
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(path_of(folder, step), partial)
-        verify(partial)
-        partial.rename(path_of(into, step))
+        shutil.copytree(get_checkpoint_path(folder, step), partial)
+        verify_checkpoint(partial)
+        partial.rename(get_checkpoint_path(into, step))
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _convert_errors(path: Path) -> Iterator[None]:
     """Convert every error in reading or writing a checkpoint to UserError."""
     try:
         yield
@@ -148,23 +148,25 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
 
 
-def _checkpoint(path: Path, state: dict[str, Any], model: dict[str, Array], optimizer: dict[str, Array]) -> Checkpoint:
+def _build_checkpoint(
+    path: Path, state: dict[str, Any], model: dict[str, Array], optimizer: dict[str, Array]
+) -> Checkpoint:
     tokenizer = json.loads(_load_file(path / "tokenizer.json", state))
     return Checkpoint(
         LearnerState(model, optimizer, state["counters"]), tokenizer, state["settings"], state["progress"]
     )
 
 
-def _sealed(state: dict[str, Any]) -> bytes:
+def _with_checksum(state: dict[str, Any]) -> bytes:
     """state.json with its own sha256, taken with zeros in its place: no byte of it changes unnoticed."""
     blank = json.dumps({**state, "seal": _NO_SEAL}, indent=1).encode()
-    return blank.replace(_seal(_NO_SEAL), _seal(hashlib.sha256(blank).hexdigest()))
+    return blank.replace(_format_seal(_NO_SEAL), _format_seal(hashlib.sha256(blank).hexdigest()))
 
 
 def _load_state(path: Path) -> dict[str, Any]:
     content = read_regular(path)
     state: dict[str, Any] = json.loads(content)
-    blank = content.replace(_seal(state["seal"]), _seal(_NO_SEAL))
+    blank = content.replace(_format_seal(state["seal"]), _format_seal(_NO_SEAL))
     if hashlib.sha256(blank).hexdigest() != state["seal"]:
         raise ValueError
     if state["v"] != SCHEMA:
@@ -172,7 +174,7 @@ def _load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _seal(sha256: str) -> bytes:
+def _format_seal(sha256: str) -> bytes:
     return f'"seal": "{sha256}"'.encode()
 
 

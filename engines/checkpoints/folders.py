@@ -21,7 +21,7 @@ def list_steps(folder: Path) -> list[int]:
     except OSError as error:
         raise UserError(f"the checkpoint folder {folder} cannot be read ({error.strerror}).") from None
     steps = ((parse_numbered(name, _PREFIX), name) for name in names)
-    return sorted(step for step, name in steps if step is not None and name == path_of(folder, step).name)
+    return sorted(step for step, name in steps if step is not None and name == get_checkpoint_path(folder, step).name)
 
 
 def is_checkpoint(path: str) -> bool:
@@ -29,7 +29,7 @@ def is_checkpoint(path: str) -> bool:
     return os.path.exists(os.path.join(path, "state.json"))
 
 
-def path_of(folder: Path, step: int) -> Path:
+def get_checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08d}"
 
 
@@ -38,7 +38,7 @@ def trash_path(path: Path) -> Path:
     return path.with_name(f"{WRITING}removed-{path.name}-{time.time_ns()}")
 
 
-def clear_unfinished(folder: Path) -> None:
+def delete_unfinished(folder: Path) -> None:
     """Delete the partial checkpoints of a killed worker."""
     for path in folder.glob(f"{WRITING}*"):
         shutil.rmtree(path, ignore_errors=True)

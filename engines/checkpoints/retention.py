@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.checkpoints.files import FILES, verify
-from engines.checkpoints.folders import list_steps, path_of, trash_path
+from engines.checkpoints.files import FILES, verify_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path, list_steps, trash_path
 from engines.errors import UserError
 
 
@@ -21,11 +21,11 @@ class IntactSteps:
 
     def add(self, step: int) -> None:
         """Add a checkpoint that was just written: its files were hashed during the write."""
-        self._known[step] = _fingerprint(path_of(self._folder, step)), True
+        self._known[step] = _get_fingerprint(get_checkpoint_path(self._folder, step)), True
 
     def __contains__(self, step: object) -> bool:
         assert isinstance(step, int)
-        fingerprint = _fingerprint(path_of(self._folder, step))
+        fingerprint = _get_fingerprint(get_checkpoint_path(self._folder, step))
         known, is_intact = self._known.get(step, (None, False))
         if known != fingerprint:
             is_intact = self._verify(step)
@@ -34,14 +34,14 @@ class IntactSteps:
 
     def _verify(self, step: int) -> bool:
         try:
-            verify(path_of(self._folder, step))
+            verify_checkpoint(get_checkpoint_path(self._folder, step))
         except UserError as error:
             self.complaints.append(str(error))
             return False
         return True
 
 
-def _fingerprint(path: Path) -> object:
+def _get_fingerprint(path: Path) -> object:
     """Return size and change time of each file of a checkpoint; nothing if one is missing."""
     try:
         files = [(path / name).stat() for name in (*FILES, "state.json")]
@@ -50,28 +50,30 @@ def _fingerprint(path: Path) -> object:
     return tuple((file.st_size, file.st_mtime_ns, file.st_ino) for file in files)
 
 
-class Pruned(NamedTuple):
+class PruneResult(NamedTuple):
     """Steps whose checkpoints were removed, and why others could not be removed, if any."""
 
     removed: list[int]
     problem: str = ""
 
 
-def prune(folder: Path, keep_last: int, best_step: int | None, intact: IntactSteps | None = None) -> Pruned:
+def prune_checkpoints(
+    folder: Path, keep_last: int, best_step: int | None, intact: IntactSteps | None = None
+) -> PruneResult:
     """Delete checkpoints older than the newest `keep_last` intact ones (0: none), except the best one."""
     steps = list_steps(folder)
     kept = _steps_to_keep(steps, keep_last, best_step, intact if intact is not None else IntactSteps(folder))
     removed: list[int] = []
     for step in steps:
         if step not in kept:
-            trash = trash_path(path_of(folder, step))
+            trash = trash_path(get_checkpoint_path(folder, step))
             try:
-                path_of(folder, step).rename(trash)
+                get_checkpoint_path(folder, step).rename(trash)
                 removed.append(step)
                 shutil.rmtree(trash)
             except OSError as error:
-                return Pruned(removed, f"old checkpoints in {folder} could not be removed ({error.strerror}).")
-    return Pruned(removed)
+                return PruneResult(removed, f"old checkpoints in {folder} could not be removed ({error.strerror}).")
+    return PruneResult(removed)
 
 
 def _steps_to_keep(steps: list[int], keep_last: int, best_step: int | None, intact: Container[int]) -> list[int]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.checkpoints.files import Checkpoint, write
-from engines.checkpoints.folders import path_of
-from engines.checkpoints.retention import IntactSteps, Pruned, prune
+from engines.checkpoints.files import Checkpoint, write_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path
+from engines.checkpoints.retention import IntactSteps, PruneResult, prune_checkpoints
 from engines.errors import UserError
 
 
-class Saved(NamedTuple):
+class SavedCheckpoint(NamedTuple):
     """A checkpoint on disk, the steps whose checkpoints were removed after it, and why others could not be removed."""
 
     step: int
@@ -23,10 +23,10 @@ class Saved(NamedTuple):
     warning: str = ""
 
 
-class Saver:
+class CheckpointSaver:
     """Writes checkpoints one at a time in a background thread, during training."""
 
-    def __init__(self, folder: Path, keep_last: int, saved: Callable[[Saved], None]) -> None:
+    def __init__(self, folder: Path, keep_last: int, saved: Callable[[SavedCheckpoint], None]) -> None:
         """`saved` is called from the thread when a checkpoint is durable."""
         self._folder = folder
         self._keep_last = keep_last
@@ -61,19 +61,19 @@ class Saver:
     def _write(self, step: int, checkpoint: Checkpoint, best_step: int | None) -> None:
         started = time.monotonic()
         try:
-            size = write(self._folder, step, checkpoint)
+            size = write_checkpoint(self._folder, step, checkpoint)
             seconds = round(time.monotonic() - started, 4)
             self._intact.add(step)
             removed, warning = self._prune(best_step)
-            self._saved(Saved(step, path_of(self._folder, step), size, seconds, removed, warning))
+            self._saved(SavedCheckpoint(step, get_checkpoint_path(self._folder, step), size, seconds, removed, warning))
         except BaseException as failure:  # a thread's failure is raised where it is waited for
             self._failure = failure
 
-    def _prune(self, best_step: int | None) -> Pruned:
+    def _prune(self, best_step: int | None) -> PruneResult:
         """Remove old checkpoints. The new one is already written, so a failure is only a warning."""
         self._intact.complaints.clear()
         try:
-            removed, problem = prune(self._folder, self._keep_last, best_step, self._intact)
+            removed, problem = prune_checkpoints(self._folder, self._keep_last, best_step, self._intact)
         except UserError as error:
             removed, problem = [], str(error)
-        return Pruned(removed, " ".join(filter(None, [*self._intact.complaints, problem])))
+        return PruneResult(removed, " ".join(filter(None, [*self._intact.complaints, problem])))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines import registry
-from engines.checkpoints import files as checkpoints
+from engines.checkpoints.files import load_checkpoint
 from engines.data import tokenizers
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
@@ -28,7 +28,7 @@ def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Spe
 
     UserError if it is not there, damaged, or of another version of the lab.
     """
-    checkpoint = checkpoints.load(path, with_optimizer=False)
+    checkpoint = load_checkpoint(path, with_optimizer=False)
     tokenizer = tokenizers.from_json(checkpoint.tokenizer)
     try:
         settings = TrainSettings(**checkpoint.settings)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from engines.events import Event
 from engines.reports.downsampling import Part, parts, smoothed
 from engines.reports.plot import COLOURS, Band, Curve, Dot, Mark, Plot
-from engines.runs.best_eval import best_step
+from engines.runs.best_eval import find_best_step
 from engines.runs.metrics import number
 from engines.runs.record import Record
 
@@ -184,7 +184,7 @@ def thinned(evals: list[Event]) -> list[Event]:
     stride = -(-len(evals) // MOST_DOTS)
     if stride <= 1:
         return evals
-    best = best_step({event["step"]: event["bpb"] for event in evals})
+    best = find_best_step({event["step"]: event["bpb"] for event in evals})
     broken_ones = [place for place, event in enumerate(evals) if event["bpb"] is None][:MOST_DOTS]
     kept = {*range(0, len(evals), stride), len(evals) - 1, *broken_ones}
     return [event for place, event in enumerate(evals) if place in kept or event["step"] == best]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.files import copy_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.checkpoints.retention import IntactSteps
 from engines.errors import UserError
 from engines.events import Event
@@ -18,7 +18,7 @@ from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 from engines.settings.train import TrainSettings
-from engines.training.new_run import run_of
+from engines.training.create_run import create_resolved_run
 
 _KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
 _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
@@ -121,10 +121,10 @@ def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, be
             values = [None if math.isnan(value) else value for value in past.progress]
             write_checked_json(run.progress_path, {"v": 1, "progress": values})
         if beginning:
-            checkpoints.copy(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
+            copy_checkpoint(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
             run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))
 
-    return run_of(settings, given, results, origin, fill)
+    return create_resolved_run(settings, given, results, origin, fill)
 
 
 def kept_beginning(past: Past) -> Beginning | None:
@@ -209,7 +209,7 @@ def _number(value: float | None) -> float:
 def _weights_sha256(folder: Path, step: int) -> str | None:
     """As the checkpoint recorded it; None where that cannot be read."""
     try:
-        state = read_json(path_of(folder, step) / "state.json")
+        state = read_json(get_checkpoint_path(folder, step) / "state.json")
         return str(state["sha256"]["model.safetensors"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

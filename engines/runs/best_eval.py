@@ -9,7 +9,7 @@ def is_better(bpb: float | None, best: float | None) -> bool:
     return bpb is not None and math.isfinite(bpb) and (best is None or bpb < best)
 
 
-def best_step(bpb: Mapping[int, float | None]) -> int | None:
+def find_best_step(bpb: Mapping[int, float | None]) -> int | None:
     """Return the step of the best evaluation, the first of equals; None if there is none."""
     best: int | None = None
     for step in sorted(bpb):

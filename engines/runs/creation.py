@@ -33,7 +33,9 @@ _SECOND = (
 ).split()
 
 
-def create_run(results: Path, checkpoint_dir: str | None, config: dict[str, Any], fill: Fill | None = None) -> Run:
+def create_run_directory(
+    results: Path, checkpoint_dir: str | None, config: dict[str, Any], fill: Fill | None = None
+) -> Run:
     """Create a run with a manifest under a free name; `fill` adds further files. Raises UserError on failure.
 
     A failure leaves nothing behind: the directory is renamed into place when it is complete.

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import UserError
 from engines.runs.watch import Watch
 
@@ -33,7 +33,13 @@ def checkpoints_of(watch: Watch) -> list[CheckpointFolder]:
     kind = str(watch.settings.get("model_kind", ""))
     return [
         CheckpointFolder(
-            watch.run.id, kind, step, path_of(folder, step), bpb.get(step), step == best_step, step == steps[-1]
+            watch.run.id,
+            kind,
+            step,
+            get_checkpoint_path(folder, step),
+            bpb.get(step),
+            step == best_step,
+            step == steps[-1],
         )
         for step in reversed(steps)
     ]

@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from engines.checkpoints.files import Checkpoint
-from engines.checkpoints.saver import Saved, Saver
+from engines.checkpoints.saver import CheckpointSaver, SavedCheckpoint
 from engines.data.entropy_bound import Floor, floor_of_stories
 from engines.data.packing import Packed
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
 from engines.generation.sampling import documents
 from engines.interfaces import LanguageModel, LearnerState
-from engines.runs.best_eval import best_step
+from engines.runs.best_eval import find_best_step
 from engines.runs.history import History
 from engines.runs.log import EventLog
 from engines.runs.store import Run
@@ -45,7 +45,7 @@ class Callbacks:
             raise UserError(
                 f"--checkpoint-dir: {self.folder} cannot be created: {error.strerror}. Choose another folder."
             ) from None
-        self._saver = Saver(self.folder, settings.keep_last, self._record_saved)
+        self._saver = CheckpointSaver(self.folder, settings.keep_last, self._record_saved)
         self.evals: dict[int, Evaluation] = {}  # by step
         self.best_step: int | None = None  # of the evaluation with the fewest bits per byte
         self.saved_step = -1  # of the newest checkpoint
@@ -78,7 +78,7 @@ class Callbacks:
                 "Restore the text, or start a new run with --config."
             )
 
-    def _record_saved(self, saved: Saved) -> None:
+    def _record_saved(self, saved: SavedCheckpoint) -> None:
         self._log.emit(
             "checkpoint",
             step=saved.step,
@@ -125,7 +125,7 @@ class Callbacks:
         return floor_of_stories(tokens, self._tokenizer)
 
     def _find_best_step(self) -> int | None:
-        return best_step({step: result.bpb for step, result in self.evals.items()})
+        return find_best_step({step: result.bpb for step, result in self.evals.items()})
 
     # --- sample -----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from engines.checkpoints import files as checkpoints
+from engines.checkpoints.files import copy_checkpoint, find_newest_intact
 from engines.errors import SettingsError, UserError
 from engines.runs.history import History, read_resumable
 from engines.runs.store import Run
@@ -12,7 +12,7 @@ from engines.settings.fields import fields
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from engines.training.resumption import is_fixed
 
 
@@ -23,7 +23,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     """
     _check(changes)
     config = parent.config
-    step, complaints = checkpoints.newest_intact(parent.checkpoints_dir)
+    step, complaints = find_newest_intact(parent.checkpoints_dir)
     if step is None:
         raise UserError(
             f"run {parent.id} has no intact checkpoint in {parent.checkpoints_dir}; start a new run with --config. "
@@ -43,10 +43,10 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     past = {"parent": origin, "facts": config["facts"], "hardware": config["hardware"]}
 
     def fill(run: Run) -> None:
-        checkpoints.copy(parent.checkpoints_dir, step, run.checkpoints_dir)
+        copy_checkpoint(parent.checkpoints_dir, step, run.checkpoints_dir)
         run.events_path.write_bytes(b"".join(line + b"\n" for line in lines))
 
-    return new_run(given, results, {**past, **(mark or {})}, fill)
+    return create_run(given, results, {**past, **(mark or {})}, fill)
 
 
 def _check(changes: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from typing import Protocol
 
-from engines.checkpoints.files import size_of
+from engines.checkpoints.files import estimate_size
 from engines.data.batches import Batches
 from engines.interfaces import Learner
 from engines.runs.control import Inbox
@@ -178,7 +178,7 @@ class Training:
             return
         learner = self._learner.state()
         free = shutil.disk_usage(self.callbacks.folder).free
-        for alert in self._guards.observe_disk(self.state.step, free, size_of(learner)):
+        for alert in self._guards.observe_disk(self.state.step, free, estimate_size(learner)):
             self._handle_alert(alert, self.state.step)
             if alert.action == "halt":
                 return

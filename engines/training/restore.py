@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from engines.checkpoints.files import Checkpoint, load_newest
-from engines.checkpoints.folders import clear_unfinished
+from engines.checkpoints.files import Checkpoint, load_newest_checkpoint
+from engines.checkpoints.folders import delete_unfinished
 from engines.errors import UserError
 from engines.interfaces import Learner
 from engines.runs.history import History
@@ -41,8 +41,8 @@ class Restorer:
 
         Raises UserError if it has checkpoints but none is intact, or if they were written with other settings.
         """
-        clear_unfinished(self._callbacks.folder)
-        checkpoint, complaints = load_newest(self._callbacks.folder)
+        delete_unfinished(self._callbacks.folder)
+        checkpoint, complaints = load_newest_checkpoint(self._callbacks.folder)
         if checkpoint:
             self._callbacks.require_match(checkpoint)
             self._restore(checkpoint, " ".join(["resume", *complaints]))
@@ -62,7 +62,7 @@ class Restorer:
         """
         self._callbacks.wait_for_checkpoint()
         self._rollbacks += 1
-        checkpoint, _ = load_newest(self._callbacks.folder)
+        checkpoint, _ = load_newest_checkpoint(self._callbacks.folder)
         if checkpoint is None or self._rollbacks > MAX_ROLLBACKS:
             return False
         self._learner.wait()

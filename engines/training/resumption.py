@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints.files import Checkpoint
+from engines.checkpoints.files import Checkpoint, load_newest_metadata
 from engines.errors import UserError
 from engines.runs.checked_json import PATH_SETTINGS
 from engines.runs.history import History
@@ -34,7 +33,7 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
     Raises UserError if its checkpoints are damaged or missing, or if they were written with other settings.
     """
     folder = run.checkpoints_of(config)
-    found, complaints = checkpoints.describe_newest(folder)
+    found, complaints = load_newest_metadata(folder)
     recorded = [event["step"] for event in history.checkpoints]
     parent = config.get("parent")
     if parent:

@@ -15,7 +15,7 @@ from engines.bench.report import Figure
 from engines.runs.log import EventLog
 from engines.runs.overview import LogDigest
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from nanochat_tui.bench_ui.terminal import Terminal
 
 _SETTLED = 3.0  # seconds after which an app has done all that starting needs
@@ -130,7 +130,7 @@ def hanging(folder: Path) -> list[Figure]:
 
 def create_ended_runs(folder: Path, count: int, steps: int = 200) -> list[Run]:
     """Create ended runs that differ from the first only in name and age."""
-    first = new_run({"steps": steps, "data": "names"}, folder)
+    first = create_run({"steps": steps, "data": "names"}, folder)
     log = EventLog(first.events_path, time.time())
     synthetic_worker.begin(log)
     synthetic_worker.write_steps(log, 1, steps, 1000)

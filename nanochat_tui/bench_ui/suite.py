@@ -15,7 +15,7 @@ from engines.bench.report import Figure, Report
 from engines.runs.launch import launch
 from engines.runs.log import EventLog
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from nanochat_tui.bench_ui import responses
 from nanochat_tui.bench_ui.overlay import overlay
 from nanochat_tui.bench_ui.terminal import Terminal
@@ -161,7 +161,7 @@ async def _redraws() -> list[Figure]:
 
 
 def _run(folder: Path, steps: int) -> Run:
-    return new_run({"steps": steps, "data": "names"}, folder)
+    return create_run({"steps": steps, "data": "names"}, folder)
 
 
 def _writer(run: Run, rate: float, past: int = 0) -> subprocess.Popen[bytes]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.checkpoints.folders import is_checkpoint, list_steps, path_of
+from engines.checkpoints.folders import get_checkpoint_path, is_checkpoint, list_steps
 from engines.errors import UserError
 from engines.generation.load import Speaker, open_checkpoint
 from engines.generation.sampling import Token, generate, side_by_side
@@ -135,14 +135,14 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
     if not steps:
         raise UserError(f"run {run.id} has no checkpoint yet.")
     if wanted in (None, "last"):
-        return path_of(folder, steps[-1])
+        return get_checkpoint_path(folder, steps[-1])
     kept = f"Use another one: last, {', '.join(map(str, steps))}."
     step = _best_step(run, kept) if wanted == "best" else parse_number(str(wanted))
     if step not in steps:
         untrained = "" if step else " (the untrained model)"
         name = f"of its best evaluation, step {step}{untrained}" if wanted == "best" else repr(wanted)
         raise UserError(f"run {run.id} has no checkpoint {name}. {kept}")
-    return path_of(folder, step)
+    return get_checkpoint_path(folder, step)
 
 
 def _best_step(run: Run, kept: str) -> int:

@@ -16,7 +16,7 @@ from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run
 from engines.settings.applicability import warnings_about
 from engines.settings.resolve import resolve
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.event_text import Bar, Lines, result_line
 from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
@@ -26,7 +26,7 @@ from nanochat_tui.streams import can_repaint, print_json
 def train(options: Options) -> int:
     """A new run, followed to its end unless --detach."""
     given = given_settings(options)
-    run = new_run(given, results_dir(options.words["results_dir"]))
+    run = create_run(given, results_dir(options.words["results_dir"]))
     warn_without_effect(given, run)
     with signals_held():
         process = launch(run)

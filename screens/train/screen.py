@@ -14,7 +14,7 @@ from textual.widgets import ContentSwitcher, Input, TabbedContent
 from engines.errors import SettingsError, UserError
 from engines.runs.store import Run
 from engines.runs.watch import Watch
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from screens.chart import Chart
 from screens.shared import run_actions
 from screens.shared.background import is_busy, run_in_background
@@ -217,6 +217,6 @@ class TrainScreen(CommandingScreen):
 
 
 def _create_run(given: Mapping[str, Any], results: Path) -> Run:
-    run = new_run(given, results)
+    run = create_run(given, results)
     run_actions.start(run)
     return run

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engines.runs import launch
 from engines.settings.fields import Field, fields
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 from faults.damage import _rename
 from faults.generated import generated
@@ -118,7 +118,7 @@ def prepare(folder: Path) -> Path:
     if not place.exists():
         place.mkdir()
         quick = {"steps": 10, "batch_size": 2, "context_length": 4, "eval_every": 5, "sample_tokens": 4}
-        run = new_run({"data": str(write_text(place)), **quick}, place / "results")
+        run = create_run({"data": str(write_text(place)), **quick}, place / "results")
         launch.launch(run).wait(_LONGEST)
         _rename(run, "run")
         shutil.copytree(place, folder / "lines-template")

@@ -15,7 +15,7 @@ from engines.runs import launch
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 from faults.kills import _LONGEST, _new_study
 from faults.sandbox import Call, call
@@ -122,7 +122,7 @@ def _template(folder: Path) -> Path:
     if not place.exists():
         place.mkdir()
         for name in ("run", "twin"):
-            run = new_run({"data": str(write_text(place)), **_SETTINGS}, place / "results")
+            run = create_run({"data": str(write_text(place)), **_SETTINGS}, place / "results")
             launch.launch(run).wait(_LONGEST)
             _rename(run, name)
         start_queue(_new_study(place)).wait(_LONGEST)
@@ -227,10 +227,10 @@ def _stopped(folder: Path) -> Path:
     place = folder / "stopped"
     if not place.exists():
         place.mkdir()
-        run = new_run({"data": str(write_text(place)), **_SETTINGS}, place / "results")
+        run = create_run({"data": str(write_text(place)), **_SETTINGS}, place / "results")
         launch.launch(run, "killed_worker", {"KILL_AT": "evaluation:8"}).wait(_LONGEST)
         _rename(run, "run")
-        reference = new_run({"data": str(place / "text.txt"), **_SETTINGS}, place / "reference")
+        reference = create_run({"data": str(place / "text.txt"), **_SETTINGS}, place / "reference")
         launch.launch(reference).wait(_LONGEST)
         _rename(reference, "run")
     return place
@@ -271,7 +271,7 @@ def _cached(folder: Path) -> tuple[Path, dict[str, Any]]:
         place.mkdir()
         words = random.Random(5)
         text.write_text(" ".join("".join(words.choices("abcdefgh", k=words.randint(2, 6))) for _ in range(220_000)))
-        launch.launch(new_run(settings, place / "reference")).wait(_LONGEST)
+        launch.launch(create_run(settings, place / "reference")).wait(_LONGEST)
     return place, settings
 
 
@@ -285,7 +285,7 @@ def _damage_cache(chance: random.Random, folder: Path) -> Tally:
         return Tally(1, ["the cache is empty after a run"])
     path = chance.choice(files)
     done = f"cache {path.relative_to(cache)}: {damage(path, chance)}"
-    run = new_run(settings, place / "results")
+    run = create_run(settings, place / "results")
     code = launch.launch(run).wait(_LONGEST)
     ours, theirs = _history(run), _history(all_runs(place / "reference")[0])
     shutil.rmtree(place / "results", ignore_errors=True)

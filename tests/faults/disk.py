@@ -17,7 +17,7 @@ from engines.runs import launch
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 from faults.damage import _rename
 from faults.kills import _LONGEST, _new_study
@@ -124,7 +124,7 @@ def _template(folder: Path) -> Path:
         "killed": lambda run: launch.launch(run, "killed_worker", {"KILL_AT": "evaluation:8"}).wait(_LONGEST),
     }
     for name, act in make.items():
-        run = new_run({"data": str(write_text(place, TEXT)), **_SETTINGS}, place / "results")
+        run = create_run({"data": str(write_text(place, TEXT)), **_SETTINGS}, place / "results")
         act(run)
         _rename(run, name)
     from engines.ablation.study import start_queue

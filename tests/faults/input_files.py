@@ -17,7 +17,7 @@ from engines.runs.history import read_history
 from engines.runs.store import Run
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 from faults.command_lines import EXTREMES, judge, prepare, without_processes
 from faults.generated import generated
@@ -185,7 +185,7 @@ def requests(chance: random.Random, folder: Path) -> Tally:
     place.mkdir()
     (place / "text.txt").write_text(TEXT)
     given = {"data": str(place / "text.txt"), "steps": 3_000, "batch_size": 2, "eval_every": 1_000, "sample_tokens": 0}
-    run = new_run(given, place / "results")
+    run = create_run(given, place / "results")
     names = st.one_of(
         st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=30),
         st.sampled_from(("²-stop.json", "٣-pause.json", f"{'9' * 300}-stop.json", f"{2**63}-stopp.json", "-stop.json")),

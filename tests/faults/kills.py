@@ -20,7 +20,7 @@ from engines.runs import launch, liveness
 from engines.runs.history import History, read_history
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 
 KILLS_OF_A_RUN = 4
@@ -75,7 +75,7 @@ class _Reference(NamedTuple):
 
 
 def _new_run(kind: str, folder: Path) -> Run:
-    return new_run({"data": str(write_text(folder)), **_QUICK, **MODELS[kind]}, folder / "results")
+    return create_run({"data": str(write_text(folder)), **_QUICK, **MODELS[kind]}, folder / "results")
 
 
 def _reference(kind: str, folder: Path) -> _Reference:

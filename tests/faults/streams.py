@@ -16,7 +16,7 @@ from engines.runs import control, launch, liveness
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
 from faults.kills import _LONGEST
 from faults.sandbox import call
@@ -42,7 +42,7 @@ PART = Part("closed streams, deleted folders, races and clock steps never cost a
 
 
 def _new_run(place: Path, **given: object) -> Run:
-    return new_run({"data": str(write_text(place)), **_QUICK, **given}, place / "results")
+    return create_run({"data": str(write_text(place)), **_QUICK, **given}, place / "results")
 
 
 def closed_streams(chance: random.Random, place: Path) -> Tally:

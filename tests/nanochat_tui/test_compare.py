@@ -9,7 +9,7 @@ import pytest
 from pages import Page
 from recordings import RUNS, last_word
 
-from engines.runs.creation import create_run
+from engines.runs.creation import create_run_directory
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 
@@ -83,7 +83,7 @@ def test_a_table_has_a_column_for_each_run_and_marks_what_differs(capsys: Words)
 
 def test_text_of_any_kind_commands_no_terminal_and_breaks_no_line(tmp_path: Path, capsys: Words) -> None:
     resolved = {"mode": "scalar", "model_kind": "bigram", "data": "a\x1b[2J\nb\tc", "steps": 20}
-    run = create_run(tmp_path / "results", None, {"given": {}, "resolved": resolved})
+    run = create_run_directory(tmp_path / "results", None, {"given": {}, "resolved": resolved})
     assert main(["--no-ui", "compare", str(run.path), str(BY_ID["finished"].path)]) == 0
     told = capsys.readouterr().out
     assert "\x1b" not in told and "a␛[2J␊b␉c" in told

@@ -18,7 +18,7 @@ from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.record import Record
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from nanochat_tui.cli import main
 from nanochat_tui.headless import progress_message
 
@@ -72,7 +72,7 @@ def test_a_run_without_a_step_is_exported_with_its_header(tmp_path: Path) -> Non
 
 def test_a_live_run_is_exported_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"data": str(write_text(tmp_path)), **QUICK, "steps": 10_000_000, "eval_every": 0}
-    run = new_run(given, tmp_path / "results")
+    run = create_run(given, tmp_path / "results")
     worker = launch(run)
     while not read_history(run).step:
         assert worker.poll() is None

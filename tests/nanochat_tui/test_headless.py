@@ -13,7 +13,7 @@ from patience import PATIENCE
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.lookup import all_runs
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "5")
 ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000")
@@ -171,7 +171,7 @@ def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
 
 
 def test_resume_goes_on_to_the_end(lab: Lab) -> None:
-    run = new_run({"data": str(lab.text), "steps": 20, "batch_size": 2}, lab.results)
+    run = create_run({"data": str(lab.text), "steps": 20, "batch_size": 2}, lab.results)
     result = lab("resume", run.id)
     assert result.returncode == 0 and pairs(result.stdout)["steps"] == "20"
 

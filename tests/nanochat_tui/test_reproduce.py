@@ -13,7 +13,7 @@ import pytest
 from builders import TEXT, events_of, finished_run, make_run, write_log
 from patience import PATIENCE
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.runs import launch
 from engines.runs.history import read_history
 from engines.runs.locking import take_lock
@@ -210,7 +210,7 @@ def test_a_fork_begins_with_its_checkpoint_or_else_with_its_parent(
     said = Reproduced(capsys, run)
     assert said.code == 0 and "10 of 10 the same; up to step 20 they are its parent's" in said.stdout
     for kept in (parent, run):
-        shutil.rmtree(path_of(kept.checkpoints_dir, 20))
+        shutil.rmtree(get_checkpoint_path(kept.checkpoints_dir, 20))
     chain = Reproduced(capsys, run, "--json").json
     assert chain["verdict"] == "identical" and chain["losses"] == {"compared": 30, "same": 30}
     assert [again.config.get("reproduces") for again in all_runs(tmp_path / "results")[-2:]] == [parent.id, run.id]

@@ -7,7 +7,7 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.errors import UserError
 from engines.runs.history import read_history
 from engines.runs.store import Run
@@ -23,7 +23,7 @@ def trained(folder: Path, **given: object) -> Run:
 def test_the_best_checkpoint_is_there_though_evaluations_and_checkpoints_are_at_other_steps(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=7, checkpoint_every=10, keep_last=1)
     best = read_history(run).best_eval
-    assert best and checkpoint_of(run, "best") == path_of(run.checkpoints_dir, best["step"])
+    assert best and checkpoint_of(run, "best") == get_checkpoint_path(run.checkpoints_dir, best["step"])
     assert checkpoint_of(run, "best").is_dir()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
 from engines.bench.nanochat.summaries import percentiles
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import UserError
 from engines.runs.history import History, read_history
 from engines.runs.lookup import all_runs
@@ -61,7 +61,7 @@ def last_checkpoint(results: Path) -> Path:
     steps = list_steps(folder)
     if not steps:
         raise UserError(f"{folder} has no checkpoint; train again.")
-    return path_of(folder, steps[-1])
+    return get_checkpoint_path(folder, steps[-1])
 
 
 def read_training(results: Path, started_at: float) -> dict[str, Any]:

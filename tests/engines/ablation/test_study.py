@@ -12,8 +12,8 @@ from engines.runs.checked_json import write_json
 from engines.runs.launch import launch
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
+from engines.training.create_run import create_run
 from engines.training.fork import fork_run
-from engines.training.new_run import new_run
 
 
 def make_study(folder: Path) -> Study:
@@ -21,16 +21,16 @@ def make_study(folder: Path) -> Study:
     return create_study(folder / "results", make_plan(settings, {"lr": (0.03, 0.01, 0.003)}, {"halving": True}))
 
 
-def create_run(study: Study, job: Job) -> Run:
+def create_cell_run(study: Study, job: Job) -> Run:
     """Create a run as the queue does, up to the point where it is killed."""
-    return new_run(
+    return create_run(
         study.plan.run_settings(study.plan.cells[job.cell], job.seed), study.results, study.manifest_entry(job)
     )
 
 
 def test_an_orphan_run_is_linked(tmp_path: Path) -> None:
     study, job = make_study(tmp_path), Job(1, 1337)
-    run = create_run(study, job)
+    run = create_cell_run(study, job)
     assert study.find_run(job) is None
     study.relink_orphan_runs()
     assert study.find_run(job) == run
@@ -38,7 +38,7 @@ def test_an_orphan_run_is_linked(tmp_path: Path) -> None:
 
 def test_an_orphan_copy_is_removed_and_a_linked_one_stays(tmp_path: Path) -> None:
     study, job = make_study(tmp_path), Job(1, 1337)
-    first = create_run(study, job)
+    first = create_cell_run(study, job)
     study.link_run(job, first)
     launch(first).wait()
     second, third = (fork_run(first, {"steps": 30}, study.manifest_entry(job._replace(rung=rung))) for rung in (1, 2))

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints import safetensors
-from engines.checkpoints.files import Checkpoint
-from engines.checkpoints.folders import clear_unfinished, list_steps, path_of
-from engines.checkpoints.retention import prune
-from engines.checkpoints.saver import Saved, Saver
+from engines.checkpoints import files, safetensors
+from engines.checkpoints.files import Checkpoint, load_checkpoint, load_newest_checkpoint, write_checkpoint
+from engines.checkpoints.folders import delete_unfinished, get_checkpoint_path, list_steps
+from engines.checkpoints.retention import prune_checkpoints
+from engines.checkpoints.saver import CheckpointSaver, SavedCheckpoint
 from engines.errors import UserError
 
 
@@ -38,12 +37,12 @@ def test_the_formats_own_library_reads_what_we_write_and_we_what_it_writes(array
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
-    size = checkpoints.write(tmp_path, 7, checkpoint(7))
-    again = checkpoints.load(path_of(tmp_path, 7))
+    size = write_checkpoint(tmp_path, 7, checkpoint(7))
+    again = load_checkpoint(get_checkpoint_path(tmp_path, 7))
     assert again.progress == {"step": 7} and again.learner.counters == {"updates": 7}
     assert bytes(again.learner.model["w"].data) == checkpoint().learner.model["w"].data
-    assert size == sum(file.stat().st_size for file in path_of(tmp_path, 7).iterdir())
-    assert checkpoints.load(path_of(tmp_path, 7), with_optimizer=False).learner.optimizer == {}
+    assert size == sum(file.stat().st_size for file in get_checkpoint_path(tmp_path, 7).iterdir())
+    assert load_checkpoint(get_checkpoint_path(tmp_path, 7), with_optimizer=False).learner.optimizer == {}
 
 
 FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
@@ -52,8 +51,8 @@ FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
 def test_any_damage_is_refused_and_the_file_is_named(file: str, harm: str, tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, 1, checkpoint())
-    path = path_of(tmp_path, 1) / file
+    write_checkpoint(tmp_path, 1, checkpoint())
+    path = get_checkpoint_path(tmp_path, 1) / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     {
@@ -62,22 +61,22 @@ def test_any_damage_is_refused_and_the_file_is_named(file: str, harm: str, tmp_p
         "missing": path.unlink,
     }[harm]()
     with pytest.raises(UserError, match=file):
-        checkpoints.load(path.parent)
+        load_checkpoint(path.parent)
 
 
 def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_told(tmp_path: Path) -> None:
     for step in (1, 2, 3):
-        checkpoints.write(tmp_path, step, checkpoint(step))
-    (path_of(tmp_path, 3) / "state.json").write_text("{")
-    found, complaints = checkpoints.load_newest(tmp_path)
+        write_checkpoint(tmp_path, step, checkpoint(step))
+    (get_checkpoint_path(tmp_path, 3) / "state.json").write_text("{")
+    found, complaints = load_newest_checkpoint(tmp_path)
     assert found and found.progress["step"] == 2 and len(complaints) == 1 and "step-00000003" in complaints[0]
 
 
 def test_what_a_killed_writer_left_is_not_seen_and_is_swept_up(tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, 1, checkpoint())
+    write_checkpoint(tmp_path, 1, checkpoint())
     (tmp_path / ".writing-step-00000002").mkdir()
     assert list_steps(tmp_path) == [1]
-    clear_unfinished(tmp_path)
+    delete_unfinished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
@@ -87,13 +86,13 @@ def test_what_a_killed_writer_left_is_not_seen_and_is_swept_up(tmp_path: Path) -
 )
 def test_the_last_and_the_best_are_kept(keep_last: int, best: int | None, kept: list[int], tmp_path: Path) -> None:
     for step in range(1, 6):
-        checkpoints.write(tmp_path, step, checkpoint(step))
-    removed, problem = prune(tmp_path, keep_last, best)
+        write_checkpoint(tmp_path, step, checkpoint(step))
+    removed, problem = prune_checkpoints(tmp_path, keep_last, best)
     assert list_steps(tmp_path) == kept and sorted(kept + removed) == [1, 2, 3, 4, 5] and not problem
 
 
 def test_a_failure_to_save_is_raised_where_it_is_waited_for(tmp_path: Path) -> None:
-    saver = Saver(tmp_path / "missing", 1, lambda saved: None)
+    saver = CheckpointSaver(tmp_path / "missing", 1, lambda saved: None)
     saver.save(1, checkpoint(), None)
     with pytest.raises(UserError, match="no checkpoint could be written"):
         saver.wait()
@@ -101,7 +100,7 @@ def test_a_failure_to_save_is_raised_where_it_is_waited_for(tmp_path: Path) -> N
 
 def test_saving_reports_when_it_is_durable(tmp_path: Path) -> None:
     seen: list[int] = []
-    saver = Saver(tmp_path, 1, lambda saved: seen.append(saved.step) if saved.path.exists() else None)
+    saver = CheckpointSaver(tmp_path, 1, lambda saved: seen.append(saved.step) if saved.path.exists() else None)
     saver.save(1, checkpoint(1), None)
     saver.save(2, checkpoint(2), None)
     saver.wait()
@@ -110,16 +109,16 @@ def test_saving_reports_when_it_is_durable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", [*FILES, "state.json"])
 def test_not_one_byte_of_any_file_changes_unnoticed(file: str, tmp_path: Path) -> None:
-    checkpoints.write(tmp_path, 1, checkpoint())
-    path = path_of(tmp_path, 1) / file
+    write_checkpoint(tmp_path, 1, checkpoint())
+    path = get_checkpoint_path(tmp_path, 1) / file
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
         for flipped in (1, 32):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
             with pytest.raises(UserError, match=file):
-                checkpoints.load(path.parent)
+                load_checkpoint(path.parent)
     path.write_bytes(whole)
-    assert checkpoints.load(path.parent).progress == {"step": 1}
+    assert load_checkpoint(path.parent).progress == {"step": 1}
 
 
 @settings(deadline=None, max_examples=50)
@@ -128,8 +127,8 @@ def test_settings_and_progress_come_back_whatever_they_hold(prompt: str, positio
     folder = Path(os.environ["HOME"])
     learner, tokenizer, *_ = checkpoint()
     kept = {"prompt": prompt, "lr": lr, "val_data": None}
-    checkpoints.write(folder, 1, Checkpoint(learner, tokenizer, kept, {"position": position}))
-    again = checkpoints.load(path_of(folder, 1))
+    write_checkpoint(folder, 1, Checkpoint(learner, tokenizer, kept, {"position": position}))
+    again = load_checkpoint(get_checkpoint_path(folder, 1))
     assert again.settings == kept and again.progress == {"position": position}
 
 
@@ -139,34 +138,34 @@ def test_a_step_reached_again_replaces_its_checkpoint_and_is_never_half_there(
     deleted: list[str] = []
     really_delete = shutil.rmtree
     monkeypatch.setattr(
-        checkpoints.shutil, "rmtree", lambda path, **how: (deleted.append(path.name), really_delete(path, **how))
+        files.shutil, "rmtree", lambda path, **how: (deleted.append(path.name), really_delete(path, **how))
     )
     for updates in (1, 2):
-        checkpoints.write(tmp_path, 7, checkpoint(updates))
-    assert checkpoints.load(path_of(tmp_path, 7)).learner.counters == {"updates": 2}
-    checkpoints.write(tmp_path, 8, checkpoint(8))
-    prune(tmp_path, 1, None)
+        write_checkpoint(tmp_path, 7, checkpoint(updates))
+    assert load_checkpoint(get_checkpoint_path(tmp_path, 7)).learner.counters == {"updates": 2}
+    write_checkpoint(tmp_path, 8, checkpoint(8))
+    prune_checkpoints(tmp_path, 1, None)
     assert deleted and not any(name.startswith("step-") for name in deleted)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000008"]
 
 
 def test_where_nothing_was_written_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
-    assert list_steps(tmp_path / "none") == [] and checkpoints.load_newest(tmp_path) == (None, [])
+    assert list_steps(tmp_path / "none") == [] and load_newest_checkpoint(tmp_path) == (None, [])
 
 
 def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "SCHEMA", 2)
-    checkpoints.write(tmp_path, 1, checkpoint())
+    monkeypatch.setattr(files, "SCHEMA", 2)
+    write_checkpoint(tmp_path, 1, checkpoint())
     monkeypatch.undo()
     with pytest.raises(UserError, match="schema 2; this version reads 1"):
-        checkpoints.load(path_of(tmp_path, 1))
+        load_checkpoint(get_checkpoint_path(tmp_path, 1))
 
 
 def test_a_failure_after_the_write_is_raised_as_it_is(tmp_path: Path) -> None:
-    def fail(saved: Saved) -> None:
+    def fail(saved: SavedCheckpoint) -> None:
         raise RuntimeError("nobody listens")
 
-    saver = Saver(tmp_path, 1, fail)
+    saver = CheckpointSaver(tmp_path, 1, fail)
     saver.save(1, checkpoint(), None)
     with pytest.raises(RuntimeError, match="nobody listens"):
         saver.save(2, checkpoint(2), None)

@@ -9,12 +9,11 @@ from builders import checkpoint, flip_a_bit, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints import retention
-from engines.checkpoints.files import FILES
-from engines.checkpoints.folders import list_steps, path_of
-from engines.checkpoints.retention import IntactSteps, prune
-from engines.checkpoints.saver import Saved, Saver
+from engines.checkpoints import files, retention
+from engines.checkpoints.files import FILES, copy_checkpoint, find_newest_intact, write_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
+from engines.checkpoints.retention import IntactSteps, prune_checkpoints
+from engines.checkpoints.saver import CheckpointSaver, SavedCheckpoint
 from engines.errors import UserError
 from engines.runs import launch
 from engines.runs.history import read_history
@@ -23,11 +22,11 @@ from engines.training.fork import fork_run
 
 def write_steps(folder: Path, *steps: int) -> None:
     for step in steps:
-        checkpoints.write(folder, step, checkpoint(step))
+        write_checkpoint(folder, step, checkpoint(step))
 
 
 def damage(folder: Path, step: int, file: str = "model.safetensors") -> None:
-    flip_a_bit(path_of(folder, step) / file)
+    flip_a_bit(get_checkpoint_path(folder, step) / file)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.integers(1, 3), st.sampled_from([None, 1, 2]))
@@ -46,10 +45,10 @@ def test_the_last_intact_checkpoint_is_never_deleted(file: str, tmp_path: Path) 
     write_steps(tmp_path, 1, 2, 3, 4)
     for damaged in (2, 3, 4):
         damage(tmp_path, damaged, file)
-    prune(tmp_path, keep_last=2, best_step=None)
-    assert checkpoints.newest_intact(tmp_path)[0] == 1
+    prune_checkpoints(tmp_path, keep_last=2, best_step=None)
+    assert find_newest_intact(tmp_path)[0] == 1
     write_steps(tmp_path, 5)
-    prune(tmp_path, keep_last=1, best_step=None)
+    prune_checkpoints(tmp_path, keep_last=1, best_step=None)
     assert list_steps(tmp_path) == [5]
 
 
@@ -74,12 +73,12 @@ def test_a_failed_prune_is_a_warning_and_the_checkpoint_counts_as_saved(
     def fail(path: Path, **how: object) -> None:
         raise OSError(errno.EACCES, "Permission denied")
 
-    saved: list[Saved] = []
-    saver = Saver(tmp_path, 1, saved.append)
+    saved: list[SavedCheckpoint] = []
+    saver = CheckpointSaver(tmp_path, 1, saved.append)
     saver.save(1, checkpoint(1), None)
     saver.wait()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.shutil, "rmtree", lambda path, **how: None if how else fail(path))
+        patch.setattr(files.shutil, "rmtree", lambda path, **how: None if how else fail(path))
         saver.save(2, checkpoint(2), None)
         saver.wait()
     assert saved[0].warning == "" and "could not be removed (Permission denied)" in saved[1].warning
@@ -89,10 +88,10 @@ def test_a_failed_prune_is_a_warning_and_the_checkpoint_counts_as_saved(
 
 
 def test_a_damaged_checkpoint_that_pruning_meets_is_reported(tmp_path: Path) -> None:
-    saved: list[Saved] = []
+    saved: list[SavedCheckpoint] = []
     write_steps(tmp_path, 1, 2)
     damage(tmp_path, 2)
-    saver = Saver(tmp_path, 2, saved.append)
+    saver = CheckpointSaver(tmp_path, 2, saved.append)
     saver.save(3, checkpoint(3), None)
     saver.wait()
     assert list_steps(tmp_path) == [1, 2, 3] and "step-00000002" in saved[0].warning
@@ -125,7 +124,7 @@ def test_a_copy_that_is_not_intact_is_refused(tmp_path: Path, monkeypatch: pytes
         really_copy(source, target)
         (target / "model.safetensors").write_bytes(b"")
 
-    monkeypatch.setattr(checkpoints.shutil, "copytree", copy_badly)
+    monkeypatch.setattr(files.shutil, "copytree", copy_badly)
     with pytest.raises(UserError, match="damaged"):
-        checkpoints.copy(tmp_path, 1, tmp_path / "other")
+        copy_checkpoint(tmp_path, 1, tmp_path / "other")
     assert list_steps(tmp_path / "other") == []

@@ -12,7 +12,7 @@ import pytest
 from builders import QUICK, finished_run
 from patience import PATIENCE
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.generation.client import Reply, SamplerClient
 
 ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}
@@ -22,7 +22,7 @@ AT_ONCE = 1.0  # seconds, on a busy machine; a call that waits for a stopped pro
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = finished_run(tmp_path_factory.mktemp("lab"))
-    return path_of(run.checkpoints_dir, QUICK["steps"])
+    return get_checkpoint_path(run.checkpoints_dir, QUICK["steps"])
 
 
 @pytest.fixture

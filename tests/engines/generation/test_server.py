@@ -14,8 +14,8 @@ import pytest
 from builders import QUICK, finished_run
 from patience import PATIENCE
 
-from engines.checkpoints import files as checkpoints
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.files import load_checkpoint, write_checkpoint
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.generation import server
 from engines.generation.load import open_checkpoint
 from engines.generation.sampling import generate
@@ -30,7 +30,7 @@ ENDLESS = {"max_new_tokens": 10**7, "count": 10**6}
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The last of a run; those of steps 5, 10 and 15 lie beside it."""
     run = finished_run(tmp_path_factory.mktemp("lab"), keep_last=0)
-    return path_of(run.checkpoints_dir, QUICK["steps"])
+    return get_checkpoint_path(run.checkpoints_dir, QUICK["steps"])
 
 
 class Process:
@@ -130,7 +130,7 @@ def test_a_checkpoint_is_loaded_once_and_again_when_it_is_written_anew(process: 
 
 
 def test_two_checkpoints_speak_in_turns_and_stay_in_memory(checkpoint: Path) -> None:
-    other = path_of(checkpoint.parent, 5)
+    other = get_checkpoint_path(checkpoint.parent, 5)
     heard = InProcess(request(1, checkpoint, **ENDLESS), request(2, other, **ENDLESS)).go_on(8)
     assert [reply["id"] for reply in heard if reply["kind"] == "token"] == [1, 2, 1, 2, 1, 2]
     both = [request(id, path, max_new_tokens=1) for id in (1, 3) for path in (checkpoint, other)]
@@ -202,9 +202,9 @@ def test_what_is_wrong_is_a_reply_and_the_next_request_is_answered(
 
 
 def test_a_checkpoint_of_another_version_is_told(checkpoint: Path, tmp_path: Path) -> None:
-    found = checkpoints.load(checkpoint)
-    checkpoints.write(tmp_path, 5, found._replace(settings={**found.settings, "flux_capacitor": True}))
-    (*_, told) = InProcess(request(1, path_of(tmp_path, 5))).go_on()
+    found = load_checkpoint(checkpoint)
+    write_checkpoint(tmp_path, 5, found._replace(settings={**found.settings, "flux_capacitor": True}))
+    (*_, told) = InProcess(request(1, get_checkpoint_path(tmp_path, 5))).go_on()
     assert told["kind"] == "error" and "settings that this version does not know" in told["message"]
 
 
@@ -219,7 +219,7 @@ def test_no_more_than_two_checkpoints_are_in_memory(checkpoint: Path, monkeypatc
         return speaker
 
     monkeypatch.setattr(server, "open_checkpoint", opened)
-    paths = [path_of(checkpoint.parent, step) for step in (5, 10, 5, 15, 10, 20)]
+    paths = [get_checkpoint_path(checkpoint.parent, step) for step in (5, 10, 5, 15, 10, 20)]
     InProcess(*(request(1, path, max_new_tokens=1) for path in paths)).go_on()
     assert open_at_once == [1, 2, 2, 2, 2]  # 5 was in memory the second time
 
@@ -227,6 +227,6 @@ def test_no_more_than_two_checkpoints_are_in_memory(checkpoint: Path, monkeypatc
 def test_a_tensor_run_speaks_too(process: Process, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     run = finished_run(tmp_path, mode="tensor", device="cpu")
-    path = path_of(run.checkpoints_dir, QUICK["steps"])
+    path = get_checkpoint_path(run.checkpoints_dir, QUICK["steps"])
     process.say(request(1, path, max_new_tokens=1, device="cpu"))
     assert kinds(process.hear_all(1), 1) == ["loading", "token", "done"]

@@ -20,8 +20,8 @@ from engines.runs.control import Inbox
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
+from engines.training.create_run import create_run
 from engines.training.fork import fork_run
-from engines.training.new_run import new_run
 
 TESTS_FOLDER = str(Path(__file__).parents[2])
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
@@ -65,7 +65,7 @@ def plan_of(run: Run) -> Plan:
 
 
 CREATIONS: dict[str, Callable[[Run], object]] = {
-    "a run": lambda run: new_run(run.config["given"], run.results),
+    "a run": lambda run: create_run(run.config["given"], run.results),
     "a fork": lambda run: fork_run(run, {"steps": 30}),
     "a reproduction": replay,
     "a study": lambda run: create_study(run.results, plan_of(run)),

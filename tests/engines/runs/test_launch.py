@@ -15,7 +15,7 @@ from engines.runs import control, liveness
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 
 LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
 
@@ -109,9 +109,9 @@ def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
 def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
     for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "scalar", "model_kind": "gpt"}):
         with pytest.raises(UserError):
-            new_run(given, tmp_path)
+            create_run(given, tmp_path)
     with pytest.raises(SettingsError):
-        new_run({"steps": -1}, tmp_path)
+        create_run({"steps": -1}, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

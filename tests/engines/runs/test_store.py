@@ -9,14 +9,14 @@ from builders import make_run
 
 from engines.errors import UserError
 from engines.runs import creation, lookup
-from engines.runs.creation import create_run
+from engines.runs.creation import create_run_directory
 from engines.runs.lookup import all_runs, find_run, remember, runs_in_view
 from engines.runs.store import Run
 
 
 def empty_run(results: Path) -> Run:
     resolved = {"mode": "scalar", "model_kind": "bigram", "data": "names", "steps": 20}
-    return create_run(results, None, {"given": {}, "resolved": resolved})
+    return create_run_directory(results, None, {"given": {}, "resolved": resolved})
 
 
 def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from engines.settings.applicability import applicable_to, effective, unmet_requi
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.training.new_run import new_run
+from engines.training.create_run import create_run
 from engines.training.worker import Worker
 
 LINES = [f"the {animal} sees the {other}" for animal in ("cat", "dog", "fox") for other in ("owl", "hen", "bat", "ant")]
@@ -133,7 +133,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
 
 def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
     """All that a run with these settings leaves behind, without times and names."""
-    run = new_run(given, folder / "results")
+    run = create_run(given, folder / "results")
     Worker(run, time.time_ns()).work()
     events = events_of(run, "step", "eval", "sample", "checkpoint", "ended")
     assert events[-1]["reason"] == "finished", events[-1]["detail"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, make_run, weights_sha256
 
-from engines.checkpoints import files as checkpoints
+from engines.checkpoints.files import load_newest_checkpoint
 from engines.checkpoints.folders import list_steps
 from engines.interfaces import LanguageModel
 from engines.registry import load_model
@@ -27,7 +27,7 @@ EVERY = {"steps": 24, "eval_every": 8, "checkpoint_every": 4, "sample_every": 12
 
 def reloaded(run: Run) -> tuple[LanguageModel, TrainSettings]:
     """The model of a run's last checkpoint."""
-    checkpoint, complaints = checkpoints.load_newest(run.checkpoints_dir)
+    checkpoint, complaints = load_newest_checkpoint(run.checkpoints_dir)
     assert checkpoint and not complaints
     settings = TrainSettings(**run.config["resolved"])
     vocab_size = run.config["facts"]["vocab_size"]

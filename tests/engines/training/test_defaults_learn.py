@@ -10,8 +10,8 @@ from engines.data.prepare import prepare
 from engines.runs.launch import launch
 from engines.scalar.counts import CountBigram
 from engines.settings.resolve import resolve
+from engines.training.create_run import create_run
 from engines.training.evaluation import Targets, evaluate
-from engines.training.new_run import new_run
 
 
 def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> Non
     counts.add(data.packed.train.tolist())
     best = evaluate(counts, Targets.of(data.packed.val, data.tokenizer.token_bytes), 8, lambda: None)
 
-    run = new_run({}, tmp_path)
+    run = create_run({}, tmp_path)
     assert launch(run).wait() == 0
     summary = json.loads(run.summary_path.read_text())
     assert summary["steps"] == 500
@@ -33,7 +33,7 @@ def test_the_default_mini_gpt_on_names_learns_more_than_any_bigram(tmp_path: Pat
     a_newcomers, ours = (dataclasses.asdict(resolve(given)) for given in (asked, {**asked, **EXACT}))
     assert {name for name in ours if ours[name] != a_newcomers[name]} == EXACT.keys()
 
-    run = new_run({**asked, **EXACT}, tmp_path)
+    run = create_run({**asked, **EXACT}, tmp_path)
     assert launch(run).wait() == 0
     summary = json.loads(run.summary_path.read_text())
     assert summary["steps"] == 500 and summary["val_loss"] <= 2.45

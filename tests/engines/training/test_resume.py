@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from builders import TEXT, make_run, weights_sha256
 
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.events import Event
 from engines.runs import launch, liveness
 from engines.runs.history import read_history
@@ -94,7 +94,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(uninterrupted: 
         patch.setenv("PYTHONPATH", TESTS_FOLDER)
         launch.launch(run, "killed_worker", {"KILL_AT": "rename:5"}).wait()
     newest = list_steps(run.checkpoints_dir)[-1]
-    file = path_of(run.checkpoints_dir, newest) / "model.safetensors"
+    file = get_checkpoint_path(run.checkpoints_dir, newest) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     assert launch.launch(run).wait() == 0
     resumed = [line for line in run.events_path.read_text().splitlines() if '"kind":"resumed"' in line]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import events_of, finished_run, flip_a_bit, make_run, weights_sha256
 
-from engines.checkpoints.folders import list_steps, path_of
+from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import SettingsError, UserError
 from engines.runs.checked_json import PATH_SETTINGS, PATHS_EDITED, write_json
 from engines.runs.decisions import describe_differences, recorded_decisions, repeat_decisions
@@ -67,7 +67,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(
 def test_a_newest_checkpoint_that_is_missing_is_reported(tmp_path: Path) -> None:
     run = finished_run(tmp_path, checkpoint_every=5, keep_last=2)
     *_, older, newest = list_steps(run.checkpoints_dir)
-    shutil.rmtree(path_of(run.checkpoints_dir, newest))
+    shutil.rmtree(get_checkpoint_path(run.checkpoints_dir, newest))
     assert launch(run).wait() == 0
     assert f"step {newest} is missing" in read_history(run).notes[0]["message"]
     assert events_of(run, "resumed")[0]["from_step"] == older
@@ -144,14 +144,14 @@ def test_training_continues_with_the_tokenizer_of_the_checkpoint(
     assert launch(run, "killed_worker", {"KILL_AT": "named:2"}).wait() == -signal.SIGKILL
     assert launch(run, "other_machine_worker", {"OTHER_MERGES": "1"}).wait() == 0
     assert weights_sha256(run, 3) == weights_sha256(reference, 3)
-    folders = [path_of(one.checkpoints_dir, 3) / "tokenizer.json" for one in (run, reference)]
+    folders = [get_checkpoint_path(one.checkpoints_dir, 3) / "tokenizer.json" for one in (run, reference)]
     assert folders[0].read_bytes() == folders[1].read_bytes()
 
 
 def test_a_run_without_an_intact_checkpoint_is_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path, keep_last=1, keep_best=False)
     (step,) = list_steps(run.checkpoints_dir)
-    flip_a_bit(path_of(run.checkpoints_dir, step) / "state.json")
+    flip_a_bit(get_checkpoint_path(run.checkpoints_dir, step) / "state.json")
     assert "no checkpoint is intact" in refusal(run) and "state.json" in refusal(run)
 
 

@@ -12,7 +12,7 @@ from builders import finished_run
 from seats import Seat, add_run, append, play
 from textual.widgets import OptionList
 
-from engines.checkpoints.folders import path_of
+from engines.checkpoints.folders import get_checkpoint_path
 from engines.runs.lookup import all_runs
 from engines.runs.store import Run
 from engines.runs.watch import Watch
@@ -103,7 +103,7 @@ def test_a_look_is_seen_through_while_newer_checkpoints_arrive(tmp_path: Path) -
         scope._inspected = slow  # type: ignore[method-assign]
         await seat.press("m")
         await seat.until(lambda: asked)
-        shutil.copytree(path_of(run.checkpoints_dir, 5), path_of(run.checkpoints_dir, 6))
+        shutil.copytree(get_checkpoint_path(run.checkpoints_dir, 5), get_checkpoint_path(run.checkpoints_dir, 6))
         assert seat.live.watch_of_run
         scope.look_at(seat.live.watch_of_run)
         for _ in (5, 6):

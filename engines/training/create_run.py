@@ -9,7 +9,7 @@ from engines import registry
 from engines.data.file_selection import locate_both
 from engines.files import user_path
 from engines.runs import manifest
-from engines.runs.creation import Fill, create_run
+from engines.runs.creation import Fill, create_run_directory
 from engines.runs.manifest import SCHEDULE
 from engines.runs.store import Run
 from engines.settings.requirements import flag_of
@@ -17,24 +17,24 @@ from engines.settings.resolve import resolve
 from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
 
-def new_run(
+def create_run(
     given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
 ) -> Run:
     """Create a run with these settings, without starting it. Raises UserError, and leaves nothing behind, on failure.
 
     `origin` is added to the manifest: the run or study that this one comes from. `fill` adds further files.
     """
-    return run_of(resolve(given), given, results, origin, fill)
+    return create_resolved_run(resolve(given), given, results, origin, fill)
 
 
-def run_of(
+def create_resolved_run(
     settings: TrainSettings,
     given: Mapping[str, Any],
     results: Path,
     origin: Mapping[str, Any] | None = None,
     fill: Fill | None = None,
 ) -> Run:
-    """Create a run as `new_run` does, with settings that are already resolved."""
+    """Create a run as `create_run` does, with settings that are already resolved."""
     registry.available(settings.mode, settings.model_kind)
     locate_both(settings.data, settings.val_data)
     config = {
@@ -45,7 +45,7 @@ def run_of(
         "schedule": SCHEDULE,
         **(origin or {}),
     }
-    return create_run(results, settings.checkpoint_dir, config, fill)
+    return create_run_directory(results, settings.checkpoint_dir, config, fill)
 
 
 def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
