@@ -1,1 +1,1 @@
-"""The door: the command line, and the headless flows behind it."""
+"""Command line: parsing, the start of the dashboard, and the headless commands."""

@@ -1,6 +1,6 @@
-"""The entry point of `python -m nanochat_tui` and of the installed script.
+"""Entry point of `python -m nanochat_tui` and of the installed script.
 
-It imports nothing before it handles Ctrl-C: importing the rest takes a moment.
+Nothing else is imported before Ctrl-C is handled, because importing the rest takes a moment.
 """
 
 import signal
@@ -8,15 +8,15 @@ import sys
 
 
 def main() -> int:
-    """Run the command line, and return the exit code."""
+    """Run the command line and return its exit code."""
     try:
-        from nanochat_tui.cli import main as run
+        from nanochat_tui.cli import main as run_command_line
 
-        return run()
+        return run_command_line()
     except KeyboardInterrupt:  # before the command line could handle it
         return 130
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on the interpreter exits, without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter now exits without a traceback
         exec("")  # resets a flag of CPython: after an interrupt inside another exec it would exit by a signal
 
 

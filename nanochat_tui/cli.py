@@ -1,6 +1,6 @@
-"""The command line: takes the options of every command, prints the help, and dispatches the rest.
+"""Command line: parse the global options, then print help, open the dashboard or run a headless command.
 
-Light on purpose: a command's work, and even its parser, is imported when it is chosen, so that --help answers at once.
+The parser and the code of a command are imported when they are needed, so that --help answers at once.
 """
 
 import contextlib
@@ -8,44 +8,43 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 from engines import __version__
-from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError, UserError
 from engines.files import reason_of
-from engines.settings.fields import fields, shown, shown_default
-from engines.settings.sample import SampleSettings
-from engines.settings.train import TrainSettings
+from engines.settings.fields import shown
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
 USAGE_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
-_BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
-_GLOBALS = {"--no-ui", "--json", "--readonly", "--ascii"}
+_BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ended
+_GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command, and return the exit code. No exception leaves it, and no traceback is printed."""
+    """Run a command and return its exit code. No exception leaves it, and no traceback is printed."""
     words = list(sys.argv[1:] if argv is None else argv)
     with visible_streams(), _termination_as_exception():
         try:
-            code = _reported(words)
-            if problem := flush_streams():
-                raise problem
+            code = _run_and_report_errors(words)
+            if error := flush_streams():
+                raise error
             return code
-        except BrokenPipeError:  # stdout was closed: runs that were started continue
+        except BrokenPipeError:  # stdout was closed; runs that were started continue
             flush_streams()
             return _BROKEN_PIPE
         except OSError as error:
             flush_streams()
             with contextlib.suppress(OSError):
-                print(f"{_name(words)} failed: its output cannot be written: {reason_of(error)}.", file=sys.stderr)
+                print(f"{_command_name(words)} failed: cannot write output: {reason_of(error)}.", file=sys.stderr)
             flush_streams()
             return 1
 
 
-def _reported(words: list[str]) -> int:
-    """Run a command and report in one sentence why it failed."""
+def _run_and_report_errors(words: list[str]) -> int:
+    """Run a command; on failure print one sentence and return the exit code that stands for the error."""
+    name = _command_name(words)
     try:
         return _dispatch(words)
     except SettingsError as error:
@@ -53,24 +52,23 @@ def _reported(words: list[str]) -> int:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return USAGE_ERROR
     except UserError as error:
-        print(f"{_name(words)} failed: {error}", file=sys.stderr)
+        print(f"{name} failed: {error}", file=sys.stderr)
     except KeyboardInterrupt as interruption:
-        print(f"{_name(words)} {str(interruption) or 'interrupted'}", file=sys.stderr)
+        print(f"{name} {str(interruption) or 'interrupted'}", file=sys.stderr)
         return TERMINATED if isinstance(interruption, _Terminated) else INTERRUPTED
     except (BrokenPipeError, OutputError):
         raise
-    except OSError as error:  # an error that nothing closer to its cause has reported
-        print(
-            f"{_name(words)} failed: {f'{error.filename}: ' * bool(error.filename)}{reason_of(error)}.", file=sys.stderr
-        )
+    except OSError as error:  # not reported closer to its cause
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"{name} failed: {file}{reason_of(error)}.", file=sys.stderr)
     except Exception as error:
         from engines.output.crash_log import describe_crash
 
-        print(f"{_name(words)} failed: {describe_crash(error, 'command')}", file=sys.stderr)
+        print(f"{name} failed: {describe_crash(error, 'command')}", file=sys.stderr)
     return 1
 
 
-def _name(words: list[str]) -> str:
+def _command_name(words: list[str]) -> str:
     return next((word for word in words if word in COMMANDS), PROGRAM)
 
 
@@ -80,7 +78,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _termination_as_exception() -> Iterator[None]:
-    """Raise an exception on SIGTERM if nothing else handles it."""
+    """Raise `_Terminated` on SIGTERM, unless SIGTERM has another handler or this is not the main thread."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -96,17 +94,17 @@ def _termination_as_exception() -> Iterator[None]:
 
 
 def _dispatch(words: list[str]) -> int:
-    words, globals_ = _take_globals(words)
-    as_json = "--json" in globals_
+    """Print help or the version, open the dashboard, or run a command."""
+    words, global_options = _split_global_options(words)
     if not words:
-        return _without_command(globals_)
-    if words[0] in ("-h", "--help", "help"):
-        print(_help())
+        return _open_dashboard_or_print_help(global_options)
+    name = words[0]
+    if name in ("-h", "--help", "help"):
+        _print_help()
         return 0
-    if words[0] in ("-V", "--version"):
+    if name in ("-V", "--version"):
         print(f"{PROGRAM} {__version__}")
         return 0
-    name = words[0]
     if name not in COMMANDS:
         raise SettingsError([f"unknown command {shown(name)}; available commands: {', '.join(COMMANDS)}."])
     from nanochat_tui import parser
@@ -114,84 +112,70 @@ def _dispatch(words: list[str]) -> int:
     if words[1:] and words[1] in ("-h", "--help"):
         print(parser.command_help(name))
         return 0
-    options = parser.parse(name, words[1:], as_json)
-    if "--readonly" in globals_:
-        _refuse_to_write(name, options)
-    if "--no-ui" not in globals_:
+    options = parser.parse(name, words[1:], "--json" in global_options)
+    if "--readonly" in global_options:
+        _require_read_only(name, options)
+    return _run_command(name, options, global_options)
+
+
+def _run_command(name: str, options: Options, global_options: set[str]) -> int:
+    """Open the dashboard on a command, or run it headless where the dashboard is not wanted or not available."""
+    if "--no-ui" not in global_options:
         from nanochat_tui import dashboard
 
-        reason = dashboard.why_not(name, options)
+        reason = dashboard.reason_for_headless(name, options)
         if reason is None:
-            return dashboard.open_dashboard(name, options, "--readonly" in globals_, "--ascii" in globals_)
+            return dashboard.open_dashboard(name, options, "--readonly" in global_options, "--ascii" in global_options)
         if reason and (sys.stdout.isatty() or sys.stderr.isatty()):
-            print(f"No dashboard: {reason}; going on as with --no-ui.", file=sys.stderr)
-    return _work(name)(options)
+            print(f"The dashboard is not available: {reason}. Continuing as with --no-ui.", file=sys.stderr)
+    return load_command(name)(options)
 
 
-def _refuse_to_write(name: str, options: Options) -> None:
-    """Raise SettingsError for a command that would start, change, delete or write something."""
+def _require_read_only(name: str, options: Options) -> None:
+    """Raise SettingsError if a command would start, change, delete or write something."""
     command = COMMANDS[name]
-    if not command.reads_only:
-        reading = ", ".join(name for name, command in COMMANDS.items() if command.reads_only)
+    if not command.is_read_only:
+        available = ", ".join(name for name, command in COMMANDS.items() if command.is_read_only)
         raise SettingsError(
             [
                 f"{name} is not available with --readonly, which starts, changes and writes nothing; "
-                f"available: {reading}."
+                f"available: {available}."
             ]
         )
-    if options.words.get(command.writing):
-        raise SettingsError([f"{name} --{command.writing} is not available with --readonly, which writes nothing."])
+    if options.arguments.get(command.output_option):
+        raise SettingsError(
+            [f"{name} --{command.output_option} is not available with --readonly, which writes nothing."]
+        )
 
 
-def _without_command(globals_: set[str]) -> int:
-    """The dashboard; where there is none, how to use the program."""
+def _open_dashboard_or_print_help(global_options: set[str]) -> int:
+    """Open the dashboard; where it is not available, print the help and the reason on stderr."""
     from nanochat_tui import dashboard
 
-    reason = "--no-ui needs a command" if "--no-ui" in globals_ else dashboard.why_not("", None)
+    reason = "--no-ui needs a command" if "--no-ui" in global_options else dashboard.reason_for_headless("", None)
     if reason is None:
-        return dashboard.open_dashboard("", None, "--readonly" in globals_, "--ascii" in globals_)
-    print(_help(), file=sys.stderr)
-    print(f"\nNo dashboard: {reason}.", file=sys.stderr)
+        return dashboard.open_dashboard("", None, "--readonly" in global_options, "--ascii" in global_options)
+    _print_help(sys.stderr)
+    print(f"\nThe dashboard is not available: {reason}.", file=sys.stderr)
     return USAGE_ERROR
 
 
-def _take_globals(words: list[str]) -> tuple[list[str], set[str]]:
-    """What holds for every command may stand anywhere before a `--`."""
+def _split_global_options(words: list[str]) -> tuple[list[str], set[str]]:
+    """Separate the options of all commands, which may be anywhere before `--`, from the other words."""
     end = words.index("--") if "--" in words else len(words)
-    head = [word for word in words[:end] if word not in _GLOBALS]
-    return head + words[end + 1 :], _GLOBALS.intersection(words[:end])
+    others = [word for word in words[:end] if word not in _GLOBAL_OPTIONS]
+    return others + words[end + 1 :], _GLOBAL_OPTIONS.intersection(words[:end])
 
 
-def _work(name: str) -> Callable[[Options], int]:
+def load_command(name: str) -> Callable[[Options], int]:
     import importlib
 
-    module = importlib.import_module(f"nanochat_tui.headless.{COMMANDS[name].module}")
-    work: Callable[[Options], int] = getattr(module, name)
-    return work
+    module = importlib.import_module(f"nanochat_tui.headless.{COMMANDS[name].module or name}")
+    command: Callable[[Options], int] = getattr(module, name)
+    return command
 
 
-def _help() -> str:
-    """Commands, and the full list of settings."""
-    lines = [
-        f"usage: {PROGRAM} [--no-ui] [--json] [COMMAND ...]",
-        "",
-        "A lab for tiny language models in a terminal. Without a command it opens the dashboard.",
-        "",
-        "commands:",
-        *(f"  {name:<10} {command.help}" for name, command in COMMANDS.items()),
-        "",
-        "  --no-ui    plain text; results on stdout, everything else on stderr",
-        "  --readonly start, stop, change, delete and write nothing",
-        "  --ascii    the dashboard draws with ASCII alone",
-        "  --json     events and results as JSON lines on stdout",
-        "  --version  print the version",
-    ]
-    for title, settings in (("train", TrainSettings), ("sample", SampleSettings), ("ablate", StudySettings)):
-        group = ""
-        for field in fields(settings).values():
-            if field.group != group:
-                group = field.group
-                lines += ["", f"{title}, {group}:"]
-            default = f" [{shown}]" if (shown := shown_default(field)) else ""
-            lines.append(f"  {f'{field.flag} {field.takes}':<42} {field.help}{default}")
-    return "\n".join(lines)
+def _print_help(stream: TextIO | None = None) -> None:
+    from nanochat_tui.help import render_help
+
+    print(render_help(), file=stream)

@@ -1,4 +1,4 @@
-"""Which commands there are and what each takes: the table behind the parser, the help and the dispatch."""
+"""Table of the commands and their options, from which the parser, the help and the dispatch are built."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -12,158 +12,144 @@ PROGRAM = "nanochat-tui"
 
 
 class Options(NamedTuple):
-    """What was typed: `words` are the command's own arguments, `settings` are parsed but not resolved."""
+    """The parsed command line of one command: its own arguments, and settings that are parsed but not resolved."""
 
     json: bool
-    words: dict[str, Any]
+    arguments: dict[str, Any]
     settings: dict[str, Any]
 
 
 class Argument(NamedTuple):
-    """A positional or a flag of one command; `how` goes to argparse as it is."""
+    """A positional argument or an option of one command; `keywords` are passed to `add_argument` unchanged."""
 
     name: str
-    how: dict[str, Any]
+    keywords: dict[str, Any]
 
 
 class Command(NamedTuple):
-    """`module` names the file in `headless/` where a function of the command's name does the work."""
+    """A command: its help, its options, and the settings classes whose fields are options of it.
 
-    module: str
+    The function `<name>(options)` in `headless/<module>.py` runs it; `module` is the command's name unless given.
+    """
+
     help: str
     arguments: tuple[Argument, ...] = ()
     settings: tuple[type, ...] = ()
-    reads_only: bool = False  # starts, changes and writes nothing, so --readonly allows it
-    writing: str = ""  # the option with which even such a command writes a file
+    is_read_only: bool = False  # starts, changes and writes nothing, so --readonly allows it
+    output_option: str = ""  # the option that makes a read-only command write a file
+    module: str = ""
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
 class _BenchSettings(TrainSettings, RaceSettings):
-    """The flags of `bench`: of a race, and of the gpt whose step is measured. It only declares them; --device, which
-    is of both, takes what a training takes."""
+    """Options of `bench nanochat` and `bench step`; `--device`, an option of both, takes the values of `train`."""
 
 
 def _flag(name: str, help: str) -> Argument:
     return Argument(name, {"action": "store_true", "help": help})
 
 
-def _value(name: str, metavar: str, help: str) -> Argument:
-    return Argument(name, {"metavar": metavar, "help": help})
+def _value(name: str, metavar: str, help: str, **keywords: Any) -> Argument:
+    return Argument(name, {"metavar": metavar, "help": help, **keywords})
 
 
-_RUN = _value("run", "RUN", "run id, any unambiguous beginning of it, a path, or: last")
-_RUNS = Argument("run", {"metavar": "RUN", "nargs": "+", "help": "runs to delete, with their checkpoints"})
-_SPEAKER = Argument(
-    "run", {"metavar": "RUN", "nargs": "?", "help": "run, or a checkpoint's folder (default: the latest run with one)"}
+RESULTS_DIR = _value("--results-dir", "DIR", "results directory (default: $NANOCHAT_TUI_RESULTS, else ./results)")
+
+_RUN = _value("run", "RUN", "run id, unique prefix of one, path of a run directory, or: last")
+_RUNS = _value("run", "RUN", "runs to delete, with their checkpoints", nargs="+")
+_MODEL = _value("run", "RUN", "run or checkpoint directory (default: the latest run that has a checkpoint)", nargs="?")
+_CONFIG = _value("--config", "FILE", "TOML file of settings, or config.json of a run; options override it")
+_CHECKPOINT = _value("--checkpoint", "STEP", "step of the checkpoint, best, or last (default: last)")
+_PROMPT_FILE = _value(
+    "--prompt-file", "FILE", "read the prompt from a file, or from stdin if FILE is -; a trailing newline is removed"
 )
-
-_CONFIG = _value("--config", "FILE", "settings from TOML or from a run's config.json; flags win")
+_DEVICES = ("cpu", "cuda", "mps")
 
 COMMANDS = {
     "train": Command(
-        "train",
-        "train a model and watch it",
-        (
-            _CONFIG,
-            _flag("--detach", "print the run id and leave; the run goes on"),
-        ),
+        "train a model and follow the run",
+        (_CONFIG, _flag("--detach", "print the run id and exit; the run continues in the background")),
         (TrainSettings,),
     ),
     "plan": Command(
-        "plan",
-        "tell what a training run would take, before anything runs",
-        (
-            _CONFIG,
-            _value("--device-name", "NAME", 'plan for another machine\'s GPU, such as "NVIDIA H200"'),
-        ),
+        "show parameters, FLOPs, memory and time of a training run before it starts",
+        (_CONFIG, _value("--device-name", "NAME", 'plan for the GPU of another machine, such as "NVIDIA H200"')),
         (TrainSettings,),
-        reads_only=True,
+        is_read_only=True,
     ),
     "sample": Command(
-        "sample",
-        "let a trained model speak",
+        "generate text from a trained model",
         (
-            _SPEAKER,
-            _value("--checkpoint", "STEP", "step number, best, or last (default: last)"),
-            _value("--mode", "scalar|tensor", "take the latest run of this engine"),
-            _value("--model-kind", "bigram|mini-gpt", "take the latest run of this kind"),
-            _value(
-                "--prompt-file",
-                "FILE",
-                "read the prompt from a file, or from stdin if it is -; a trailing newline is removed",
-            ),
+            _MODEL,
+            _CHECKPOINT,
+            _value("--mode", "scalar|tensor", "use the latest run of this engine"),
+            _value("--model-kind", "bigram|mini-gpt|gpt", "use the latest run of this kind of model"),
+            _PROMPT_FILE,
         ),
         (SampleSettings, CountSettings),
-        reads_only=True,
+        is_read_only=True,
     ),
     "ablate": Command(
-        "ablate",
-        "train variants with several seeds, and tell which differ by more than noise",
+        "train variants with several seeds, and report which differences are significant",
         (
-            Argument(
+            _value(
                 "--axis",
-                {
-                    "metavar": "NAME=A,B",
-                    "action": "append",
-                    "help": "a setting and values to try; may be repeated (default: tie_lm_head and input_rmsnorm)",
-                },
+                "NAME=A,B",
+                "a setting and the values to compare; repeatable (default: tie_lm_head and input_rmsnorm)",
+                action="append",
             ),
-            _value("--config", "FILE", "TOML of settings with tables [axes] and [study], or a plan.json; flags win"),
-            _value("--resume", "STUDY", "go on with a study, or follow one that lives; a name, a path, or: last"),
-            _value("--pause", "STUDY", "hold a live study and its runs"),
-            _value("--stop", "STUDY", "end a live study; its runs keep a checkpoint to go on from"),
-            _flag("--detach", "print the study's name and leave; it goes on"),
+            _value(
+                "--config",
+                "FILE",
+                "TOML file of settings with tables [axes] and [study], or plan.json of a study; options override it",
+            ),
+            _value("--resume", "STUDY", "resume a study, or follow a running one; id, path, or: last"),
+            _value("--pause", "STUDY", "pause a running study and its runs"),
+            _value("--stop", "STUDY", "stop a running study; its runs keep a checkpoint to resume from"),
+            _flag("--detach", "print the study id and exit; the study continues in the background"),
         ),
         (TrainSettings, StudySettings),
     ),
-    "studies": Command("ablate", "list all studies", reads_only=True),
-    "runs": Command("runs", "list all runs", reads_only=True),
-    "show": Command("runs", "show details of one run", (_RUN,), reads_only=True),
-    "attach": Command("train", "follow a run, running or ended", (_RUN,), reads_only=True),
-    "stop": Command("control", "end a live run after a checkpoint", (_RUN,)),
-    "pause": Command("control", "hold a live run", (_RUN,)),
+    "studies": Command("list all studies", is_read_only=True, module="ablate"),
+    "runs": Command("list all runs", is_read_only=True),
+    "show": Command("show details of a run", (_RUN,), is_read_only=True),
+    "attach": Command("follow a run that is running, or replay one that has ended", (_RUN,), is_read_only=True),
+    "stop": Command("stop a running run after it has written a checkpoint", (_RUN,)),
+    "pause": Command("pause a running run", (_RUN,)),
     "resume": Command(
-        "train",
-        "go on with a paused, ended or dead run; with settings: a new run that goes on from there",
-        (_RUN, _flag("--detach", "do not follow the run")),
+        "resume a run that was paused, stopped or killed; with settings, continue it as a new run",
+        (_RUN, _flag("--detach", "exit at once; the run continues in the background")),
         (TrainSettings,),
     ),
-    "rm": Command("control", "delete runs", (_RUNS, _flag("--yes", "do not ask"))),
+    "rm": Command("delete runs", (_RUNS, _flag("--yes", "do not ask for confirmation; needs full run ids"))),
     "reproduce": Command(
-        "reproduce",
-        "train a run again from its manifest, and tell whether it came out the same",
+        "train a run again from its manifest, and compare the results",
         (
             _RUN,
-            _value("--tolerance", "X", "largest difference of a loss that still counts as rounding (default: 0.001)"),
-            _value("--data", "FILE", "where the run's text lies now, if it has moved"),
-            _value("--val-data", "FILE", "where its validation text lies now"),
-            Argument(
-                "--device",
-                {"choices": ("cpu", "cuda", "mps"), "help": "train there (default: where the run was trained)"},
-            ),
+            _value("--tolerance", "X", "largest loss difference that counts as rounding (default: 0.001)"),
+            _value("--data", "FILE", "where the training text is now, if it was moved"),
+            _value("--val-data", "FILE", "where the validation text is now, if it was moved"),
+            Argument("--device", {"choices": _DEVICES, "help": "device to train on (default: that of the run)"}),
         ),
     ),
     "report": Command(
-        "report",
-        "write an HTML file about runs or studies, with curves, figures and how to have them again",
+        "write an HTML report about runs or studies, with curves, results and how to reproduce them",
         (
-            Argument("what", {"metavar": "RUN|STUDY", "nargs": "+", "help": "runs and studies, in one file"}),
-            _value("--out", "FILE", "where (default: reports/ in the results directory, under the first one's name)"),
+            _value("what", "RUN|STUDY", "runs and studies, all in one file", nargs="+"),
+            _value("--out", "FILE", "output file (default: reports/<first name>.html in the results directory)"),
         ),
     ),
     "compare": Command(
-        "compare",
-        "lay runs side by side: what they reached, and the settings in which they differ",
+        "compare runs side by side: their results, and the settings in which they differ",
         (
-            Argument("run", {"metavar": "RUN", "nargs": "+", "help": "two runs or more"}),
-            _value("--html", "FILE", "write a page too, with their curves over each other"),
+            _value("run", "RUN", "two or more runs", nargs="+"),
+            _value("--html", "FILE", "also write an HTML page with overlaid curves"),
         ),
-        reads_only=True,
-        writing="html",
+        is_read_only=True,
+        output_option="html",
     ),
     "export": Command(
-        "export",
-        "write a run's steps and evaluations for other tools",
+        "export the steps and evaluations of a run to other tools",
         (
             _RUN,
             Argument(
@@ -171,50 +157,45 @@ COMMANDS = {
                 {
                     "choices": ("csv", "jsonl", "tensorboard", "wandb-offline"),
                     "default": "csv",
-                    "help": "the last two need the extra of that name (default: csv)",
+                    "help": "output format; tensorboard and wandb-offline need the extra of that name (default: csv)",
                 },
             ),
-            _value("--out", "DIR", "where (default: exports/ in the results directory, under the run's name)"),
+            _value("--out", "DIR", "output directory (default: exports/<run>/<format> in the results directory)"),
         ),
     ),
     "inspect": Command(
-        "inspect",
-        "look at the numbers inside a scalar run: parameters, attention, the graph around one number",
+        "inspect the values inside a scalar run: parameters, attention, and the graph of any value",
         (
             _RUN,
-            _value("--checkpoint", "STEP", "step number, best, or last (default: last)"),
-            _value("--text", "TEXT", "text to compute the loss of (default: the alphabet's beginning)"),
-            _value("--node", "NAME[I,J]", "one number: where it comes from, what the loss' gradient by it is"),
-            Argument("--depth", {"metavar": "N", "default": "2", "help": "levels of numbers behind it (default: 2)"}),
-            Argument("--top", {"metavar": "N", "default": "5", "help": "numbers shown on each level (default: 5)"}),
+            _CHECKPOINT,
+            _value("--text", "TEXT", "text to compute the loss of (default: the first characters of the vocabulary)"),
+            _value("--node", "NAME[I,J]", "a value: show what it is computed from, and its gradient"),
+            Argument("--depth", {"metavar": "N", "default": "2", "help": "levels of the graph to show (default: 2)"}),
+            Argument("--top", {"metavar": "N", "default": "5", "help": "values to show per level (default: 5)"}),
         ),
-        reads_only=True,
+        is_read_only=True,
     ),
     "doctor": Command(
-        "doctor",
-        "tell what this machine has, and try whether training works on it",
+        "check this machine: Python, packages, disk, devices, and a short training run on each",
         (
             Argument(
                 "--device",
-                {"choices": ("auto", "cpu", "cuda", "mps"), "default": "auto", "help": "train there (auto: on all)"},
+                {"choices": ("auto", *_DEVICES), "default": "auto", "help": "device to train on (default: all)"},
             ),
         ),
     ),
     "bench": Command(
-        "bench",
         "measure this program, alone or against karpathy/nanochat",
         (
             Argument(
                 "what",
                 {
                     "choices": ("log", "scalar", "step", "ui", "nanochat"),
-                    "help": "the event log and start-up; the scalar engine; where a step's time goes, in usual sizes "
-                    "or with the settings of a training; the dashboard; the race against nanochat",
+                    "help": "log: the event log and start-up; scalar: the scalar engine; step: the time of a training "
+                    "step, at several depths or with given settings; ui: the dashboard; nanochat: a comparison",
                 },
             ),
         ),
         (_BenchSettings,),
     ),
 }
-
-RESULTS_DIR = _value("--results-dir", "DIR", "where runs are kept (default: ./results)")

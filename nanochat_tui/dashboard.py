@@ -1,4 +1,4 @@
-"""Opens the dashboard: on a new run, on one that is there, or on a screen."""
+"""Open the dashboard on a new run, on an existing one, or on a screen."""
 
 import contextlib
 import gc
@@ -21,57 +21,59 @@ from engines.training.create_run import create_run
 from nanochat_tui.commands import PROGRAM, Options
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
-
-# Seconds: a thread that reads files waits for the UI thread after each of them, 5 ms by default.
+# Seconds after which the UI thread interrupts a thread that reads files (Python's default is 5 ms).
 SWITCH_INTERVAL = 0.0005
-_PATIENCE = 0.5  # seconds to wait for folders before the app opens
+_FIND_TIMEOUT = 0.5  # seconds to wait for a run before the app opens without it
 
 
-def why_not(name: str, options: Options | None) -> str | None:
-    """Why a command goes on without the dashboard; empty where nobody would expect one, None where it opens."""
-    if name not in SCREENS or (options and (options.json or options.words.get("detach"))):
+def reason_for_headless(name: str, options: Options | None) -> str | None:
+    """Return None if the dashboard opens on this command, else the reason why it does not.
+
+    The reason is empty for commands that never open it.
+    """
+    if name not in SCREENS or (options and (options.json or options.arguments.get("detach"))):
         return ""
-    if name == "sample" and options and (reason := _why_sample_is_headless(options)):
+    if name == "sample" and options and (reason := _reason_for_headless_sample(options)):
         return reason
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "this is no terminal"
+        return "stdin or stdout is not a terminal"
     if not sys.stderr.isatty():
-        return "it draws on stderr, which goes elsewhere"
+        return "stderr, on which it is drawn, is not a terminal"
     if os.environ.get("TERM", "dumb") == "dumb":
-        return "TERM=dumb cannot show it"
+        return "a terminal with TERM=dumb cannot show it"
     try:
         import textual  # noqa: F401
     except ImportError:
-        return "the package textual is not here"
+        return "the package textual is not installed"
     return None
 
 
-def _why_sample_is_headless(options: Options) -> str:
-    """Return why `sample` with these options cannot open the sample screen, which would ignore them; or nothing."""
-    given = [name for name in ("checkpoint", "mode", "model_kind", "prompt_file") if options.words[name]]
+def _reason_for_headless_sample(options: Options) -> str:
+    """Return why the sample screen cannot do what these options of `sample` request; empty if it can."""
+    given = [name for name in ("checkpoint", "mode", "model_kind", "prompt_file") if options.arguments[name]]
     if flags := ", ".join(map(flag_of, [*given, *options.settings])):
         return f"{flags} cannot be passed to the sample screen"
-    if options.words["run"] and is_checkpoint(options.words["run"]):
-        return "the sample screen shows runs, not folders of checkpoints"
+    if options.arguments["run"] and is_checkpoint(options.arguments["run"]):
+        return "the sample screen shows runs, not checkpoint directories"
     return ""
 
 
-def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bool) -> int:
-    """Run the app; what is still to be said when it is left goes to the shell."""
-    results = results_dir(options.words["results_dir"] if options else None)
-    found = _in_thread(lambda: _run(name, options) or (_only_live_run(results) if name in ("", "train") else None))
-    _spare_the_wire()
+def open_dashboard(name: str, options: Options | None, is_readonly: bool, is_ascii: bool) -> int:
+    """Run the app until the user leaves it, print its last message, and return the exit code."""
+    results = results_dir(options.arguments["results_dir"] if options else None)
+    search = _start_thread(lambda: _find_run(name, options) or _only_running_run(name, results))
+    reduce_terminal_traffic()
     sys.setswitchinterval(SWITCH_INTERVAL)
     from screens.app import LabApp
 
-    gc.freeze()  # modules stay: collections need not look at them
+    gc.freeze()  # imported modules stay in memory, so collections can skip them
     with contextlib.suppress(TimeoutError):
-        found.result(_PATIENCE)
-    run = found.result() if found.done() else None
-    pending = None if found.done() else found
-    app = LabApp(results, SCREENS[name], run, readonly, ascii or not _draws_unicode(), pending)
+        search.result(_FIND_TIMEOUT)
+    run, pending = (search.result(), None) if search.done() else (None, search)
+    app = LabApp(results, SCREENS[name], run, is_readonly, is_ascii or not _can_draw_unicode(), pending)
+    message = None
     try:
-        last_words = app.run()
+        message = app.run()
     except Exception as error:  # outside of its message loop: a terminal that cannot be set up, a failed shutdown
         from screens.crash import report_crash
 
@@ -79,51 +81,73 @@ def open_dashboard(name: str, options: Options | None, readonly: bool, ascii: bo
     if app.failure:
         print(f"{PROGRAM}: {app.failure}", file=sys.stderr)
         return 1
-    if last_words:
-        print(last_words)
+    if message:
+        print(message)
     return app.return_code or 0
 
 
-def _spare_the_wire() -> None:
-    """Over SSH every frame travels: fewer of them. Textual reads this when it is imported."""
+def reduce_terminal_traffic() -> None:
+    """Paint fewer frames over SSH. Textual reads these variables when it is imported."""
     if os.environ.get("SSH_CONNECTION"):
         os.environ.setdefault("TEXTUAL_FPS", "15")
         os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 
-def _run(name: str, options: Options | None) -> Run | None:
-    """The run to show: a new one if settings were given."""
+def _can_draw_unicode() -> bool:
+    term = os.environ.get("TERM", "")
+    is_console = term == "linux" or term.startswith("vt")
+    return locale.getpreferredencoding(False).lower().replace("-", "") == "utf8" and not is_console
+
+
+# --- the run to show ----------------------------------------------------------------------------------
+
+
+def _find_run(name: str, options: Options | None) -> Run | None:
+    """Return the run that the command names or starts; None if it does neither."""
     if options is None:
         return None
     if name == "train":
-        from nanochat_tui.headless.train import given_settings, warn_without_effect
-
-        given = given_settings(options)
-        if not given:
-            return None
-        run = create_run(given, results_dir(options.words["results_dir"]))
-        warn_without_effect(given, run)  # read when the dashboard is left
-        _reap(launch(run))
-        return run
+        return _start_run(options)
     if name == "resume":
-        from nanochat_tui.headless.train import resume_or_fork
+        from nanochat_tui.headless.resume import resume_or_fork
 
         run, worker = resume_or_fork(options)
         if worker:
-            _reap(worker)
+            _wait_in_background(worker)
         return run
-    if name == "attach" or (name == "sample" and options.words["run"]):
-        return find_run(options.words["run"], results_dir(options.words["results_dir"]))
+    if name == "attach" or (name == "sample" and options.arguments["run"]):
+        return find_run(options.arguments["run"], results_dir(options.arguments["results_dir"]))
     return None
 
 
-def _reap(worker: "subprocess.Popen[bytes]") -> None:
-    """Wait for a worker in the background; else it would stay a zombie when it ends."""
+def _start_run(options: Options) -> Run | None:
+    """Start a run if settings were given."""
+    from nanochat_tui.headless.given import given_settings, print_warnings
+
+    given = given_settings(options)
+    if not given:
+        return None
+    run = create_run(given, results_dir(options.arguments["results_dir"]))
+    print_warnings(given, run)  # visible when the dashboard is left
+    _wait_in_background(launch(run))
+    return run
+
+
+def _wait_in_background(worker: "subprocess.Popen[bytes]") -> None:
+    """Wait for a worker, which would otherwise stay a zombie process after its end."""
     threading.Thread(target=worker.wait, daemon=True).start()
 
 
-def _in_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
-    """Search folders in a thread, since one may hang: the app opens anyway, and shows the run when it is found."""
+def _only_running_run(name: str, results: Path) -> Run | None:
+    """Return the run to show first on the train screen if exactly one is running."""
+    if name not in ("", "train"):
+        return None
+    running = [run for run in unsorted_runs(results) if lock_is_held(run.lock_path)]
+    return running[0] if len(running) == 1 else None
+
+
+def _start_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
+    """Call `work` in a thread. Reading folders may hang: the app opens anyway, and shows the run when it is found."""
     future: Future[Run | None] = Future()
 
     def run() -> None:
@@ -134,16 +158,3 @@ def _in_thread(work: Callable[[], Run | None]) -> "Future[Run | None]":
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def _only_live_run(results: Path) -> Run | None:
-    """Return the run to show first, if exactly one is running."""
-    live = [run for run in unsorted_runs(results) if lock_is_held(run.lock_path)]
-    return live[0] if len(live) == 1 else None
-
-
-def _draws_unicode() -> bool:
-    term = os.environ.get("TERM", "")
-    return locale.getpreferredencoding(False).lower().replace("-", "") == "utf8" and not (
-        term == "linux" or term.startswith("vt")
-    )

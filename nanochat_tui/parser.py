@@ -1,30 +1,22 @@
-"""From a command's words to `Options`: argparse splits, `Field.parse` understands, every mistake is told."""
+"""Parse the words of a command into `Options`: argparse splits them, `Field.parse` converts the values."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from engines.errors import SettingsError
 from engines.settings.fields import Field, fields, parse_all, shown, shown_default
-from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Options
+from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Argument, Options
 
 
 def parse(name: str, words: list[str], as_json: bool) -> Options:
-    """The options of command `name`; SettingsError names every flag and value that is wrong."""
-    parser = _parser(name)
-    if problems := _without_value(words):
+    """Parse the words behind command `name`. Raises SettingsError, which names every wrong option and value."""
+    parser = build_parser(name)
+    if problems := _problems_with_dashes(words):
         raise SettingsError(problems)
-    flags = [option for action in parser._actions for option in action.option_strings]
     known, unknown = parser.parse_known_args(words)
+    problems = _problems_with_unknown(name, unknown, parser)
     raw = vars(known)
-    stray_value = False  # the word after an unknown flag is that flag's value, not another mistake
-    for word in unknown:
-        if stray_value and not word.startswith("-"):
-            continue
-        stray_value = word.startswith("-") and "=" not in word
-        flag = word.partition("=")[0]
-        is_option = flag.startswith("-")
-        what = f"{name}: unknown option {short(flag)}" if is_option else f"{name}: unexpected argument {shown(word)}"
-        problems.append(f"{what}.{did_you_mean(flag, flags)}")
     parsed: dict[str, Any] = {}
     for settings in COMMANDS[name].settings:
         given = {key: raw.pop(key) for key in fields(settings) if key in raw}
@@ -37,38 +29,76 @@ def parse(name: str, words: list[str], as_json: bool) -> Options:
     return Options(as_json, raw, parsed)
 
 
+def _problems_with_dashes(words: list[str]) -> list[str]:
+    """Return a sentence for each `--option=--`, which argparse would treat as an option without a value."""
+    return [
+        f"{shorten(word[:-3])} must be followed by a value other than --."
+        for word in words
+        if word.startswith("-") and word.endswith("=--")
+    ]
+
+
+def _problems_with_unknown(name: str, words: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Return a sentence for each unknown option and unexpected argument."""
+    options = [option for action in parser._actions for option in action.option_strings]
+    problems = []
+    follows_unknown_option = False  # such a word is the value of that option, not another mistake
+    for word in words:
+        if follows_unknown_option and not word.startswith("-"):
+            continue
+        follows_unknown_option = word.startswith("-") and "=" not in word
+        option = word.partition("=")[0]
+        if option.startswith("-"):
+            problems.append(f"{name}: unknown option {shorten(option)}{_suggestion(option, options)}")
+        else:
+            problems.append(f"{name}: unexpected argument {shown(word)}.")
+    return problems
+
+
 def command_help(name: str) -> str:
-    return _parser(name).format_help()
+    """Return the help of one command."""
+    return build_parser(name).format_help()
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells errors in our way: all of them, and none twice."""
+    """Parser that raises SettingsError instead of exiting."""
 
     def error(self, message: str) -> Any:
-        raise SettingsError([f"{short(message, 300)}; see: {PROGRAM} {self.prog.split()[-1]} --help"])
+        raise SettingsError([f"{shorten(message, 300)}; see: {PROGRAM} {self.prog.split()[-1]} --help"])
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def build_parser(name: str) -> argparse.ArgumentParser:
+    """Return the argparse parser of one command: its own options, --results-dir and its settings by group."""
     command = COMMANDS[name]
     parser = _Parser(prog=f"{PROGRAM} {name}", description=command.help, allow_abbrev=False, usage=_usage(name))
     for argument in (*command.arguments, RESULTS_DIR):
-        parser.add_argument(argument.name, **argument.how)
+        parser.add_argument(argument.name, **argument.keywords)
     groups: dict[str, Any] = {}
     for settings in command.settings:
         for field in fields(settings).values():
             group = groups.get(field.group) or groups.setdefault(field.group, parser.add_argument_group(field.group))
-            _add_flag(group, field)
+            _add_setting(group, field)
     return parser
 
 
 def _usage(name: str) -> str | None:
-    """With fifty settings argparse's own usage is a wall."""
-    return f"{PROGRAM} [--no-ui] [--json] {name} [RUN] [SETTINGS]" if COMMANDS[name].settings else None
+    """Return a short usage line for a command with settings: argparse would list all fifty."""
+    command = COMMANDS[name]
+    if not command.settings:
+        return None
+    positional = [_placeholder(argument) for argument in command.arguments if not argument.name.startswith("-")]
+    return " ".join([PROGRAM, "[--no-ui] [--json]", name, *positional, "[OPTIONS]"])
 
 
-def _add_flag(group: Any, field: Field) -> None:
-    """Values stay text here: `Field.parse` is the one parser, whatever a value came through."""
-    default = f" (default: {shown})" if (shown := shown_default(field)) else ""
+def _placeholder(argument: Argument) -> str:
+    """Return how a positional argument is written in a usage line."""
+    name = argument.keywords.get("metavar") or f"{{{','.join(argument.keywords['choices'])}}}"
+    return f"[{name}]" if argument.keywords.get("nargs") == "?" else name
+
+
+def _add_setting(group: Any, field: Field) -> None:
+    """Add the option of a setting. Its value stays text here, because `Field.parse` converts it for every source."""
+    default = f" (default: {text})" if (text := shown_default(field)) else ""
     keywords = {"dest": field.name, "default": argparse.SUPPRESS, "help": (field.help + default).replace("%", "%%")}
     if field.kind != "bool":
         group.add_argument(field.flag, metavar=field.takes, **keywords)
@@ -78,22 +108,16 @@ def _add_flag(group: Any, field: Field) -> None:
     group.add_argument(f"--no-{field.flag[2:]}", action="store_const", const="false", **negation)
 
 
-def _without_value(words: list[str]) -> list[str]:
-    """Return a sentence for each `--flag=--`, which argparse would take for a flag without its value."""
-    return [
-        f"{short(word[:-3])} must be followed by a value other than --."
-        for word in words
-        if word.startswith("-") and word.endswith("=--")
-    ]
+def shorten(text: str, max_characters: int = 60) -> str:
+    """Shorten a text for an error message by leaving out its middle."""
+    if len(text) <= max_characters:
+        return text
+    return f"{text[: max_characters // 2]}…{text[-max_characters // 3 :]}"
 
 
-def short(text: str, most: int = 60) -> str:
-    """Shorten a long text for an error message by leaving out its middle."""
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 3 :]}"
-
-
-def did_you_mean(word: str, known: Any) -> str:
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: the most similar known word, if there is one."""
     import difflib
 
-    close = difflib.get_close_matches(word[:60], list(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(word[:60], known, n=1)
+    return f"; did you mean {close[0]}?" if close else "."

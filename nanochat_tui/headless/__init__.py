@@ -1,1 +1,1 @@
-"""The flows of `--no-ui`: each module holds the commands of one kind, each command a function of `Options`."""
+"""Headless commands: one file per command, whose function of the same name takes `Options` and returns an exit code."""

@@ -31,8 +31,8 @@ from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.follow import JsonLines, Presenter, follow, signals_held
-from nanochat_tui.headless.train import print_detached
+from nanochat_tui.headless.follow import follow, hold_signals, print_detached
+from nanochat_tui.headless.presenters import JsonLines, Presenter
 from nanochat_tui.streams import console, print_json
 
 _RESUME_COMMAND = "ablate --resume"
@@ -42,19 +42,19 @@ _REQUESTS = ("pause", "stop")
 def ablate(options: Options) -> int:
     """Create or resume a study and follow it to its end; with --detach, start it and return."""
     for verb in _REQUESTS:
-        if options.words[verb] is not None:
-            return _send_request(options.words[verb], verb, options)
-    if options.words["resume"] is not None:
-        study = _find(options.words["resume"], options)
+        if options.arguments[verb] is not None:
+            return _send_request(options.arguments[verb], verb, options)
+    if options.arguments["resume"] is not None:
+        study = _find(options.arguments["resume"], options)
         _refuse_changes(options)
     else:
         plan = build_plan(options)
         for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
-        study = create_study(results_dir(options.words["results_dir"]), plan)
-    with signals_held():
+        study = create_study(results_dir(options.arguments["results_dir"]), plan)
+    with hold_signals():
         process = _start_or_resume(study)
-        if options.words["detach"]:
+        if options.arguments["detach"]:
             print_detached(options, "study", study)
             return 0
         return _follow(study, process, options)
@@ -62,7 +62,7 @@ def ablate(options: Options) -> int:
 
 def studies(options: Options) -> int:
     """Print one line per study, the oldest first."""
-    results = results_dir(options.words["results_dir"])
+    results = results_dir(options.arguments["results_dir"])
     found = list_visible_studies(results)
     rows = [row for study in found if (row := _build_row(study))]
     if not rows and not options.json:
@@ -114,12 +114,12 @@ def build_plan(options: Options) -> Plan:
     problems: list[str] = []
     request, axes = StudyRequest({}, {}, {}), {}
     try:
-        if options.words["config"]:
-            request = read_study_file(Path(options.words["config"]))
+        if options.arguments["config"]:
+            request = read_study_file(Path(options.arguments["config"]))
     except SettingsError as error:
         problems += error.problems
     try:
-        axes = parse_axes(options.words["axis"] or [])
+        axes = parse_axes(options.arguments["axis"] or [])
     except SettingsError as error:
         problems += error.problems
     if problems:
@@ -137,7 +137,7 @@ def _split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 def _refuse_changes(options: Options) -> None:
     """Raise SettingsError if a resumed study is given settings: its cells must stay comparable."""
-    changed = [name for name in ("axis", "config") if options.words[name]] + list(options.settings)
+    changed = [name for name in ("axis", "config") if options.arguments[name]] + list(options.settings)
     if changed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         raise SettingsError(
@@ -146,7 +146,7 @@ def _refuse_changes(options: Options) -> None:
 
 
 def _find(word: str, options: Options) -> Study:
-    return find_own_study(word, results_dir(options.words["results_dir"]))
+    return find_own_study(word, results_dir(options.arguments["results_dir"]))
 
 
 def _start_or_resume(study: Study) -> Any:
@@ -181,9 +181,9 @@ class _StudyLines:
         self._progress.apply([event])
         if text := _format_event(event):
             left = self._progress.estimate_seconds_left()
-            self.say(text + (f"  ETA {format_duration(left)}" if left and event["kind"] == "phase" else ""))
+            self.print_message(text + (f"  ETA {format_duration(left)}" if left and event["kind"] == "phase" else ""))
 
-    def say(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -210,11 +210,11 @@ def _follow(study: Study, process: Any, options: Options) -> int:
     presenter: Presenter = JsonLines() if options.json else _StudyLines()
     if not options.json:
         plan = study.plan
-        presenter.say(
+        presenter.print_message(
             f"{study.id} in {study.path}: {len(plan.cells)} cells × {len(plan.seeds)} seeds, {plan.total} runs"
         )
         for one in plan.dropped:
-            presenter.say(f"     not trained: {one.name}: {one.reason}")
+            presenter.print_message(f"     not trained: {one.name}: {one.reason}")
     state, ended, code = follow(study, process, presenter, _RESUME_COMMAND)
     if state == "running":
         return code

@@ -1,186 +1,68 @@
-"""How a run reads in words: one line an event in a pipe, a progress bar above the same lines on a terminal."""
-
-import sys
-import time
-from typing import Any
+"""Format the events of a run as lines of text."""
 
 from engines.events import Event
-from engines.output.terminal_text import visible, visible_line
 from engines.output.units import format_duration
 from engines.runs.history import History
-from nanochat_tui.streams import console
-
-_WIDE = 1e5  # from here on a number is written with an exponent
-_PROGRESS_INTERVAL = 2.0  # seconds between plain progress lines
+from nanochat_tui.headless.formatting import format_loss, format_step
 
 
-class Lines:
-    """Plain lines on stderr."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
-
-    def show(self, line: bytes, event: Event, history: History) -> None:
-        text = sentence(event, history, self._steps)
-        if text:
-            self.say(text)
-        elif event["kind"] in ("steps", "phase") and time.monotonic() >= self._next_progress:
-            self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
-            self.say(progress(history, self._steps) if event["kind"] == "steps" else f"     {phase(event)}")
-
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class Bar:
-    """A progress bar on a terminal, with the same lines above it."""
-
-    def __init__(self, steps: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._steps = steps
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console(sys.stderr),
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._progress.add_task("starting", total=steps, figures="")
-        self._progress.start()
-
-    def show(self, line: bytes, event: Event, history: History) -> None:
-        text = sentence(event, history, self._steps)
-        if text:
-            self.say(text)
-        kind = event["kind"]
-        if kind == "phase":
-            self._progress.update(self._task, description=visible_line(phase(event)))
-        elif kind in ("steps", "eval"):
-            self._progress.update(
-                self._task,
-                description=step_of(history.step, self._steps),
-                completed=history.share_done(self._steps) * self._steps,
-                figures=figures(history, self._steps),
-            )
-
-    def say(self, text: str) -> None:
-        self._progress.console.print(visible(text))
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-def sentence(event: Event, history: History, steps: int) -> str:
-    """What a person wants to read of an event; nothing for the frequent kinds."""
-    kind = event["kind"]
-    if kind == "eval":
-        best = "  best so far" if event["best"] and event["step"] else ""
-        floor = f"  (floor {fixed(event['floor_bpb'], 3)})" if event["floor_bpb"] else ""
-        loss, bpb = fixed(event["loss"]), fixed(event["bpb"])
-        return f"{step_of(event['step'], steps)}  val {loss} nats  {bpb} bpb{floor}{best}"
-    if kind == "sample":
-        return f"     it says  {' / '.join((event['prompt'] + event['text']).splitlines())}"
-    if kind == "guard":
-        return f"     GUARD    {event['rule']} at step {event['step']:,} ({event['action']}): {event['hint']}"
-    if kind == "resumed":
-        return f"     continuing from step {event['from_step']:,} ({event['reason']})"
-    if kind == "control":
-        return f"     {event['verb']}: {event['outcome']}"
-    if kind == "note":
-        return f"     note     {event['message']}"
-    if kind == "engine":
-        return "\n".join(f"     {c['setting']}: {c['value']} ({c['why']})" for c in event["choices"])
-    if kind == "phase" and event["done"] is None and event["phase"] != "train":
-        return f"     {event['phase']} ..."
+def format_event(event: Event, history: History, steps: int) -> str:
+    """Return the text of an event; an empty string for the frequent kinds, which the progress line summarises."""
+    match event["kind"]:
+        case "eval":
+            return _format_eval(event, steps)
+        case "sample":
+            return f"     sample:  {' / '.join((event['prompt'] + event['text']).splitlines())}"
+        case "guard":
+            return f"     guard:   {event['rule']} at step {event['step']:,} ({event['action']}): {event['hint']}"
+        case "resumed":
+            return f"     resumed from step {event['from_step']:,} ({event['reason']})"
+        case "control":
+            return f"     {event['verb']}: {event['outcome']}"
+        case "note":
+            return f"     note:    {event['message']}"
+        case "engine":
+            return "\n".join(f"     {each['setting']}: {each['value']} ({each['why']})" for each in event["choices"])
+        case "phase" if event["done"] is None and event["phase"] != "train":
+            return f"     {event['phase']} ..."
     return ""
 
 
-def phase(event: Event) -> str:
+def _format_eval(event: Event, steps: int) -> str:
+    best = "  best so far" if event["best"] and event["step"] else ""
+    bound = f"  (entropy bound {format_loss(event['floor_bpb'], 3)})" if event["floor_bpb"] else ""
+    loss, bpb = format_loss(event["loss"]), format_loss(event["bpb"])
+    return f"{format_step(event['step'], steps)}  val {loss} nats/token  {bpb} bpb{bound}{best}"
+
+
+def format_phase(event: Event) -> str:
+    """Return the name of a phase, with the number of characters that were processed if that is known."""
     if event["done"] is None:
         return str(event["phase"])
-    share = f" of {event['total']:,}" if event["total"] else ""
-    return f"{event['phase']}: {event.get('activity', '')} {event['done']:,}{share} characters"
+    total = f" of {event['total']:,}" if event["total"] else ""
+    return f"{event['phase']}: {event.get('activity', '')} {event['done']:,}{total} characters"
 
 
-def progress(history: History, steps: int) -> str:
-    return f"{step_of(history.step, steps)}  {figures(history, steps)}"
+def format_progress(history: History, steps: int) -> str:
+    """Return the progress line of a run: its step and its metrics."""
+    return f"{format_step(history.step, steps)}  {format_metrics(history, steps)}"
 
 
-def figures(history: History, steps: int, state: str = "running") -> str:
-    """Format loss, bits per byte, throughput, and the time left of a running run or the time taken by an ended one."""
+def format_metrics(history: History, steps: int, state: str = "running") -> str:
+    """Return loss, bits per byte and throughput; then the ETA of a running run, or the training time of another."""
     parts = []
     if history.last_loss is not None:
-        parts.append(f"loss {fixed(history.last_loss)}")
+        parts.append(f"loss {format_loss(history.last_loss)}")
     if history.evals:
-        parts.append(f"bpb {fixed(history.evals[-1]['bpb'])}")
+        parts.append(f"bpb {format_loss(history.evals[-1]['bpb'])}")
     is_running = state == "running" and not history.paused
     speed = history.tokens_per_second() if is_running else history.mean_tokens_per_second()
     if speed:
         parts.append(f"{speed:,.0f} tok/s")
         if is_running and (mfu := history.mfu()):
             parts.append(f"mfu {100 * mfu:.1f} %")
-    if is_running and (left := history.seconds_left(steps)) is not None:
-        parts.append(f"eta {format_duration(left)}")
+    if is_running and (seconds := history.seconds_left(steps)) is not None:
+        parts.append(f"eta {format_duration(seconds)}")
     elif history.step:
         parts.append(f"time {format_duration(history.last_t)}")
     return "  ".join(parts)
-
-
-# --- numbers ------------------------------------------------------------------------------------------
-
-
-def step_of(step: int, steps: int) -> str:
-    """Format a step and the last one, with the same width at every step."""
-    return f"step {share_of(step, steps)}"
-
-
-def share_of(step: int, steps: int) -> str:
-    total = f"{steps:,}"
-    return f"{step:>{len(total)},}/{total}"
-
-
-def fixed(value: float | None, digits: int = 4) -> str:
-    """Format a loss or score: `nan` for null, as JSON has no NaN, and few digits however large it is."""
-    if value is None:
-        return "nan"
-    return f"{value:.{digits}f}" if abs(value) < _WIDE else f"{value:.3g}"
-
-
-def result_line(config: dict[str, Any], summary: dict[str, Any]) -> str:
-    """The ancestor's line of key=value pairs, with ours behind it."""
-    settings = config["resolved"]
-    pairs = {
-        **{key: settings[key] for key in ("mode", "model_kind", "style", "tie_lm_head", "input_rmsnorm")},
-        "params": summary["parameters"],
-        "steps": summary["steps"],
-        "final_loss": _six(summary["final_loss"]),
-        "val_loss": _six(summary["val_loss"]),
-        f"mean_loss_last_{summary['last_n']}": _six(summary["mean_loss_last_n"]),
-        "steps_per_sec": f"{summary['steps_per_second']:.2f}",
-        "tokens_per_sec": f"{summary['tokens_per_second']:.2f}",
-        "vocab_size": summary["vocab_size"],
-        "train_tokens": summary["train_tokens"],
-        "val_bpb": _six(summary["val_bpb"]),
-        "best_bpb": _six(summary["best_bpb"]),
-        "best_step": summary["best_step"],
-        "seconds": f"{summary['train_seconds']:.3f}",
-        "state": summary["reason"],
-        "run": config["run"],
-    }
-    return " ".join(f"{key}={_word(value)}" for key, value in pairs.items())
-
-
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
-
-
-def _six(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.6f}" if abs(value) < _WIDE else f"{value:.6e}"

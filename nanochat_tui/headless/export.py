@@ -1,51 +1,46 @@
-"""export: a run's steps and evaluations as files for other tools."""
+"""export: write the steps and evaluations of a run as files for other tools."""
 
 import shlex
-import sys
 
 from engines.files import user_path
 from engines.interop import export as interop
-from engines.runs.lookup import find_run, results_dir
 from engines.runs.record import read_record
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.progress_message import meanwhile
+from nanochat_tui.headless.lookup import named_run, results_of
+from nanochat_tui.headless.messages import print_message
+from nanochat_tui.headless.progress_message import progress_message
 from nanochat_tui.streams import print_json
 
-_NEXT = {"tensorboard": "look at it with: tensorboard --logdir", "wandb-offline": "send it with: wandb sync"}
+_NEXT_STEP = {"tensorboard": "open it with: tensorboard --logdir", "wandb-offline": "upload it with: wandb sync"}
 
 
 def export(options: Options) -> int:
-    """Write the folder and print where; how to go on from there is on stderr."""
-    results = results_dir(options.words["results_dir"])
-    run, format = find_run(options.words["run"], results), options.words["format"]
-    out = options.words["out"]
-    folder = results / "exports" / run.id / format if out is None else user_path(out, "export").resolve()
+    """Write the files and print their directory; the command that opens them is printed on stderr."""
+    run, format, out = named_run(options), options.arguments["format"], options.arguments["out"]
+    default = results_of(options) / "exports" / run.id / format
+    folder = default if out is None else user_path(out, "export").resolve()
     progress = _Progress()
-    with meanwhile(f"exporting run {run.id}", progress.__str__):
+    with progress_message(f"exporting run {run.id}", progress.__str__):
         record = read_record(run)
         progress.steps = record.history.step
         files = interop.export(record, format, folder, progress)
     if record.is_live:
-        _say(f"run {run.id} is live: this is how it stands at step {record.history.step}")
+        print_message(f"run {run.id} is running; the export ends at step {record.history.step}")
     if record.history.damage:
-        _say(f"not exported from run {run.id}: {record.history.damage}")
+        print_message(f"not exported from run {run.id}: {record.history.damage}")
     if options.json:
         print_json({"export": str(folder), "format": format, "files": [str(path) for path in files],
                     "run": run.id, "state": record.state, "steps": record.history.step,
                     "unreadable": record.history.damage or None})  # fmt: skip
     else:
         print(folder)
-    if format in _NEXT:
-        _say(f"{_NEXT[format]} {shlex.quote(str(folder))}")
+    if format in _NEXT_STEP:
+        print_message(f"{_NEXT_STEP[format]} {shlex.quote(str(folder))}")
     return 0
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
 class _Progress:
-    """How far the writing is."""
+    """The step up to which the files are written. It is called with that step, and formatted in another thread."""
 
     def __init__(self) -> None:
         self.steps = 0

@@ -1,14 +1,13 @@
-"""Follows a run's events until it ends, and shows them: as JSON, as lines, or as a progress bar."""
+"""Follow the events of a run or a study until it ends, and pass signals on to its worker."""
 
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from engines.events import Event
 from engines.runs import liveness
@@ -16,26 +15,19 @@ from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.snapshot import count_lost_steps
 from engines.runs.store import Run
+from nanochat_tui.commands import Options
+from nanochat_tui.headless.presenters import Presenter
+from nanochat_tui.streams import print_json
 
-DIED = 5  # the worker left no last word
-_FAST, _SLOW = 0.005, 0.1  # seconds between looks: short runs should not wait for us
-_FAST_FOR = 2.0
-_BY_SIGNAL = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-class Presenter(Protocol):
-    """Shows a run to whoever watches."""
-
-    def show(self, line: bytes, event: Event, history: History) -> None: ...
-
-    def say(self, text: str) -> None:
-        """One line for a person."""
-
-    def close(self) -> None: ...
+KILLED = 5  # exit code where the worker did not log an `ended` event
+POLL_INTERVAL = 0.1  # seconds between reads of the log
+_FIRST_POLL_INTERVAL = 0.005  # seconds; at first, so that a short run does not take longer
+_FIRST_PERIOD = 2.0  # seconds
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Outcome(NamedTuple):
-    """How following ended: the run's state, its last word if it said one, and the exit code for the shell."""
+    """How following ended: the state of the run, its `ended` event if there is one, and the exit code."""
 
     state: str
     ended: Event | None
@@ -43,113 +35,112 @@ class Outcome(NamedTuple):
 
 
 def follow(
-    run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, come_back: str = "attach"
+    run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, reattach_command: str = "attach"
 ) -> Outcome:
-    """Show events until the run ends. `come_back` is the command that shows it again.
+    """Show events until the run ends. `reattach_command` is the command that follows it again.
 
-    `process` is the worker if it is ours: then SIGINT and SIGTERM go on to it, and the run stops after a
-    checkpoint. Otherwise they just end the watching.
+    If `process` is given, it is the worker that this command started: SIGINT and SIGTERM are passed on to it, and the
+    run stops after a checkpoint. Otherwise they only end the following.
     """
-    follower = _Follower(run, process, presenter, come_back)
+    follower = _Follower(run, process, presenter, reattach_command)
     try:
-        with _signals(follower.on_signal):
-            while _held:
-                follower.on_signal(_held.pop(), None)
+        with _signal_handler(follower.on_signal):
+            while _held_signals:
+                follower.on_signal(_held_signals.pop(), None)
             return follower.follow()
     finally:
         presenter.close()
 
 
 class _Follower:
+    """Reads the log of one run, and handles the signals that arrive meanwhile."""
+
     def __init__(
-        self, run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, come_back: str
+        self, run: Run, process: "subprocess.Popen[bytes] | None", presenter: Presenter, reattach_command: str
     ) -> None:
         self._run = run
-        self._come_back = come_back
         self._process = process
         self._presenter = presenter
+        self._reattach_command = reattach_command
         self._reader = EventReader(run.events_path)
         self._history = History()
         self._exit_code: int | None = None
-        self._left = False
+        self._is_detached = False
 
     def follow(self) -> Outcome:
         started = time.monotonic()
-        while not self._left:
-            alive = self._is_alive()  # before reading: what was written before the end is read after it
-            self._read()
-            if not alive:
+        while not self._is_detached:
+            is_running = self._is_running()  # before reading, so that the events before the end are read after it
+            self._show_new_events()
+            if not is_running:
                 break
-            time.sleep(_FAST if time.monotonic() - started < _FAST_FOR else _SLOW)
-        if self._left:
-            self._presenter.say(
-                f"{self._run.id} is still running; reattach with: nanochat-tui --no-ui {self._come_back} {self._run.id}"
-            )
-            return Outcome("running", None, self._exit_code or 0)
-        count_lost_steps(self._run, self._history)
-        if self._history.damage:
-            self._presenter.say(f"{self._run.id}: {self._history.damage}")
-        state = liveness.ended_state(self._run, self._history)
-        ended = liveness.ending(self._run, self._history)
-        return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else DIED))
+            is_new = time.monotonic() - started < _FIRST_PERIOD
+            time.sleep(_FIRST_POLL_INTERVAL if is_new else POLL_INTERVAL)
+        return self._detached() if self._is_detached else self._ended()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        again = self._exit_code is not None
-        self._exit_code = _BY_SIGNAL[signal.Signals(number)]
-        if self._process is None or again:
-            self._left = True
+        is_repeated = self._exit_code is not None
+        self._exit_code = _EXIT_CODES[signal.Signals(number)]
+        if self._process is None or is_repeated:
+            self._is_detached = True
             return
-        self._presenter.say("stopping after a checkpoint; once more to leave the run going")
+        self._presenter.print_message("stopping after a checkpoint; press Ctrl-C again to leave the run running")
         self._process.send_signal(number)
 
-    def _is_alive(self) -> bool:
+    def _is_running(self) -> bool:
         if self._process:
             return self._process.poll() is None
         return liveness.lock_is_held(self._run.lock_path)
 
-    def _read(self) -> None:
+    def _show_new_events(self) -> None:
         for line, event in self._history.read(self._reader):
             self._presenter.show(line, event, self._history)
         if self._reader.newer_schema:
-            self._presenter.say(f"run {self._run.id}: {self._reader.newer_schema}")
-            self._left = True
+            self._presenter.print_message(f"run {self._run.id}: {self._reader.newer_schema}")
+            self._is_detached = True
+
+    def _detached(self) -> Outcome:
+        reattach = f"nanochat-tui --no-ui {self._reattach_command} {self._run.id}"
+        self._presenter.print_message(f"{self._run.id} is still running; reattach with: {reattach}")
+        return Outcome("running", None, self._exit_code or 0)
+
+    def _ended(self) -> Outcome:
+        count_lost_steps(self._run, self._history)
+        if self._history.damage:
+            self._presenter.print_message(f"{self._run.id}: {self._history.damage}")
+        state = liveness.ended_state(self._run, self._history)
+        ended = liveness.ending(self._run, self._history)
+        return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else KILLED))
 
 
-class JsonLines:
-    """Prints the lines of the log: to a pipe byte for byte, to a terminal without control characters."""
-
-    def show(self, line: bytes, event: Event, history: History) -> None:
-        if sys.stdout.isatty():
-            print(line.decode(errors="replace"), flush=True)
-            return
-        sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
-
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr)
-
-    def close(self) -> None:
-        pass
+def print_detached(options: Options, kind: str, started: Run) -> None:
+    """Print the id of a run or study (`kind`) that continues in the background."""
+    if options.json:
+        print_json({kind: started.id, "path": str(started.path)})
+    else:
+        print(started.id)
 
 
-_held: list[int] = []  # signals that were received before a follower existed
+# --- signals ------------------------------------------------------------------------------------------
+
+_held_signals: list[int] = []  # received before a follower existed
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
+def hold_signals() -> Iterator[None]:
     """Hold SIGINT and SIGTERM for `follow`: a signal during the start of a worker must not leave it unattended.
 
     Signals that `follow` did not receive are delivered at the end.
     """
-    with _signals(lambda number, frame: _held.append(number)):
+    with _signal_handler(lambda number, frame: _held_signals.append(number)):
         yield
-    while _held:
-        os.kill(os.getpid(), _held.pop())
+    while _held_signals:
+        os.kill(os.getpid(), _held_signals.pop())
 
 
 @contextmanager
-def _signals(handler: object) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in _BY_SIGNAL}  # type: ignore[arg-type]
+def _signal_handler(handler: object) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in _EXIT_CODES}  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -1,11 +1,10 @@
-"""plan: what a training run would take, told before anything runs."""
+"""plan: show parameters, FLOPs, memory and time of a training run before it starts."""
 
 import dataclasses
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines import registry
@@ -22,238 +21,242 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.system.gpus import gpus
 from nanochat_tui.commands import Options
+from nanochat_tui.headless.given import given_settings
 from nanochat_tui.streams import print_json
 
-_DIALED = (
+_DERIVED_FROM_DEPTH = (
     "layers width heads kv_heads vocab_size batch_size steps warmup_fraction lr embedding_lr head_lr scalar_lr "
     "weight_decay"
 ).split()
-_MARGIN = 14  # of the table's first column
-_NARROWEST, _WIDTH_IN_A_PIPE = 60, 120
+_LABEL_WIDTH = 14
+_MIN_WIDTH, _DEFAULT_WIDTH = 60, 120  # of the output; the default is for pipes
 
 
-class _Place(NamedTuple):
-    """Where the run would work."""
+class _Target(NamedTuple):
+    """The device that the plan is for."""
 
     machine: Machine
     name: str
     free_bytes: int | None  # None: not known
 
 
-class _Plan(NamedTuple):
+class _RunPlan(NamedTuple):
+    """The settings of a run on the target, and everything that is estimated from them."""
+
     settings: TrainSettings
-    by_hand: set[str]
-    place: _Place
+    overridden: set[str]  # settings that do not follow from --depth
+    target: _Target
     vocab_size: int
-    vocab_guess: str
+    vocab_assumption: str  # why the vocabulary size is assumed; empty if it is known
     estimate: Estimate
-    rows: int  # worked on at once; 0 if none fits
-    fitting: int | None  # the most that would fit; None if the memory is not known
-    warnings: list[str]  # about given settings that have no effect
+    micro_batch: int  # rows per forward pass; 0 if not even one fits
+    max_micro_batch: int | None  # the most rows that fit; None if the free memory is not known
+    warnings: list[str]  # about given settings without effect
     files: list[str]  # sentences about the files that a folder or a pattern names
 
 
 def plan(options: Options) -> int:
-    """Print what a run would need, without torch; only the first megabytes of the text are read."""
-    given = _from_file(options.words["config"]) | options.settings
-    found = _plan(given, options.words["device_name"])
+    """Print what a run would need, without importing torch. Only the first megabytes of the text are read."""
+    made = _make_plan(given_settings(options), options.arguments["device_name"])
     if options.json:
-        print_json(_as_json(found))
-        return 0
-    _print(_lines(found))
+        print_json(_as_json(made))
+    else:
+        _print_table(_rows_of(made))
     return 0
 
 
-def _from_file(path: str | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    from engines.settings.files import read_config_file  # a TOML parser, that most plans do without
-
-    return read_config_file(Path(path))
-
-
-def _plan(given: Mapping[str, Any], device_name: str | None) -> _Plan:
-    asked = resolve(given)
-    registry.available(asked.mode, asked.model_kind)
-    if missing := missing_texts(asked):
+def _make_plan(given: Mapping[str, Any], device_name: str | None) -> _RunPlan:
+    """Resolve the settings for the target and estimate the run. Raises UserError if a text is missing."""
+    requested = resolve(given)
+    registry.available(requested.mode, requested.model_kind)
+    if missing := missing_texts(requested):
         raise UserError(" ".join(missing.values()))
-    place = _place(asked, device_name)
-    settings = resolve_for_machine(asked, place.machine)
-    vocab_size, guess = preview_vocab_size(settings)
-    found = estimate(settings, vocab_size, place.machine)
-    rows, fitting = _rows(settings, vocab_size, found, place)
-    by_hand = {name for name, value in given.items() if value != AUTO}
+    target = _choose_target(requested, device_name)
+    settings = resolve_for_machine(requested, target.machine)
+    vocab_size, assumption = preview_vocab_size(settings)
+    estimated = estimate(settings, vocab_size, target.machine)
+    micro_batch, max_micro_batch = _micro_batches(settings, vocab_size, estimated, target)
+    overridden = {name for name, value in given.items() if value != AUTO}
     if settings.tokens is not None:
-        by_hand.add("steps")  # which follow from them
-    files = files_in_words(*locate_both(asked.data, asked.val_data))
-    warnings = warnings_about(given, asked)
-    return _Plan(settings, by_hand, place, vocab_size, guess, found, rows, fitting, warnings, files)
+        overridden.add("steps")  # they follow from --tokens
+    files = files_in_words(*locate_both(requested.data, requested.val_data))
+    warnings = warnings_about(given, requested)
+    return _RunPlan(
+        settings, overridden, target, vocab_size, assumption, estimated, micro_batch, max_micro_batch, warnings, files
+    )
 
 
-def _place(settings: TrainSettings, device_name: str | None) -> _Place:
-    """The GPU that was named, else the first one here, else the processor."""
+def _choose_target(settings: TrainSettings, device_name: str | None) -> _Target:
+    """Return the named GPU, else the first GPU of this machine, else its CPU or Metal GPU."""
     if device_name is not None:
         if settings.mode == "scalar" or settings.device not in (AUTO, "cuda"):
-            raise SettingsError(["--device-name is for a GPU; it needs --mode tensor and no other --device than cuda."])
-        return _Place(this_machine(device_name), device_name, None)
+            raise SettingsError(["--device-name names a GPU: it needs --mode tensor and --device auto or cuda."])
+        return _Target(this_machine(device_name), device_name, None)
     if settings.mode == "tensor" and settings.device in (AUTO, "cuda"):
         for gpu in gpus():
-            return _Place(this_machine(gpu.name), gpu.name, gpu.free_bytes)
+            return _Target(this_machine(gpu.name), gpu.name, gpu.free_bytes)
     if settings.device == "cuda":
-        raise UserError("--device cuda: there is no NVIDIA GPU here; to plan for another machine's, add --device-name.")
-    import psutil  # 20 ms, and only needed here
+        raise UserError(
+            "--device cuda: this machine has no NVIDIA GPU. To plan for another machine's GPU, add --device-name."
+        )
+    import psutil  # takes 20 ms, and is only needed here
 
     machine = this_machine()
-    name = "a Metal GPU" if settings.device == "mps" else f"a processor of {machine.cores} cores"
-    return _Place(machine, name, psutil.virtual_memory().available)
+    name = "a Metal GPU" if settings.device == "mps" else f"a CPU with {machine.cores} cores"
+    return _Target(machine, name, psutil.virtual_memory().available)
 
 
-def _rows(settings: TrainSettings, vocab_size: int, found: Estimate, place: _Place) -> tuple[int, int | None]:
-    """Rows that would be worked on at once, and the most that would fit."""
-    gpu = place.machine.gpu
-    if place.free_bytes is None:
+def _micro_batches(
+    settings: TrainSettings, vocab_size: int, estimated: Estimate, target: _Target
+) -> tuple[int, int | None]:
+    """Return the rows per forward pass, and the most rows that fit into the free memory (None if not known)."""
+    gpu = target.machine.gpu
+    if target.free_bytes is None:
         return settings.micro_batch or choose_micro_batch(settings, vocab_size, sys.maxsize, gpu), None
-    left = int(USABLE_MEMORY * (place.free_bytes - found.memory.fixed))
-    fitting = largest_micro_batch(settings, vocab_size, left, gpu)
+    available = int(USABLE_MEMORY * (target.free_bytes - estimated.memory.fixed))
+    largest = largest_micro_batch(settings, vocab_size, available, gpu)
     if settings.mode == "scalar":
-        return settings.batch_size, fitting
-    return settings.micro_batch or choose_micro_batch(settings, vocab_size, left, gpu), fitting
+        return settings.batch_size, largest
+    return settings.micro_batch or choose_micro_batch(settings, vocab_size, available, gpu), largest
 
 
-def _as_json(found: _Plan) -> dict[str, Any]:
-    told, rows = found.estimate, found.rows
+def _as_json(made: _RunPlan) -> dict[str, Any]:
+    estimated, micro_batch = made.estimate, made.micro_batch
     return {
-        "device": found.place.name,
-        "free_bytes": found.place.free_bytes,
-        "vocab_size": found.vocab_size,
-        "vocab_size_is_assumed": bool(found.vocab_guess),
-        "parameters": told.parameter_count,
-        "parameters_by_role": told.parameters,
-        "flops_per_token": told.flops_per_token,
-        "tokens_per_step": told.tokens_per_step,
-        "steps": told.steps,
-        "tokens": told.tokens,
-        "flops": told.flops,
+        "device": made.target.name,
+        "free_bytes": made.target.free_bytes,
+        "vocab_size": made.vocab_size,
+        "vocab_size_is_assumed": bool(made.vocab_assumption),
+        "parameters": estimated.parameter_count,
+        "parameters_by_role": estimated.parameters,
+        "flops_per_token": estimated.flops_per_token,
+        "tokens_per_step": estimated.tokens_per_step,
+        "steps": estimated.steps,
+        "tokens": estimated.tokens,
+        "flops": estimated.flops,
         "memory": {
-            **dataclasses.asdict(told.memory),
-            "micro_batch": rows,
-            "largest_micro_batch": found.fitting,
-            "total": told.memory.with_rows(rows) if rows else None,
+            **dataclasses.asdict(estimated.memory),
+            "micro_batch": micro_batch,
+            "largest_micro_batch": made.max_micro_batch,
+            "total": estimated.memory.with_rows(micro_batch) if micro_batch else None,
         },
-        "seconds": told.seconds,
-        "assumption": told.assumption,
-        "warnings": found.warnings,
-        "files": found.files,
-        "settings": dataclasses.asdict(found.settings),
+        "seconds": estimated.seconds,
+        "assumption": estimated.assumption,
+        "warnings": made.warnings,
+        "files": made.files,
+        "settings": dataclasses.asdict(made.settings),
     }
 
 
 # --- the table ------------------------------------------------------------------------------------
 
 
-def _print(lines: list[tuple[str, str]]) -> None:
-    width = max(_NARROWEST, shutil.get_terminal_size((_WIDTH_IN_A_PIPE, 0)).columns)
-    for name, text in lines:
-        for part in textwrap.wrap(text, width - _MARGIN, break_on_hyphens=False):
-            print(f"{name:<{_MARGIN}}{part}")
-            name = ""
+def _print_table(rows: list[tuple[str, str]]) -> None:
+    """Print labels and texts, wrapped to the width of the terminal."""
+    width = max(_MIN_WIDTH, shutil.get_terminal_size((_DEFAULT_WIDTH, 0)).columns)
+    for label, text in rows:
+        for line in textwrap.wrap(text, width - _LABEL_WIDTH, break_on_hyphens=False):
+            print(f"{label:<{_LABEL_WIDTH}}{line}")
+            label = ""
 
 
-def _lines(found: _Plan) -> list[tuple[str, str]]:
-    """Name and text of each line."""
-    told, settings = found.estimate, found.settings
-    rate = [] if settings.model_kind == "gpt" else _named(settings, ["lr"])  # the gpt's are further below
+def _rows_of(made: _RunPlan) -> list[tuple[str, str]]:
+    """Return the label and the text of each row."""
+    estimated, settings = made.estimate, made.settings
+    is_gpt = settings.model_kind == "gpt"  # its learning rates are among the settings that follow from --depth
+    rate = [] if is_gpt else _format_settings(settings, ["lr"])
     return [
-        ("model", _model(found)),
-        ("parameters", f"{told.parameter_count:,}: {_listed(told.parameters)}"),
-        ("arithmetic", f"{_flops(told.flops_per_token)} a token, forward and backward; {_flops(told.flops)} in all"),
-        ("budget", f"{_steps(found)} of {told.tokens_per_step:,} tokens ({settings.batch_size:,} rows of "
-                   f"{settings.context_length:,}): {told.tokens:,} tokens"),
+        ("model", _describe_model(made)),
+        ("parameters", f"{estimated.parameter_count:,}: {_format_counts(estimated.parameters)}"),
+        ("compute", f"{_format_flops(estimated.flops_per_token)} per token, forward and backward; "
+                    f"{_format_flops(estimated.flops)} in total"),
+        ("budget", f"{_describe_steps(made)} of {estimated.tokens_per_step:,} tokens ({settings.batch_size:,} rows of "
+                   f"{settings.context_length:,}): {estimated.tokens:,} tokens"),
         ("optimizer", ", ".join([settings.optimizer, *rate])),
-        *(_dial(found) if settings.model_kind == "gpt" else []),
-        *_memory(found),
-        ("time", _time(found)),
-        *(("files", sentence) for sentence in found.files),
-        *(("warning", warning) for warning in found.warnings),
+        *(_depth_rows(made) if is_gpt else []),
+        *_memory_rows(made),
+        ("time", _describe_time(made)),
+        *(("files", sentence) for sentence in made.files),
+        *(("warning", warning) for warning in made.warnings),
     ]  # fmt: skip
 
 
-def _model(found: _Plan) -> str:
-    settings = found.settings
+def _describe_model(made: _RunPlan) -> str:
+    settings = made.settings
     parts = [f"{settings.mode} {settings.model_kind}"]
     if settings.layers:
-        size = settings.width // settings.heads
-        parts += [f"layers {settings.layers}", f"width {settings.width}", f"heads {settings.heads} of {size}"]
-    parts.append(f"vocabulary {found.vocab_size:,}" + (f" ({found.vocab_guess})" if found.vocab_guess else ""))
+        head_dim = settings.width // settings.heads
+        parts += [f"layers {settings.layers}", f"width {settings.width}", f"heads {settings.heads} of {head_dim}"]
+    assumption = f" ({made.vocab_assumption})" if made.vocab_assumption else ""
+    parts.append(f"vocabulary {made.vocab_size:,}{assumption}")
     return ", ".join(parts)
 
 
-def _steps(found: _Plan) -> str:
-    settings, steps = found.settings, f"{found.estimate.steps:,} steps"
+def _describe_steps(made: _RunPlan) -> str:
+    settings, steps = made.settings, f"{made.estimate.steps:,} steps"
     if settings.target_bpb is not None:
         return f"at most {steps}"
-    in_time = settings.time_budget is not None and found.estimate.steps < settings.steps
-    return f"about {steps}, which is what --time-budget leaves," if in_time else steps
+    is_limited_by_time = settings.time_budget is not None and made.estimate.steps < settings.steps
+    return f"about {steps}, as many as fit into --time-budget," if is_limited_by_time else steps
 
 
-def _dial(found: _Plan) -> list[tuple[str, str]]:
-    """What `--depth` decided, and which of its choices were taken from it."""
-    decided = [name for name in _DIALED if name not in found.by_hand]
-    taken = [name for name in _DIALED if name in found.by_hand]
-    lines = [(f"--depth {found.settings.depth}", f"decides {', '.join(_named(found.settings, decided))}")]
-    return lines + ([("by hand", ", ".join(_named(found.settings, taken)))] if taken else [])
+def _depth_rows(made: _RunPlan) -> list[tuple[str, str]]:
+    """Return which settings follow from `--depth`, and which of these are overridden."""
+    derived = [name for name in _DERIVED_FROM_DEPTH if name not in made.overridden]
+    overridden = [name for name in _DERIVED_FROM_DEPTH if name in made.overridden]
+    rows = [(f"--depth {made.settings.depth}", f"sets {', '.join(_format_settings(made.settings, derived))}")]
+    return rows + ([("overridden", ", ".join(_format_settings(made.settings, overridden)))] if overridden else [])
 
 
-def _named(settings: TrainSettings, names: list[str]) -> list[str]:
-    """Label and value of the settings that this model has."""
+def _format_settings(settings: TrainSettings, names: list[str]) -> list[str]:
+    """Return label and value of each of the settings that this model has."""
     values = {name: getattr(settings, name) for name in names}
     known = fields(TrainSettings)
-    return [f"{known[name].label} {_short(value)}" for name, value in values.items() if value]
+    return [f"{known[name].label} {_format_value(value)}" for name, value in values.items() if value]
 
 
-def _memory(found: _Plan) -> list[tuple[str, str]]:
-    """What training holds, whether it fits, and what would."""
-    memory, free, batch_size = found.estimate.memory, found.place.free_bytes, found.settings.batch_size
-    rows = found.rows
+def _memory_rows(made: _RunPlan) -> list[tuple[str, str]]:
+    """Return what training keeps in memory, whether it fits, and if not, what to change."""
+    memory, free, batch_size = made.estimate.memory, made.target.free_bytes, made.settings.batch_size
+    micro_batch, largest = made.micro_batch, made.max_micro_batch
     parts = (
-        f"weights {format_bytes(memory.weights)}, gradients {format_bytes(memory.gradients)}, "
-        f"optimizer {format_bytes(memory.optimizer)}, "
-        f"activations about {format_bytes(memory.activations_per_row)} a row"
+        f"weights {format_bytes(memory.weights)}, gradients {format_bytes(memory.gradients)}, optimizer "
+        f"{format_bytes(memory.optimizer)}, activations about {format_bytes(memory.activations_per_row)} per row"
     )
-    usage = f"{format_bytes(memory.with_rows(rows))} at {rows:,} of {batch_size:,} rows at once"
+    total = f"{format_bytes(memory.with_rows(micro_batch))} with {micro_batch:,} of {batch_size:,} rows at once"
     if free is None:
-        return [("memory", f"{parts}; in all {usage}")]
-    lines = [("memory", f"{parts}; {format_bytes(free)} free")]
-    if rows and rows <= (found.fitting or 0):
-        return [*lines, ("fits", usage)]
-    if not found.fitting:
-        return [*lines, ("DOES NOT FIT", "not even one row; lower --context-length, --depth or --width")]
-    if found.settings.mode == "scalar":
-        return [*lines, ("DOES NOT FIT", f"--batch-size {found.fitting} would")]
-    return [*lines, ("DOES NOT FIT", f"--micro-batch {found.fitting} would; 0 finds what fits")]
+        return [("memory", f"{parts}; total {total}")]
+    rows = [("memory", f"{parts}; {format_bytes(free)} free")]
+    if micro_batch and micro_batch <= (largest or 0):
+        return [*rows, ("fits", total)]
+    if not largest:
+        return [*rows, ("does not fit", "not even one row fits; use a smaller --context-length, --depth or --width")]
+    if made.settings.mode == "scalar":
+        return [*rows, ("does not fit", f"use --batch-size {largest}")]
+    return [*rows, ("does not fit", f"use --micro-batch {largest}; with 0 the run determines it itself")]
 
 
-def _time(found: _Plan) -> str:
-    told, where = found.estimate, found.place.name
-    if told.seconds is None:
-        return f"not known on {where}: {told.assumption}"
-    speed = f" ({told.tokens / told.seconds:,.0f} tokens/s)" if told.seconds else ""
-    most = "at most " if found.settings.target_bpb is not None else ""
+def _describe_time(made: _RunPlan) -> str:
+    estimated, device = made.estimate, made.target.name
+    if estimated.seconds is None:
+        return f"unknown on {device}: {estimated.assumption}"
+    speed = f" ({estimated.tokens / estimated.seconds:,.0f} tokens/s)" if estimated.seconds else ""
+    limit = "at most " if made.settings.target_bpb is not None else ""
     return (
-        f"{most}about {format_duration(told.seconds)}{speed} on {where}, at {told.assumption}; "
-        "reading text, compiling and evaluating come on top"
+        f"{limit}about {format_duration(estimated.seconds)}{speed} on {device}, assuming {estimated.assumption}; "
+        "without reading the text, compiling and evaluating"
     )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def _short(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _flops(value: float) -> str:
+def _format_flops(value: float) -> str:
     for prefix in ("", "k", "M", "G", "T", "P"):
         if value < 1000:
             return f"{value:.3g} {prefix}FLOP"

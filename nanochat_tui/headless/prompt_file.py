@@ -1,4 +1,4 @@
-"""Reads the prompt of `sample` from a file or from stdin."""
+"""Read the prompt of `sample` from a file or from stdin."""
 
 import sys
 from typing import BinaryIO
@@ -6,34 +6,38 @@ from typing import BinaryIO
 from engines.errors import SettingsError, UserError
 from engines.files import open_file, reason_of, user_path
 
-_LONGEST = 1 << 22  # bytes; more than any model's context
+_MAX_BYTES = 1 << 22  # more than any model's context
 
 
 def read_prompt(name: str, settings: dict[str, object]) -> str:
-    """Read a file, or stdin for `-`, without a trailing newline. Raises UserError if it is not text."""
+    """Return the text of a file, or of stdin for `-`, without a trailing newline.
+
+    Raises SettingsError if --prompt is given too, and UserError if the file is not UTF-8 text.
+    """
     if "prompt" in settings:
-        raise SettingsError(["--prompt and --prompt-file exclude each other; give one of them."])
+        raise SettingsError(["--prompt and --prompt-file exclude each other; use one of them."])
     if name == "-":
-        return _text(_stdin(), "stdin")
+        return _read_text(_open_stdin(), "stdin")
     path = user_path(name, "prompt file")
     with open_file(path, "prompt file") as file:
-        return _text(file, f"prompt file {path}")
+        return _read_text(file, f"prompt file {path}")
 
 
-def _stdin() -> BinaryIO:
+def _open_stdin() -> BinaryIO:
     if sys.stdin is None:
-        raise UserError("the prompt cannot be read from stdin: it is closed. Give --prompt or --prompt-file FILE.")
+        raise UserError("the prompt cannot be read: stdin is closed. Use --prompt or --prompt-file FILE.")
     return sys.stdin.buffer
 
 
-def _text(file: BinaryIO, what: str) -> str:
+def _read_text(file: BinaryIO, what: str) -> str:
+    """Return the text of a file. `what` names the file in errors."""
     try:
-        content = file.read(_LONGEST + 1)
-        if len(content) > _LONGEST:
-            raise UserError(f"{what} is longer than {_LONGEST >> 20} MiB. Give a shorter prompt.")
+        content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UserError(f"{what} is longer than {_MAX_BYTES >> 20} MiB. Use a shorter prompt.")
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{what} cannot be read: {reason_of(error)}.") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{what} is not UTF-8 text: byte {error.start} is wrong. Convert it to UTF-8.") from None
+        raise UserError(f"{what} is not UTF-8 text: byte {error.start} is invalid. Convert it to UTF-8.") from None
     return text.removesuffix("\n").removesuffix("\r")

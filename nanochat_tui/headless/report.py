@@ -1,4 +1,4 @@
-"""report: a file for people about runs and studies."""
+"""report: write an HTML report about runs and studies."""
 
 import sys
 from pathlib import Path
@@ -7,21 +7,22 @@ from engines.ablation.study import find_study
 from engines.errors import UserError
 from engines.files import user_path
 from engines.reports.document import Subject, damages, usual_path, write_document
-from engines.runs.lookup import find_run, results_dir
+from engines.runs.lookup import find_run
 from engines.runs.record import read_record
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.progress_message import meanwhile
+from nanochat_tui.headless.lookup import results_of
+from nanochat_tui.headless.progress_message import progress_message
 from nanochat_tui.streams import print_json
 
 
 def report(options: Options) -> int:
-    """Write one HTML file about all that is named, with its plots beside it, and print where."""
-    results, words = results_dir(options.words["results_dir"]), options.words["what"]
-    with meanwhile(f"reading {' '.join(words)}"):
-        subjects = [_find(word, results) for word in dict.fromkeys(words)]
-    out = options.words["out"]
+    """Write one HTML file about everything that is named, with its plots in the same directory, and print the paths."""
+    results, names = results_of(options), options.arguments["what"]
+    with progress_message(f"reading {' '.join(names)}"):
+        subjects = [_find(name, results) for name in dict.fromkeys(names)]
+    out = options.arguments["out"]
     path = usual_path(results, subjects[0]) if out is None else user_path(out, "report")
-    with meanwhile(f"writing {path}"):
+    with progress_message(f"writing {path}"):
         written = write_document(subjects, path)
     unreadable = damages(subjects)
     for sentence in unreadable:
@@ -34,18 +35,18 @@ def report(options: Options) -> int:
     return 0
 
 
-def _find(word: str, results: Path) -> Subject:
-    """A study by its id or path, else a run."""
+def _find(name: str, results: Path) -> Subject:
+    """Return the study of that name or path, else the run. Raises UserError if there is neither."""
     try:
-        if word != "last":  # that is a run, as everywhere
-            return find_study(word, results)
+        if name != "last":  # the last run, as in every other command
+            return find_study(name, results)
     except UserError:
         pass
     try:
-        return read_record(find_run(word, results))
+        return read_record(find_run(name, results))
     except UserError as error:
         if not str(error).startswith("there is no run"):
             raise
         raise UserError(
-            f"there is no run and no study {word!r} in {results}; `nanochat-tui --no-ui runs` and `studies` list them."
+            f"no run or study {name!r} in {results}; `nanochat-tui --no-ui runs` and `studies` list them."
         ) from None

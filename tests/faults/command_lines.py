@@ -64,7 +64,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     command = COMMANDS[name]
     words = [name]
     for argument in command.arguments:
-        words += draw(_argument(argument.name, argument.how))
+        words += draw(_argument(argument.name, argument.keywords))
     known = [field for settings_type in command.settings for field in fields(settings_type).values()]
     for field in draw(st.lists(st.sampled_from(known), max_size=4)) if known else ():
         value = draw(words_of(field))

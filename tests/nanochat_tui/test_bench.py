@@ -33,11 +33,11 @@ def test_bench_step_measures_the_run_that_its_flags_are_of(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("log --depth 6", "--depth: for bench step, not for bench log."),
-        ("ui --seeds 2", "--seeds: for bench nanochat, not for bench ui."),
-        ("scalar --device cpu", "--device: for bench nanochat and bench step, not for bench scalar."),
-        ("step --dry-run --depth 2", "--dry-run: for bench nanochat, not for bench step."),
-        ("nanochat --vocab-size 8192 --seeds 2", "--vocab-size: for bench step, not for bench nanochat."),
+        ("log --depth 6", "--depth is an option of bench step, not of bench log."),
+        ("ui --seeds 2", "--seeds is an option of bench nanochat, not of bench ui."),
+        ("scalar --device cpu", "--device is an option of bench nanochat and bench step, not of bench scalar."),
+        ("step --dry-run --depth 2", "--dry-run is an option of bench nanochat, not of bench step."),
+        ("nanochat --vocab-size 8192 --seeds 2", "--vocab-size is an option of bench step, not of bench nanochat."),
         ("nanochat --device mps", "--device must be one of cpu, cuda or auto, not 'mps'."),
         ("step --depth none", "--depth must be a whole number or auto, not 'none'."),
         ("step --width 30 --heads 4 --device cpu", "--width 30 must be a multiple of --heads 4."),

@@ -47,7 +47,7 @@ def test_only_what_was_typed_is_given() -> None:
 
 
 def test_abbreviations_are_no_flags() -> None:
-    with pytest.raises(SettingsError, match=r"train: unknown option --step\. Did you mean --steps\?"):
+    with pytest.raises(SettingsError, match=r"train: unknown option --step; did you mean --steps\?"):
         settings("--step", "5")
 
 

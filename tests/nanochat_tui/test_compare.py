@@ -92,7 +92,7 @@ def test_text_of_any_kind_commands_no_terminal_and_breaks_no_line(tmp_path: Path
 def test_one_run_is_told_how_to_be_looked_at(capsys: Words) -> None:
     assert main(["--no-ui", "compare", "brave-owl"]) == 2
     told = capsys.readouterr()
-    assert "two runs or more; about one: nanochat-tui --no-ui show brave-owl" in told.err and told.out == ""
+    assert "two or more runs; for one run use: nanochat-tui --no-ui show brave-owl" in told.err and told.out == ""
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, capsys: Words) -> None:

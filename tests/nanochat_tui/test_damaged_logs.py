@@ -122,7 +122,7 @@ def test_losses_that_could_not_be_read_are_not_compared(run: Run, capsys: pytest
     found = compare(whole, part)
     assert found.verdict == IDENTICAL and found.unreadable == 2 and found.losses == (2, 2)
     said = told(capsys, run, "reproduce", run.id).out
-    assert "15 of 15 the same; 5 could not be read and were not compared" in said
+    assert "15 of 15 identical; 5 could not be read and were not compared" in said
 
 
 def evaluation(step: int) -> dict[str, Any]:

@@ -27,14 +27,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("words", [("train",), ("train", "--steps", "5"), ("runs",), ("attach", "last"), ("sample",)])
 def test_it_opens_on_a_terminal(words: tuple[str, ...]) -> None:
-    assert dashboard.why_not(words[0], options(*words)) is None
+    assert dashboard.reason_for_headless(words[0], options(*words)) is None
 
 
 @pytest.mark.usefixtures("terminal")
 def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
-    assert dashboard.why_not("plan", options("plan")) == ""
-    assert dashboard.why_not("train", options("train", "--detach")) == ""
-    assert dashboard.why_not("train", options("train", as_json=True)) == ""
+    assert dashboard.reason_for_headless("plan", options("plan")) == ""
+    assert dashboard.reason_for_headless("train", options("train", "--detach")) == ""
+    assert dashboard.reason_for_headless("train", options("train", as_json=True)) == ""
 
 
 @pytest.mark.usefixtures("terminal")
@@ -44,38 +44,39 @@ def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
      ("--model-kind", "mini-gpt"), ("--data", "names")],
 )  # fmt: skip
 def test_what_the_sample_screen_would_ignore_is_sampled_without_it(given: tuple[str, ...]) -> None:
-    assert given[0] in str(dashboard.why_not("sample", options("sample", *given)))
-    assert given[0] in str(dashboard.why_not("sample", options("sample", "last", *given)))
+    assert given[0] in str(dashboard.reason_for_headless("sample", options("sample", *given)))
+    assert given[0] in str(dashboard.reason_for_headless("sample", options("sample", "last", *given)))
 
 
 @pytest.mark.usefixtures("terminal")
 def test_a_folder_of_a_checkpoint_is_sampled_without_it(tmp_path: Path) -> None:
     (tmp_path / "state.json").touch()
-    assert "checkpoint" in str(dashboard.why_not("sample", options("sample", str(tmp_path))))
+    assert "checkpoint" in str(dashboard.reason_for_headless("sample", options("sample", str(tmp_path))))
 
 
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_that_cannot_show_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert "TERM=dumb" in (dashboard.why_not("train", options("train")) or "")
+    assert "TERM=dumb" in (dashboard.reason_for_headless("train", options("train")) or "")
 
 
 @pytest.mark.usefixtures("terminal")
 def test_it_is_not_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
-    assert "draws on stderr" in (dashboard.why_not("train", options("train")) or "")
+    assert "stderr, on which it is drawn" in (dashboard.reason_for_headless("train", options("train")) or "")
 
 
-def test_without_a_terminal_the_bare_command_tells_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_bare_command_prints_the_help_and_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    told = capsys.readouterr().err
-    assert "usage: nanochat-tui" in told and "No dashboard: this is no terminal." in told
+    stderr = capsys.readouterr().err
+    assert "usage: nanochat-tui" in stderr
+    assert "The dashboard is not available: stdin or stdout is not a terminal." in stderr
 
 
 @pytest.mark.parametrize(("over_ssh", "fps"), [(True, "15 none"), (False, "60 full")])
 def test_a_line_over_ssh_is_spared(over_ssh: bool, fps: str, tmp_path: Path) -> None:
     code = (
-        "from nanochat_tui import dashboard; dashboard._spare_the_wire();"
+        "from nanochat_tui import dashboard; dashboard.reduce_terminal_traffic();"
         "from textual import constants; print(constants.MAX_FPS, constants.TEXTUAL_ANIMATIONS)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TEXTUAL", "SSH"))}

@@ -10,7 +10,7 @@ from pretend_nvml import MIB, Gpu
 
 from engines.errors import UserError
 from engines.system.doctor import FAIL, OK, WARN, Check, ask, checks, examine
-from nanochat_tui.headless.doctor import tell
+from nanochat_tui.headless.doctor import print_findings
 
 GOOD = Check("good", lambda: (OK, "all is well"))
 DOUBTFUL = Check("doubtful", lambda: (WARN, "mend it"))
@@ -40,11 +40,11 @@ def found(name: str, results: Path, device: str = "auto") -> tuple[str, str]:
     ("todo", "code"), [([GOOD], 0), ([GOOD, DOUBTFUL, NOT_HERE], 0), ([GOOD, BAD, GOOD], 1), ([], 0)]
 )
 def test_only_a_failure_is_one(todo: list[Check], code: int) -> None:
-    assert tell(todo, as_json=False) == tell(todo, as_json=True) == code
+    assert print_findings(todo, as_json=False) == print_findings(todo, as_json=True) == code
 
 
 def test_each_check_is_a_line_with_glyph_and_word(capsys: pytest.CaptureFixture[str]) -> None:
-    tell([GOOD, NOT_HERE, DOUBTFUL, BAD], as_json=False)
+    print_findings([GOOD, NOT_HERE, DOUBTFUL, BAD], as_json=False)
     out, err = capsys.readouterr()
     words = [line.split()[:3] for line in out.splitlines()]
     assert words == [["✔", "OK", "good"], ["▲", "WARN", "doubtful"], ["✖", "FAIL", "bad"]]
@@ -52,7 +52,7 @@ def test_each_check_is_a_line_with_glyph_and_word(capsys: pytest.CaptureFixture[
 
 
 def test_json_is_a_list_of_findings(capsys: pytest.CaptureFixture[str]) -> None:
-    tell([GOOD, NOT_HERE, BAD], as_json=True)
+    print_findings([GOOD, NOT_HERE, BAD], as_json=True)
     assert json.loads(capsys.readouterr().out) == [
         {"check": "good", "status": "ok", "detail": "all is well"},
         {"check": "bad", "status": "fail", "detail": "it is broken"},
@@ -60,7 +60,7 @@ def test_json_is_a_list_of_findings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tell([Check("broken", breaks), Check("refused", refuses), GOOD], as_json=False) == 1
+    assert print_findings([Check("broken", breaks), Check("refused", refuses), GOOD], as_json=False) == 1
     broken, refused, good = capsys.readouterr().out.splitlines()
     assert "ZeroDivisionError: by zero" in broken and refused.endswith("no GPU here; use another.") and "OK" in good
 
@@ -68,7 +68,7 @@ def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(capsys: pytest.Ca
 def test_training_works_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """All checks but the one that compiles, which takes half a minute."""
     todo = [check for check in checks(tmp_path, "cpu") if check.name != "torch.compile"]
-    assert tell(todo, as_json=True) == 0
+    assert print_findings(todo, as_json=True) == 0
     findings = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert {"python", "machine", "disk", "textual", "torch", "training on cpu"} <= set(findings)
     assert "loss 4." in findings["training on cpu"]["detail"] and "gpu" not in findings

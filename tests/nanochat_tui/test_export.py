@@ -3,15 +3,13 @@
 import csv
 import json
 import shutil
-import threading
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import QUICK, make_run, write_text
-from patience import PATIENCE
 from recordings import RUNS, last_word
+from watched_stream import WatchedStream
 
 from engines.interop.export import WRITERS
 from engines.runs.history import read_history
@@ -20,7 +18,6 @@ from engines.runs.record import Record
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from nanochat_tui.cli import main
-from nanochat_tui.headless import progress_message
 
 RESUMED = next(run for run in RUNS if run.id == "resumed")
 
@@ -44,17 +41,16 @@ def test_json_says_where_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert told["state"] == "finished" and told["format"] == "jsonl"
 
 
-def test_meanwhile_it_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: dict[str, threading.Event] = defaultdict(threading.Event)
+def test_a_long_export_shows_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = WatchedStream()
+    monkeypatch.setattr("sys.stderr", stderr)
 
-    def slow(record: Record, folder: Path, tell: Callable[[int], None]) -> None:
-        assert said["exporting run resumed ..."].wait(PATIENCE)
-        tell(500)
-        assert said["exporting run resumed ... step 500 of 600"].wait(PATIENCE)
+    def write_slowly(record: Record, folder: Path, report_step: Callable[[int], None]) -> None:
+        stderr.wait_for("exporting run resumed ... 1 s")
+        report_step(500)
+        stderr.wait_for("exporting run resumed ... step 500 of 600 2 s")
 
-    monkeypatch.setitem(WRITERS, "csv", slow)
-    monkeypatch.setattr(progress_message, "_INTERVAL", 0.001)
-    monkeypatch.setattr(progress_message, "print", lambda text, **_: said[text.rsplit(" ", 2)[0]].set(), raising=False)
+    monkeypatch.setitem(WRITERS, "csv", write_slowly)
     assert main(["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]) == 0
 
 
@@ -83,7 +79,7 @@ def test_a_live_run_is_exported_as_it_stands(tmp_path: Path, capsys: pytest.Capt
         worker.wait()
     told = capsys.readouterr()
     steps = json.loads(told.out)["steps"]
-    assert f"run {run.id} is live: this is how it stands at step {steps}" in told.err
+    assert f"run {run.id} is running; the export ends at step {steps}" in told.err
     with open(tmp_path / "out" / "steps.csv", newline="") as file:
         found = [float(row["loss"]) for row in csv.DictReader(file)]
     assert 0 < len(found) == steps

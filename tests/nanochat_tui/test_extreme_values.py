@@ -165,7 +165,7 @@ def texts_of(command: str) -> list[str]:
     """Flags of a command whose values are texts: paths, names, prompts."""
     declared = [field for settings in COMMANDS[command].settings for field in fields(settings).values()]
     return [field.flag for field in declared if field.kind == "str" and not field.choices] + [
-        argument.name for argument in (*COMMANDS[command].arguments, RESULTS_DIR) if "metavar" in argument.how
+        argument.name for argument in (*COMMANDS[command].arguments, RESULTS_DIR) if "metavar" in argument.keywords
     ]
 
 
@@ -232,7 +232,7 @@ def test_a_path_of_settings_that_is_not_a_file_is_refused(
     [
         (["inspect", "--depth", "٣"], "--depth must be a whole number, not '٣'"),
         (["inspect", "--depth", "1000"], "--depth must be at most 100, not 1000"),
-        (["inspect", "--depth", "20", "--top", "5"], "5 numbers on each of 20 levels are more than 10,000 in all"),
+        (["inspect", "--depth", "20", "--top", "5"], "--depth 20 and --top 5 would print more than 10,000 values"),
         (["reproduce", "--tolerance", "٣"], "--tolerance must be a number, not '٣'"),
         (["reproduce", "--tolerance", "nan"], "--tolerance must be a number, not 'nan'"),
         (["reproduce", "--tolerance=-1"], "--tolerance must be at least 0, not -1.0"),

@@ -21,7 +21,8 @@ from engines.runs.history import History, read_history
 from engines.runs.lookup import remember
 from engines.runs.store import Run
 from nanochat_tui.cli import main
-from nanochat_tui.headless.event_text import figures, fixed, share_of
+from nanochat_tui.headless.event_text import format_metrics
+from nanochat_tui.headless.formatting import format_loss, format_step_count
 
 Words = pytest.CaptureFixture[str]
 BY_ID = {run.id: run for run in RUNS}
@@ -134,15 +135,15 @@ def test_a_step_has_one_format(tmp_path: Path, capsys: Words) -> None:
 
 
 def test_numbers_keep_their_width() -> None:
-    assert [fixed(value) for value in (2.5, -1.0, 123456.0, 1e300, None)] == [
+    assert [format_loss(value) for value in (2.5, -1.0, 123456.0, 1e300, None)] == [
         "2.5000",
         "-1.0000",
         "1.23e+05",
         "1e+300",
         "nan",
     ]
-    assert fixed(float("nan")) == "nan" and share_of(5, 3000) == "    5/3,000"
-    assert figures(History(), 10) == ""
+    assert format_loss(float("nan")) == "nan" and format_step_count(5, 3000) == "    5/3,000"
+    assert format_metrics(History(), 10) == ""
 
 
 # --- other results directories ------------------------------------------------------------------------

@@ -42,10 +42,10 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         "tensor gpt, layers 6, width 384, heads 3 of 128, vocabulary 8,192",
         "26,345,618: embedding 3,145,728",
         "1,260 steps of 131,072 tokens (64 rows of 2,048): 165,150,720 tokens",
-        "--depth 6 decides layers 6, width 384, heads 3",
+        "--depth 6 sets layers 6, width 384, heads 3",
         "weight decay 0.928",
-        "at 16 of 64 rows at once",
-        "on NVIDIA H200, at 32 % of 989 TFLOP/s",
+        "with 16 of 64 rows at once",
+        "on NVIDIA H200, assuming 32 % of 989 TFLOP/s",
     ):
         assert words in told.lines
     assert max(map(len, told.out.splitlines())) <= 120
@@ -126,9 +126,10 @@ def test_small_models_are_planned_too(kind: str, capsys: pytest.CaptureFixture[s
 
 def test_what_was_set_by_hand_is_not_the_dials(capsys: pytest.CaptureFixture[str]) -> None:
     told = Told(capsys, *GPT, "--batch-size", "16", "--lr", "0.5")
-    decided, _, by_hand = told.lines.partition("by hand")
-    assert by_hand.startswith(" batch size 16, lr 0.5") and "steps 1,920" in decided and "batch size" not in decided
-    assert "by hand steps 16" in Told(capsys, *GPT, "--tokens", "1M").lines
+    derived, _, overridden = told.lines.partition("overridden")
+    assert overridden.startswith(" batch size 16, lr 0.5")
+    assert "steps 1,920" in derived and "batch size" not in derived
+    assert "overridden steps 16" in Told(capsys, *GPT, "--tokens", "1M").lines
 
 
 def test_a_config_file_is_planned_and_flags_win(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -146,17 +147,17 @@ def test_the_gpu_that_is_here_is_planned_for(
     assert found["device"] == "NVIDIA H200" and found["free_bytes"] == 143160 << 20
     assert found["memory"]["micro_batch"] == 32 and found["memory"]["total"] < found["free_bytes"]
     assert "139.8 GiB free" in Told(capsys, *GPT).lines
-    assert "a processor" in Told(capsys, *GPT, "--device", "cpu").lines
-    assert "a processor" in Told(capsys).lines  # a scalar run
+    assert "a CPU with" in Told(capsys, *GPT, "--device", "cpu").lines
+    assert "a CPU with" in Told(capsys).lines  # a scalar run
 
 
 @pytest.mark.parametrize(
     ("free_mib", "words", "sentence"),
     [
         (2500, (), "16 of 32 rows at once"),
-        (2500, ("--micro-batch", "32"), "DOES NOT FIT --micro-batch 16 would"),
-        (200, (), "DOES NOT FIT not even one row"),
-        (10, ("--micro-batch", "1"), "DOES NOT FIT not even one row"),
+        (2500, ("--micro-batch", "32"), "does not fit use --micro-batch 16"),
+        (200, (), "does not fit not even one row"),
+        (10, ("--micro-batch", "1"), "does not fit not even one row"),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_would(
@@ -174,29 +175,29 @@ def test_what_does_not_fit_is_told_with_what_would(
 
 def test_an_unknown_gpu_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     told = Told(capsys, *GPT, "--device-name", "Voodoo 2")
-    assert told.code == 0 and "not known on Voodoo 2" in told.lines
+    assert told.code == 0 and "unknown on Voodoo 2" in told.lines
     assert Told(capsys, *GPT, "--device-name", "Voodoo 2", "--json").json["seconds"] is None
 
 
 def test_budgets_that_may_end_a_run_early_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "at most 960 steps" in Told(capsys, *GPT, "--target-bpb", "1").lines
     told = Told(capsys, *GPT, "--time-budget", "5s", "--device-name", "NVIDIA H200")
-    assert "which is what --time-budget leaves" in told.lines and "about 5 s" in told.lines
+    assert "as many as fit into --time-budget" in told.lines and "about 5 s" in told.lines
 
 
 def test_every_wrong_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     told = Told(capsys, *GPT, "--lr=-1", "--depth", "deep", "--stepz", "5")
     assert told.code == 2 and told.out == ""
-    assert all(word in told.err for word in ("--lr must", "--depth must", "Did you mean --steps?"))
+    assert all(word in told.err for word in ("--lr must", "--depth must", "did you mean --steps?"))
     assert Told(capsys, "--depth", "4").code == 2
 
 
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (("--device-name", "NVIDIA H200"), 2, "--device-name is for a GPU"),
-        ((*GPT, "--device", "cpu", "--device-name", "NVIDIA H200"), 2, "--device-name is for a GPU"),
-        ((*GPT, "--device", "cuda"), 1, "there is no NVIDIA GPU here"),
+        (("--device-name", "NVIDIA H200"), 2, "--device-name names a GPU"),
+        ((*GPT, "--device", "cpu", "--device-name", "NVIDIA H200"), 2, "--device-name names a GPU"),
+        ((*GPT, "--device", "cuda"), 1, "this machine has no NVIDIA GPU"),
         ((*GPT, "--mode", "scalar"), 2, "--mode tensor"),
         (("--config", "missing.toml"), 2, "missing.toml cannot be read"),
     ],

@@ -36,14 +36,14 @@ def test_a_prompt_is_read_from_a_file_or_stdin_without_its_last_line_break(
 def test_a_prompt_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "latin1").write_bytes("é".encode("latin-1"))
     (tmp_path / "long").write_bytes(b"x" * 20)
-    monkeypatch.setattr(prompt_file, "_LONGEST", 10)
-    for name, reason in (("none", "not found"), ("", "directory"), ("latin1", "byte 0 is wrong"), ("long", "longer")):
+    monkeypatch.setattr(prompt_file, "_MAX_BYTES", 10)
+    for name, reason in (("none", "not found"), ("", "directory"), ("latin1", "byte 0 is invalid"), ("long", "longer")):
         with pytest.raises(UserError, match=reason):
             read_prompt(str(tmp_path / name), {})
     with pytest.raises(UserError, match="unknown user"):
         read_prompt("~nobody-of-this-name/a", {})
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(UserError, match="stdin: it is closed"):
+    with pytest.raises(UserError, match="stdin is closed"):
         read_prompt("-", {})
 
 

@@ -55,7 +55,7 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_commands_that_only_read_are_those() -> None:
-    assert {name for name, command in COMMANDS.items() if command.reads_only} == READING
+    assert {name for name, command in COMMANDS.items() if command.is_read_only} == READING
 
 
 @pytest.mark.usefixtures("nothing_starts")
@@ -64,7 +64,7 @@ def test_the_commands_that_only_read_are_those() -> None:
 def test_a_command_that_would_write_is_refused_and_leaves_everything_as_it_was(
     name: str, where: str, lab: tuple[Path, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard, "why_not", lambda *_: None)
+    monkeypatch.setattr(dashboard, "reason_for_headless", lambda *_: None)
     monkeypatch.setattr(dashboard, "open_dashboard", lambda *_: pytest.fail("the dashboard opened"))
     before = tree(lab[0])
     assert main(["--readonly", *["--no-ui"] * (where == "headless"), *words_of(name, lab)]) == 2

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
 from pages import Page
 from recordings import RUNS
+from watched_stream import WatchedStream
 
 from engines.reports import document
 from nanochat_tui.cli import main
-from nanochat_tui.headless import progress_message as waiting
-from nanochat_tui.headless.progress_message import meanwhile
 
 BY_ID = {run.id: run for run in RUNS}
 Words = pytest.CaptureFixture[str]
@@ -52,7 +50,7 @@ def test_several_runs_are_compared_before_each_has_its_part(results: Path, capsy
 def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "nobody", "--results-dir", str(results)]) == 1
     told = capsys.readouterr()
-    assert "there is no run and no study 'nobody'" in told.err and "list them" in told.err and told.out == ""
+    assert "no run or study 'nobody' in" in told.err and "list them" in told.err and told.out == ""
 
 
 def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:
@@ -71,21 +69,14 @@ def test_a_place_that_cannot_be_written_says_so(place: str, results: Path, tmp_p
     assert str(tmp_path / place.split("/")[0]) in told.err and "cannot be written: " in told.err and told.out == ""
 
 
-def test_what_takes_long_says_so(results: Path, monkeypatch: pytest.MonkeyPatch, capsys: Words) -> None:
-    monkeypatch.setattr(waiting, "_INTERVAL", 0.01)
-    said = threading.Event()
+def test_a_long_report_shows_what_it_is_doing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = WatchedStream()
+    monkeypatch.setattr("sys.stderr", stderr)
     write = document.write_report
 
-    def slow(*given: object) -> list[Path]:
-        assert said.wait(20.0)
-        return write(*given)  # type: ignore[arg-type]
+    def write_slowly(*arguments: object) -> list[Path]:
+        stderr.wait_for(f"writing {results / 'reports' / 'finished.html'} ... 1 s")
+        return write(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(document, "write_report", slow)
-    monkeypatch.setattr(waiting, "print", lambda *_, **__: said.set(), raising=False)
+    monkeypatch.setattr(document, "write_report", write_slowly)
     assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
-
-
-def test_what_is_done_at_once_says_nothing(capsys: Words) -> None:
-    with meanwhile("reading"):
-        pass
-    assert capsys.readouterr().err == ""

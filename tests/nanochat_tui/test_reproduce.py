@@ -71,10 +71,10 @@ def test_a_scalar_bigram_is_reproduced_bit_for_bit(tmp_path: Path, capsys: pytes
     again = newest(run)
     assert said.code == 0 and said.stdout.splitlines() == [
         f"identical, bit for bit: run {run.id} and its reproduction {again.id}",
-        "  losses       20 of 20 the same",
-        "  evaluations  5 of 5 the same",
-        "  samples      5 of 5 the same",
-        "  weights      the same at step 20",
+        "  losses       20 of 20 identical",
+        "  evaluations  5 of 5 identical",
+        "  samples      5 of 5 identical",
+        "  weights      identical at step 20",
         "  environment  the same",
     ]
     assert "step 20/20" in said.stderr
@@ -133,8 +133,9 @@ def test_it_departs_where_the_past_was_another(tmp_path: Path, capsys: pytest.Ca
     config = run.config
     run.write_config({**config, "code": {**config["code"], "python": "3.9.0"}})
     said = Reproduced(capsys, run)
-    assert said.code == 1 and said.stdout.startswith("departs: ")
-    assert f"loss at step 7 was {now + 0.5!r}, is {now!r}" in said.stdout and "19 of 20 the same bit" in said.stdout
+    assert said.code == 1 and said.stdout.startswith("diverged: ")
+    assert f"loss at step 7: {now + 0.5!r} in the original, {now!r} in the reproduction" in said.stdout
+    assert "19 of 20 identical, bit for bit" in said.stdout
     assert "python: cpython 3.9.0 → cpython" in said.stdout
     found = Reproduced(capsys, run, "--json", "--tolerance", "1").json
     assert found["verdict"] == "rounding" and found["departure"] is None and found["largest"]["step"] == 7
@@ -208,7 +209,7 @@ def test_a_fork_begins_with_its_checkpoint_or_else_with_its_parent(
     run = fork_run(parent, {"steps": 30, "lr": 0.01})
     launch.launch(run).wait()
     said = Reproduced(capsys, run)
-    assert said.code == 0 and "10 of 10 the same; up to step 20 they are its parent's" in said.stdout
+    assert said.code == 0 and "10 of 10 identical; up to step 20 they are copied from the parent" in said.stdout
     for kept in (parent, run):
         shutil.rmtree(get_checkpoint_path(kept.checkpoints_dir, 20))
     chain = Reproduced(capsys, run, "--json").json
@@ -237,7 +238,7 @@ def test_what_left_nothing_or_is_live_is_one_sentence(tmp_path: Path, capsys: py
     said = Reproduced(capsys, run)
     assert said.code == 1 and "nothing to compare with" in said.stderr
     lock = take_lock(run)
-    assert lock and "is live" in Reproduced(capsys, run).stderr
+    assert lock and "is running" in Reproduced(capsys, run).stderr
 
 
 def test_a_tolerance_that_is_no_number_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
     remember(tmp_path / "known")
     for name in (study.id, "last"):
         said = failed(capsys, "ablate", flag, name, "--results-dir", str(tmp_path / "empty"))
-        assert f"there is no study {name!r} in {tmp_path / 'empty'}" in said
+        assert f"study {name!r} not found in {tmp_path / 'empty'}" in said
     assert not study.log_path.exists()
 
 

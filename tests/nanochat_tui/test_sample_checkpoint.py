@@ -30,17 +30,15 @@ def test_the_best_checkpoint_is_there_though_evaluations_and_checkpoints_are_at_
 def test_a_best_checkpoint_that_is_gone_is_named_with_those_that_remain(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=5)
     shutil.rmtree(checkpoint_of(run, "best"))
-    with pytest.raises(
-        UserError, match=r"no checkpoint of its best evaluation, step 20\. Use another one: last, 10, 15\.$"
-    ):
+    with pytest.raises(UserError, match=r"no checkpoint of its best evaluation, step 20\. Available: last, 10, 15\.$"):
         checkpoint_of(run, "best")
-    with pytest.raises(UserError, match=r"no checkpoint '7'\. Use another one: last, 10, 15\.$"):
+    with pytest.raises(UserError, match=r"no checkpoint '7'\. Available: last, 10, 15\.$"):
         checkpoint_of(run, "7")
 
 
 def test_the_best_of_a_run_that_only_got_worse_is_the_untrained_model_which_is_not_kept(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=5, lr=100.0)
-    with pytest.raises(UserError, match=r"its best evaluation, step 0 \(the untrained model\)\. Use another one"):
+    with pytest.raises(UserError, match=r"its best evaluation, step 0 \(the untrained model\)\. Available"):
         checkpoint_of(run, "best")
 
 

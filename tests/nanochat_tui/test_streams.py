@@ -206,7 +206,7 @@ def test_a_signal_ends_every_command_with_its_code_and_one_sentence(
         signal.pause()  # the handler raises before this returns
         return 0
 
-    monkeypatch.setattr(cli, "_work", lambda name: wait)
+    monkeypatch.setattr(cli, "load_command", lambda name: wait)
     needed = [argument.name for argument in COMMANDS[command].arguments if not argument.name.startswith("-")]
     code, word = SIGNALS[number]
     assert main(["--no-ui", command, *("log" for _ in needed)]) == code
@@ -327,7 +327,7 @@ def test_a_reader_of_errors_that_goes_away_ends_a_command_quietly(recorded: Lab)
 def test_output_that_cannot_be_written_is_one_sentence(recorded: Lab) -> None:
     found = in_shell(recorded, 'ulimit -f 0; exec "$@" > full', "show", "finished")
     assert found.returncode == 1
-    assert found.stderr == "show failed: its output cannot be written: File too large.\n"
+    assert found.stderr == "show failed: cannot write output: File too large.\n"
 
 
 # --- anything else ------------------------------------------------------------------------------------

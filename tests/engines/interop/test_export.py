@@ -190,8 +190,8 @@ def test_a_folder_of_its_name_is_no_package(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_every_format_of_the_command_has_a_writer() -> None:
-    [how] = [argument.how for argument in COMMANDS["export"].arguments if argument.name == "--format"]
-    assert how["choices"] == tuple(WRITERS)
+    [keywords] = [argument.keywords for argument in COMMANDS["export"].arguments if argument.name == "--format"]
+    assert keywords["choices"] == tuple(WRITERS)
 
 
 def test_what_there_is_not_is_an_empty_cell(tmp_path: Path) -> None:

@@ -33,6 +33,6 @@ def test_a_killed_worker_is_told_at_the_next_look_and_looks_are_less_than_two_se
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     assert [watch.state for watch in board.refresh()] == ["killed"]
-    assert main(["--no-ui", "attach", str(run.path)]) == follow.DIED
+    assert main(["--no-ui", "attach", str(run.path)]) == follow.KILLED
     assert f"run {run.id} killed" in capsys.readouterr().err
-    assert max(REFRESH_INTERVAL, POLL_INTERVAL, follow._SLOW) < 2
+    assert max(REFRESH_INTERVAL, POLL_INTERVAL, follow.POLL_INTERVAL) < 2

@@ -1,0 +1,33 @@
+"""Find the results directory and the run that the options of a command name."""
+
+from pathlib import Path
+
+from engines.errors import UserError
+from engines.runs import liveness
+from engines.runs.lookup import find_run, results_dir
+from engines.runs.own_runs import find_own_run
+from engines.runs.store import Run
+from nanochat_tui.commands import Options
+
+
+def results_of(options: Options) -> Path:
+    """Return the results directory: --results-dir, else the one in the environment, else ./results."""
+    return results_dir(options.arguments["results_dir"])
+
+
+def named_run(options: Options) -> Run:
+    """Return the run to read. Raises UserError if there is none, or several match."""
+    return find_run(options.arguments["run"], results_of(options))
+
+
+def named_own_run(options: Options) -> Run:
+    """Return the run to change, which must be in the results directory. Raises UserError if it is not there."""
+    return find_own_run(options.arguments["run"], results_of(options))
+
+
+def named_running_run(options: Options) -> Run:
+    """Return the run to control. Raises UserError if it is not running."""
+    run = named_own_run(options)
+    if not liveness.lock_is_held(run.lock_path):
+        raise UserError(f"run {run.id} is not running; `nanochat-tui --no-ui runs` shows the state of every run.")
+    return run

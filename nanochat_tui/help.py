@@ -1,0 +1,64 @@
+"""Text of `nanochat-tui --help`: commands, global options, environment variables and every setting."""
+
+from collections.abc import Iterator
+
+from engines.ablation.settings import StudySettings
+from engines.settings.fields import fields, shown_default
+from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
+from nanochat_tui.commands import COMMANDS, PROGRAM
+
+_GLOBAL_OPTIONS = {
+    "--no-ui": "plain text; results on stdout, everything else on stderr",
+    "--readonly": "read-only mode: start, change, delete and write nothing",
+    "--ascii": "draw the dashboard with ASCII characters only",
+    "--json": "print events and results as JSON lines on stdout",
+    "--version": "print the version",
+}
+_ENVIRONMENT = {
+    "NANOCHAT_TUI_RESULTS": "results directory, where --results-dir is not given (default: ./results)",
+    "XDG_CACHE_HOME": "parent of the cache of tokens and tokenizers (Linux default: ~/.cache)",
+    "XDG_STATE_HOME": "parent of logs and of the list of results directories (Linux default: ~/.local/state)",
+    "CUDA_VISIBLE_DEVICES": "GPUs that runs and studies may use",
+    "NO_COLOR": "draw without colors",
+}
+_SETTINGS = (("train", TrainSettings), ("sample", SampleSettings), ("ablate", StudySettings))
+
+
+def render_help() -> str:
+    """Return the help for all commands, in lines of text."""
+    lines = [
+        f"usage: {PROGRAM} [--no-ui] [--json] [COMMAND ...]",
+        "",
+        "A lab for tiny language models in a terminal. Without a command, the dashboard opens.",
+        "",
+        "commands:",
+        *_table({name: command.help for name, command in COMMANDS.items()}),
+        "",
+        f"`{PROGRAM} COMMAND --help` lists the options of a command.",
+        "",
+        "global options:",
+        *_table(_GLOBAL_OPTIONS),
+        "",
+        "environment variables:",
+        *_table(_ENVIRONMENT),
+    ]
+    for command, settings in _SETTINGS:
+        lines += _settings_of(command, settings)
+    return "\n".join(lines)
+
+
+def _table(rows: dict[str, str]) -> list[str]:
+    width = max(map(len, rows))
+    return [f"  {name:<{width}}  {text}" for name, text in rows.items()]
+
+
+def _settings_of(command: str, settings: type) -> Iterator[str]:
+    """Yield the settings of a command with their help and defaults, under a heading for each group."""
+    group = ""
+    for field in fields(settings).values():
+        if field.group != group:
+            group = field.group
+            yield from ("", f"{command}, {group}:")
+        default = f" [{text}]" if (text := shown_default(field)) else ""
+        yield f"  {f'{field.flag} {field.takes}':<42} {field.help}{default}"
