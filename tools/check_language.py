@@ -49,7 +49,7 @@ RULES = {
     r"\bgradients? by (?:it|a|the)\b": "gradient with respect to",
     r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "see the glossary in CONTRIBUTING.md",
     r"\bwithout a (?:word|last word)\b": "unexpectedly",
-    r"\bthe (?:door|face|floors?)\b(?! function)": "CLI, TUI; layer; lower bound",
+    r"\bthe (?:door|face)\b|\bthree floors\b": "CLI, TUI; layers",
 }
 
 NAME_WORDS = {
