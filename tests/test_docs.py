@@ -16,9 +16,9 @@ from nanochat_tui.parser import parse
 
 GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii", "--help", "--version"}
 OTHER_PROGRAMS = {
-    "apt", "bash", "exit", "brew", "cat", "cd", "chmod", "cp", "curl", "docker", "git", "grep", "head", "jq", "ls", "mkdir",
+    "apt", "bash", "brew", "cat", "cd", "chmod", "cp", "curl", "docker", "git", "grep", "head", "ls", "mkdir",
     "nvidia-smi", "pip", "pipx", "podman", "printf", "python", "python3", "ray", "rsync", "scp", "ssh", "sudo", "tail",
-    "tensorboard", "tmux", "uv", "wandb", "wsl", "export", "source", "echo", "zcat", "for", "do", "done", "kill", "rm",
+    "tensorboard", "tmux", "uv", "wandb", "wsl", "exit", "export", "source", "echo",
 }  # fmt: skip
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MAX_README_LINES = 120
@@ -65,6 +65,23 @@ def test_every_page_that_the_code_names_exists() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    for name in re.findall(
+        r"`((?:engines|screens|nanochat_tui|tests|docs|tools)/[\w/.-]*)`", (ROOT / page).read_text()
+    ):
+        assert (ROOT / name).exists(), f"{page} names {name}"
+
+
+def test_every_environment_variable_is_documented() -> None:
+    documented = (ROOT / "docs" / "reference" / "environment-variables.md").read_text()
+    used = set()
+    for folder in ("engines", "screens", "nanochat_tui"):
+        for path in (ROOT / folder).rglob("*.py"):
+            used |= set(re.findall(r"os\.environ(?:\.get|\.setdefault)?[(\[]\"([A-Z_]+)\"", path.read_text()))
+    assert {name for name in used if f"`{name}`" not in documented} == set()
+
+
+@pytest.mark.parametrize("page", pages())
 def test_every_command_of_a_page_parses(page: str) -> None:
     for block in code_blocks(page):
         assert block.language, f"{page}:{block.line}: a code block without a language"
@@ -81,7 +98,9 @@ def check_command(words: list[str], place: str) -> None:
     program, *rest = words[1:] if "=" in words[0] else words
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert {word for word in rest if "=" not in word and not word.startswith("-")} <= set(targets), f"{place}: {words}"
+        assert {word for word in rest if "=" not in word and not word.startswith("-")} <= set(targets), (
+            f"{place}: {words}"
+        )
     elif program.removeprefix(".venv/bin/") == "nanochat-tui":
         check_arguments(rest, place)
     else:
