@@ -58,7 +58,9 @@ def test_a_checkpoint_is_hashed_once_until_one_of_its_files_changes(
     write_steps(tmp_path, 1, 2)
     verified: list[str] = []
     really_verify = retention.verify_checkpoint
-    monkeypatch.setattr(retention, "verify_checkpoint", lambda path: (verified.append(path.name), really_verify(path))[1])
+    monkeypatch.setattr(
+        retention, "verify_checkpoint", lambda path: (verified.append(path.name), really_verify(path))[1]
+    )
     intact = IntactSteps(tmp_path)
     intact.add(2)
     assert all(step in intact for step in (1, 2, 1, 2)) and verified == ["step-00000001"]
