@@ -5,15 +5,25 @@ where they lie beside the checkout, its printed figures are compared to every di
 texts of our own, whose figures were recorded when those of the predecessor's texts agreed.
 """
 
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.interfaces import Batch, StepHyperparameters
+from engines.interfaces import Batch, StepHyperparameters, TokenIds
+from engines.scalar.autograd import Node, Tape, Targets
+from engines.scalar.kernels import softmax
 from engines.scalar.learner import ScalarLearner
-from engines.scalar.models import Bigram, MiniGPT, bigram_parameters, gpt_parameters
-from engines.scalar.optimizers import SGD, AdamW
+from engines.scalar.models import (
+    ScalarBigram,
+    ScalarMiniGPT,
+    count_pairs,
+    init_bigram,
+    init_mini_gpt,
+    list_targets,
+)
+from engines.scalar.optimizers import ScalarAdamW, ScalarSGD
 from engines.training.schedules import lr_multiplier, round_half_up
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
@@ -30,7 +40,7 @@ some day a model of this size may live in a watch
 it will know the names of its friends and keep them to itself
 """,
 }
-FLOOR = 1e-12
+_FLOOR = 1e-12
 _WINDOW = 9
 _BIGRAM_DATA, _GPT_DATA = 0x9E3779B97F4A7C15, 0xA36CD6F215B39241  # seeds of the data's stream are xored with these
 _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
@@ -91,6 +101,51 @@ class StdRng:
         return [(a + b) & _M32 for a, b in zip(x, start, strict=True)]
 
 
+class FlooredBigram(ScalarBigram):
+    """A bigram with the predecessor's loss and epsilon."""
+
+    rms_eps = 1e-8
+
+    def loss(self, tape: Tape, batch: Sequence[TokenIds]) -> Node:
+        tokens, targets = count_pairs(batch)
+        return floored_cross_entropy(tape, self.forward(tape, tokens), targets)
+
+
+class FlooredMiniGPT(ScalarMiniGPT):
+    """A mini-gpt with the predecessor's loss."""
+
+    def loss(self, tape: Tape, batch: Sequence[TokenIds]) -> Node:
+        return floored_cross_entropy(tape, self.forward(tape, [row[:-1] for row in batch]), list_targets(batch))
+
+
+def floored_cross_entropy(tape: Tape, logits: Node, targets: Targets, floor: float = _FLOOR) -> Node:
+    """Sum −weight · log(p + floor) over all targets, as the predecessor does: (T, V) gives (1, 1)."""
+    probabilities = [softmax(row) for row in logits.data]
+    loss = 0.0
+    for p, weighted in zip(probabilities, targets, strict=True):
+        for target, weight in weighted:
+            loss += weight * -math.log(p[target] + floor)
+    saved = probabilities, targets, floor
+    return tape.record([[loss]], "floored_cross_entropy", (logits,), _floored_cross_entropy_backward, saved)
+
+
+def _floored_cross_entropy_backward(node: Node) -> None:
+    (logits,) = node.parents
+    assert node.grad is not None
+    scale = node.grad[0][0]
+    probabilities, targets, floor = node.saved
+    grad = []
+    for p, weighted in zip(probabilities, targets, strict=True):
+        row = [0.0] * len(p)
+        total = 0.0
+        for target, weight in weighted:
+            share = scale * weight * (p[target] / (p[target] + floor))
+            row[target] -= share
+            total += share
+        grad.append([total * value + own for value, own in zip(p, row, strict=True)])
+    logits.accumulate_grad(grad)
+
+
 class Tokens(NamedTuple):
     train: list[int]
     val: list[int]
@@ -129,8 +184,7 @@ def train_bigram(
     seed: int = 1337,
 ) -> Figures:
     data, stream = tokens(text), StdRng(seed ^ _BIGRAM_DATA)
-    parameters = bigram_parameters(data.vocab_size, tied, StdRng(seed))
-    model = Bigram(parameters, rmsnorm, rms_eps=1e-8, probability_floor=FLOOR)
+    model = FlooredBigram(init_bigram(data.vocab_size, tied, StdRng(seed)), rmsnorm)
     pairs = len(data.train) - 1
 
     def batch() -> list[list[int]]:
@@ -143,8 +197,7 @@ def train_bigram(
 
 def train_gpt(text: str, optimizer: str, steps: int, rmsnorm: bool = False, seed: int = 1337) -> Figures:
     data, stream = tokens(text), StdRng(seed ^ _GPT_DATA)
-    parameters = gpt_parameters(data.vocab_size, 16, 1, 8, True, StdRng(seed))
-    model = MiniGPT(parameters, 4, rmsnorm, False, probability_floor=FLOOR)
+    model = FlooredMiniGPT(init_mini_gpt(data.vocab_size, 16, 1, 8, True, StdRng(seed)), 4, rmsnorm, False)
 
     def batch() -> list[list[int]]:
         start = stream.below(len(data.train) - _WINDOW + 1)
@@ -158,22 +211,22 @@ def train_gpt(text: str, optimizer: str, steps: int, rmsnorm: bool = False, seed
 
 
 def _train(
-    model: Bigram | MiniGPT,
+    model: ScalarBigram | ScalarMiniGPT,
     optimizer: str,
     lr: float,
     steps: int,
     batch: Callable[[], list[list[int]]],
     schedule: str = "linear",
 ) -> list[float]:
-    by_name = {"sgd": SGD(model.parameters), "adamw": AdamW(model.parameters, 0.9, 0.999, 1e-8, 0.01)}
+    by_name = {"sgd": ScalarSGD(model.parameters), "adamw": ScalarAdamW(model.parameters, 0.9, 0.999, 1e-8, 0.01)}
     learner = ScalarLearner(model, by_name[optimizer])
     for step in range(steps):
         learner.step(Batch.of(batch()), StepHyperparameters(lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0)))
     return [result.loss for result in learner.pop_results()]
 
 
-def _loss(model: Bigram | MiniGPT, rows: list[list[int]]) -> float:
-    return model.loss(rows).nodes[-1].rows[0][0]
+def _loss(model: ScalarBigram | ScalarMiniGPT, rows: list[list[int]]) -> float:
+    return model.loss(Tape(), rows).item()
 
 
 def _figures(losses: list[float], val: float) -> Figures:

@@ -13,8 +13,8 @@ from engines.data.corpora import open_corpus
 from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.learner import ScalarLearner
-from engines.scalar.models import MiniGPT
-from engines.scalar.optimizers import AdamW
+from engines.scalar.models import ScalarMiniGPT
+from engines.scalar.optimizers import ScalarAdamW
 
 _STEPS = 500
 # The tiny runs do what the ancestor's do: evaluate every 20 steps, write no checkpoints before the last, no samples.
@@ -85,8 +85,8 @@ def _largest_difference(losses: list[float]) -> float:
     alphabet, numbers = microgpt_baseline.initial_numbers(documents)
     names = {name: name if name in ("wte", "wpe", "head") else f"0.{name}" for name in numbers}
     parameters = {names[name]: Node(rows, name) for name, rows in numbers.items()}
-    model = MiniGPT(parameters, microgpt_baseline.HEADS, input_rmsnorm=True, final_rmsnorm=False)
-    optimizer = AdamW(parameters, microgpt_baseline.BETA1, microgpt_baseline.BETA2, microgpt_baseline.EPS, 0.0)
+    model = ScalarMiniGPT(parameters, microgpt_baseline.HEADS, input_rmsnorm=True, final_rmsnorm=False)
+    optimizer = ScalarAdamW(parameters, microgpt_baseline.BETA1, microgpt_baseline.BETA2, microgpt_baseline.EPS, 0.0)
     learner = ScalarLearner(model, optimizer)
     for step in range(len(losses)):
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]

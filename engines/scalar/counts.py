@@ -1,4 +1,4 @@
-"""A bigram fitted by counting: the yardstick for the trained one, and what speaks where nothing was trained."""
+"""A bigram fitted by counting: a baseline for the trained one, and the model that samples if no run is available."""
 
 import math
 from collections.abc import Sequence
@@ -8,22 +8,23 @@ from engines.data.corpora import open_corpus, scan
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import RereadingDecoder
 from engines.interfaces import Decoder, TokenIds
+from engines.scalar.kernels import Vector
 from engines.scalar.models import score_pairs
 from engines.settings.sample import CountSettings
 
-# The ancestor counts these words 400 times more in its futuristic style.
+# The Rust program (nanochat-rs-next) counts these words 400 times more in its futuristic style.
 FUTURISTIC_WORDS = ("neon", "quantum", "neural", "orbital", "reactor", "wormhole", "autonomous", "synthetic")
-_FUTURISTIC_TIMES = 400
+_FUTURISTIC_COUNT = 400
 _STORIES_SIZE = 1_000_000  # bytes
 
 
 class CountBigram:
-    """Counts of pairs plus one (Laplace): p(next | current) = (count + 1) / (all counts + V)."""
+    """A bigram with Laplace smoothing: p(next | current) = (count + 1) / (count of current + V)."""
 
     context_length = 1
 
     def __init__(self, vocab_size: int, documents_end: bool = True) -> None:
-        """Where documents never end, no sample does before its length."""
+        """Start with one count per pair. Unless `documents_end`, a document never ends, and neither does a sample."""
         self.parameter_count = vocab_size**2
         self._counts = [[1] * vocab_size for _ in range(vocab_size)]
         if not documents_end:
@@ -31,22 +32,25 @@ class CountBigram:
                 row[BOS] = 0
 
     def add(self, tokens: Sequence[int], times: int = 1) -> None:
-        """Count every pair of a token stream."""
+        """Count every pair of adjacent tokens."""
         for current, target in pairwise(tokens):
             self._counts[current][target] += times
 
-    def logits(self, context: Sequence[int]) -> list[float]:
+    def logits(self, context: Sequence[int]) -> Vector:
+        """Return the logits (V) of the next token: the logarithms of the counts."""
         return [math.log(count) if count else -math.inf for count in self._counts[context[-1]]]
 
-    def score(self, rows: Sequence[TokenIds]) -> list[list[float]]:
+    def score(self, rows: Sequence[TokenIds]) -> list[Vector]:
+        """Return the loss of every target of every row, in nats."""
         return score_pairs(lambda tokens: [self.logits((token,)) for token in tokens], rows)
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
+        """Return a decoder that continues the prompts."""
         return RereadingDecoder(self.logits, self.context_length, prompts)
 
 
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
-    """Count a whole corpus; futuristic words count extra, as in the ancestor."""
+    """Count the pairs of a whole corpus. Raises UserError if the corpus cannot be read."""
     corpus = open_corpus(settings.data, "file", settings.style, _STORIES_SIZE, seed=0)
     facts = scan(corpus, lambda done: None)
     tokenizer = CharTokenizer(facts.alphabet)
@@ -62,5 +66,5 @@ def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
         model.add((last, BOS))
     if settings.style == "futuristic":
         for word in FUTURISTIC_WORDS:
-            model.add([BOS, *tokenizer.encode(word)], _FUTURISTIC_TIMES)
+            model.add([BOS, *tokenizer.encode(word)], _FUTURISTIC_COUNT)
     return model, tokenizer

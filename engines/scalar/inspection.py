@@ -1,7 +1,7 @@
-"""All that can be seen of a scalar checkpoint on one text, as plain data.
+"""Inspection of a scalar checkpoint on one text, as plain data.
 
-`python -m engines.scalar.inspection CHECKPOINT TEXT [NODE]` prints it as one JSON line, for viewers that must not wait.
-Where TEXT is empty it is a text of the vocabulary.
+`python -m engines.scalar.inspection CHECKPOINT TEXT [NODE]` prints it as one line of JSON, for viewers that must not
+block. If TEXT is empty, the first tokens of the vocabulary are used.
 """
 
 import json
@@ -13,39 +13,48 @@ from engines.data.tokenizers import BOS
 from engines.errors import UserError
 from engines.generation.load import open_checkpoint
 from engines.scalar import trace
-from engines.scalar.models import Bigram, MiniGPT
+from engines.scalar.models import ScalarBigram, ScalarMiniGPT
 
-_DEFAULT_TEXT = 12  # tokens of the vocabulary to look at where no text is given
-_LEVELS, _NUMBERS = 2, 4  # of the graph that a viewer shows
+_DEFAULT_TOKENS = 12  # of the vocabulary, BOS included
+_DEPTH, _TOP = 2, 4  # levels of the graph and numbers per level in the viewer
 
 
 def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int) -> dict[str, Any]:
-    """Loss, parameters, attention and nodes of the model on `text`; with `node` the graph around that number.
+    """Return the loss, parameters, attention weights and nodes of a checkpoint's model on `text`.
 
-    UserError if the checkpoint or the node is not there, or the model is none of the scalar engine's.
+    With `node`, such as `0.wq[3,2]`, the result also has the graph of the numbers that this number was computed from:
+    `depth` levels with the `top` largest derivatives each. Raises UserError if the checkpoint or the node does not
+    exist, or if the checkpoint is not a scalar model's.
     """
     speaker = open_checkpoint(checkpoint)
-    if not isinstance(speaker.model, Bigram | MiniGPT):
-        raise UserError(f"{speaker.origin} is not of the scalar engine; inspect shows only numbers that Python holds.")
+    if not isinstance(speaker.model, ScalarBigram | ScalarMiniGPT):
+        raise UserError(f"{speaker.origin} is not a scalar model. inspect needs a run with --mode scalar.")
     tokenizer = speaker.tokenizer
-    shown = text if text is not None else tokenizer.decode(range(1, _DEFAULT_TEXT))
-    slide = trace.prepare(speaker.model, [BOS, *tokenizer.encode(shown)])
-    found: dict[str, Any] = {"origin": speaker.origin, "text": tokenizer.decode(slide.tokens), "loss": slide.loss}
+    if text is None:
+        text = tokenizer.decode(range(1, _DEFAULT_TOKENS))
+    traced = trace.trace_loss(speaker.model, [BOS, *tokenizer.encode(text)])
     vocabulary = [tokenizer.token_text(token) or "BOS" for token in range(tokenizer.vocab_size)]
-    found["vocabulary"] = vocabulary
-    found["tokens"] = [vocabulary[token] for token in slide.tokens]
+    result = {
+        "origin": speaker.origin,
+        "text": tokenizer.decode(traced.tokens),
+        "loss": traced.loss,
+        "vocabulary": vocabulary,
+        "tokens": [vocabulary[token] for token in traced.tokens],
+    }
     if node:
-        found["graph"] = trace.graph(slide, node, depth, top)
-    found["parameters"] = trace.parameters(slide)
-    found["attention"] = trace.attention(slide)
-    found["nodes"] = trace.nodes(slide)
-    return found
+        result["graph"] = trace.describe_graph(traced, node, depth, top)
+    return result | {
+        "parameters": trace.describe_parameters(traced),
+        "attention": trace.describe_attention(traced),
+        "nodes": trace.describe_nodes(traced),
+    }
 
 
-def main(words: list[str]) -> int:
-    checkpoint, text, *node = words
+def main(arguments: list[str]) -> int:
+    """Print an inspection, or an error, as JSON."""
+    checkpoint, text, *node = arguments
     try:
-        print(json.dumps(inspect(Path(checkpoint), text or None, "".join(node), _LEVELS, _NUMBERS)))
+        print(json.dumps(inspect(Path(checkpoint), text or None, "".join(node), _DEPTH, _TOP)))
     except UserError as error:
         print(json.dumps({"error": str(error)}))
     return 0

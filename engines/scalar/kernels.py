@@ -1,8 +1,8 @@
-"""The one primitive of the engine: products of matrices of Python floats, written out for each length.
+"""Arithmetic on matrices that are lists of rows of Python floats.
 
-A kernel for length 3 reads
+The one operation that costs time is the matrix product. It runs in code that is generated for each row length, such as
 
-    def product(left, right):
+    def matmul_transposed(left, right):
         result = []
         for a0, a1, a2 in left:
             row = []
@@ -12,54 +12,42 @@ A kernel for length 3 reads
             result.append(row)
         return result
 
-Unpacking rows into local names is several times faster than indexing them (in a nested comprehension they would be
-cells, which are slower), and the terms are added from left to
-right. `sum` is no substitute: since Python 3.12 it compensates rounding, so last bits would differ between versions.
+Unpacking a row into local variables is several times faster than indexing it. A nested comprehension would be slower,
+because its variables are cells. The terms are added from left to right. `sum` is not used because it compensates for
+rounding since Python 3.12, so that the last bits would differ between versions.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 Vector = list[float]
 Matrix = list[Vector]
-_MOST_TERMS = 64  # in one expression; longer rows are multiplied in blocks, as long expressions nest too deep
+_MAX_TERMS = 64  # in one generated expression, since long expressions exceed the parser's nesting limit
 
 
-def product(left: Matrix, right: Matrix) -> Matrix:
-    """left · rightᵀ: (n, k) and (m, k) give (n, m)."""
+def matmul_transposed(left: Matrix, right: Matrix) -> Matrix:
+    """Return left · rightᵀ: (N, K) and (M, K) give (N, M)."""
     if not left or not right:
         return [[] for _ in left]
     length = len(right[0])
-    if length <= _MOST_TERMS:
-        return _kernel(length)(left, right)
-    total = product([row[:_MOST_TERMS] for row in left], [row[:_MOST_TERMS] for row in right])
-    for begin in range(_MOST_TERMS, length, _MOST_TERMS):
-        end = begin + _MOST_TERMS
-        add_to(total, product([row[begin:end] for row in left], [row[begin:end] for row in right]))
+    if length <= _MAX_TERMS:
+        return _compile_kernel(length)(left, right)
+    total = matmul_transposed([row[:_MAX_TERMS] for row in left], [row[:_MAX_TERMS] for row in right])
+    for begin in range(_MAX_TERMS, length, _MAX_TERMS):
+        end = begin + _MAX_TERMS
+        add_inplace(total, matmul_transposed([row[begin:end] for row in left], [row[begin:end] for row in right]))
     return total
 
 
-def transposed(matrix: Matrix) -> Matrix:
-    return list(map(list, zip(*matrix, strict=True)))
-
-
-def add_to(total: Matrix, addend: Matrix) -> None:
-    """total += addend."""
-    for row, extra in zip(total, addend, strict=True):
-        row[:] = [a + b for a, b in zip(row, extra, strict=True)]
-
-
-def zeros_like(matrix: Matrix) -> Matrix:
-    return [[0.0] * len(row) for row in matrix]
-
-
 @functools.cache
-def _kernel(length: int) -> Callable[[Matrix, Matrix], Matrix]:
+def _compile_kernel(length: int) -> Callable[[Matrix, Matrix], Matrix]:
+    """Return the product of matrices whose rows have this length."""
     lefts = "".join(f"a{i}," for i in range(length))
     rights = "".join(f"b{i}," for i in range(length))
     terms = "+".join(f"a{i}*b{i}" for i in range(length))
     source = f"""
-def product(left, right):
+def matmul_transposed(left, right):
     result = []
     for {lefts} in left:
         row = []
@@ -71,4 +59,49 @@ def product(left, right):
 """
     namespace: dict[str, Callable[[Matrix, Matrix], Matrix]] = {}
     exec(source, namespace)
-    return namespace["product"]
+    return namespace["matmul_transposed"]
+
+
+def dot(left: Vector, right: Vector) -> float:
+    """Return the sum of the products of two rows."""
+    return matmul_transposed([left], [right])[0][0]
+
+
+def transpose(matrix: Matrix) -> Matrix:
+    """Return the matrix with rows and columns exchanged."""
+    return list(map(list, zip(*matrix, strict=True)))
+
+
+def add_inplace(total: Matrix, addend: Matrix) -> None:
+    """Add a matrix to `total`."""
+    for row, extra in zip(total, addend, strict=True):
+        row[:] = [a + b for a, b in zip(row, extra, strict=True)]
+
+
+def zeros_like(matrix: Matrix) -> Matrix:
+    """Return a matrix of zeros with the shape of another."""
+    return [[0.0] * len(row) for row in matrix]
+
+
+def concatenate_columns(matrices: Sequence[Matrix]) -> Matrix:
+    """Join matrices of the same number of rows into one with longer rows."""
+    return [[value for row in rows for value in row] for rows in zip(*matrices, strict=True)]
+
+
+def softmax(row: Sequence[float]) -> Vector:
+    """Return exp(x) / Σ exp(x). The maximum is subtracted first, so that nothing overflows."""
+    highest = max(row)
+    exponentials = [math.exp(value - highest) for value in row]
+    total = 0.0
+    for value in exponentials:
+        total += value
+    return [value / total for value in exponentials]
+
+
+def logsumexp(row: Sequence[float]) -> float:
+    """Return log Σ exp(x), computed as `softmax` is."""
+    highest = max(row)
+    total = 0.0
+    for value in row:
+        total += math.exp(value - highest)
+    return highest + math.log(total)

@@ -1,56 +1,62 @@
-"""A scalar model in training: one step is forward, backward, update."""
+"""A scalar model in training. One step is forward, backward, update."""
 
 import math
 
 from engines.interfaces import Array, Batch, Decision, LearnerState, StepHyperparameters, StepResult
-from engines.scalar.models import Bigram, MiniGPT, Parameters
-from engines.scalar.optimizers import SGD, AdamW, flat_gradients, to_array, to_matrix
+from engines.scalar.arrays import to_array, to_matrix
+from engines.scalar.autograd import Tape
+from engines.scalar.models import Parameters, ScalarBigram, ScalarMiniGPT
+from engines.scalar.optimizers import ScalarAdamW, ScalarSGD, flatten_gradients
 
 
 class ScalarLearner:
-    """A model and its optimizer."""
+    """A model with its optimizer; implements `engines.interfaces.Learner`."""
 
-    def __init__(self, model: Bigram | MiniGPT, optimizer: SGD | AdamW) -> None:
+    def __init__(self, model: ScalarBigram | ScalarMiniGPT, optimizer: ScalarSGD | ScalarAdamW) -> None:
         self.model = model
         self.decisions: list[Decision] = []
         self.gpu: str | None = None
         self._optimizer = optimizer
-        self._finished: list[StepResult] = []
-
-    def warm_up(self, batch: Batch) -> None:
-        """There is nothing to compile."""
+        self._results: list[StepResult] = []
 
     def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
+        """Train on one batch. The update is skipped if the loss or a gradient is not finite."""
         parameters = self.model.parameters
-        tape = self.model.loss(batch.rows())
-        tape.backward()
-        loss = tape.nodes[-1].rows[0][0]
-        gradients = flat_gradients(parameters)
-        norm = math.hypot(*gradients)
-        if math.isfinite(loss) and math.isfinite(norm):
+        tape = Tape()
+        loss = self.model.loss(tape, batch.rows())
+        tape.backward(loss)
+        gradients = flatten_gradients(parameters)
+        grad_norm = math.hypot(*gradients)
+        if math.isfinite(loss.item()) and math.isfinite(grad_norm):
             self._optimizer.update(gradients, hyperparameters.lr)
         for node in parameters.values():
-            node.grads = None
-        self._finished.append(StepResult(loss, norm))
+            node.grad = None
+        self._results.append(StepResult(loss.item(), grad_norm))
 
     def pop_results(self) -> list[StepResult]:
-        results, self._finished = self._finished, []
+        """Return the results of the steps since the last call, in order."""
+        results, self._results = self._results, []
         return results
 
+    def warm_up(self, batch: Batch) -> None:
+        """Do nothing: there is nothing to compile."""
+
     def wait(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing: a step is finished when `step` returns."""
 
     def state(self) -> LearnerState:
+        """Return a copy of the parameters and of the optimizer's state."""
         optimizer, counters = self._optimizer.state()
-        model = {name: to_array(node.rows) for name, node in self.model.parameters.items()}
+        model = {name: to_array(node.data) for name, node in self.model.parameters.items()}
         return LearnerState(model, optimizer, counters)
 
     def load_state(self, state: LearnerState) -> None:
+        """Restore what `state` returned."""
         load_parameters(self.model.parameters, state.model)
         self._optimizer.load_state(state.optimizer, state.counters)
 
 
 def load_parameters(parameters: Parameters, weights: dict[str, Array]) -> None:
-    """Replace the numbers of every parameter by those of a checkpoint."""
+    """Replace the numbers of every parameter with those of a checkpoint."""
     for name, node in parameters.items():
-        node.rows[:] = to_matrix(weights[name])
+        node.data[:] = to_matrix(weights[name])

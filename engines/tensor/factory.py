@@ -36,8 +36,8 @@ def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Arra
 def _initial_parameters(settings: TrainSettings, vocab_size: int) -> dict[str, Tensor]:
     if settings.model_kind == "gpt":
         return gpt.initial_parameters(settings, vocab_size)
-    nodes = scalar.initial_parameters(settings, vocab_size)
-    return {name: torch.tensor(node.rows, dtype=torch.float64) for name, node in nodes.items()}
+    nodes = scalar.init_parameters(settings, vocab_size)
+    return {name: torch.tensor(node.data, dtype=torch.float64) for name, node in nodes.items()}
 
 
 def _model(settings: TrainSettings, parameters: Parameters, where: Place, vocab_size: int) -> TensorModel:

@@ -283,4 +283,4 @@ def test_inspect_shows_parameters_attention_and_the_graph_around_a_number(lab: L
     assert found["text"] == "the dog" and len(found["attention"]) == 4 and found["loss"] > 0
     graph = lab("inspect", "last", "--node", "0.wq[3,2]").stdout
     assert "0.wq[3,2] = " in graph and "gradient" in graph
-    assert "there is no node" in lab("inspect", "last", "--node", "wat[0,0]").stderr
+    assert "unknown node" in lab("inspect", "last", "--node", "wat[0,0]").stderr

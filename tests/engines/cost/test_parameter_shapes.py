@@ -17,7 +17,7 @@ OFF = ("value_embeddings", "residual_scalars", "embedding_scalars", "smear", "ba
 @pytest.mark.parametrize("tied", [True, False])
 def test_small_models_are_built_as_told(kind: str, tied: bool) -> None:
     settings = resolve({"model_kind": kind, "tie_lm_head": tied} | ({"layers": 2} if kind == "mini-gpt" else {}))
-    built = {name: node.shape for name, node in scalar.initial_parameters(settings, 11).items()}
+    built = {name: node.shape for name, node in scalar.init_parameters(settings, 11).items()}
     assert built == parameter_shapes(settings, 11)
 
 

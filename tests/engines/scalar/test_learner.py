@@ -1,4 +1,4 @@
-"""Models, optimizers and learner: torch agrees, causality holds, bad updates are left out, state comes back exactly."""
+"""Models, optimizers and learner: they agree with torch, skip bad updates and restore their state exactly."""
 
 import math
 from array import array
@@ -12,7 +12,7 @@ from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.counts import CountBigram
 from engines.scalar.factory import load_model, new_learner
-from engines.scalar.optimizers import SGD, AdamW
+from engines.scalar.optimizers import ScalarAdamW, ScalarSGD
 from engines.settings.resolve import resolve
 
 V = 7
@@ -35,10 +35,13 @@ KINDS = [
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @settings(deadline=None, max_examples=20)
 @given(gradients=st.lists(st.lists(st.floats(-10, 10), min_size=6, max_size=6), min_size=1, max_size=8))
-def test_adamw_and_sgd_are_torchs(decay: float, gradients: list[list[float]]) -> None:
+def test_adamw_and_sgd_agree_with_torch(decay: float, gradients: list[list[float]]) -> None:
     for make, theirs_of in (
-        (lambda p: AdamW(p, 0.9, 0.95, 1e-8, decay), lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.95), 1e-8, decay)),
-        (SGD, lambda p: torch.optim.SGD(p, 0.01)),
+        (
+            lambda p: ScalarAdamW(p, 0.9, 0.95, 1e-8, decay),
+            lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.95), 1e-8, decay),
+        ),
+        (ScalarSGD, lambda p: torch.optim.SGD(p, 0.01)),
     ):
         start = [[0.5, -1.0, 2.0], [0.0, 1.0, -0.1]]
         node = Node([row[:] for row in start], "w")
@@ -49,21 +52,21 @@ def test_adamw_and_sgd_are_torchs(decay: float, gradients: list[list[float]]) ->
             ours.update(flat, 0.01)
             weights.grad = torch.tensor(flat, dtype=torch.float64).reshape(2, 3)
             theirs.step()
-        for row, expected in zip(node.rows, weights.tolist(), strict=True):
+        for row, expected in zip(node.data, weights.tolist(), strict=True):
             assert row == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("asked", KINDS)
-def test_a_first_loss_is_about_the_log_of_the_vocabulary(asked: dict[str, object]) -> None:
-    learner = new_learner(resolve(asked), V)
+@pytest.mark.parametrize("given_settings", KINDS)
+def test_the_first_loss_is_about_the_log_of_the_vocabulary_size(given_settings: dict[str, object]) -> None:
+    learner = new_learner(resolve(given_settings), V)
     learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
     (result,) = learner.pop_results()
     assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.pop_results() == []
 
 
-@pytest.mark.parametrize("asked", KINDS)
-def test_training_lowers_the_loss_and_scores_agree_with_it(asked: dict[str, object]) -> None:
-    settings = resolve(asked)
+@pytest.mark.parametrize("given_settings", KINDS)
+def test_training_lowers_the_loss_and_scores_agree_with_the_loss(given_settings: dict[str, object]) -> None:
+    settings = resolve(given_settings)
     learner = new_learner(settings, V)
     for _ in range(60):
         learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
@@ -74,10 +77,10 @@ def test_training_lowers_the_loss_and_scores_agree_with_it(asked: dict[str, obje
     assert math.fsum(nats) / len(nats) == pytest.approx(learner.pop_results()[0].loss)
 
 
-@pytest.mark.parametrize("asked", KINDS)
-def test_state_comes_back_to_the_last_bit(asked: dict[str, object]) -> None:
-    settings = resolve(asked)
-    one, other = new_learner(settings, V), new_learner(resolve({**asked, "seed": 5}), V)
+@pytest.mark.parametrize("given_settings", KINDS)
+def test_state_is_restored_to_the_last_bit(given_settings: dict[str, object]) -> None:
+    settings = resolve(given_settings)
+    one, other = new_learner(settings, V), new_learner(resolve({**given_settings, "seed": 5}), V)
     for _ in range(3):
         one.step(Batch.of(ROWS), StepHyperparameters(0.01))
     other.load_state(one.state())
@@ -88,33 +91,33 @@ def test_state_comes_back_to_the_last_bit(asked: dict[str, object]) -> None:
     assert again.logits([1, 2]) == one.model.logits([1, 2])
 
 
-@pytest.mark.parametrize("asked", KINDS)
-def test_an_update_that_is_not_finite_is_left_out(asked: dict[str, object]) -> None:
-    learner = new_learner(resolve(asked), V)
+@pytest.mark.parametrize("given_settings", KINDS)
+def test_an_update_that_is_not_finite_is_skipped(given_settings: dict[str, object]) -> None:
+    learner = new_learner(resolve(given_settings), V)
     name, node = next(iter(learner.model.parameters.items()))  # type: ignore[attr-defined]
-    node.rows[1][0] = math.nan
+    node.data[1][0] = math.nan
     before = learner.state()
     learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
     (result,) = learner.pop_results()
     assert math.isnan(result.loss) and learner.state() == before, name
 
 
-@pytest.mark.parametrize("asked", KINDS[2:])
-def test_a_later_token_changes_no_earlier_score(asked: dict[str, object]) -> None:
-    learner = new_learner(resolve(asked), V)
+@pytest.mark.parametrize("given_settings", KINDS[2:])
+def test_a_later_token_changes_no_earlier_score(given_settings: dict[str, object]) -> None:
+    learner = new_learner(resolve(given_settings), V)
     for _ in range(5):
         learner.step(Batch.of(ROWS), StepHyperparameters(0.05))
     one, other = learner.model.score([[1, 2, 3, 4, 5], [1, 2, 3, 6, 5]])
     assert one[:2] == other[:2] and one[2] != other[2] and one[3] != other[3]
 
 
-def test_mini_gpt_speaks_past_its_context() -> None:
+def test_mini_gpt_reads_the_last_tokens_of_a_long_context() -> None:
     model = new_learner(resolve(KINDS[2]), V).model
     assert model.logits([5, 6, 1, 2, 3, 4]) == model.logits([1, 2, 3, 4]) != model.logits([2, 3, 4])
 
 
 def test_tying_the_head_saves_its_parameters() -> None:
-    counts = [new_learner(resolve(asked), V).model.parameter_count for asked in KINDS]
+    counts = [new_learner(resolve(given_settings), V).model.parameter_count for given_settings in KINDS]
     assert counts == [2 * V * V, V * V, 2 * 8 * V + 4 * 8 + 2 * 12 * 8 * 8, 4 * V + 4 * 4 + 12 * 4 * 4]
 
 

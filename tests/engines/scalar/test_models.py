@@ -1,4 +1,4 @@
-"""The scalar models as wholes: the loss is what its formula says, and its gradient what finite differences say."""
+"""The scalar models: the loss agrees with its formula, and its gradient with finite differences."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.random_stream import RandomStream
-from engines.scalar.models import RMS_EPS, Bigram, MiniGPT, bigram_parameters, gpt_parameters
+from engines.scalar.autograd import Tape
+from engines.scalar.models import ScalarBigram, ScalarMiniGPT, init_bigram, init_mini_gpt
 
 V = 5
 STEP = 1e-5
 ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=4, max_size=4), min_size=1, max_size=3)
 
 
-class Wide:
-    """Initial numbers of about 1, so that no gradient is too small to see."""
+class WideUniform:
+    """Initial numbers of about 1, so that no gradient is too small to measure."""
 
     def __init__(self, seed: int) -> None:
         self._stream = RandomStream(seed)
@@ -26,32 +27,32 @@ class Wide:
         return self._stream.uniform(-1.0, 1.0)
 
 
-def bigram(tied: bool, rmsnorm: bool, seed: int = 1) -> Bigram:
-    return Bigram(bigram_parameters(V, tied, Wide(seed)), rmsnorm)
+def bigram(tied: bool, rmsnorm: bool, seed: int = 1) -> ScalarBigram:
+    return ScalarBigram(init_bigram(V, tied, WideUniform(seed)), rmsnorm)
 
 
-def mini_gpt(tied: bool, rmsnorm: bool, seed: int = 1) -> MiniGPT:
-    parameters = gpt_parameters(V, width=4, layers=2, context_length=3, tied=tied, stream=Wide(seed))
-    stream = Wide(seed + 1)
+def mini_gpt(tied: bool, rmsnorm: bool, seed: int = 1) -> ScalarMiniGPT:
+    parameters = init_mini_gpt(V, width=4, layers=2, context_length=3, tied=tied, stream=WideUniform(seed))
+    stream = WideUniform(seed + 1)
     for name, node in parameters.items():
-        if name.endswith((".wo", ".fc2")):  # which begin at zero and would hide what is behind them
-            node.rows[:] = [[stream.uniform(-1, 1) for _ in row] for row in node.rows]
-    return MiniGPT(parameters, heads=2, input_rmsnorm=rmsnorm, final_rmsnorm=rmsnorm)
+        if name.endswith((".wo", ".fc2")):  # they are initialised to zero, so that no gradient would pass
+            node.data[:] = [[stream.uniform(-1, 1) for _ in row] for row in node.data]
+    return ScalarMiniGPT(parameters, heads=2, input_rmsnorm=rmsnorm, final_rmsnorm=rmsnorm)
 
 
-def loss(model: Bigram | MiniGPT, rows: Sequence[Sequence[int]]) -> float:
-    return model.loss(rows).nodes[-1].rows[0][0]
+def loss(model: ScalarBigram | ScalarMiniGPT, rows: Sequence[Sequence[int]]) -> float:
+    return model.loss(Tape(), rows).item()
 
 
-def bigram_loss_by_its_formula(model: Bigram, rmsnorm: bool, rows: Sequence[Sequence[int]]) -> float:
-    embedding = model.parameters["embedding"].rows
-    head = model.parameters.get("head", model.parameters["embedding"]).rows
+def reference_bigram_loss(model: ScalarBigram, rmsnorm: bool, rows: Sequence[Sequence[int]]) -> float:
+    embedding = model.parameters["embedding"].data
+    head = model.parameters.get("head", model.parameters["embedding"]).data
     nats = []
     for row in rows:
         for current, target in pairwise(row):
             h = embedding[current]
             if rmsnorm:
-                h = [x / math.sqrt(math.fsum(y * y for y in h) / V + RMS_EPS) for x in h]
+                h = [x / math.sqrt(math.fsum(y * y for y in h) / V + model.rms_eps) for x in h]
             logits = [math.fsum(a * b for a, b in zip(h, w, strict=True)) for w in head]
             nats.append(-math.log(math.exp(logits[target]) / math.fsum(map(math.exp, logits))))
     return math.fsum(nats) / len(nats)
@@ -61,11 +62,11 @@ def bigram_loss_by_its_formula(model: Bigram, rmsnorm: bool, rows: Sequence[Sequ
 @pytest.mark.parametrize("rmsnorm", [True, False])
 @settings(deadline=None, max_examples=25)
 @given(rows=ROWS, seed=st.integers(0, 99))
-def test_a_bigrams_loss_is_the_mean_surprise_at_every_pair(
+def test_the_loss_of_a_bigram_is_the_mean_surprisal_of_all_pairs(
     tied: bool, rmsnorm: bool, rows: list[list[int]], seed: int
 ) -> None:
     model = bigram(tied, rmsnorm, seed)
-    assert loss(model, rows) == pytest.approx(bigram_loss_by_its_formula(model, rmsnorm, rows), rel=1e-12)
+    assert loss(model, rows) == pytest.approx(reference_bigram_loss(model, rmsnorm, rows), rel=1e-12)
 
 
 @pytest.mark.parametrize("build", [bigram, mini_gpt])
@@ -73,25 +74,26 @@ def test_a_bigrams_loss_is_the_mean_surprise_at_every_pair(
 @pytest.mark.parametrize("rmsnorm", [True, False])
 @settings(deadline=None, max_examples=4)
 @given(rows=ROWS, seed=st.integers(0, 99), column=st.integers(0, 3))
-def test_the_losss_gradient_by_every_parameter_agrees_with_finite_differences(
-    build: type[Bigram], tied: bool, rmsnorm: bool, rows: list[list[int]], seed: int, column: int
+def test_the_gradient_with_respect_to_every_parameter_agrees_with_finite_differences(
+    build: type[ScalarBigram], tied: bool, rmsnorm: bool, rows: list[list[int]], seed: int, column: int
 ) -> None:
     model = build(tied, rmsnorm, seed)  # type: ignore[arg-type]
-    model.loss(rows).backward()
+    tape = Tape()
+    tape.backward(model.loss(tape, rows))
     for name, node in model.parameters.items():
-        for i, row in enumerate(node.rows):
+        for i, row in enumerate(node.data):
             own = row[column]
             row[column] = own + STEP
             above = loss(model, rows)
             row[column] = own - STEP
             below = loss(model, rows)
             row[column] = own
-            found = node.grads[i][column] if node.grads else 0.0
+            found = node.grad[i][column] if node.grad else 0.0
             assert found == pytest.approx((above - below) / (2 * STEP), rel=1e-3, abs=1e-6), (name, i)
 
 
 @pytest.mark.parametrize("build", [bigram, mini_gpt])
-def test_scores_and_logits_tell_the_same(build: type[Bigram]) -> None:
+def test_scores_agree_with_logits(build: type[ScalarBigram]) -> None:
     model = build(False, True)  # type: ignore[call-arg, arg-type]
     row = [1, 4, 0, 2]
     for place, nats in enumerate(model.score([row])[0], 1):
@@ -99,17 +101,17 @@ def test_scores_and_logits_tell_the_same(build: type[Bigram]) -> None:
         assert nats == pytest.approx(math.log(math.fsum(map(math.exp, logits))) - logits[row[place]])
 
 
-def test_rows_of_different_lengths_are_scored_as_each_alone() -> None:
+def test_rows_of_different_lengths_are_scored_as_if_alone() -> None:
     for model in (bigram(False, False), mini_gpt(False, True)):
         rows = [[1, 4, 0, 2], [3, 3], [0, 1, 2]]
         assert model.score(rows) == [model.score([row])[0] for row in rows]
 
 
-def test_weights_begin_in_bounds_in_a_fixed_order_and_the_ends_of_blocks_at_zero() -> None:
+def test_weights_are_drawn_in_a_fixed_order_within_bounds_and_output_projections_are_zero() -> None:
     stream = RandomStream(3, "weights")
     drawn = [RandomStream(3, "weights")]
-    parameters = gpt_parameters(V, width=2, layers=1, context_length=3, tied=False, stream=stream)
+    parameters = init_mini_gpt(V, width=2, layers=1, context_length=3, tied=False, stream=stream)
     assert list(parameters) == ["wte", "wpe", "head", *(f"0.{n}" for n in ("wq", "wk", "wv", "wo", "fc1", "fc2"))]
     for name, node in parameters.items():
-        for value in (value for row in node.rows for value in row):
+        for value in (value for row in node.data for value in row):
             assert value == (0.0 if name in ("0.wo", "0.fc2") else drawn[0].uniform(-0.02, 0.02))

@@ -12,10 +12,11 @@ from rust_predecessor import OWN, PARITY, Figures, predecessors_text, train_bigr
 
 from engines.interfaces import Batch, StepHyperparameters
 from engines.random_stream import RandomStream
-from engines.scalar.autograd import Node, softmax
+from engines.scalar.autograd import Node
+from engines.scalar.kernels import softmax
 from engines.scalar.learner import ScalarLearner
-from engines.scalar.models import MiniGPT, gpt_parameters
-from engines.scalar.optimizers import AdamW
+from engines.scalar.models import ScalarMiniGPT, init_mini_gpt
+from engines.scalar.optimizers import ScalarAdamW
 
 TRACE = Path(__file__).parents[2] / "fixtures" / "microgpt_40.json"
 NAMES = Path(__file__).parents[3] / "engines" / "data" / "names.txt"
@@ -34,8 +35,8 @@ class MicroGPT:
         shapes |= {f"0.{name}": (16, 16) for name in ("wq", "wk", "wv", "wo")}
         shapes |= {"0.fc1": (64, 16), "0.fc2": (16, 64)}
         parameters = {name: Node(self._matrix(name, *shape), name) for name, shape in shapes.items()}
-        self.model = MiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
-        self.learner = ScalarLearner(self.model, AdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
+        self.model = ScalarMiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
+        self.learner = ScalarLearner(self.model, ScalarAdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
         self.steps = steps
 
     def _matrix(self, name: str, rows: int, columns: int) -> list[list[float]]:
@@ -82,9 +83,9 @@ class MicroGPTOnOurStream(MicroGPT):
     def __init__(self, steps: int) -> None:
         super().__init__(NAMES, steps)
         self.documents = NAMES.read_text().split()
-        parameters = gpt_parameters(self.end + 1, 16, 1, 8, tied=False, stream=RandomStream(1, "weights"))
-        self.model = MiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
-        self.learner = ScalarLearner(self.model, AdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
+        parameters = init_mini_gpt(self.end + 1, 16, 1, 8, tied=False, stream=RandomStream(1, "weights"))
+        self.model = ScalarMiniGPT(parameters, heads=4, input_rmsnorm=True, final_rmsnorm=False)
+        self.learner = ScalarLearner(self.model, ScalarAdamW(parameters, 0.9, 0.95, 1e-8, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from engines.data.prepare import Prepared, prepare
 from engines.interfaces import Batch, Learner, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar import factory as scalar
+from engines.scalar.arrays import to_array, to_matrix
+from engines.scalar.autograd import Tape
 from engines.scalar.learner import ScalarLearner
-from engines.scalar.optimizers import to_array, to_matrix
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor.learner import TensorLearner
@@ -133,12 +134,13 @@ def scalar_learner(asked: dict[str, Any], vocab_size: int) -> ScalarLearner:
 
 
 def scalar_gradients(learner: ScalarLearner, rows: list[list[int]]) -> dict[str, torch.Tensor]:
-    learner.model.loss(rows).backward()
+    tape = Tape()
+    tape.backward(learner.model.loss(tape, rows))
     found = {}
     for name, node in learner.model.parameters.items():
-        assert node.grads is not None
-        found[name] = torch.tensor(node.grads, dtype=torch.float64)
-        node.grads = None
+        assert node.grad is not None
+        found[name] = torch.tensor(node.grad, dtype=torch.float64)
+        node.grad = None
     return found
 
 
