@@ -12,7 +12,7 @@ from builders import make_run
 from engines.checkpoints.files import load_checkpoint
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.data.batches import Batches
-from engines.data.prepare import Prepared, prepare
+from engines.data.prepare import PreparedData, prepare
 from engines.interfaces import Batch, LearnerState, StepHyperparameters, StepResult
 from engines.registry import new_learner
 from engines.runs.control import Request
@@ -159,7 +159,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -
     monkeypatch.setattr("lagging.default_timing", FAST._replace(monotonic=monotonic))
 
 
-def prepared(settings: TrainSettings) -> Prepared:
+def prepared(settings: TrainSettings) -> PreparedData:
     return prepare(settings, lambda activity, done, total: None)
 
 

@@ -9,7 +9,7 @@ from engines import registry
 from engines.ablation.cells import Axis, Cell, DroppedCombination, count_combinations, design_cells
 from engines.ablation.launchers import find_launcher_problems
 from engines.ablation.settings import StudySettings
-from engines.data.file_selection import locate, locate_both
+from engines.data.file_selection import find_files, select_train_and_val
 from engines.errors import SettingsError, UserError
 from engines.events import holds
 from engines.files import user_path
@@ -148,7 +148,7 @@ def _resolve_base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[
     try:
         base = resolve(given)
         registry.available(base.mode, base.model_kind)
-        locate_both(base.data, base.val_data)
+        select_train_and_val(base.data, base.val_data)
     except SettingsError as error:
         return None, list(error.problems)
     except UserError as error:
@@ -183,7 +183,7 @@ def _find_missing_corpora(axes: tuple[Axis, ...]) -> list[str]:
         for value in axis.values:
             if axis.name in ("data", "val_data") and value not in (*BUILT_IN_CORPORA, None, AUTO):
                 try:
-                    locate(value)
+                    find_files(value)
                 except UserError as error:
                     problems.append(str(error))
     return problems

@@ -81,7 +81,7 @@ def _train(folder: Path, *words: str, repeats: int) -> list[float]:
 
 def _largest_difference(losses: list[float]) -> float:
     """Between the plain autograd's losses and our engine's on the same weights and documents."""
-    documents = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).pieces()]
+    documents = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).chunks()]
     alphabet, numbers = microgpt_baseline.initial_numbers(documents)
     names = {name: name if name in ("wte", "wpe", "head") else f"0.{name}" for name in numbers}
     parameters = {names[name]: Node(rows, name) for name, rows in numbers.items()}

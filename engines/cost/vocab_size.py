@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from engines.data.file_selection import locate_both, select
+from engines.data.file_selection import select_files, select_train_and_val
 from engines.errors import SettingsError, UserError
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
@@ -64,12 +64,12 @@ def missing_texts(settings: TrainSettings) -> dict[str, str]:
         text = getattr(settings, name)
         if text is not None and text not in BUILT_IN_CORPORA:
             try:
-                select(text, flag_of(name))
+                select_files(text, flag_of(name))
             except UserError as error:
                 problems[name] = str(error)
     if not problems:
         try:
-            locate_both(settings.data, settings.val_data)
+            select_train_and_val(settings.data, settings.val_data)
         except UserError as error:
             problems["val_data"] = str(error)
     return problems
@@ -94,7 +94,7 @@ def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool]
     corpora = [train_corpus(settings), *([val_corpus(settings)] if settings.val_data else [])]
     alphabet: set[str] = set()
     characters = 0
-    for piece in chain.from_iterable(corpus.pieces() for corpus in corpora):
+    for piece in chain.from_iterable(corpus.chunks() for corpus in corpora):
         alphabet.update(piece.text)
         characters += len(piece.text)
         if characters >= _SAMPLE or is_cancelled():

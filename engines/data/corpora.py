@@ -14,8 +14,8 @@ from engines.data.file_selection import Selection
 from engines.data.readers import json_files, parquet_files, text_files
 from engines.errors import UserError
 
-_MOST_KEPT = 1 << 28  # characters
-_PART_OF_MEMORY = 64  # in bytes, for a character, of which each takes one to four
+_MAX_IN_MEMORY_CHARS = 1 << 28
+_BYTES_PER_CHAR = 64  # of memory, for each character held, which takes 1 to 4: text uses at most 1/16 of the memory
 
 FUTURISTIC_LINES = (
     "the neon tram hums over the quantum harbor while orbital gardens open their glass petals\n"
@@ -30,33 +30,32 @@ _STORIES_CODE = [
 _NOT_SOURCE = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
 
 
-class Piece(NamedTuple):
-    """Some text of a document. `nats`: of a whole document whose exact information is known."""
+class Chunk(NamedTuple):
+    """Consecutive text of one document."""
 
     text: str
     starts_document: bool = True
-    nats: float | None = None
+    nats: float | None = None  # exact information of the text, if it is a whole document and this is known
 
 
 class Corpus(NamedTuple):
-    """A stream of documents. `origin` returns JSON values that determine the text, without reading it; None where
-    reading is as quick."""
+    """A stream of documents."""
 
-    name: str  # used in errors: the flag and its value
-    pieces: Callable[[], Iterator[Piece]]
-    origin: Callable[[], list[Any]] | None = None
-    is_distinct: bool = False  # no document occurs twice
+    name: str  # for error messages: the flag and its value
+    chunks: Callable[[], Iterator[Chunk]]  # reads the text from its beginning
+    fingerprint: Callable[[], list[Any]] | None = None  # returns JSON values that identify the text without reading it
+    has_unique_documents: bool = False
 
 
-class Facts(NamedTuple):
-    """The results of one scan of a corpus. `kept` holds its pieces if they are few enough to keep in memory."""
+class CorpusStats(NamedTuple):
+    """Statistics of a corpus, from one pass over its text."""
 
     sha256: str
     documents: int
     characters: int
     bytes: int
     alphabet: str
-    kept: list[Piece] | None
+    chunks: list[Chunk] | None  # the text itself, if it is short enough to hold in memory
 
 
 def open_corpus(
@@ -69,61 +68,65 @@ def open_corpus(
     flag: str = "--data",
     selection: Selection | None = None,
 ) -> Corpus:
-    """Open the corpus that these settings name. Raises UserError if there is none. `selection`: its files, if they are
-    known already."""
+    """Open the corpus that these settings name. Raises UserError if there is no such file.
+
+    `selection` holds its files, if they have been selected already.
+    """
     name = f"{flag} {data}"
     built_in = {
-        "names": Corpus(name, _names, is_distinct=True),
-        "stories": Corpus(name, lambda: _stories(size, seed), lambda: [_stamps(_STORIES_CODE), size, seed]),
-        "pydoc": Corpus(name, _pydoc),
-        "stdlib": Corpus(name, _stdlib, lambda: [_stamps(_stdlib_files())]),
+        "names": Corpus(name, _read_names, has_unique_documents=True),
+        "stories": Corpus(
+            name, lambda: _generate_stories(size, seed), lambda: [_file_stamps(_STORIES_CODE), size, seed]
+        ),
+        "pydoc": Corpus(name, _read_pydoc),
+        "stdlib": Corpus(name, _read_stdlib, lambda: [_file_stamps(_stdlib_files())]),
     }
     if data in built_in:
         corpus = built_in[data]
     else:
-        paths = (selection or file_selection.select(data, flag)).files
+        paths = (selection or file_selection.select_files(data, flag)).files
         how = [documents, text_key]
-        corpus = Corpus(name, lambda: _files(paths, documents, text_key), lambda: [_stamps(paths), *how])
+        corpus = Corpus(name, lambda: _read_files(paths, documents, text_key), lambda: [_file_stamps(paths), *how])
     if style == "classic":
         return corpus
-    return _futuristic(corpus, documents == "file" and data not in built_in)
+    return _append_futuristic_lines(corpus, extends_document=documents == "file" and data not in built_in)
 
 
-def most_kept() -> int:
-    """Characters of a corpus that are held in memory; a longer one is read again whenever it is needed."""
+def max_in_memory_chars() -> int:
+    """Return the length of text that is held in memory; a longer corpus is read again when it is needed."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(_MOST_KEPT, memory // _PART_OF_MEMORY)
+    return min(_MAX_IN_MEMORY_CHARS, memory // _BYTES_PER_CHAR)
 
 
-def scan(corpus: Corpus, progress: Callable[[int], None]) -> Facts:
-    """Read all of a corpus once; `progress` receives the characters read so far."""
+def scan_corpus(corpus: Corpus, progress: Callable[[int], None]) -> CorpusStats:
+    """Read a whole corpus once. `progress` receives the characters read so far. Raises UserError if it is too short."""
     digest = TextDigest()
     alphabet: set[str] = set()
-    ascii_seen = b""
+    seen_ascii = b""
     documents = characters = size = 0
-    kept: list[Piece] | None = []
-    most = most_kept()
-    for piece in corpus.pieces():
-        encoded = piece.text.encode()
-        digest.add(encoded, piece.starts_document)
-        documents += piece.starts_document
-        if unseen := encoded.translate(None, ascii_seen):  # ten times as fast as looking at every character
+    chunks: list[Chunk] | None = []
+    limit = max_in_memory_chars()
+    for chunk in corpus.chunks():
+        encoded = chunk.text.encode()
+        digest.add(encoded, chunk.starts_document)
+        documents += chunk.starts_document
+        if unseen := encoded.translate(None, seen_ascii):  # ten times as fast as a set of all characters
             alphabet.update(unseen.decode())
-            ascii_seen = "".join(filter(str.isascii, alphabet)).encode()
-        characters += len(piece.text)
+            seen_ascii = "".join(filter(str.isascii, alphabet)).encode()
+        characters += len(chunk.text)
         size += len(encoded)
-        if kept is not None:
-            kept.append(piece)
-            if characters > most:
-                kept = None
+        if chunks is not None:
+            chunks.append(chunk)
+            if characters > limit:
+                chunks = None
         progress(characters)
     if characters < 2:
         raise UserError(f"{corpus.name} has {characters} characters; training needs at least 2.")
-    return Facts(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), kept)
+    return CorpusStats(digest.hexdigest(), documents, characters, size, "".join(sorted(alphabet)), chunks)
 
 
 class TextDigest:
-    """The SHA-256 of a corpus's documents, independent of how they are cut into pieces."""
+    """SHA-256 of a corpus's documents, independent of how they are cut into chunks."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -137,34 +140,36 @@ class TextDigest:
         return self._sha256.hexdigest()
 
 
-def _names() -> Iterator[Piece]:
+def _read_names() -> Iterator[Chunk]:
     text = importlib.resources.files("engines.data").joinpath("names.txt").read_text("ascii")
-    return map(Piece, text.splitlines())
+    return map(Chunk, text.splitlines())
 
 
-def _stories(size: int, seed: int) -> Iterator[Piece]:
-    from engines.data.stories.grammar import stories
+def _generate_stories(size: int, seed: int) -> Iterator[Chunk]:
+    from engines.data.stories.grammar import generate_stories
 
-    return (Piece(story.text, True, story.nats) for story in stories(size, seed))
+    return (Chunk(story.text, True, story.nats) for story in generate_stories(size, seed))
 
 
-def _pydoc() -> Iterator[Piece]:
+def _read_pydoc() -> Iterator[Chunk]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise UserError("--data pydoc: this Python comes without its help texts; use another corpus.") from None
-    return (Piece(text) for _, text in sorted(topics.items()) if text)
+        raise UserError(
+            "--data pydoc cannot be read: this Python was installed without its help texts. Use another corpus."
+        ) from None
+    return (Chunk(text) for _, text in sorted(topics.items()) if text)
 
 
-def _stdlib() -> Iterator[Piece]:
+def _read_stdlib() -> Iterator[Chunk]:
     for path in _stdlib_files():
         try:
             with tokenize.open(path) as file:
                 text = file.read()
         except (OSError, SyntaxError, UnicodeDecodeError) as error:
-            raise UserError(f"--data stdlib: {path} cannot be read ({error}). Use another corpus.") from None
+            raise UserError(f"--data stdlib: {path} cannot be read: {error}. Use another corpus.") from None
         if text:
-            yield Piece(text)
+            yield Chunk(text)
 
 
 def _stdlib_files() -> list[Path]:
@@ -172,48 +177,49 @@ def _stdlib_files() -> list[Path]:
     return [path for path in sorted(root.rglob("*.py")) if _NOT_SOURCE.isdisjoint(path.relative_to(root).parts)]
 
 
-def _stamps(paths: Iterable[Path]) -> list[tuple[str, int, int, int]]:
-    """Return name, size and times of each file, which change when it does. Programs cannot set the last of them: it
-    differs even if a copy has the same size and modification time."""
+def _file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int, int]]:
+    """Return path, size, modification time and change time of each file.
+
+    Programs cannot set the change time: it differs even if a copy has the same size and modification time.
+    """
     found = ((path.absolute(), path.stat()) for path in paths)
     return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in found]
 
 
-_READERS = {
-    ".jsonl": json_files.json_lines,
-    ".ndjson": json_files.json_lines,
-    ".json": json_files.json_documents,
-    ".parquet": parquet_files.texts,
+_RECORD_READERS = {
+    ".jsonl": json_files.read_json_lines,
+    ".ndjson": json_files.read_json_lines,
+    ".json": json_files.read_json,
+    ".parquet": parquet_files.read_parquet,
 }
 
 
-def _files(paths: list[Path], documents: str, text_key: str) -> Iterator[Piece]:
+def _read_files(paths: list[Path], documents: str, text_key: str) -> Iterator[Chunk]:
     for path in paths:
-        if read := _READERS.get(file_selection.format_of(path)):
-            yield from (Piece(text) for text in read(path, text_key) if text)
+        if read := _RECORD_READERS.get(file_selection.detect_format(path)):
+            yield from (Chunk(text) for text in read(path, text_key) if text)
         elif documents == "line":
-            yield from (Piece(line.strip()) for line in text_files.lines(path) if line.strip())
+            yield from (Chunk(line.strip()) for line in text_files.read_lines(path) if line.strip())
         else:
-            yield from (Piece(text, index == 0) for index, text in enumerate(text_files.chunks(path)))
+            yield from (Chunk(text, index == 0) for index, text in enumerate(text_files.read_chunks(path)))
 
 
-def _futuristic(corpus: Corpus, go_on: bool) -> Corpus:
-    """A corpus with our lines at its end."""
-    origin = corpus.origin
+def _append_futuristic_lines(corpus: Corpus, extends_document: bool) -> Corpus:
+    """Return the corpus with FUTURISTIC_LINES at its end, as the end of the last document or as documents."""
+    fingerprint = corpus.fingerprint
     return Corpus(
         corpus.name,
-        lambda: _with_futuristic_lines(corpus.pieces(), go_on),
-        origin and (lambda: [*origin(), FUTURISTIC_LINES, go_on]),
+        lambda: _with_futuristic_lines(corpus.chunks(), extends_document),
+        fingerprint and (lambda: [*fingerprint(), FUTURISTIC_LINES, extends_document]),
     )
 
 
-def _with_futuristic_lines(pieces: Iterator[Piece], go_on: bool) -> Iterator[Piece]:
-    """Where files are documents the lines go on with the last one, as in the ancestor; else they are documents."""
-    empty = True
-    for piece in pieces:
-        empty = False
-        yield piece
-    if go_on:
-        yield Piece("\n" + FUTURISTIC_LINES, starts_document=empty)
+def _with_futuristic_lines(chunks: Iterator[Chunk], extends_document: bool) -> Iterator[Chunk]:
+    is_empty = True
+    for chunk in chunks:
+        is_empty = False
+        yield chunk
+    if extends_document:
+        yield Chunk("\n" + FUTURISTIC_LINES, starts_document=is_empty)
     else:
-        yield from map(Piece, FUTURISTIC_LINES.splitlines())
+        yield from map(Chunk, FUTURISTIC_LINES.splitlines())

@@ -1,38 +1,41 @@
-"""Stores the facts of a corpus in the user's cache: a second start on the same files reads no text."""
+"""Statistics of a corpus, stored in the user's cache: a second start on the same files reads no text."""
 
 from collections.abc import Callable
 
-from engines.data.corpora import Corpus, Facts, scan
+from engines.data.corpora import Corpus, CorpusStats, scan_corpus
 from engines.system import user_cache
-from engines.system.user_cache import Note, without_notes
+from engines.system.user_cache import Note, cache_get, cache_put, ignore_note
 
-_VERSION = 1  # of the way corpora are read: what another one found is not used
-_KINDS = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alphabet": str}
+_VERSION = 1  # of how corpora are read; statistics of another version are not used
+_STORED = {"sha256": str, "documents": int, "characters": int, "bytes": int, "alphabet": str}  # types by field
 
 
-def facts_of(corpus: Corpus, progress: Callable[[int], None], note: Note = without_notes) -> Facts:
-    """Scan a corpus, or read the stored result. It is stored, without `kept`, if the origin is known and scanning takes
-    long. `note` receives problems of the cache."""
-    key = _key(corpus)
-    if key and (known := _recall(key, note)):
+def get_corpus_stats(corpus: Corpus, progress: Callable[[int], None], note: Note = ignore_note) -> CorpusStats:
+    """Return the stored statistics of a corpus, or scan it and store them, without its text, if scanning takes long.
+
+    `progress` receives the characters read so far, `note` problems of the cache.
+    """
+    key = _cache_key(corpus)
+    if key and (known := _load(key, note)):
         return known
-    facts = scan(corpus, progress)
-    if key and facts.characters >= user_cache.WORTHWHILE:
-        user_cache.remember("scans", key, {name: value for name, value in facts._asdict().items() if name in _KINDS})
-    return facts
+    stats = scan_corpus(corpus, progress)
+    if key and stats.characters >= user_cache.MIN_CACHED_CHARACTERS:
+        cache_put("scans", key, {name: value for name, value in stats._asdict().items() if name in _STORED})
+    return stats
 
 
-def _key(corpus: Corpus) -> str | None:
-    if corpus.origin is None:
+def _cache_key(corpus: Corpus) -> str | None:
+    """Return None if nothing but its text identifies the corpus, or if a file is missing, which reading reports."""
+    if corpus.fingerprint is None:
         return None
     try:
-        return user_cache.key(_VERSION, corpus.origin())
-    except OSError:  # a file is gone: reading it will tell
+        return user_cache.cache_key(_VERSION, corpus.fingerprint())
+    except OSError:
         return None
 
 
-def _recall(key: str, note: Note) -> Facts | None:
-    found = user_cache.recall("scans", key, note)
-    if found is None or {name: type(value) for name, value in found.items()} != _KINDS:
+def _load(key: str, note: Note) -> CorpusStats | None:
+    found = cache_get("scans", key, note)
+    if found is None or {name: type(value) for name, value in found.items()} != _STORED:
         return None
-    return Facts(**found, kept=None)
+    return CorpusStats(**found, chunks=None)

@@ -1,41 +1,41 @@
-"""Encodes a corpus, in this process or in several; its tokens are the same however it was read, and keep its order."""
+"""Encode a corpus in this process or in several. The tokens and their order do not depend on how the text is cut."""
 
 from collections.abc import Iterable, Iterator
 
-from engines.data.splitting import Encoded, Part
+from engines.data.splitting import EncodedChunk, SplitChunk
 from engines.data.tokenizers import Tokenizer
 from engines.system.cpu import usable_cores
 
-_WORTH_PROCESSES = 1 << 22  # characters; fewer are encoded before a process has started
-_MOST_PROCESSES = 16  # reading the corpus keeps no more of them busy
+_MIN_PARALLEL_CHARACTERS = 1 << 22  # a shorter text is encoded before a process has started
+_MAX_PROCESSES = 16  # reading the corpus keeps no more of them busy
 
 
-def encode(parts: Iterable[Part], tokenizer: Tokenizer, characters: int) -> Iterator[Encoded]:
-    """The tokens of every part, which may be cut anew; `characters`: how many there are in all."""
-    if not tokenizer.cuttable:
-        parts = in_portions(parts)
-        processes = min(_MOST_PROCESSES, usable_cores() - 1)
-        if characters >= _WORTH_PROCESSES and processes:
-            from engines.data.parallel_encoding import encode_beside
+def encode_chunks(chunks: Iterable[SplitChunk], tokenizer: Tokenizer, characters: int) -> Iterator[EncodedChunk]:
+    """Yield every chunk, possibly cut anew, with its tokens. `characters` is the length of all chunks."""
+    if not tokenizer.is_splittable:
+        chunks = rechunk(chunks)
+        processes = min(_MAX_PROCESSES, usable_cores() - 1)
+        if characters >= _MIN_PARALLEL_CHARACTERS and processes:
+            from engines.data.parallel_encoding import encode_in_subprocesses
 
-            return encode_beside(parts, tokenizer, processes)
-    return ((part, tokenizer.encode(part.text)) for part in parts)
+            return encode_in_subprocesses(chunks, tokenizer, processes)
+    return ((chunk, tokenizer.encode(chunk.text)) for chunk in chunks)
 
 
-def in_portions(parts: Iterable[Part]) -> Iterator[Part]:
-    """The same text cut as `bpe.portions` cuts whole documents: how a document came in parts leaves no trace."""
-    from engines.data.tokenizers.bpe import portions
+def rechunk(chunks: Iterable[SplitChunk]) -> Iterator[SplitChunk]:
+    """Cut the same text as `bpe.split_into_chunks` cuts whole documents: its former chunks do not affect the tokens."""
+    from engines.data.tokenizers.bpe import split_into_chunks
 
-    rest: Part | None = None  # the end of a document so far
-    for part in parts:
-        if rest and part.starts_document:
+    rest: SplitChunk | None = None  # the end of the document so far
+    for chunk in chunks:
+        if rest and chunk.starts_document:
             yield rest
         elif rest:
-            part = rest._replace(text=rest.text + part.text)
-        *whole, last = portions(part.text)
-        for text in whole:
-            yield part._replace(text=text)
-            part = part._replace(starts_document=False)
-        rest = part._replace(text=last)
+            chunk = rest._replace(text=rest.text + chunk.text)
+        *complete, last = split_into_chunks(chunk.text)
+        for text in complete:
+            yield chunk._replace(text=text)
+            chunk = chunk._replace(starts_document=False)
+        rest = chunk._replace(text=last)
     if rest:
         yield rest

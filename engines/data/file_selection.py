@@ -1,4 +1,4 @@
-"""The files of --data and --val-data. Imports little: a missing file is reported before anything is started."""
+"""Select the files of --data and --val-data. Imports little: a missing file is reported before anything starts."""
 
 import fnmatch
 import glob
@@ -14,67 +14,67 @@ from engines.files import reason_of
 from engines.settings.train import BUILT_IN_CORPORA
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # what is read from a folder
-_WHEN_NAMED = ".json"  # in a folder it is often metadata
+FORMATS = (".txt", ".jsonl", ".ndjson", ".parquet")  # read from a folder
+_ONLY_IF_NAMED = ".json"  # in a folder it is often metadata
 _NOT_REGULAR = "not regular files"
-_MOST_REASONS = 5  # in a sentence
-_LONGEST_SUFFIX = 12
+_MAX_REASONS = 5  # in a sentence
+_MAX_SUFFIX_LENGTH = 12  # a longer one is not a file format
 
 
 class Selection(NamedTuple):
-    """The files that one setting names, in a fixed order, and how many others were skipped for which reason."""
+    """The files that one setting names, in a fixed order, and the number of skipped files by reason."""
 
-    data: str  # as it was given
+    data: str  # as given
     files: list[Path]
     skipped: dict[str, int]
-    is_single: bool  # a file was named, no folder and no pattern
+    is_single: bool  # a file was named, not a folder or a pattern
 
-    def sentence(self, flag: str) -> str:
-        """Return a sentence: how many files are used and skipped, and why."""
-        used = f"{flag} {self.data}: {_count(len(self.files))} used"
-        return f"{used}, {_skipped_sentence(self.data, self.skipped)}" if self.skipped else f"{used}."
+    def describe(self, flag: str) -> str:
+        """Return a sentence with the number of used files, and of skipped files by reason."""
+        used = f"{flag} {self.data}: {_count_files(len(self.files))} used"
+        return f"{used}, {_describe_skipped(self.data, self.skipped)}" if self.skipped else f"{used}."
 
 
-def locate_both(data: str, val_data: str | None) -> tuple[Selection | None, Selection | None]:
-    """Return the files of --data and of --val-data; None for a built-in corpus.
+def select_train_and_val(data: str, val_data: str | None) -> tuple[Selection | None, Selection | None]:
+    """Return the selections of --data and --val-data; None for a built-in corpus or no --val-data.
 
-    A file on both sides is left out of the side that names it by a folder or pattern, first of --data. Raises
+    A file that both name is left out of the side that names it by a folder or pattern; of --data if both do. Raises
     UserError if there are no files, or none is left.
     """
-    train = None if data in BUILT_IN_CORPORA else select(data)
-    val = None if not val_data or val_data in BUILT_IN_CORPORA else select(val_data, "--val-data")
+    train = None if data in BUILT_IN_CORPORA else select_files(data)
+    val = None if not val_data or val_data in BUILT_IN_CORPORA else select_files(val_data, "--val-data")
     if not train or not val:
         return train, val
     both = _identities(train.files).keys() & _identities(val.files).keys()
     if not both:
         return train, val
     if train.is_single and not val.is_single:
-        kept = _without(val, both, "given as --data")
+        kept = _leave_out(val, both, "given as --data")
         sides = (train, kept)
     else:
-        kept = _without(train, both, "given as --val-data")
+        kept = _leave_out(train, both, "given as --val-data")
         sides = (kept, val)
     if not kept.files:
         raise UserError(
-            f"--val-data {val_data} names the same files as --data {data}: the validation loss would be that of the "
-            "training text. Give other text, or leave out --val-data to hold out a tenth of --data."
+            f"--val-data {val_data} names the same files as --data {data}: the validation loss would be "
+            "measured on training text. Give other text, or omit --val-data to hold out a tenth of --data."
         )
     return sides
 
 
-def files_in_words(train: Selection | None, val: Selection | None) -> list[str]:
-    """Return a sentence about the files of each side that was given as a folder or a pattern."""
+def describe_selections(train: Selection | None, val: Selection | None) -> list[str]:
+    """Return a sentence about the files of each side that is a folder or a pattern."""
     sides = ((train, "--data"), (val, "--val-data"))
-    return [side.sentence(flag) for side, flag in sides if side and not side.is_single]
+    return [side.describe(flag) for side, flag in sides if side and not side.is_single]
 
 
-def locate(data: str) -> list[Path]:
+def find_files(data: str) -> list[Path]:
     """Return the files of a path, folder or pattern, in a fixed order. Raises UserError if there are none."""
-    return select(data).files
+    return select_files(data).files
 
 
-def select(data: str, flag: str = "--data") -> Selection:
-    """Find the files of a path, folder or pattern. Raises UserError if there are none, naming the setting `flag`."""
+def select_files(data: str, flag: str = "--data") -> Selection:
+    """Select the files of a path, folder or pattern. Raises UserError, naming the setting `flag`, if there are none."""
     try:
         path = Path(data).expanduser()
         kind = os.stat(path).st_mode
@@ -87,17 +87,19 @@ def select(data: str, flag: str = "--data") -> Selection:
     if stat.S_ISDIR(kind):
         return _select_from_folder(data, path, flag)
     if not stat.S_ISREG(kind):
-        raise UserError(f"{flag} {data} is not a regular file. Write the text to a file first: it is read repeatedly.")
+        raise UserError(
+            f"{flag} {data} is not a regular file, which text is read from repeatedly. Write it to a file first."
+        )
     return Selection(data, [path], {}, is_single=True)
 
 
-def format_of(path: Path) -> str:
-    """Return one of FORMATS or .json, whatever the compression; any other name counts as plain text."""
+def detect_format(path: Path) -> str:
+    """Return one of FORMATS or .json, without the compression; any other suffix counts as .txt."""
     suffix = _format_suffix(path)
-    return suffix if suffix in (*FORMATS, _WHEN_NAMED) else ".txt"
+    return suffix if suffix in (*FORMATS, _ONLY_IF_NAMED) else ".txt"
 
 
-def compression_of(path: Path) -> str:
+def detect_compression(path: Path) -> str:
     """Return one of COMPRESSIONS, or an empty string."""
     suffix = path.suffix.lower()
     return suffix if suffix in COMPRESSIONS else ""
@@ -119,31 +121,31 @@ def _select_from_folder(data: str, folder: Path, flag: str) -> Selection:
         if (suffix := _format_suffix(path)) in FORMATS:
             found.append(path)
         else:
-            skipped[_shown_suffix(suffix)] += 1
-    files = _regular_files(found, skipped)
+            skipped[_format_skipped_suffix(suffix)] += 1
+    files = _keep_regular_files(found, skipped)
     if not files:
-        named = "a folder without .txt, .jsonl, .ndjson or .parquet files"
-        raise UserError(f"{flag} {data} is {named}: {_skipped_sentence(data, skipped)}")
+        expected = "a folder without .txt, .jsonl, .ndjson or .parquet files"
+        raise UserError(f"{flag} {data} is {expected}: {_describe_skipped(data, skipped)}")
     return Selection(data, files, dict(skipped), is_single=False)
 
 
-def _shown_suffix(suffix: str) -> str:
+def _format_skipped_suffix(suffix: str) -> str:
     if not suffix:
         return "without a suffix"
-    return suffix if len(suffix) <= _LONGEST_SUFFIX and suffix[1:].isalnum() else "with other suffixes"
+    return suffix if len(suffix) <= _MAX_SUFFIX_LENGTH and suffix[1:].isalnum() else "with other suffixes"
 
 
 def _select_by_pattern(data: str, path: Path, flag: str) -> Selection:
     skipped: Counter[str] = Counter()
-    files = _regular_files(_matches(path, skipped), skipped)
+    files = _keep_regular_files(_expand_pattern(path, skipped), skipped)
     if not files:
         built_in = ", ".join(BUILT_IN_CORPORA)
-        raise UserError(f"{flag} {data} does not exist; give a file, a folder, a glob or one of {built_in}.")
+        raise UserError(f"{flag} {data} does not exist. Give a file, a folder, a glob or one of {built_in}.")
     return Selection(data, files, dict(skipped), is_single=False)
 
 
-def _matches(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """Yield paths as `glob.glob(recursive=True)` does, but follow links that form a cycle once."""
+def _expand_pattern(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """Yield paths like `glob.glob(recursive=True)`, but follow links that form a cycle only once."""
     parts = pattern.parts
     if "**" not in parts:
         yield from (Path(name) for name in glob.glob(str(pattern)) if not os.path.isdir(name))
@@ -151,18 +153,20 @@ def _matches(pattern: Path, skipped: Counter[str]) -> Iterator[Path]:
     first = parts.index("**")
     for root in glob.glob(str(Path(*parts[:first]))):
         for path in _walk(Path(root), skipped):
-            if _fits(path.relative_to(root).parts, parts[first:]):
+            if _matches_pattern(path.relative_to(root).parts, parts[first:]):
                 yield path
 
 
-def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether the parts of a path match those of a pattern; hidden names match only a pattern with a dot."""
+def _matches_pattern(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a path match a pattern; hidden names match only a pattern that begins with a dot."""
     if not pattern or not parts:
         return not parts and all(part == "**" for part in pattern)
     if pattern[0] == "**":
-        return _fits(parts, pattern[1:]) or (not parts[0].startswith(".") and _fits(parts[1:], pattern))
+        return _matches_pattern(parts, pattern[1:]) or (
+            not parts[0].startswith(".") and _matches_pattern(parts[1:], pattern)
+        )
     is_hidden = parts[0].startswith(".") and not pattern[0].startswith(".")
-    return not is_hidden and fnmatch.fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    return not is_hidden and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches_pattern(parts[1:], pattern[1:])
 
 
 def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
@@ -187,51 +191,51 @@ def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
                 yield path
 
 
-def _regular_files(paths: Iterator[Path] | list[Path], skipped: Counter[str]) -> list[Path]:
-    """Return the regular files among paths, in order; each once, by a name that is not a link if there is one."""
+def _keep_regular_files(paths: Iterator[Path] | list[Path], skipped: Counter[str]) -> list[Path]:
+    """Return the regular files among paths, sorted; each once, by a name that is not a link if there is one."""
     files: dict[tuple[int, int], Path] = {}
     for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             skipped["broken links"] += 1
             continue
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             skipped[_NOT_REGULAR] += 1
-        elif files.setdefault(_identity(found), path) is not path:
+        elif files.setdefault(_identity(status), path) is not path:
             skipped["duplicate names of used files"] += 1
     return sorted(files.values())
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _identities(paths: list[Path]) -> dict[tuple[int, int], Path]:
-    """Return paths by the file that they lead to."""
+    """Return paths by device and inode."""
     found = {}
     for path in paths:
         try:
             found[_identity(os.stat(path))] = path
-        except OSError:  # deleted meanwhile; reading it reports the error
+        except OSError:  # deleted meanwhile, which reading it reports
             continue
     return found
 
 
-def _without(selection: Selection, identities: set[tuple[int, int]], reason: str) -> Selection:
+def _leave_out(selection: Selection, identities: set[tuple[int, int]], reason: str) -> Selection:
     left_out = {path for identity, path in _identities(selection.files).items() if identity in identities}
     files = [path for path in selection.files if path not in left_out]
     return selection._replace(files=files, skipped={**selection.skipped, reason: len(left_out)})
 
 
-def _count(files: int) -> str:
+def _count_files(files: int) -> str:
     return f"{files:,} {'file' if files == 1 else 'files'}"
 
 
-def _skipped_sentence(data: str, skipped: dict[str, int]) -> str:
+def _describe_skipped(data: str, skipped: dict[str, int]) -> str:
     ordered = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in ordered[:_MOST_REASONS])
-    more = ", …" if len(ordered) > _MOST_REASONS else ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in ordered[:_MAX_REASONS])
+    more = ", …" if len(ordered) > _MAX_REASONS else ""
     sentence = f"{sum(skipped.values()):,} skipped ({reasons}{more})." if skipped else "it is empty."
     suffix = next((reason for reason, _ in ordered if reason.startswith(".")), None)
     return f"{sentence} Read other text files by a pattern: '{data.rstrip('/')}/**/*{suffix}'." if suffix else sentence

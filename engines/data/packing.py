@@ -1,4 +1,4 @@
-"""Packs a corpus' tokens: documents in corpus order, each behind BOS, nothing thrown away.
+"""Pack the tokens of a corpus: documents in corpus order, each behind BOS, without losing any.
 
 Tokens of a short corpus are held in memory, those of a longer one in memory-mapped files of the user's cache.
 """
@@ -9,126 +9,130 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.data import token_cache
-from engines.data.corpora import most_kept
-from engines.data.document_overlap import DocumentOverlap
-from engines.data.encoding import encode
-from engines.data.entropy_bound import Floor, Information
-from engines.data.splitting import Part, Split
-from engines.data.token_cache import CannotStore, StoredTokens, TokenSink
+from engines.data.corpora import max_in_memory_chars
+from engines.data.document_overlap import OverlapCounter
+from engines.data.encoding import encode_chunks
+from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator
+from engines.data.splitting import Split, SplitChunk
+from engines.data.token_cache import CacheWriteError, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import UserError
 from engines.system import user_cache
-from engines.system.user_cache import Note, without_notes
+from engines.system.user_cache import Note, ignore_note
 
 _CACHE_VERSION = 3  # of splitting, encoding and packing: cached tokens of another version are not used
 
 Progress = Callable[[int], None]
 
 
-class Packed(NamedTuple):
+class PackedTokens(NamedTuple):
     """Token streams as flat views of unsigned integers, ready to be cut into rows."""
 
     train: memoryview
     val: memoryview
-    floor: Floor | None
+    entropy_bound: EntropyBound | None
     train_bytes: int  # of the training text
     val_documents: int
     shared_documents: int  # validation documents that occur in the training text
 
 
-class _Written(NamedTuple):
-    """Figures of both streams that are known once all tokens are written; as in `Packed`."""
+class _Figures(NamedTuple):
+    """The figures of `PackedTokens`. `floor` is the entropy bound: its name is part of the cache format."""
 
-    floor: Floor | None
+    floor: EntropyBound | None
     train_bytes: int
     val_documents: int
     shared_documents: int
 
 
-def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = without_notes) -> Packed:
+def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = ignore_note) -> PackedTokens:
     """Return both token streams. `progress` receives the characters done, `note` problems of the cache."""
-    if split.characters < user_cache.WORTHWHILE:
+    if split.characters < user_cache.MIN_CACHED_CHARACTERS:
         return _pack_in_memory(split, tokenizer, progress)
-    folder = user_cache.folder("tokens") / user_cache.key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
+    key = user_cache.cache_key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
+    folder = user_cache.cache_dir("tokens") / key
 
-    def verified(done: int, total: int) -> None:
+    def report_verified(done: int, total: int) -> None:
         progress(split.characters * done // total)
 
-    if stored := token_cache.load(folder, tokenizer.typecode, _Written._fields, verified, note):
-        return _stored(stored)
+    if stored := token_cache.load(folder, tokenizer.typecode, _Figures._fields, report_verified, note):
+        return _from_stored(stored)
     try:
         return _pack_into_files(folder, split, tokenizer, progress)
-    except CannotStore as full:
-        note(f"the prepared tokens cannot be stored in {folder.parent}: {full}. They are prepared again at each start.")
-        if split.characters <= most_kept():
+    except CacheWriteError as error:
+        note(
+            f"the prepared tokens cannot be stored in {folder.parent}: {error}. They are prepared again at each start."
+        )
+        if split.characters <= max_in_memory_chars():
             return _pack_in_memory(split, tokenizer, progress)
         return _pack_into_temporary_files(split, tokenizer, progress)
 
 
-def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
-    """Pack text whose tokens may not fit in memory: the files are deleted at once, and stay mapped."""
+def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
+    """Pack text whose tokens may not fit in memory into files that are deleted at once, and stay mapped."""
     import tempfile
 
-    where = f"{user_cache.folder('tokens')} or a temporary folder"
+    failure = f"the prepared tokens cannot be written to {user_cache.cache_dir('tokens')} or a temporary folder"
     try:
         temporary = tempfile.TemporaryDirectory(prefix="nanochat-tui-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise UserError(f"prepared tokens cannot be written to {where}: {error.strerror}. Free space there.") from None
+        raise UserError(f"{failure}: {error.strerror}. Free space there.") from None
     with temporary as folder:
         try:
             return _pack_into_files(Path(folder) / "tokens", split, tokenizer, progress)
-        except CannotStore as full:
-            raise UserError(f"prepared tokens cannot be written to {where}: {full}. Free space there.") from None
+        except CacheWriteError as error:
+            raise UserError(f"{failure}: {error}. Free space there.") from None
 
 
-def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
+def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
     def write(train: TokenSink, val: TokenSink) -> dict[str, Any]:
-        return _write(split, tokenizer, train, val, progress)._asdict()
+        return _write_tokens(split, tokenizer, train, val, progress)._asdict()
 
-    return _stored(token_cache.store(folder, tokenizer.typecode, write))
-
-
-def _stored(tokens: StoredTokens) -> Packed:
-    figures = {name: tokens.about[name] for name in _Written._fields}
-    floor = figures.pop("floor")
-    return Packed(tokens.train, tokens.val, Floor(*floor) if floor else None, **figures)
+    return _from_stored(token_cache.store(folder, tokenizer.typecode, write))
 
 
-def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> Packed:
+def _from_stored(tokens: StoredTokens) -> PackedTokens:
+    figures = {name: tokens.about[name] for name in _Figures._fields}
+    bound = figures.pop("floor")
+    return PackedTokens(tokens.train, tokens.val, EntropyBound(*bound) if bound else None, **figures)
+
+
+def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
     train_tokens, val_tokens = array(tokenizer.typecode), array(tokenizer.typecode)
-    written = _write(split, tokenizer, train_tokens, val_tokens, progress)
-    return Packed(memoryview(train_tokens), memoryview(val_tokens), *written)
+    figures = _write_tokens(split, tokenizer, train_tokens, val_tokens, progress)
+    return PackedTokens(memoryview(train_tokens), memoryview(val_tokens), *figures)
 
 
-def _write(
+def _write_tokens(
     split: Split, tokenizer: Tokenizer, train_tokens: TokenSink, val_tokens: TokenSink, progress: Progress
-) -> _Written:
+) -> _Figures:
     bos = array(tokenizer.typecode, [BOS])
-    information = Information()  # of the validation documents
-    overlap = DocumentOverlap()
+    bound = EntropyBoundEstimator()  # of the validation documents
+    overlap = OverlapCounter()
     characters = train_bytes = val_documents = 0
-    for part, encoded in encode(_recording_information(split.parts(), information), tokenizer, split.characters):
-        tokens = val_tokens if part.is_val else train_tokens
-        if part.starts_document:
+    chunks = _with_recorded_information(split.chunks(), bound)
+    for chunk, encoded in encode_chunks(chunks, tokenizer, split.characters):
+        tokens = val_tokens if chunk.is_val else train_tokens
+        if chunk.starts_document:
             tokens.extend(bos)
         tokens.extend(encoded)
-        if not part.is_val:
-            train_bytes += _utf8_bytes(part.text)
-        if split.may_share_documents:
-            overlap.add(part)
-        val_documents += part.is_val and part.starts_document
-        characters += len(part.text)
+        if not chunk.is_val:
+            train_bytes += _utf8_size(chunk.text)
+        if split.can_share_documents:
+            overlap.add(chunk)
+        val_documents += chunk.is_val and chunk.starts_document
+        characters += len(chunk.text)
         progress(characters)
-    return _Written(information.floor(), train_bytes, val_documents, overlap.count())
+    return _Figures(bound.estimate(), train_bytes, val_documents, overlap.count())
 
 
-def _recording_information(parts: Iterator[Part], information: Information) -> Iterator[Part]:
-    """Yield the same parts, and record the information of validation documents."""
-    for part in parts:
-        if part.is_val:
-            information.add(part.nats, _utf8_bytes(part.text))
-        yield part
+def _with_recorded_information(chunks: Iterator[SplitChunk], bound: EntropyBoundEstimator) -> Iterator[SplitChunk]:
+    """Yield the same chunks, and add the validation documents to the estimator before encoding cuts them anew."""
+    for chunk in chunks:
+        if chunk.is_val:
+            bound.add(chunk.nats, _utf8_size(chunk.text))
+        yield chunk
 
 
-def _utf8_bytes(text: str) -> int:
+def _utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())

@@ -1,61 +1,64 @@
-"""Encodes a corpus in several processes, some hundred thousand characters at a time."""
+"""Encode a corpus in several processes, some hundred thousand characters at a time."""
 
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
-from engines.data.splitting import Encoded, Part
+from engines.data.splitting import EncodedChunk, SplitChunk
 from engines.data.tokenizers import Tokenizer, TypeCode, from_json
-from engines.system.subprocesses import Child, encode_line, requests
+from engines.system.subprocesses import WorkerProcess, encode_message, read_messages
 
-_BATCH = 1 << 19  # characters
+_BATCH_CHARACTERS = 1 << 19
 
 
-def encode_beside(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iterator[Encoded]:
-    """The tokens of every part, in order. A process has one batch at a time: while it works, the next ones are read."""
+def encode_in_subprocesses(
+    chunks: Iterable[SplitChunk], tokenizer: Tokenizer, processes: int
+) -> Iterator[EncodedChunk]:
+    """Yield every chunk with its tokens, in order. Each process has one batch; meanwhile the next ones are read."""
     with ExitStack() as stack:
-        idle = deque(stack.enter_context(Child("engines.data.parallel_encoding")) for _ in range(processes))
-        for child in idle:
-            child.send(tokenizer.to_json())
-        busy: deque[tuple[Child, list[Part]]] = deque()
-        for batch in _batches(parts):
+        idle = deque(stack.enter_context(WorkerProcess("engines.data.parallel_encoding")) for _ in range(processes))
+        for worker in idle:
+            worker.send(tokenizer.to_json())
+        busy: deque[tuple[WorkerProcess, list[SplitChunk]]] = deque()
+        for batch in _batches(chunks):
             if not idle:
-                child, earlier = busy.popleft()
-                yield from _received(child, earlier, tokenizer.typecode)
-                idle.append(child)
-            child = idle.popleft()
-            child.send([part.text for part in batch])
-            busy.append((child, batch))
-        for child, batch in busy:
-            yield from _received(child, batch, tokenizer.typecode)
+                worker, earlier = busy.popleft()
+                yield from _receive_batch(worker, earlier, tokenizer.typecode)
+                idle.append(worker)
+            worker = idle.popleft()
+            worker.send([chunk.text for chunk in batch])
+            busy.append((worker, batch))
+        for worker, batch in busy:
+            yield from _receive_batch(worker, batch, tokenizer.typecode)
 
 
-def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    batch: list[Part] = []
+def _batches(chunks: Iterable[SplitChunk]) -> Iterator[list[SplitChunk]]:
+    batch: list[SplitChunk] = []
     size = 0
-    for part in parts:
-        batch.append(part)
-        size += len(part.text)
-        if size >= _BATCH:
+    for chunk in chunks:
+        batch.append(chunk)
+        size += len(chunk.text)
+        if size >= _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
 
 
-def _received(child: Child, batch: list[Part], typecode: TypeCode) -> Iterator[Encoded]:
-    for part, count in zip(batch, child.receive(), strict=True):
-        yield part, child.receive_integers(typecode, count)
+def _receive_batch(worker: WorkerProcess, batch: list[SplitChunk], typecode: TypeCode) -> Iterator[EncodedChunk]:
+    for chunk, count in zip(batch, worker.receive(), strict=True):
+        yield chunk, worker.receive_array(typecode, count)
 
 
 def main() -> None:
-    """In a child: a tokenizer comes first, then batches of texts; for each go counts of tokens, then the tokens."""
-    values = requests()
-    tokenizer = from_json(next(values))
-    for texts in values:
+    """Run a worker process. It receives a tokenizer, then batches of texts, and answers each batch with the token
+    counts and the tokens."""
+    messages = read_messages()
+    tokenizer = from_json(next(messages))
+    for texts in messages:
         encoded = [tokenizer.encode(text) for text in texts]
-        sys.stdout.buffer.write(encode_line([len(tokens) for tokens in encoded]))
+        sys.stdout.buffer.write(encode_message([len(tokens) for tokens in encoded]))
         for tokens in encoded:
             sys.stdout.buffer.write(tokens)
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Token streams in files of the user's cache: memory-mapped, verified by checksum, and stored whole or not at all."""
+"""Token streams in files of the user's cache: memory-mapped, verified by checksum, and stored atomically."""
 
 import fcntl
 import functools
@@ -15,12 +15,11 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from engines.data.tokenizers import TypeCode
 from engines.files import open_regular, read_regular
-from engines.system import user_cache
-from engines.system.user_cache import DamagedEntry, Note
+from engines.system.user_cache import DamagedEntry, Note, dump_with_checksum, load_with_checksum
 
 _STREAMS = ("train", "val")
 _ABOUT = "about.json"
-_CHUNK = 1 << 20  # bytes that are verified at a time
+_CHUNK_BYTES = 1 << 20  # verified at a time
 _PROGRESS_INTERVAL = 1 << 26  # bytes; verifying them takes about 20 ms
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
@@ -33,29 +32,31 @@ class TokenSink(Protocol):
 
 
 class StoredTokens(NamedTuple):
-    """Both token streams, mapped from their files, and what was stored about them."""
+    """Both token streams, mapped from their files, and the figures stored with them."""
 
     train: memoryview
     val: memoryview
     about: dict[str, Any]
 
 
-class CannotStore(Exception):
+class CacheWriteError(Exception):
     """The entry could not be written; the message is the operating system's reason."""
 
 
 def load(
     folder: Path, typecode: TypeCode, figures: Iterable[str], progress: Progress, note: Note
 ) -> StoredTokens | None:
-    """Load the tokens that `store` wrote, with at least these figures; None if there are none. A damaged entry is
-    reported and removed."""
+    """Load the tokens that `store` wrote, if all `figures` were stored with them; None if there are none.
+
+    A damaged entry is reported and removed.
+    """
     if not os.path.exists(folder):
         return None
     try:
-        about = user_cache.open_seal(read_regular(folder / _ABOUT))
+        about = load_with_checksum(read_regular(folder / _ABOUT))
         if not about.keys() >= set(figures):
             raise DamagedEntry("it was written by another version")
-        found = _mapped(folder, about, typecode, progress)
+        found = _map_files(folder, about, typecode, progress)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror})"
     except DamagedEntry as damage:
@@ -68,27 +69,27 @@ def load(
 
 
 def store(folder: Path, typecode: TypeCode, write: Callable[[TokenSink, TokenSink], dict[str, Any]]) -> StoredTokens:
-    """Call `write` with sinks for both streams, then name the folder. Raises CannotStore if the disk is full.
+    """Call `write` with sinks for both streams, then rename the folder. Raises CacheWriteError if the disk is full.
 
     The result is mapped from the files just written: it stays valid if another process stored the same entry first, or
     removes this one.
     """
-    with _Partial(folder) as partial:
+    with _UnfinishedEntry(folder) as partial:
         train, val = (_TokenFile(partial.path / f"{name}.tokens") for name in _STREAMS)
         with closing(train), closing(val):
             about = write(train, val)
             about = {**about, "files": {"train": train.sync(), "val": val.sync()}}
         try:
-            (partial.path / _ABOUT).write_text(user_cache.seal(about))
-            found = _mapped(partial.path, about, typecode, lambda done, total: None)
+            (partial.path / _ABOUT).write_text(dump_with_checksum(about))
+            found = _map_files(partial.path, about, typecode, lambda done, total: None)
         except OSError as error:
-            raise CannotStore(error.strerror) from None
+            raise CacheWriteError(error.strerror) from None
         partial.rename()
         return found
 
 
-class _Partial:
-    """A folder of an unfinished entry, locked while its writer runs and removed when the context exits."""
+class _UnfinishedEntry:
+    """The folder of an entry that is being written, locked while its writer runs and removed when the context exits."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -98,8 +99,8 @@ class _Partial:
             self.path = _new_folder_beside(target)
             self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise CannotStore(error.strerror) from None
-        with suppress(OSError):  # a file system without locks, where nothing is removed as abandoned either
+            raise CacheWriteError(error.strerror) from None
+        with suppress(OSError):  # a file system without locks, on which nothing is removed as abandoned either
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
@@ -110,7 +111,7 @@ class _Partial:
         os.close(self._lock)
 
     def rename(self) -> None:
-        """Give the entry its name, unless another process stored the same tokens first."""
+        """Give the entry its final name, unless another process stored the same tokens first."""
         with suppress(OSError):
             self.path.rename(self._target)
 
@@ -122,7 +123,7 @@ def _new_folder_beside(target: Path) -> Path:
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove unfinished entries whose writers have ended: their locks are free."""
+    """Remove unfinished entries whose writers have exited: their locks are free."""
     for path in target.parent.glob(f".{target.name}.*"):
         try:
             lock = os.open(path, os.O_RDONLY)
@@ -154,24 +155,24 @@ class _TokenFile:
         try:
             self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
         except OSError as error:
-            raise CannotStore(error.strerror) from None
+            raise CacheWriteError(error.strerror) from None
         self._bytes = self._crc32 = 0
 
     def extend(self, tokens: "array[int]") -> None:
         try:
             self._file.write(tokens)
         except OSError as error:
-            raise CannotStore(error.strerror) from None
+            raise CacheWriteError(error.strerror) from None
         self._bytes += len(tokens) * tokens.itemsize
         self._crc32 = zlib.crc32(tokens, self._crc32)
 
     def sync(self) -> dict[str, int]:
-        """Flush everything to disk, and return what verifies it."""
+        """Flush everything to disk, and return the size and checksum."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise CannotStore(error.strerror) from None
+            raise CacheWriteError(error.strerror) from None
         return {"bytes": self._bytes, "crc32": self._crc32}
 
     def close(self) -> None:
@@ -179,19 +180,19 @@ class _TokenFile:
             pass
 
 
-def _mapped(folder: Path, about: dict[str, Any], typecode: TypeCode, progress: Progress) -> StoredTokens:
+def _map_files(folder: Path, about: dict[str, Any], typecode: TypeCode, progress: Progress) -> StoredTokens:
     try:
-        seals = [about["files"][name] for name in _STREAMS]
-        total = sum(seal["bytes"] for seal in seals)
+        checksums = [about["files"][name] for name in _STREAMS]
+        total = sum(entry["bytes"] for entry in checksums)
     except (KeyError, TypeError):
         raise DamagedEntry("it was written by another version") from None
     views: list[memoryview] = []
     done = 0
-    for name, seal in zip(_STREAMS, seals, strict=True):
+    for name, expected in zip(_STREAMS, checksums, strict=True):
         with open_regular(folder / f"{name}.tokens") as file:
-            _verify(file.fileno(), seal, functools.partial(_add_progress, progress, done, total))
+            _verify(file.fileno(), expected, functools.partial(_add_progress, progress, done, total))
             views.append(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).cast(typecode))
-        done += seal["bytes"]
+        done += expected["bytes"]
     return StoredTokens(views[0], views[1], about)
 
 
@@ -199,13 +200,13 @@ def _add_progress(progress: Progress, before: int, total: int, done: int) -> Non
     progress(before + done, total)
 
 
-def _verify(descriptor: int, seal: dict[str, int], progress: Callable[[int], None]) -> None:
-    """Raise DamagedEntry if the file is not what was written; 500 MB in the page cache take about 0.15 s."""
+def _verify(descriptor: int, expected: dict[str, int], progress: Callable[[int], None]) -> None:
+    """Raise DamagedEntry if the file differs from what was written. 500 MB in the page cache take about 0.15 s."""
     crc32 = size = 0
-    while data := os.read(descriptor, _CHUNK):
+    while data := os.read(descriptor, _CHUNK_BYTES):
         crc32 = zlib.crc32(data, crc32)
         size += len(data)
         if size % _PROGRESS_INTERVAL == 0:
             progress(size)
-    if {"bytes": size, "crc32": crc32} != seal or not size:
+    if {"bytes": size, "crc32": crc32} != expected or not size:
         raise DamagedEntry("the checksum of its tokens does not match")

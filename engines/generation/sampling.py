@@ -64,14 +64,14 @@ class _Voice:
         self.left = settings.max_new_tokens
         self._sample = sample
         self._tokenizer = tokenizer
-        self._text = tokenizer.text_stream()
+        self._text = tokenizer.stream_decoder()
 
     def say(self, drawn: SampledToken) -> Token:
         self.left = 0 if drawn.id == BOS else self.left - 1
-        text = self._text.add(drawn.id)
+        text = self._text.decode(drawn.id)
         if self.left == 0:
-            text += self._text.end()
-        alternatives = [(self._tokenizer.token_text(i), probability) for i, probability in drawn.alternatives]
+            text += self._text.flush()
+        alternatives = [(self._tokenizer.decode_token(i), probability) for i, probability in drawn.alternatives]
         return Token(self._sample, drawn.id, text, drawn.probability, alternatives, self.left == 0)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from engines.data.corpora import open_corpus, scan
+from engines.data.corpora import open_corpus, scan_corpus
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import RereadingDecoder
 from engines.interfaces import Decoder, TokenIds
@@ -52,11 +52,11 @@ class CountBigram:
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
     """Count the pairs of a whole corpus. Raises UserError if the corpus cannot be read."""
     corpus = open_corpus(settings.data, "file", settings.style, _STORIES_SIZE, seed=0)
-    facts = scan(corpus, lambda done: None)
+    facts = scan_corpus(corpus, lambda done: None)
     tokenizer = CharTokenizer(facts.alphabet)
     model = CountBigram(tokenizer.vocab_size, documents_end=facts.documents > 1)
     last = BOS
-    for piece in facts.kept if facts.kept is not None else corpus.pieces():
+    for piece in facts.chunks if facts.chunks is not None else corpus.chunks():
         tokens = tokenizer.encode(piece.text)
         if piece.starts_document and last != BOS:
             model.add((last, BOS))

@@ -33,7 +33,7 @@ def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int)
     if text is None:
         text = tokenizer.decode(range(1, _DEFAULT_TOKENS))
     traced = trace.trace_loss(speaker.model, [BOS, *tokenizer.encode(text)])
-    vocabulary = [tokenizer.token_text(token) or "BOS" for token in range(tokenizer.vocab_size)]
+    vocabulary = [tokenizer.decode_token(token) or "BOS" for token in range(tokenizer.vocab_size)]
     result = {
         "origin": speaker.origin,
         "text": tokenizer.decode(traced.tokens),

@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
     torch = _torch()
     if torch is None or (torch / "__pycache__").is_dir():
         return {}
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(user_cache.folder("bytecode"))}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(user_cache.cache_dir("bytecode"))}
 
 
 def compile_ahead() -> threading.Thread | None:

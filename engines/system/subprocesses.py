@@ -1,6 +1,7 @@
-"""Processes that work for this one: started with a fresh interpreter, as a process with torch in it must not be forked.
+"""Worker processes: started with a fresh interpreter, because a process that has imported torch must not be forked.
 
-Both sides write values as JSON, one a line. A child ends with its standard input, thus with its parent.
+Both sides send values as JSON, one per line. A worker process exits when its standard input is closed, and thus with
+its parent.
 """
 
 import contextlib
@@ -21,14 +22,14 @@ from engines.errors import UserError
 _CODE_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class Child:
-    """A process that runs a module of the lab. UserError wherever it turns out to have died."""
+class WorkerProcess:
+    """A process that runs one of our modules. Methods raise UserError if the process has exited unexpectedly."""
 
     def __init__(self, module: str) -> None:
         self._module = module
         try:
             self._process = subprocess.Popen(
-                # -P: a file of the user's in the current folder must not stand in for a module of the lab
+                # -P: files in the user's current folder must not replace our modules
                 [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -36,43 +37,47 @@ class Child:
                 env={**os.environ, "PYTHONPATH": python_path()},
             )
         except OSError as error:
-            raise UserError(
-                f"a process of ours, {module}, cannot be started ({error.strerror}); start again."
-            ) from None
+            raise UserError(f"worker process {module} cannot be started: {error.strerror}. Start again.") from None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
         self._process.kill()
-        with contextlib.suppress(BrokenPipeError), self._process:  # which closes its pipes and waits for it
+        with contextlib.suppress(BrokenPipeError), self._process:  # closes its pipes and waits for it
             pass
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, value: Any) -> None:
+        """Send a JSON value."""
         try:
-            self._stdin.write(encode_line(value))
+            self._stdin.write(encode_message(value))
             self._stdin.flush()
         except BrokenPipeError:
-            raise self._death() from None
+            raise self._exit_error() from None
 
-    def replies(self, within: float) -> bool:
-        """Whether it says something, or ends, within some seconds."""
-        return bool(select.select([self._stdout], [], [], within)[0])
+    def has_reply(self, timeout: float) -> bool:
+        """Wait for a reply or the exit of the process; return False after `timeout` seconds."""
+        return bool(select.select([self._stdout], [], [], timeout)[0])
 
     def receive(self) -> Any:
-        """The value it says next, or waits for."""
+        """Wait for the next value and return it."""
         line = self._stdout.readline()
         if not line.endswith(b"\n"):
-            raise self._death()
+            raise self._exit_error()
         return json.loads(line)
 
-    def receive_integers(self, typecode: Literal["B", "H", "I"], count: int) -> "array[int]":
-        tokens = array(typecode)
+    def receive_array(self, typecode: Literal["B", "H", "I"], count: int) -> "array[int]":
+        """Wait for `count` binary integers, which follow a value, and return them."""
+        integers = array(typecode)
         try:
-            tokens.fromfile(self._stdout, count)
+            integers.fromfile(self._stdout, count)
         except EOFError:
-            raise self._death() from None
-        return tokens
+            raise self._exit_error() from None
+        return integers
 
     @property
     def _stdin(self) -> IO[bytes]:
@@ -84,21 +89,23 @@ class Child:
         assert self._process.stdout
         return self._process.stdout
 
-    def _death(self) -> UserError:
+    def _exit_error(self) -> UserError:
         code = self._process.wait()
-        how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        return UserError(f"a process of ours, {self._module}, {how}; start again, with more memory free.")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return UserError(f"worker process {self._module} {how}. Free memory and start again.")
 
 
-def encode_line(value: Any) -> bytes:
+def encode_message(value: Any) -> bytes:
+    """Return the line that carries a JSON value between the processes."""
     return json.dumps(value).encode() + b"\n"
 
 
-def requests() -> Iterator[Any]:
-    """In a child: what its parent sends, for as long as that lives."""
+def read_messages() -> Iterator[Any]:
+    """Yield the values that the parent sends to this worker process, until the parent exits."""
     return map(json.loads, sys.stdin.buffer)
 
 
 def python_path() -> str:
+    """Return the PYTHONPATH of our own processes: the directory of this package, then the inherited path."""
     inherited = os.environ.get("PYTHONPATH")
     return f"{_CODE_ROOT}{os.pathsep}{inherited}" if inherited else str(_CODE_ROOT)

@@ -1,5 +1,7 @@
-"""The user's cache: results computed from a corpus, stored under a key of their inputs and verified by checksum when
-they are read again. Losing an entry costs only time."""
+"""The user's cache: computed results, stored under a key of their inputs and verified by checksum when they are loaded.
+
+Losing an entry costs only time.
+"""
 
 import contextlib
 import hashlib
@@ -11,32 +13,32 @@ from typing import Any
 
 from engines.files import read_regular
 
-WORTHWHILE = 1_000_000  # characters; what follows from shorter text is computed again in less than half a second
+MIN_CACHED_CHARACTERS = 1_000_000  # results of a shorter text are computed again, in less than half a second
 
 Note = Callable[[str], None]  # receives one sentence for the user
 
 
-def folder(kind: str) -> Path:
-    """Return the folder of entries of a kind; it may not exist yet."""
+def cache_dir(kind: str) -> Path:
+    """Return the directory of entries of a kind; it may not exist yet."""
     import platformdirs
 
     return Path(platformdirs.user_cache_path("nanochat-tui")) / kind
 
 
-def key(*identity: object) -> str:
-    """Return a name for what is computed from these JSON values."""
+def cache_key(*identity: object) -> str:
+    """Return the name of an entry that is computed from these JSON values."""
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 
-def without_notes(message: str) -> None:
-    """Ignore a note: for callers that cannot show it."""
+def ignore_note(message: str) -> None:
+    """Discard a note; the default of callers that cannot show it."""
 
 
-def recall(kind: str, name: str, note: Note = without_notes) -> dict[str, Any] | None:
+def cache_get(kind: str, key: str, note: Note = ignore_note) -> dict[str, Any] | None:
     """Return the stored object; None if there is none, or if it is damaged, which is reported to `note`."""
-    path = folder(kind) / f"{name}.json"
+    path = cache_dir(kind) / f"{key}.json"
     try:
-        return open_seal(read_regular(path))
+        return load_with_checksum(read_regular(path))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
@@ -46,32 +48,32 @@ def recall(kind: str, name: str, note: Note = without_notes) -> dict[str, Any] |
     return None
 
 
-def remember(kind: str, name: str, content: dict[str, Any]) -> None:
+def cache_put(kind: str, key: str, content: dict[str, Any]) -> None:
     """Store an object atomically; do nothing if the cache cannot be written."""
-    path = folder(kind) / f"{name}.json"
-    partial = path.with_name(f".{name}.{os.urandom(4).hex()}")  # process ids repeat across machines and containers
+    path = cache_dir(kind) / f"{key}.json"
+    partial = path.with_name(f".{key}.{os.urandom(4).hex()}")  # process ids repeat across machines and containers
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_text(seal(content))
+            partial.write_text(dump_with_checksum(content))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
 
 class DamagedEntry(Exception):
-    """A cache entry that is not what was written; the message is the reason."""
+    """A cache entry differs from what was written; the message is the reason."""
 
 
-def seal(content: dict[str, Any]) -> str:
-    """Return the JSON text of an object together with its checksum."""
+def dump_with_checksum(content: dict[str, Any]) -> str:
+    """Return the JSON text of an object with its checksum."""
     return json.dumps({"sha256": _checksum(content), "content": content})
 
 
-def open_seal(sealed: bytes) -> dict[str, Any]:
-    """Return the object that `seal` wrote. Raises DamagedEntry if it was changed, or has no checksum."""
+def load_with_checksum(text: bytes) -> dict[str, Any]:
+    """Return the object that `dump_with_checksum` wrote. Raises DamagedEntry if it was changed or has no checksum."""
     try:
-        found = json.loads(sealed)
+        found = json.loads(text)
     except (ValueError, RecursionError):
         raise DamagedEntry("it is not valid JSON") from None
     if not isinstance(found, dict) or found.keys() != {"sha256", "content"} or not isinstance(found["content"], dict):

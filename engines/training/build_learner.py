@@ -36,7 +36,7 @@ class LearnerBuilder:
         if settings.mode == "scalar":
             return None
         from engines.cost.machine import Machine, resolve_for_machine
-        from engines.data.background_preparation import TextAhead
+        from engines.data.background_preparation import BackgroundPreparation
         from engines.system import bytecode, gpus
 
         gpu = next((gpu.name for gpu in gpus.gpus()), None)
@@ -46,7 +46,7 @@ class LearnerBuilder:
         if on_gpu.compile == "off" or settings.tokenizer != "bpe":
             importlib.import_module(_TORCH)
             return None
-        with TextAhead(settings, self._reporter.note, tokenizer) as text:
+        with BackgroundPreparation(settings, self._reporter.note, tokenizer) as text:
             importlib.import_module(_TORCH)
             if text.is_done():
                 return None

@@ -8,8 +8,8 @@ from typing import Any
 
 from engines.checkpoints.files import Checkpoint
 from engines.checkpoints.saver import CheckpointSaver, SavedCheckpoint
-from engines.data.entropy_bound import Floor, floor_of_stories
-from engines.data.packing import Packed
+from engines.data.entropy_bound import EntropyBound, stories_entropy_bound
+from engines.data.packing import PackedTokens
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
 from engines.generation.sampling import documents
@@ -30,7 +30,9 @@ class Callbacks:
     The training loop decides when, and in which order: checkpoint, THEN evaluate, THEN sample.
     """
 
-    def __init__(self, run: Run, settings: TrainSettings, packed: Packed, tokenizer: Tokenizer, log: EventLog) -> None:
+    def __init__(
+        self, run: Run, settings: TrainSettings, packed: PackedTokens, tokenizer: Tokenizer, log: EventLog
+    ) -> None:
         """Create the checkpoint folder. Raises UserError if that fails."""
         self._settings = settings
         self._packed = packed
@@ -117,12 +119,12 @@ class Callbacks:
         return Targets.of(self._packed.val, self._tokenizer.token_bytes, self._settings.eval_tokens)
 
     @cached_property
-    def _floor(self) -> Floor | None:
+    def _floor(self) -> EntropyBound | None:
         """The entropy bound of the text that is scored."""
         tokens, whole = self._targets.tokens, self._packed.val
-        if self._packed.floor is None or len(tokens) == len(whole):
-            return self._packed.floor
-        return floor_of_stories(tokens, self._tokenizer)
+        if self._packed.entropy_bound is None or len(tokens) == len(whole):
+            return self._packed.entropy_bound
+        return stories_entropy_bound(tokens, self._tokenizer)
 
     def _find_best_step(self) -> int | None:
         return find_best_step({step: result.bpb for step, result in self.evals.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import registry
-from engines.data.file_selection import locate_both
+from engines.data.file_selection import select_train_and_val
 from engines.files import user_path
 from engines.runs import manifest
 from engines.runs.creation import Fill, create_run_directory
@@ -36,7 +36,7 @@ def create_resolved_run(
 ) -> Run:
     """Create a run as `create_run` does, with settings that are already resolved."""
     registry.available(settings.mode, settings.model_kind)
-    locate_both(settings.data, settings.val_data)
+    select_train_and_val(settings.data, settings.val_data)
     config = {
         "given": dict(given),
         "resolved": _with_absolute_paths(settings),

@@ -12,7 +12,7 @@ from engines.cost.machine import Machine, resolve_for_machine, this_machine
 from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, largest_micro_batch
 from engines.cost.plan import Estimate, estimate
 from engines.cost.vocab_size import missing_texts, preview_vocab_size
-from engines.data.file_selection import files_in_words, locate_both
+from engines.data.file_selection import describe_selections, select_train_and_val
 from engines.errors import SettingsError, UserError
 from engines.output.units import format_bytes, format_duration
 from engines.settings.applicability import warnings_about
@@ -79,7 +79,7 @@ def _make_plan(given: Mapping[str, Any], device_name: str | None) -> _RunPlan:
     overridden = {name for name, value in given.items() if value != AUTO}
     if settings.tokens is not None:
         overridden.add("steps")  # they follow from --tokens
-    files = files_in_words(*locate_both(requested.data, requested.val_data))
+    files = describe_selections(*select_train_and_val(requested.data, requested.val_data))
     warnings = warnings_about(given, requested)
     return _RunPlan(
         settings, overridden, target, vocab_size, assumption, estimated, micro_batch, max_micro_batch, warnings, files

@@ -133,7 +133,7 @@ def _find_start(past: Past, options: Options, changes: dict[str, Any]) -> tuple[
 
 def _require_same_texts(past: Past, settings: TrainSettings) -> None:
     """Raise UserError if a text has changed since the run: nothing is trained on another text."""
-    from engines.data.corpus_stats import facts_of
+    from engines.data.corpus_stats import get_corpus_stats
     from engines.data.prepare import train_corpus, val_corpus
 
     facts = past.config["facts"]
@@ -142,7 +142,7 @@ def _require_same_texts(past: Past, settings: TrainSettings) -> None:
         texts.append(("--val-data", settings.val_data, val_corpus, facts["val_sha256"]))
     for flag, name, corpus, recorded in texts:
         print(f"reading {name}", file=sys.stderr)
-        current = facts_of(corpus(settings), lambda done: None).sha256
+        current = get_corpus_stats(corpus(settings), lambda done: None).sha256
         if current != recorded:
             raise UserError(
                 f"{flag} {name} is not the text that run {past.run.id} was trained on: its sha256 is {current[:12]}…, "

@@ -39,7 +39,7 @@ def locate(folder: Path) -> dict[str, Path]:
 
 def documents(path: Path, most: int = 0) -> Iterator[str]:
     """The texts of a split, without empty ones; the first `most`, where that is not 0."""
-    texts = (text for text in json_files.json_lines(path) if text)
+    texts = (text for text in json_files.read_json_lines(path) if text)
     return itertools.islice(texts, most) if most else texts
 
 

@@ -1,4 +1,4 @@
-"""Identifies files that are not plain text by their first bytes, and names the way to convert them."""
+"""Identify files that are not plain text by their first bytes."""
 
 import codecs
 import re
@@ -29,7 +29,7 @@ _SIGNATURES = (
 )
 
 
-def identify(start: bytes) -> str | None:
-    """Return the format that begins with these bytes and what to do; None for text and unknown formats."""
+def identify_format(start: bytes) -> str | None:
+    """Return the format that begins with these bytes and how to convert it; None for text and unknown formats."""
     matches = (description for signature, description in _SIGNATURES if re.match(signature, start, re.DOTALL))
     return next(matches, None)

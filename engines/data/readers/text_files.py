@@ -1,4 +1,4 @@
-"""Streams the text of files, plain or compressed, in bounded memory; names the first byte that is not text."""
+"""Stream the text of files, plain or compressed, in bounded memory."""
 
 import codecs
 import io
@@ -8,49 +8,49 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from engines.data.file_selection import compression_of
-from engines.data.readers.file_signatures import identify
+from engines.data.file_selection import detect_compression
+from engines.data.readers.file_signatures import identify_format
 from engines.errors import UserError
 from engines.files import reason_of
 
-_CHUNK = 1 << 20  # bytes
-_PACKED_CHUNK = 1 << 10  # bytes of a .zst read at a time: they unpack to 32 MiB at most, which are held in memory whole
-_LONGEST_LINE = 64 << 20  # characters; a line is held in memory whole
+_CHUNK_BYTES = 1 << 20
+_COMPRESSED_CHUNK_BYTES = 1 << 10  # of a .zst file: they decompress to 32 MiB at most, which are held in memory
+_MAX_LINE_CHARACTERS = 64 << 20  # a line is held in memory as a whole
 
 
-def chunks(path: Path) -> Iterator[str]:
-    """Yield the file's text in chunks. Raises UserError with the file, and the byte that is not UTF-8 text."""
+def read_chunks(path: Path) -> Iterator[str]:
+    """Yield the text of a file in chunks. Raises UserError with the offset of the first byte that is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # bytes given to the decoder before this chunk
-    for data in _bytes(path):
-        if offset == 0 and (description := identify(data)):
+    for data in _read_bytes(path):
+        if offset == 0 and (description := identify_format(data)):
             raise UserError(f"{path} is not plain text: it is {description}.")
         pending = len(decoder.getstate()[0])
         try:
             text = decoder.decode(data)
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, offset - pending + error.start) from None
+            raise _utf8_error(path, offset - pending + error.start) from None
         if "\0" in text:
-            raise UserError(f"{path} looks binary (a zero byte at or after byte {offset - pending}); give text files.")
+            zero = f"there is a zero byte at or after byte {offset - pending}"
+            raise UserError(f"{path} is not plain text: {zero}. Give text files.")
         if offset == 0:
             text = text.removeprefix("\ufeff")  # a byte order mark is not text
         offset += len(data)
         if text:
             yield text
     if decoder.getstate()[0]:
-        raise _not_utf8(path, offset - len(decoder.getstate()[0]))
+        raise _utf8_error(path, offset - len(decoder.getstate()[0]))
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The file's lines without their ends. UserError for a line too long to hold."""
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file without their ends. Raises UserError for a line that is too long."""
     rest = ""
-    for text in chunks(path):
-        *whole, rest = (rest + text).split("\n")
-        yield from whole
-        if len(rest) > _LONGEST_LINE:
-            raise UserError(
-                f"{path} has a line of over {_LONGEST_LINE >> 20} Mi characters; is --documents line meant?"
-            )
+    for text in read_chunks(path):
+        *complete, rest = (rest + text).split("\n")
+        yield from complete
+        if len(rest) > _MAX_LINE_CHARACTERS:
+            limit = f"{_MAX_LINE_CHARACTERS >> 20} Mi characters"
+            raise UserError(f"{path} has a line of over {limit}. Use --documents file, or break the line.")
     if rest:
         yield rest
 
@@ -67,62 +67,64 @@ def open_regular(path: Path) -> IO[bytes]:
     raise UserError(f"{path} cannot be read: it is not a regular file.")
 
 
-def _not_utf8(path: Path, offset: int) -> UserError:
-    unpacked = " of the unpacked file" if compression_of(path) else ""
-    return UserError(f"{path} is not UTF-8 text: byte {offset}{unpacked} is wrong; convert it, or leave it out.")
+def _utf8_error(path: Path, offset: int) -> UserError:
+    decompressed = " of the decompressed file" if detect_compression(path) else ""
+    return UserError(f"{path} is not UTF-8 text: byte {offset}{decompressed} is invalid. Convert it, or leave it out.")
 
 
-def _bytes(path: Path) -> Iterator[bytes]:
-    """Yield the unpacked content. Only errors of reading and unpacking are caught: a stop signal passes through."""
-    unpack, errors = _UNPACKERS[compression_of(path)]()
+def _read_bytes(path: Path) -> Iterator[bytes]:
+    """Yield the decompressed content. Only errors of reading and decompressing are caught, not a stop signal."""
+    decompress, errors = _DECOMPRESSORS[detect_compression(path)]()
     with open_regular(path) as file:
         try:
-            yield from unpack(file)
+            yield from decompress(file)
         except errors as error:
-            raise UserError(f"{path} cannot be unpacked ({error}); compress it again.") from None
+            raise UserError(f"{path} cannot be decompressed: {error}. Compress it again.") from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {reason_of(error)}.") from None
 
 
-# --- unpacking ------------------------------------------------------------------------------------
+# --- decompression --------------------------------------------------------------------------------
 
-_Unpacker = tuple[Callable[[IO[bytes]], Iterator[bytes]], tuple[type[Exception], ...]]
+_Decompressor = tuple[Callable[[IO[bytes]], Iterator[bytes]], tuple[type[Exception], ...]]
 
 
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    while data := file.read(_CHUNK):
+def _read_in_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while data := file.read(_CHUNK_BYTES):
         yield data
 
 
-def _plain() -> _Unpacker:
-    return _read, ()
+def _plain() -> _Decompressor:
+    return _read_in_chunks, ()
 
 
-def _gzip() -> _Unpacker:
+def _gzip() -> _Decompressor:
     import gzip
     import zlib
 
-    return lambda file: _read(gzip.open(file)), (EOFError, gzip.BadGzipFile, zlib.error)  # type: ignore[arg-type]
+    return lambda file: _read_in_chunks(gzip.open(file)), (EOFError, gzip.BadGzipFile, zlib.error)  # type: ignore[arg-type]
 
 
-def _xz() -> _Unpacker:
+def _xz() -> _Decompressor:
     try:
         import lzma
     except ImportError:
-        raise UserError("this Python was built without lzma and cannot read .xz files. Decompress them.") from None
-    return lambda file: _read(lzma.open(file)), (EOFError, lzma.LZMAError, MemoryError)
+        raise UserError(".xz files cannot be read: this Python was built without lzma. Decompress them.") from None
+    return lambda file: _read_in_chunks(lzma.open(file)), (EOFError, lzma.LZMAError, MemoryError)
 
 
-def _zstandard() -> _Unpacker:
+def _zstandard() -> _Decompressor:
     try:
         import zstandard
     except ImportError:
-        raise UserError(".zst files need the package zstandard; install it: pip install zstandard") from None
+        raise UserError(
+            ".zst files need the package zstandard, which is not installed: pip install zstandard"
+        ) from None
 
-    def unpack(file: IO[bytes]) -> Iterator[bytes]:
-        """Unpack frame by frame: the package's file object takes a truncated file for a complete one."""
+    def decompress(file: IO[bytes]) -> Iterator[bytes]:
+        """Decompress frame by frame: the file object of the package accepts a truncated file."""
         frame = None
-        while data := file.read(_PACKED_CHUNK):
+        while data := file.read(_COMPRESSED_CHUNK_BYTES):
             while data:
                 if frame is None or frame.eof:
                     frame = zstandard.ZstdDecompressor().decompressobj()
@@ -131,19 +133,19 @@ def _zstandard() -> _Unpacker:
         if frame is not None and not frame.eof:
             raise EOFError("it ends too early")
 
-    return lambda file: _in_chunks(unpack(file)), (EOFError, zstandard.ZstdError)
+    return lambda file: _join_chunks(decompress(file)), (EOFError, zstandard.ZstdError)
 
 
-def _in_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small parts, so that the first holds the bytes that identify a format."""
+def _join_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small parts: the first chunk must contain the bytes that identify a format."""
     buffer = io.BytesIO()
     for part in parts:
         buffer.write(part)
-        if buffer.tell() >= _CHUNK:
+        if buffer.tell() >= _CHUNK_BYTES:
             yield buffer.getvalue()
             buffer = io.BytesIO()
     if buffer.tell():
         yield buffer.getvalue()
 
 
-_UNPACKERS: dict[str, Callable[[], _Unpacker]] = {"": _plain, ".gz": _gzip, ".xz": _xz, ".zst": _zstandard}
+_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {"": _plain, ".gz": _gzip, ".xz": _xz, ".zst": _zstandard}

@@ -1,19 +1,18 @@
-"""A built-in corpus: short stories from a seeded grammar, whose exact information content is known.
+"""Short stories from a seeded grammar, whose exact information content is known.
 
-People carry, hide, hand over, look for and ask about coloured things in places. Every later
-sentence agrees with the earlier ones, and people answer from what they themselves last saw, so
-a model has facts, and beliefs about facts, to carry over many sentences.
+People carry, hide, hand over, look for and ask about coloured things in places. Every sentence agrees with the earlier
+ones, and people answer from what they last saw, so a model has to remember facts, and beliefs about facts, over many
+sentences.
 
-The grammar is one walk, `Tale`, over a chooser: `_Writer` draws each choice from a stream, `Reader`
-finds the option that the text shows. At each choice no option's text is a prefix of another's, so
-a text decides its choices one by one from the left, and no story has two derivations.
+`StoryGrammar` runs over a chooser: `StoryGenerator` draws each choice from a stream, `StoryParser` finds the option
+that the text contains. At each choice no option's text is a prefix of another's, so a text determines its choices one
+by one from the left, and every story has exactly one derivation.
 
-Hence the floor under any model's loss is exact. Every prefix of the text fixes the choices made
-so far, thus by the chain rule -log P(characters, then end of document) is the sum of -log p over
-all choices. The last choice, "the end", is spelled by no character but by the end-of-document
-token; leaving it out leaves the nats of the text's characters. Going on after a sentence is
-spelled: a space (same scene) or a newline (next scene). So that one rule covers all choices, the
-end is spelled `_END` while telling and parsing; it is never part of a story's text.
+Hence the entropy bound on any model's loss is exact. Every prefix of the text determines the choices made so far, thus
+by the chain rule -log P(characters, then end of document) is the sum of -log p over all choices. The last choice, the
+end, is encoded by the end-of-document token instead of a character; leaving it out gives the nats of the characters.
+Continuing after a sentence is encoded by a space (same scene) or a newline (next scene). To treat all choices alike,
+the end is `_END` while a story is generated or parsed; it is never part of a story's text.
 
 Weights are integers and all draws come from `RandomStream`: the same bytes on every machine.
 """
@@ -44,71 +43,71 @@ from engines.data.stories.word_lists import (
     STRANGERS,
     WENT,
     WHEN,
-    Choice,
-    Options,
-    equal,
-    guess,
-    unused,
+    ChosenOption,
+    OptionSet,
+    equally_likely,
+    guess_options,
     weighted,
+    without_used,
 )
 from engines.random_stream import RandomStream
 
-MOST_THINGS = 6  # more in one story and readers lose count
-SENTENCE_WEIGHT = 45  # against an end of weight 1, 2, 3...: nine sentences on average after the opening
+MAX_THINGS = 6  # per story; a guess at what a reader can keep track of
+SENTENCE_WEIGHT = 45  # the end has weight 1, 2, 3...: nine sentences on average after the opening
 _END = "\0"
 
 
 class Story(NamedTuple):
-    """`text` has no newline at its end; `nats` is the exact information of its characters."""
+    """A story without a newline at its end, and the exact information of its characters in nats."""
 
     text: str
     nats: float
 
 
-class _Writer:
-    """Draws every choice from a stream and keeps the text."""
+class StoryGenerator:
+    """Chooser that draws every choice from a stream and collects the text."""
 
     def __init__(self, stream: RandomStream) -> None:
         self._below = stream.below
         self.parts: list[str] = []
-        self.choices: list[Choice] = []
+        self.choices: list[ChosenOption] = []
 
-    def say(self, text: str) -> None:
+    def literal(self, text: str) -> None:
         self.parts.append(text)
 
-    def choose(self, options: Options) -> int:
+    def choose(self, options: OptionSet) -> int:
         option = bisect_right(options.bounds, self._below(options.bounds[-1]))
         self.parts.append(options.texts[option])
         self.choices.append(options.choice(option))
         return option
 
 
-class Reader:
-    """Follows a text: each choice is the one option that the text shows."""
+class StoryParser:
+    """Chooser that parses a text: each choice is the one option that the text contains."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        self.choices: list[Choice] = []
+        self.choices: list[ChosenOption] = []
 
-    def say(self, text: str) -> None:
+    def literal(self, text: str) -> None:
         if not self.text.startswith(text, self.position):
-            raise ValueError(f"at position {self.position}: no choice fits, the story goes on {text!r}")
+            raise ValueError(f"at position {self.position}: no choice matches, expected {text!r}")
         self.position += len(text)
 
-    def choose(self, options: Options) -> int:
-        fitting = [i for i, text in enumerate(options.texts) if self.text.startswith(text, self.position)]
-        if not fitting:
-            raise ValueError(f"at position {self.position}: no choice of {options.name!r} fits")
-        if len(fitting) > 1:
-            raise AssertionError(f"ambiguous grammar at {options}: {fitting} fit")
-        self.say(options.texts[fitting[0]])
-        self.choices.append(options.choice(fitting[0]))
-        return fitting[0]
+    def choose(self, options: OptionSet) -> int:
+        matching = [i for i, text in enumerate(options.texts) if self.text.startswith(text, self.position)]
+        if not matching:
+            raise ValueError(f"at position {self.position}: no choice of {options.name!r} matches")
+        if len(matching) > 1:
+            raise AssertionError(f"ambiguous grammar at {options}: {matching} match")
+        self.literal(options.texts[matching[0]])
+        self.choices.append(options.choice(matching[0]))
+        return matching[0]
 
 
-class Where(NamedTuple):
-    """Of a thing: held by somebody, or lying at a spot in a place."""
+class Location(NamedTuple):
+    """The location of a thing: held by a person, or at a spot in a place."""
 
     holder: str
     spot: str = ""
@@ -116,35 +115,35 @@ class Where(NamedTuple):
 
 
 @cache
-def _verbs(*at_hand: str) -> tuple[Options, list[str]]:
-    """The verbs for the deeds that need no more than this, and each verb's deed."""
+def _verbs(*at_hand: str) -> tuple[OptionSet, list[str]]:
+    """Return the verbs of the actions that need no more than this, and the action of each verb."""
     rows = {name: row for name, row in DEEDS.items() if set(row[0].split()) <= set(at_hand)}
     weight_of = {verb: weight for _, weight, verbs in rows.values() for verb in verbs}
     return weighted("verb", weight_of), [name for name, (_, _, verbs) in rows.items() for _ in verbs]
 
 
-class Tale:
-    """One story in the telling: what is true so far, and the sentences that it allows.
+class StoryGrammar:
+    """The state of one story, and its grammar: the methods from `opening` on are the nonterminals.
 
-    A person is called by name, a thing by colour and noun ("red ball").
+    Keys are a person's name, and a thing's colour and noun ("red ball").
     """
 
-    def __init__(self, chooser: _Writer | Reader) -> None:
-        self.say = chooser.say
+    def __init__(self, chooser: StoryGenerator | StoryParser) -> None:
+        self.literal = chooser.literal
         self.choose = chooser.choose
-        self.food: dict[str, str] = {}  # what each person loves
-        self.at: dict[str, str] = {}  # the place of each person
-        self.owner: dict[str, str] = {}  # of each thing: who had or found it first
-        self.where: dict[str, Where] = {}  # each thing
-        self.seen: dict[str, dict[str, Where]] = {}  # what each person believes of `where`, true or outdated
+        self.food: dict[str, str] = {}  # by person: what they love
+        self.place_of: dict[str, str] = {}  # by person
+        self.owner: dict[str, str] = {}  # by thing: the person who had or found it first
+        self.location_of: dict[str, Location] = {}  # by thing
+        self.beliefs: dict[str, dict[str, Location]] = {}  # each person's own `location_of`, true or outdated
         self.visited: list[str] = []
         self.place = ""
         self.present: list[str] = []
 
-    def tell(self) -> None:
+    def run(self) -> None:
         self.opening()
         sentences = in_scene = 1
-        while on := self.choose(self.end_or_on(sentences, in_scene)):
+        while on := self.choose(self.continuation_options(sentences, in_scene)):
             if on == 1:
                 self.sentence()
             else:
@@ -152,234 +151,238 @@ class Tale:
             sentences += 1
             in_scene = in_scene + 1 if on == 1 else 1
 
-    def end_or_on(self, sentences: int, in_scene: int) -> Options:
+    def continuation_options(self, sentences: int, in_scene: int) -> OptionSet:
         return weighted("end or on", {_END: sentences, " ": SENTENCE_WEIGHT, "\n": 5 * in_scene})
 
-    def line(self, *parts: str | Options) -> list[str]:
-        """Say the texts, choose from the options; the chosen texts."""
+    def expand(self, *parts: str | OptionSet) -> list[str]:
+        """Process literal texts and choices in order; return the chosen texts."""
         chosen = []
         for part in parts:
             if isinstance(part, str):
-                self.say(part)
+                self.literal(part)
             else:
                 chosen.append(part.texts[self.choose(part)])
         return chosen
 
-    # ---- what is true
+    # ---- state
 
-    def unused_nouns(self) -> Options:
-        """No two things of one noun, so that the noun alone names its thing."""
-        return unused(NOUNS, [thing.split()[1] for thing in self.where])
+    def unused_nouns(self) -> OptionSet:
+        """Return the nouns that no thing has yet: a noun alone identifies its thing."""
+        return without_used(NOUNS, [thing.split()[1] for thing in self.location_of])
 
-    def move(self, thing: str, where: Where) -> None:
-        """The thing is there now, and everyone present knows."""
-        self.where[thing] = where
+    def move(self, thing: str, where: Location) -> None:
+        """Move a thing, which everyone present sees."""
+        self.location_of[thing] = where
         for person in self.present:
-            self.seen[person][thing] = where
+            self.beliefs[person][thing] = where
 
     def arrive(self, people: Sequence[str], place: str) -> None:
-        """They are there now, and everyone there sees what everyone there holds, or holds no longer."""
+        """Move people to a place. Everyone there sees what everyone there holds, or no longer holds."""
         self.place = place
-        self.at.update(dict.fromkeys(people, place))
-        self.present = [person for person in self.at if self.at[person] == place]
-        for thing, where in self.where.items():
+        self.place_of.update(dict.fromkeys(people, place))
+        self.present = [person for person in self.place_of if self.place_of[person] == place]
+        for thing, where in self.location_of.items():
             if where.holder in self.present:
                 self.move(thing, where)
                 continue
             for person in self.present:
-                if thing in self.seen[person] and self.seen[person][thing].holder in self.present:
-                    del self.seen[person][thing]
+                if thing in self.beliefs[person] and self.beliefs[person][thing].holder in self.present:
+                    del self.beliefs[person][thing]
 
     # ---- paragraphs
 
     def opening(self) -> None:
-        """Who is there, what each has and loves, and somebody's pet."""
-        cast = self.line(WHEN, ", ", NAMES)[1:]
-        if self.line(equal("cast", (" and ", ", "))) == [", "]:
-            cast += self.line(unused(NAMES, cast), " and ")
-        cast += self.line(unused(NAMES, cast))
-        [place] = self.line(" were in the ", PLACES, ".")
+        """Introduce the people, what each has and loves, and somebody's pet."""
+        cast = self.expand(WHEN, ", ", NAMES)[1:]
+        if self.expand(equally_likely("cast", (" and ", ", "))) == [", "]:
+            cast += self.expand(without_used(NAMES, cast), " and ")
+        cast += self.expand(without_used(NAMES, cast))
+        [place] = self.expand(" were in the ", PLACES, ".")
         self.visited.append(place)
         for person in cast:
-            self.seen[person] = {}
-            colour, noun, self.food[person] = self.line(
+            self.beliefs[person] = {}
+            colour, noun, self.food[person] = self.expand(
                 f" {person} had a ", COLOURS, " ", self.unused_nouns(), " and loved ", FOODS, "."
             )
             self.owner[f"{colour} {noun}"] = person
-            self.where[f"{colour} {noun}"] = Where(person)
-        self.pet_owner, self.pet_kind, self.pet = self.line(
-            " ", equal("person", cast), " had a ", PETS, " called ", PET_NAMES, "."
+            self.location_of[f"{colour} {noun}"] = Location(person)
+        self.pet_owner, self.pet_kind, self.pet = self.expand(
+            " ", equally_likely("person", cast), " had a ", PETS, " called ", PET_NAMES, "."
         )
         self.arrive(cast, place)
 
     def next_scene(self) -> None:
-        """Somebody goes to a new place or back to an old one, alone or not."""
-        _, actor, _ = self.line(LATER, ", ", equal("person", tuple(self.at)), " ", WENT)
-        old = [place for place in self.visited if place != self.at[actor]]
-        ways = {" back to the ": equal("place", old), " to the ": unused(PLACES, self.visited)}
-        [way] = self.line(equal("way", [way for way in ways if ways[way].texts]))
-        [place] = self.line(ways[way])
+        """Somebody goes to a new place or back to an old one, alone or with others."""
+        _, actor, _ = self.expand(LATER, ", ", equally_likely("person", tuple(self.place_of)), " ", WENT)
+        old = [place for place in self.visited if place != self.place_of[actor]]
+        ways = {" back to the ": equally_likely("place", old), " to the ": without_used(PLACES, self.visited)}
+        [way] = self.expand(equally_likely("way", [way for way in ways if ways[way].texts]))
+        [place] = self.expand(ways[way])
         if place not in self.visited:
             self.visited.append(place)
-        near = [person for person in self.at if self.at[person] == self.at[actor] and person != actor]
+        near = [person for person in self.place_of if self.place_of[person] == self.place_of[actor] and person != actor]
         parties: dict[str, Sequence[str]] = {".": ()}
         for party in [*zip(near), near] if near else []:
             parties[f" with {' and '.join(party)}."] = party
-        [company] = self.line(equal("party", tuple(parties)))
-        self.line(*(f" {person} was there." for person in self.at if self.at[person] == place))
+        [company] = self.expand(equally_likely("party", tuple(parties)))
+        self.expand(*(f" {person} was there." for person in self.place_of if self.place_of[person] == place))
         self.arrive([actor, *parties[company]], place)
 
     # ---- sentences
 
     def sentence(self) -> None:
         """Somebody present does something, a stranger or the pet acts, or somebody comes."""
-        absent = [person for person in self.at if person not in self.present]
+        absent = [person for person in self.place_of if person not in self.present]
         weight_of = dict.fromkeys(self.present, 12) | {"The": 12}
         if absent:
             weight_of["Soon"] = 5
         if self.pet_owner in self.present:
             weight_of[self.pet] = 5
-        [subject] = self.line(weighted("subject", weight_of), " ")
+        [subject] = self.expand(weighted("subject", weight_of), " ")
         if subject == "The":
-            self.line(KINDS, " ", STRANGERS, " ", ACTS, MANNERS)
+            self.expand(KINDS, " ", STRANGERS, " ", ACTS, MANNERS)
         elif subject == "Soon":
-            [comer] = self.line(equal("person", absent))
-            self.line(f" came from the {self.at[comer]}", MANNERS)
+            [comer] = self.expand(equally_likely("person", absent))
+            self.expand(f" came from the {self.place_of[comer]}", MANNERS)
             self.arrive([comer], self.place)
         elif subject == self.pet:
-            self.line(PET_DEEDS, " ", equal("person", self.present), MANNERS)
+            self.expand(PET_DEEDS, " ", equally_likely("person", self.present), MANNERS)
         else:
-            self.deed(subject)
+            self.action(subject)
 
-    def deed(self, actor: str) -> None:
-        """What the actor can do depends on who and what is at hand."""
-        things = self.where.items()
+    def action(self, actor: str) -> None:
+        """The actor does something that is possible with the people and things at hand."""
+        things = self.location_of.items()
         at_hand = {
             "other": [person for person in self.present if person != actor],
             "held": [thing for thing, where in things if where.holder == actor],
             "lying": [thing for thing, where in things if where.place == self.place],
             "missing": [thing for thing, where in things if where.holder not in self.present],
-            "noun": self.unused_nouns().texts if len(things) < MOST_THINGS else [],
+            "noun": self.unused_nouns().texts if len(things) < MAX_THINGS else [],
             "pet": [self.pet] if self.pet_owner in self.present else [],
         }
         verbs, deeds = _verbs(*(need for need in at_hand if at_hand[need]))
-        other, held, lying, missing = (equal(need, at_hand[need]) for need in list(at_hand)[:4])
+        other, held, lying, missing = (equally_likely(need, at_hand[need]) for need in list(at_hand)[:4])
         match deeds[self.choose(verbs)]:
             case "act":
-                self.line(MANNERS)
+                self.expand(MANNERS)
             case "feel":
-                self.line(MOODS, ".")
+                self.expand(MOODS, ".")
             case "eat":
-                self.line(self.food[actor], ".")
+                self.expand(self.food[actor], ".")
             case "find":
-                colour, noun, _ = self.line(COLOURS, " ", self.unused_nouns(), " ", SPOTS[self.place], ".")
+                colour, noun, _ = self.expand(COLOURS, " ", self.unused_nouns(), " ", SPOTS[self.place], ".")
                 self.owner[f"{colour} {noun}"] = actor
-                self.move(f"{colour} {noun}", Where(actor))
+                self.move(f"{colour} {noun}", Location(actor))
             case "use":
-                self.line(held, MANNERS)
+                self.expand(held, MANNERS)
             case "put":
-                thing, spot = self.line(held, " ", SPOTS[self.place], ".")
-                self.move(thing, Where("", spot, self.place))
+                thing, spot = self.expand(held, " ", SPOTS[self.place], ".")
+                self.move(thing, Location("", spot, self.place))
             case "give":
-                thing, taker = self.line(held, " to ", other, ".")
-                self.move(thing, Where(taker))
+                thing, taker = self.expand(held, " to ", other, ".")
+                self.move(thing, Location(taker))
             case "pat":
-                self.line(self.pet, MANNERS)
+                self.expand(self.pet, MANNERS)
             case "take":
-                [thing] = self.line(lying)
-                self.line(f" from {self.where[thing].spot}.")
-                self.move(thing, Where(actor))
+                [thing] = self.expand(lying)
+                self.expand(f" from {self.location_of[thing].spot}.")
+                self.move(thing, Location(actor))
             case "look":
-                self.look(actor, *self.line(missing, " "))
+                self.search(actor, *self.expand(missing, " "))
             case "ask":
-                [asked] = self.line(other, ', "')
+                [asked] = self.expand(other, ', "')
                 answer = self.question(actor, asked, missing)
-                self.line(f'?" "{answer}," said {asked}', MANNERS)
+                self.expand(f'?" "{answer}," said {asked}', MANNERS)
 
-    def look(self, actor: str, thing: str) -> None:
-        """Whether the thing is there is no choice: that was told before."""
+    def search(self, actor: str, thing: str) -> None:
+        """The actor searches a spot. Whether the thing is there is not a choice, because it follows from the story."""
         weight_of = dict.fromkeys(SPOTS[self.place].texts, 1)
-        if self.where[thing].place == self.place:
-            weight_of[self.where[thing].spot] = 3
-        [spot] = self.line(weighted("spot", weight_of))
-        here = Where("", spot, self.place)
-        if here == self.where[thing]:
-            self.say(" and found it.")
-            self.move(thing, Where(actor))
+        if self.location_of[thing].place == self.place:
+            weight_of[self.location_of[thing].spot] = 3
+        [spot] = self.expand(weighted("spot", weight_of))
+        here = Location("", spot, self.place)
+        if here == self.location_of[thing]:
+            self.literal(" and found it.")
+            self.move(thing, Location(actor))
             return
-        self.say(", but it was not there.")
+        self.literal(", but it was not there.")
         for person in self.present:
-            if self.seen[person].get(thing) == here:
-                del self.seen[person][thing]
+            if self.beliefs[person].get(thing) == here:
+                del self.beliefs[person][thing]
 
     # ---- questions
 
-    def question(self, asker: str, asked: str, missing: Options) -> str:
-        """Ask; the answer that memory gives."""
+    def question(self, asker: str, asked: str, missing: OptionSet) -> str:
+        """Ask a question; return the answer that follows from the story and the asked person's beliefs."""
         weight_of = {text: QUESTIONS[text] for text in QUESTIONS if missing.texts or text != "Where is the "}
-        [question] = self.line(weighted("question", weight_of))
+        [question] = self.expand(weighted("question", weight_of))
         match question:
             case "Where is the ":
-                return self.whereabouts(asker, asked, *self.line(missing))
+                return self.whereabouts(asker, asked, *self.expand(missing))
             case "Do you love ":
-                [food] = self.line(guess(FOODS, self.food[asked]))
+                [food] = self.expand(guess_options(FOODS, self.food[asked]))
                 return "Yes, I do" if food == self.food[asked] else f"No, I love {self.food[asked]}"
             case "What do you love":
                 return f"I love {self.food[asked]}"
             case "What pet do you have":
                 owns = asked == self.pet_owner
                 return f"I have a {self.pet_kind} called {self.pet}" if owns else "I have no pet"
-        thing_of = {thing.split()[1]: thing for thing in self.where}
-        [noun] = self.line(equal("noun", tuple(thing_of)))
+        thing_of = {thing.split()[1]: thing for thing in self.location_of}
+        [noun] = self.expand(equally_likely("noun", tuple(thing_of)))
         colour, owner = thing_of[noun].split()[0], self.owner[thing_of[noun]]
         if question == "What colour is the ":
             return f"It is {colour}"
         if question == "Is the ":
-            return "Yes, it is" if self.line(" ", guess(COLOURS, colour)) == [colour] else f"No, it is {colour}"
+            return (
+                "Yes, it is" if self.expand(" ", guess_options(COLOURS, colour)) == [colour] else f"No, it is {colour}"
+            )
         return {asked: "It is mine", asker: "It is yours"}.get(owner, f"It belongs to {owner}")
 
     def whereabouts(self, asker: str, asked: str, thing: str) -> str:
-        """People say what they last saw or heard, which may have changed since."""
-        where = self.seen[asked].get(thing)
+        """Return where the asked person believes the thing to be, which the asker then believes too."""
+        where = self.beliefs[asked].get(thing)
         if where is None:
             return "I do not know"
-        self.seen[asker].setdefault(thing, where)
+        self.beliefs[asker].setdefault(thing, where)
         return f"{where.holder} has it" if where.holder else f"It is {where.spot} in the {where.place}"
 
 
-def _told(stream: RandomStream) -> tuple[Story, list[Choice]]:
-    writer = _Writer(stream)
-    Tale(writer).tell()
-    text = "".join(writer.parts[:-1])  # the last part is _END
-    return Story(text, nats(writer.choices)), writer.choices
+def generate_with_choices(stream: RandomStream) -> tuple[Story, list[ChosenOption]]:
+    """Draw a story, and return it with its choices."""
+    generator = StoryGenerator(stream)
+    StoryGrammar(generator).run()
+    text = "".join(generator.parts[:-1])  # the last part is _END
+    return Story(text, total_nats(generator.choices)), generator.choices
 
 
-def story(stream: RandomStream) -> Story:
-    return _told(stream)[0]
+def generate_story(stream: RandomStream) -> Story:
+    """Draw a story."""
+    return generate_with_choices(stream)[0]
 
 
-def stories(size: int, seed: int) -> Iterator[Story]:
-    """Whole stories until their texts hold at least `size` bytes; more bytes only add stories at the end."""
+def generate_stories(size: int, seed: int) -> Iterator[Story]:
+    """Yield complete stories of at least `size` bytes in total. A larger size only appends stories."""
     stream = RandomStream(seed, "stories")
     while size > 0:
-        told = story(stream)
-        size -= len(told.text)  # ASCII: a character is a byte
-        yield told
+        story = generate_story(stream)
+        size -= len(story.text)  # ASCII: a character is a byte
+        yield story
 
 
-def derivation(text: str) -> list[Choice]:
-    """The choices that tell this very text; ValueError with the position where none fits."""
-    reader = Reader(text + _END)
-    Tale(reader).tell()
-    if reader.position != len(reader.text):
-        raise ValueError(f"at position {reader.position}: no choice fits after the end")
-    return reader.choices
+def parse_story(text: str) -> list[ChosenOption]:
+    """Return the choices that generate this text. Raises ValueError with the position where none matches."""
+    parser = StoryParser(text + _END)
+    StoryGrammar(parser).run()
+    if parser.position != len(parser.text):
+        raise ValueError(f"at position {parser.position}: no choice matches after the end")
+    return parser.choices
 
 
-def nats(choices: Sequence[Choice]) -> float:
-    """Information of a whole story's characters: every choice but the last, "the end".
+def total_nats(choices: Sequence[ChosenOption]) -> float:
+    """Return the information of a whole story's characters: of every choice but the last, the end.
 
-    The probability is multiplied out in integers; only its logarithm is rounded.
+    The probability is computed in integers; only its logarithm is rounded.
     """
     spelled = choices[:-1]
     return log(prod([choice.total for choice in spelled])) - log(prod([choice.weight for choice in spelled]))

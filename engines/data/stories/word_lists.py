@@ -1,12 +1,12 @@
-"""What `stories` are made of: options, and the tables of words to choose from. Any change here changes the corpus."""
+"""The options of the story grammar, and its word lists. Any change here changes the corpus."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 
-class Choice(NamedTuple):
-    """At `name`, the option numbered `option` was taken; its probability was `weight` / `total`."""
+class ChosenOption(NamedTuple):
+    """The index of an option that was chosen from the set `name`, with probability `weight` / `total`."""
 
     name: str
     option: int
@@ -14,36 +14,36 @@ class Choice(NamedTuple):
     total: int
 
 
-class Options(NamedTuple):
+class OptionSet(NamedTuple):
     """Texts to choose from; option i has weight bounds[i] - bounds[i - 1]."""
 
     name: str
     texts: Sequence[str]
     bounds: Sequence[int]
 
-    def choice(self, option: int) -> Choice:
+    def choice(self, option: int) -> ChosenOption:
         bounds = self.bounds
-        return Choice(self.name, option, bounds[option] - (bounds[option - 1] if option else 0), bounds[-1])
+        return ChosenOption(self.name, option, bounds[option] - (bounds[option - 1] if option else 0), bounds[-1])
 
 
-def equal(name: str, texts: Sequence[str]) -> Options:
-    return Options(name, texts, range(1, len(texts) + 1))
+def equally_likely(name: str, texts: Sequence[str]) -> OptionSet:
+    return OptionSet(name, texts, range(1, len(texts) + 1))
 
 
-def words(name: str, texts: str) -> Options:
-    return equal(name, tuple(texts.split(", ")))
+def words(name: str, texts: str) -> OptionSet:
+    return equally_likely(name, tuple(texts.split(", ")))
 
 
-def weighted(name: str, weight_of: dict[str, int]) -> Options:
-    return Options(name, tuple(weight_of), tuple(accumulate(weight_of.values())))
+def weighted(name: str, weight_of: dict[str, int]) -> OptionSet:
+    return OptionSet(name, tuple(weight_of), tuple(accumulate(weight_of.values())))
 
 
-def unused(options: Options, used: Sequence[str]) -> Options:
-    return equal(options.name, [text for text in options.texts if text not in used])
+def without_used(options: OptionSet, used: Sequence[str]) -> OptionSet:
+    return equally_likely(options.name, [text for text in options.texts if text not in used])
 
 
-def guess(options: Options, truth: str) -> Options:
-    """As often right as not."""
+def guess_options(options: OptionSet, truth: str) -> OptionSet:
+    """Return options among which the truth has half of the probability."""
     return weighted(options.name, dict.fromkeys(options.texts, 1) | {truth: len(options.texts) - 1})
 
 
@@ -78,7 +78,7 @@ SPOTS = {place: words("spot", spots) for place, spots in {
     "cellar": "under the steps, behind the jars, inside the cask, behind the coal",
     "harbour": "under the net, behind the mast, inside the rope, under the pier",
 }.items()}
-PLACES = equal("place", tuple(SPOTS))
+PLACES = equally_likely("place", tuple(SPOTS))
 WHEN = words("when", "One day, One morning, One evening, Last summer, Last week, Long ago, On Sunday, "
              "At sunrise, In spring, Yesterday, Today")
 LATER = words("later", "The next day, Later, After a while, At noon, That night, After lunch, "
@@ -96,7 +96,7 @@ ACTS = words("act", "sang, danced, jumped, laughed, yawned, hummed, clapped, hop
 MANNERS = weighted("manner", {".": 4} | {f" {manner}.": 1 for manner in (
     "slowly", "quickly", "softly", "loudly", "gladly", "again", "with a smile", "for a while", "at once",
     "kindly", "with care", "too", "in a hurry", "twice", "bravely", "sadly")})
-DEEDS = {  # what people can do: its needs, weight of each verb, verbs; `Tale.deed` completes it
+DEEDS = {  # actions of people: needs, weight of each verb, verbs; `StoryGrammar.action` completes them
     "act": ("", 4, ACTS.texts),
     "feel": ("", 20, ("was ", "felt ", "seemed ")),
     "eat": ("", 5, ("ate some ", "wanted some ")),

@@ -1,17 +1,17 @@
-"""Tokenizers: between text and token ids."""
+"""Tokenizers: convert text to token ids and back."""
 
 from typing import Any
 
-from engines.data.tokenizers.base import BOS, TextStream, Tokenizer, TypeCode
+from engines.data.tokenizers.base import BOS, StreamDecoder, Tokenizer, TypeCode
 from engines.data.tokenizers.byte import ByteTokenizer
 from engines.data.tokenizers.char import CharTokenizer
 from engines.errors import UserError
 
-__all__ = ["BOS", "ByteTokenizer", "CharTokenizer", "TextStream", "Tokenizer", "TypeCode", "from_json"]
+__all__ = ["BOS", "ByteTokenizer", "CharTokenizer", "StreamDecoder", "Tokenizer", "TypeCode", "from_json"]
 
 
 def from_json(content: Any) -> Tokenizer:
-    """The tokenizer that `to_json` described. UserError where that is damaged or of another version."""
+    """Build the tokenizer that `to_json` described. Raises UserError if the description is damaged or unknown."""
     kind = content.get("kind") if isinstance(content, dict) else None
     try:
         if kind == "char":
@@ -23,5 +23,5 @@ def from_json(content: Any) -> Tokenizer:
 
             return BPETokenizer.from_json(content)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"the description of a {kind} tokenizer is damaged; use another checkpoint.") from None
-    raise UserError(f"this version knows no tokenizer of kind {kind!r}; use a newer one.")
+        raise UserError(f"the description of a {kind} tokenizer is damaged. Use another checkpoint.") from None
+    raise UserError(f"unknown tokenizer {kind!r}; this version has char, byte and bpe. Use a newer version.")

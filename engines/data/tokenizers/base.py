@@ -1,4 +1,4 @@
-"""The interface of every tokenizer. BOS is 0 in all of them and stands before every document."""
+"""The interface of all tokenizers."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -6,47 +6,54 @@ from typing import Any, Literal, Protocol
 
 from engines.errors import UserError
 
-BOS = 0
-TypeCode = Literal["B", "H", "I"]  # of arrays that hold token ids: the smallest that fits the vocabulary
+BOS = 0  # the token before every document, in all vocabularies
+TypeCode = Literal["B", "H", "I"]  # of arrays of token ids
 
 
-class TextStream(Protocol):
-    """The text of tokens that come one by one."""
+class StreamDecoder(Protocol):
+    """Decodes tokens one by one."""
 
-    def add(self, token: int) -> str:
-        """What this token makes certain: half a character waits for its other half."""
+    def decode(self, token: int) -> str:
+        """Return the characters that this token completes; the bytes of an incomplete character are held back."""
 
-    def end(self) -> str:
-        """What is left over when no token follows."""
+    def flush(self) -> str:
+        """Return what was held back, when no token follows."""
 
 
 class Tokenizer(Protocol):
+    """Converts text to token ids and back."""
+
     vocab_size: int
-    typecode: TypeCode
-    token_bytes: Sequence[int]  # UTF-8 bytes of each token; BOS has none
-    cuttable: bool  # whether text gives the same tokens wherever it is cut in two
+    typecode: TypeCode  # the smallest that holds every token id
+    token_bytes: Sequence[int]  # UTF-8 bytes of each token; 0 for BOS
+    is_splittable: bool  # whether text may be cut anywhere without changing its tokens
 
     def encode(self, text: str) -> "array[int]":
-        """Token ids, without BOS. UserError names a character that has none."""
+        """Return token ids, without BOS. Raises UserError with the characters that have none."""
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
+        """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
 
-    def token_text(self, token: int) -> str:
-        """The text of one token by itself."""
+    def decode_token(self, token: int) -> str:
+        """Return the text of one token by itself."""
 
-    def text_stream(self) -> TextStream: ...
+    def stream_decoder(self) -> StreamDecoder:
+        """Return a new decoder for one text."""
 
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object from which `engines.data.tokenizers.from_json` builds the tokenizer again."""
 
 
-def typecode_of(vocab_size: int) -> TypeCode:
+def smallest_typecode(vocab_size: int) -> TypeCode:
     return "B" if vocab_size <= 1 << 8 else "H" if vocab_size <= 1 << 16 else "I"
 
 
-def utf8(text: str) -> bytes:
-    """UserError where the text is not made of whole characters: a command line can hold any bytes."""
+def encode_utf8(text: str) -> bytes:
+    """Return the UTF-8 bytes of a text. Raises UserError for surrogates, which a command line may contain."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{text[error.start]!r} at position {error.start} is no character; give UTF-8 text.") from None
+        character = text[error.start]
+        raise UserError(
+            f"the text is not valid UTF-8: {character!r} at position {error.start}. Give UTF-8 text."
+        ) from None

@@ -1,6 +1,6 @@
-"""Byte pair encoding: tokens are pieces of words, so that a token holds about four bytes of English.
+"""Byte pair encoding: a token holds about four bytes of English.
 
-tiktoken encodes, 15 MB/s on a core, ten times as fast as the package tokenizers; `bpe_training.py` finds the pieces.
+tiktoken encodes 15 MB/s per core, ten times as fast as the package tokenizers; `bpe_training.py` finds the merges.
 """
 
 import re
@@ -10,11 +10,11 @@ from typing import Any
 
 import tiktoken
 
-from engines.data.tokenizers.base import utf8
-from engines.data.tokenizers.byte import BYTES, BytesTokenizer
+from engines.data.tokenizers.base import encode_utf8
+from engines.data.tokenizers.byte import BYTES, ByteLevelTokenizer
 
-# What is encoded by itself: GPT-4's rule (cl100k_base in tiktoken), but with at most two digits together, which
-# karpathy/nanochat found better for vocabularies as small as ours.
+# Pieces of text that are encoded separately: GPT-4's rule (cl100k_base in tiktoken), but with at most two digits
+# together, which karpathy/nanochat found better for vocabularies as small as ours.
 SPLIT_PATTERN = "|".join(
     (
         r"'(?i:[sdmt]|ll|ve|re)",  # the ends of it's and they'll
@@ -27,49 +27,51 @@ SPLIT_PATTERN = "|".join(
     )
 )
 
-PORTION = 1 << 16  # characters that are encoded at a time: the pattern's engine gives up on a million spaces in a row
-_SEARCH = 1 << 12  # characters before a portion's end in which it may end
-# Places that no piece of the pattern reaches across: before a space or a line's first word.
-_PLACES = re.compile(r"(?<=\S)(?= )|(?<=\n)(?=\S)")
+MAX_CHUNK_CHARACTERS = 1 << 16  # encoded at a time: the regex engine gives up on a million consecutive spaces
+_SEARCH = 1 << 12  # characters before the end of a chunk in which it may be cut
+# Boundaries that no match of the pattern crosses: before a space, or before a line's first word.
+_BOUNDARIES = re.compile(r"(?<=\S)(?= )|(?<=\n)(?=\S)")
 
 
-class BPETokenizer(BytesTokenizer):
-    """From 1 come the bytes, as in ByteTokenizer, then `merged`: the bytes of each merge, in the order learned."""
+class BPETokenizer(ByteLevelTokenizer):
+    """Tokens from 1 are the bytes, as in ByteTokenizer, then `merged`: the bytes of each merge, in training order."""
 
     def __init__(self, merged: Sequence[bytes], pattern: str = SPLIT_PATTERN) -> None:
-        pieces = (*BYTES, *merged)
-        super().__init__(pieces)
+        vocabulary = (*BYTES, *merged)
+        super().__init__(vocabulary)
         self._pattern = pattern
-        ids = {piece: token for token, piece in enumerate(pieces, 1)}
+        ids = {token_bytes: token for token, token_bytes in enumerate(vocabulary, 1)}
         self._encoding = tiktoken.Encoding("bpe", pat_str=pattern, mergeable_ranks=ids, special_tokens={})
 
     def encode(self, text: str) -> "array[int]":
+        """Encode a text, without BOS. Raises UserError if it has no UTF-8 encoding."""
         if not text.isascii():
-            utf8(text)  # else tiktoken would put another character there
+            encode_utf8(text)  # tiktoken would replace the character instead of failing
         tokens = array(self.typecode)
-        for portion in portions(text):
-            tokens.extend(self._encoding.encode_ordinary(portion))
+        for chunk in split_into_chunks(text):
+            tokens.extend(self._encoding.encode_ordinary(chunk))
         return tokens
 
     def to_json(self) -> dict[str, Any]:
-        merged = [piece.decode("latin-1") for piece in self._pieces[len(BYTES) + 1 :]]  # a character for each byte
+        merged = [token_bytes.decode("latin-1") for token_bytes in self._vocabulary[len(BYTES) + 1 :]]
         return {"kind": "bpe", "pattern": self._pattern, "merged": merged}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "BPETokenizer":
-        merged = [piece.encode("latin-1") for piece in content["merged"]]
+        merged = [token_bytes.encode("latin-1") for token_bytes in content["merged"]]
         if len({*BYTES, *merged}) != len(BYTES) + len(merged):
-            raise ValueError("a piece is there twice")
+            raise ValueError("two tokens have the same bytes")
         return cls(merged, content["pattern"])
 
 
-def portions(text: str) -> Iterator[str]:
-    """The text, cut where that changes no token, or after PORTION characters where it has no such place; the last
-    portion may be empty."""
+def split_into_chunks(text: str) -> Iterator[str]:
+    """Yield the text in chunks, cut at boundaries that change no token, or after MAX_CHUNK_CHARACTERS if there are
+    none. The last chunk may be empty."""
     start = 0
-    while len(text) - start > PORTION:
-        limit = start + PORTION
-        end = max((place.start() for place in _PLACES.finditer(text, limit - _SEARCH, limit)), default=limit)
+    while len(text) - start > MAX_CHUNK_CHARACTERS:
+        limit = start + MAX_CHUNK_CHARACTERS
+        boundaries = _BOUNDARIES.finditer(text, limit - _SEARCH, limit)
+        end = max((boundary.start() for boundary in boundaries), default=limit)
         yield text[start:end]
         start = end
     yield text[start:]

@@ -1,4 +1,4 @@
-"""The byte tokenizer, and what it shares with the bpe tokenizer: tokens that stand for some bytes each."""
+"""The byte tokenizer, and what it shares with the bpe tokenizer: every token stands for some bytes."""
 
 import codecs
 import sys
@@ -6,56 +6,57 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engines.data.tokenizers.base import TextStream, TypeCode, typecode_of, utf8
+from engines.data.tokenizers.base import StreamDecoder, TypeCode, encode_utf8, smallest_typecode
 
-BYTES = tuple(bytes([value]) for value in range(256))  # the tokens from 1 in byte and bpe tokenizers
+BYTES = tuple(bytes([value]) for value in range(256))  # the tokens from 1
 
 _NEXT_BYTE = bytes([*range(1, 256), 0])  # UTF-8 has no byte 255
 _UTF_16 = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
 
 
-class BytesTokenizer:
-    """Tokens that stand for some bytes each: what byte and bpe tokenizers share."""
+class ByteLevelTokenizer:
+    """Decoding of tokens that stand for some bytes each."""
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        """`pieces`: the bytes of the tokens from 1."""
-        self._pieces = [b"", *pieces]
-        self.cuttable = max(map(len, pieces)) == 1
-        self.vocab_size = len(self._pieces)
-        self.typecode: TypeCode = typecode_of(self.vocab_size)
-        self.token_bytes: Sequence[int] = list(map(len, self._pieces))
+    def __init__(self, vocabulary: Sequence[bytes]) -> None:
+        """`vocabulary` holds the bytes of each token, from token 1."""
+        self._vocabulary = [b"", *vocabulary]
+        self.is_splittable = max(map(len, vocabulary)) == 1
+        self.vocab_size = len(self._vocabulary)
+        self.typecode: TypeCode = smallest_typecode(self.vocab_size)
+        self.token_bytes: Sequence[int] = list(map(len, self._vocabulary))
 
     def decode(self, tokens: Iterable[int]) -> str:
-        return b"".join(map(self._pieces.__getitem__, tokens)).decode(errors="replace")
+        return b"".join(map(self._vocabulary.__getitem__, tokens)).decode(errors="replace")
 
-    def token_text(self, token: int) -> str:
-        return self._pieces[token].decode(errors="replace")
+    def decode_token(self, token: int) -> str:
+        return self._vocabulary[token].decode(errors="replace")
 
-    def text_stream(self) -> TextStream:
-        return _Bytes(self._pieces)
+    def stream_decoder(self) -> StreamDecoder:
+        return _ByteStreamDecoder(self._vocabulary)
 
 
-class ByteTokenizer(BytesTokenizer):
+class ByteTokenizer(ByteLevelTokenizer):
     """One token for each byte of UTF-8, from 1."""
 
     def __init__(self) -> None:
         super().__init__(BYTES)
 
     def encode(self, text: str) -> "array[int]":
-        ids = utf8(text).translate(_NEXT_BYTE)
-        return array("H", ids.decode("latin-1").encode(_UTF_16))  # each byte becomes two: no loop is as fast
+        """Encode a text, without BOS. Raises UserError if it has no UTF-8 encoding."""
+        ids = encode_utf8(text).translate(_NEXT_BYTE)
+        return array("H", ids.decode("latin-1").encode(_UTF_16))  # widens every byte, faster than any loop
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "byte"}
 
 
-class _Bytes:
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
+class _ByteStreamDecoder:
+    def __init__(self, vocabulary: Sequence[bytes]) -> None:
+        self._vocabulary = vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def add(self, token: int) -> str:
-        return self._decoder.decode(self._pieces[token])
+    def decode(self, token: int) -> str:
+        return self._decoder.decode(self._vocabulary[token])
 
-    def end(self) -> str:
+    def flush(self) -> str:
         return self._decoder.decode(b"", final=True)

@@ -277,10 +277,10 @@ def test_what_is_auto_is_decided_as_the_engine_does() -> None:
 
 @pytest.mark.parametrize("corpus", ["names", "stories"])
 def test_the_alphabets_of_built_in_texts_are_known(corpus: str) -> None:
-    from engines.data.corpora import open_corpus, scan
+    from engines.data.corpora import open_corpus, scan_corpus
 
     text = open_corpus(corpus, "file", "classic", 100_000, 0)
-    alphabet = scan(text, lambda done: None).alphabet
+    alphabet = scan_corpus(text, lambda done: None).alphabet
     assert expected_vocab_size(resolve({"data": corpus})) == (len(alphabet) + 1, "")
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from engines.data.background_preparation import TextAhead
+from engines.data.background_preparation import BackgroundPreparation
 from engines.data.prepare import prepare
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -16,7 +16,7 @@ def settings(**given: object) -> TrainSettings:
 
 def test_what_was_prepared_beside_is_not_worked_out_again() -> None:
     told: list[tuple[str, int, int | None]] = []
-    with TextAhead(settings()) as text:
+    with BackgroundPreparation(settings()) as text:
         assert not text.is_done()
         text.wait(lambda *progress: told.append(progress))
     assert told and all(done >= 0 for _, done, _ in told)
@@ -27,14 +27,14 @@ def test_what_was_prepared_beside_is_not_worked_out_again() -> None:
 
 def test_text_that_was_prepared_before_is_done_at_once() -> None:
     prepare(settings(), lambda *progress: None)
-    with TextAhead(settings()) as text:
-        assert text._child.replies(30.0) and text.is_done()
+    with BackgroundPreparation(settings()) as text:
+        assert text._worker.has_reply(30.0) and text.is_done()
 
 
 def test_what_goes_wrong_is_left_to_be_told_later() -> None:
-    with TextAhead(settings(data="there-is-no-such.txt")) as text:
+    with BackgroundPreparation(settings(data="there-is-no-such.txt")) as text:
         text.wait(lambda *progress: None)
-    with TextAhead(settings()) as text:
-        os.kill(text._child._process.pid, signal.SIGKILL)
+    with BackgroundPreparation(settings()) as text:
+        os.kill(text._worker._process.pid, signal.SIGKILL)
         text.wait(lambda *progress: None)
         assert text.is_done()

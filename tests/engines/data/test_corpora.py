@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.data.corpora import FUTURISTIC_LINES, Corpus, Facts, Piece, open_corpus, scan
+from engines.data.corpora import FUTURISTIC_LINES, Chunk, Corpus, CorpusStats, open_corpus, scan_corpus
 from engines.data.tokenizers import BOS, CharTokenizer, from_json
 from engines.errors import UserError
 
@@ -18,12 +18,12 @@ def corpus(
     return open_corpus(str(data), documents, style, size, seed)
 
 
-def facts(data: str | Path, **how: str | int) -> Facts:
-    return scan(corpus(data, **how), lambda done: None)  # type: ignore[arg-type]
+def facts(data: str | Path, **how: str | int) -> CorpusStats:
+    return scan_corpus(corpus(data, **how), lambda done: None)  # type: ignore[arg-type]
 
 
 def texts(data: str | Path, **how: str | int) -> list[str]:
-    return [piece.text for piece in corpus(data, **how).pieces()]  # type: ignore[arg-type]
+    return [piece.text for piece in corpus(data, **how).chunks()]  # type: ignore[arg-type]
 
 
 def test_the_names_are_the_census_list_of_32000() -> None:
@@ -35,12 +35,12 @@ def test_the_names_are_the_census_list_of_32000() -> None:
 
 def test_python_explains_itself() -> None:
     assert facts("pydoc").documents > 50
-    first = next(iter(corpus("stdlib").pieces()))
+    first = next(iter(corpus("stdlib").chunks()))
     assert first.starts_document and "import" in first.text
 
 
 def test_stories_carry_their_information() -> None:
-    pieces = list(corpus("stories").pieces())
+    pieces = list(corpus("stories").chunks())
     assert sum(len(piece.text) for piece in pieces) >= 2000 and all(piece.nats for piece in pieces)
 
 
@@ -57,7 +57,7 @@ def test_a_folder_gives_its_text_files_in_order(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.txt", tmp_path / "*.txt"):
-        with pytest.raises(UserError, match="does not exist; give a file"):
+        with pytest.raises(UserError, match=r"does not exist\. Give a file"):
             corpus(missing)
     with pytest.raises(UserError, match="folder without"):
         corpus(tmp_path)
@@ -73,7 +73,7 @@ def test_lines_can_be_documents(tmp_path: Path) -> None:
 def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("text")
-    pieces = list(corpus(path, style="futuristic").pieces())
+    pieces = list(corpus(path, style="futuristic").chunks())
     assert "".join(piece.text for piece in pieces) == "text\n" + FUTURISTIC_LINES
     assert [piece.starts_document for piece in pieces] == [True, False]
     assert texts("names", style="futuristic")[-4:] == FUTURISTIC_LINES.splitlines()
@@ -96,9 +96,9 @@ def test_the_hash_is_of_the_documents_not_of_the_files(tmp_path: Path) -> None:
 
 
 def test_long_corpora_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.corpora.most_kept", lambda: 100)
-    long = Corpus("long", lambda: iter([Piece("x" * 60), Piece("y" * 60)]))
-    assert scan(long, lambda done: None).kept is None
+    monkeypatch.setattr("engines.data.corpora.max_in_memory_chars", lambda: 100)
+    long = Corpus("long", lambda: iter([Chunk("x" * 60), Chunk("y" * 60)]))
+    assert scan_corpus(long, lambda done: None).chunks is None
 
 
 @given(st.text(max_size=60))
@@ -150,22 +150,22 @@ def test_a_name_with_glob_characters_is_the_file_of_that_name(tmp_path: Path) ->
 def test_futuristic_lines_after_nothing_are_a_document(tmp_path: Path) -> None:
     path = tmp_path / "empty.txt"
     path.write_text("")
-    assert list(corpus(path, style="futuristic").pieces()) == [Piece("\n" + FUTURISTIC_LINES)]
+    assert list(corpus(path, style="futuristic").chunks()) == [Chunk("\n" + FUTURISTIC_LINES)]
 
 
 def test_one_reading_tells_the_facts_and_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("né")
     (tmp_path / "b.txt").write_text("日n")
     seen: list[int] = []
-    found = scan(corpus(tmp_path), seen.append)
+    found = scan_corpus(corpus(tmp_path), seen.append)
     assert (found.documents, found.characters, found.bytes, found.alphabet) == (2, 4, 7, "né日")
-    assert found.kept == [Piece("né"), Piece("日n")] and seen == [2, 4]
+    assert found.chunks == [Chunk("né"), Chunk("日n")] and seen == [2, 4]
 
 
 def test_a_corpus_can_be_read_again_and_again() -> None:
     for data in ("names", "stories"):
         one = corpus(data)
-        assert list(one.pieces()) == list(one.pieces())
+        assert list(one.chunks()) == list(one.chunks())
 
 
 def test_another_seed_tells_other_stories() -> None:
@@ -175,6 +175,6 @@ def test_another_seed_tells_other_stories() -> None:
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=8))
 def test_the_alphabet_is_every_character_once_in_order(written: list[str]) -> None:
     text = "".join(written)
-    found = scan(Corpus("any", lambda: iter([*map(Piece, written), Piece("xy")])), lambda done: None)
+    found = scan_corpus(Corpus("any", lambda: iter([*map(Chunk, written), Chunk("xy")])), lambda done: None)
     assert found.alphabet == "".join(sorted({*text, *"xy"}))
     assert (found.characters, found.bytes) == (len(text) + 2, len(text.encode()) + 2)

@@ -7,37 +7,37 @@ from pathlib import Path
 import pytest
 
 from engines.data import corpora
-from engines.data.corpora import Corpus, Facts, Piece, open_corpus, scan
-from engines.data.corpus_stats import facts_of
+from engines.data.corpora import Chunk, Corpus, CorpusStats, open_corpus, scan_corpus
+from engines.data.corpus_stats import get_corpus_stats
 from engines.errors import UserError
 from engines.system import user_cache
 
 
 def test_what_is_remembered_is_recalled() -> None:
-    assert user_cache.recall("things", "name") is None
-    user_cache.remember("things", "name", {"日": [1, None]})
-    assert user_cache.recall("things", "name") == {"日": [1, None]}
-    user_cache.remember("things", "name", {})
-    assert user_cache.recall("things", "name") == {} and user_cache.recall("others", "name") is None
+    assert user_cache.cache_get("things", "name") is None
+    user_cache.cache_put("things", "name", {"日": [1, None]})
+    assert user_cache.cache_get("things", "name") == {"日": [1, None]}
+    user_cache.cache_put("things", "name", {})
+    assert user_cache.cache_get("things", "name") == {} and user_cache.cache_get("others", "name") is None
 
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    user_cache.remember("things", "name", {})
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [user_cache.folder("things") / "name.json"]
+    user_cache.cache_put("things", "name", {})
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [user_cache.cache_dir("things") / "name.json"]
 
 
 def test_a_key_tells_values_and_their_order_apart() -> None:
     keys = [
-        user_cache.key(),
-        user_cache.key(1),
-        user_cache.key("1"),
-        user_cache.key([1]),
-        user_cache.key(1, 2),
-        user_cache.key(2, 1),
+        user_cache.cache_key(),
+        user_cache.cache_key(1),
+        user_cache.cache_key("1"),
+        user_cache.cache_key([1]),
+        user_cache.cache_key(1, 2),
+        user_cache.cache_key(2, 1),
     ]
-    assert len(set(keys)) == len(keys) and user_cache.key(["a", None]) == user_cache.key(("a", None))
-    assert user_cache.key("\udcff")  # a file's name can be any bytes
+    assert len(set(keys)) == len(keys) and user_cache.cache_key(["a", None]) == user_cache.cache_key(("a", None))
+    assert user_cache.cache_key("\udcff")  # a file's name can be any bytes
 
 
 DAMAGED = ["", "{", "[]", "null", "5", "\udcff", "[" * 100_000]
@@ -45,11 +45,11 @@ DAMAGED = ["", "{", "[]", "null", "5", "\udcff", "[" * 100_000]
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:9]))
 def test_what_cannot_be_read_is_forgotten(content: str) -> None:
-    user_cache.remember("things", "name", {})
-    (user_cache.folder("things") / "name.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert user_cache.recall("things", "name") is None
-    user_cache.remember("things", "name", {"again": True})
-    assert user_cache.recall("things", "name") == {"again": True}
+    user_cache.cache_put("things", "name", {})
+    (user_cache.cache_dir("things") / "name.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert user_cache.cache_get("things", "name") is None
+    user_cache.cache_put("things", "name", {"again": True})
+    assert user_cache.cache_get("things", "name") == {"again": True}
 
 
 def block_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,12 +60,12 @@ def block_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     block_cache(tmp_path, monkeypatch)
-    user_cache.remember("things", "name", {})
-    assert user_cache.recall("things", "name") is None
+    user_cache.cache_put("things", "name", {})
+    assert user_cache.cache_get("things", "name") is None
 
 
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    user_cache.remember("things", "name", {"old": True})
+    user_cache.cache_put("things", "name", {"old": True})
 
     def full(self: Path, text: str) -> None:
         with open(self, "w") as file:
@@ -73,9 +73,9 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.
         raise OSError("full")
 
     monkeypatch.setattr(Path, "write_text", full)
-    user_cache.remember("things", "name", {"new": True})
-    assert user_cache.recall("things", "name") == {"old": True}
-    assert [path.name for path in user_cache.folder("things").iterdir()] == ["name.json"]
+    user_cache.cache_put("things", "name", {"new": True})
+    assert user_cache.cache_get("things", "name") == {"old": True}
+    assert [path.name for path in user_cache.cache_dir("things").iterdir()] == ["name.json"]
 
 
 # --- what readings told ---------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.
 
 @pytest.fixture
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 2)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 2)
 
 
 @pytest.fixture
@@ -99,21 +99,21 @@ def opened(
     return open_corpus(str(data), documents, style, size, seed)
 
 
-def read_facts(corpus: Corpus) -> Facts:
-    return facts_of(corpus, lambda done: None)
+def read_facts(corpus: Corpus) -> CorpusStats:
+    return get_corpus_stats(corpus, lambda done: None)
 
 
 def reads(corpus: Corpus) -> bool:
     """Whether its facts take a reading of its text."""
     read: list[int] = []
-    facts_of(corpus, read.append)
+    get_corpus_stats(corpus, read.append)
     return bool(read)
 
 
 def test_a_second_time_no_text_is_read_and_the_facts_are_the_same(all_worthwhile: None, text: Path) -> None:
-    first, told = read_facts(opened(text)), scan(opened(text), lambda done: None)
+    first, told = read_facts(opened(text)), scan_corpus(opened(text), lambda done: None)
     assert first == told and not reads(opened(text))
-    assert read_facts(opened(text)) == told._replace(kept=None)
+    assert read_facts(opened(text)) == told._replace(chunks=None)
 
 
 def change_size(path: Path) -> None:
@@ -168,11 +168,11 @@ def test_stories_are_told_once_for_each_size_and_seed(all_worthwhile: None) -> N
 
 @pytest.mark.parametrize("data", ["names", "pydoc"])
 def test_what_is_read_at_once_is_not_remembered(data: str, all_worthwhile: None) -> None:
-    assert reads(opened(data)) and reads(opened(data)) and not user_cache.folder("scans").exists()
+    assert reads(opened(data)) and reads(opened(data)) and not user_cache.cache_dir("scans").exists()
 
 
 def test_short_text_leaves_nothing_behind(text: Path) -> None:
-    assert reads(opened(text)) and reads(opened(text)) and not user_cache.folder("scans").exists()
+    assert reads(opened(text)) and reads(opened(text)) and not user_cache.cache_dir("scans").exists()
 
 
 def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         {"characters": 1.5},
         {"documents": True},
         {"alphabet": ["a"]},
-        {"kept": None},
+        {"chunks": None},
         {"more": 1},
         "older",
         "empty",
@@ -201,22 +201,22 @@ def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 )
 def test_damaged_facts_are_ignored_and_found_again(damage: object, all_worthwhile: None, text: Path) -> None:
     facts = read_facts(opened(text))
-    (path,) = user_cache.folder("scans").iterdir()
-    kept = user_cache.open_seal(path.read_bytes())
+    (path,) = user_cache.cache_dir("scans").iterdir()
+    chunks = user_cache.load_with_checksum(path.read_bytes())
     if isinstance(damage, dict):
-        path.write_text(user_cache.seal(kept | damage))
+        path.write_text(user_cache.dump_with_checksum(chunks | damage))
     elif damage == "older":
-        path.write_text(user_cache.seal({name: kept[name] for name in ("sha256", "characters")}))
+        path.write_text(user_cache.dump_with_checksum({name: chunks[name] for name in ("sha256", "characters")}))
     else:
         path.write_text("{}" if damage == "empty" else path.read_text()[:-9])
     assert read_facts(opened(text)) == facts and not reads(opened(text))
 
 
-def test_facts_that_cannot_be_kept_are_found_each_time(
+def test_facts_that_cannot_be_chunks_are_found_each_time(
     all_worthwhile: None, text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     block_cache(tmp_path, monkeypatch)
-    assert read_facts(opened(text)) == read_facts(opened(text)) == scan(opened(text), lambda done: None)
+    assert read_facts(opened(text)) == read_facts(opened(text)) == scan_corpus(opened(text), lambda done: None)
 
 
 def test_a_file_that_is_gone_since_it_was_found_is_told(all_worthwhile: None, text: Path) -> None:
@@ -227,23 +227,23 @@ def test_a_file_that_is_gone_since_it_was_found_is_told(all_worthwhile: None, te
 
 
 def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -> None:
-    def broken() -> Iterator[Piece]:
-        yield Piece("some text")
+    def broken() -> Iterator[Chunk]:
+        yield Chunk("some text")
         raise UserError("broken")
 
     corpus = Corpus("broken", broken, lambda: ["origin"])
     with pytest.raises(UserError, match="broken"):
         read_facts(corpus)
-    assert reads(corpus._replace(pieces=lambda: iter([Piece("all of the text")])))
+    assert reads(corpus._replace(chunks=lambda: iter([Chunk("all of the text")])))
 
 
 def test_a_fifo_in_place_of_an_entry_is_reported_and_does_not_block() -> None:
-    path = user_cache.folder("scans") / "entry.json"
+    path = user_cache.cache_dir("scans") / "entry.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
     notes: list[str] = []
     try:
-        assert user_cache.recall("scans", "entry", notes.append) is None
+        assert user_cache.cache_get("scans", "entry", notes.append) is None
     finally:
         path.unlink()
     assert notes == [f"cache entry {path} cannot be read: it is not a regular file. It is computed again."]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.data.corpora import open_corpus
-from engines.data.prepare import Prepared, prepare
+from engines.data.prepare import PreparedData, prepare
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepared(data: Path | str, val_data: Path | str | None = None, **asked: object) -> tuple[Prepared, list[str]]:
+def prepared(data: Path | str, val_data: Path | str | None = None, **asked: object) -> tuple[PreparedData, list[str]]:
     notes: list[str] = []
     settings = resolve({"data": str(data), "val_data": val_data and str(val_data), **asked})
     return prepare(settings, lambda *progress: None, notes.append), notes
@@ -91,7 +91,7 @@ def test_documents_on_both_sides_are_counted(folder: Path) -> None:
 
 
 def test_a_document_is_recognised_however_its_file_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.readers.text_files._CHUNK", 10)
+    monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 10)
     (folder / "val.jsonl").write_text(json.dumps({"text": TEXT}) + "\n" + json.dumps({"text": "new"}))
     assert prepared(folder / "a.txt", folder / "val.jsonl")[0].facts["shared_documents"] == 1
 
@@ -104,7 +104,7 @@ def test_duplicates_within_one_corpus_are_reported_and_not_refused(tmp_path: Pat
 
 
 def test_no_name_of_the_built_in_list_occurs_twice() -> None:
-    names = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).pieces()]
+    names = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).chunks()]
     assert len(set(names)) == len(names)
 
 

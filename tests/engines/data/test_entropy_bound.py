@@ -9,28 +9,28 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
-from engines.data.entropy_bound import floor_of_stories
-from engines.data.prepare import Prepared, prepare
-from engines.data.stories.grammar import Tale, stories
-from engines.data.stories.prefixes import nats_of_beginning
-from engines.data.stories.word_lists import Options
+from engines.data.entropy_bound import stories_entropy_bound
+from engines.data.prepare import PreparedData, prepare
+from engines.data.stories.grammar import StoryGrammar, generate_stories
+from engines.data.stories.prefixes import prefix_nats
+from engines.data.stories.word_lists import OptionSet
 from engines.data.tokenizers import BOS, ByteTokenizer
 from engines.settings.resolve import resolve
 
 
 @pytest.fixture(scope="module")
-def data() -> Prepared:
+def data() -> PreparedData:
     return prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
 
 
 def test_the_information_of_a_whole_story_is_the_one_it_was_written_with() -> None:
-    for story in islice(stories(20_000, 1), 20):
-        assert nats_of_beginning(story.text) == pytest.approx(story.nats, rel=1e-12)
+    for story in islice(generate_stories(20_000, 1), 20):
+        assert prefix_nats(story.text) == pytest.approx(story.nats, rel=1e-12)
 
 
 def test_the_information_of_a_beginning_never_falls_with_its_length() -> None:
-    text = next(stories(1_000, 3)).text
-    nats = [nats_of_beginning(text[:end]) for end in range(len(text) + 1)]
+    text = next(generate_stories(1_000, 3)).text
+    nats = [prefix_nats(text[:end]) for end in range(len(text) + 1)]
     assert nats[0] == 0.0 and all(after >= before - 1e-9 for before, after in pairwise(nats))
 
 
@@ -39,12 +39,12 @@ class FirstOptions:
 
     def __init__(self) -> None:
         self.text = ""
-        self.options: Options | None = None
+        self.options: OptionSet | None = None
 
-    def say(self, text: str) -> None:
+    def literal(self, text: str) -> None:
         self.text += text
 
-    def choose(self, options: Options) -> int:
+    def choose(self, options: OptionSet) -> int:
         if self.options is None and len(options.texts) > 1:
             self.options = options
             raise StopIteration
@@ -55,32 +55,34 @@ class FirstOptions:
 def test_the_first_letter_of_a_choice_has_the_probability_of_all_options_that_begin_with_it() -> None:
     walk = FirstOptions()
     with pytest.raises(StopIteration):
-        Tale(walk).tell()  # type: ignore[arg-type]
+        StoryGrammar(walk).run()  # type: ignore[arg-type]
     assert walk.options
-    before, total = nats_of_beginning(walk.text), walk.options.bounds[-1]
+    before, total = prefix_nats(walk.text), walk.options.bounds[-1]
     letters = {text[0] for text in walk.options.texts}
     for letter in letters:
         fitting = [i for i, text in enumerate(walk.options.texts) if text[0] == letter]
         probability = sum(walk.options.choice(i).weight for i in fitting) / total
-        assert nats_of_beginning(walk.text + letter) - before == pytest.approx(-math.log(probability), abs=1e-12)
+        assert prefix_nats(walk.text + letter) - before == pytest.approx(-math.log(probability), abs=1e-12)
 
 
-def test_the_floor_of_all_tokens_is_that_of_the_validation_text(data: Prepared) -> None:
-    assert floor_of_stories(data.packed.val, data.tokenizer) == pytest.approx(data.packed.floor, rel=1e-9)
+def test_the_floor_of_all_tokens_is_that_of_the_validation_text(data: PreparedData) -> None:
+    assert stories_entropy_bound(data.packed.val, data.tokenizer) == pytest.approx(data.packed.entropy_bound, rel=1e-9)
 
 
-def test_the_floor_of_a_cut_text_counts_the_documents_and_the_part_that_are_scored(data: Prepared) -> None:
+def test_the_floor_of_a_cut_text_counts_the_documents_and_the_part_that_are_scored(data: PreparedData) -> None:
     tokens = data.packed.val[:2001]
-    found = floor_of_stories(tokens, data.tokenizer)
-    documents = "".join("\0" if token == BOS else data.tokenizer.token_text(token) for token in tokens).split("\0")[1:]
-    nats = sum(map(nats_of_beginning, documents))
+    found = stories_entropy_bound(tokens, data.tokenizer)
+    documents = "".join("\0" if token == BOS else data.tokenizer.decode_token(token) for token in tokens).split("\0")[
+        1:
+    ]
+    nats = sum(map(prefix_nats, documents))
     assert found and found.bpb == pytest.approx(nats / math.log(2) / sum(map(len, documents)), rel=1e-12)
-    assert found.bpb != data.packed.floor.bpb if data.packed.floor else False
+    assert found.bpb != data.packed.entropy_bound.bpb if data.packed.entropy_bound else False
 
 
 def test_a_text_of_another_grammar_has_no_floor() -> None:
     tokens = array("B", [BOS, *ByteTokenizer().encode("Once upon a time"), BOS, *ByteTokenizer().encode("no story")])
-    assert floor_of_stories(memoryview(tokens), ByteTokenizer()) is None
+    assert stories_entropy_bound(memoryview(tokens), ByteTokenizer()) is None
 
 
 def test_an_evaluation_reports_the_floor_of_what_it_scored(tmp_path: Path) -> None:
@@ -89,12 +91,12 @@ def test_an_evaluation_reports_the_floor_of_what_it_scored(tmp_path: Path) -> No
     found.train()
     event = found.history.evals[-1]
     scored = found.data.packed.val[:1501]
-    expected = floor_of_stories(scored, found.data.tokenizer)
+    expected = stories_entropy_bound(scored, found.data.tokenizer)
     assert expected and (event["floor_bpb"], event["floor_error"]) == expected
     assert event["floor_bpb"] != run_floor(found) and event["bytes"] < 1501
 
 
 def run_floor(found: Rig) -> float:
-    floor = found.data.packed.floor
+    floor = found.data.packed.entropy_bound
     assert floor
     return floor.bpb

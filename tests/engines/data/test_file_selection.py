@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.data import file_selection
-from engines.data.file_selection import Selection, select
+from engines.data.file_selection import Selection, select_files
 from engines.errors import UserError
 
 
@@ -23,9 +23,9 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_a_folder_uses_its_text_files_and_reports_how_many_it_skips(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", "README", "x.png", *(f"{number}.rst" for number in range(63)))
-    found = select(str(tmp_path))
+    found = select_files(str(tmp_path))
     assert names(found, tmp_path) == ["a.txt"]
-    assert found.sentence("--data") == (
+    assert found.describe("--data") == (
         f"--data {tmp_path}: 1 file used, 65 skipped (63 .rst, 1 .png, 1 without a suffix). "
         f"Read other text files by a pattern: '{tmp_path}/**/*.rst'."
     )
@@ -34,8 +34,8 @@ def test_a_folder_uses_its_text_files_and_reports_how_many_it_skips(tmp_path: Pa
 @pytest.mark.parametrize("suffix", ["TXT", "JSONL", "ndjson", "Txt.GZ", "parquet", "jsonl.ZST"])
 def test_suffixes_match_in_any_case(suffix: str, tmp_path: Path) -> None:
     touch(tmp_path, f"a.{suffix}")
-    assert names(select(str(tmp_path)), tmp_path) == [f"a.{suffix}"]
-    assert file_selection.format_of(tmp_path / f"a.{suffix}") == "." + suffix.lower().split(".")[0]
+    assert names(select_files(str(tmp_path)), tmp_path) == [f"a.{suffix}"]
+    assert file_selection.detect_format(tmp_path / f"a.{suffix}") == "." + suffix.lower().split(".")[0]
 
 
 def test_a_pattern_reads_any_text_file_in_any_depth(tmp_path: Path) -> None:
@@ -51,14 +51,14 @@ def test_a_pattern_reads_any_text_file_in_any_depth(tmp_path: Path) -> None:
         (".hidden/**/*.md", [".hidden/e.md"]),
         ("**/.*.md", ["deep/.f.md"]),
     ):
-        assert names(select(str(tmp_path / pattern)), tmp_path) == sorted(expected, key=Path), pattern
+        assert names(select_files(str(tmp_path / pattern)), tmp_path) == sorted(expected, key=Path), pattern
 
 
 def test_a_relative_pattern_is_read_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "docs/a.md", "docs/b/c.md")
     monkeypatch.chdir(tmp_path)
-    assert [str(path) for path in select("docs/**/*.md").files] == ["docs/a.md", "docs/b/c.md"]
-    assert [str(path) for path in select("**/*.md").files] == ["docs/a.md", "docs/b/c.md"]
+    assert [str(path) for path in select_files("docs/**/*.md").files] == ["docs/a.md", "docs/b/c.md"]
+    assert [str(path) for path in select_files("**/*.md").files] == ["docs/a.md", "docs/b/c.md"]
 
 
 @pytest.mark.parametrize("data", ["", "**/*.txt"])
@@ -68,7 +68,7 @@ def test_links_to_folders_are_followed_without_cycles(data: str, tmp_path: Path)
         (tmp_path / "corpus" / f"cycle{number}").symlink_to(".")
     (tmp_path / "corpus" / "other").symlink_to("../elsewhere")
     (tmp_path / "corpus" / "same").symlink_to("deep")
-    found = select(str(tmp_path / "corpus" / data))
+    found = select_files(str(tmp_path / "corpus" / data))
     assert names(found, tmp_path) == ["corpus/deep/a.txt", "corpus/other/b.txt"]
 
 
@@ -77,7 +77,7 @@ def test_a_file_with_several_names_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "a.txt").symlink_to("b.txt")
     os.link(tmp_path / "b.txt", tmp_path / "c.txt")
     (tmp_path / "gone.txt").symlink_to("nothing")
-    found = select(str(tmp_path))
+    found = select_files(str(tmp_path))
     assert names(found, tmp_path) == ["b.txt"]
     assert found.skipped == {"duplicate names of used files": 2, "broken links": 1}
 
@@ -88,11 +88,11 @@ def test_only_regular_files_are_read_and_nothing_blocks(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(os.path.relpath(tmp_path / "socket.txt"))
     for data in (tmp_path, tmp_path / "*.txt"):
-        found = select(str(data))
+        found = select_files(str(data))
         assert names(found, tmp_path) == ["a.txt"] and found.skipped == {"not regular files": 2}
     for data in (tmp_path / "fifo.txt", tmp_path / "socket.txt", Path("/dev/null"), Path("/dev/stdin")):
         with pytest.raises(UserError, match=r"is not a regular file|does not exist"):
-            select(str(data))
+            select_files(str(data))
 
 
 def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,15 +105,15 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: p
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", fail_below)
-    assert select(str(tmp_path)).skipped == {"folders that cannot be read": 1}
+    assert select_files(str(tmp_path)).skipped == {"folders that cannot be read": 1}
 
 
 def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder without .*: it is empty\."):
-        select(str(tmp_path))
+        select_files(str(tmp_path))
     touch(tmp_path, "a.rst", "b.rst", "data.json", "x." + "y" * 99)
     with pytest.raises(UserError, match=r"4 skipped \(2 \.rst, 1 \.json, 1 with other suffixes\)\. Read .*\*\.rst"):
-        select(str(tmp_path))
+        select_files(str(tmp_path))
 
 
 def test_a_setting_is_named_in_its_errors() -> None:
@@ -123,10 +123,10 @@ def test_a_setting_is_named_in_its_errors() -> None:
         ("x" * 300, "too long"),
     ):
         with pytest.raises(UserError, match=f"--val-data .*{reason}"):
-            select(data, "--val-data")
+            select_files(data, "--val-data")
 
 
 def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt"))
     path.write_text("text")
-    assert select(str(tmp_path)).files == select(str(path)).files == [path]
+    assert select_files(str(tmp_path)).files == select_files(str(path)).files == [path]

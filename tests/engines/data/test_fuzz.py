@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engines.data import corpora
-from engines.data.corpora import Corpus, scan
+from engines.data.corpora import Corpus, scan_corpus
 from engines.data.prepare import prepare, train_corpus
 from engines.errors import UserError
 from engines.settings.resolve import resolve
@@ -67,7 +67,7 @@ def damaged(content: bytes, damage: tuple[str, int, int] | None) -> bytes:
 
 
 def read(corpus: Corpus) -> None:
-    scan(corpus, lambda done: None)
+    scan_corpus(corpus, lambda done: None)
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
@@ -99,7 +99,7 @@ def test_any_bytes_under_any_name_are_text_or_are_refused_by_name(
 def test_a_file_that_changes_between_two_readings_is_refused(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     path = tmp_path / "a.txt"
     path.write_text("some text\n" * 100)
 
@@ -122,8 +122,8 @@ def test_a_file_that_changes_between_two_readings_is_refused(
 def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.system.user_cache.WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
+    monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     path = tmp_path / "a.txt"
     path.write_text("some text\n" * 100)
     given = resolve({"data": str(path)})
@@ -142,7 +142,7 @@ def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
 def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_file(
     documents: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.data.readers.text_files._LONGEST_LINE", 10 << 20)
+    monkeypatch.setattr("engines.data.readers.text_files._MAX_LINE_CHARACTERS", 10 << 20)
     path = tmp_path / "a.txt"
     with open(path, "wb") as file:
         file.truncate(0)
@@ -150,7 +150,7 @@ def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_fi
             file.write(b"x" * (1 << 20))
     corpus = train_corpus(resolve({"data": str(path), "documents": documents}))
     if documents == "file":
-        assert scan(corpus, lambda done: None).characters == 16 << 20
+        assert scan_corpus(corpus, lambda done: None).characters == 16 << 20
     else:
         with pytest.raises(UserError, match=r"a\.txt has a line of over 10 Mi characters"):
             read(corpus)

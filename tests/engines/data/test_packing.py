@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.data import corpora, packing
-from engines.data.corpora import Corpus, Piece, open_corpus, scan
-from engines.data.entropy_bound import Floor, Information
-from engines.data.packing import Packed, pack
+from engines.data.corpora import Chunk, Corpus, open_corpus, scan_corpus
+from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator
+from engines.data.packing import PackedTokens, pack
 from engines.data.prepare import prepare
-from engines.data.splitting import Source, Split
+from engines.data.splitting import ScannedCorpus, Split
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
@@ -28,20 +28,20 @@ def ignore(done: int) -> None:
     pass
 
 
-def source(*documents: str) -> Source:
-    corpus = Corpus("test", lambda: map(Piece, documents))
-    return Source(corpus, scan(corpus, ignore))
+def source(*documents: str) -> ScannedCorpus:
+    corpus = Corpus("test", lambda: map(Chunk, documents))
+    return ScannedCorpus(corpus, scan_corpus(corpus, ignore))
 
 
 def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any corpus be long enough for that."""
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
-    monkeypatch.setattr(packing, "most_kept", lambda: 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
+    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
 
 
-def packed(train: Source, val: Source | None = None, seed: int = 1) -> tuple[Packed, CharTokenizer]:
-    alphabet = {*train.facts.alphabet, *(val.facts.alphabet if val else "")}
+def packed(train: ScannedCorpus, val: ScannedCorpus | None = None, seed: int = 1) -> tuple[PackedTokens, CharTokenizer]:
+    alphabet = {*train.stats.alphabet, *(val.stats.alphabet if val else "")}
     tokenizer = CharTokenizer("".join(sorted(alphabet)))
     return pack(Split(train, val, seed), tokenizer, ignore), tokenizer
 
@@ -52,7 +52,7 @@ def documents_of(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
         if token == BOS:
             found.append("")
         else:
-            found[-1] += tokenizer.token_text(token)
+            found[-1] += tokenizer.decode_token(token)
     return found
 
 
@@ -103,24 +103,24 @@ def test_a_long_corpus_is_packed_into_files_to_the_same_tokens(monkeypatch: pyte
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
 
 
-def floor_of(*documents: tuple[float | None, int]) -> Floor | None:
-    information = Information()
+def floor_of(*documents: tuple[float | None, int]) -> EntropyBound | None:
+    information = EntropyBoundEstimator()
     for nats, size in documents:
         information.add(nats, size)
-    return information.floor()
+    return information.estimate()
 
 
 def test_a_text_of_which_a_part_has_unknown_information_has_no_floor() -> None:
     assert floor_of((1.0, 4), (None, 4), (3.0, 4)) is None
     plain, extended = (open_corpus("stories", "file", style, 20_000, 1) for style in ("classic", "futuristic"))
-    train, val = (Source(corpus, scan(corpus, ignore)) for corpus in (plain, extended))
-    assert packed(train, train)[0].floor is not None
-    assert packed(train, val)[0].floor is None
+    train, val = (ScannedCorpus(corpus, scan_corpus(corpus, ignore)) for corpus in (plain, extended))
+    assert packed(train, train)[0].entropy_bound is not None
+    assert packed(train, val)[0].entropy_bound is None
 
 
 def test_the_floor_is_the_information_of_the_validation_stories() -> None:
     data = prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
-    floor = data.packed.floor
+    floor = data.packed.entropy_bound
     assert floor and 0.2 < floor.bpb < 0.5 and 0 < floor.error < 0.05
     assert floor_of((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
 
@@ -160,7 +160,7 @@ def test_any_corpus_is_packed_into_files_to_the_same_tokens(train: list[str], va
         assert tokens() == tokens() == in_memory
 
 
-def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> Packed:
+def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> PackedTokens:
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return packed(source(*documents))[0]
@@ -175,7 +175,7 @@ def test_files_are_mapped_in_the_width_of_the_vocabulary(monkeypatch: pytest.Mon
 def test_what_was_packed_before_is_found_and_not_packed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cached(monkeypatch, tmp_path, *WORDS)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(packing, "_write", lambda *arguments: pytest.fail("packed again"))
+    monkeypatch.setattr(packing, "_write_tokens", lambda *arguments: pytest.fail("packed again"))
     cached(monkeypatch, tmp_path, *WORDS)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
 
@@ -198,20 +198,22 @@ def test_what_fails_half_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     long = source(*WORDS)
     with pytest.raises(KeyboardInterrupt):
-        pack(Split(long, None, 1), CharTokenizer(long.facts.alphabet), broken)
+        pack(Split(long, None, 1), CharTokenizer(long.stats.alphabet), broken)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = Corpus("known", lambda: (Piece(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
-    in_memory = packed(Source(corpus, scan(corpus, ignore)))[0].floor
+    corpus = Corpus("known", lambda: (Chunk(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
+    in_memory = packed(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound
     into_files(monkeypatch)
-    in_files, in_files_again = (packed(Source(corpus, scan(corpus, ignore)))[0].floor for _ in range(2))
+    in_files, in_files_again = (
+        packed(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound for _ in range(2)
+    )
     assert in_files == in_files_again == in_memory is not None
 
 
 def test_a_text_that_no_grammar_wrote_has_no_floor() -> None:
-    assert packed(source(*WORDS))[0].floor is None and floor_of((1.0, 4)) is None
+    assert packed(source(*WORDS))[0].entropy_bound is None and floor_of((1.0, 4)) is None
 
 
 def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
@@ -222,8 +224,8 @@ def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
 
 
 def test_a_piece_that_goes_on_with_a_document_gets_no_bos() -> None:
-    halves = Corpus("halves", lambda: iter([Piece("one "), Piece("text\n", False), Piece("tw"), Piece("o", False)]))
-    both, tokenizer = packed(Source(halves, scan(halves, ignore)), source("other"))
+    halves = Corpus("halves", lambda: iter([Chunk("one "), Chunk("text\n", False), Chunk("tw"), Chunk("o", False)]))
+    both, tokenizer = packed(ScannedCorpus(halves, scan_corpus(halves, ignore)), source("other"))
     assert documents_of(both.train, tokenizer) == ["one text\n", "two"]
 
 
@@ -286,8 +288,8 @@ def token_folders(folder: Path) -> list[Path]:
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every packing of text."""
     calls: list[int] = []
-    write = packing._write
-    monkeypatch.setattr(packing, "_write", lambda *arguments: calls.append(1) or write(*arguments))
+    write = packing._write_tokens
+    monkeypatch.setattr(packing, "_write_tokens", lambda *arguments: calls.append(1) or write(*arguments))
     return calls
 
 
@@ -355,8 +357,10 @@ def test_tokens_that_cannot_be_kept_are_held_in_memory_or_in_temporary_files(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for most_kept in (1, 1 << 20):
-        monkeypatch.setattr(packing, "most_kept", lambda most_kept=most_kept: most_kept)
+    for max_in_memory_chars in (1, 1 << 20):
+        monkeypatch.setattr(
+            packing, "max_in_memory_chars", lambda max_in_memory_chars=max_in_memory_chars: max_in_memory_chars
+        )
         both, tokenizer = packed(source(*WORDS))
         assert sorted(documents_of(both.train, tokenizer) + documents_of(both.val, tokenizer)) == sorted(WORDS)
         assert file.is_file()
@@ -377,13 +381,13 @@ def test_who_packs_second_takes_what_the_first_has_put_there(monkeypatch: pytest
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     split = Split(source(*WORDS), None, 1)
-    quicker: list[Packed] = []
+    quicker: list[PackedTokens] = []
 
     def progress(done: int) -> None:
         if not quicker:
             quicker.append(first())
 
-    def first() -> Packed:
+    def first() -> PackedTokens:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "getpid", lambda: 1)
             return pack(split, BPE, ignore)
@@ -399,12 +403,12 @@ def test_a_reading_that_fails_is_told_as_such(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     broken = source(*WORDS)
 
-    def pieces() -> Iterator[Piece]:
-        yield Piece("w1")
+    def chunks() -> Iterator[Chunk]:
+        yield Chunk("w1")
         raise UserError("a.txt cannot be read (gone).")
 
     with pytest.raises(UserError, match=r"a\.txt cannot be read"):
-        pack(Split(broken._replace(corpus=Corpus("gone", pieces)), None, 1), BPE, ignore)
+        pack(Split(broken._replace(corpus=Corpus("gone", chunks)), None, 1), BPE, ignore)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from engines.data import corpora, encoding, packing, parallel_encoding
 from engines.data import prepare as module
-from engines.data.prepare import Prepared, prepare
-from engines.data.stories.grammar import stories
+from engines.data.prepare import PreparedData, prepare
+from engines.data.stories.grammar import generate_stories
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, bpe, bpe_training
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
@@ -19,7 +19,7 @@ from engines.settings.resolve import resolve
 from engines.system import user_cache
 
 Reports = list[tuple[str, int, int | None]]
-STORIES = [story.text for story in stories(40_000, 5)]
+STORIES = [story.text for story in generate_stories(40_000, 5)]
 
 
 def write(folder: Path, name: str, text: str) -> str:
@@ -27,7 +27,7 @@ def write(folder: Path, name: str, text: str) -> str:
     return str(folder / name)
 
 
-def prepared(reports: Reports | None = None, **asked: object) -> Prepared:
+def prepared(reports: Reports | None = None, **asked: object) -> PreparedData:
     return prepare(resolve(asked), lambda *report: None if reports is None else reports.append(report))
 
 
@@ -107,13 +107,13 @@ def test_a_bpe_tokenizer_has_the_tokens_asked_for_or_what_its_text_gives(tmp_pat
     assert prepared(data=long, tokenizer="bpe", vocab_size=258).facts["vocab_size"] == 258
 
 
-def tokens_of(found: Prepared) -> set[str]:
-    return {found.tokenizer.token_text(token) for token in range(257, found.tokenizer.vocab_size)}
+def tokens_of(found: PreparedData) -> set[str]:
+    return {found.tokenizer.decode_token(token) for token in range(257, found.tokenizer.vocab_size)}
 
 
 @pytest.mark.parametrize("worthwhile", [1, 1 << 40], ids=["beside", "here"])
 def test_validation_text_leaves_no_token(worthwhile: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(user_cache, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", worthwhile)
     data, val = write(tmp_path, "a.txt", "train words\n" * 50), write(tmp_path, "b.txt", "zyzzyva quiz\n" * 500)
     merged = "".join(tokens_of(prepared(data=data, val_data=val, tokenizer="bpe")))
     assert "train" in merged and "words" in merged and not set(merged) & set("zyvqu")
@@ -136,12 +136,12 @@ def test_documents_drawn_for_validation_leave_no_token(tmp_path: Path) -> None:
 def test_a_tokenizer_learns_from_so_much_text_at_most(
     most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bpe, "PORTION", 1000)
+    monkeypatch.setattr(bpe, "MAX_CHUNK_CHARACTERS", 1000)
     monkeypatch.setattr(bpe, "_SEARCH", 100)
-    monkeypatch.setattr(module, "MOST_TO_LEARN_FROM", most)
+    monkeypatch.setattr(module, "MAX_TOKENIZER_TRAINING_CHARACTERS", most)
     read: list[str] = []
-    learn = bpe_training.learn
-    monkeypatch.setattr(bpe_training, "learn", lambda texts, count: learn(map(noted(read), texts), count))
+    train_bpe = bpe_training.train_bpe
+    monkeypatch.setattr(bpe_training, "train_bpe", lambda texts, count: train_bpe(map(noted(read), texts), count))
     text = "".join(STORIES)
     prepared(data=write(tmp_path, "a.txt", text), tokenizer="bpe")
     assert text.startswith("".join(read)) and most <= len("".join(read)) < most + 1000
@@ -156,7 +156,7 @@ def test_the_same_tokenizer_is_learnt_here_and_in_another_process(
 ) -> None:
     asked = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
     here = prepared(**asked)
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     beside = prepared(**asked)
     assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
 
@@ -167,17 +167,17 @@ def test_tokens_are_the_same_whether_one_process_encodes_or_several(
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in STORIES))
     asked = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
     here = prepared(**asked)
-    monkeypatch.setattr(encoding, "_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(parallel_encoding, "_BATCH", 2000)
+    monkeypatch.setattr(encoding, "_MIN_PARALLEL_CHARACTERS", 1)
+    monkeypatch.setattr(parallel_encoding, "_BATCH_CHARACTERS", 2000)
     monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
     monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
     beside = prepared(**asked)
     assert bytes(beside.packed.train) == bytes(here.packed.train) and beside.facts == here.facts
-    assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.floor is None
+    assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.entropy_bound is None
 
 
 def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
     reports: Reports = []
     prepared(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
@@ -187,7 +187,7 @@ def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.Monkey
 
 def test_reports_come_from_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The worker's report raises what ends the run."""
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     threads: set[threading.Thread] = set()
     data = write(tmp_path, "a.txt", "some text\n" * 100)
     prepare(resolve({"data": data, "tokenizer": "bpe"}), lambda *_: threads.add(threading.current_thread()))
@@ -199,9 +199,9 @@ def test_a_stop_that_a_report_raises_ends_the_work(
     during: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for where, name, value in (
-        (user_cache, "WORTHWHILE", 1),
+        (user_cache, "MIN_CACHED_CHARACTERS", 1),
         (bpe_training, "_REPORT_INTERVAL", 0.001),
-        (encoding, "_WORTH_PROCESSES", 1),
+        (encoding, "_MIN_PARALLEL_CHARACTERS", 1),
     ):
         monkeypatch.setattr(where, name, value)
 
@@ -214,7 +214,7 @@ def test_a_stop_that_a_report_raises_ends_the_work(
         prepare(resolve({"data": data, "tokenizer": "bpe"}), stop)
     assert not psutil.Process().children()
     left = {"read": set(), "train tokenizer": {"scans"}, "pack": {"scans", "tokenizers"}}[during]
-    assert {path.parent.name for path in user_cache.folder("").rglob("*") if path.is_file()} == left
+    assert {path.parent.name for path in user_cache.cache_dir("").rglob("*") if path.is_file()} == left
     assert prepared(data=data, tokenizer="bpe").facts["documents"] == 1
 
 
@@ -224,9 +224,9 @@ def test_a_stop_that_a_report_raises_ends_the_work(
 @pytest.fixture
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any text be long enough for the caches, and too long for memory."""
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
-    monkeypatch.setattr(packing, "most_kept", lambda: 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
+    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
 
 
 @pytest.fixture
@@ -234,9 +234,11 @@ def asked(tmp_path: Path) -> dict[str, object]:
     return {"data": write(tmp_path, "a.txt", "".join(STORIES)), "val_data": write(tmp_path, "b.txt", "some val text\n")}
 
 
-def same(one: Prepared, other: Prepared) -> bool:
+def same(one: PreparedData, other: PreparedData) -> bool:
     tokens = [(bytes(found.packed.train), bytes(found.packed.val), found.tokenizer.to_json()) for found in (one, other)]
-    return tokens[0] == tokens[1] and one.facts == other.facts and one.packed.floor == other.packed.floor
+    return (
+        tokens[0] == tokens[1] and one.facts == other.facts and one.packed.entropy_bound == other.packed.entropy_bound
+    )
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
@@ -244,8 +246,8 @@ def test_a_second_start_reads_no_text_and_gives_the_same(
     tokenizer: str, all_worthwhile: None, asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepared(**asked, tokenizer=tokenizer)
-    monkeypatch.setattr(corpora, "_files", lambda *_: pytest.fail("text is read"))
-    monkeypatch.setattr(bpe_training, "learn_beside", lambda *_: pytest.fail("a tokenizer is learnt"))
+    monkeypatch.setattr(corpora, "_read_files", lambda *_: pytest.fail("text is read"))
+    monkeypatch.setattr(bpe_training, "train_in_subprocess", lambda *_: pytest.fail("a tokenizer is learnt"))
     reports: Reports = []
     assert same(prepared(reports, **asked, tokenizer=tokenizer), first) and reports == []
 
@@ -274,12 +276,14 @@ def test_a_file_that_changed_is_read_encoded_and_learnt_from_again(
 def test_stories_are_told_once(all_worthwhile: None, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"data": "stories", "corpus_size": 50_000, "tokenizer": "bpe"}
     first = prepared(**settings)
-    monkeypatch.setattr(corpora, "_stories", lambda *_: pytest.fail("stories are told"))
-    assert same(prepared(**settings), first) and first.packed.floor
+    monkeypatch.setattr(corpora, "_generate_stories", lambda *_: pytest.fail("stories are told"))
+    assert same(prepared(**settings), first) and first.packed.entropy_bound
 
 
 def kept(kind: str) -> set[str]:
-    return {path.name for path in user_cache.folder(kind).iterdir()} if user_cache.folder(kind).exists() else set()
+    return (
+        {path.name for path in user_cache.cache_dir(kind).iterdir()} if user_cache.cache_dir(kind).exists() else set()
+    )
 
 
 def test_a_seed_that_draws_nothing_shares_tokens_and_tokenizer(all_worthwhile: None, asked: dict[str, object]) -> None:
@@ -313,19 +317,19 @@ def test_damaged_caches_are_built_again(
     kind: str, content: str, all_worthwhile: None, asked: dict[str, object]
 ) -> None:
     first = prepared(**asked, tokenizer="bpe")
-    for path in user_cache.folder(kind).iterdir():
+    for path in user_cache.cache_dir(kind).iterdir():
         path.write_text(content)
     assert same(prepared(**asked, tokenizer="bpe"), first)
-    assert all(path.read_text() != content for path in user_cache.folder(kind).iterdir())
+    assert all(path.read_text() != content for path in user_cache.cache_dir(kind).iterdir())
 
 
 def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
     asked: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without = prepared(**asked, tokenizer="bpe")
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     (tmp_path / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert same(prepared(**asked, tokenizer="bpe"), without)
-    monkeypatch.setattr(packing, "most_kept", lambda: 1)
+    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
     assert same(prepared(**asked, tokenizer="bpe"), without)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from engines.data import corpora, packing, token_cache
-from engines.data.prepare import Prepared, prepare
-from engines.data.token_cache import CannotStore, TokenSink
+from engines.data.prepare import PreparedData, prepare
+from engines.data.token_cache import CacheWriteError, TokenSink
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 from engines.system import user_cache
@@ -25,22 +25,22 @@ SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab
 @pytest.fixture(autouse=True)
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any text be long enough for the cache, and too long for memory."""
-    monkeypatch.setattr(user_cache, "WORTHWHILE", 1)
-    monkeypatch.setattr(corpora, "most_kept", lambda: 1)
-    monkeypatch.setattr(packing, "most_kept", lambda: 1)
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
+    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
 
 
-def prepared(notes: list[str] | None = None) -> Prepared:
+def prepared(notes: list[str] | None = None) -> PreparedData:
     return prepare(resolve(SETTINGS), lambda *progress: None, ([] if notes is None else notes).append)
 
 
-def content(found: Prepared) -> tuple[object, ...]:
+def content(found: PreparedData) -> tuple[object, ...]:
     packed = found.packed
-    return bytes(packed.train), bytes(packed.val), packed.floor, found.tokenizer.to_json(), found.facts
+    return bytes(packed.train), bytes(packed.val), packed.entropy_bound, found.tokenizer.to_json(), found.facts
 
 
 def entries() -> list[Path]:
-    return sorted(path for path in user_cache.folder("").rglob("*") if path.is_file())
+    return sorted(path for path in user_cache.cache_dir("").rglob("*") if path.is_file())
 
 
 def flip(path: Path, place: int) -> None:
@@ -63,11 +63,11 @@ def test_a_changed_byte_anywhere_in_the_cache_is_found_reported_and_repaired() -
 
 def test_zeroed_tokens_and_an_edited_entropy_floor_are_not_used() -> None:
     expected = content(prepared())
-    (val,) = user_cache.folder("tokens").rglob("val.tokens")
+    (val,) = user_cache.cache_dir("tokens").rglob("val.tokens")
     val.write_bytes(bytes(val.stat().st_size))
     notes: list[str] = []
     assert content(prepared(notes)) == expected
-    (about,) = user_cache.folder("tokens").rglob("about.json")
+    (about,) = user_cache.cache_dir("tokens").rglob("about.json")
     edited = json.loads(about.read_text())
     edited["content"]["floor"][0] = 0.001
     about.write_text(json.dumps(edited))
@@ -88,23 +88,23 @@ def test_entries_that_were_written_without_a_checksum_are_rebuilt() -> None:
 
 
 def block_with_a_file() -> None:
-    user_cache.folder("").parent.mkdir(parents=True, exist_ok=True)
-    user_cache.folder("").write_text("a file where the cache should be")
+    user_cache.cache_dir("").parent.mkdir(parents=True, exist_ok=True)
+    user_cache.cache_dir("").write_text("a file where the cache should be")
 
 
 def block_entries_with_files() -> None:
     prepared()
-    for path in user_cache.folder("").glob("*/*"):
+    for path in user_cache.cache_dir("").glob("*/*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         path.write_text("") if path.suffix else path.touch()
 
 
 def block_entries_with_folders() -> None:
     prepared()
-    for path in user_cache.folder("").glob("*/*.json"):
+    for path in user_cache.cache_dir("").glob("*/*.json"):
         path.unlink()
         (path / "more").mkdir(parents=True)
-    for path in user_cache.folder("").glob("tokens/*/*"):
+    for path in user_cache.cache_dir("").glob("tokens/*/*"):
         path.unlink()
         (path / "more").mkdir(parents=True)
 
@@ -112,7 +112,7 @@ def block_entries_with_folders() -> None:
 @pytest.mark.parametrize("block", [block_with_a_file, block_entries_with_files, block_entries_with_folders])
 def test_whatever_is_in_the_place_of_the_cache_text_is_prepared(block: Callable[[], None], tmp_path: Path) -> None:
     expected = content(prepared())
-    shutil.rmtree(user_cache.folder(""))
+    shutil.rmtree(user_cache.cache_dir(""))
     block()
     notes: list[str] = []
     assert content(prepared(notes)) == expected and notes
@@ -123,28 +123,28 @@ def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
-    shutil.rmtree(user_cache.folder("tokens"))
+    shutil.rmtree(user_cache.cache_dir("tokens"))
     failing = {"mkdir": (Path, "mkdir"), "fsync": (os, "fsync"), "open": (token_cache, "_TokenFile")}[call]
 
     def fail(*arguments: object, **named: object) -> None:
         if call == "open":
-            raise CannotStore(os.strerror(errno.EACCES))
+            raise CacheWriteError(os.strerror(errno.EACCES))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     notes: list[str] = []
-    monkeypatch.setattr(packing, "most_kept", lambda: 1 << 30)
+    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1 << 30)
     with monkeypatch.context() as patch:
         patch.setattr(*failing, fail)
         assert content(prepared(notes)) == expected
     assert len(notes) == 1 and "cannot be stored" in notes[0]
-    assert not list(user_cache.folder("tokens").rglob("*"))
+    assert not list(user_cache.cache_dir("tokens").rglob("*"))
 
 
 def test_text_too_long_for_memory_is_packed_into_temporary_files_where_the_cache_cannot_hold_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
-    shutil.rmtree(user_cache.folder(""))
+    shutil.rmtree(user_cache.cache_dir(""))
     block_with_a_file()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert content(prepared()) == expected and not list(tmp_path.iterdir())
@@ -210,7 +210,7 @@ def test_a_writer_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_verification_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_cache, "_CHUNK", 2)
+    monkeypatch.setattr(token_cache, "_CHUNK_BYTES", 2)
     monkeypatch.setattr(token_cache, "_PROGRESS_INTERVAL", 2)
     store(tmp_path / "entry")
     told: list[tuple[int, int]] = []

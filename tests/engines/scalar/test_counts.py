@@ -27,7 +27,7 @@ def counts(data: str, style: str = "classic") -> dict[tuple[str, str], int]:
         for target, logit in enumerate(model.logits([current])):
             count = round(math.exp(logit)) - 1
             if count > 0:
-                found[tokenizer.token_text(current), tokenizer.token_text(target)] = count
+                found[tokenizer.decode_token(current), tokenizer.decode_token(target)] = count
     return found
 
 
@@ -64,7 +64,7 @@ def test_a_corpus_too_long_to_keep_is_counted_alike(tmp_path: Path, monkeypatch:
     write(tmp_path, "a.txt", "some text of a few words\n" * 9)
     write(tmp_path, "b.txt", "other text")
     kept = counts(str(tmp_path))
-    monkeypatch.setattr(corpora, "most_kept", lambda: 5)
+    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 5)
     assert counts(str(tmp_path)) == kept
 
 

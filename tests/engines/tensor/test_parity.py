@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tensors import EXACT, gradients_of, learner_of, nats_of, some_rows
 
 from engines.data.batches import Batches
-from engines.data.prepare import Prepared, prepare
+from engines.data.prepare import PreparedData, prepare
 from engines.interfaces import Batch, Learner, StepHyperparameters
 from engines.random_stream import RandomStream
 from engines.scalar import factory as scalar
@@ -24,11 +24,11 @@ from engines.training.schedules import lr_multiplier
 
 
 @pytest.fixture(scope="module")
-def names() -> Prepared:
+def names() -> PreparedData:
     return prepare(resolve({}), lambda activity, done, total: None)
 
 
-def losses(learner: Learner, how: TrainSettings, data: Prepared, steps: int) -> list[float]:
+def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int) -> list[float]:
     """The first losses of a run by these settings."""
     batches = Batches(data.packed.train, how.context_length, how.batch_size, how.seed)
     for step in range(steps):
@@ -50,7 +50,7 @@ def losses(learner: Learner, how: TrainSettings, data: Prepared, steps: int) -> 
     ids=["bigram", "bigram-sgd", "mini-gpt", "mini-gpt-sgd"],
 )
 def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same_model(
-    asked: dict[str, Any], steps: int, names: Prepared
+    asked: dict[str, Any], steps: int, names: PreparedData
 ) -> None:
     vocab_size = names.tokenizer.vocab_size
     ours = learner_of(resolve({**asked, **EXACT}), vocab_size)

@@ -8,7 +8,7 @@ import pytest
 from engines.data.corpora import open_corpus
 from engines.data.prepare import prepare
 from engines.data.readers import json_files
-from engines.data.readers.json_files import json_documents, json_lines
+from engines.data.readers.json_files import read_json, read_json_lines
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 
@@ -32,7 +32,7 @@ def write(folder: Path, name: str, content: str) -> Path:
     ids=["array", "pretty array", "lines", "strings", "byte order mark"],
 )
 def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: str, tmp_path: Path) -> None:
-    assert list(json_documents(write(tmp_path, "a.json", content))) == ["one", "two\nlines"]
+    assert list(read_json(write(tmp_path, "a.json", content))) == ["one", "two\nlines"]
 
 
 @pytest.mark.parametrize(
@@ -48,38 +48,38 @@ def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: st
 )
 def test_a_json_file_without_text_is_refused_with_the_place(content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"a\.json.*{message}"):
-        list(json_documents(write(tmp_path, "a.json", content)))
+        list(read_json(write(tmp_path, "a.json", content)))
 
 
 def test_an_array_too_long_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_files, "_LONGEST_ARRAY", 10)
+    monkeypatch.setattr(json_files, "_MAX_ARRAY_CHARACTERS", 10)
     with pytest.raises(UserError, match="Convert it to JSON lines"):
-        list(json_documents(write(tmp_path, "a.json", json.dumps(RECORDS))))
+        list(read_json(write(tmp_path, "a.json", json.dumps(RECORDS))))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.NDJSON", "a.json"])
 def test_text_key_names_another_key(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, '{"content": "one", "id": 1}\n{"content": "two"}\n')
     corpus = open_corpus(str(path), "file", "classic", 0, 0, "content")
-    assert [piece.text for piece in corpus.pieces()] == ["one", "two"]
+    assert [piece.text for piece in corpus.chunks()] == ["one", "two"]
 
 
 def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": 1, **{f"key{number}": "x" for number in range(9)}}))
-    with pytest.raises(UserError, match=r"'key0', 'key1', .*, …; choose one with --text-key") as error:
-        list(json_lines(path))
+    with pytest.raises(UserError, match=r"'key0', 'key1', .*, …. Choose one with --text-key") as error:
+        list(read_json_lines(path))
     assert len(str(error.value)) < 300 + len(str(path))
 
 
 @pytest.mark.parametrize("key", ["messages", "conversations"])
 def test_chat_records_are_identified_with_what_to_do(key: str, tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": "x", key: [{"role": "user", "content": "hello"}]}))
-    with pytest.raises(UserError, match=rf'line 1: a chat record with "{key}", not a text\. .*jq -c'):
-        list(json_lines(path))
+    with pytest.raises(UserError, match=rf'line 1: a chat record with "{key}" instead of a text\. .*jq -c'):
+        list(read_json_lines(path))
 
 
 def test_another_text_key_is_another_corpus_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.system.user_cache.WORTHWHILE", 1)
+    monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
     path = write(tmp_path, "a.jsonl", json.dumps({"a": "first text", "b": "text two"}))
     texts = []
     for key in ("a", "b"):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from engines.data.corpora import Piece, open_corpus, scan
-from engines.data.readers.parquet_files import texts
+from engines.data.corpora import Chunk, open_corpus, scan_corpus
+from engines.data.readers.parquet_files import read_parquet
 from engines.errors import UserError
 
 
@@ -25,18 +25,18 @@ def test_texts_come_back_and_empty_ones_are_left_out(
     written: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("parquet") / "a.parquet", pyarrow.array(written, pyarrow.string()))
-    assert list(texts(path)) == [text for text in written if text]
+    assert list(read_parquet(path)) == [text for text in written if text]
 
 
 def test_many_row_groups_come_in_order_and_nothing_is_no_text(tmp_path: Path) -> None:
     written = [f"text {number}" if number % 3 else None for number in range(3000)]
     path = write(tmp_path / "a.parquet", written, row_group_size=700)
-    assert list(texts(path)) == [text for text in written if text]
+    assert list(read_parquet(path)) == [text for text in written if text]
 
 
 @pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
 def test_short_and_large_strings_are_text(kind: pyarrow.DataType, tmp_path: Path) -> None:
-    assert list(texts(write(tmp_path / "a.parquet", pyarrow.array(["日", "é"], kind)))) == ["日", "é"]
+    assert list(read_parquet(write(tmp_path / "a.parquet", pyarrow.array(["日", "é"], kind)))) == ["日", "é"]
 
 
 def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> Non
         write(tmp_path / f"shard-{number:05}.parquet", [f"{number} one", f"{number} two"])
     (tmp_path / "README.md").write_text("no text of ours")
     for data in (tmp_path, tmp_path / "*.parquet"):
-        pieces = list(open_corpus(str(data), "file", "classic", 0, 0).pieces())
-        assert pieces == [Piece(f"{number} {word}") for number in (0, 1, 2) for word in ("one", "two")]
+        pieces = list(open_corpus(str(data), "file", "classic", 0, 0).chunks())
+        assert pieces == [Chunk(f"{number} {word}") for number in (0, 1, 2) for word in ("one", "two")]
 
 
 def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> None:
@@ -53,8 +53,8 @@ def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> No
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "c.jsonl").write_text('{"text": "four"}\n')
     corpus = open_corpus(str(tmp_path), "line", "classic", 0, 0)
-    assert [piece.text for piece in corpus.pieces()] == ["one", "two\nlines", "three", "four"]
-    assert scan(corpus, lambda done: None).documents == 4
+    assert [piece.text for piece in corpus.chunks()] == ["one", "two\nlines", "three", "four"]
+    assert scan_corpus(corpus, lambda done: None).documents == 4
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> No
 )
 def test_a_file_without_a_column_of_texts_is_named(column: list[object], name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'bad\.parquet has no column "text" of strings; columns: id, \w+\.'):
-        list(texts(write(tmp_path / "bad.parquet", column, name)))
+        list(read_parquet(write(tmp_path / "bad.parquet", column, name)))
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", b"PAR1" + bytes(100) + b"PAR1"])
 def test_what_is_no_parquet_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(content)
-    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet \(") as raised:
-        list(texts(tmp_path / "bad.parquet"))
+    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet: ") as raised:
+        list(read_parquet(tmp_path / "bad.parquet"))
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.parquet cannot be read: not found"):
-        list(texts(tmp_path / "none.parquet"))
+        list(read_parquet(tmp_path / "none.parquet"))
 
 
 def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:page] + bytes(100) + whole[page + 100 :]):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet"):
-            list(texts(path))
+            list(read_parquet(path))
 
 
 def test_strings_that_are_no_utf8_are_named(tmp_path: Path) -> None:
     wrong = pyarrow.array([b"fine", b"\xff"]).view(pyarrow.string())
-    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet .*utf-8"):
-        list(texts(write(tmp_path / "bad.parquet", wrong)))
+    with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet: .*utf-8"):
+        list(read_parquet(write(tmp_path / "bad.parquet", wrong)))
 
 
 @pytest.mark.parametrize("missing", ["pyarrow", "pyarrow.parquet"])
@@ -103,37 +103,37 @@ def test_without_pyarrow_it_is_told_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delattr(pyarrow, "parquet")
     with pytest.raises(UserError, match=r"a\.parquet needs .*: pip install 'nanochat-tui\[parquet\]'"):
-        list(texts(path))
+        list(read_parquet(path))
     (tmp_path / "b.txt").write_text("other files need it not")
-    assert next(open_corpus(str(tmp_path / "b.txt"), "file", "classic", 0, 0).pieces()).text
+    assert next(open_corpus(str(tmp_path / "b.txt"), "file", "classic", 0, 0).chunks()).text
 
 
 def test_what_is_wrong_with_our_text_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     """An error of who reads comes as it is: of a full disk, say."""
     path = write(tmp_path / "a.parquet", ["one", "two"])
     with pytest.raises(OSError, match="full"):
-        for _ in texts(path):
+        for _ in read_parquet(path):
             raise OSError("full")
 
 
 def test_a_dictionary_encoded_column_is_text(tmp_path: Path) -> None:
     column = pyarrow.array(["one", "two", "one", None]).dictionary_encode()
-    assert list(texts(write(tmp_path / "a.parquet", column))) == ["one", "two", "one"]
+    assert list(read_parquet(write(tmp_path / "a.parquet", column))) == ["one", "two", "one"]
 
 
 def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r'a\.parquet has 2 columns "text"'):
-        list(texts(tmp_path / "a.parquet"))
+        list(read_parquet(tmp_path / "a.parquet"))
 
 
 def test_another_column_is_read_by_its_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", ["one", "two"], "content")
-    assert list(texts(path, "content")) == ["one", "two"]
+    assert list(read_parquet(path, "content")) == ["one", "two"]
 
 
 def test_a_folder_named_like_a_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").mkdir()
     with pytest.raises(UserError, match="cannot be read: it is not a regular file"):
-        list(texts(tmp_path / "a.parquet"))
+        list(read_parquet(tmp_path / "a.parquet"))

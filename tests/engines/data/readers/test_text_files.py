@@ -39,13 +39,13 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50))
 def test_text_comes_back_however_it_is_packed(suffix: str, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("text"), f"a.txt{suffix}", text.encode())
-    assert "".join(text_files.chunks(path)) == text.removeprefix("\ufeff")
+    assert "".join(text_files.read_chunks(path)) == text.removeprefix("\ufeff")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_characters_that_lie_across_chunks_stay_whole(suffix: str, tmp_path: Path) -> None:
     text = "x" * (CHUNK - 1) + "日本" + "y" * CHUNK
-    assert "".join(text_files.chunks(write(tmp_path, f"a.txt{suffix}", text.encode()))) == text
+    assert "".join(text_files.read_chunks(write(tmp_path, f"a.txt{suffix}", text.encode()))) == text
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -53,19 +53,19 @@ def test_characters_that_lie_across_chunks_stay_whole(suffix: str, tmp_path: Pat
 def test_the_first_wrong_byte_is_named(suffix: str, offset: int, tmp_path: Path) -> None:
     path = write(tmp_path, f"bad.txt{suffix}", b"x" * offset + b"\xff" + b"y" * 9)
     with pytest.raises(UserError, match=rf"bad\.txt.*byte {offset}\b"):
-        list(text_files.chunks(path))
+        list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_character_cut_off_at_the_end_is_named(cut: int, tmp_path: Path) -> None:
     path = write(tmp_path, "cut.txt", "ab日".encode()[:-cut])
-    with pytest.raises(UserError, match="byte 2 is wrong"):
-        list(text_files.chunks(path))
+    with pytest.raises(UserError, match="byte 2 is invalid"):
+        list(text_files.read_chunks(path))
 
 
 def test_binary_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="looks binary"):
-        list(text_files.chunks(write(tmp_path, "a.txt", b"ELF\0\1")))
+    with pytest.raises(UserError, match="zero byte"):
+        list(text_files.read_chunks(write(tmp_path, "a.txt", b"ELF\0\1")))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -73,7 +73,7 @@ def test_a_truncated_archive_is_named(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"cut.txt{suffix}", bytes(range(32, 127)) * 5000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"cut\.txt"):
-        list(text_files.chunks(path))
+        list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -81,36 +81,36 @@ def test_what_is_no_archive_is_named(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"plain.txt{suffix}"
     path.write_text("just text")
     with pytest.raises(UserError, match=r"plain\.txt"):
-        list(text_files.chunks(path))
+        list(text_files.read_chunks(path))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt cannot be read"):
-        list(text_files.chunks(tmp_path / "none.txt"))
+        list(text_files.read_chunks(tmp_path / "none.txt"))
 
 
 def test_records_are_the_text_of_json_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl.gz", '{"text": "one\\ntwo"}\n\n{"text": "日", "id": 3}\n'.encode())
-    assert list(json_files.json_lines(path)) == ["one\ntwo", "日"]
+    assert list(json_files.read_json_lines(path)) == ["one\ntwo", "日"]
 
 
 @pytest.mark.parametrize("line", ["{", '{"txt": "a"}', '{"text": 5}', '"text"', "[1]"])
 def test_a_record_without_text_is_named_by_its_line(line: str, tmp_path: Path) -> None:
     path = write(tmp_path, "bad.jsonl", f'{{"text": "fine"}}\n{line}\n'.encode())
     with pytest.raises(UserError, match=r"bad\.jsonl, line 2"):
-        list(json_files.json_lines(path))
+        list(json_files.read_json_lines(path))
 
 
 @pytest.mark.parametrize(
     ("content", "lines"), [("a\nb\n", ["a", "b"]), ("a\nb", ["a", "b"]), ("", []), ("\n\n", ["", ""])]
 )
 def test_lines_have_no_ends(content: str, lines: list[str], tmp_path: Path) -> None:
-    assert list(text_files.lines(write(tmp_path, "a.txt", content.encode()))) == lines
+    assert list(text_files.read_lines(write(tmp_path, "a.txt", content.encode()))) == lines
 
 
 def test_a_big_file_is_read_in_small_pieces(tmp_path: Path) -> None:
     path = write(tmp_path, "big.txt.gz", b"0123456789abcdef" * (1 << 19))
-    sizes = [len(piece) for piece in text_files.chunks(path)]
+    sizes = [len(piece) for piece in text_files.read_chunks(path)]
     assert sum(sizes) == 1 << 23 and max(sizes) <= CHUNK + io.DEFAULT_BUFFER_SIZE
 
 
@@ -125,20 +125,20 @@ def test_the_first_wrong_byte_is_named_wherever_chunks_end(
 ) -> None:
     path = write(tmp_path_factory.mktemp("text"), "bad.txt", text.encode() + bad)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_CHUNK", chunk)
-        with pytest.raises(UserError, match=f"byte {len(text.encode())} is wrong"):
-            list(text_files.chunks(path))
+        patch.setattr(text_files, "_CHUNK_BYTES", chunk)
+        with pytest.raises(UserError, match=f"byte {len(text.encode())} is invalid"):
+            list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_a_byte_order_mark_is_no_text_at_the_beginning_only(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"a.txt{suffix}", "\ufeffone\ufeff".encode())
-    assert "".join(text_files.chunks(path)) == "one\ufeff"
+    assert "".join(text_files.read_chunks(path)) == "one\ufeff"
 
 
 def test_a_mark_where_a_later_chunk_begins_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_files, "_CHUNK", 3)
-    assert list(text_files.chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()))) == ["one", "\ufeff", "two"]
+    monkeypatch.setattr(text_files, "_CHUNK_BYTES", 3)
+    assert list(text_files.read_chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()))) == ["one", "\ufeff", "two"]
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -148,25 +148,25 @@ def test_an_archive_cut_after_any_byte_is_refused(suffix: str, tmp_path: Path) -
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"cut\.txt"):
-            list(text_files.chunks(path))
+            list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_archives_one_after_another_are_one_text(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(b"".join(PACKERS[suffix](bytes([byte])) for byte in "héllo 日本\n".encode()))
-    assert "".join(text_files.chunks(path)) == "héllo 日本\n"
+    assert "".join(text_files.read_chunks(path)) == "héllo 日本\n"
 
 
 def test_a_zero_byte_far_into_a_file_is_found(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt.gz", b"x" * CHUNK + b"yy\0")
-    with pytest.raises(UserError, match=rf"looks binary .* after byte {CHUNK}\)"):
-        list(text_files.chunks(path))
+    with pytest.raises(UserError, match=rf"zero byte at or after byte {CHUNK}\."):
+        list(text_files.read_chunks(path))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        list(text_files.chunks(tmp_path))
+        list(text_files.read_chunks(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_files_name_tells_its_format(name: str, is_corpus: bool, form: str, tmp_path: Path) -> None:
     (tmp_path / "always.txt").touch()
     (tmp_path / name).touch()
-    assert (tmp_path / name in file_selection.locate(str(tmp_path))) is is_corpus
-    assert file_selection.format_of(tmp_path / name) == form
+    assert (tmp_path / name in file_selection.find_files(str(tmp_path))) is is_corpus
+    assert file_selection.detect_format(tmp_path / name) == form
 
 
 @settings(deadline=None, max_examples=50)
@@ -190,22 +190,22 @@ def test_lines_are_the_same_wherever_chunks_end(
 ) -> None:
     path = write(tmp_path_factory.mktemp("text"), "a.txt", text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_CHUNK", chunk)
-        assert list(text_files.lines(path)) == text.removesuffix("\n").split("\n") if text else [""]
+        patch.setattr(text_files, "_CHUNK_BYTES", chunk)
+        assert list(text_files.read_lines(path)) == text.removesuffix("\n").split("\n") if text else [""]
 
 
 def test_a_line_too_long_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_files, "_CHUNK", 16)
-    monkeypatch.setattr(text_files, "_LONGEST_LINE", 100)
-    assert len(list(text_files.lines(write(tmp_path, "fine.txt", b"x" * 90 + b"\n" + b"y" * 90)))) == 2
+    monkeypatch.setattr(text_files, "_CHUNK_BYTES", 16)
+    monkeypatch.setattr(text_files, "_MAX_LINE_CHARACTERS", 100)
+    assert len(list(text_files.read_lines(write(tmp_path, "fine.txt", b"x" * 90 + b"\n" + b"y" * 90)))) == 2
     with pytest.raises(UserError, match=r"long\.txt has a line of over"):
-        list(text_files.lines(write(tmp_path, "long.txt", b"x" * 200)))
+        list(text_files.read_lines(write(tmp_path, "long.txt", b"x" * 200)))
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
 def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: Path) -> None:
     path = write(tmp_path, "half.jsonl", f'{{"text": "\\ud83d\\ude00"}}\n{{"text": "{half}"}}\n'.encode())
-    records = json_files.json_lines(path)
+    records = json_files.read_json_lines(path)
     assert next(records) == "😀"
     with pytest.raises(UserError, match=r"half\.jsonl, line 2: .*half a surrogate pair"):
         next(records)
@@ -213,7 +213,7 @@ def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: 
 
 def test_a_record_nested_without_end_is_named_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"deep\.jsonl, line 1"):
-        list(json_files.json_lines(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
+        list(json_files.read_json_lines(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
 
 
 # --- files that are not text ----------------------------------------------------------------------
@@ -258,25 +258,25 @@ def test_a_file_that_is_not_text_is_named_by_its_kind(kind: str, tmp_path: Path)
         path = tmp_path / name
         path.write_bytes(NOT_TEXT[kind])
         with pytest.raises(UserError, match=rf"{re.escape(str(path))} is not plain text: it is .*{kind}"):
-            list(text_files.lines(path))
+            list(text_files.read_lines(path))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_a_compressed_archive_is_named_as_an_archive(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a tar archive; unpack it"):
-        list(text_files.chunks(write(tmp_path, f"a.tar{suffix}", tar(b"text"))))
+        list(text_files.read_chunks(write(tmp_path, f"a.tar{suffix}", tar(b"text"))))
 
 
 @pytest.mark.parametrize("text", ["BZh and more", "PKZIP", "Rar! it said", "PAR1,PAR2", "GIF89a", "7zip", "ustar"])
 def test_text_that_begins_like_another_format_is_text(text: str, tmp_path: Path) -> None:
-    assert "".join(text_files.chunks(write(tmp_path, "a.txt", text.encode()))) == text
+    assert "".join(text_files.read_chunks(write(tmp_path, "a.txt", text.encode()))) == text
 
 
 @pytest.mark.parametrize("suffix", [".GZ", ".Xz", ".ZST"])
 def test_compressions_are_recognised_in_any_case(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.TXT{suffix}"
     path.write_bytes(PACKERS[suffix.lower()](b"some text"))
-    assert "".join(text_files.chunks(path)) == "some text"
+    assert "".join(text_files.read_chunks(path)) == "some text"
 
 
 def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp
         Path("a\0b"),
     ):
         with pytest.raises(UserError, match="cannot be read: "):
-            list(text_files.chunks(path))
+            list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -308,10 +308,10 @@ def test_a_stop_signal_while_a_file_is_unpacked_is_not_taken_for_a_damaged_file(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "open_regular", lambda path: Stopping())
         with pytest.raises(Stopped):
-            list(text_files.chunks(path))
+            list(text_files.read_chunks(path))
 
 
 def test_a_small_archive_of_endless_text_is_read_in_bounded_pieces(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt.zst", b" " * (200 << 20))
     assert path.stat().st_size < 30_000
-    assert max(map(len, text_files.chunks(path))) <= 40 << 20
+    assert max(map(len, text_files.read_chunks(path))) <= 40 << 20

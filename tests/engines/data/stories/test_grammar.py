@@ -1,4 +1,4 @@
-"""The story corpus: repeatable bytes, one derivation for each text, and exact information content."""
+"""The story corpus: repeatable bytes, one parse_story for each text, and exact information content."""
 
 from contextlib import suppress
 from hashlib import sha256
@@ -10,25 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.data.stories import grammar as module
-from engines.data.stories.grammar import Choice, Options, Tale, derivation, nats, stories, story
+from engines.data.stories.grammar import (
+    ChosenOption,
+    OptionSet,
+    StoryGrammar,
+    generate_stories,
+    generate_story,
+    parse_story,
+    total_nats,
+)
 from engines.random_stream import RandomStream
 
 SHA256_OF_20_000_BYTES = "fe7f64297f8371d54d87d5611ef88fe6df6f9fe41ff4d0d483f2be16f67cddfb"
 
 
-def told(count: int, seed: int = 1) -> list[tuple[str, float, list[Choice]]]:
+def told(count: int, seed: int = 1) -> list[tuple[str, float, list[ChosenOption]]]:
     stream = RandomStream(seed, "stories")
-    return [(one.text, one.nats, choices) for one, choices in (module._told(stream) for _ in range(count))]
+    return [
+        (one.text, one.nats, choices) for one, choices in (module.generate_with_choices(stream) for _ in range(count))
+    ]
 
 
-class OptionsMet(module._Writer):
+class OptionsMet(module.StoryGenerator):
     """A writer that also keeps the options of every choice."""
 
     def __init__(self, stream: RandomStream) -> None:
         super().__init__(stream)
-        self.met: list[Options] = []
+        self.met: list[OptionSet] = []
 
-    def choose(self, options: Options) -> int:
+    def choose(self, options: OptionSet) -> int:
         self.met.append(options)
         return super().choose(options)
 
@@ -38,7 +48,7 @@ def options_met(count: int) -> set[tuple[tuple[str, ...], tuple[int, ...]]]:
     met: set[tuple[tuple[str, ...], tuple[int, ...]]] = set()
     for _ in range(count):
         writer = OptionsMet(stream)
-        Tale(writer).tell()
+        StoryGrammar(writer).run()
         met.update((tuple(options.texts), tuple(options.bounds)) for options in writer.met)
     return met
 
@@ -51,14 +61,14 @@ class Listed:
 
     def __init__(self, path: list[int]) -> None:
         self.path, self.taken = path, 0
-        self.choices: list[Choice] = []
-        self.next: Options | None = None
+        self.choices: list[ChosenOption] = []
+        self.next: OptionSet | None = None
         self.text = ""
 
-    def say(self, text: str) -> None:
+    def literal(self, text: str) -> None:
         self.text += text
 
-    def choose(self, options: Options) -> int:
+    def choose(self, options: OptionSet) -> int:
         if self.taken == len(self.path):
             self.next = options
             raise Listed.Stop
@@ -72,26 +82,26 @@ class Listed:
 def continued(path: list[int]) -> Listed:
     listed = Listed(path)
     with suppress(Listed.Stop):
-        Tale(listed).tell()  # type: ignore[arg-type]
+        StoryGrammar(listed).run()  # type: ignore[arg-type]
     return listed
 
 
 def test_the_bytes_are_the_same_everywhere() -> None:
-    text = "\n\0\n".join(one.text for one in stories(20_000, seed=0))
+    text = "\n\0\n".join(one.text for one in generate_stories(20_000, seed=0))
     assert sha256(text.encode()).hexdigest() == SHA256_OF_20_000_BYTES
 
 
 def test_every_story_parses_back_to_the_choices_that_told_it() -> None:
     for text, information, choices in told(300):
-        assert derivation(text) == choices
-        assert nats(derivation(text)) == information
+        assert parse_story(text) == choices
+        assert total_nats(parse_story(text)) == information
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(min_value=0, max_value=2**64 - 1))
 def test_stories_of_any_seed_parse_back(seed: int) -> None:
-    one = story(RandomStream(seed, "stories"))
-    assert nats(derivation(one.text)) == one.nats
+    one = generate_story(RandomStream(seed, "stories"))
+    assert total_nats(parse_story(one.text)) == one.nats
 
 
 def test_no_option_is_a_prefix_of_another_at_any_choice() -> None:
@@ -103,7 +113,7 @@ def test_no_option_is_a_prefix_of_another_at_any_choice() -> None:
 
 def test_the_weights_of_the_options_sum_to_the_total() -> None:
     for texts, bounds in options_met(200):
-        choices = [Options("any", texts, bounds).choice(index) for index in range(len(texts))]
+        choices = [OptionSet("any", texts, bounds).choice(index) for index in range(len(texts))]
         assert sum(choice.weight for choice in choices) == bounds[-1]
         assert all(choice.weight > 0 and choice.total == bounds[-1] for choice in choices)
 
@@ -113,7 +123,7 @@ def test_the_options_are_drawn_as_often_as_their_weights_say() -> None:
     for ticket in range(6):
         stream = RandomStream(0)
         stream.below = lambda _, ticket=ticket: ticket  # type: ignore[method-assign, misc]
-        drawn[module._Writer(stream).choose(module.weighted("any", {"a": 1, "b": 3, "c": 2}))] += 1
+        drawn[module.StoryGenerator(stream).choose(module.weighted("any", {"a": 1, "b": 3, "c": 2}))] += 1
     assert drawn == [1, 3, 2]
 
 
@@ -139,7 +149,7 @@ def test_a_story_cut_at_a_sentence_boundary_is_a_story_with_the_same_choices_up_
         for boundary in boundaries[:-1]:
             cut = continued([choice.option for choice in choices[:boundary]]).text
             assert text.startswith(cut) and text[len(cut)] in " \n"
-            shorter = derivation(cut)
+            shorter = parse_story(cut)
             assert shorter[:-1] == choices[:boundary]
             assert shorter[-1].option == 0 and shorter[-1].total == choices[boundary].total
 
@@ -177,47 +187,47 @@ HIDDEN = SETTING + " Mia hid the red ball under the bench.\nLater, Mia walked to
     ],
 )
 def test_a_changed_fact_is_refused_at_its_position(before: str, right: str, wrong: str) -> None:
-    derivation(before + right)
+    parse_story(before + right)
     with pytest.raises(ValueError, match=rf"at position {len(before)}: no choice"):
-        derivation(before + wrong)
+        parse_story(before + wrong)
 
 
 def test_people_answer_from_what_they_themselves_saw() -> None:
     apart = SETTING + "\nLater, Mia ran to the cave. Mia hid the red ball under the moss."
     together = apart + " Soon Tom came from the garden."
-    derivation(together + ' Mia asked Tom, "Where is the red ball?" "I do not know," said Tom.')
-    derivation(together + ' Tom asked Mia, "Where is the red ball?" "It is under the moss in the cave," said Mia.')
+    parse_story(together + ' Mia asked Tom, "Where is the red ball?" "I do not know," said Tom.')
+    parse_story(together + ' Tom asked Mia, "Where is the red ball?" "It is under the moss in the cave," said Mia.')
 
 
 @pytest.mark.parametrize("rest", [" ", "\n", "\0", " Mia sang", " Mia sang. ", " mia sang.", "  Mia sang."])
 def test_what_is_no_whole_story_is_refused(rest: str) -> None:
     with pytest.raises(ValueError, match="at position"):
-        derivation(SETTING + rest)
+        parse_story(SETTING + rest)
 
 
 def test_half_an_opening_is_refused() -> None:
     for length in range(len(SETTING)):
         with pytest.raises(ValueError, match="at position"):
-            derivation(SETTING[:length])
+            parse_story(SETTING[:length])
 
 
 def test_seeds_tell_different_stories() -> None:
-    assert len({next(stories(1, seed)).text for seed in range(50)}) == 50
+    assert len({next(generate_stories(1, seed)).text for seed in range(50)}) == 50
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 30_000])
 def test_the_size_is_reached_with_the_last_story_and_not_before(size: int) -> None:
-    sizes = [len(one.text.encode()) for one in stories(size, seed=3)]
+    sizes = [len(one.text.encode()) for one in generate_stories(size, seed=3)]
     assert sum(sizes) >= size > sum(sizes[:-1]) or (size == 0 and not sizes)
 
 
 def test_a_smaller_corpus_begins_a_bigger_one() -> None:
-    small = list(stories(5_000, seed=4))
-    assert small == list(islice(stories(20_000, seed=4), len(small)))
+    small = list(generate_stories(5_000, seed=4))
+    assert small == list(islice(generate_stories(20_000, seed=4), len(small)))
 
 
 def test_the_texts_are_a_few_plain_characters_and_end_without_a_newline() -> None:
-    texts = [one.text for one in stories(200_000, seed=5)]
+    texts = [one.text for one in generate_stories(200_000, seed=5)]
     characters = set("".join(texts))
     assert len(characters) < 60
     assert all(c in ' \n.,?"' or (c.isascii() and c.isalpha()) for c in characters)
