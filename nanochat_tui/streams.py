@@ -1,7 +1,7 @@
-"""The standard streams of a command: always open, and free of control characters.
+"""Standard streams that are always open, and that show control characters as visible signs.
 
-Everything that a command prints goes through `VisibleStream`: text of a corpus, a prompt, a name or a path cannot
-change a terminal's colours, title or cursor. What is meant for a terminal, or is data, goes to `unfiltered`.
+Everything that a command prints goes through `VisibleStream`, so that text of a corpus, a prompt, a name or a path
+cannot change the colors, title or cursor of a terminal. Escape sequences for terminals, and data, go to `unfiltered`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class OutputError(OSError):
 
 
 class VisibleStream:
-    """A text stream that makes control characters visible. `stream` is the one that it writes to."""
+    """A text stream that makes control characters visible before it writes to `stream`."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -63,12 +63,12 @@ def unfiltered(stream: TextIO) -> TextIO:
 
 @contextlib.contextmanager
 def visible_streams() -> Iterator[None]:
-    """Open standard streams that are closed, and make control characters visible in what is printed."""
+    """Open standard streams that are closed, and make control characters visible in everything that is printed."""
     _open_closed_streams()
     before = sys.stdout, sys.stderr
     for stream in before:
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # of characters that the encoding does not have
+            stream.reconfigure(errors="backslashreplace")  # for characters that the encoding lacks
     sys.stdout, sys.stderr = (cast(TextIO, VisibleStream(stream)) for stream in before)
     try:
         yield
@@ -77,56 +77,58 @@ def visible_streams() -> Iterator[None]:
 
 
 def _open_closed_streams() -> None:
-    """Connect closed standard streams to /dev/null: else the next file that is opened takes their descriptor."""
+    """Connect closed standard streams to /dev/null; otherwise the next file to be opened would get their descriptors."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free descriptor: this one
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # gets the lowest free descriptor, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def flush_streams() -> OSError | None:
-    """Flush both streams; return the error of one that cannot be written.
+    """Flush both streams, and return the error of one that cannot be written, or None.
 
     Such a stream is connected to /dev/null, so that the interpreter does not fail on it again when it exits.
     """
-    problem = None
+    first_error = None
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
-            problem = problem or error
+            first_error = first_error or error
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return problem
+    return first_error
 
 
 # --- for terminals ------------------------------------------------------------------------------------
 
 
 def can_repaint() -> bool:
-    """Return whether a line on stderr can be replaced by another."""
+    """Return whether a line on stderr can be painted over."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def repaint(text: str) -> None:
-    """Replace the current line of the terminal on stderr."""
+    """Paint `text` over the current line of the terminal on stderr."""
     stream = unfiltered(sys.stderr)
     stream.write(_CLEAR_LINE + visible_line(text))
     stream.flush()
 
 
 def console(stream: TextIO) -> "Console":
-    """Return a rich console on a standard stream. The caller makes text visible, because rich adds escape codes."""
+    """Return a rich console on a standard stream. Callers make text visible themselves, as rich adds escape sequences."""
     from rich.console import Console
 
     return Console(file=unfiltered(stream), markup=False, highlight=False, emoji=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns on stdout, with styles on a terminal. A value stays on its line."""
+    """Print aligned columns on stdout, with styles on a terminal. Line breaks in values are shown as signs."""
     clean = [[visible_line(value) for value in row] for row in rows]
     if sys.stdout.isatty():
         from rich.table import Table
@@ -145,5 +147,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
-    """Print a JSON value on stdout, on one line unless it is indented."""
+    """Print a JSON value on stdout: on one line, or with `indent`."""
     print(to_json(value, indent), flush=True)

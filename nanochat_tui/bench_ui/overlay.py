@@ -1,4 +1,4 @@
-"""How long the overlay of eight long runs keeps the dashboard from answering, measured inside of it."""
+"""Measure for how long the overlay of eight long runs blocks the dashboard, inside its process."""
 
 import asyncio
 import gc
@@ -13,14 +13,14 @@ from nanochat_tui.bench_ui.responses import create_ended_runs
 from nanochat_tui.dashboard import SWITCH_INTERVAL
 
 _RUNS, _STEPS = 8, 300_000
-_TIMES = 3
-_PATIENCE = 120.0  # seconds
+_REPETITIONS = 3
+_TIMEOUT = 120.0  # seconds
 
 
 def overlay(folder: Path) -> list[Figure]:
     """Measure the longest handler while eight runs are read and drawn on one chart."""
     create_ended_runs(folder, _RUNS, _STEPS)
-    longest, drawn = zip(*(asyncio.run(_open_overlay(folder)) for _ in range(_TIMES)), strict=True)
+    longest, drawn = zip(*(asyncio.run(_open_overlay(folder)) for _ in range(_REPETITIONS)), strict=True)
     return [
         Figure(f"overlay of {_RUNS} × {_STEPS:,} steps, longest handler", "ms", list(longest), 50),
         Figure("the same, until all curves are drawn", "s", list(drawn)),
@@ -28,13 +28,16 @@ def overlay(folder: Path) -> list[Figure]:
 
 
 async def _open_overlay(folder: Path) -> tuple[float, float]:
-    """Mark all runs and open the overlay: milliseconds of the longest handler, and seconds until all is drawn."""
+    """Mark all runs and open the overlay.
+
+    Return the milliseconds of the longest handler, and the seconds until all curves are drawn.
+    """
     from screens.app import LabApp
     from screens.runs.screen import RunsScreen
 
     app = LabApp(folder, "runs")
     async with app.run_test(size=(120, 40)) as pilot:
-        deadline = time.perf_counter() + _PATIENCE
+        deadline = time.perf_counter() + _TIMEOUT
         while not isinstance(app.screen, RunsScreen) or app.screen.table.row_count < _RUNS:
             await _wait(deadline)
         screen = app.screen
@@ -42,7 +45,7 @@ async def _open_overlay(folder: Path) -> tuple[float, float]:
         await pilot.pause()
         gc.freeze()
         try:
-            with _handlers_timed() as durations:
+            with _time_handlers() as durations:
                 started = time.perf_counter()
                 await pilot.press("v")
                 while screen.overlay.drawn_steps < _RUNS * _STEPS:
@@ -55,13 +58,13 @@ async def _open_overlay(folder: Path) -> tuple[float, float]:
 
 async def _wait(deadline: float) -> None:
     if time.perf_counter() > deadline:
-        raise RuntimeError(f"the overlay of {_RUNS} runs was not drawn in {_PATIENCE:.0f} s")
+        raise RuntimeError(f"the overlay of {_RUNS} runs was not drawn within {_TIMEOUT:.0f} s")
     await asyncio.sleep(0.01)
 
 
 @contextmanager
-def _handlers_timed() -> Iterator[list[float]]:
-    """Collect the seconds of each callback of the event loop; a key waits as long as the longest."""
+def _time_handlers() -> Iterator[list[float]]:
+    """Collect the seconds of each callback of the event loop. A key press waits for the longest one."""
     run, interval = asyncio.events.Handle._run, sys.getswitchinterval()
     durations: list[float] = []
 

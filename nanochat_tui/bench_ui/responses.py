@@ -18,15 +18,15 @@ from engines.runs.store import Run
 from engines.training.create_run import create_run
 from nanochat_tui.bench_ui.terminal import Terminal
 
-_SETTLED = 3.0  # seconds after which an app has done all that starting needs
-_IDLE, _MANY = 600, 5000  # runs
-_WATCHED = 15.0  # seconds
-_TIMES = 3
-_TABS = 7  # rows of the form that always apply
-_VISITS = {"3": "temperature", "4": "No study yet", "1": "time budget"}  # keys, and what only their screens paint
+_STARTUP = 3.0  # seconds after which the app has finished starting
+_IDLE_RUNS, _MANY_RUNS = 600, 5000
+_MEASURED = 15.0  # seconds
+_REPETITIONS = 3
+_TABS = 7  # form fields that apply to every run
+_VISITS = {"3": "temperature", "4": "No study yet", "1": "time budget"}  # keys, and a text of their screens alone
 
 
-# the program, with reads of a manifest that never return
+# Source code that runs the program with reads of a manifest that never return.
 HANGING = """
 import sys, threading
 def hang(event, arguments):
@@ -39,54 +39,56 @@ sys.exit(main())
 
 
 def form(folder: Path) -> list[Figure]:
-    """Measure tab in the form of a new run, and the help overlay."""
-    create_ended_runs(folder, 3)  # without any the list would read those of other folders
+    """Measure the tab key in the form of a new run, and the help screen."""
+    create_ended_runs(folder, 3)  # without any, the list would show those of other folders
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for("Runs", 60)
-        time.sleep(_SETTLED)
+        time.sleep(_STARTUP)
         terminal.press("1", "time budget", 30)
         time.sleep(1)
         tabs = [1e3 * terminal.press("\t", "--") for _ in range(_TABS)]  # the hint names the flag
         helps = []
-        for _ in range(2 * _TIMES):
+        for _ in range(2 * _REPETITIONS):
             helps.append(1e3 * terminal.press("\x1bOP", "everywhere"))
             terminal.send("\x1b")
             time.sleep(0.5)
-    return [Figure("tab in the form", "ms", tabs, 50), Figure("help", "ms", helps, 100)]
+    return [Figure("tab key in the form", "ms", tabs, 50), Figure("help screen", "ms", helps, 100)]
 
 
 def first_visits(folder: Path) -> list[Figure]:
+    """Measure the first switch to each screen."""
     create_ended_runs(folder, 3)
     visits = []
     for key, text in _VISITS.items():
-        for _ in range(_TIMES):
+        for _ in range(_REPETITIONS):
             with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
                 terminal.wait_for("run-00000", 60)
-                time.sleep(_SETTLED)
+                time.sleep(_STARTUP)
                 visits.append(1e3 * terminal.press(key, text, 60))
     return [Figure("first visit of a screen", "ms", visits, 150)]
 
 
 def idle(folder: Path) -> list[Figure]:
-    create_ended_runs(folder, _IDLE)
+    """Measure the CPU usage with many ended runs in view."""
+    create_ended_runs(folder, _IDLE_RUNS)
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
-        terminal.wait_for(f"runs {_IDLE}", 120)
-        time.sleep(2 * _SETTLED)
+        terminal.wait_for(f"runs {_IDLE_RUNS}", 120)
+        time.sleep(2 * _STARTUP)
         process = psutil.Process(terminal.process.pid)
         spent = []
-        for _ in range(_TIMES):
+        for _ in range(_REPETITIONS):
             before = process.cpu_times()
-            time.sleep(_WATCHED)
+            time.sleep(_MEASURED)
             after = process.cpu_times()
-            spent.append(100 * (after.user + after.system - before.user - before.system) / _WATCHED)
-    return [Figure(f"processor, {_IDLE} ended runs in view", "% of a core", spent, 1)]
+            spent.append(100 * (after.user + after.system - before.user - before.system) / _MEASURED)
+    return [Figure(f"CPU, {_IDLE_RUNS} ended runs in view", "% of a core", spent, 1)]
 
 
 def many(folder: Path) -> list[Figure]:
     """Measure the dashboard with as many runs as a year of studies creates."""
-    create_ended_runs(folder, _MANY)
+    create_ended_runs(folder, _MANY_RUNS)
     listed, spent, first, whole = [], [], [], []
-    for _ in range(_TIMES):
+    for _ in range(_REPETITIONS):
         before = time.perf_counter(), os.times()
         command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "runs", "--results-dir", str(folder)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -97,13 +99,13 @@ def many(folder: Path) -> list[Figure]:
         with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
             terminal.wait_for("run-0", 60)
             first.append(time.perf_counter() - started)
-            terminal.wait_for(f"runs {_MANY}", 120)
+            terminal.wait_for(f"runs {_MANY_RUNS}", 120)
             whole.append(time.perf_counter() - started)
     return [
-        Figure(f"`runs` of {_MANY:,} runs", "s", listed, 1),
-        Figure("the same, processor time", "s", spent, 1),
-        Figure(f"dashboard of {_MANY:,} runs, first rows, with its start", "s", first, 1),
-        Figure("the same, all rows", "s", whole),
+        Figure(f"`runs` of {_MANY_RUNS:,} runs", "s", listed, 1),
+        Figure("the same, CPU time", "s", spent, 1),
+        Figure(f"dashboard of {_MANY_RUNS:,} runs, start to first rows", "s", first, 1),
+        Figure("start to all rows", "s", whole),
     ]
 
 
@@ -113,7 +115,7 @@ def hanging(folder: Path) -> list[Figure]:
     keys = []
     with Terminal(["runs", "--results-dir", str(folder)], command=(sys.executable, "-c", HANGING)) as terminal:
         terminal.wait_for("reading", 60)
-        time.sleep(_SETTLED)
+        time.sleep(_STARTUP)
         terminal.press("3", "temperature", 60)
         for _ in range(5):
             keys.append(1e3 * terminal.press("2", "reading", 30))

@@ -1,4 +1,4 @@
-"""What the dashboard costs, and how soon it answers: measured from outside, behind a terminal, as a person meets it."""
+"""Measure CPU time, memory, output and response times of the dashboard, from outside through a terminal."""
 
 import asyncio
 import signal
@@ -21,63 +21,67 @@ from nanochat_tui.bench_ui.overlay import overlay
 from nanochat_tui.bench_ui.terminal import Terminal
 
 _LONG_RUN = 1_000_000
-_FAST, _CALM, _ALMOST_STILL = 20_000, 100, 0.001  # steps a second
-_SCROLLED = 2_000  # steps: one key from a run that is twice as long
-_PRESSES = 60  # of each of two keys
-_WATCHED = 20.0  # seconds
-_SETTLED = 3.0  # seconds after which an app has done all that starting needs
-_GUARDS, _SAMPLES = ("g", "no guard has tripped"), ("v", "it has not spoken yet")  # keys, and what only they paint
+_FAST, _SLOW, _VERY_SLOW = 20_000, 100, 0.001  # steps per second
+_WINDOW = 2_000  # steps in view after one key press, in a run of twice as many
+_PRESSES = 60  # per key
+_MEASURED = 20.0  # seconds
+_STARTUP = 3.0  # seconds after which the app has finished starting
+_GUARDS, _SAMPLES = (
+    ("g", "no guard has tripped"),
+    ("v", "it has not spoken yet"),
+)  # keys, and the texts that they alone paint
 
 
-def measure(say: Callable[[str], None]) -> Report:
-    """All figures; `say` hears what is being measured."""
+def measure(report_progress: Callable[[str], None]) -> Report:
+    """Return all figures. `report_progress` is called with what is measured next."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:
-        for what, of in (
-            (f"keys while a run writes {_FAST:,} steps a second", _keys),
-            (f"a run of {_LONG_RUN:,} steps", _long_run),
-            ("a day", _day),
+        for what, measure_part in (
+            (f"keys while a run writes {_FAST:,} steps per second", _measure_keys),
+            (f"a run of {_LONG_RUN:,} steps", _measure_long_run),
+            ("a run of one day", _measure_day),
             ("the form and the help", responses.form),
             ("first visits", responses.first_visits),
             ("many ended runs in view", responses.idle),
             ("thousands of runs", responses.many),
             ("the overlay of long runs", overlay),
             ("a folder that hangs", responses.hanging),
-            (f"a live run at {_CALM} steps a second", _live_run),
+            (f"a running run at {_SLOW} steps per second", _measure_running_run),
         ):
-            say(what)
-            folder = Path(temporary) / of.__name__
+            report_progress(what)
+            folder = Path(temporary) / measure_part.__name__
             folder.mkdir()
-            figures += of(folder)
-        say("redrawing")
-        figures += asyncio.run(_redraws())
+            figures += measure_part(folder)
+        report_progress("redrawing")
+        figures += asyncio.run(_measure_redraws())
     return Report("The dashboard", "nanochat-tui --no-ui bench ui", figures)
 
 
-def _keys(folder: Path) -> list[Figure]:
-    """One session: while a run writes as fast as it can, and when its writer is dead."""
-    run = _run(folder, steps=100_000_000)
-    writer = _writer(run, _FAST)
+def _measure_keys(folder: Path) -> list[Figure]:
+    """Measure key presses while a run writes as fast as it can, and after its writer was killed."""
+    run = _create_run(folder, steps=100_000_000)
+    writer = _start_writer(run, _FAST)
     with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
         try:
             terminal.wait_for("RUNNING")
-            time.sleep(_SETTLED)
-            busy = _presses(terminal)
+            time.sleep(_STARTUP)
+            loaded = _measure_presses(terminal)
         finally:
             writer.kill()
             writer.wait()
-        time.sleep(_SETTLED)
-        idle = _presses(terminal)
+        time.sleep(_STARTUP)
+        idle = _measure_presses(terminal)
     return [
-        Figure("key to painted answer, idle", "ms", idle),
-        Figure(f"the same while a run writes {_FAST:,} steps/s", "ms", busy),
-        Figure("median of these above idle", "ms", [_quantile(busy, 0.5) - _quantile(idle, 0.5)], 5),
-        Figure("99th percentile above that of idle", "ms", [_quantile(busy, 0.99) - _quantile(idle, 0.99)], 20),
+        Figure("key press to painted response, idle", "ms", idle),
+        Figure(f"the same, while a run writes {_FAST:,} steps/s", "ms", loaded),
+        Figure("median of these above idle", "ms", [_quantile(loaded, 0.5) - _quantile(idle, 0.5)], 5),
+        Figure("99th percentile above that of idle", "ms", [_quantile(loaded, 0.99) - _quantile(idle, 0.99)], 20),
     ]
 
 
-def _long_run(folder: Path) -> list[Figure]:
-    run = _run(folder, _LONG_RUN)
+def _measure_long_run(folder: Path) -> list[Figure]:
+    """Measure opening a long run, and the memory with it open."""
+    run = _create_run(folder, _LONG_RUN)
     log = EventLog(run.events_path, time.time())
     synthetic_worker.begin(log)
     synthetic_worker.write_steps(log, 1, _LONG_RUN, _FAST)
@@ -87,54 +91,55 @@ def _long_run(folder: Path) -> list[Figure]:
     for _ in range(5):
         with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
             terminal.wait_for(run.id)
-            time.sleep(_SETTLED)
+            time.sleep(_STARTUP)
             opened.append(terminal.press("\r", until="100.0 %"))
-            memory = _memory(terminal)
+            memory = _measure_memory(terminal)
     return [
         Figure(f"opening a run of {_LONG_RUN:,} steps", "s", opened, 1),
         Figure("memory with it open", "MiB", [memory]),
     ]
 
 
-def _day(folder: Path) -> list[Figure]:
-    """Memory when a day's steps have been watched, written as fast as they can be."""
-    steps = _CALM * 24 * 3600
-    run = _run(folder, steps)
-    writer = _writer(run, _ALMOST_STILL, past=steps)
+def _measure_day(folder: Path) -> list[Figure]:
+    """Measure the memory after all steps of a day were shown, written as fast as possible."""
+    steps = _SLOW * 24 * 3600
+    run = _create_run(folder, steps)
+    writer = _start_writer(run, _VERY_SLOW, past=steps)
     with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
         try:
             terminal.wait_for("RUNNING")
-            terminal.wait_for(f"{steps:,} / ", patience=600)
-            time.sleep(_SETTLED)
-            memory = _memory(terminal)
+            terminal.wait_for(f"{steps:,} / ", timeout=600)
+            time.sleep(_STARTUP)
+            memory = _measure_memory(terminal)
         finally:
             writer.kill()
             writer.wait()
-    return [Figure(f"memory after a day of {_CALM} steps/s ({steps:,} steps)", "MiB", [memory])]
+    return [Figure(f"memory after a day of {_SLOW} steps/s ({steps:,} steps)", "MiB", [memory])]
 
 
-def _live_run(folder: Path) -> list[Figure]:
-    run = _run(folder, steps=1_000_000)
-    writer = _writer(run, _CALM, past=2 * _SCROLLED)
+def _measure_running_run(folder: Path) -> list[Figure]:
+    """Measure CPU time and output while a run is followed."""
+    run = _create_run(folder, steps=1_000_000)
+    writer = _start_writer(run, _SLOW, past=2 * _WINDOW)
     with Terminal(["attach", run.id, "--results-dir", str(folder)]) as terminal:
         try:
             terminal.wait_for("RUNNING")
-            time.sleep(2 * _SETTLED)
-            cpu, wire = _watch(terminal)
+            time.sleep(2 * _STARTUP)
+            cpu, wire = _measure_load(terminal)
             terminal.press("+", until="zoomed")
-            scrolling = _watch(terminal)[1]
+            scrolling = _measure_load(terminal)[1]
         finally:
             writer.send_signal(signal.SIGKILL)
             writer.wait()
     return [
-        Figure(f"processor, watching {_CALM} steps/s", "% of a core", [cpu], 5),
-        Figure("to the terminal", "KiB/s", [wire], 10),
-        Figure(f"to the terminal, a window of {_SCROLLED:,} steps that scrolls", "KiB/s", [scrolling], 40),
+        Figure(f"CPU, following a run at {_SLOW} steps/s", "% of a core", [cpu], 5),
+        Figure("output to the terminal", "KiB/s", [wire], 10),
+        Figure(f"output to the terminal, scrolling a window of {_WINDOW:,} steps", "KiB/s", [scrolling], 40),
     ]
 
 
-async def _redraws() -> list[Figure]:
-    """Processor time of drawing the chart anew, in this process."""
+async def _measure_redraws() -> list[Figure]:
+    """Measure the CPU time of redrawing the chart, in this process."""
     from textual.app import App
 
     from screens.chart import SERIES, Chart
@@ -157,21 +162,21 @@ async def _redraws() -> list[Figure]:
             chart.redraw()
             await pilot.pause()
             spent.append(1e3 * (time.process_time() - before))
-    return [Figure(f"drawing {_LONG_RUN:,} steps anew, processor time", "ms", spent, 10)]
+    return [Figure(f"redrawing {_LONG_RUN:,} steps, CPU time", "ms", spent, 10)]
 
 
-def _run(folder: Path, steps: int) -> Run:
+def _create_run(folder: Path, steps: int) -> Run:
     return create_run({"steps": steps, "data": "names"}, folder)
 
 
-def _writer(run: Run, rate: float, past: int = 0) -> subprocess.Popen[bytes]:
+def _start_writer(run: Run, rate: float, past: int = 0) -> subprocess.Popen[bytes]:
     return launch(
         run, "engines.bench.synthetic_worker", {synthetic_worker.RATE: str(rate), synthetic_worker.PAST: str(past)}
     )
 
 
-def _presses(terminal: Terminal) -> list[float]:
-    """Milliseconds of each press."""
+def _measure_presses(terminal: Terminal) -> list[float]:
+    """Return the milliseconds of each key press."""
     times = []
     for _ in range(_PRESSES):
         for key, text in (_GUARDS, _SAMPLES):
@@ -180,18 +185,18 @@ def _presses(terminal: Terminal) -> list[float]:
     return times
 
 
-def _watch(terminal: Terminal) -> tuple[float, float]:
-    """The part of a core that the dashboard takes, in percent, and the KiB a second that it paints."""
+def _measure_load(terminal: Terminal) -> tuple[float, float]:
+    """Return CPU usage in percent of a core, and output in KiB per second."""
     process = psutil.Process(terminal.process.pid)
     before, painted = process.cpu_times(), terminal.bytes_painted
-    time.sleep(_WATCHED)
+    time.sleep(_MEASURED)
     after = process.cpu_times()
     spent = after.user + after.system - before.user - before.system
-    return 100 * spent / _WATCHED, (terminal.bytes_painted - painted) / 1024 / _WATCHED
+    return 100 * spent / _MEASURED, (terminal.bytes_painted - painted) / 1024 / _MEASURED
 
 
-def _memory(terminal: Terminal) -> float:
-    """MiB."""
+def _measure_memory(terminal: Terminal) -> float:
+    """Return the resident memory in MiB."""
     return float(psutil.Process(terminal.process.pid).memory_info().rss) / 2**20
 
 

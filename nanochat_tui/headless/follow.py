@@ -27,7 +27,7 @@ _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Outcome(NamedTuple):
-    """How following ended: the state of the run, its `ended` event if there is one, and the exit code."""
+    """Result of `follow`: the state of the run, its `ended` event if there is one, and the exit code."""
 
     state: str
     ended: Event | None

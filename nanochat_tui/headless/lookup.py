@@ -21,7 +21,7 @@ def named_run(options: Options) -> Run:
 
 
 def named_own_run(options: Options) -> Run:
-    """Return the run to change, which must be in the results directory. Raises UserError if it is not there."""
+    """Return the run to change, which must be in the results directory. Raises UserError if it is not found."""
     return find_own_run(options.arguments["run"], results_of(options))
 
 

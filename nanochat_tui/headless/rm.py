@@ -12,7 +12,7 @@ from nanochat_tui.headless.lookup import results_of
 
 
 def rm(options: Options) -> int:
-    """Delete runs. Return 1 if the user declines. --yes needs full run ids, because nobody confirms a prefix."""
+    """Delete runs. Return 1 if the user declines. --yes needs full run ids: a prefix must be confirmed."""
     is_confirmed = options.arguments["yes"]
     results = results_of(options)
     found = [find_own_run(word, results, exact=is_confirmed) for word in options.arguments["run"]]
@@ -33,7 +33,7 @@ def _confirm(runs: Sequence[Run]) -> bool:
     """Ask on the terminal, and return the answer. Raises UserError if stdin is not a terminal."""
     names = ", ".join(run.id for run in runs)
     if not sys.stdin.isatty():
-        raise UserError(f"cannot delete {names}: stdin is not a terminal, so nobody can confirm. Add --yes.")
+        raise UserError(f"cannot delete {names}: confirmation needs a terminal. Add --yes.")
     for run in runs:
         print(run.path, file=sys.stderr)
     print(f"Delete {names}? This cannot be undone. [y/N] ", end="", file=sys.stderr, flush=True)

@@ -149,7 +149,7 @@ def _matches(run: Run, filters: dict[str, str]) -> bool:
     return all(resolved[name] == value for name, value in filters.items())
 
 
-def checkpoint_of(run: Run, wanted: str | None) -> Path:
+def checkpoint_of(run: Run, step_name: str | None) -> Path:
     """Return the folder of a run's checkpoint: of a step, `best`, or `last` (also None).
 
     Raises UserError, which names the steps that have a checkpoint, if there is none.
@@ -158,13 +158,13 @@ def checkpoint_of(run: Run, wanted: str | None) -> Path:
     steps = list_steps(folder)
     if not steps:
         raise UserError(f"run {run.id} has no checkpoint yet.")
-    if wanted in (None, "last"):
+    if step_name in (None, "last"):
         return get_checkpoint_path(folder, steps[-1])
     available = f"Available: last, {', '.join(map(str, steps))}."
-    step = _best_step(run, available) if wanted == "best" else parse_number(str(wanted))
+    step = _best_step(run, available) if step_name == "best" else parse_number(str(step_name))
     if step not in steps:
         untrained = "" if step else " (the untrained model)"
-        name = f"of its best evaluation, step {step}{untrained}" if wanted == "best" else repr(wanted)
+        name = f"of its best evaluation, step {step}{untrained}" if step_name == "best" else repr(step_name)
         raise UserError(f"run {run.id} has no checkpoint {name}. {available}")
     return get_checkpoint_path(folder, step)
 

@@ -88,8 +88,8 @@ def test_a_real_terminal_is_restored_and_shows_one_sentence(elsewhere: Path) -> 
     program.write_text(FAILING_PROGRAM)
     with Terminal([], command=[sys.executable, str(program)]) as terminal:
         terminal.wait_for("2 Runs", 30)
-        terminal.press("?", until="exit code 1", patience=30)
-        told = terminal.seen.partition("\x1b[?1049l")[2]  # after the alternate screen was left
+        terminal.press("?", until="exit code 1", timeout=30)
+        told = terminal.output.partition("\x1b[?1049l")[2]  # after the alternate screen was left
     assert "Traceback" not in told and "secret" not in told
     sentence = re.search(r"nanochat-tui: (the dashboard failed.*?continue\.)", told, re.DOTALL)
     assert sentence

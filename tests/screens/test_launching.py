@@ -155,7 +155,7 @@ def test_train_with_settings_in_a_terminal_opens_on_the_run_it_started(
         (run,) = all_runs(results)
         terminal.wait_for(run.id, 60)
         until(lambda: state_of(run) == "finished")
-        terminal.press("q", until="\x1b[?1049l", patience=60)
+        terminal.press("q", until="\x1b[?1049l", timeout=60)
         assert terminal.process.wait(60) == 0
 
 
