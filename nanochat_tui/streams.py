@@ -77,7 +77,7 @@ def visible_streams() -> Iterator[None]:
 
 
 def _open_closed_streams() -> None:
-    """Connect closed standard streams to /dev/null; otherwise the next file to be opened would get their descriptors."""
+    """Connect closed standard streams to /dev/null: the next file to be opened would get their descriptors."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
@@ -121,7 +121,7 @@ def repaint(text: str) -> None:
 
 
 def console(stream: TextIO) -> "Console":
-    """Return a rich console on a standard stream. Callers make text visible themselves, as rich adds escape sequences."""
+    """Return a rich console on a standard stream. Callers make text visible themselves, as rich adds escape codes."""
     from rich.console import Console
 
     return Console(file=unfiltered(stream), markup=False, highlight=False, emoji=False)
