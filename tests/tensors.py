@@ -13,8 +13,8 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor import factory
 from engines.tensor.devices import place
-from engines.tensor.gpt import GPT
-from engines.tensor.learner import TensorLearner
+from engines.tensor.models.gpt import GPT
+from engines.tensor.trainer import TensorLearner
 
 V = 50  # tokens of a gpt's vocabulary, which is rounded up to 64
 

@@ -22,7 +22,7 @@ from engines.system import cpu
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices whose units multiply bfloat16
-_HOPPER = 9  # devices that engines.tensor.product_kernel is made for: its tiles fill their shared memory
+_HOPPER = 9  # devices that engines.tensor.kernels.tiled_matmul is made for: its tiles fill their shared memory
 _TILE_ROW_BYTES = 16  # that they copy at once
 TRITONS = ("3.6", "3.7", "3.8")  # that compile them: Gluon, in which they are written, still changes
 
@@ -79,7 +79,7 @@ def _is_available(device: str) -> bool:
 
 
 def multiplies_by_tiles(device: torch.device, dtype: torch.dtype, width: int) -> bool:
-    """Whether the kernels of `engines.tensor.product_kernel` can multiply matrices with that many numbers a row."""
+    """Whether the kernels of `engines.tensor.kernels.tiled_matmul` multiply matrices of so many numbers per row."""
     if device.type != "cuda" or dtype != torch.bfloat16 or width * dtype.itemsize % _TILE_ROW_BYTES:
         return False
     return is_hopper(device) and _triton_version() in TRITONS

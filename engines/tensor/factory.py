@@ -6,13 +6,14 @@ from torch import Tensor
 from engines.interfaces import Array, LanguageModel, Learner
 from engines.scalar import factory as scalar
 from engines.settings.train import TrainSettings
-from engines.tensor import gpt, kernels_ahead
+from engines.tensor.arrays import to_tensor
 from engines.tensor.devices import Place, place
-from engines.tensor.learner import TensorLearner
+from engines.tensor.fast import precompile as kernels_ahead
 from engines.tensor.micro_batch import MicroBatch
-from engines.tensor.models import Bigram, MiniGPT, Parameters, TensorModel
-from engines.tensor.recipe import optimizer_of
-from engines.tensor.storage import to_tensor
+from engines.tensor.models import gpt
+from engines.tensor.models.base import Bigram, MiniGPT, Parameters, TensorModel
+from engines.tensor.optim.param_groups import optimizer_of
+from engines.tensor.trainer import TensorLearner
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:

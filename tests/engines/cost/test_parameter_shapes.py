@@ -29,7 +29,7 @@ def test_a_gpt_needs_every_parameter_that_is_told_and_no_other(switches: dict[st
     import torch
 
     from engines.tensor.devices import place
-    from engines.tensor.gpt import GPT
+    from engines.tensor.models.gpt import GPT
 
     settings = resolve({**TINY_GPT, "device": "cpu", **switches})
     parameters = {

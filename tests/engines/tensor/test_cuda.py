@@ -22,17 +22,17 @@ from engines.interfaces import StepHyperparameters, StepResult
 from engines.settings.resolve import resolve
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
-from engines.tensor import kernels_ahead
-from engines.tensor import losses as losses_module
-from engines.tensor.attention import attend_one
-from engines.tensor.banks import Bank
-from engines.tensor.cache import CachedDecoder
 from engines.tensor.devices import Place, multiplies_by_tiles, place
-from engines.tensor.gpt import rotated
-from engines.tensor.losses import head_nats
-from engines.tensor.mlp import add_product, relu2_mlp
-from engines.tensor.optimizers import AdamW, Pace
-from engines.tensor.qkv_attention import Turning, attend_jointly, project_jointly
+from engines.tensor.fast import cross_entropy as losses_module
+from engines.tensor.fast import precompile as kernels_ahead
+from engines.tensor.fast.cross_entropy import head_nats
+from engines.tensor.fast.joint_attention import Turning, attend_jointly, project_jointly
+from engines.tensor.fast.tiled_mlp import add_product, relu2_mlp
+from engines.tensor.inference.decode_attention import attend_one
+from engines.tensor.inference.decoder import CachedDecoder
+from engines.tensor.models.gpt import rotated
+from engines.tensor.optim.flat_buffers import Bank
+from engines.tensor.optim.optimizer import AdamW, Pace
 from engines.training.evaluation import Targets, evaluate
 from engines.training.schedules import at_step
 
@@ -228,7 +228,7 @@ def test_a_generation_leaves_its_memory_and_its_turns_to_the_next_one(monkeypatc
 def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
     vocab_size: int, padded: int, by_tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engines.tensor import loss_kernel
+    from engines.tensor.kernels import cross_entropy as loss_kernel
 
     by_tiles = by_tiles and multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64)
     monkeypatch.setattr(losses_module, "multiplies_by_tiles", lambda *_: by_tiles)
@@ -307,7 +307,7 @@ def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: py
     settings = gpt(compile="on", dtype="bfloat16")
     fused = losses(settings, STABLE_BFLOAT16_STEPS)
     torch._dynamo.reset()
-    monkeypatch.setattr("engines.tensor.losses._LARGEST_FUSED_SOFTCAP", 0.0)
+    monkeypatch.setattr("engines.tensor.fast.cross_entropy._LARGEST_FUSED_SOFTCAP", 0.0)
     assert losses(settings, STABLE_BFLOAT16_STEPS) == pytest.approx(fused, abs=2e-3)
 
 
@@ -359,9 +359,11 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
 @tiled
 @pytest.mark.parametrize("heads", [1, 2], ids=["turned by a product", "turned behind it"])
 def test_kernels_compiled_ahead_are_all_that_training_takes(heads: int) -> None:
-    from engines.tensor import loss_kernel, product_kernel, rotary_kernel
+    from engines.tensor.kernels import cross_entropy as loss_kernel
+    from engines.tensor.kernels import rotary as rotary_kernel
+    from engines.tensor.kernels import tiled_matmul
 
-    kernels = product_kernel._product, loss_kernel._completed_rows, rotary_kernel._turn, rotary_kernel._turn_back
+    kernels = tiled_matmul._product, loss_kernel._completed_rows, rotary_kernel._turn, rotary_kernel._turn_back
     for kernel in kernels:
         kernel.device_caches.clear()
 

@@ -16,8 +16,8 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.system import cpu
 from engines.tensor import devices
+from engines.tensor.arrays import to_array, to_tensor
 from engines.tensor.devices import Place, multiplies_by_tiles, place
-from engines.tensor.storage import to_array, to_tensor
 
 
 def gpt(**given: Any) -> TrainSettings:

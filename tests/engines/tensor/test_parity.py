@@ -18,8 +18,8 @@ from engines.scalar.autograd import Tape
 from engines.scalar.learner import ScalarLearner
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.tensor.learner import TensorLearner
-from engines.tensor.storage import to_tensor
+from engines.tensor.arrays import to_tensor
+from engines.tensor.trainer import TensorLearner
 from engines.training.schedules import lr_multiplier
 
 

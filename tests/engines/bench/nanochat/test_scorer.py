@@ -15,7 +15,7 @@ from engines.bench.nanochat.our_model import OurModel
 from engines.bench.nanochat.scorer import Score, score
 from engines.bench.nanochat.upstream_model import UpstreamModel
 from engines.data.tokenizers import ByteTokenizer
-from engines.tensor.gpt import GPT
+from engines.tensor.models.gpt import GPT
 from engines.training.evaluation import Targets, evaluate
 
 TEXTS = ["the first of them", "a second, longer one: grüße", "x"]

@@ -1,0 +1,1 @@
+"""Faster modules for a device, swapped in from outside of the models."""

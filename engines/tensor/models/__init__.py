@@ -1,0 +1,1 @@
+"""The tensor engine's models, from tokens to losses."""

@@ -1,0 +1,65 @@
+"""What the gpt asks of joint attention, whose plain form stands here; `test_cuda.py` has the kernels' own numbers."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tensors import awake_gpt, exact_gpt, some_rows
+from torch import Tensor
+
+from engines.tensor.fast.joint_attention import Turning
+from engines.tensor.models import gpt as gpt_module
+from engines.tensor.models.gpt import GPT, rotated
+
+SWITCHES: list[dict[str, Any]] = [
+    {},
+    {"window_pattern": "SL", "window": 3, "kv_heads": 2},
+    {"rotary": False, "kv_heads": 1},
+    {"qk_norm": False, "value_embeddings": False},
+]
+
+
+def project_plainly(
+    x: Tensor, weights: Tensor, head_size: int, key_heads: int, turning: Turning
+) -> tuple[Tensor, Tensor]:
+    """`project_jointly`, by formulas."""
+    joint = F.linear(x, weights).unflatten(2, (-1, head_size))
+    cos, sin = turning.angles.unsqueeze(-2).chunk(2, dim=-1)
+    both = rotated(joint[:, :, :-key_heads], cos, sin)
+    if turning.scale is not None:
+        both = turning.scale * F.rms_norm(both, both.shape[-1:], eps=turning.eps)
+    return torch.cat((both, joint[:, :, -key_heads:]), dim=2), torch.empty(0)
+
+
+def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, turning: Turning, window: Tensor) -> Tensor:
+    """`attend_jointly`, by formulas."""
+    key_heads, length = v.shape[2], v.shape[1]
+    own = joint[:, :, -key_heads:]
+    v = v + own - own.detach()  # their gradient is one by `joint` too
+    parts = joint[:, :, : -2 * key_heads], joint[:, :, -2 * key_heads : -key_heads], v
+    q, k, v = (part.transpose(1, 2) for part in parts)
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    seen = (distance >= 0) & (distance < (int(window) or length))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True).transpose(1, 2)
+
+
+def losses_and_gradients(model: GPT) -> list[Tensor]:
+    for parameter in model.parameters.values():
+        parameter.requires_grad_()
+    losses = model.nats(torch.tensor(some_rows(3, 13)))
+    return [losses, *torch.autograd.grad(losses.sum(), list(model.parameters.values()))]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
+def test_the_model_means_by_a_joint_projection_what_it_means_by_three(
+    switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart, joint = (awake_gpt(exact_gpt(**switches)) for _ in range(2))
+    expected = losses_and_gradients(apart)
+    joint._attends_jointly = True  # as where cuDNN is
+    joint._in_regions = True  # as compiled code is
+    monkeypatch.setattr(gpt_module, "project_jointly", project_plainly)
+    monkeypatch.setattr(gpt_module, "attend_jointly", attend_plainly)
+    for found, wanted in zip(losses_and_gradients(joint), expected, strict=True):
+        torch.testing.assert_close(found, wanted)

@@ -1,0 +1,247 @@
+"""Generation with a cache: token for token what the model says without one, and drawn as `decoding` draws."""
+
+import gc
+import itertools
+import weakref
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
+
+from engines.data.tokenizers import BOS, CharTokenizer
+from engines.generation.decoding import softmax
+from engines.generation.sampling import generate
+from engines.settings.sample import SampleSettings
+from engines.tensor.devices import place
+from engines.tensor.inference import captured_decode as turns
+from engines.tensor.inference.decoder import CachedDecoder
+from engines.tensor.models.gpt import GPT
+
+LIKELIEST = SampleSettings(top_k=1)
+PROMPTS = [[BOS], [BOS, 7, 7, 3, 21], [4, 9, BOS, 12, 8, 30, 2, 2, 11]]  # each may meet the context's end elsewhere
+
+every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
+
+
+class Whole:
+    """One text, read from its visible beginning for every token: what a cache must equal."""
+
+    def __init__(self, model: GPT, prompt: list[int]) -> None:
+        self._model = model
+        self._text = prompt
+        self._cut()
+
+    def likeliest(self) -> tuple[int, float]:
+        probabilities = softmax(self._model.logits(self._text), 1.0)
+        token = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return token, probabilities[token]
+
+    def read(self, token: int) -> None:
+        self._text = [*self._text, token]
+        self._cut()
+
+    def _cut(self) -> None:
+        longest = self._model.context_length
+        if len(self._text) > longest:
+            self._text = self._text[-max(1, longest // 2) :]
+
+
+def assert_same(model: GPT, prompts: list[list[int]], count: int, forced: list[list[int]] | None = None) -> list[int]:
+    """Both ways say the same after each of `count` tokens, the likeliest ones or those forced on them; all of them."""
+    cached = CachedDecoder(model, prompts)
+    whole = [Whole(model, prompt) for prompt in prompts]
+    said = []
+    for step in range(count):
+        found = cached.draw(LIKELIEST, [0.5] * len(prompts))
+        expected = [text.likeliest() for text in whole]
+        assert [drawn.id for drawn in found] == [token for token, _ in expected], f"token {step}"
+        assert [drawn.probability for drawn in found] == pytest.approx([p for _, p in expected], rel=1e-9)
+        tokens = [row[step] for row in forced] if forced else [drawn.id for drawn in found]
+        said += tokens
+        cached.read(tokens)
+        for text, token in zip(whole, tokens, strict=True):
+            text.read(token)
+    return said
+
+
+@every_switch
+def test_the_likeliest_text_is_that_of_the_model_without_a_cache(switches: dict[str, Any]) -> None:
+    said = assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30)
+    assert len(set(said)) > 3
+
+
+@every_switch
+def test_any_text_is_read_as_by_the_model_without_a_cache(switches: dict[str, Any]) -> None:
+    forced = some_rows(3, 30, vocab_size=5, seed=3)  # every fifth token is a BOS
+    assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30, forced)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_the_shortest_contexts_have_an_end_too(length: int) -> None:
+    how = {"context_length": length, "document_mask": True, "window_pattern": "S", "window": 1}
+    assert_same(awake_gpt(exact_gpt(**how)), [[BOS], [5]], 8, some_rows(2, 8, vocab_size=3))
+
+
+@pytest.mark.parametrize("length", [11, 12, 13, 40])
+def test_a_prompt_may_fill_the_context_or_be_longer(length: int) -> None:
+    assert_same(awake_gpt(exact_gpt()), [some_rows(1, length)[0], [BOS, 3]], 8)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    prompts=st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=20), min_size=1, max_size=4),
+    switches=st.sampled_from(SWITCHES),
+    seed=st.integers(0, 99),
+)
+def test_rows_of_any_lengths_are_read_beside_each_other(
+    prompts: list[list[int]], switches: dict[str, Any], seed: int
+) -> None:
+    assert_same(awake_gpt(exact_gpt(**switches), seed=seed), prompts, 9, some_rows(len(prompts), 9, 7, seed))
+
+
+def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
+    prompt = [BOS, 3, 4]
+    decoder = CachedDecoder(awake_gpt(exact_gpt()), [prompt, prompt])
+    decoder.read([1, 2])
+    assert prompt == [BOS, 3, 4]
+
+
+@every_switch
+def test_equal_prompts_are_read_once(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    hidden = Mock(wraps=model.hidden)
+    monkeypatch.setattr(GPT, "hidden", hidden)
+    prompts = [[BOS, 7, 7, BOS, 3], [BOS, 2], [BOS, 7, 7, BOS, 3], [BOS, 7, 7, BOS, 3]]
+    CachedDecoder(model, prompts)
+    assert len(hidden.call_args.args[0]) == 2
+    monkeypatch.undo()
+    assert_same(model, prompts, 20)
+
+
+def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
+    tokenizer = CharTokenizer("".join(chr(97 + i) for i in range(V - 1)))
+    how = SampleSettings(prompt="abc", max_new_tokens=20, temperature=1.5)
+    model = awake_gpt(exact_gpt(softcap=3.0))
+    together = list(generate(model, tokenizer, how, (0, 1, 5)))
+    for sample in (0, 1, 5):
+        alone = list(generate(model, tokenizer, how, (sample,)))
+        beside = [token for token in together if token.sample == sample]
+        assert [token.id for token in beside] == [token.id for token in alone]
+        assert [token.probability for token in beside] == pytest.approx([token.probability for token in alone])
+
+
+# --- one decoder after the other ------------------------------------------------------------------
+
+
+@every_switch
+def test_the_next_decoder_reads_where_the_last_one_did_and_says_what_the_model_has_learnt_since(
+    switches: dict[str, Any],
+) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3)
+    room = model.spare_room
+    for layer in room.cache.values:
+        layer.fill_(float("nan"))
+    for parameter in model.parameters.values():
+        parameter += 0.01
+    assert_same(model, PROMPTS[::-1], 20)
+    assert model.spare_room is room
+
+
+def test_decoders_of_the_same_time_or_of_other_sizes_have_rooms_of_their_own() -> None:
+    model = awake_gpt(exact_gpt())
+    CachedDecoder(model, PROMPTS)
+    first, second = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
+    expected = second.draw(LIKELIEST, [0.5] * 3)
+    first.read([1, 2, 3])
+    second.read([one.id for one in expected])
+    first.read([4, 5, 6])
+    assert second.draw(LIKELIEST, [0.5] * 3) != first.draw(LIKELIEST, [0.5] * 3)
+    assert CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3) == expected
+    del first, second
+    assert_same(model, PROMPTS[:2], 5)
+
+
+def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = Mock(return_value=lambda: None)
+    monkeypatch.setattr(turns, "Recorded", lambda work, example: recorded())
+    model = awake_gpt(exact_gpt())
+    gc.disable()
+    try:
+        for _ in range(2):
+            decoder = CachedDecoder(model, PROMPTS)
+            list(decoder._stream_ahead(LIKELIEST, iter([[0.5] * 3] * 5)))
+            gone = weakref.ref(decoder)
+            del decoder
+            assert gone() is None
+    finally:
+        gc.enable()
+    assert recorded.call_count == 1
+
+
+# --- many tokens at a time ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn without a GPU: its work is done where a graph would be replayed. test_cuda.py has the graphs."""
+    monkeypatch.setattr(turns, "Recorded", lambda work, example: work)
+
+
+@every_switch
+@pytest.mark.usefixtures("unrecorded")
+def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict[str, Any]) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    how = SampleSettings(temperature=1.3)
+    uniforms = [[(7 * turn + 3 * row) % 10 / 10 for row in range(3)] for turn in range(40)]
+    by_itself = list(CachedDecoder(model, PROMPTS)._stream_ahead(how, iter(uniforms)))
+    assert by_itself == list(CachedDecoder(model, PROMPTS).stream(how, uniforms))
+    assert len(by_itself) == 40 > 3 * model.context_length
+
+
+def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Mock(side_effect=lambda work, example: work)
+    monkeypatch.setattr(turns, "Recorded", recorded)
+    stream = CachedDecoder(awake_gpt(exact_gpt()), PROMPTS)._stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
+    next(stream)
+    assert not recorded.called
+    next(stream)
+    assert recorded.called
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
+    model = awake_gpt(exact_gpt(context_length=60))
+    ahead, plain = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
+    uniforms = [[0.2, 0.5, 0.9]] * 18
+    for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(temperature=0.0), SampleSettings(top_k=3)):
+        expected = []
+        for numbers in uniforms:
+            expected.append(plain.draw(how, numbers))
+            plain.read([one.id for one in expected[-1]])
+        assert list(ahead._stream_ahead(how, iter(uniforms))) == expected
+
+
+@pytest.mark.usefixtures("unrecorded")
+def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
+    decoder = CachedDecoder(awake_gpt(exact_gpt()), [[BOS]])
+    assert list(decoder._stream_ahead(LIKELIEST, iter([]))) == []
+    assert len(list(decoder._stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
+
+
+def test_a_model_in_bfloat16_decodes_in_float32_on_a_processor_and_says_nearly_the_same() -> None:
+    exact = awake_gpt(exact_gpt())
+    settings = exact_gpt(dtype="bfloat16")
+    coarse = GPT({name: part.float() for name, part in exact.parameters.items()}, place(settings), settings, V)
+    ready = coarse.ready_to_read()
+    assert ready.dtype == torch.float32 and coarse.dtype == torch.bfloat16
+    found, expected = (
+        CachedDecoder(model, [[BOS, 7, 7, 3, 21]]).draw(LIKELIEST, [0.5])[0].probability for model in (coarse, exact)
+    )
+    assert found == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,79 @@
+"""Tokens drawn on the device: as `engines.generation.decoding` draws them."""
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from engines.generation.decoding import draw, softmax
+from engines.settings.sample import SampleSettings
+from engines.tensor.inference.sampling import Drawing, chosen
+
+LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
+HOW = st.builds(
+    SampleSettings,
+    temperature=st.just(0.0) | st.floats(0.05, 20.0),
+    top_k=st.integers(0, 14),
+    top_p=st.one_of(st.just(1.0), st.floats(0.01, 1.0)),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(logits=LOGITS, how=HOW, uniform=st.floats(0.0, 1.0, exclude_max=True))
+def test_the_device_draws_the_token_that_the_host_draws(
+    logits: list[float], how: SampleSettings, uniform: float
+) -> None:
+    uniform = float(torch.tensor(uniform, dtype=torch.float32))
+    assume(uniform < 1.0 and not on_an_edge(logits, how, uniform))
+    token, probability, *likeliest = drawn(logits, how, uniform)
+    probabilities = softmax(logits, 1.0)
+    assert token == draw(logits, how, uniform)
+    assert probability == pytest.approx(probabilities[int(token)])
+    half = len(likeliest) // 2
+    assert half == min(5, len(logits))
+    assert likeliest[half:] == pytest.approx(sorted(probabilities, reverse=True)[:half])
+    assert [probabilities[int(i)] for i in likeliest[:half]] == pytest.approx(likeliest[half:])
+
+
+def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch.dtype = torch.float64) -> list[float]:
+    tensor = torch.tensor([logits], dtype=dtype)
+    tokens = chosen(tensor, how, torch.tensor([uniform]))
+    ((found,),) = Drawing(tensor.unsqueeze(0), tokens.unsqueeze(0)).told()
+    likeliest, chances = zip(*found.alternatives, strict=True)
+    return [found.id, found.probability, *likeliest, *chances]
+
+
+def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool:
+    """Whether the last bit of a sum decides what is drawn."""
+    near = [
+        draw(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
+        for number in (max(0.0, uniform - 1e-9), min(uniform + 1e-9, 1.0 - 2.0**-53))
+        for top_p in (how.top_p * (1 - 1e-9), min(1.0, how.top_p * (1 + 1e-9)))
+    ]
+    return len(set(near)) > 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [0.0, 1e-310, 1e-40, 1e-4, 1e38, 1e308])
+def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, temperature: float) -> None:
+    logits = [-3.0, 14.9, 15.0, 2.0]
+    token, probability, *_ = drawn(logits, SampleSettings(temperature=temperature), 0.9, dtype)
+    assert token == (2 if temperature < 1 else draw(logits, SampleSettings(temperature=temperature), 0.9))
+    assert probability == pytest.approx(softmax(logits, 1.0)[int(token)], rel=1e-5)
+
+
+def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
+    logits = [0.0] * 40 + [1.0] * 40
+    for uniform in (0.0, 0.3, 0.9):
+        for how in (
+            SampleSettings(top_k=1),
+            SampleSettings(temperature=0.0),
+            SampleSettings(top_p=0.001),
+            SampleSettings(top_k=7),
+        ):
+            assert drawn(logits, how, uniform)[0] == draw(logits, how, uniform)
+
+
+def test_each_row_has_a_number_of_its_own() -> None:
+    logits = torch.zeros(3, 4)
+    assert chosen(logits, SampleSettings(), torch.tensor([0.1, 0.6, 0.9])).tolist() == [0, 2, 3]

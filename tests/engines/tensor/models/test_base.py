@@ -1,0 +1,151 @@
+"""Scores: rows of any lengths as each alone, by compiled code of one shape or not, and bits per byte by hand."""
+
+import math
+from array import array
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensors import EXACT, SWITCHES, V, awake_gpt, batch_of, exact_gpt, learner_of, nats_of, some_rows, wake
+from torch import Tensor
+
+from engines.data.tokenizers import BOS, CharTokenizer
+from engines.settings.resolve import resolve
+from engines.tensor.devices import place
+from engines.tensor.models.base import Bigram, TensorModel
+from engines.training.evaluation import Targets, evaluate
+
+ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=13), min_size=1, max_size=9)
+
+
+def mini_gpt() -> TensorModel:
+    how = {"model_kind": "mini-gpt", "context_length": 12, "layers": 2, "width": 8, "heads": 2, **EXACT}
+    learner = learner_of(resolve(how))
+    wake(learner)
+    return learner.model
+
+
+def assert_scored_as_alone(model: TensorModel, rows: list[list[int]]) -> None:
+    found = nats_of(model, rows)
+    assert [len(nats) for nats in found] == [len(row) - 1 for row in rows]
+    for row, nats in zip(rows, found, strict=True):
+        alone = model.nats(torch.tensor([row]))[0]
+        assert nats == pytest.approx(alone.tolist(), rel=1e-11)
+
+
+@settings(deadline=None, max_examples=15)
+@given(rows=ROWS, switches=st.sampled_from(SWITCHES))
+def test_rows_of_unequal_lengths_are_scored_as_each_alone(rows: list[list[int]], switches: dict[str, Any]) -> None:
+    assert_scored_as_alone(awake_gpt(exact_gpt(**switches)), rows)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_rows_are_scored_in_portions_that_training_knows_to_fit(at_once: int) -> None:
+    for model in (mini_gpt(), awake_gpt(exact_gpt())):
+        model.score_with(at_once, 13, None)
+        assert_scored_as_alone(model, some_rows(5, 13) + some_rows(2, 4))
+
+
+def test_a_score_is_what_the_logits_say() -> None:
+    for model in (mini_gpt(), awake_gpt(exact_gpt())):
+        (row,) = some_rows(1, 13)
+        for place_, nats in enumerate(nats_of(model, [row])[0], 1):
+            logits = torch.tensor(model.logits(row[:place_]), dtype=torch.float64)
+            assert nats == pytest.approx(float(-logits.log_softmax(0)[row[place_]]), rel=1e-11)
+
+
+class Compiled:
+    """Stands for compiled code: knows one shape."""
+
+    def __init__(self, model: TensorModel, shape: tuple[int, int]) -> None:
+        self._model = model
+        self._shape = shape
+        self.calls = 0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        assert rows.shape == self._shape
+        self.calls += 1
+        return self._model.nats(rows)
+
+
+@settings(deadline=None, max_examples=15)
+@given(rows=ROWS)
+def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: list[list[int]]) -> None:
+    model = awake_gpt(exact_gpt())
+    compiled = Compiled(model, (4, 13))
+    model.score_with(4, 13, compiled)
+    assert_scored_as_alone(model, rows)
+    assert compiled.calls == -(-len(rows) // 4)
+
+
+def test_rows_longer_than_those_of_training_are_scored_without_it() -> None:
+    model = awake_gpt(exact_gpt())
+    compiled = Compiled(model, (4, 9))
+    model.score_with(4, 9, compiled)
+    assert_scored_as_alone(model, some_rows(2, 13))
+    assert compiled.calls == 0
+
+
+def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_behind() -> None:
+    how = exact_gpt()
+    learner = learner_of(how)
+    learner._where = learner._where._replace(compiled=True)
+    with_gradients = []
+
+    def nats(rows: Tensor) -> Tensor:
+        with_gradients.append(torch.is_grad_enabled())
+        return learner.model.nats(rows)
+
+    learner._nats = nats  # stands for compiled code
+    learner.warm_up(batch_of(how))
+    before = [parameter.grad.clone() for parameter in learner.model.parameters.values() if parameter.grad is not None]
+    scores = learner.model.score(some_rows(4, 13))
+    assert all(not portion._arrival.numbers().requires_grad for portion in scores._portions)
+    list(scores)
+    assert with_gradients and all(with_gradients)
+    assert all(map(torch.equal, before, [parameter.grad for parameter in learner.model.parameters.values()]))
+
+
+# --- bits per byte --------------------------------------------------------------------------------
+
+TOKENIZER = CharTokenizer("aé日")  # 1, 2 and 3 bytes
+
+
+def bigram(probabilities: list[list[float]]) -> Bigram:
+    """The bigram that gives each next token (column) after each token (row) its probability."""
+    parameters = {
+        "embedding": torch.eye(len(probabilities), dtype=torch.float64),
+        "head": torch.tensor(probabilities, dtype=torch.float64).log().T,
+    }
+    return Bigram(parameters, place(resolve({"model_kind": "bigram", **EXACT})), input_rmsnorm=False)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3, 8])
+def test_bits_per_byte_of_characters_of_several_bytes_are_those_worked_out_by_hand(context: int) -> None:
+    half_quarter = [
+        [1 / 8, 1 / 2, 1 / 4, 1 / 8],
+        [1 / 4, 1 / 4, 1 / 4, 1 / 4],
+        [1 / 2, 1 / 4, 1 / 8, 1 / 8],
+        [1 / 4] * 4,
+    ]
+    tokens = memoryview(array("B", [BOS, *TOKENIZER.encode("aé日aé"), BOS, *TOKENIZER.encode("日")]))
+    # in bits: a 1, é after a 2, 日 after é 3, a after 日 2, é after a 2, BOS after é 1 (no text), 日 after BOS 3
+    found = evaluate(bigram(half_quarter), Targets.of(tokens, TOKENIZER.token_bytes), context, lambda: None)
+    assert found.tokens == 7 and found.bytes == 1 + 2 + 3 + 1 + 2 + 3
+    assert found.bpb == pytest.approx((1 + 2 + 3 + 2 + 2 + 3) / 12, rel=1e-12)
+    assert found.loss == pytest.approx(math.log(2) * 14 / 7, rel=1e-12)
+
+
+def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
+    model = awake_gpt(exact_gpt(), TOKENIZER.vocab_size)
+    (tokens,) = some_rows(1, 200, TOKENIZER.vocab_size)
+    stream = memoryview(array("B", tokens))
+
+    def bpb() -> float:
+        return evaluate(model, Targets.of(stream, TOKENIZER.token_bytes), 12, lambda: None).bpb
+
+    expected = bpb()
+    model.score_with(4, 13, Compiled(model, (4, 13)))
+    assert bpb() == pytest.approx(expected, rel=1e-12)

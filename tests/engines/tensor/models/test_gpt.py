@@ -1,0 +1,310 @@
+"""The gpt: what it is made of, what it sees, and that its numbers are those of its formulas worked out plainly."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
+from torch import Tensor
+
+from engines.cost.parameter_shapes import parameter_shapes, window_of
+from engines.data.tokenizers import BOS
+from engines.settings.train import TrainSettings
+from engines.tensor.devices import place
+from engines.tensor.models.attention_context import Rows
+from engines.tensor.models.base import product
+from engines.tensor.models.gpt import GPT, initial_parameters
+
+every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
+
+
+def tokens_of(rows: int = 2, length: int = 12, seed: int = 1) -> Tensor:
+    return torch.tensor(some_rows(rows, length, seed=seed))
+
+
+def again(model: GPT, **given: Any) -> GPT:
+    """The same parameters, read by other settings."""
+    settings = exact_gpt(**given)
+    return GPT(model.parameters, place(settings), settings, V)
+
+
+def moved(one: Tensor, other: Tensor) -> Tensor:
+    """By how much each position's logits differ."""
+    return (one - other).abs().amax(-1)
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+@every_switch
+def test_parameters_are_those_that_are_told(switches: dict[str, Any]) -> None:
+    settings = exact_gpt(**switches)
+    assert {name: tuple(part.shape) for name, part in initial_parameters(settings, V).items()} == parameter_shapes(
+        settings, V
+    )
+
+
+@pytest.mark.parametrize(
+    ("switch", "gone"),
+    [
+        ("value_embeddings", {"0.value_embedding", "0.value_gate", "2.value_embedding", "2.value_gate"}),
+        ("residual_scalars", {"residual_scalars"}),
+        ("embedding_scalars", {"embedding_scalars"}),
+        ("smear", {"smear_gate", "smear_scalar"}),
+        ("backout", {"backout_scalar"}),
+    ],
+)
+def test_a_part_that_is_off_has_no_parameters(switch: str, gone: set[str]) -> None:
+    usual, without = (set(initial_parameters(exact_gpt(**how), V)) for how in ({}, {switch: False}))
+    assert usual - without == gone and without < usual
+
+
+@pytest.mark.parametrize("layers", range(1, 6))
+def test_every_other_layer_has_a_value_embedding_and_the_last_one_does(layers: int) -> None:
+    names = initial_parameters(exact_gpt(layers=layers), V)
+    assert [layer for layer in range(layers) if f"{layer}.value_embedding" in names] == [*range(layers)][::-1][::2][
+        ::-1
+    ]
+
+
+def test_a_tied_head_is_the_embedding() -> None:
+    tied = awake_gpt(exact_gpt(tie_lm_head=True))
+    assert "head" not in tied.parameters
+    apart = GPT({**tied.parameters, "head": tied.parameters["wte"].clone()}, *_of(exact_gpt()))
+    assert torch.equal(tied.forward(tokens_of()), apart.forward(tokens_of()))
+
+
+def _of(settings: TrainSettings) -> tuple[Any, TrainSettings, int]:
+    return place(settings), settings, V
+
+
+def test_initial_parameters_depend_on_the_seed_alone() -> None:
+    one, same, other = (
+        initial_parameters(exact_gpt(**how), V) for how in ({}, {"dtype": "float32", "threads": 2}, {"seed": 5})
+    )
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["wte"], other["wte"]) and one["wte"].std() == pytest.approx(0.8, rel=0.1)
+
+
+@every_switch
+def test_before_training_the_loss_is_that_of_a_guess(switches: dict[str, Any]) -> None:
+    settings = exact_gpt(**switches)
+    model = GPT({name: part.double() for name, part in initial_parameters(settings, V).items()}, *_of(settings))
+    rows = tokens_of(8, 13)
+    small = 0.05 if settings.tie_lm_head else 0.005  # a tied head is twenty times larger
+    assert float(model.nats(rows).mean()) == pytest.approx(math.log(V), abs=small)
+
+
+def test_before_training_no_block_does_anything() -> None:
+    model = GPT({name: part.double() for name, part in initial_parameters(exact_gpt(), V).items()}, *_of(exact_gpt()))
+    silent = {name: torch.zeros_like(part) if name[0].isdigit() else part for name, part in model.parameters.items()}
+    assert torch.equal(model.forward(tokens_of()), GPT(silent, *_of(exact_gpt())).forward(tokens_of()))
+
+
+# --- what it computes -----------------------------------------------------------------------------
+
+
+@every_switch
+def test_logits_are_those_of_the_formulas_worked_out_plainly(switches: dict[str, Any]) -> None:
+    settings = exact_gpt(**switches)
+    model, (row,) = awake_gpt(settings), some_rows(1, 12, vocab_size=6)  # so that some are BOS
+    assert BOS in row[1:]
+    expected = plain_logits(settings, model.parameters, row)
+    torch.testing.assert_close(model.forward(torch.tensor([row]))[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def plain_logits(how: TrainSettings, p: dict[str, Tensor], row: list[int]) -> Tensor:
+    """(T, V), one position, head and layer after the other."""
+    size, group = how.width // how.heads, how.heads // how.kv_heads
+    documents = [sum(token == BOS for token in row[: t + 1]) for t in range(len(row))]
+    bent = {"relu2": lambda h: h.clamp(min=0) ** 2, "relu": lambda h: h.clamp(min=0), "gelu": F.gelu}[how.activation]
+
+    def together(t: int, s: int) -> bool:
+        return documents[t] == documents[s] or not how.document_mask
+
+    x = [norm(p["wte"][token]) if how.input_rmsnorm else p["wte"][token] for token in row]
+    if how.smear:
+        gates = [p["smear_scalar"] * torch.sigmoid(p["smear_gate"][0] @ h[:24]) for h in x]
+        x = [h + gates[t] * x[t - 1] if t and together(t, t - 1) else h for t, h in enumerate(x)]
+    embedded = middle = x
+    for layer in range(how.layers):
+        if how.residual_scalars:
+            x = [p["residual_scalars"][layer] * h for h in x]
+        if how.embedding_scalars:
+            x = [h + p["embedding_scalars"][layer] * e for h, e in zip(x, embedded, strict=True)]
+        q, k, v = ([(p[f"{layer}.{name}"] @ norm(h)).view(-1, size) for h in x] for name in ("q", "k", "v"))
+        if f"{layer}.value_embedding" in p:
+            gates = [3 * torch.sigmoid(p[f"{layer}.value_gate"] @ norm(h)[:12]) for h in x]
+            own = [p[f"{layer}.value_embedding"][token].view(-1, size) for token in row]
+            v = [a + gate[:, None] * b for a, gate, b in zip(v, gates, own, strict=True)]
+        if how.rotary:
+            q, k = ([turned(h, t, how.rotary_base) for t, h in enumerate(part)] for part in (q, k))
+        if how.qk_norm:
+            q, k = ([how.qk_scale * norm(h) for h in part] for part in (q, k))
+        window = window_of(how, layer) or len(row)
+        mixed = []
+        for t in range(len(row)):
+            seen = [s for s in range(t + 1) if t - s < window and together(t, s)]
+            for head in range(how.heads):
+                scores = torch.stack([q[t][head] @ k[s][head // group] for s in seen]) / math.sqrt(size)
+                mixed.append(scores.softmax(0) @ torch.stack([v[s][head // group] for s in seen]))
+        x = [h + p[f"{layer}.o"] @ m for h, m in zip(x, torch.stack(mixed).view(len(row), -1), strict=True)]
+        x = [h + p[f"{layer}.proj"] @ bent(p[f"{layer}.fc"] @ norm(h)) for h in x]
+        if layer == how.layers // 2:
+            middle = x
+    if how.backout:
+        x = [h - p["backout_scalar"] * m for h, m in zip(x, middle, strict=True)]
+    if how.final_rmsnorm:
+        x = [norm(h) for h in x]
+    logits = torch.stack([p["wte" if how.tie_lm_head else "head"] @ h for h in x])[:, :V]
+    return how.softcap * torch.tanh(logits / how.softcap) if how.softcap else logits
+
+
+def norm(h: Tensor) -> Tensor:
+    return h / (h.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+
+
+def turned(h: Tensor, position: int, base: float) -> Tensor:
+    """Pairs (i, i + D / 2) as complex numbers, multiplied by exp(-i * angle)."""
+    half = h.shape[-1] // 2
+    angles = position / base ** (torch.arange(half, dtype=torch.float64) / half)
+    found = torch.complex(h[:, :half], h[:, half:]) * torch.polar(torch.ones_like(angles), -angles)
+    return torch.cat((found.real, found.imag), dim=-1)
+
+
+@pytest.mark.parametrize("vocab_size", [1, 50, 64, 65])
+def test_logits_are_as_many_as_tokens_though_the_parameters_are_rounded_up(vocab_size: int) -> None:
+    model = awake_gpt(exact_gpt(), vocab_size)
+    assert model.forward(torch.zeros(3, 7, dtype=torch.long)).shape == (3, 7, vocab_size)
+    assert len(model.parameters["wte"]) % 64 == 0 and model.nats(torch.zeros(3, 8, dtype=torch.long)).shape == (3, 7)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"rotary": False}, {"rotary_base": 10.0}, {"qk_norm": False}, {"qk_scale": 1.0}, {"activation": "relu"},
+        {"activation": "gelu"}, {"softcap": 0.0}, {"softcap": 3.0}, {"document_mask": True}, {"input_rmsnorm": False},
+        {"final_rmsnorm": False}, {"window_pattern": "S", "window": 4}, {"value_embeddings": False},
+        {"residual_scalars": False}, {"embedding_scalars": False}, {"smear": False}, {"backout": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_switch_changes_what_the_same_parameters_say(switch: dict[str, Any]) -> None:
+    usual = awake_gpt(exact_gpt())
+    kept = {name: part for name, part in usual.parameters.items() if name in parameter_shapes(exact_gpt(**switch), V)}
+    tokens = torch.tensor([[0, 4, 7, 0, 9, 3, 8, 2]])
+    assert moved(usual.forward(tokens), GPT(kept, *_of(exact_gpt(**switch))).forward(tokens)).max() > 1e-3
+
+
+def test_softcap_bounds_the_logits() -> None:
+    model = awake_gpt(exact_gpt(softcap=0.0))
+    free = model.forward(tokens_of())
+    capped = again(model, softcap=0.5).forward(tokens_of())
+    assert free.abs().max() > 1.0 and capped.abs().max() < 0.5
+    assert torch.equal(free.argsort(-1), capped.argsort(-1))
+
+
+def test_fewer_heads_of_keys_and_values_are_as_many_that_repeat() -> None:
+    few = awake_gpt(exact_gpt(kv_heads=2))
+    parameters = dict(few.parameters)
+    for name, part in parameters.items():
+        role = name.partition(".")[2]
+        if role in ("k", "v"):
+            parameters[name] = part.unflatten(0, (2, -1)).repeat_interleave(2, 0).flatten(0, 1)
+        if role == "value_embedding":
+            parameters[name] = part.unflatten(1, (2, -1)).repeat_interleave(2, 1).flatten(1, 2)
+        if role == "value_gate":
+            parameters[name] = part.repeat_interleave(2, 0)
+    many = GPT(parameters, *_of(exact_gpt()))
+    torch.testing.assert_close(few.forward(tokens_of()), many.forward(tokens_of()), rtol=0, atol=1e-12)
+
+
+def test_bfloat16_computes_nearly_the_same_and_gives_logits_in_float32() -> None:
+    exact = awake_gpt(exact_gpt(softcap=0.0))
+    settings = exact_gpt(softcap=0.0, dtype="bfloat16")
+    coarse = GPT({name: part.float() for name, part in exact.parameters.items()}, *_of(settings))
+    found, expected = coarse.forward(tokens_of()), exact.forward(tokens_of())
+    assert found.dtype == torch.float32 and 1e-4 < (found - expected).abs().mean() < 0.05 * expected.std()
+
+
+# --- what it sees ---------------------------------------------------------------------------------
+
+
+@every_switch
+def test_a_later_token_changes_no_earlier_logit(switches: dict[str, Any]) -> None:
+    model = awake_gpt(exact_gpt(**switches))
+    row = tokens_of(1)
+    changed = row.repeat(12, 1)
+    changed.diagonal().copy_((row[0] + 1 + torch.arange(12)) % V)  # another token in each row
+    by = moved(model.forward(changed), model.forward(row))  # (row, position)
+    assert by.tril(-1).max() < 1e-12 and by.diagonal().min() > 1e-6
+
+
+@pytest.mark.parametrize("smear", [False, True])
+def test_tokens_outside_of_all_windows_change_no_logit(smear: bool) -> None:
+    settings = exact_gpt(smear=smear, window_pattern="S", window=3, layers=2)
+    model = awake_gpt(settings)
+    model.windows = [3, 3]  # or the last layer would see everything
+    reach = 2 * (3 - 1) + smear
+    row = tokens_of(1)
+    for distance in range(12):
+        changed = row.clone()
+        changed[0, 11 - distance] += 1
+        by = moved(model.forward(changed % V), model.forward(row))[0, 11]
+        assert by > 1e-9 if distance <= reach else by < 1e-12
+
+
+def test_the_last_layer_sees_past_the_windows_of_the_others() -> None:
+    model = awake_gpt(exact_gpt(window_pattern="S", window=2, smear=False))
+    assert model.windows == [2, 2, 0]
+    changed = tokens_of(1)
+    changed[0, 0] = (changed[0, 0] + 1) % V
+    assert moved(model.forward(changed), model.forward(tokens_of(1)))[0, 11] > 1e-6
+
+
+@pytest.mark.parametrize("how", [{}, {"window_pattern": "S", "window": 4}, {"kv_heads": 1, "smear": False}], ids=str)
+def test_with_a_document_mask_a_document_reads_the_same_behind_any_other(how: dict[str, Any]) -> None:
+    model = awake_gpt(exact_gpt(document_mask=True, **how))
+    document = [BOS, 5, 8, 5, 2, 9]
+    alone = model.forward(torch.tensor([document]))[0]
+    for before in ([3, 4], [BOS, 7], [BOS, BOS], [BOS, 1, 2, BOS, 3]):
+        behind = model.forward(torch.tensor([[*before, *document]]))[0, len(before) :]
+        torch.testing.assert_close(behind, alone, rtol=0, atol=1e-9)
+
+
+def test_without_a_document_mask_it_does_not() -> None:
+    model = awake_gpt(exact_gpt())
+    one, other = (model.forward(torch.tensor([[BOS, before, BOS, 5, 8]]))[0, 2:] for before in (3, 4))
+    assert moved(one, other).min() > 1e-6
+
+
+class Later(Rows):
+    """Rows that begin some positions further on."""
+
+    def at_positions(self, table: Tensor) -> Tensor:
+        return table[4 : 4 + self._length]
+
+
+@pytest.mark.parametrize("how", [{}, {"window_pattern": "SL", "window": 3}, {"qk_norm": False}], ids=str)
+def test_only_relative_positions_matter(how: dict[str, Any]) -> None:
+    settings = exact_gpt(rotary_base=30.0, **how)
+    model, tokens = awake_gpt(settings), tokens_of(2, 8)
+    later = model.logits_of(model.hidden(tokens, Later(settings, tokens)))
+    torch.testing.assert_close(later, model.forward(tokens), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("rotary", [True, False])
+def test_rotary_positions_are_all_that_one_layer_knows_of_order(rotary: bool) -> None:
+    model = awake_gpt(exact_gpt(layers=1, smear=False, rotary=rotary))
+    one, other = (model.forward(torch.tensor([row]))[0, -1:] for row in ([1, 2, 3, 4, 5], [3, 1, 4, 2, 5]))
+    assert moved(one, other) > 1e-6 if rotary else moved(one, other) < 1e-12
+
+
+def test_a_single_row_s_product_is_the_same_compiled_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = torch.randn(1, 1, 5, dtype=torch.float32), torch.randn(3, 5)
+    plain = product(x, weight)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(product(x, weight), plain)
+    assert product(x.repeat(1, 2, 1), weight).shape == (1, 2, 3)

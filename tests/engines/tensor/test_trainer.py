@@ -1,0 +1,311 @@
+"""A learner's steps: what must change nothing changes no bit, parts of a batch add up, and a state goes on exactly."""
+
+import gc
+import math
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from tensors import (
+    EXACT,
+    TINY_GPT,
+    V,
+    batch_of,
+    bits_of,
+    exact_gpt,
+    gradients_of,
+    learner_of,
+    nats_of,
+    some_batches,
+    wake,
+    weights_of,
+)
+from torch import Tensor
+
+from engines.errors import UserError
+from engines.interfaces import StepHyperparameters
+from engines.settings.resolve import resolve
+from engines.settings.train import TrainSettings
+from engines.tensor.trainer import TensorLearner
+from engines.training.schedules import at_step
+
+ON_CPU = {"mode": "tensor", "device": "cpu", "dtype": "float32", "threads": 1}
+SMALL = {"batch_size": 4, "context_length": 6}
+MINI = {"model_kind": "mini-gpt", "width": 8, "heads": 2, **SMALL}
+RATES = {"lr": 0.02, "embedding_lr": 0.1, "head_lr": 0.02, "scalar_lr": 0.1}  # those of such a small batch are tiny
+GPT = {**TINY_GPT, "document_mask": True, "window_pattern": "SL", "window": 4, **RATES}
+KINDS = {
+    "bigram-sgd": {"model_kind": "bigram", "optimizer": "sgd", **SMALL},
+    "bigram-adamw": {"model_kind": "bigram", **SMALL},
+    "bigram-muon": {"model_kind": "bigram", "optimizer": "muon", **SMALL},
+    "mini-gpt-adamw": MINI,
+    "mini-gpt-muon": {**MINI, "layers": 2, "optimizer": "muon"},
+    "gpt-muon": GPT,
+    "gpt-adamw": {**GPT, "optimizer": "adamw"},
+    "gpt-sgd": {**GPT, "optimizer": "sgd", "lr": 0.5},
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def settings_of(kind: str, **given: Any) -> TrainSettings:
+    return resolve({**KINDS[kind], **ON_CPU, **given})
+
+
+def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list[tuple[float, float]]:
+    batches = some_batches(settings)
+    for step in steps:
+        hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        learner.step(batches.batch(step * settings.batch_size), hyperparameters)
+    return [tuple(result) for result in learner.pop_results()]
+
+
+# --- a step ---------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_steps_lower_the_loss_and_are_told_once_and_in_order(kind: str) -> None:
+    settings = settings_of(kind, seed=3)
+    learner, batch = learner_of(settings), batch_of(settings)
+    expected = []
+    for _ in range(30):
+        nats = [n for row in nats_of(learner.model, batch.rows()) for n in row]
+        expected.append(math.fsum(nats) / len(nats))
+        learner.step(batch, StepHyperparameters(settings.lr))
+    found = learner.pop_results()
+    assert [result.loss for result in found] == pytest.approx(expected, rel=1e-5)
+    assert found[-1].loss < found[0].loss - 0.2
+    assert all(result.grad_norm > 0 for result in found) and learner.pop_results() == []
+
+
+@every_kind
+def test_the_norm_is_that_of_the_whole_gradient(kind: str) -> None:
+    settings = settings_of(kind, dtype="float64")
+    learner = learner_of(settings)
+    learner.step(batch_of(settings), StepHyperparameters(settings.lr))
+    (result,) = learner.pop_results()
+    numbers = torch.cat([gradient.flatten() for gradient in gradients_of(learner).values()])
+    assert result.grad_norm == pytest.approx(float(numbers.norm()), rel=1e-12)
+
+
+# --- what changes nothing -------------------------------------------------------------------------
+
+
+def weights_and_memory(learner: TensorLearner) -> dict[str, bytes]:
+    return {name: held for name, held in bits_of(learner).items() if name != "counters"}
+
+
+@every_kind
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_says_so(kind: str, bad: float) -> None:
+    settings = settings_of(kind)
+    learner = learner_of(settings)
+    train(learner, settings, range(2))
+    name, parameter = next(iter(learner.model.parameters.items()))
+    own = parameter.detach()[:].clone()
+    with torch.no_grad():
+        parameter.fill_(bad)
+    before = weights_and_memory(learner)
+    (result,) = train(learner, settings, range(2, 3))
+    assert not all(map(math.isfinite, result)) and weights_and_memory(learner) == before, name
+    with torch.no_grad():
+        parameter.copy_(own)
+    ((loss, norm),) = train(learner, settings, range(3, 4))
+    assert math.isfinite(loss) and math.isfinite(norm) and weights_and_memory(learner) != before
+
+
+@every_kind
+def test_a_gradient_that_is_not_finite_changes_no_bit_though_the_loss_is(kind: str) -> None:
+    settings = settings_of(kind)
+    learner = learner_of(settings)
+    train(learner, settings, range(2))
+    before = weights_and_memory(learner)
+    parameter = list(learner.model.parameters.values())[-1]
+    handle = parameter.register_hook(lambda gradient: gradient * math.inf)
+    ((loss, norm),) = train(learner, settings, range(2, 3))
+    assert math.isfinite(loss) and not math.isfinite(norm) and weights_and_memory(learner) == before
+    handle.remove()
+    ((_, norm),) = train(learner, settings, range(3, 4))
+    assert math.isfinite(norm) and weights_and_memory(learner) != before
+
+
+@every_kind
+def test_a_warm_up_changes_no_bit_and_later_steps_are_as_without(kind: str) -> None:
+    settings = settings_of(kind)
+    learner, other = learner_of(settings), learner_of(settings)
+    for steps in (range(0), range(3)):
+        assert train(learner, settings, steps) == train(other, settings, steps)
+        before = bits_of(learner)
+        learner.warm_up(batch_of(settings, seed=8))
+        assert bits_of(learner) == before and learner.pop_results() == []
+    assert train(learner, settings, range(3, 6)) == train(other, settings, range(3, 6))
+    assert bits_of(learner) == bits_of(other)
+
+
+# --- micro-batches --------------------------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize("rows", [1, 2])
+def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int) -> None:
+    def stepped(micro_batch: int) -> TensorLearner:
+        settings = settings_of(kind, dtype="float64", micro_batch=micro_batch)
+        learner = learner_of(settings)
+        wake(learner)
+        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
+        return learner
+
+    whole, parts = stepped(4), stepped(rows)
+    ours, theirs = parts.pop_results()[0], whole.pop_results()[0]
+    assert ours == pytest.approx(theirs, rel=1e-12)
+    for of in (gradients_of, weights_of):
+        for name, expected in of(whole).items():
+            torch.testing.assert_close(of(parts)[name], expected, rtol=1e-12, atol=1e-12)
+
+
+def forgetful(learner: TensorLearner, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let no more than `most` rows fit in memory; the numbers of rows that were tried."""
+    tried, nats = [], learner.model.nats
+
+    def with_little_memory(rows: Tensor) -> Tensor:
+        tried.append(len(rows))
+        if len(rows) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return nats(rows)
+
+    monkeypatch.setattr(learner, "_nats", with_little_memory)
+    return tried
+
+
+def test_a_warm_up_without_memory_goes_on_with_half_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = exact_gpt(batch_size=12)
+    learner, other = learner_of(settings), learner_of(settings)
+    learner._micro_batch.rows = 12
+    tried = forgetful(learner, 3, monkeypatch)
+    before = bits_of(learner)
+    learner.warm_up(batch_of(settings))
+    assert tried == [12, 6, 3, 3, 3, 3] and bits_of(learner) == before
+    (choice,) = [choice for choice in learner.decisions if choice.setting == "micro-batch"]
+    assert choice.value == "3 of 12 rows"
+    for each in (learner, other):
+        each.step(batch_of(settings), StepHyperparameters(settings.lr))
+    assert learner.pop_results()[0] == pytest.approx(other.pop_results()[0], rel=1e-12)
+
+
+def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = exact_gpt(batch_size=12)
+    learner = learner_of(settings)
+    learner._micro_batch.rows = 12
+    held: list[weakref.ref[Tensor]] = []
+
+    def with_little_memory(rows: Tensor) -> Tensor:
+        assert [kept() for kept in held] == [None] * len(held)
+        if len(rows) < 12:
+            raise UserError("it has come to the next try")
+        large = torch.zeros(9)
+        cycle: list[object] = [large]
+        cycle.append(cycle)
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(learner, "_nats", with_little_memory)
+    gc.disable()
+    try:
+        with pytest.raises(UserError, match="next try"):
+            learner.warm_up(batch_of(settings))
+    finally:
+        gc.enable()
+    assert held
+
+
+def test_a_micro_batch_that_was_asked_for_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = exact_gpt(batch_size=12, micro_batch=6)
+    learner = learner_of(settings)
+    forgetful(learner, 3, monkeypatch)
+    with pytest.raises(UserError, match=r"--micro-batch 6 does not fit in the GPU's memory; try 3, or 0"):
+        learner.warm_up(batch_of(settings))
+
+
+def test_not_one_row_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = exact_gpt()
+    learner = learner_of(settings)
+    forgetful(learner, 0, monkeypatch)
+    with pytest.raises(UserError, match="not even one row fits"):
+        learner.warm_up(batch_of(settings))
+
+
+def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = exact_gpt(micro_batch=4)
+    learner = learner_of(settings)
+    train(learner, settings, range(2))
+    before = bits_of(learner)
+    forgetful(learner, 3, monkeypatch)
+    with pytest.raises(UserError, match=r"out of memory at 4 rows at once.*--micro-batch 2"):
+        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
+    assert bits_of(learner) == before and learner.pop_results() == []
+
+
+# --- state ----------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_a_learner_goes_on_from_a_state_to_the_last_bit(kind: str) -> None:
+    settings = settings_of(kind)
+    uninterrupted, resumed = learner_of(settings), learner_of(settings_of(kind, seed=5))
+    assert bits_of(uninterrupted) != bits_of(resumed)
+    train(uninterrupted, settings, range(4))
+    state = uninterrupted.state()
+    expected = train(uninterrupted, settings, range(4, 9))
+    resumed.load_state(state)
+    assert train(resumed, settings, range(4, 9)) == expected
+    assert bits_of(resumed) == bits_of(uninterrupted)
+
+
+def test_a_state_is_a_copy_that_later_steps_leave_alone() -> None:
+    settings = settings_of("gpt-muon")
+    learner = learner_of(settings)
+    state = learner.state()
+    before = [bytes(array.data) for part in state[:2] for array in part.values()]
+    train(learner, settings, range(2))
+    assert [bytes(array.data) for part in state[:2] for array in part.values()] == before
+
+
+def test_muons_momentum_and_decay_go_on_where_the_state_stood() -> None:
+    """With the schedules of a short run, in which each step counts."""
+    how = {"steps": 6, "weight_decay": 5.0, "warmdown_fraction": 0.5}
+    settings = settings_of("gpt-muon", **how)
+    learner, forgetful = learner_of(settings), learner_of(settings)
+    train(learner, settings, range(4))
+    forgetful.load_state(learner.state()._replace(counters={"steps": 0}))
+    for each in (learner, forgetful):
+        train(each, settings, range(4, 5))
+    assert bits_of(learner) != bits_of(forgetful)
+
+
+def test_weights_are_float32_whatever_is_computed_in_between() -> None:
+    settings = settings_of("gpt-muon", dtype="bfloat16")
+    learner = learner_of(settings)
+    losses = [loss for loss, _ in train(learner, settings, range(10))]
+    assert {array.dtype for array in learner.state().model.values()} == {"F32"}
+    exact = learner_of(settings_of("gpt-muon"))
+    assert losses == pytest.approx([loss for loss, _ in train(exact, settings, range(10))], abs=0.05)
+    assert {array.dtype for array in learner_of(exact_gpt()).state().model.values()} == {"F64"}
+
+
+def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
+    asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
+    as_asked = learner_of(resolve(asked))
+    assert [choice.value for choice in as_asked.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
+    assert {choice.reason for choice in as_asked.decisions} == {"asked for"} and as_asked.gpu is None
+    decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).decisions}
+    assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
+    assert all(choice.reason for choice in decided.values())
+    assert decided["dtype"].value == "float32" and decided["micro-batch"].value.endswith("of 4 rows")
+
+
+def test_the_vocabulary_is_only_as_large_as_asked() -> None:
+    learner = learner_of(resolve({**KINDS["gpt-muon"], **EXACT}))
+    assert len(learner.model.logits([1, 2])) == V
