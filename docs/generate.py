@@ -113,14 +113,14 @@ def _usage(name: str, command: Command) -> Iterator[str]:
 
 
 def _shown(argument: Argument) -> str:
-    metavar = str(argument.how.get("metavar") or "|".join(argument.how.get("choices", [argument.name.upper()])))
-    return {"?": f"[{metavar}]", "+": f"{metavar} ..."}.get(argument.how.get("nargs", ""), metavar)
+    metavar = str(argument.keywords.get("metavar") or "|".join(argument.keywords.get("choices", [argument.name.upper()])))
+    return {"?": f"[{metavar}]", "+": f"{metavar} ..."}.get(argument.keywords.get("nargs", ""), metavar)
 
 
 def _argument_row(argument: Argument) -> str:
-    values: Any = argument.how.get("metavar") or "|".join(argument.how.get("choices", ()))
+    values: Any = argument.keywords.get("metavar") or "|".join(argument.keywords.get("choices", ()))
     name = argument.name if argument.name.startswith("-") else ""
-    return f"| `{_cell(f'{name} {values}'.strip())}` | {_cell(argument.how['help'])} |"
+    return f"| `{_cell(f'{name} {values}'.strip())}` | {_cell(argument.keywords['help'])} |"
 
 
 def _cell(text: str) -> str:
