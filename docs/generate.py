@@ -113,7 +113,9 @@ def _usage(name: str, command: Command) -> Iterator[str]:
 
 
 def _shown(argument: Argument) -> str:
-    metavar = str(argument.keywords.get("metavar") or "|".join(argument.keywords.get("choices", [argument.name.upper()])))
+    metavar = str(
+        argument.keywords.get("metavar") or "|".join(argument.keywords.get("choices", [argument.name.upper()]))
+    )
     return {"?": f"[{metavar}]", "+": f"{metavar} ..."}.get(argument.keywords.get("nargs", ""), metavar)
 
 

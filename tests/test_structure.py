@@ -26,8 +26,8 @@ TOO_LARGE_CLASSES: set[str] = set(
 TOO_LONG_FUNCTIONS: set[str] = set()
 SHARED_CLASS_NAMES: set[str] = set(
     """
-    AdamW Bigram Cell ChartApp Column Corpus Gpu Lab Line Marks MiniGPT Optimizer Options Outcome Page Part Piece
-    Place Plot Point Reading Record Row SGD Score Seat Step Tally Watch _Curve
+    Cell ChartApp Column Corpus Gpu Lab Line Marks Outcome Page Part Place Plot Point Reading Record Row Score
+    Seat Step Tally Trace Watch _Curve
 """.split()
 )
 
