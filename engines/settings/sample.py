@@ -11,15 +11,15 @@ class SampleSettings:
     """How text is drawn from a model."""
 
     # fmt: off
-    prompt: str = setting("sampling", "str", "", "text to go on from")
-    temperature: float = setting("sampling", "float", 0.8, "below 1 favours likely tokens, above 1 unlikely ones; 0 is greedy", at_least=0, at_most=LARGEST_FACTOR)
-    top_k: int = setting("sampling", "int", 0, "sample only from the K most likely tokens, 0 for all", at_least=0, at_most=1 << 20)
-    top_p: float = setting("sampling", "float", 1.0, "draw only from the likeliest tokens that hold this much probability", above=0, at_most=1)
-    max_new_tokens: int = setting("sampling", "int", 200, "longest sample, in tokens", at_least=0, at_most=10**7)
+    prompt: str = setting("sampling", "str", "", "text to continue")
+    temperature: float = setting("sampling", "float", 0.8, "sampling temperature: below 1 favours likely tokens, above 1 unlikely ones; 0 is greedy", at_least=0, at_most=LARGEST_FACTOR)
+    top_k: int = setting("sampling", "int", 0, "top-k: number of most likely tokens to sample from, 0 for all", at_least=0, at_most=1 << 20)
+    top_p: float = setting("sampling", "float", 1.0, "top-p (nucleus sampling): total probability of the most likely tokens to sample from", above=0, at_most=1)
+    max_new_tokens: int = setting("sampling", "int", 200, "maximum length of a sample in tokens", at_least=0, at_most=10**7)
     count: int = setting("sampling", "int", 1, "number of samples", at_least=1, at_most=10**6)
-    seed: int = setting("sampling", "int", 1337, "seed of the samples", at_least=0, at_most=LARGEST_SEED)
-    device: str = setting("sampling", "str", AUTO, "where a model of tensors runs (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
-    compile: str = setting("sampling", "str", "off", "on: fuse kernels first, which takes half a minute on a GPU and pays from some ten thousand tokens", choices=("on", "off"))
+    seed: int = setting("sampling", "int", 1337, "random seed of the samples", at_least=0, at_most=LARGEST_SEED)
+    device: str = setting("sampling", "str", AUTO, "device of a tensor model (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"))
+    compile: str = setting("sampling", "str", "off", "kernel fusion before sampling, which takes half a minute on a GPU and pays off from some ten thousand tokens", choices=("on", "off"))
     # fmt: on
 
 
@@ -27,5 +27,7 @@ class SampleSettings:
 class CountSettings:
     """What a model fitted by counting, for want of a trained one, is fitted on."""
 
-    data: str = setting("corpus", "str", "names", "text to count, as for train")
-    style: str = setting("corpus", "str", "classic", "as for train", choices=("classic", "futuristic"))
+    data: str = setting("corpus", "str", "names", "corpus to fit, as for train")
+    style: str = setting(
+        "corpus", "str", "classic", "style of the corpus, as for train", choices=("classic", "futuristic")
+    )
