@@ -13,8 +13,8 @@ from pathlib import Path
 
 from engines.checkpoints.folders import is_checkpoint
 from engines.runs.launch import launch
-from engines.runs.liveness import lock_is_held
-from engines.runs.lookup import find_run, results_dir, unsorted_runs
+from engines.runs.liveness import is_lock_held
+from engines.runs.lookup import find_run, list_unsorted_runs, resolve_results_dir
 from engines.runs.store import Run
 from engines.settings.requirements import flag_of
 from engines.training.create_run import create_run
@@ -60,7 +60,7 @@ def _reason_for_headless_sample(options: Options) -> str:
 
 def open_dashboard(name: str, options: Options | None, is_readonly: bool, is_ascii: bool) -> int:
     """Run the app until the user leaves it, print its last message, and return the exit code."""
-    results = results_dir(options.arguments["results_dir"] if options else None)
+    results = resolve_results_dir(options.arguments["results_dir"] if options else None)
     search = _start_thread(lambda: _find_run(name, options) or _only_running_run(name, results))
     reduce_terminal_traffic()
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -116,7 +116,7 @@ def _find_run(name: str, options: Options | None) -> Run | None:
             _wait_in_background(worker)
         return run
     if name == "attach" or (name == "sample" and options.arguments["run"]):
-        return find_run(options.arguments["run"], results_dir(options.arguments["results_dir"]))
+        return find_run(options.arguments["run"], resolve_results_dir(options.arguments["results_dir"]))
     return None
 
 
@@ -127,7 +127,7 @@ def _start_run(options: Options) -> Run | None:
     given = given_settings(options)
     if not given:
         return None
-    run = create_run(given, results_dir(options.arguments["results_dir"]))
+    run = create_run(given, resolve_results_dir(options.arguments["results_dir"]))
     print_warnings(given, run)  # visible when the dashboard is left
     _wait_in_background(launch(run))
     return run
@@ -142,7 +142,7 @@ def _only_running_run(name: str, results: Path) -> Run | None:
     """Return the run to show first on the train screen if exactly one is running."""
     if name not in ("", "train"):
         return None
-    running = [run for run in unsorted_runs(results) if lock_is_held(run.lock_path)]
+    running = [run for run in list_unsorted_runs(results) if is_lock_held(run.lock_path)]
     return running[0] if len(running) == 1 else None
 
 

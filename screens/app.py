@@ -21,9 +21,9 @@ from textual.widget import AwaitMount
 
 from engines.errors import UserError
 from engines.files import write_file
-from engines.runs.liveness import lock_is_held
+from engines.runs.liveness import is_lock_held
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.ablate.screen import AblateScreen
 from screens.chart import SERIES
 from screens.crash import report_crash
@@ -120,10 +120,10 @@ class LabApp(App[str]):
         if not is_busy(self, "runs"):
             run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
-    def _read_runs(self) -> list[Watch]:
+    def _read_runs(self) -> list[WatchedRun]:
         return self.lab.board.refresh(publish=self._publish_part)
 
-    def _publish_part(self, watches: list[Watch]) -> None:
+    def _publish_part(self, watches: list[WatchedRun]) -> None:
         """Wait a moment until the part is shown: the reader would slow down what paints the first rows."""
         shown = threading.Event()
         deliver(self, self._take_part, watches, shown)
@@ -137,13 +137,13 @@ class LabApp(App[str]):
             self.notify(str(error), severity="error")
         self._why_unread = str(error)
 
-    def _take_part(self, watches: list[Watch], shown: threading.Event) -> None:
+    def _take_part(self, watches: list[WatchedRun], shown: threading.Event) -> None:
         """Show the runs that have been read so far."""
         self._take_runs(watches)
         self.lab.is_partial = True
         self.screen.call_after_refresh(shown.set)
 
-    def _take_runs(self, watches: list[Watch]) -> None:
+    def _take_runs(self, watches: list[WatchedRun]) -> None:
         self.lab.watches = watches
         self.lab.is_partial = False
         self._why_unread = ""
@@ -293,4 +293,4 @@ class LabApp(App[str]):
 
 
 def _names_of_live(runs: Mapping[str, Run]) -> list[str]:
-    return [name for name, run in runs.items() if lock_is_held(run.lock_path)]
+    return [name for name, run in runs.items() if is_lock_held(run.lock_path)]

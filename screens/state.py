@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from engines.runs.board import Board
+from engines.runs.board import WatchedRuns
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass
@@ -17,14 +17,14 @@ class Lab:
     ascii: bool = False
     selected: Run | None = None
     to_hear: Run | None = None
-    watches: list[Watch] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
+    watches: list[WatchedRun] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
     is_partial: bool = False  # whether more runs are being read than these
 
     def __post_init__(self) -> None:
-        self.board = Board(self.results)
+        self.board = WatchedRuns(self.results)
 
     @property
-    def live(self) -> list[Watch]:
+    def live(self) -> list[WatchedRun]:
         return [watch for watch in self.watches if watch.is_live]
 
     @property

@@ -11,7 +11,7 @@ from builders import write_text
 from patience import PATIENCE
 
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -42,11 +42,11 @@ class Lab:
         return self(command, "--data", str(self.text), *words)
 
     def run(self) -> Run:
-        return all_runs(self.results)[-1]
+        return list_runs(self.results)[-1]
 
     def wait_for_steps(self, runs: int = 1) -> None:
         """Until so many runs have made a step."""
         deadline = time.monotonic() + PATIENCE
-        while sum(bool(read_history(run).step) for run in all_runs(self.results)) < runs:
+        while sum(bool(read_history(run).step) for run in list_runs(self.results)) < runs:
             assert time.monotonic() < deadline, "the runs never made a step"
             time.sleep(0.01)

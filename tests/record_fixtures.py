@@ -41,7 +41,7 @@ def _under_way(run: Run, act: Callable[[Any], object]) -> None:
 
 
 def stop(run: Run) -> None:
-    _under_way(run, lambda worker: control.request(run.control_dir, "stop"))
+    _under_way(run, lambda worker: control.send_request(run.control_dir, "stop"))
 
 
 def terminate(run: Run) -> None:
@@ -63,7 +63,7 @@ def kill_and_resume(run: Run) -> None:
 
 def pause_then_kill(run: Run) -> None:
     def pause(worker: Any) -> None:
-        control.request(run.control_dir, "pause")
+        control.send_request(run.control_dir, "pause")
         while b'"pause"' not in run.events_path.read_bytes():
             time.sleep(0.01)
         worker.kill()

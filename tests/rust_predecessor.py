@@ -24,7 +24,7 @@ from engines.scalar.models import (
     list_targets,
 )
 from engines.scalar.optimizers import ScalarAdamW, ScalarSGD
-from engines.training.schedules import lr_multiplier, round_half_up
+from engines.training.schedules import get_lr_multiplier, round_half_up
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity"
 _CLASSIC = """\
@@ -221,7 +221,9 @@ def _train(
     by_name = {"sgd": ScalarSGD(model.parameters), "adamw": ScalarAdamW(model.parameters, 0.9, 0.999, 1e-8, 0.01)}
     learner = ScalarLearner(model, by_name[optimizer])
     for step in range(steps):
-        learner.step(Batch.of(batch()), StepHyperparameters(lr * lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0)))
+        learner.step(
+            Batch.of(batch()), StepHyperparameters(lr * get_lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0))
+        )
     return [result.loss for result in learner.pop_results()]
 
 

@@ -161,9 +161,9 @@ def test_a_scalar_run_is_sampled_with_nothing_heavy(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     code = f"""
 import json
-from engines.generation.server import Sampler
+from engines.generation.server import SamplingServer
 said = []
-sampler = Sampler(said.append)
+sampler = SamplingServer(said.append)
 sampler.take(json.dumps({{"id": 1, "checkpoint": {str(get_checkpoint_path(run.checkpoints_dir, 20))!r}}}).encode())
 while sampler.busy:
     sampler.advance()

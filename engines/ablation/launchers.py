@@ -105,7 +105,7 @@ def run_on_node(path: str) -> int:
     """Train one run on a cluster node, and return the worker's exit code: 0 if the run has already ended, 1 if another
     worker trains it."""
     run = Run(Path(path))
-    if liveness.state(run, read_history(run)) in _ENDED:  # submitted twice, as by a queue that was killed
+    if liveness.derive_state(run, read_history(run)) in _ENDED:  # submitted twice, as by a queue that was killed
         return 0
     try:
         return launch(run).wait()

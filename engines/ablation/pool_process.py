@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engines.errors import UserError
 from engines.runs.liveness import START_MARK
-from engines.runs.locking import take_lock
+from engines.runs.locking import acquire_lock
 from engines.runs.store import Run
 
 _EXIT_NOT_TRAINED = 1  # another worker holds the lock, or worker.log cannot be written
@@ -36,7 +36,7 @@ def _train(run: Run, since_ns: int) -> int:
     from engines.training.worker import train_run  # imports everything that training needs
 
     try:
-        lock = take_lock(run)
+        lock = acquire_lock(run)
     except UserError:
         return _EXIT_NOT_TRAINED
     try:

@@ -29,7 +29,7 @@ from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
-from engines.runs.history import read_history, read_resumable
+from engines.runs.history import read_history, read_resumable_history
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
 from engines.runs.store import Run
@@ -54,7 +54,7 @@ class _ActiveRun(NamedTuple):
     slot: Slot
 
     def has_ended(self) -> bool:
-        return self.handle.poll() is not None if self.handle else not liveness.lock_is_held(self.run.lock_path)
+        return self.handle.poll() is not None if self.handle else not liveness.is_lock_held(self.run.lock_path)
 
 
 class StudyQueue:
@@ -64,7 +64,7 @@ class StudyQueue:
         self._study = study
         self._plan = study.plan
         self._inbox = Inbox(study.control_dir, since_ns)
-        self._starts = len(read_resumable(study).runs)
+        self._starts = len(read_resumable_history(study).runs)
         self._log = EventLog(study.events_path, study.created_at)
         self._launcher: Launcher
         self._active: dict[Job, _ActiveRun] = {}
@@ -134,9 +134,9 @@ class StudyQueue:
                 run = self._study.find_run(job)
                 if run is None or job in self._active:
                     continue
-                if liveness.lock_is_held(run.lock_path):
+                if liveness.is_lock_held(run.lock_path):
                     with contextlib.suppress(UserError):
-                        control.request(run.control_dir, "resume")  # it may have been left paused
+                        control.send_request(run.control_dir, "resume")  # it may have been left paused
                     self._active[job] = _ActiveRun(run, None, next(iter(self._free_slots()), None))
                 elif (result := _load_result_or_failure(job, run)).outcome not in _RESUMABLE:
                     self._results[job] = result
@@ -250,7 +250,7 @@ class StudyQueue:
     def _request_of_runs(self, verb: str) -> None:
         for active in self._active.values():
             with contextlib.suppress(UserError):  # the run was deleted; it is recorded as crashed later
-                control.request(active.run.control_dir, verb)
+                control.send_request(active.run.control_dir, verb)
 
     def _install_signal_handlers(self) -> None:
         for number in _ENDINGS:

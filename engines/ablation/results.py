@@ -80,11 +80,11 @@ class RunResult:
 def load_result(job: Job, run: Run) -> RunResult:
     """Load the result of a run that has ended. Raises UserError if its directory cannot be read."""
     history = read_history(run)
-    ended = liveness.ending(run, history)
+    ended = liveness.find_ending(run, history)
     last = history.newest_losses(LAST_LOSSES)
     facts = run.config.get("facts", {})
     best, latest = history.best_eval, history.evals[-1] if history.evals else None
-    outcome = classify_outcome(liveness.ended_state(run, history), history)
+    outcome = classify_outcome(liveness.derive_ended_state(run, history), history)
     return RunResult(
         job=job,
         run=run.id,

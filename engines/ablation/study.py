@@ -20,9 +20,9 @@ from engines.runs import liveness, manifest
 from engines.runs.checked_json import read_checked_json, write_checked_json
 from engines.runs.history import History
 from engines.runs.launch import launch
-from engines.runs.lookup import all_runs, folders_in, remembered, require_name
-from engines.runs.own_runs import remove_run
-from engines.runs.snapshot import damage_sentences
+from engines.runs.lookup import list_folders, list_remembered_dirs, list_runs, require_name
+from engines.runs.own_runs import delete_run
+from engines.runs.snapshot import describe_damage
 from engines.runs.store import Run
 
 _QUEUE = "engines.ablation.queue"
@@ -87,12 +87,12 @@ class Study(Run):
     def relink_orphan_runs(self) -> None:
         """Link the runs that a queue created just before it was killed, and remove copies that may be incomplete."""
         linked = {path.resolve() for path in self.links_dir.iterdir()}
-        for run in all_runs(self.results):
+        for run in list_runs(self.results):
             with contextlib.suppress(UserError, TypeError):
                 entry = run.config.get(MANIFEST_KEY)
                 if entry and run.path.resolve() not in linked and entry.pop("id") == self.id:
                     if "parent" in run.config:  # it was being copied from the previous rung's run
-                        remove_run(run)
+                        delete_run(run)
                     else:
                         self.link_run(Job(**entry), run)
 
@@ -124,7 +124,13 @@ def _write_study(study: Study, plan: Plan) -> None:
     study.control_dir.mkdir()
     study.links_dir.mkdir()
     study.events_path.touch()
-    content = {"v": SCHEMA, "study": study.id, "created_at": time.time(), "code": manifest.code(), **plan.to_json()}
+    content = {
+        "v": SCHEMA,
+        "study": study.id,
+        "created_at": time.time(),
+        "code": manifest.describe_code(),
+        **plan.to_json(),
+    }
     write_checked_json(study.config_path, content)
 
 
@@ -136,13 +142,13 @@ def start_queue(study: Study) -> subprocess.Popen[bytes]:
 def list_studies(results: Path) -> list[Study]:
     """Return every study in a results directory, oldest first, including those without a readable plan."""
     files = ("plan.json", "events.jsonl")
-    paths = [path for path in folders_in(results / "studies") if any(os.path.lexists(path / name) for name in files)]
+    paths = [path for path in list_folders(results / "studies") if any(os.path.lexists(path / name) for name in files)]
     return sorted(map(Study, paths), key=lambda study: (study.created_at, study.id))
 
 
 def list_visible_studies(results: Path) -> list[Study]:
     """Return the studies of a results directory, or of every remembered results directory if it has none."""
-    return list_studies(results) or [study for root in remembered() for study in list_studies(root)]
+    return list_studies(results) or [study for root in list_remembered_dirs() for study in list_studies(root)]
 
 
 def find_study(name: str, results: Path) -> Study:
@@ -150,7 +156,7 @@ def find_study(name: str, results: Path) -> Study:
 
     Raises UserError if there is none.
     """
-    return _find(name, results, remembered())
+    return _find(name, results, list_remembered_dirs())
 
 
 def find_own_study(name: str, results: Path) -> Study:
@@ -187,7 +193,7 @@ def _claim_name(studies: Path) -> Path:
 def describe_study_damage(study: Study, history: History, results: Iterable[RunResult]) -> list[str]:
     """Return a sentence for the study and for each of its runs whose log could not be read completely."""
     runs = [f"run {result.run} of {study.id}: {result.damage}" for result in results if result.damage]
-    return [*damage_sentences(study, history, "study"), *runs]
+    return [*describe_damage(study, history, "study"), *runs]
 
 
 def load_results(study: Study, plan: Plan) -> dict[Job, RunResult]:
@@ -195,7 +201,7 @@ def load_results(study: Study, plan: Plan) -> dict[Job, RunResult]:
     results: dict[Job, RunResult] = {}
     for job in all_jobs(plan):
         run = study.find_run(job)
-        if run is not None and not liveness.lock_is_held(run.lock_path):
+        if run is not None and not liveness.is_lock_held(run.lock_path):
             with contextlib.suppress(UserError):
                 results[job] = load_result(job, run)
     return results

@@ -22,7 +22,7 @@ from engines.files import write_file
 from engines.output.csv_text import write_csv
 from engines.output.json_text import to_json
 from engines.output.terminal_text import visible
-from engines.runs.portable import FACT_OF, Portable, corpora_of, is_path
+from engines.runs.portable import FACT_OF, PortablePaths, find_corpora, is_path
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -60,7 +60,7 @@ def write_study_tables(study: Study, plan: Plan, results: Mapping[Job, RunResult
     return texts
 
 
-def portable_paths(study: Study, plan: Plan) -> Portable:
+def portable_paths(study: Study, plan: Plan) -> PortablePaths:
     """Return the replacement of this machine's paths in reports of a study. Its runs have recorded the sha256 of the
     files that the plan names."""
     settings = [*plan.given.items(), *((axis.name, value) for axis in plan.axes for value in axis.values)]
@@ -71,9 +71,9 @@ def portable_paths(study: Study, plan: Plan) -> Portable:
             break
         run = study.find_run(job)
         with contextlib.suppress(UserError):
-            found = corpora_of(run.config if run else {})
+            found = find_corpora(run.config if run else {})
             corpora |= {path: found[path] for path in corpora.keys() & found.keys() if found[path]}
-    return Portable(study.results, corpora)
+    return PortablePaths(study.results, corpora)
 
 
 def build_run_row(plan: Plan, result: RunResult) -> dict[str, Any]:

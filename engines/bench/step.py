@@ -21,7 +21,7 @@ from engines.interfaces import Learner
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor.devices import place
-from engines.training.schedules import at_step
+from engines.training.schedules import compute_at_step
 
 # What is measured where nothing is asked for.
 _SIZES: dict[str, tuple[dict[str, Any], ...]] = {
@@ -116,7 +116,7 @@ def _take(learner: Learner, batches: Batches, settings: TrainSettings, steps: in
     """Seconds of one step."""
     started = time.perf_counter()
     for step in range(steps):
-        learner.step(batches.batch(step * settings.batch_size), at_step(step, settings, settings.steps))
+        learner.step(batches.batch(step * settings.batch_size), compute_at_step(step, settings, settings.steps))
     learner.wait()
     learner.pop_results()
     return (time.perf_counter() - started) / steps

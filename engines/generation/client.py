@@ -57,7 +57,7 @@ class SamplerClient:
     def _start(self, start: object) -> None:
         """Start the process in a background thread: it may take long, and the caller handles keys."""
         try:
-            process = _started()
+            process = _start_process()
         except OSError as error:
             self._start_error = f"the sampling process cannot be started ({error.strerror}). Try again."
         else:
@@ -86,7 +86,9 @@ class SamplerClient:
         replies += self._read(process)
         if over:
             self._bury(process)
-            replies += self._errors(f"the sampling process {_death(process.returncode)}; ask again to start another.")
+            replies += self._errors(
+                f"the sampling process {_describe_exit(process.returncode)}; ask again to start another."
+            )
         return replies
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ class SamplerClient:
         return [{"id": id, "kind": "error", "message": message} for id in unanswered]
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _start_process() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         # -P: a file of the user's in the current folder must not stand in for a module of the lab
         [sys.executable, "-P", "-m", _MODULE],
@@ -159,5 +161,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _death(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"

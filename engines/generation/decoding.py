@@ -1,4 +1,4 @@
-"""How one token is drawn from logits, and the decoder of models that read their whole context for every token."""
+"""Sampling of one token from logits, and the decoder of models that compute their whole context for every token."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from engines.interfaces import SampledToken, TokenIds
 from engines.settings.sample import SampleSettings
 
-ALTERNATIVES = 5
+ALTERNATIVES = 5  # likeliest tokens that are reported with each sampled one
 
 
-class RereadingDecoder:
-    """Asks for the logits of the last `context_length` tokens each time: nothing is kept but the tokens."""
+class FullContextDecoder:
+    """A decoder without a cache: it computes the logits of the last `context_length` tokens for every new one."""
 
     def __init__(
         self, logits: Callable[[TokenIds], Sequence[float]], context_length: int, prompts: Sequence[TokenIds]
@@ -20,31 +20,34 @@ class RereadingDecoder:
         self._rows = [list(prompt) for prompt in prompts]
 
     def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[SampledToken]]:
+        """Yield the next token of each row, once for each of `uniforms`: a number in [0, 1) per row."""
         for numbers in uniforms:
-            drawn = self.draw(settings, numbers)
-            yield drawn
-            self.read([one.id for one in drawn])
+            sampled = self.sample_tokens(settings, numbers)
+            yield sampled
+            self.append_tokens([token.id for token in sampled])
 
-    def draw(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[SampledToken]:
-        """The next token of each row, each by a number in [0, 1); not read yet."""
-        return [self._draw(row, settings, uniform) for row, uniform in zip(self._rows, uniforms, strict=True)]
+    def sample_tokens(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[SampledToken]:
+        """Return the next token of each row, sampled with a number in [0, 1) per row. It is not appended."""
+        return [self._sample(row, settings, uniform) for row, uniform in zip(self._rows, uniforms, strict=True)]
 
-    def read(self, tokens: Sequence[int]) -> None:
-        """One token more for each row."""
+    def append_tokens(self, tokens: Sequence[int]) -> None:
+        """Append one token to each row."""
         for row, token in zip(self._rows, tokens, strict=True):
             row.append(token)
 
-    def _draw(self, row: list[int], settings: SampleSettings, uniform: float) -> SampledToken:
+    def _sample(self, row: list[int], settings: SampleSettings, uniform: float) -> SampledToken:
         logits = self._logits(row[-self._context_length :])
-        chosen = draw(logits, settings, uniform)
+        token = sample_token(logits, settings, uniform)
         probabilities = softmax(logits, 1.0)
         likeliest = sorted(range(len(logits)), key=lambda i: -probabilities[i])[:ALTERNATIVES]
-        return SampledToken(chosen, probabilities[chosen], [(i, probabilities[i]) for i in likeliest])
+        return SampledToken(token, probabilities[token], [(i, probabilities[i]) for i in likeliest])
 
 
-def draw(logits: Sequence[float], settings: SampleSettings, uniform: float) -> int:
-    """Sample a token id with a number in [0, 1): temperature first, then top-k, then top-p. Temperature 0 is greedy:
-    the most likely token, the first of equals."""
+def sample_token(logits: Sequence[float], settings: SampleSettings, uniform: float) -> int:
+    """Return a token id sampled with a number in [0, 1): temperature first, then top-k, then top-p.
+
+    Temperature 0 is greedy: the most likely token, the first of equals.
+    """
     if settings.temperature == 0:
         return max(range(len(logits)), key=logits.__getitem__)
     weights = softmax(logits, settings.temperature)
@@ -52,25 +55,25 @@ def draw(logits: Sequence[float], settings: SampleSettings, uniform: float) -> i
     if settings.top_k:
         candidates = candidates[: settings.top_k]
     if settings.top_p < 1.0:
-        candidates = _nucleus(candidates, weights, settings.top_p)
+        candidates = _select_nucleus(candidates, weights, settings.top_p)
     rest = uniform * math.fsum(weights[i] for i in candidates)
     for i in candidates:
         rest -= weights[i]
         if rest < 0.0:
             return i
-    return candidates[0]  # rounding left a crumb
+    return candidates[0]  # rounding left a remainder
 
 
 def softmax(logits: Sequence[float], temperature: float) -> list[float]:
-    """Probabilities at a temperature; any temperature above 0 is safe."""
+    """Return probabilities at a temperature above 0; no logits overflow."""
     highest = max(logits)
     weights = [math.exp((x - highest) / temperature) for x in logits]
     total = math.fsum(weights)
     return [weight / total for weight in weights]
 
 
-def _nucleus(candidates: list[int], weights: Sequence[float], top_p: float) -> list[int]:
-    """The fewest likeliest candidates that hold `top_p` of the candidates' probability."""
+def _select_nucleus(candidates: list[int], weights: Sequence[float], top_p: float) -> list[int]:
+    """Return the fewest candidates, likeliest first, that hold `top_p` of the probability of all."""
     goal = top_p * math.fsum(weights[i] for i in candidates)
     held = 0.0
     for count, i in enumerate(candidates, 1):

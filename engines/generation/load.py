@@ -14,7 +14,7 @@ from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
 
 
-class Speaker(NamedTuple):
+class LoadedModel(NamedTuple):
     """Who speaks, and one line that says who that is."""
 
     model: LanguageModel
@@ -22,7 +22,7 @@ class Speaker(NamedTuple):
     origin: str
 
 
-def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Speaker:
+def load_trained_model(path: Path, device: str = AUTO, compile: str = "off") -> LoadedModel:
     """The model and tokenizer of a checkpoint folder, on a device of this machine whatever it was trained on.
     `compile`: whether generation on a GPU is compiled, "on" or "off".
 
@@ -38,13 +38,13 @@ def open_checkpoint(path: Path, device: str = AUTO, compile: str = "off") -> Spe
         ) from None
     settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
-    origin = f"run {_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
+    origin = f"run {_get_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
     if getattr(model, "compiles_decoding", False):  # a gpt's, on a GPU
         origin += ", which is compiled behind its first token, for about half a minute"
-    return Speaker(model, tokenizer, origin)
+    return LoadedModel(model, tokenizer, origin)
 
 
-def _run_name(path: Path) -> str:
+def _get_run_name(path: Path) -> str:
     """Checkpoints lie in the run's folder `checkpoints`, or in DIR/<run id> of --checkpoint-dir."""
     folder = path.absolute().parent
     return folder.parent.name if folder.name == "checkpoints" else folder.name

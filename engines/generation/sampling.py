@@ -12,7 +12,7 @@ from engines.settings.sample import SampleSettings
 _SIDE_BY_SIDE = 32  # samples that are drawn together
 
 
-class Token(NamedTuple):
+class GeneratedToken(NamedTuple):
     """A drawn token of the sample numbered `sample`. Probabilities are the model's own, before temperature and
     truncation.
 
@@ -30,7 +30,7 @@ class Token(NamedTuple):
 
 def generate(
     model: LanguageModel, tokenizer: Tokenizer, settings: SampleSettings, samples: Sequence[int] = (0,)
-) -> Iterator[Token]:
+) -> Iterator[GeneratedToken]:
     """Tokens that follow the prompt, until each sample's document ends or it has `max_new_tokens`.
 
     The samples are drawn side by side. Sample i of the same settings draws by the same random numbers, whatever
@@ -40,7 +40,7 @@ def generate(
         return
     prompt = [BOS, *tokenizer.encode(settings.prompt)]
     decoder = model.decoder([prompt] * len(samples))
-    voices = [_Voice(tokenizer, settings, sample) for sample in samples]
+    voices = [SampleState(tokenizer, settings, sample) for sample in samples]
     uniforms = ([voice.stream.unit() for voice in voices] for _ in range(settings.max_new_tokens))
     for drawn in decoder.stream(settings, uniforms):
         for voice, token in zip(voices, drawn, strict=True):
@@ -50,13 +50,13 @@ def generate(
             return
 
 
-def side_by_side(count: int) -> Iterator[range]:
+def split_into_groups(count: int) -> Iterator[range]:
     """The numbers of `count` samples, in groups small enough to be drawn together."""
     for first in range(0, count, _SIDE_BY_SIDE):
         yield range(first, min(first + _SIDE_BY_SIDE, count))
 
 
-class _Voice:
+class SampleState:
     """One sample: its random numbers, its text so far as whole characters, and how many tokens it may still say."""
 
     def __init__(self, tokenizer: Tokenizer, settings: SampleSettings, sample: int) -> None:
@@ -66,16 +66,16 @@ class _Voice:
         self._tokenizer = tokenizer
         self._text = tokenizer.stream_decoder()
 
-    def say(self, drawn: SampledToken) -> Token:
+    def say(self, drawn: SampledToken) -> GeneratedToken:
         self.left = 0 if drawn.id == BOS else self.left - 1
         text = self._text.decode(drawn.id)
         if self.left == 0:
             text += self._text.flush()
         alternatives = [(self._tokenizer.decode_token(i), probability) for i, probability in drawn.alternatives]
-        return Token(self._sample, drawn.id, text, drawn.probability, alternatives, self.left == 0)
+        return GeneratedToken(self._sample, drawn.id, text, drawn.probability, alternatives, self.left == 0)
 
 
-def documents(model: LanguageModel, tokenizer: Tokenizer, settings: SampleSettings) -> str:
+def generate_documents(model: LanguageModel, tokenizer: Tokenizer, settings: SampleSettings) -> str:
     """Some `max_new_tokens` tokens of documents, a line each: one if there is a prompt, else as many as it takes."""
     texts: list[str] = []
     left = settings.max_new_tokens

@@ -32,15 +32,15 @@ from queue import SimpleQueue
 from typing import IO, Any, NamedTuple
 
 from engines.errors import UserError
-from engines.generation.load import Speaker, open_checkpoint
-from engines.generation.sampling import Token, generate, side_by_side
+from engines.generation.load import LoadedModel, load_trained_model
+from engines.generation.sampling import GeneratedToken, generate, split_into_groups
 from engines.settings.fields import parse_all
 from engines.settings.sample import SampleSettings
 
 _AT_ONCE = 2  # requests that are answered in turns: as many as there are checkpoints kept in memory
 
 
-class _Edition(NamedTuple):
+class CheckpointVersion(NamedTuple):
     """A checkpoint as it was at one time: a run that was rolled back writes the same folder again."""
 
     path: Path
@@ -49,19 +49,20 @@ class _Edition(NamedTuple):
     compile: str
 
 
-class _Answer:
+class ActiveRequest:
     """What is being drawn for one request."""
 
-    def __init__(self, id: Any, edition: _Edition, speaker: Speaker, settings: SampleSettings) -> None:
+    def __init__(self, id: Any, edition: CheckpointVersion, speaker: LoadedModel, settings: SampleSettings) -> None:
         self.id = id
         self.edition = edition
         self.count = 0  # tokens
         self.seconds = 0.0
         self._tokens = itertools.chain.from_iterable(
-            generate(speaker.model, speaker.tokenizer, settings, samples) for samples in side_by_side(settings.count)
+            generate(speaker.model, speaker.tokenizer, settings, samples)
+            for samples in split_into_groups(settings.count)
         )
 
-    def next(self) -> Token | None:
+    def next(self) -> GeneratedToken | None:
         """One token more; None when all are there."""
         started = time.perf_counter()
         token = next(self._tokens, None)
@@ -70,15 +71,15 @@ class _Answer:
         return token
 
 
-class Sampler:
+class SamplingServer:
     """Answers requests, a token at a time."""
 
     def __init__(self, reply: Callable[[dict[str, Any]], None]) -> None:
         """`reply` is given each line of the answers."""
         self._reply = reply
         self._waiting: deque[dict[str, Any]] = deque()
-        self._speaking: deque[_Answer] = deque()
-        self._warm: dict[_Edition, Speaker] = {}  # the one used last is last
+        self._speaking: deque[ActiveRequest] = deque()
+        self._warm: dict[CheckpointVersion, LoadedModel] = {}  # the one used last is last
 
     @property
     def busy(self) -> bool:
@@ -116,12 +117,12 @@ class Sampler:
         given = {**request["settings"], "prompt": request["prompt"]}
         settings = SampleSettings(**parse_all(SampleSettings, given))
         path = Path(request["checkpoint"]).absolute()
-        edition = _Edition(path, _written_ns(path), settings.device, settings.compile)
+        edition = CheckpointVersion(path, _get_write_time(path), settings.device, settings.compile)
         if edition not in self._warm:
             self._reply({"id": request["id"], "kind": "loading"})
-        self._speaking.append(_Answer(request["id"], edition, self._speaker(edition), settings))
+        self._speaking.append(ActiveRequest(request["id"], edition, self._speaker(edition), settings))
 
-    def _go_on(self, answer: _Answer) -> None:
+    def _go_on(self, answer: ActiveRequest) -> None:
         token = answer.next()
         if token is None:
             self._reply_done(answer.id, answer.seconds, answer.count, cancelled=False)
@@ -140,7 +141,7 @@ class Sampler:
         )
         self._speaking.append(answer)
 
-    def _speaker(self, edition: _Edition) -> Speaker:
+    def _speaker(self, edition: CheckpointVersion) -> LoadedModel:
         """From memory, or opened in the place of the one that was used longest ago."""
         speaker = self._warm.pop(edition, None)
         if speaker is None:
@@ -148,7 +149,7 @@ class Sampler:
             idle = [other for other in self._warm if other not in spoken]
             for other in idle[: len(self._warm) - _AT_ONCE + 1]:  # before, or there would be three for a while
                 del self._warm[other]
-            speaker = open_checkpoint(edition.path, edition.device, edition.compile)
+            speaker = load_trained_model(edition.path, edition.device, edition.compile)
         self._warm[edition] = speaker
         return speaker
 
@@ -172,14 +173,14 @@ class Sampler:
             self._reply_error(id, f"the model could not speak ({type(error).__name__}: {what}).")
 
 
-def _written_ns(path: Path) -> int:
+def _get_write_time(path: Path) -> int:
     try:
         return (path / "state.json").stat().st_mtime_ns
     except OSError:
         return 0  # whoever opens it says what is wrong
 
 
-def serve(sampler: Sampler, lines: "SimpleQueue[bytes]") -> None:
+def serve(sampler: SamplingServer, lines: "SimpleQueue[bytes]") -> None:
     """Answer for ever; what arrives is looked at before each token."""
     while True:
         while not sampler.busy or not lines.empty():
@@ -187,7 +188,7 @@ def serve(sampler: Sampler, lines: "SimpleQueue[bytes]") -> None:
         sampler.advance()
 
 
-def _listen(lines: "SimpleQueue[bytes]") -> None:
+def _read_requests(lines: "SimpleQueue[bytes]") -> None:
     for line in sys.stdin.buffer:
         lines.put(line)
     os._exit(0)  # nobody is there to hear the rest, whatever the main thread is at
@@ -202,9 +203,9 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     lines: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_listen, args=(lines,), name="listener", daemon=True).start()
+    threading.Thread(target=_read_requests, args=(lines,), name="listener", daemon=True).start()
     try:
-        serve(Sampler(functools.partial(_write_line, out)), lines)
+        serve(SamplingServer(functools.partial(_write_line, out)), lines)
     except BrokenPipeError:
         os._exit(0)  # as above
 

@@ -8,7 +8,7 @@ from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 from engines.events import Event, column
-from engines.runs.comparison import part
+from engines.runs.comparison import get_section
 from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.record import Record
@@ -59,7 +59,7 @@ def steps(record: Record) -> Iterator[Step]:
 def rows(events: Sequence[Event], names: Sequence[str]) -> Iterator[list[Any]]:
     """Fields of events, with NaNs and infinities put back."""
     for event in events:
-        words = part(event, "nonfinite")
+        words = get_section(event, "nonfinite")
         yield [float(words[name]) if words.get(name) in ("nan", "inf", "-inf") else event.get(name) for name in names]
 
 
@@ -76,7 +76,7 @@ def points(record: Record) -> Iterator[Point]:
 
 def first_start(record: Record) -> float:
     """Unix time from which a run's `t` counts; 0 where the manifest does not tell."""
-    seconds = part(record.config, "parent").get("seconds", 0.0)  # a fork goes on with its parent's clock
+    seconds = get_section(record.config, "parent").get("seconds", 0.0)  # a fork goes on with its parent's clock
     return record.run.created_at - (seconds if isinstance(seconds, int | float) else 0.0)
 
 

@@ -7,10 +7,10 @@ from engines.reports.markup import Safe, paragraph, section, table
 from engines.reports.page import figure
 from engines.reports.run_plots import overlays
 from engines.reports.run_report import Pictures
-from engines.runs.comparison import settings
+from engines.runs.comparison import compare_settings
 from engines.runs.metrics import METRICS, metrics, told
 from engines.runs.record import Record
-from engines.runs.snapshot import damage_sentences
+from engines.runs.snapshot import describe_damage
 
 
 def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures]:
@@ -27,7 +27,7 @@ def comparison_sections(records: Sequence[Record]) -> tuple[list[Safe], Pictures
 
 def damages(records: Sequence[Record]) -> list[str]:
     """Return a sentence for each run whose log could not be read completely."""
-    return [sentence for record in records for sentence in damage_sentences(record.run, record.history)]
+    return [sentence for record in records for sentence in describe_damage(record.run, record.history)]
 
 
 def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
@@ -36,7 +36,7 @@ def metric_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def differences(records: Sequence[Record]) -> Safe:
-    every = [setting.line for setting in settings([record.config for record in records])]
+    every = [setting.line for setting in compare_settings([record.config for record in records])]
     different = [line for line in every if line.differs]
     note = paragraph(f"{len(different)} of {len(every)} settings and origins.")
     others = [record.portable for record in records]

@@ -12,10 +12,10 @@ from engines.reports.markup import Safe, commands, paragraph, section, table, ta
 from engines.reports.page import figure
 from engines.reports.run_plots import run_plots
 from engines.runs import liveness
-from engines.runs.comparison import part
-from engines.runs.comparison import told as told_setting
+from engines.runs.comparison import format_setting as told_setting
+from engines.runs.comparison import get_section
 from engines.runs.metrics import METRICS, number, told
-from engines.runs.portable import FACT_OF, Portable, corpora_of
+from engines.runs.portable import FACT_OF, PortablePaths, find_corpora
 from engines.runs.record import Record
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
@@ -72,7 +72,7 @@ def _brief(record: Record) -> Safe:
 
 def _ending(record: Record) -> Safe:
     """Why it ended, where there is more to say than the state."""
-    ended = record.portable.inside(liveness.ending(record.run, record.history))
+    ended = record.portable.inside(liveness.find_ending(record.run, record.history))
     parts = []
     if record.state == "killed":
         parts.append(paragraph("Its worker died without a last word; it goes on from its last checkpoint with resume."))
@@ -81,7 +81,7 @@ def _ending(record: Record) -> Safe:
     if ended and ended["traceback"]:
         parts.append(tag("pre", ended["traceback"][-_MOST_CHARACTERS:]))
     if record.state == "crashed" and not ended:
-        tail = record.portable.text(liveness.worker_log_tail(record.run).decode(errors="replace"))
+        tail = record.portable.text(liveness.read_log_tail(record.run).decode(errors="replace"))
         parts.append(tag("pre", tail[-_MOST_CHARACTERS:]))
     if record.history.damage:
         parts.append(paragraph(record.history.damage.capitalize()))
@@ -156,7 +156,7 @@ def _settings(record: Record) -> Safe:
 
 
 def _changed(record: Record) -> set[str]:
-    given = part(record.config, "given")
+    given = get_section(record.config, "given")
     try:
         defaults = resolve({"model_kind": record.settings.get("model_kind")})
     except UserError:
@@ -170,7 +170,7 @@ def environment(record: Record) -> Safe:
     rows = [
         (f"{title}: {name.replace('_', ' ')}", _fact(value))
         for group, title in (("code", "code"), ("hardware", "hardware"), ("facts", "data"))
-        for name, value in part(record.config, group).items()
+        for name, value in get_section(record.config, group).items()
         if name != "host"
     ]
     engine = record.history.engine or {}
@@ -198,7 +198,7 @@ def _course(record: Record) -> Safe:
     return table((), rows)
 
 
-def flags_of(given: Mapping[str, Any], names: Portable) -> list[str]:
+def flags_of(given: Mapping[str, Any], names: PortablePaths) -> list[str]:
     """What was asked of a run as words of a command, but for where its checkpoints are kept."""
     known = fields(TrainSettings)
     told = {
@@ -211,14 +211,14 @@ def flags_of(given: Mapping[str, Any], names: Portable) -> list[str]:
 
 def how_to_reproduce(record: Record) -> list[str]:
     """Commands for a shell. A manifest from elsewhere may hold anything, so words are quoted."""
-    commit = part(record.config, "code").get("commit")
-    corpora = corpora_of(record.config)
-    names = Portable(record.run.path.parent.parent, dict.fromkeys(corpora))
-    flags = flags_of(part(record.config, "given"), names)
+    commit = get_section(record.config, "code").get("commit")
+    corpora = find_corpora(record.config)
+    names = PortablePaths(record.run.path.parent.parent, dict.fromkeys(corpora))
+    flags = flags_of(get_section(record.config, "given"), names)
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
     lines += [f"# {names.text(path)} has the sha256 {sha256}" for path, sha256 in corpora.items() if sha256]
     lines.append("# where its results are: trains again, and compares loss by loss")
     lines.append(f"nanochat-tui --no-ui reproduce {shlex.quote(record.run.id)}")
-    if not part(record.config, "parent"):
+    if not get_section(record.config, "parent"):
         lines += ["# from nothing but the settings", " ".join(["nanochat-tui --no-ui train", *flags])]
     return lines

@@ -18,10 +18,10 @@ from engines.reports.page import figure
 from engines.reports.run_report import Pictures, environment, flags_of, samples, standing
 from engines.reports.study_plots import Cell, chosen, seed_of, study_plots
 from engines.runs import liveness
-from engines.runs.comparison import part
-from engines.runs.comparison import told as told_setting
+from engines.runs.comparison import format_setting as told_setting
+from engines.runs.comparison import get_section
 from engines.runs.history import read_history
-from engines.runs.portable import FACT_OF, Portable
+from engines.runs.portable import FACT_OF, PortablePaths
 from engines.runs.record import Record, read_record
 from engines.settings.fields import fields
 
@@ -67,7 +67,7 @@ def lead(study: Study) -> Safe:
     """A study in a sentence."""
     plan = study.plan
     what = f"{len(plan.cells)} cells of {', '.join(axis.name for axis in plan.axes)}"
-    return standing(liveness.state(study, read_history(study)), what, study.config)
+    return standing(liveness.derive_state(study, read_history(study)), what, study.config)
 
 
 def _cells(study: Study, plan: Plan, analysis: Analysis) -> tuple[list[Cell], Record | None]:
@@ -118,18 +118,18 @@ def _changes(plan: Plan) -> Safe:
 
 
 def _code(config: Mapping[str, Any]) -> Safe:
-    return table((), [(f"code: {name}", told_setting(value)) for name, value in part(config, "code").items()])
+    return table((), [(f"code: {name}", told_setting(value)) for name, value in get_section(config, "code").items()])
 
 
 def _how_to_reproduce(study: Study) -> list[str]:
-    commit = part(study.config, "code").get("commit")
+    commit = get_section(study.config, "code").get("commit")
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
     return [*lines, " ".join(["nanochat-tui --no-ui ablate", *_flags(study, study.plan)])]
 
 
 def _flags(study: Study, plan: Plan) -> list[str]:
     """The plan as words of a command; its files by their names."""
-    others = Portable(study.results, {str(plan.given[name]): None for name in FACT_OF if name in plan.given})
+    others = PortablePaths(study.results, {str(plan.given[name]): None for name in FACT_OF if name in plan.given})
     axes = [f"{axis.name}={','.join(others.text(told_setting(value)) for value in axis.values)}" for axis in plan.axes]
     known = fields(StudySettings)
     options = [

@@ -10,10 +10,10 @@ from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.checkpoints.retention import IntactSteps
 from engines.errors import UserError
 from engines.events import Event
-from engines.reproduce.compare import Record, Score
+from engines.reproduce.compare import EvalScores, TrainingRecord
 from engines.runs import manifest
 from engines.runs.checked_json import read_json, write_checked_json
-from engines.runs.decisions import choices_by_setting, recorded_decisions
+from engines.runs.decisions import get_choices_by_setting, parse_recorded_decisions
 from engines.runs.history import History
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
@@ -25,7 +25,7 @@ _BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not t
 _FACTS = ("vocab_size", "train_tokens", "val_tokens", "parameters")
 
 
-class Past(NamedTuple):
+class RecordedRun(NamedTuple):
     """All that a run has recorded. `engines`: what each start decided for its machine. `last`: the last step that
     training again can reach in the same way."""
 
@@ -38,7 +38,7 @@ class Past(NamedTuple):
     progress: list[float]  # of each step in the order of training, also of undone ones; NaN where it was not recorded
 
 
-class Beginning(NamedTuple):
+class ResumePoint(NamedTuple):
     """A checkpoint to go on from, and the events up to it."""
 
     folder: Path  # of the checkpoint, whose step is the parent's
@@ -46,7 +46,7 @@ class Beginning(NamedTuple):
     parent: dict[str, Any]  # for the manifest
 
 
-def past_of(run: Run) -> Past:
+def read_recorded_run(run: Run) -> RecordedRun:
     """Read a run's manifest and events."""
     history, engines, lines = History(), [], []
     undone: list[tuple[int, int]] = []  # steps that a roll-back came from, and went to
@@ -74,37 +74,50 @@ def past_of(run: Run) -> Past:
         raise UserError(f"run {run.id} cannot be reproduced: {reader.problem}")
     # A run that rolled back and died before it was as far again: training to its last step would not roll back.
     unreachable = (back_to for reached, back_to in undone if reached > history.step)
-    return Past(run, run.config, history, engines, lines, min(unreachable, default=history.step), progress)
+    return RecordedRun(run, run.config, history, engines, lines, min(unreachable, default=history.step), progress)
 
 
-def record_of(past: Past, last: int) -> Record:
+def build_record(past: RecordedRun, last: int) -> TrainingRecord:
     """What there is to compare up to step `last`."""
     history, folder = past.history, past.run.checkpoints_of(past.config)
-    return Record(
+    return TrainingRecord(
         history.losses[:last],
-        {event["step"]: Score(_number(event["loss"]), _number(event["bpb"])) for event in _until(last, history.evals)},
-        {event["step"]: event["prompt"] + event["text"] for event in _until(last, history.samples)},
-        {step: sha256 for step in list_steps(folder) if step <= last and (sha256 := _weights_sha256(folder, step))},
-        _environment(past),
+        {
+            event["step"]: EvalScores(_nan_if_none(event["loss"]), _nan_if_none(event["bpb"]))
+            for event in _filter_until(last, history.evals)
+        },
+        {event["step"]: event["prompt"] + event["text"] for event in _filter_until(last, history.samples)},
+        {
+            step: sha256
+            for step in list_steps(folder)
+            if step <= last and (sha256 := _read_weights_sha256(folder, step))
+        },
+        _describe_environment(past),
         history.missing,
     )
 
 
-def settings_of(past: Past, changes: Mapping[str, Any]) -> TrainSettings:
+def derive_settings(past: RecordedRun, changes: Mapping[str, Any]) -> TrainSettings:
     """Return the run's own settings, with every `auto` as it was decided then.
 
     Neither clock nor target ends it: `replay_run` sets its last step and, if it was recorded, its progress.
     """
-    values = manifest.resolved_settings(past.config) | {"time_budget": None, "target_bpb": None, "checkpoint_dir": None}
+    values = manifest.read_resolved_settings(past.config) | {
+        "time_budget": None,
+        "target_bpb": None,
+        "checkpoint_dir": None,
+    }
     if past.engines and "device" not in changes:
-        values |= recorded_decisions(past.engines[0])
+        values |= parse_recorded_decisions(past.engines[0])
     if values["keep_last"]:
         values["keep_last"] = max(values["keep_last"], _KEEP_LAST)
     values |= {name: "warn" for name in _BY_THE_CLOCK if values[name] == "halt"}
     return TrainSettings(**{**values, **changes})
 
 
-def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, beginning: Beginning | None) -> Run:
+def create_replay(
+    past: RecordedRun, last: int, settings: TrainSettings, results: Path, beginning: ResumePoint | None
+) -> Run:
     """Create a run of these settings up to step `last`, without starting it; its manifest names the original."""
     given = {**past.config["given"], "data": settings.data}
     if settings.val_data:
@@ -127,30 +140,30 @@ def replay_run(past: Past, last: int, settings: TrainSettings, results: Path, be
     return create_resolved_run(settings, given, results, origin, fill)
 
 
-def kept_beginning(past: Past) -> Beginning | None:
+def find_kept_start(past: RecordedRun) -> ResumePoint | None:
     """Return the checkpoint that a forked run began with, if the run or its parent still has it intact."""
     parent = past.config["parent"]
-    for folder in (past.run.checkpoints_of(past.config), _checkpoints_of(parent_of(past))):
+    for folder in (past.run.checkpoints_of(past.config), _find_checkpoints(find_parent(past))):
         if folder and parent["step"] in list_steps(folder) and parent["step"] in IntactSteps(folder):
             # what the run copied from its parent is older than its own beginning
             lines = [line for t, line in past.lines if t <= parent["seconds"]]
-            return Beginning(folder, lines, parent)
+            return ResumePoint(folder, lines, parent)
     return None
 
 
-def beginning_at_the_end_of(past: Past) -> Beginning:
+def get_end_point(past: RecordedRun) -> ResumePoint:
     """To go on where a run ended."""
     origin = {"run": past.run.id, "step": past.last, "seconds": past.history.last_t}
-    return Beginning(past.run.checkpoints_of(past.config), [line for _, line in past.lines], origin)
+    return ResumePoint(past.run.checkpoints_of(past.config), [line for _, line in past.lines], origin)
 
 
-def parent_of(past: Past) -> Run | None:
+def find_parent(past: RecordedRun) -> Run | None:
     """The run that this one was forked from, if it is still there: a fork lies beside its parent."""
     run = Run(past.run.path.parent / past.config["parent"]["run"])
     return run if run.config_path.exists() else None
 
 
-def _checkpoints_of(run: Run | None) -> Path | None:
+def _find_checkpoints(run: Run | None) -> Path | None:
     try:
         return run.checkpoints_dir if run else None
     except (UserError, KeyError):
@@ -160,28 +173,28 @@ def _checkpoints_of(run: Run | None) -> Path | None:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def _environment(past: Past) -> dict[str, str]:
+def _describe_environment(past: RecordedRun) -> dict[str, str]:
     code, hardware = past.config.get("code", {}), past.config.get("hardware", {})
     facts = past.config.get("facts", {})
     found = {
         "nanochat-tui": code.get("nanochat_tui"),
         "commit": code.get("commit"),
-        "python": _joined(code.get("implementation"), code.get("python")),
+        "python": _join_words(code.get("implementation"), code.get("python")),
         "system": hardware.get("system"),
         "processor": hardware.get("processor"),
         **{name.replace("_", " "): facts.get(name) for name in _FACTS},
     }
     if past.config["resolved"].get("mode") == "tensor":
-        found |= _engines_of(past)
+        found |= _describe_engines(past)
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _engines_of(past: Past) -> dict[str, str | None]:
+def _describe_engines(past: RecordedRun) -> dict[str, str | None]:
     """A run that was resumed elsewhere has had several, told one after the other."""
     asked = past.config["resolved"]
     columns: dict[str, list[str]] = {}
     for engine in past.engines:
-        chosen = choices_by_setting(engine)
+        chosen = get_choices_by_setting(engine)
         told = {
             "torch": engine.get("torch"),
             "gpu": engine["gpu"],
@@ -194,19 +207,19 @@ def _engines_of(past: Past) -> dict[str, str | None]:
     return {name: ", then ".join(dict.fromkeys(values)) for name, values in columns.items()}
 
 
-def _joined(*words: str | None) -> str | None:
+def _join_words(*words: str | None) -> str | None:
     return " ".join(filter(None, words)) or None
 
 
-def _until(last: int, events: Iterable[Event]) -> list[Event]:
+def _filter_until(last: int, events: Iterable[Event]) -> list[Event]:
     return [event for event in events if event["step"] <= last]
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _weights_sha256(folder: Path, step: int) -> str | None:
+def _read_weights_sha256(folder: Path, step: int) -> str | None:
     """As the checkpoint recorded it; None where that cannot be read."""
     try:
         state = read_json(get_checkpoint_path(folder, step) / "state.json")

@@ -28,10 +28,10 @@ def read_checked_json(path: Path, verified: int | None = None) -> Any:
         return content
     checksum, paths_checksum = content.pop("checksum"), content.pop(_PATHS_CHECKSUM, None)
     if verified is None or zlib.crc32(encoded) != verified:
-        others, paths = _separated(content)
-        if checksum != _checksum(others):
+        others, paths = _split_paths(content)
+        if checksum != _compute_checksum(others):
             raise ValueError("the checksum does not match the content")
-        if paths_checksum is not None and paths_checksum != _checksum(paths):
+        if paths_checksum is not None and paths_checksum != _compute_checksum(paths):
             content[PATHS_EDITED] = True
     return content
 
@@ -40,12 +40,15 @@ def write_checked_json(path: Path, content: dict[str, Any]) -> None:
     """Write atomically, with checksums of the paths and of all else: an edited value or a flipped bit is detected."""
     derived = ("checksum", _PATHS_CHECKSUM, PATHS_EDITED)
     content = {name: value for name, value in content.items() if name not in derived}
-    others, paths = _separated(content)
-    checksums = {"checksum": _checksum(others), **({_PATHS_CHECKSUM: _checksum(paths)} if paths else {})}
+    others, paths = _split_paths(content)
+    checksums = {
+        "checksum": _compute_checksum(others),
+        **({_PATHS_CHECKSUM: _compute_checksum(paths)} if paths else {}),
+    }
     write_json(path, {**content, **checksums})
 
 
-def _separated(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_paths(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the content without its paths, and the paths. The text that a path leads to has a hash of its own."""
     others = {name: value for name, value in content.items() if name != CHECKPOINTS}
     paths = {CHECKPOINTS: content[CHECKPOINTS]} if CHECKPOINTS in content else {}
@@ -56,7 +59,7 @@ def _separated(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return others, paths
 
 
-def _checksum(content: Mapping[str, Any]) -> str:
+def _compute_checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

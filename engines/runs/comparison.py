@@ -11,7 +11,7 @@ _ORIGINS = (("commit", "code", "commit"), ("corpus sha256", "facts", "sha256"), 
 _DIGITS_OF_A_HASH = 12
 
 
-class Line(NamedTuple):
+class ComparisonLine(NamedTuple):
     """One thing, as it is in each of the runs."""
 
     group: str
@@ -23,7 +23,7 @@ class Line(NamedTuple):
         return len(set(self.values)) > 1
 
 
-class Setting(NamedTuple):
+class ComparedSetting(NamedTuple):
     """One setting or origin with its values, MISSING where a manifest has none."""
 
     group: str
@@ -32,25 +32,25 @@ class Setting(NamedTuple):
     values: tuple[Any, ...]
 
     @property
-    def line(self) -> Line:
-        return Line(self.group, self.label, tuple(map(told, self.values)))
+    def line(self) -> ComparisonLine:
+        return ComparisonLine(self.group, self.label, tuple(map(format_setting, self.values)))
 
 
-def part(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def get_section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object of a manifest; empty where there is none, or something else in its place."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def settings(configs: Sequence[Mapping[str, Any]]) -> list[Setting]:
+def compare_settings(configs: Sequence[Mapping[str, Any]]) -> list[ComparedSetting]:
     """Every setting of any of them, in the order of the declaration, then what the lab no longer or not yet knows, then
     code, corpus and host."""
-    resolved = [part(config, "resolved") for config in configs]
+    resolved = [get_section(config, "resolved") for config in configs]
     declared = fields(TrainSettings)
     found = {name for values in resolved for name in values}
     names = [name for name in declared if name in found] + sorted(found - declared.keys())
     lines = [
-        Setting(
+        ComparedSetting(
             declared[name].group if name in declared else "other",
             name,
             declared[name].label if name in declared else name,
@@ -59,17 +59,17 @@ def settings(configs: Sequence[Mapping[str, Any]]) -> list[Setting]:
         for name in names
     ]
     return lines + [
-        Setting("code", name, label, tuple(_origin(config, group, name) for config in configs))
+        ComparedSetting("code", name, label, tuple(_get_origin(config, group, name) for config in configs))
         for label, group, name in _ORIGINS
     ]
 
 
-def _origin(config: Mapping[str, Any], group: str, name: str) -> Any:
-    found = part(config, group).get(name)
+def _get_origin(config: Mapping[str, Any], group: str, name: str) -> Any:
+    found = get_section(config, group).get(name)
     return str(found)[:_DIGITS_OF_A_HASH] if found else MISSING
 
 
-def told(value: object) -> str:
+def format_setting(value: object) -> str:
     """A value as a person would type it."""
     if value is MISSING:
         return "–"

@@ -19,7 +19,7 @@ class Request(NamedTuple):
     verb: str
 
 
-def request(control_dir: Path, verb: str) -> Request:
+def send_request(control_dir: Path, verb: str) -> Request:
     """Request `verb` from a run by writing a file atomically. Raises UserError if it cannot be written."""
     name = f"{time.time_ns()}-{verb}.json"
     partial = control_dir / f".{name}.tmp"
@@ -58,11 +58,11 @@ class Inbox:
             self.done(Request(name, verb))
         return None
 
-    def done(self, request: Request) -> None:
+    def done(self, send_request: Request) -> None:
         try:
-            (self._dir / request.name).unlink(missing_ok=True)
+            (self._dir / send_request.name).unlink(missing_ok=True)
         except OSError:
-            self._undeletable.add(request.name)
+            self._undeletable.add(send_request.name)
 
     def _file_names(self) -> list[str]:
         try:

@@ -16,16 +16,16 @@ _AUTO = {"device": AUTO, "dtype": AUTO, "compile": AUTO, "threads": 0, "micro_ba
 _MACHINE = ("gpu", "torch")  # fields of the event besides its choices
 
 
-def choices_by_setting(engine: Event) -> dict[str, str]:
+def get_choices_by_setting(engine: Event) -> dict[str, str]:
     """Return the values of an `engine` event by setting; of `8 of 64 rows` the 8."""
     return {choice["setting"]: str(choice["value"]).partition(" of ")[0] for choice in engine["choices"]}
 
 
-def recorded_decisions(engine: Event) -> dict[str, Any]:
+def parse_recorded_decisions(engine: Event) -> dict[str, Any]:
     """Return the settings that an `engine` event records. Version 0.1 recorded only those that were `auto`."""
     known = fields(TrainSettings)
     recorded: dict[str, Any] = {}
-    for setting, value in choices_by_setting(engine).items():
+    for setting, value in get_choices_by_setting(engine).items():
         name = setting.replace("-", "_")
         if name in _AUTO:
             with contextlib.suppress(ValueError):  # an event that another program wrote
@@ -35,14 +35,14 @@ def recorded_decisions(engine: Event) -> dict[str, Any]:
 
 def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
     """Return the settings with every `auto` decided as recorded, unless they request another device."""
-    recorded = recorded_decisions(engine)
+    recorded = parse_recorded_decisions(engine)
     if settings.device not in (AUTO, recorded.get("device", settings.device)):
         return settings
     repeated = {name: value for name, value in recorded.items() if getattr(settings, name) == _AUTO[name]}
     return dataclasses.replace(settings, **repeated)
 
 
-def explain(decision: Decision, asked: TrainSettings, settings: TrainSettings) -> Decision:
+def explain_decision(decision: Decision, asked: TrainSettings, settings: TrainSettings) -> Decision:
     """Return the decision, with the right reason if an `auto` value was decided by an earlier start of the run."""
     name = decision.setting.replace("-", "_")
     if name in _AUTO and getattr(asked, name) != getattr(settings, name):
@@ -52,7 +52,7 @@ def explain(decision: Decision, asked: TrainSettings, settings: TrainSettings) -
 
 def describe_differences(before: Event, now: Event) -> str:
     """Return a sentence about the differences between two starts of a run; empty if there are none."""
-    ours, theirs = choices_by_setting(now), choices_by_setting(before)
+    ours, theirs = get_choices_by_setting(now), get_choices_by_setting(before)
     values = [(name, theirs[name], ours[name]) for name in ours.keys() & theirs.keys()]
     values += [(name, before[name], now[name]) for name in _MACHINE if name in before and name in now]
     differences = [f"{name} is {is_now} and was {was}" for name, was, is_now in sorted(values) if was != is_now]

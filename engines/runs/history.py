@@ -78,7 +78,7 @@ class History:
         counted = f"{lines:,} line{'s' * (lines != 1)} of events.jsonl"
         if self.missing:
             cause = f": {counted} {'are' if lines != 1 else 'is'} damaged or missing" if lines else ""
-            return f"{_steps_in_words(self.missing)} could not be read{cause}."
+            return f"{_format_steps(self.missing)} could not be read{cause}."
         return f"{counted} could not be read." if lines else ""
 
     def newest_losses(self, count: int, until: int | None = None) -> list[float]:
@@ -95,12 +95,12 @@ class History:
                 yield range(after + 1, gap.start)
             after = max(after, gap.stop - 1)
 
-    def share_done(self, steps: int) -> float:
+    def fraction_done(self, steps: int) -> float:
         """Return the fraction of a run of `steps` that is done, between 0 and 1; under a time budget, by the clock."""
         share = self.step / steps if steps else 0.0
         return min(1.0, max(share, self.last_progress or 0.0))
 
-    def seconds_left(self, steps: int) -> float | None:
+    def estimate_seconds_left(self, steps: int) -> float | None:
         """Return the training time left of a run of `steps`, by its recent speed or time budget; None if unknown."""
         if self.last_progress:
             left = self.train_seconds * (1.0 / self.last_progress - 1.0)
@@ -172,7 +172,7 @@ class History:
         if len({len(values) for values in columns}) != 1:
             raise ValueError("columns of unequal length")
         _check_seconds(columns[_COLUMNS.index("seconds")])
-        progress = _progress_of(event, count)
+        progress = _read_progress(event, count)
         if first != self.step + 1:
             if self._holds(first, columns):  # a second copy of a line
                 return
@@ -241,12 +241,12 @@ class History:
             del values[max(0, len(values) - dropped) :]
         self.missing = [range(gap.start, min(gap.stop, step + 1)) for gap in self.missing if gap.start <= step]
         del self.progress[step:]
-        self.evals = _up_to(step, self.evals)
+        self.evals = _filter_up_to(step, self.evals)
         self.best_eval = next((event for event in reversed(self.evals) if event["best"]), None)
-        self.samples = _up_to(step, self.samples)
-        self.checkpoints = _up_to(step, self.checkpoints)
+        self.samples = _filter_up_to(step, self.samples)
+        self.checkpoints = _filter_up_to(step, self.checkpoints)
 
-    def leave_out_until(self, step: int) -> None:
+    def mark_missing_until(self, step: int) -> None:
         """Count steps up to this one as lost, if the log ends earlier: a checkpoint shows that they were trained."""
         if 0 < step - self.step <= _MOST_MISSING:
             self._leave_out(range(self.step + 1, step + 1))
@@ -269,7 +269,7 @@ def _check_seconds(seconds: "array[float]") -> None:
         raise ValueError("a duration that no clock can have measured")
 
 
-def _progress_of(event: Event, count: int) -> "array[float]":
+def _read_progress(event: Event, count: int) -> "array[float]":
     """Return the progress of each of `count` steps; empty if the schedule does not follow it."""
     progress = array("d", column(event, "progress") if event.get("progress") else [])
     if progress and not (len(progress) == count and min(progress) >= 0 and max(progress) <= 1):
@@ -277,7 +277,7 @@ def _progress_of(event: Event, count: int) -> "array[float]":
     return progress
 
 
-def _steps_in_words(gaps: list[range]) -> str:
+def _format_steps(gaps: list[range]) -> str:
     words = [f"{gap[0]:,}" if len(gap) == 1 else f"{gap[0]:,}–{gap[-1]:,}" for gap in gaps[:_GAPS_NAMED]]
     if more := len(gaps) - _GAPS_NAMED if len(gaps) > _GAPS_NAMED else 0:
         words.append(f"{more} more ranges" if more > 1 else "1 more range")
@@ -293,7 +293,7 @@ def read_history(run: Run) -> History:
     return history
 
 
-def read_resumable(run: Run, lines: list[bytes] | None = None) -> History:
+def read_resumable_history(run: Run, lines: list[bytes] | None = None) -> History:
     """Read the history of a run that is about to continue, and add its lines to `lines`.
 
     Raises UserError if it cannot be read. A log without events next to checkpoints was lost: a new log would hide that.
@@ -322,5 +322,5 @@ def _has_checkpoints(run: Run) -> bool:
         return False
 
 
-def _up_to(step: int, events: list[Event]) -> list[Event]:
+def _filter_up_to(step: int, events: list[Event]) -> list[Event]:
     return [event for event in events if event["step"] <= step]

@@ -24,7 +24,7 @@ GLYPHS = {
 }  # fmt: skip
 
 
-def lock_is_held(lock: Path) -> bool:
+def is_lock_held(lock: Path) -> bool:
     """Return whether a worker holds the lock; False if that cannot be determined."""
     try:
         return probe_lock(lock)
@@ -51,14 +51,14 @@ def probe_lock(lock: Path) -> bool:
         os.close(fd)
 
 
-def state(run: Run, history: History) -> str:
+def derive_state(run: Run, history: History) -> str:
     """One word for how the run is. Probe first, read after: a run that ends in between is not called killed."""
-    held = lock_is_held(run.lock_path)
-    return live_state(run, history) if held else ended_state(run, history)
+    held = is_lock_held(run.lock_path)
+    return derive_live_state(run, history) if held else derive_ended_state(run, history)
 
 
-def live_state(run: Run, history: History) -> str:
-    if _seconds_since_written(run.events_path) > STUCK_AFTER:
+def derive_live_state(run: Run, history: History) -> str:
+    if _get_seconds_since_written(run.events_path) > STUCK_AFTER:
         return "stuck"
     if history.paused:
         return "paused"
@@ -67,36 +67,36 @@ def live_state(run: Run, history: History) -> str:
     return "starting"
 
 
-def ended_state(run: Run, history: History) -> str:
+def derive_ended_state(run: Run, history: History) -> str:
     """For a run whose lock is free and whose events are all read."""
-    ended = ending(run, history)
+    ended = find_ending(run, history)
     if ended:
-        return state_after(ended["reason"])
-    return "crashed" if any(dump in worker_log_tail(run) for dump in _DUMPS) else "killed"
+        return get_state_after(ended["reason"])
+    return "crashed" if any(dump in read_log_tail(run) for dump in _DUMPS) else "killed"
 
 
-def state_after(reason: str) -> str:
+def get_state_after(reason: str) -> str:
     """Return the state of a run whose `ended` event has this reason."""
     return reason if reason in ("finished", "halted", "crashed") else "stopped"
 
 
-def ending(run: Run, history: History) -> Event | None:
+def find_ending(run: Run, history: History) -> Event | None:
     """Return the `ended` event of the run's latest start; None if the worker was killed.
 
     A worker that cannot write to the event log prints the event to worker.log.
     """
     if history.ended and not is_newer(run.log_path, run.events_path):
         return history.ended
-    if printed := printed_ending(run):
+    if printed := find_printed_ending(run):
         return printed
     if history.ended is None and not run.path.exists():
-        return _ended(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
+        return _build_ended_event(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
     return history.ended
 
 
-def printed_ending(run: Run) -> Event | None:
+def find_printed_ending(run: Run) -> Event | None:
     """Return the `ended` event that the latest worker printed because it could not write to the event log."""
-    for line in worker_log_tail(run).splitlines():
+    for line in read_log_tail(run).splitlines():
         with contextlib.suppress(events.NewerSchema):
             event = events.decode(line)
             if event and event["kind"] == "ended":
@@ -106,13 +106,13 @@ def printed_ending(run: Run) -> Event | None:
 
 def print_ended(step: int, reason: str, exit_code: int, detail: str | None) -> None:
     """Print an `ended` event to stderr, which is worker.log: for a worker that cannot write its event log."""
-    event = _ended(step, reason, exit_code, detail)
+    event = _build_ended_event(step, reason, exit_code, detail)
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or its disk is full as well
         sys.stderr.write(events.encode(event).decode())
         sys.stderr.flush()
 
 
-def _ended(step: int, reason: str, exit_code: int, detail: str | None) -> Event:
+def _build_ended_event(step: int, reason: str, exit_code: int, detail: str | None) -> Event:
     fields = {"step": step, "reason": reason, "exit_code": exit_code, "detail": detail, "traceback": None}
     return {"v": events.VERSION, "t": 0, "kind": "ended", **fields}
 
@@ -125,7 +125,7 @@ def is_newer(path: Path, other: Path) -> bool:
         return False
 
 
-def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
+def read_log_tail(run: Run, size: int = 16_384) -> bytes:
     """The end of what the latest worker printed."""
     try:
         with open_regular(run.log_path) as file:
@@ -135,7 +135,7 @@ def worker_log_tail(run: Run, size: int = 16_384) -> bytes:
         return b""
 
 
-def _seconds_since_written(path: Path) -> float:
+def _get_seconds_since_written(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

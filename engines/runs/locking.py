@@ -12,7 +12,7 @@ _PATIENCE = 1.0  # seconds; a viewer's probe holds the lock for microseconds
 _FIRST_FREE = 3  # a lower descriptor is a standard stream: the redirection of a child's streams would replace the lock
 
 
-def take_lock(run: Run) -> int:
+def acquire_lock(run: Run) -> int:
     """Return a descriptor above 2 that holds the run's lock until it is closed. Raises UserError if it is taken."""
     fd = _open_lock(run)
     deadline = time.monotonic() + _PATIENCE

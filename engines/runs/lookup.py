@@ -12,18 +12,18 @@ from engines.runs.store import Run
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 
 
-def results_dir(asked: str | None) -> Path:
+def resolve_results_dir(asked: str | None) -> Path:
     """Return the results directory: the requested one, else the one in the environment, else ./results."""
     default = os.environ.get(RESULTS_VARIABLE) or "results"
     return user_path(default if asked is None else asked, "results directory")
 
 
-def all_runs(results: Path) -> list[Run]:
+def list_runs(results: Path) -> list[Run]:
     """Every run under one results directory, oldest first."""
-    return sorted(map(Run, folders_in(results / "runs")), key=lambda run: (run.created_at, run.id))
+    return sorted(map(Run, list_folders(results / "runs")), key=lambda run: (run.created_at, run.id))
 
 
-def folders_in(place: Path) -> list[Path]:
+def list_folders(place: Path) -> list[Path]:
     """Return the folders in a directory except hidden ones; none if it is missing. Raises UserError if unreadable."""
     try:
         with os.scandir(place) as entries:
@@ -48,9 +48,9 @@ def find_run(wanted: str, results: Path) -> Run:
     if run := find_by_path(wanted):
         return run
     if wanted == "last":
-        return last_of(runs_in_view(results), results)
-    for root in dict.fromkeys([results, *remembered()]):
-        if run := match_name(wanted, root):
+        return get_last_run(list_runs_in_view(results), results)
+    for root in dict.fromkeys([results, *list_remembered_dirs()]):
+        if run := find_by_name(wanted, root):
             return run
     raise UserError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
 
@@ -74,12 +74,12 @@ def find_by_path(wanted: str) -> Run | None:
     return run
 
 
-def match_name(wanted: str, results: Path) -> Run | None:
+def find_by_name(wanted: str, results: Path) -> Run | None:
     """Return the run of that id in one results directory, else the only one with that prefix; None if there is none.
 
     Raises UserError for several.
     """
-    paths = folders_in(results / "runs")
+    paths = list_folders(results / "runs")
     matches = [path for path in paths if path.name == wanted] or [p for p in paths if p.name.startswith(wanted)]
     if len(matches) > 1:
         names = ", ".join(sorted(path.name for path in matches)[:5])
@@ -87,45 +87,45 @@ def match_name(wanted: str, results: Path) -> Run | None:
     return Run(matches[0]) if matches else None
 
 
-def last_of(runs: Sequence[Run], results: Path) -> Run:
+def get_last_run(runs: Sequence[Run], results: Path) -> Run:
     """Return the newest of some runs. Raises UserError if there is none."""
     if not runs:
         raise UserError(f"there are no runs in {results} yet; start one with: nanochat-tui --no-ui train")
     return runs[-1]
 
 
-def runs_in_view(results: Path) -> list[Run]:
+def list_runs_in_view(results: Path) -> list[Run]:
     """Return the runs of one results directory; if it has none, those of every remembered one. Oldest first."""
-    return sorted(unsorted_runs(results), key=lambda run: (run.created_at, run.id))
+    return sorted(list_unsorted_runs(results), key=lambda run: (run.created_at, run.id))
 
 
-def unsorted_runs(results: Path) -> list[Run]:
+def list_unsorted_runs(results: Path) -> list[Run]:
     """Return runs as `runs_in_view` does, unsorted: for callers that read every manifest and can sort by it."""
-    runs = [Run(path) for path in folders_in(results / "runs")]
-    return runs or [Run(path) for root in remembered() for path in folders_in(root / "runs")]
+    runs = [Run(path) for path in list_folders(results / "runs")]
+    return runs or [Run(path) for root in list_remembered_dirs() for path in list_folders(root / "runs")]
 
 
-def remembered() -> list[Path]:
+def list_remembered_dirs() -> list[Path]:
     """Results directories that ever held runs and can still be read."""
     try:
-        lines = _memory().read_bytes().split(b"\n")
+        lines = _get_memory_path().read_bytes().split(b"\n")
     except OSError:
         return []
     paths = [Path(os.fsdecode(line)) for line in lines if line and b"\0" not in line]
     return [path for path in paths if os.path.isdir(path / "runs") and os.access(path / "runs", os.R_OK)]
 
 
-def remember(results: Path) -> None:
+def remember_dir(results: Path) -> None:
     """Note a results directory, so that its runs are found from anywhere. Not being able to is no failure."""
     with contextlib.suppress(OSError):
-        if results not in remembered():
-            memory = _memory()
+        if results not in list_remembered_dirs():
+            memory = _get_memory_path()
             memory.parent.mkdir(parents=True, exist_ok=True)
             with open(memory, "ab") as file:
                 file.write(os.fsencode(results) + b"\n")
 
 
-def _memory() -> Path:
+def _get_memory_path() -> Path:
     import platformdirs  # 10 ms, and only needed here
 
     return Path(platformdirs.user_state_path("nanochat-tui")) / "results-dirs"

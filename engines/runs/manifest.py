@@ -15,17 +15,17 @@ SCHEDULE = 2  # of new runs. 1: token and time budgets only ended a run
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def code() -> dict[str, Any]:
+def describe_code() -> dict[str, Any]:
     """Versions of what trains; the commit where the code runs from a git checkout."""
     return {
         "nanochat_tui": __version__,
-        "commit": _commit(_ROOT / ".git"),
+        "commit": _read_commit(_ROOT / ".git"),
         "python": sys.version.split()[0],
         "implementation": sys.implementation.name,
     }
 
 
-def hardware() -> dict[str, Any]:
+def describe_hardware() -> dict[str, Any]:
     system = os.uname()
     return {
         "host": system.nodename,
@@ -36,7 +36,7 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run's manifest. Those that were added to the program later have today's values.
 
     Raises UserError if a newer version wrote settings that this one does not know.
@@ -58,7 +58,7 @@ def resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(resolve({**config["given"], "data": resolved["data"]})) | resolved
 
 
-def _commit(git: Path) -> str | None:
+def _read_commit(git: Path) -> str | None:
     """The commit that HEAD names, read from the files: starting git would take longer than the run's first steps."""
     try:
         if git.is_file():  # a worktree names its folder, and that the folder of all

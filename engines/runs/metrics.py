@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from engines.runs.comparison import part
+from engines.runs.comparison import get_section
 from engines.runs.record import Record
 
 LAST_LOSSES = 50  # steps behind the mean training loss, as in the runs' summaries
@@ -80,7 +80,7 @@ METRICS = (
     Metric("steps", "steps", lambda record: record.history.step, _whole),
     Metric("steps_asked", "steps asked", lambda record: record.settings.get("steps"), _whole),
     Metric("tokens", "tokens", lambda record: record.history.tokens, _whole),
-    Metric("parameters", "parameters", lambda record: part(record.config, "facts").get("parameters"), _whole),
+    Metric("parameters", "parameters", lambda record: get_section(record.config, "facts").get("parameters"), _whole),
     Metric("final_loss", "last loss", lambda record: record.history.last_loss, _fixed),
     Metric(f"mean_loss_last_{LAST_LOSSES}", f"mean of last {LAST_LOSSES} losses", _mean_loss, _fixed),
     Metric("val_loss", "last val loss", _latest("loss"), _fixed),

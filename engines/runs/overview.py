@@ -56,7 +56,7 @@ class Overview:
         return sum(count for _, count in self.guards)
 
 
-def overview_of(history: History) -> Overview:
+def compute_overview(history: History) -> Overview:
     """Return the figures of a history that was read from its log."""
     best = history.best_eval
     return Overview(
@@ -70,14 +70,14 @@ def overview_of(history: History) -> Overview:
         best_bpb=best["bpb"] if best else None,
         best_step=best["step"] if best else None,
         guards=tuple(Counter(event["action"] for event in list(history.guards)).items()),
-        checkpoints=_checkpoints(history),
-        trend=_trend(history),
+        checkpoints=_list_checkpoints(history),
+        trend=_compute_trend(history),
         reason=history.ended["reason"] if history.ended else None,
         damage=history.damage,
     )
 
 
-def _checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
+def _list_checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
     bpb = {event["step"]: event["bpb"] for event in list(history.evals)}
     steps: dict[int, None] = {}
     for event in list(history.checkpoints):
@@ -87,7 +87,7 @@ def _checkpoints(history: History) -> tuple[tuple[int, float | None], ...]:
     return tuple((step, bpb.get(step)) for step in steps)
 
 
-def _trend(history: History) -> tuple[float, ...]:
+def _compute_trend(history: History) -> tuple[float, ...]:
     """Return mean losses: non-finite for a part with a non-finite loss; losses that could not be read are left out."""
     losses = history.losses
     if history.missing:
@@ -127,10 +127,10 @@ class LogDigest:
         history = self._history
         if history.ended is None or history.damage:
             return dict(summary)
-        size, tail = _end_of(self._log)
-        figures = _encode(dataclasses.asdict(overview_of(history)))
+        size, tail = _read_end(self._log)
+        figures = _encode(dataclasses.asdict(compute_overview(history)))
         content = {"figures": figures, "log_bytes": size, "log_end": zlib.crc32(tail), "manifest": self._manifest_crc()}
-        return {**summary, KEY: {**content, "checksum": _checksum(content)}}
+        return {**summary, KEY: {**content, "checksum": _compute_checksum(content)}}
 
     def _manifest_crc(self) -> int | None:
         """CRC-32 of the run's manifest, so that a list does not verify its checksum again; None if it is damaged."""
@@ -142,7 +142,7 @@ class LogDigest:
         return zlib.crc32(encoded)
 
 
-class Stored(NamedTuple):
+class StoredOverview(NamedTuple):
     """What `summary.json` holds for lists of runs."""
 
     overview: Overview
@@ -155,21 +155,24 @@ def read_overview(run: Run) -> Overview | None:
     return stored.overview if stored else None
 
 
-def read_stored(run: Run) -> Stored | None:
+def read_stored(run: Run) -> StoredOverview | None:
     """Return the stored figures as `read_overview` does, with the CRC-32 of the manifest."""
     try:
         encoded = read_regular(run.summary_path)
         stored = parse_json(encoded)[KEY]
         checksum = stored.pop("checksum")
-        size, tail = _end_of(run.events_path)
-        if liveness.is_newer(run.log_path, run.events_path) and liveness.printed_ending(run):
+        size, tail = _read_end(run.events_path)
+        if liveness.is_newer(run.log_path, run.events_path) and liveness.find_printed_ending(run):
             return None  # the log lacks how the run ended
-        if checksum != _checksum(stored) or (size, zlib.crc32(tail)) != (stored["log_bytes"], stored["log_end"]):
+        if checksum != _compute_checksum(stored) or (size, zlib.crc32(tail)) != (
+            stored["log_bytes"],
+            stored["log_end"],
+        ):
             return None
         figures = _decode(stored["figures"]) if b'"nonfinite"' in encoded else stored["figures"]
         for name in ("guards", "checkpoints"):
             figures[name] = tuple((key, value) for key, value in figures[name])
-        return Stored(Overview(**{**figures, "trend": tuple(figures["trend"])}), stored.get("manifest"))
+        return StoredOverview(Overview(**{**figures, "trend": tuple(figures["trend"])}), stored.get("manifest"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -179,22 +182,22 @@ def read_entry(run: Run) -> tuple[dict[str, Any], str, Overview]:
 
     The log of an ended run is read only if the stored figures do not match it.
     """
-    stored = None if liveness.lock_is_held(run.lock_path) else read_stored(run)
+    stored = None if liveness.is_lock_held(run.lock_path) else read_stored(run)
     if stored is not None:
         overview = stored.overview
-        return run.read_config(stored.manifest), liveness.state_after(str(overview.reason)), overview
+        return run.read_config(stored.manifest), liveness.get_state_after(str(overview.reason)), overview
     config = run.config
     found = read_snapshot(run)
-    return config, found.state, overview_of(found.history)
+    return config, found.state, compute_overview(found.history)
 
 
-def _end_of(log: Path) -> tuple[int, bytes]:
+def _read_end(log: Path) -> tuple[int, bytes]:
     with open_regular(log) as file:
         size = os.fstat(file.fileno()).st_size
         return size, os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))
 
 
-def _checksum(content: Mapping[str, Any]) -> int:
+def _compute_checksum(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from engines.errors import UserError
 from engines.files import reason_of
 from engines.runs.checked_json import CHECKPOINTS
-from engines.runs.locking import take_lock
-from engines.runs.lookup import all_runs, find_by_path, last_of, match_name, remembered, require_name
+from engines.runs.locking import acquire_lock
+from engines.runs.lookup import find_by_name, find_by_path, get_last_run, list_remembered_dirs, list_runs, require_name
 from engines.runs.store import Run
 
 # what the program itself puts into a run's directory
@@ -37,25 +37,25 @@ def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
     if run := find_by_path(wanted):
         return run
     if wanted == "last":
-        return last_of(all_runs(results), results)
-    found = match_name(wanted, results)
+        return get_last_run(list_runs(results), results)
+    found = find_by_name(wanted, results)
     if found is None:
-        raise UserError(f"there is no run {wanted!r} in {results}; {_where_to_look(wanted)}.")
+        raise UserError(f"there is no run {wanted!r} in {results}; {_suggest_where_to_look(wanted)}.")
     if exact and found.id != wanted:
         raise UserError(f"there is no run {wanted!r} in {results}; did you mean {found.id}? Give the full name.")
     return found
 
 
-def _where_to_look(wanted: str) -> str:
+def _suggest_where_to_look(wanted: str) -> str:
     """Return where else a run of that name is, or how to list all runs."""
-    for root in remembered():
+    for root in list_remembered_dirs():
         with contextlib.suppress(UserError):  # of a directory that cannot be read, or of an ambiguous name
-            if match_name(wanted, root):
+            if find_by_name(wanted, root):
                 return f"there is one in {root}: add --results-dir {root}"
     return "`nanochat-tui --no-ui runs` lists them"
 
 
-def remove_run(run: Run) -> str:
+def delete_run(run: Run) -> str:
     """Delete the run's directory and return a sentence about it. For a symbolic link, only the link is deleted;
     checkpoints in a --checkpoint-dir are kept.
 
@@ -69,8 +69,8 @@ def remove_run(run: Run) -> str:
         if not run.path.exists():
             return f"run {run.id} was deleted already"
         require_run(run)
-        elsewhere = _checkpoints_elsewhere(run)
-        lock = take_lock(run)  # until the end, so that it cannot be resumed meanwhile
+        elsewhere = _find_checkpoints_elsewhere(run)
+        lock = acquire_lock(run)  # until the end, so that it cannot be resumed meanwhile
         try:
             shutil.rmtree(run.path)
         finally:
@@ -109,7 +109,7 @@ def _is_part_of_run(run: Run) -> bool:
     return has_parts and not foreign and run.path.parent.name == "runs"
 
 
-def _checkpoints_elsewhere(run: Run) -> str:
+def _find_checkpoints_elsewhere(run: Run) -> str:
     try:
         folder = run.checkpoints_dir
     except (UserError, KeyError):

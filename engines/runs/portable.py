@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from engines.runs.comparison import part
+from engines.runs.comparison import get_section
 from engines.runs.store import Run
 from engines.settings.fields import AUTO
 from engines.settings.train import BUILT_IN_CORPORA
@@ -18,7 +18,7 @@ _GOES_ON = r"[\w.@+~=-]"
 _ELSEWHERE = rf"(?:/{_GOES_ON}+){{2,}}"
 
 
-class Portable:
+class PortablePaths:
     """Below the working directory, the results and the home paths become relative to them; any other is its last part,
     with the sha256 of what was read there, where `corpora` has it."""
 
@@ -26,7 +26,7 @@ class Portable:
         roots = {str(Path.cwd()): ".", str(results): f"./{results.name}", str(Path.home()): "~"}
         roots.pop("/", None)  # everything is below it
         self._told = roots | {
-            path: _name(path, sha256)
+            path: _name_corpus(path, sha256)
             for path, sha256 in corpora.items()
             if path.startswith("/") and not any(Path(path).is_relative_to(root) for root in roots)
         }
@@ -55,15 +55,19 @@ class Portable:
         return value
 
 
-def portable(run: Run, config: Mapping[str, Any]) -> Portable:
+def build_portable_paths(run: Run, config: Mapping[str, Any]) -> PortablePaths:
     """For what is told of a run."""
-    return Portable(run.path.parent.parent, corpora_of(config))
+    return PortablePaths(run.path.parent.parent, find_corpora(config))
 
 
-def corpora_of(config: Mapping[str, Any]) -> dict[str, str | None]:
+def find_corpora(config: Mapping[str, Any]) -> dict[str, str | None]:
     """The paths that a manifest names, with the sha256 of what was read there."""
-    facts = part(config, "facts")
-    named = [(part(config, group).get(name), fact) for group in ("given", "resolved") for name, fact in FACT_OF.items()]
+    facts = get_section(config, "facts")
+    named = [
+        (get_section(config, group).get(name), fact)
+        for group in ("given", "resolved")
+        for name, fact in FACT_OF.items()
+    ]
     return {
         path: str(facts[fact]) if fact is not None and facts.get(fact) else None
         for path, fact in named
@@ -76,6 +80,6 @@ def is_path(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value not in (*BUILT_IN_CORPORA, AUTO)
 
 
-def _name(path: str, sha256: str | None) -> str:
+def _name_corpus(path: str, sha256: str | None) -> str:
     name = Path(path).name
     return f"{name} (sha256 {sha256[:_DIGITS_OF_A_HASH]})" if sha256 else name

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.comparison import part
+from engines.runs.comparison import get_section
 from engines.runs.history import History
-from engines.runs.portable import Portable, portable
+from engines.runs.portable import PortablePaths, build_portable_paths
 from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run
 
@@ -20,7 +20,7 @@ class Record(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return part(self.config, "resolved")
+        return get_section(self.config, "resolved")
 
     @property
     def is_live(self) -> bool:
@@ -36,8 +36,8 @@ class Record(NamedTuple):
         return self.history.train_seconds
 
     @property
-    def portable(self) -> Portable:
-        return portable(self.run, self.config)
+    def portable(self) -> PortablePaths:
+        return build_portable_paths(self.run, self.config)
 
     @property
     def handed_on(self) -> "Record":

@@ -25,11 +25,11 @@ class Snapshot(NamedTuple):
 
 def read_snapshot(run: Run) -> Snapshot:
     """Read a run or a study. The lock is probed before the log: a run that ends in between does not appear killed."""
-    held = liveness.lock_is_held(run.lock_path)
+    held = liveness.is_lock_held(run.lock_path)
     reader, history = EventReader(run.events_path), History()
     for _ in history.read(reader):
         pass
-    state = liveness.live_state(run, history) if held else liveness.ended_state(run, history)
+    state = liveness.derive_live_state(run, history) if held else liveness.derive_ended_state(run, history)
     if not held:
         count_lost_steps(run, history)
     return Snapshot(state, history, reader.newer_schema)
@@ -38,18 +38,18 @@ def read_snapshot(run: Run) -> Snapshot:
 def count_lost_steps(run: Run, history: History) -> None:
     """Count steps of an ended run as lost if a checkpoint proves them but they are missing at the end of its log."""
     with contextlib.suppress(UserError, KeyError, OSError):  # a study has no checkpoints
-        history.leave_out_until(max(list_steps(run.checkpoints_dir), default=0))
+        history.mark_missing_until(max(list_steps(run.checkpoints_dir), default=0))
 
 
-def damage_sentences(run: Run, history: History, kind: str = "run") -> list[str]:
+def describe_damage(run: Run, history: History, kind: str = "run") -> list[str]:
     """Return a sentence about what of the log could not be read, and one about edited paths, where they apply."""
     sentences = [f"{kind} {run.id}: {history.damage}"] if history.damage else []
     with contextlib.suppress(UserError):
-        sentences += edited_paths_sentence(run, run.config)
+        sentences += describe_edited_paths(run, run.config)
     return sentences
 
 
-def edited_paths_sentence(run: Run, config: Mapping[str, Any]) -> list[str]:
+def describe_edited_paths(run: Run, config: Mapping[str, Any]) -> list[str]:
     """Return a sentence about a manifest whose paths are not those that were written, else nothing."""
     edited = f"run {run.id}: a path in its config.json was edited after it was written, or is damaged."
     return [edited] if config.get(PATHS_EDITED) else []

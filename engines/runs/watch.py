@@ -13,7 +13,7 @@ from engines.errors import UserError
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.history import History
-from engines.runs.overview import Overview, overview_of, read_stored
+from engines.runs.overview import Overview, compute_overview, read_stored
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
@@ -21,19 +21,19 @@ _RECENT = 10_000  # steps whose rates and gradient norms are kept
 _YIELD_EVERY = 8  # lines after which other threads may run: keys are handled while a long log is read
 
 
-class Watch:
+class WatchedRun:
     """One run, as far as it has been read."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.history = History(_RECENT)
-        self.is_whole = False  # whether the history has been read; if not, only the overview is known
+        self.is_fully_read = False  # whether the history has been read; if not, only the overview is known
         self.state = "starting"
         self.problem = ""  # why it cannot be read, or not wholly, in a sentence
         self.config: dict[str, Any] = {}  # the manifest; empty where it cannot be read, and `problem` says why
         self.ending: Event | None = None  # the `ended` event, from the log or from the worker's output
         self.log_tail = b""  # the end of what the worker printed
-        self.is_gone = False  # the directory was deleted
+        self.is_deleted = False  # the directory was deleted
         self.lock = RLock()  # held by a poll, and by readers of a history that must not change
         self._overview = Overview()
         self._overview_of: tuple[object, ...] = ()  # version of the history that the overview was computed from
@@ -68,8 +68,8 @@ class Watch:
     @property
     def overview(self) -> Overview:
         """The run's figures, whether its history has been read or not."""
-        if self.is_whole and self._overview_of != (version := self._version()):
-            self._overview, self._overview_of = overview_of(self.history), version
+        if self.is_fully_read and self._overview_of != (version := self._version()):
+            self._overview, self._overview_of = compute_overview(self.history), version
         return self._overview
 
     def _version(self) -> tuple[object, ...]:
@@ -90,22 +90,22 @@ class Watch:
         self._read(lambda: self._poll(found))
         return found
 
-    def glance(self) -> None:
+    def poll_overview(self) -> None:
         """Bring state and overview up to date and read as little as possible: the history is kept only of live runs."""
         with self.lock:
-            if self.is_whole:
+            if self.is_fully_read:
                 self.poll()
                 return
             self._read(self._read_stored)
-            if self.is_whole and not self.is_live:
+            if self.is_fully_read and not self.is_live:
                 self._overview = self.overview
-                self.history, self.is_whole, self.log_tail = History(_RECENT), False, b""
+                self.history, self.is_fully_read, self.log_tail = History(_RECENT), False, b""
                 self._seen_output = None
                 self._clear_reader()
 
-    def is_worth_a_poll(self) -> bool:
+    def needs_poll(self) -> bool:
         """Return whether the log has changed since the last call, or the run is running."""
-        seen, self._seen_log = self._seen_log, _size_and_time(self.run.events_path)
+        seen, self._seen_log = self._seen_log, _get_size_and_time(self.run.events_path)
         return self.is_live or seen != self._seen_log
 
     def _read(self, read: Callable[[], None]) -> None:
@@ -129,7 +129,7 @@ class Watch:
         if stored is None:
             self._poll([])
             return
-        self._overview, self.state = stored.overview, liveness.state_after(str(stored.overview.reason))
+        self._overview, self.state = stored.overview, liveness.get_state_after(str(stored.overview.reason))
         self._read_config(stored.manifest)
 
     def _poll(self, found: list[Event]) -> None:
@@ -144,8 +144,8 @@ class Watch:
             self.problem = "events.jsonl was replaced or became shorter: it is read again from its beginning."
         self.history.apply(found)
         self.history.count_damage(self._reader)
-        self.is_whole = True
-        look_up = liveness.live_state if held else liveness.ended_state
+        self.is_fully_read = True
+        look_up = liveness.derive_live_state if held else liveness.derive_ended_state
         self.state = look_up(self.run, self.history)
         self._read_config()
         self._read_output()
@@ -159,22 +159,22 @@ class Watch:
                 self.problem = str(error)
 
     def _read_output(self) -> None:
-        seen, self._seen_output = self._seen_output, _size_and_time(self.run.log_path)
+        seen, self._seen_output = self._seen_output, _get_size_and_time(self.run.log_path)
         if seen != self._seen_output:
-            self.log_tail = liveness.worker_log_tail(self.run)
-        self.ending = self.history.ended if self.is_live else liveness.ending(self.run, self.history)
+            self.log_tail = liveness.read_log_tail(self.run)
+        self.ending = self.history.ended if self.is_live else liveness.find_ending(self.run, self.history)
 
     def _damage(self) -> str:
         """Return one sentence about what could not be read; empty if everything was."""
-        self.is_gone = not self.run.path.exists()
-        if self.is_gone:
+        self.is_deleted = not self.run.path.exists()
+        if self.is_deleted:
             return "its directory is gone."
         if self._reader.newer_schema:
             return f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
         return self.history.damage
 
 
-def _size_and_time(path: Path) -> tuple[int, int] | None:
+def _get_size_and_time(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:

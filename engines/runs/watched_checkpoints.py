@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import UserError
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CheckpointFolder:
     newest: bool
 
 
-def checkpoints_of(watch: Watch) -> list[CheckpointFolder]:
+def list_checkpoints(watch: WatchedRun) -> list[CheckpointFolder]:
     """A watched run's checkpoints, newest first; none where the run or its folder cannot be read."""
     try:
         folder = watch.run.checkpoints_of(watch.config) if watch.config else watch.run.checkpoints_dir

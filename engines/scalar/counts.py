@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from engines.data.corpora import open_corpus, scan_corpus
 from engines.data.tokenizers import BOS, CharTokenizer
-from engines.generation.decoding import RereadingDecoder
+from engines.generation.decoding import FullContextDecoder
 from engines.interfaces import Decoder, TokenIds
 from engines.scalar.kernels import Vector
 from engines.scalar.models import score_pairs
@@ -46,7 +46,7 @@ class CountBigram:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return RereadingDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder(self.logits, self.context_length, prompts)
 
 
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.data.tokenizers import BOS
 from engines.errors import UserError
-from engines.generation.load import open_checkpoint
+from engines.generation.load import load_trained_model
 from engines.scalar import trace
 from engines.scalar.models import ScalarBigram, ScalarMiniGPT
 
@@ -26,7 +26,7 @@ def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int)
     `depth` levels with the `top` largest derivatives each. Raises UserError if the checkpoint or the node does not
     exist, or if the checkpoint is not a scalar model's.
     """
-    speaker = open_checkpoint(checkpoint)
+    speaker = load_trained_model(checkpoint)
     if not isinstance(speaker.model, ScalarBigram | ScalarMiniGPT):
         raise UserError(f"{speaker.origin} is not a scalar model. inspect needs a run with --mode scalar.")
     tokenizer = speaker.tokenizer

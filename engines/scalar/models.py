@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from engines.generation.decoding import RereadingDecoder
+from engines.generation.decoding import FullContextDecoder
 from engines.interfaces import Decoder, TokenIds
 from engines.scalar.autograd import (
     Node,
@@ -75,7 +75,7 @@ class ScalarBigram:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return RereadingDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder(self.logits, self.context_length, prompts)
 
 
 class ScalarMiniGPT:
@@ -143,7 +143,7 @@ class ScalarMiniGPT:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return RereadingDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder(self.logits, self.context_length, prompts)
 
 
 # --- targets and scores ------------------------------------------------------------------------------

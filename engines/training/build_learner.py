@@ -107,12 +107,12 @@ class LearnerBuilder:
         """Record the decisions for this machine, and what MFU is computed from."""
         from engines.cost.flops import flops_per_token
         from engines.cost.gpu_models import peak_flops
-        from engines.runs.decisions import describe_differences, explain
+        from engines.runs.decisions import describe_differences, explain_decision
 
         self._flops_per_token = flops_per_token(decided, vocab_size)
         self._peak_flops = peak_flops(learner.gpu) if learner.gpu else None
         engine = {
-            "choices": [explain(decision, requested, decided).as_event() for decision in learner.decisions],
+            "choices": [explain_decision(decision, requested, decided).as_event() for decision in learner.decisions],
             "gpu": learner.gpu,
             "torch": sys.modules["torch"].__version__,
             "flops_per_token": self._flops_per_token,

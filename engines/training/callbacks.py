@@ -12,7 +12,7 @@ from engines.data.entropy_bound import EntropyBound, stories_entropy_bound
 from engines.data.packing import PackedTokens
 from engines.data.tokenizers import Tokenizer
 from engines.errors import UserError
-from engines.generation.sampling import documents
+from engines.generation.sampling import generate_documents
 from engines.interfaces import LanguageModel, LearnerState
 from engines.runs.best_eval import find_best_step
 from engines.runs.history import History
@@ -140,7 +140,9 @@ class Callbacks:
             max_new_tokens=settings.sample_tokens,
             seed=settings.seed,
         )
-        self._log.emit("sample", step=step, prompt=settings.prompt, text=documents(model, self._tokenizer, sampling))
+        self._log.emit(
+            "sample", step=step, prompt=settings.prompt, text=generate_documents(model, self._tokenizer, sampling)
+        )
         self.sampled_step = step
 
     # --- resume and roll back ---------------------------------------------------------------------

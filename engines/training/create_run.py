@@ -41,7 +41,7 @@ def create_resolved_run(
         "given": dict(given),
         "resolved": _with_absolute_paths(settings),
         "seed": settings.seed,
-        "code": manifest.code(),
+        "code": manifest.describe_code(),
         "schedule": SCHEDULE,
         **(origin or {}),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from engines.checkpoints.files import copy_checkpoint, find_newest_intact
 from engines.errors import SettingsError, UserError
-from engines.runs.history import History, read_resumable
+from engines.runs.history import History, read_resumable_history
 from engines.runs.store import Run
 from engines.settings.fields import fields
 from engines.settings.requirements import flag_of
@@ -21,7 +21,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
 
     `mark` is added to its manifest.
     """
-    _check(changes)
+    _require_changeable(changes)
     config = parent.config
     step, complaints = find_newest_intact(parent.checkpoints_dir)
     if step is None:
@@ -34,8 +34,8 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
             [f"--steps {changes['steps']:,} must be above {step:,}, the steps that run {parent.id} has trained."]
         )
     lines: list[bytes] = []
-    history = read_resumable(parent, lines)
-    given = {**config["given"], **{name: config["resolved"][name] for name in _paths(config)}, **changes}
+    history = read_resumable_history(parent, lines)
+    given = {**config["given"], **{name: config["resolved"][name] for name in _list_path_settings(config)}, **changes}
     if mark is None:  # the queue of a study decides itself how far a run goes
         _require_work(parent, resolve(given), step, history)
     origin = {"run": parent.id, "step": step, "seconds": history.last_t, "damaged": complaints}
@@ -49,7 +49,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     return create_run(given, results, {**past, **(mark or {})}, fill)
 
 
-def _check(changes: Mapping[str, Any]) -> None:
+def _require_changeable(changes: Mapping[str, Any]) -> None:
     known = fields(TrainSettings)
     problems = [
         f"{known[name].flag} cannot change while a run continues; start a new run with --config."
@@ -78,6 +78,6 @@ def _require_work(parent: Run, settings: TrainSettings, step: int, history: Hist
         raise SettingsError(problems)
 
 
-def _paths(config: Mapping[str, Any]) -> list[str]:
+def _list_path_settings(config: Mapping[str, Any]) -> list[str]:
     """Settings that were typed as relative paths, perhaps in another folder."""
     return [name for name in ("data", "val_data") if name in config["given"]]

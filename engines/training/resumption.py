@@ -15,7 +15,7 @@ _FIXED_GROUPS = ("model", "gpt", "data")
 _FIXED = ("optimizer", "batch_size")  # what a checkpoint's optimizer state and position mean depends on these
 
 
-class ResumePoint(NamedTuple):
+class ResumeInfo(NamedTuple):
     """The newest checkpoint, as far as it can be read without its arrays, and sentences for the user."""
 
     tokenizer: dict[str, Any]
@@ -27,7 +27,7 @@ def is_fixed(name: str) -> bool:
     return fields(TrainSettings)[name].group in _FIXED_GROUPS or name in _FIXED
 
 
-def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> ResumePoint | None:
+def check_resumable(run: Run, config: Mapping[str, Any], history: History) -> ResumeInfo | None:
     """Return where a run continues; None if it starts from the beginning because it never had a checkpoint.
 
     Raises UserError if its checkpoints are damaged or missing, or if they were written with other settings.
@@ -54,7 +54,7 @@ def find_resume_point(run: Run, config: Mapping[str, Any], history: History) -> 
         notes = parent.get("damaged", [])
     elif recorded and max(recorded) > step and not complaints:
         notes = [f"the checkpoint of step {max(recorded)} is missing in {folder}: the run continues from step {step}."]
-    return ResumePoint(found.tokenizer, notes)
+    return ResumeInfo(found.tokenizer, notes)
 
 
 def require_same_settings(run: Run, config: Mapping[str, Any], checkpoint: Checkpoint) -> None:

@@ -16,7 +16,7 @@ from engines.runs.manifest import SCHEDULE
 from engines.runs.store import Run
 from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
-from engines.training.schedules import at_progress, at_step
+from engines.training.schedules import compute_at_progress, compute_at_step
 
 _INTERVALS = ("eval_every", "checkpoint_every", "sample_every")
 _PARTS = 10  # of a run, at the end of which intervals that are `auto` are due under a time budget
@@ -71,7 +71,7 @@ class RunSchedule:
             version=version,
             stop_at=stop_at,
             replayed=_read_progress(run) if config.get("replays_progress") else None,
-            automatic=_automatic_intervals(config["given"]),
+            automatic=_find_automatic_intervals(config["given"]),
             parent=config.get("parent"),
         )
 
@@ -79,10 +79,10 @@ class RunSchedule:
         """Plan the update after `step` finished steps and `seconds` of training."""
         settings = self._settings
         if not self.follows_progress:
-            return PlannedStep(at_step(step, settings, self._horizon), None, None)
+            return PlannedStep(compute_at_step(step, settings, self._horizon), None, None)
         progress, repeated = self._recorded.get(dispatched) or (self._measure(step, seconds), None)
         self._before, self._latest = self._latest, progress
-        return PlannedStep(at_progress(progress, step, settings), progress, repeated)
+        return PlannedStep(compute_at_progress(progress, step, settings), progress, repeated)
 
     def is_due(self, name: str, step: int) -> bool:
         """Return whether an interval, named as its setting, ends at `step`, the number of steps dispatched."""
@@ -126,7 +126,7 @@ class RunSchedule:
         return min(1.0, max(parts))
 
 
-def _automatic_intervals(given: Mapping[str, Any]) -> list[str]:
+def _find_automatic_intervals(given: Mapping[str, Any]) -> list[str]:
     """Return the intervals that are `auto`; the others follow --eval-every if that is given."""
     automatic = [name for name in _INTERVALS if given.get(name, AUTO) == AUTO]
     return automatic if "eval_every" in automatic else []

@@ -21,9 +21,9 @@ _MOMENTUM = 0.95  # without a schedule
 _FIRST_MOMENTUM, _PEAK_MOMENTUM, _LAST_MOMENTUM = 0.85, 0.97, 0.90
 
 
-def at_step(step: int, settings: TrainSettings, horizon: int) -> StepHyperparameters:
+def compute_at_step(step: int, settings: TrainSettings, horizon: int) -> StepHyperparameters:
     """Return the hyperparameters of the update after `step` finished steps out of `horizon`."""
-    multiplier = lr_multiplier(
+    multiplier = get_lr_multiplier(
         step,
         horizon,
         settings.lr_schedule,
@@ -31,14 +31,16 @@ def at_step(step: int, settings: TrainSettings, horizon: int) -> StepHyperparame
         settings.warmdown_fraction,
         settings.final_lr_fraction,
     )
-    return StepHyperparameters(settings.lr * multiplier, momentum(step, horizon, settings), decay_left(step, horizon))
+    return StepHyperparameters(
+        settings.lr * multiplier, get_momentum(step, horizon, settings), get_weight_decay_multiplier(step, horizon)
+    )
 
 
-def at_progress(progress: float, step: int, settings: TrainSettings) -> StepHyperparameters:
+def compute_at_progress(progress: float, step: int, settings: TrainSettings) -> StepHyperparameters:
     """Return the hyperparameters of the update after `step` finished steps, at this progress of the run."""
     return StepHyperparameters(
-        settings.lr * lr_multiplier_at(progress, settings),
-        _momentum_at(progress, step, settings),
+        settings.lr * get_lr_multiplier_at(progress, settings),
+        _get_momentum_at(progress, step, settings),
         0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))),
     )
 
@@ -51,7 +53,7 @@ def round_half_up(value: float) -> int:
 # --- by step --------------------------------------------------------------------------------------
 
 
-def lr_multiplier(
+def get_lr_multiplier(
     step: int, horizon: int, schedule: str, warmup_fraction: float, warmdown_fraction: float, final_fraction: float
 ) -> float:
     """The part of the peak learning rate that the update after `step` finished steps of `horizon` uses."""
@@ -66,7 +68,7 @@ def lr_multiplier(
     return final_fraction + (1.0 - final_fraction) * decay
 
 
-def momentum(step: int, horizon: int, settings: TrainSettings) -> float:
+def get_momentum(step: int, horizon: int, settings: TrainSettings) -> float:
     """Muon's momentum: it rises while gradients still turn fast, and falls again with the learning rate."""
     if not settings.momentum_schedule:
         return _MOMENTUM
@@ -80,7 +82,7 @@ def momentum(step: int, horizon: int, settings: TrainSettings) -> float:
     return _PEAK_MOMENTUM + (_LAST_MOMENTUM - _PEAK_MOMENTUM) * min(1.0, (step - start) / warmdown)
 
 
-def decay_left(step: int, horizon: int) -> float:
+def get_weight_decay_multiplier(step: int, horizon: int) -> float:
     """The part of the weight decay that is left after `step` steps: half a cosine."""
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / horizon))) if horizon else 1.0
 
@@ -88,7 +90,7 @@ def decay_left(step: int, horizon: int) -> float:
 # --- by progress ----------------------------------------------------------------------------------
 
 
-def lr_multiplier_at(progress: float, settings: TrainSettings) -> float:
+def get_lr_multiplier_at(progress: float, settings: TrainSettings) -> float:
     """Return `lr_multiplier` by progress; warmup begins with at least the rate of one step of `settings.steps`."""
     if progress < settings.warmup_fraction:
         return min(1.0, (progress + 1 / max(1, settings.steps)) / settings.warmup_fraction)
@@ -100,7 +102,7 @@ def lr_multiplier_at(progress: float, settings: TrainSettings) -> float:
     return settings.final_lr_fraction + (1.0 - settings.final_lr_fraction) * decay
 
 
-def _momentum_at(progress: float, step: int, settings: TrainSettings) -> float:
+def _get_momentum_at(progress: float, step: int, settings: TrainSettings) -> float:
     """Return `momentum` by progress: the rise takes as many steps, and ends when the warmdown begins."""
     if not settings.momentum_schedule:
         return _MOMENTUM

@@ -17,7 +17,7 @@ from engines.numbered_names import parse_numbered
 from engines.runs import manifest
 from engines.runs.checked_json import write_checked_json
 from engines.runs.control import Inbox
-from engines.runs.history import History, read_resumable
+from engines.runs.history import History, read_resumable_history
 from engines.runs.liveness import print_ended
 from engines.runs.locking import require_lock
 from engines.runs.log import EventLog
@@ -39,7 +39,7 @@ class Worker:
         """`since_ns`: Unix time; older control requests are ignored. Raises UserError if the run cannot be resumed."""
         self._run = run
         self._config = run.config
-        self._history = read_resumable(run)
+        self._history = read_resumable_history(run)
         parent_seconds = self._config.get("parent", {}).get("seconds") or 0.0
         self._log = EventLog(run.events_path, self._config["created_at"] - parent_seconds)
         self._heartbeat = Heartbeat(self._log, log_failed=terminate_this_process)
@@ -68,7 +68,7 @@ class Worker:
         self._reporter.enter_phase("import")
         from engines import registry
 
-        settings = TrainSettings(**manifest.resolved_settings(self._config))
+        settings = TrainSettings(**manifest.read_resolved_settings(self._config))
         registry.available(settings.mode, settings.model_kind)
         prepared, learner = self._prepare_data_and_learner(settings)
         self._complete_manifest({**prepared.facts, "parameters": learner.model.parameter_count})
@@ -120,9 +120,9 @@ class Worker:
         if not self._is_continued:
             return None
         from engines.data import tokenizers
-        from engines.training.resumption import find_resume_point
+        from engines.training.resumption import check_resumable
 
-        point = find_resume_point(self._run, self._config, self._history)
+        point = check_resumable(self._run, self._config, self._history)
         for note in point.notes if point else []:
             self._reporter.note(note)
         return tokenizers.from_json(point.tokenizer) if point else None
@@ -141,7 +141,7 @@ class Worker:
         """Add facts about text and model, and the hardware, at the run's first start."""
         self._facts = facts
         if "facts" not in self._config:
-            self._config |= {"facts": facts, "hardware": manifest.hardware()}
+            self._config |= {"facts": facts, "hardware": manifest.describe_hardware()}
             self._run.write_config(self._config)
 
     def _assemble_training(self, settings: TrainSettings, prepared: Any, learner: Any) -> Any:

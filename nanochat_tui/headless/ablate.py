@@ -25,8 +25,8 @@ from engines.output.terminal_text import visible_line
 from engines.output.units import format_age, format_duration
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
-from engines.runs.lookup import results_dir
-from engines.runs.snapshot import damage_sentences, read_snapshot
+from engines.runs.lookup import resolve_results_dir
+from engines.runs.snapshot import describe_damage, read_snapshot
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -51,7 +51,7 @@ def ablate(options: Options) -> int:
         plan = build_plan(options)
         for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
-        study = create_study(results_dir(options.arguments["results_dir"]), plan)
+        study = create_study(resolve_results_dir(options.arguments["results_dir"]), plan)
     with hold_signals():
         process = _start_or_resume(study)
         if options.arguments["detach"]:
@@ -62,7 +62,7 @@ def ablate(options: Options) -> int:
 
 def studies(options: Options) -> int:
     """Print one line per study, the oldest first."""
-    results = results_dir(options.arguments["results_dir"])
+    results = resolve_results_dir(options.arguments["results_dir"])
     found = list_visible_studies(results)
     rows = [row for study in found if (row := _build_row(study))]
     if not rows and not options.json:
@@ -89,7 +89,7 @@ def _build_row(study: Study) -> dict[str, Any] | None:
         print(error, file=sys.stderr)
         return None
     state, history, _ = read_snapshot(study)
-    for damage in damage_sentences(study, history, "study"):
+    for damage in describe_damage(study, history, "study"):
         print(damage, file=sys.stderr)
     phase = history.phases[-1] if history.phases else {"done": 0}
     return {
@@ -146,24 +146,24 @@ def _refuse_changes(options: Options) -> None:
 
 
 def _find(word: str, options: Options) -> Study:
-    return find_own_study(word, results_dir(options.arguments["results_dir"]))
+    return find_own_study(word, resolve_results_dir(options.arguments["results_dir"]))
 
 
 def _start_or_resume(study: Study) -> Any:
     """Start a queue and return its process, or request a resume from a paused queue and return None."""
-    if not liveness.lock_is_held(study.lock_path):
+    if not liveness.is_lock_held(study.lock_path):
         return start_queue(study)
     if read_history(study).paused:
-        control.request(study.control_dir, "resume")
+        control.send_request(study.control_dir, "resume")
     return None
 
 
 def _send_request(word: str, verb: str, options: Options) -> int:
     """Request a pause or stop from the queue of a study."""
     study = _find(word, options)
-    if not liveness.lock_is_held(study.lock_path):
+    if not liveness.is_lock_held(study.lock_path):
         raise UserError(f"study {study.id} is not running.")
-    control.request(study.control_dir, verb)
+    control.send_request(study.control_dir, verb)
     print(f"{verb} requested for study {study.id}; {_describe_resume(study)}", file=sys.stderr)
     return 0
 

@@ -11,7 +11,7 @@ from engines.output.terminal_text import visible_line
 from engines.reports.comparison_report import comparison_sections, damages, metric_rows
 from engines.reports.page import page
 from engines.reports.report_files import write_report
-from engines.runs.comparison import MISSING, Setting, settings
+from engines.runs.comparison import MISSING, ComparedSetting, compare_settings
 from engines.runs.lookup import find_run
 from engines.runs.metrics import metrics
 from engines.runs.record import Record, read_record
@@ -29,7 +29,7 @@ def compare(options: Options) -> int:
     results = results_of(options)
     with progress_message(f"reading {' '.join(names)}"):
         records = [read_record(find_run(name, results)) for name in names]
-    all_settings = settings([record.config for record in records])
+    all_settings = compare_settings([record.config for record in records])
     for sentence in damages(records):
         print(sentence, file=sys.stderr)
     if options.json:
@@ -41,7 +41,7 @@ def compare(options: Options) -> int:
     return 0
 
 
-def _as_text(records: Sequence[Record], all_settings: Sequence[Setting]) -> str:
+def _as_text(records: Sequence[Record], all_settings: Sequence[ComparedSetting]) -> str:
     different = [setting.line for setting in all_settings if setting.line.differs]
     rows = [("", *(record.run.id for record in records)), *metric_rows(records)]
     blank = ("",) * len(rows[0])
@@ -57,7 +57,7 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in clean]
 
 
-def _as_json(records: Sequence[Record], all_settings: Sequence[Setting]) -> dict[str, Any]:
+def _as_json(records: Sequence[Record], all_settings: Sequence[ComparedSetting]) -> dict[str, Any]:
     """Return one object for JSON. A setting that a manifest lacks is null, and so is NaN, which `nonfinite` names."""
     return {
         "runs": [_metrics_as_json(record) for record in records],

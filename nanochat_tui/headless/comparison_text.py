@@ -2,14 +2,22 @@
 
 from typing import Any
 
-from engines.reproduce.compare import DEPARTS, IDENTICAL, ROUNDING, Change, Comparison, Difference, Tally
-from engines.reproduce.replay import Past
+from engines.reproduce.compare import (
+    DIVERGED,
+    IDENTICAL,
+    ROUNDING,
+    Comparison,
+    EnvironmentChange,
+    MatchCount,
+    ValueDifference,
+)
+from engines.reproduce.replay import RecordedRun
 from engines.runs.store import Run
 
 _HEADINGS = {
     IDENTICAL: "identical, bit for bit",
     ROUNDING: "identical except for rounding",
-    DEPARTS: "diverged",
+    DIVERGED: "diverged",
 }
 _LABEL_WIDTH = 13
 
@@ -32,7 +40,7 @@ def comparison_as_text(original: Run, reproduction: Run, after: int, found: Comp
     return "\n".join([heading + _verdict_detail(found), *(f"  {label:<{_LABEL_WIDTH}}{text}" for label, text in rows)])
 
 
-def comparison_as_json(original: Past, replay: Past, after: int, found: Comparison) -> dict[str, Any]:
+def comparison_as_json(original: RecordedRun, replay: RecordedRun, after: int, found: Comparison) -> dict[str, Any]:
     """Return one object for JSON."""
     return {
         "run": original.run.id,
@@ -53,7 +61,7 @@ def comparison_as_json(original: Past, replay: Past, after: int, found: Comparis
     }
 
 
-def _difference_as_json(found: Difference | None) -> dict[str, Any] | None:
+def _difference_as_json(found: ValueDifference | None) -> dict[str, Any] | None:
     return None if found is None else found._asdict()
 
 
@@ -81,13 +89,13 @@ def _difference_rows(found: Comparison) -> list[tuple[str, str]]:
     return rows
 
 
-def _format_difference(found: Difference) -> str:
+def _format_difference(found: ValueDifference) -> str:
     values = f"{found.original!r} in the original, {found.reproduction!r} in the reproduction"
     is_text = isinstance(found.original, str) or isinstance(found.reproduction, str)
     return f"{found.what} at step {found.step}: {values}{'' if is_text else f' (difference {found.size:.2g})'}"
 
 
-def _format_tally(tally: Tally, what: str) -> str:
+def _format_tally(tally: MatchCount, what: str) -> str:
     if not tally.compared:
         return f"no {what} to compare"
     if tally.same == tally.compared:
@@ -109,5 +117,5 @@ def _format_weights(found: Comparison) -> str:
     return f"{'identical' if found.weights_same else 'different'} at step {found.weights_step}"
 
 
-def _format_change(change: Change) -> str:
+def _format_change(change: EnvironmentChange) -> str:
     return f"{change.name}: {change.original or 'not recorded'} → {change.reproduction or 'not recorded'}"

@@ -61,7 +61,7 @@ def format_metrics(history: History, steps: int, state: str = "running") -> str:
         parts.append(f"{speed:,.0f} tok/s")
         if is_running and (mfu := history.mfu()):
             parts.append(f"mfu {100 * mfu:.1f} %")
-    if is_running and (seconds := history.seconds_left(steps)) is not None:
+    if is_running and (seconds := history.estimate_seconds_left(steps)) is not None:
         parts.append(f"eta {format_duration(seconds)}")
     elif history.step:
         parts.append(f"time {format_duration(history.last_t)}")

@@ -90,7 +90,7 @@ class _Follower:
     def _is_running(self) -> bool:
         if self._process:
             return self._process.poll() is None
-        return liveness.lock_is_held(self._run.lock_path)
+        return liveness.is_lock_held(self._run.lock_path)
 
     def _show_new_events(self) -> None:
         for line, event in self._history.read(self._reader):
@@ -108,8 +108,8 @@ class _Follower:
         count_lost_steps(self._run, self._history)
         if self._history.damage:
             self._presenter.print_message(f"{self._run.id}: {self._history.damage}")
-        state = liveness.ended_state(self._run, self._history)
-        ended = liveness.ending(self._run, self._history)
+        state = liveness.derive_ended_state(self._run, self._history)
+        ended = liveness.find_ending(self._run, self._history)
         return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else KILLED))
 
 

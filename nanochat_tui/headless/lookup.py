@@ -4,7 +4,7 @@ from pathlib import Path
 
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.lookup import find_run, results_dir
+from engines.runs.lookup import find_run, resolve_results_dir
 from engines.runs.own_runs import find_own_run
 from engines.runs.store import Run
 from nanochat_tui.commands import Options
@@ -12,7 +12,7 @@ from nanochat_tui.commands import Options
 
 def results_of(options: Options) -> Path:
     """Return the results directory: --results-dir, else the one in the environment, else ./results."""
-    return results_dir(options.arguments["results_dir"])
+    return resolve_results_dir(options.arguments["results_dir"])
 
 
 def named_run(options: Options) -> Run:
@@ -28,6 +28,6 @@ def named_own_run(options: Options) -> Run:
 def named_running_run(options: Options) -> Run:
     """Return the run to control. Raises UserError if it is not running."""
     run = named_own_run(options)
-    if not liveness.lock_is_held(run.lock_path):
+    if not liveness.is_lock_held(run.lock_path):
         raise UserError(f"run {run.id} is not running; `nanochat-tui --no-ui runs` shows the state of every run.")
     return run

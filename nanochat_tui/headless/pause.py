@@ -17,7 +17,7 @@ _TIMEOUT = 10.0  # seconds; a run checks for requests every 50 ms, but only afte
 def pause(options: Options) -> int:
     """Request a pause, and wait until the run reports it. Raises UserError if the run ends before."""
     run = named_running_run(options)
-    request = control.request(run.control_dir, "pause").name
+    request = control.send_request(run.control_dir, "pause").name
     if _wait_for_answer(run, request):
         print(f"run {run.id} is paused; resume with: nanochat-tui --no-ui resume {run.id}", file=sys.stderr)
     else:
@@ -32,7 +32,7 @@ def _wait_for_answer(run: Run, request: str) -> bool:
     while time.monotonic() < deadline:
         if any(event["kind"] == "control" and event["request"] == request for _, event in reader.poll()):
             return True
-        if not liveness.lock_is_held(run.lock_path):
+        if not liveness.is_lock_held(run.lock_path):
             raise UserError(f"run {run.id} ended before it could pause.")
         time.sleep(_POLL_INTERVAL)
     return False

@@ -99,7 +99,7 @@ class ProgressBar:
             self._progress.update(
                 self._task,
                 description=format_step(history.step, self._steps),
-                completed=history.share_done(self._steps) * self._steps,
+                completed=history.fraction_done(self._steps) * self._steps,
                 metrics=format_metrics(history, self._steps),
             )
 

@@ -4,21 +4,21 @@ import sys
 from typing import Any, NamedTuple
 
 from engines.errors import SettingsError, UserError
-from engines.reproduce.compare import DEPARTS, TOLERANCE, compare
+from engines.reproduce.compare import DIVERGED, TOLERANCE, compare_records
 from engines.reproduce.replay import (
-    Beginning,
-    Past,
-    beginning_at_the_end_of,
-    kept_beginning,
-    parent_of,
-    past_of,
-    record_of,
-    replay_run,
-    settings_of,
+    RecordedRun,
+    ResumePoint,
+    build_record,
+    create_replay,
+    derive_settings,
+    find_kept_start,
+    find_parent,
+    get_end_point,
+    read_recorded_run,
 )
 from engines.runs import liveness
 from engines.runs.launch import launch
-from engines.runs.snapshot import damage_sentences
+from engines.runs.snapshot import describe_damage
 from engines.settings.fields import Field
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
@@ -38,7 +38,7 @@ class _NotTrained(Exception):
 class _Replay(NamedTuple):
     """A run that was trained again. Up to step `after` it is a copy."""
 
-    past: Past
+    past: RecordedRun
     state: str
     after: int
 
@@ -47,25 +47,25 @@ def reproduce(options: Options) -> int:
     """Train a run again and print the comparison. Return 1 if the reproduction diverged."""
     tolerance = _parse_tolerance(options.arguments["tolerance"])
     changes = {name: value for name in ("data", "val_data", "device") if (value := options.arguments[name])}
-    original = past_of(named_run(options))
+    original = read_recorded_run(named_run(options))
     _require_results(original)
     try:
         replay = _train_again(original, original.last, options, changes)
     except _NotTrained as end:
         print(f"{end.args[0]}; nothing was compared", file=sys.stderr)
         return int(end.args[1])
-    records = record_of(original, original.last), record_of(replay.past, original.last)
-    found = compare(*records, replay.after, tolerance)
-    if replay.state == "halted" and _state(original) != "halted" and found.verdict != DEPARTS:
+    records = build_record(original, original.last), build_record(replay.past, original.last)
+    found = compare_records(*records, replay.after, tolerance)
+    if replay.state == "halted" and _state(original) != "halted" and found.verdict != DIVERGED:
         ended = replay.past.history.ended or {}
         raise UserError(f"the reproduction {replay.past.run.id} was halted: {ended.get('detail')}")
-    for sentence in damage_sentences(original.run, original.history):
+    for sentence in describe_damage(original.run, original.history):
         print(sentence, file=sys.stderr)
     if options.json:
         print_json(comparison_as_json(original, replay.past, replay.after, found))
     else:
         print(comparison_as_text(original.run, replay.past.run, replay.after, found))
-    return 1 if found.verdict == DEPARTS else 0
+    return 1 if found.verdict == DIVERGED else 0
 
 
 def _parse_tolerance(word: str | None) -> float:
@@ -77,25 +77,25 @@ def _parse_tolerance(word: str | None) -> float:
         raise SettingsError([f"{_TOLERANCE.flag} {error}."]) from None
 
 
-def _state(past: Past) -> str:
-    return liveness.ended_state(past.run, past.history)
+def _state(past: RecordedRun) -> str:
+    return liveness.derive_ended_state(past.run, past.history)
 
 
-def _require_results(original: Past) -> None:
+def _require_results(original: RecordedRun) -> None:
     """Raise UserError if the run is still running, or has recorded nothing to compare with."""
     run = original.run
-    if liveness.lock_is_held(run.lock_path):
+    if liveness.is_lock_held(run.lock_path):
         raise UserError(f"run {run.id} is running. Wait until it ends, or stop it first.")
     if "facts" not in original.config or not (original.last or original.history.evals):
         raise UserError(f"run {run.id} ended before its first step, so there is nothing to compare with.")
 
 
-def _train_again(past: Past, last: int, options: Options, changes: dict[str, Any]) -> _Replay:
+def _train_again(past: RecordedRun, last: int, options: Options, changes: dict[str, Any]) -> _Replay:
     """Train a new run up to step `last`. The parent of a fork is trained again first if the fork's start is gone."""
-    settings = settings_of(past, changes)
+    settings = derive_settings(past, changes)
     _require_same_texts(past, settings)
     start, after = _find_start(past, options, changes)
-    run = replay_run(past, last, settings, results_of(options), start)
+    run = create_replay(past, last, settings, results_of(options), start)
     presenter = choose_presenter(False, last)
     copied = f", starting from the checkpoint of step {after}" if after >= 0 else ""
     presenter.print_message(f"reproducing run {past.run.id} as {run.id} in {run.path}, up to step {last}{copied}")
@@ -103,10 +103,10 @@ def _train_again(past: Past, last: int, options: Options, changes: dict[str, Any
         outcome = follow(run, launch(run), presenter)
     if outcome.state not in ("finished", "halted"):
         raise _not_trained(run.id, outcome)
-    return _Replay(past_of(run), outcome.state, after)
+    return _Replay(read_recorded_run(run), outcome.state, after)
 
 
-def _find_start(past: Past, options: Options, changes: dict[str, Any]) -> tuple[Beginning | None, int]:
+def _find_start(past: RecordedRun, options: Options, changes: dict[str, Any]) -> tuple[ResumePoint | None, int]:
     """Return the checkpoint that a forked run started from, and its step; None and -1 if the run is not a fork.
 
     Raises UserError if neither the checkpoint nor the parent run is left.
@@ -114,24 +114,24 @@ def _find_start(past: Past, options: Options, changes: dict[str, Any]) -> tuple[
     forked_from = past.config.get("parent")
     if not forked_from:
         return None, -1
-    if kept := kept_beginning(past):
+    if kept := find_kept_start(past):
         return kept, forked_from["step"]
-    parent = parent_of(past)
+    parent = find_parent(past)
     if parent is None:
         raise UserError(
             f"run {past.run.id} cannot be reproduced: it continues run {forked_from['run']} from step "
             f"{forked_from['step']}, and neither that checkpoint nor that run is left."
         )
-    replay = _train_again(past_of(parent), forked_from["step"], options, changes)
+    replay = _train_again(read_recorded_run(parent), forked_from["step"], options, changes)
     if replay.past.history.step < forked_from["step"]:
         raise UserError(
             f"{replay.past.run.id}, the reproduction of the parent, was halted at step {replay.past.history.step}, "
             f"before the fork at step {forked_from['step']}. Compare the parent itself: reproduce {parent.id}"
         )
-    return beginning_at_the_end_of(replay.past), replay.after
+    return get_end_point(replay.past), replay.after
 
 
-def _require_same_texts(past: Past, settings: TrainSettings) -> None:
+def _require_same_texts(past: RecordedRun, settings: TrainSettings) -> None:
     """Raise UserError if a text has changed since the run: nothing is trained on another text."""
     from engines.data.corpus_stats import get_corpus_stats
     from engines.data.prepare import train_corpus, val_corpus

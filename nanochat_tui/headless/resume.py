@@ -44,10 +44,10 @@ def resume_or_fork(options: Options) -> "tuple[Run, subprocess.Popen[bytes] | No
 
 def _continue_run(run: Run, options: Options) -> "subprocess.Popen[bytes] | None":
     """Request a running run to resume, or start a worker on one that is not running, and return that worker."""
-    if liveness.lock_is_held(run.lock_path):
-        control.request(run.control_dir, "resume")
+    if liveness.is_lock_held(run.lock_path):
+        control.send_request(run.control_dir, "resume")
         return None
-    if liveness.state(run, read_history(run)) == "finished" and not options.settings:
+    if liveness.derive_state(run, read_history(run)) == "finished" and not options.settings:
         raise UserError(
             f"run {run.id} is finished; train it for more steps with: nanochat-tui --no-ui resume {run.id} --steps N"
         )
@@ -55,7 +55,7 @@ def _continue_run(run: Run, options: Options) -> "subprocess.Popen[bytes] | None
 
 
 def _is_paused(run: Run) -> bool:
-    return liveness.lock_is_held(run.lock_path) and liveness.state(run, read_history(run)) == "paused"
+    return liveness.is_lock_held(run.lock_path) and liveness.derive_state(run, read_history(run)) == "paused"
 
 
 def _print_already_running(run: Run, was_paused: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from engines.errors import UserError
 from engines.runs import liveness
-from engines.runs.own_runs import find_own_run, remove_run, require_run
+from engines.runs.own_runs import delete_run, find_own_run, require_run
 from engines.runs.store import Run
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lookup import results_of
@@ -19,13 +19,13 @@ def rm(options: Options) -> int:
     runs = list(dict.fromkeys(found))
     for run in runs:
         require_run(run)
-        if liveness.lock_is_held(run.lock_path):
+        if liveness.is_lock_held(run.lock_path):
             raise UserError(f"run {run.id} is running. Stop it first: nanochat-tui --no-ui stop {run.id}")
     if not is_confirmed and not _confirm(runs):
         print("nothing was deleted", file=sys.stderr)
         return 1
     for run in runs:
-        print(remove_run(run), file=sys.stderr)
+        print(delete_run(run), file=sys.stderr)
     return 0
 
 

@@ -9,9 +9,9 @@ from engines.errors import UserError
 from engines.files import reason_of
 from engines.output.units import format_age, format_duration
 from engines.runs import liveness
-from engines.runs.lookup import unsorted_runs
+from engines.runs.lookup import list_unsorted_runs
 from engines.runs.overview import read_entry
-from engines.runs.snapshot import edited_paths_sentence
+from engines.runs.snapshot import describe_edited_paths
 from engines.runs.store import Run
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.formatting import format_loss, format_step_count
@@ -25,7 +25,7 @@ _RESULTS_COLUMN = "results directory"
 def runs(options: Options) -> int:
     """Print one line per run of the results directory, oldest first."""
     results = results_of(options)
-    found = unsorted_runs(results)
+    found = list_unsorted_runs(results)
     records = [record for run in found if (record := _read_record(run))]
     records.sort(key=lambda record: (record["created_at"], record["run"]))
     if options.json:
@@ -66,7 +66,7 @@ def _read_record(run: Run) -> dict[str, Any] | None:
         return None
     if overview.damage:
         print(f"run {run.id}: {overview.damage}", file=sys.stderr)
-    for sentence in edited_paths_sentence(run, config):
+    for sentence in describe_edited_paths(run, config):
         print(sentence, file=sys.stderr)
     mean_speed = overview.tokens / overview.seconds if overview.seconds > 0 else 0.0
     return {

@@ -7,12 +7,12 @@ from typing import Any
 
 from engines.checkpoints.folders import get_checkpoint_path, is_checkpoint, list_steps
 from engines.errors import UserError
-from engines.generation.load import Speaker, open_checkpoint
-from engines.generation.sampling import Token, generate, side_by_side
+from engines.generation.load import LoadedModel, load_trained_model
+from engines.generation.sampling import GeneratedToken, generate, split_into_groups
 from engines.numbered_names import parse_number
 from engines.runs.history import read_history
-from engines.runs.lookup import find_run, require_name, runs_in_view
-from engines.runs.snapshot import damage_sentences
+from engines.runs.lookup import find_run, list_runs_in_view, require_name
+from engines.runs.snapshot import describe_damage
 from engines.runs.store import Run
 from engines.settings.fields import fields, parse_all
 from engines.settings.requirements import flag_of
@@ -30,7 +30,7 @@ def sample(options: Options) -> int:
     model = _load_model(options, settings)
     if not options.json:
         print(model.origin, file=sys.stderr)
-    for samples in side_by_side(settings.count):
+    for samples in split_into_groups(settings.count):
         tokens = generate(model.model, model.tokenizer, settings, samples)
         write = _write_json if options.json else _write_text
         write(settings.prompt, samples, tokens)
@@ -59,7 +59,7 @@ def _print_warnings(options: Options) -> None:
 # --- output -------------------------------------------------------------------------------------------
 
 
-def _write_text(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) -> None:
+def _write_text(prompt: str, samples: Sequence[int], tokens: Iterator[GeneratedToken]) -> None:
     """Print the samples one after another while they are generated.
 
     Samples of a batch grow at the same time: the text of later ones is kept until the earlier ones have ended.
@@ -90,7 +90,7 @@ def _write_pending(pending: dict[int, str], sample: int) -> None:
     pending[sample] = ""
 
 
-def _write_json(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) -> None:
+def _write_json(prompt: str, samples: Sequence[int], tokens: Iterator[GeneratedToken]) -> None:
     texts = dict.fromkeys(samples, prompt)
     for token in tokens:
         texts[token.sample] += token.text
@@ -99,7 +99,7 @@ def _write_json(prompt: str, samples: Sequence[int], tokens: Iterator[Token]) ->
         print_json({"kind": "done", "sample": sample, "prompt": prompt, "text": text})
 
 
-def _token_as_json(token: Token) -> dict[str, Any]:
+def _token_as_json(token: GeneratedToken) -> dict[str, Any]:
     alternatives = [{"text": text, "probability": probability} for text, probability in token.alternatives]
     return {"id": token.id, "text": token.text, "probability": token.probability, "alternatives": alternatives}
 
@@ -107,7 +107,7 @@ def _token_as_json(token: Token) -> dict[str, Any]:
 # --- the model ----------------------------------------------------------------------------------------
 
 
-def _load_model(options: Options, settings: SampleSettings) -> Speaker:
+def _load_model(options: Options, settings: SampleSettings) -> LoadedModel:
     """Load the named run or checkpoint; else a bigram of counts if --data is given; else the latest run; else counts.
 
     Raises UserError if there is no such model.
@@ -118,13 +118,13 @@ def _load_model(options: Options, settings: SampleSettings) -> Speaker:
     if named is not None:
         require_name(named)
     if named and is_checkpoint(named):
-        return open_checkpoint(Path(named), *device)
+        return load_trained_model(Path(named), *device)
     if named:
-        return open_checkpoint(checkpoint_of(find_run(named, results), options.arguments["checkpoint"]), *device)
+        return load_trained_model(checkpoint_of(find_run(named, results), options.arguments["checkpoint"]), *device)
     filters = {name: options.arguments[name] for name in ("mode", "model_kind") if options.arguments[name]}
     counts_are_requested = bool(CountSettings.__dataclass_fields__.keys() & options.settings.keys())
     if not counts_are_requested and (run := _latest_run(results, filters)):
-        return open_checkpoint(checkpoint_of(run, options.arguments["checkpoint"]), *device)
+        return load_trained_model(checkpoint_of(run, options.arguments["checkpoint"]), *device)
     if options.arguments["checkpoint"]:
         raise UserError(f"--checkpoint {options.arguments['checkpoint']}: no run with a checkpoint in {results}.")
     if filters.get("model_kind", "bigram") != "bigram":
@@ -135,7 +135,7 @@ def _load_model(options: Options, settings: SampleSettings) -> Speaker:
 
 def _latest_run(results: Path, filters: dict[str, str]) -> Run | None:
     """Return the newest run with a checkpoint whose settings equal the filters."""
-    for run in reversed(runs_in_view(results)):
+    for run in reversed(list_runs_in_view(results)):
         if _matches(run, filters) and list_steps(run.checkpoints_dir):
             return run
     return None
@@ -172,7 +172,7 @@ def checkpoint_of(run: Run, step_name: str | None) -> Path:
 def _best_step(run: Run, available: str) -> int:
     """Return the step with the lowest bits per byte. Raises UserError if no evaluation is finite."""
     history = read_history(run)
-    for sentence in damage_sentences(run, history):
+    for sentence in describe_damage(run, history):
         print(sentence, file=sys.stderr)
     best = history.best_eval
     if best is None:
@@ -180,11 +180,11 @@ def _best_step(run: Run, available: str) -> int:
     return int(best["step"])
 
 
-def _fit_counts(options: Options) -> Speaker:
+def _fit_counts(options: Options) -> LoadedModel:
     """Fit a bigram by counting the text of --data."""
     from engines.scalar.counts import fit_counts
 
     names = CountSettings.__dataclass_fields__
     settings = CountSettings(**{name: value for name, value in options.settings.items() if name in names})
     model, tokenizer = fit_counts(settings)
-    return Speaker(model, tokenizer, f"no trained run: a bigram of the counts in {settings.data}")
+    return LoadedModel(model, tokenizer, f"no trained run: a bigram of the counts in {settings.data}")

@@ -7,7 +7,7 @@ from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.history import History
-from engines.runs.snapshot import damage_sentences, read_snapshot
+from engines.runs.snapshot import describe_damage, read_snapshot
 from engines.runs.store import Run
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
@@ -37,7 +37,7 @@ def show(options: Options) -> int:
     run = named_run(options)
     config = run.config
     state, history, newer_schema = read_snapshot(run)
-    for sentence in damage_sentences(run, history):
+    for sentence in describe_damage(run, history):
         print(sentence, file=sys.stderr)
     details = _Details(run, config, state, history)
     if options.json:
@@ -86,7 +86,7 @@ def _ending(details: _Details) -> dict[str, str]:
     run, _, state, history = details
     steps = ", ".join(map(str, list_steps(run.checkpoints_dir)))
     rows = {"checkpoints": f"steps {steps or '(none)'} in {run.checkpoints_dir}"}
-    if ended := liveness.ending(run, history):
+    if ended := liveness.find_ending(run, history):
         rows["ended"] = ended["detail"] or ""
     if state == "killed":
         rows["resume with"] = f"nanochat-tui --no-ui resume {run.id}"
@@ -108,7 +108,7 @@ def _as_json(details: _Details) -> dict[str, Any]:
         "guards": history.guards,
         "sample": history.samples[-1] if history.samples else None,
         "checkpoints": list_steps(run.checkpoints_dir),
-        "ended": liveness.ending(run, history),
+        "ended": liveness.find_ending(run, history),
         "unreadable": history.damage or None,
         "config": config,
     }

@@ -14,9 +14,9 @@ _MESSAGE_INTERVAL = 1.0  # seconds
 def stop(options: Options) -> int:
     """Request a stop, and wait until the run has written a checkpoint and ended."""
     run = named_running_run(options)
-    control.request(run.control_dir, "stop")
+    control.send_request(run.control_dir, "stop")
     started = last_message = time.monotonic()
-    while liveness.lock_is_held(run.lock_path):
+    while liveness.is_lock_held(run.lock_path):
         time.sleep(_POLL_INTERVAL)
         now = time.monotonic()
         if now - last_message >= _MESSAGE_INTERVAL:

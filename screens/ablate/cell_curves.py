@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.ablate.columns import first_job
 from screens.ablate.figure_table import SERIES_NUMBERS
 from screens.ablate.studies import Reading
@@ -22,7 +22,7 @@ LOOK_INTERVAL = 0.5  # seconds
 
 @dataclasses.dataclass
 class _Curve:
-    watch: Watch
+    watch: WatchedRun
     curves: Curves
 
 
@@ -57,7 +57,7 @@ class CellCurves(Vertical):
         self._numbers = kept | dict(zip(new, free, strict=False))
         return self._numbers
 
-    def show(self, reading: Reading, known: Mapping[Run, Watch]) -> None:
+    def show(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
         """Curves of the cells that have a number; of `known` runs what the lab has read already."""
         wanted = {}
         for cell, number in sorted(self._numbers.items(), key=lambda item: item[1]):
@@ -75,7 +75,7 @@ class CellCurves(Vertical):
         self._shown, self._curves = wanted, []
         for number, (name, run) in wanted.items():
             curves = Curves(chart, self._ascii, name=name, label=f"{number} {name}", colour=f"series-{number}")
-            self._curves.append(_Curve(known.get(run) or Watch(run), curves))
+            self._curves.append(_Curve(known.get(run) or WatchedRun(run), curves))
         chart.redraw()
         self.look_again()
 
@@ -96,7 +96,7 @@ class CellCurves(Vertical):
             run_in_background(self, partial(_poll_all, [curve.watch for curve in self._curves]))
 
 
-def _poll_all(watches: list[Watch]) -> None:
+def _poll_all(watches: list[WatchedRun]) -> None:
     for watch in watches:
-        if watch.is_worth_a_poll() or not watch.is_whole:
+        if watch.needs_poll() or not watch.is_fully_read:
             watch.poll()

@@ -9,14 +9,14 @@ from engines.ablation import tables
 from engines.ablation.plan import Plan
 from engines.ablation.study import Study, create_study, start_queue
 from engines.errors import UserError
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.ablate.studies import Reading, StudyRow
 from screens.shared import run_actions
 from screens.shared.run_actions import Order
 from screens.state import Lab
 
 
-def cancel(watch: Watch) -> Order:
+def cancel(watch: WatchedRun) -> Order:
     """End the queue; what is in training ends after a checkpoint."""
     question = f"Cancel the rest of {watch.run.id}? What trains stops after a checkpoint; r goes on with it later."
     return dataclasses.replace(run_actions.stop(watch), question=question, verb="cancel")

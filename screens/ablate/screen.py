@@ -14,7 +14,7 @@ from textual.widgets import ContentSwitcher, Static
 
 from engines.ablation.plan import Plan
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.ablate import orders
 from screens.ablate.columns import STUDY_COLUMNS, first_job, study_rows
 from screens.ablate.editor import PlanEditor
@@ -116,7 +116,7 @@ class AblateScreen(CommandingScreen):
             if self._view == "study":
                 self._show("list")
 
-    def _known(self) -> Mapping[Run, Watch]:
+    def _known(self) -> Mapping[Run, WatchedRun]:
         return {watch.run: watch for watch in self.lab_app.lab.watches}
 
     def _tell_why_closed(self, rows: list[StudyRow]) -> None:

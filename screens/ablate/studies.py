@@ -16,7 +16,7 @@ from engines.errors import UserError
 from engines.events import Event
 from engines.runs import liveness
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 _ANALYSING_SHARE = 0.1  # of the time may go into judging what the next result makes old
 _LARGE = 1e100  # bits per byte: of a run that has diverged, whatever it says
@@ -28,7 +28,7 @@ class StudyRow:
     """One study as the list tells of it."""
 
     study: Study
-    watch: Watch  # of its queue, whose directory is like a run's
+    watch: WatchedRun  # of its queue, whose directory is like a run's
     plan: Plan | None  # None where `problem` says why
     state: str
     done: int
@@ -48,7 +48,7 @@ class _Known:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.watch = Watch(study)
+        self.watch = WatchedRun(study)
         self.progress = StudyProgress()
         self._created_at = study.created_at
         self._plan: Plan | None = None
@@ -61,7 +61,7 @@ class _Known:
                 self._plan, self._problem = self.study.plan, ""
             except UserError as error:
                 self._problem = str(error)
-        if self.watch.is_worth_a_poll():
+        if self.watch.needs_poll():
             history = self.watch.history
             found = self.watch.poll()
             if self.watch.history is not history:
@@ -181,7 +181,7 @@ class _Open:
                 self._runs.pop(job, None)
                 continue
             self._runs[job] = Run(row.study.results / "runs" / run.id)  # as everybody else calls it, links or not
-            if liveness.lock_is_held(run.lock_path):
+            if liveness.is_lock_held(run.lock_path):
                 training.append(job)
                 self._forget(job)  # it may have been stopped before
             else:

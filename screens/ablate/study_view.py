@@ -16,7 +16,7 @@ from engines.ablation.plan import Job
 from engines.ablation.statistics import ALPHA
 from engines.output.units import format_duration
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.ablate.cell_curves import CellCurves
 from screens.ablate.columns import CELL_COLUMNS, axes_words, base_words, cell_line, cell_rows, pick_words
 from screens.ablate.effects_view import EffectsView
@@ -87,7 +87,7 @@ class StudyView(Vertical):
             return None
         return next((cell for cell in self.reading.analysis.cells if str(cell.cell) == key), None)
 
-    def show(self, reading: Reading, known: Mapping[Run, Watch]) -> None:
+    def show(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
         """`known`: what the lab has read of runs already."""
         first, self.reading = self.reading is None, reading
         self._show_queue(reading, known)
@@ -111,7 +111,7 @@ class StudyView(Vertical):
 
     # --- the queue ----------------------------------------------------------------------------------
 
-    def _show_queue(self, reading: Reading, known: Mapping[Run, Watch]) -> None:
+    def _show_queue(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
         lines = [self._state(reading), self._training(reading, known), self._judging(reading), self._asked(reading)]
         self.query_one("#queue", Lines).show([self._line(line, style) for line, style in lines])
 
@@ -137,7 +137,7 @@ class StudyView(Vertical):
             words.append(row.problem)
         return "  ".join(words), "bold"
 
-    def _training(self, reading: Reading, known: Mapping[Run, Watch]) -> tuple[str, str]:
+    def _training(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> tuple[str, str]:
         """As many runs by name as there is room for."""
         jobs = reading.training
         if not jobs:
@@ -167,7 +167,7 @@ class StudyView(Vertical):
         return f"{counts}{dropped} · base: {base_words(plan)}", "dim"
 
 
-def _run_words(job: Job, reading: Reading, watch: Watch | None) -> str:
+def _run_words(job: Job, reading: Reading, watch: WatchedRun | None) -> str:
     """Which run, and where it is: its step, or what it does before the first one."""
     words = f"{reading.plan.cells[job.cell].name} seed {job.seed}"
     if len(reading.plan.rungs) > 1:

@@ -8,14 +8,14 @@ from rich.text import Text
 
 from engines.events import Event
 from engines.output.units import format_age, format_bytes
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_decimal, format_state, format_text
 from screens.widgets.wrapping import shown
 
 _SAMPLE = 400  # characters of the last sample
 
 
-def detail(watch: Watch, ascii: bool) -> Text:
+def detail(watch: WatchedRun, ascii: bool) -> Text:
     """Lines that each begin with a name."""
     history, settings, config = watch.history, watch.part("resolved"), watch.config
     text = Text(overflow="fold")
@@ -44,13 +44,13 @@ def detail(watch: Watch, ascii: bool) -> Text:
     return text
 
 
-def one_line(watch: Watch, ascii: bool) -> Text:
+def one_line(watch: WatchedRun, ascii: bool) -> Text:
     """Its state, and what is wrong with it, how it ended or how to come back, for terminals without room for more."""
     more = watch.problem or _ending(watch) or come_back(watch)
     return Text(format_text(f"{format_state(watch, ascii)}  {more}", ascii))
 
 
-def come_back(watch: Watch) -> str:
+def come_back(watch: WatchedRun) -> str:
     """What to type in a shell."""
     if watch.problem and not watch.config:
         return f"nanochat-tui rm {watch.run.id}"
@@ -68,7 +68,7 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _ending(watch: Watch) -> str:
+def _ending(watch: WatchedRun) -> str:
     if watch.is_live:
         return ""
     ended = watch.ending

@@ -12,24 +12,24 @@ from textual.widgets import DataTable, Static
 
 from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_age
-from engines.runs.comparison import Line, settings, told
-from engines.runs.watch import Watch
+from engines.runs.comparison import ComparisonLine, compare_settings, format_setting
+from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_count, format_decimal, format_state, format_text
 from screens.widgets.dialog import Dialog
 
 
-def results(watches: Sequence[Watch], ascii: bool) -> list[Line]:
+def results(watches: Sequence[WatchedRun], ascii: bool) -> list[ComparisonLine]:
     """How each run stands."""
     rows = [_results_of(watch, ascii) for watch in watches]
-    return [Line("results", name, tuple(row[name] for row in rows)) for name in rows[0]]
+    return [ComparisonLine("results", name, tuple(row[name] for row in rows)) for name in rows[0]]
 
 
-def _results_of(watch: Watch, ascii: bool) -> dict[str, str]:
+def _results_of(watch: WatchedRun, ascii: bool) -> dict[str, str]:
     overview = watch.overview
     facts = watch.part("facts")
     return {
         "state": f"{format_state(watch, ascii)[0]} {watch.state}",
-        "step": f"{overview.step:,}/{told(watch.part('resolved').get('steps', '?'))}",
+        "step": f"{overview.step:,}/{format_setting(watch.part('resolved').get('steps', '?'))}",
         "best bpb": "–"
         if overview.best_step is None
         else f"{format_decimal(overview.best_bpb)} @ {overview.best_step:,}",
@@ -51,13 +51,13 @@ class DifferenceScreen(Dialog[None]):
         Binding("escape,d", "dismiss", "Back", id="difference.back", tooltip="Back to the runs"),
     ]
 
-    def __init__(self, watches: Sequence[Watch], ascii: bool) -> None:
+    def __init__(self, watches: Sequence[WatchedRun], ascii: bool) -> None:
         super().__init__()
         self._watches = list(watches)
         self._ascii = ascii
-        self._settings = [setting.line for setting in settings([watch.config for watch in watches])]
+        self._settings = [setting.line for setting in compare_settings([watch.config for watch in watches])]
         self._all = False
-        self._shown: list[Line] = []
+        self._shown: list[ComparisonLine] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="pane") as box:
@@ -91,7 +91,7 @@ class DifferenceScreen(Dialog[None]):
             self._change(lines)
         self._shown = lines
 
-    def _build(self, lines: Sequence[Line]) -> None:
+    def _build(self, lines: Sequence[ComparisonLine]) -> None:
         table = self.query_one("#lines", DataTable)
         table.clear(columns=True)
         table.add_column("", key="name")
@@ -104,14 +104,14 @@ class DifferenceScreen(Dialog[None]):
                 table.add_row(Text(group, "bold"), key=f"{group}")
             table.add_row(self._label(line), *map(self._value, line.values), key=f"{line.group} {line.name}")
 
-    def _change(self, lines: Sequence[Line]) -> None:
+    def _change(self, lines: Sequence[ComparisonLine]) -> None:
         table = self.query_one("#lines", DataTable)
         for line, was in zip(lines, self._shown, strict=True):
             for number, (value, old) in enumerate(zip(line.values, was.values, strict=True)):
                 if value != old:
                     table.update_cell(f"{line.group} {line.name}", str(number), self._value(value), update_width=True)
 
-    def _label(self, line: Line) -> Text:
+    def _label(self, line: ComparisonLine) -> Text:
         sign = " " if line.group == "results" or not line.differs else "!" if self._ascii else "≠"
         return Text(f"{sign} {line.name}")
 

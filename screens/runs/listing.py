@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.runs import columns
 from screens.runs.row import Row, RowReader
 
@@ -17,6 +17,6 @@ class Listing:
     longest: Mapping[str, int]  # cells of the longest text of each column, among all runs
 
 
-def read_listing(reader: RowReader, watches: Iterable[Watch], results: Path, ascii: bool) -> Listing:
+def read_listing(reader: RowReader, watches: Iterable[WatchedRun], results: Path, ascii: bool) -> Listing:
     rows = reader.read(watches, results)
     return Listing(rows, columns.longest_of(rows, ascii))

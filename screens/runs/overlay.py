@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.timer import Timer
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 from screens.shared.background import is_busy, run_in_background
 from screens.shared.curves import SLICE_PAUSE, Curves
@@ -18,7 +18,7 @@ LOOK_INTERVAL = 0.5  # seconds
 
 @dataclasses.dataclass
 class _Curve:
-    watch: Watch
+    watch: WatchedRun
     curves: Curves
     number: int
 
@@ -52,7 +52,7 @@ class Overlay(Vertical):
         """The number of steps of all curves that were drawn so far."""
         return sum(curve.curves.drawn_steps for curve in self._shown)
 
-    def show(self, watches: Mapping[int, Watch]) -> None:
+    def show(self, watches: Mapping[int, WatchedRun]) -> None:
         """Curves of these runs, by the number of each one's mark and colour."""
         wanted = {number: watch.run for number, watch in watches.items()}
         if wanted == {curve.number: curve.watch.run for curve in self._shown}:
@@ -82,11 +82,11 @@ class Overlay(Vertical):
                         self._next_slice.stop()
                     self._next_slice = self.set_timer(SLICE_PAUSE, self.look_again)
                     break
-        unread = [curve.watch for curve in self._shown if not curve.watch.is_whole]
+        unread = [curve.watch for curve in self._shown if not curve.watch.is_fully_read]
         if unread and not is_busy(self):
             run_in_background(self, partial(_poll_all, unread), lambda _: self.look_again())
 
 
-def _poll_all(watches: list[Watch]) -> None:
+def _poll_all(watches: list[WatchedRun]) -> None:
     for watch in watches:
         watch.poll()

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
     """What the table tells of one run. Figures that are not known are None."""
 
-    watch: Watch
+    watch: WatchedRun
     state: str
     live: bool
     engine: str
@@ -54,7 +54,7 @@ class RowReader:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
 
-    def read(self, watches: Iterable[Watch], results: Path) -> list[Row]:
+    def read(self, watches: Iterable[WatchedRun], results: Path) -> list[Row]:
         """`results` is the requested results directory."""
         known, self._rows = self._rows, {}
         for watch in watches:
@@ -65,12 +65,12 @@ class RowReader:
         return [row for _, row in self._rows.values()]
 
 
-def _mark(watch: Watch) -> tuple[Any, ...]:
+def _mark(watch: WatchedRun) -> tuple[Any, ...]:
     """Differs when the row would."""
     return (id(watch), watch.overview, watch.state, watch.problem, "facts" in watch.config)
 
 
-def _row(watch: Watch, results: Path) -> Row:
+def _row(watch: WatchedRun, results: Path) -> Row:
     """What cannot be understood of a foreign or damaged manifest stays unknown."""
     overview = watch.overview
     settings = watch.part("resolved")

@@ -11,7 +11,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.getters import query_one
 from textual.widgets import DataTable, Input
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.messages import RunChosen, SampleWanted
 from screens.runs import columns
 from screens.runs.detail import detail, one_line
@@ -70,7 +70,7 @@ class RunsScreen(CommandingScreen):
         self._reader = RowReader()
         self._rows: Sequence[Row] | None = None  # None: not read yet
         self._longest: Mapping[str, int] = {}  # cells of the longest text of each column
-        self._watches: list[Watch] = []  # what the rows were made of
+        self._watches: list[WatchedRun] = []  # what the rows were made of
         self._version = -1  # of the board
         self._was_partial = True  # whether the listing before was of some runs only
         self._sort = (columns.FIRST_SORT, False)
@@ -139,7 +139,7 @@ class RunsScreen(CommandingScreen):
     def _row(self) -> Row | None:
         return self.table.row_at_cursor
 
-    def _watch(self) -> Watch | None:
+    def _watch(self) -> WatchedRun | None:
         """The run at the cursor; where there is none, the screen says why."""
         row = self._row
         if row is None:
@@ -297,7 +297,7 @@ class RunsScreen(CommandingScreen):
         if watch:
             self.restart(watch)
 
-    def _order(self, make: Callable[[Watch], Order], before: Callable[[str], None] | None = None) -> None:
+    def _order(self, make: Callable[[WatchedRun], Order], before: Callable[[str], None] | None = None) -> None:
         """Carry out an order on the run at the cursor; `before` receives the run's path once it is confirmed."""
         watch = None if self.refuses() else self._watch()
         if watch:

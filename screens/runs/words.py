@@ -6,7 +6,7 @@ from functools import partial
 from rich.text import Text
 from textual.widgets import Static
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.shared.background import run_in_background
 
 
@@ -15,9 +15,9 @@ class RunWords(Static):
 
     def __init__(
         self,
-        tell: Callable[[Watch, bool], Text],
+        tell: Callable[[WatchedRun, bool], Text],
         ascii: bool,
-        watch: Watch | None = None,
+        watch: WatchedRun | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id, markup=False)
@@ -32,7 +32,7 @@ class RunWords(Static):
         """Nothing is read while nobody sees it."""
         self.show(self._watch)
 
-    def show(self, watch: Watch | None) -> None:
+    def show(self, watch: WatchedRun | None) -> None:
         """As it is now, or nothing."""
         self._watch = watch
         if watch is None:
@@ -40,11 +40,11 @@ class RunWords(Static):
         elif self.is_on_screen:
             run_in_background(self, partial(self._read, watch), partial(self._take, watch))
 
-    def _read(self, watch: Watch) -> Text:
-        if not watch.is_whole:
+    def _read(self, watch: WatchedRun) -> Text:
+        if not watch.is_fully_read:
             watch.poll()
         return self._tell(watch, self._ascii)
 
-    def _take(self, watch: Watch, text: Text) -> None:
+    def _take(self, watch: WatchedRun, text: Text) -> None:
         if watch is self._watch and text != self.content:
             self.update(text)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines.runs.store import Run
-from engines.runs.watch import Watch
-from engines.runs.watched_checkpoints import CheckpointFolder, checkpoints_of
+from engines.runs.watch import WatchedRun
+from engines.runs.watched_checkpoints import CheckpointFolder, list_checkpoints
 
 _NO_RUNS = (
     "No runs yet, so there is no checkpoint to sample from. Press 1 for the form and f5 to start a run with the "
@@ -44,7 +44,7 @@ class ModelList:
         self._cache: dict[Path, tuple[tuple[object, ...], RunCheckpoints]] = {}
         self._runs: list[RunCheckpoints] = []
 
-    def update(self, watches: Sequence[Watch]) -> list[RunCheckpoints]:
+    def update(self, watches: Sequence[WatchedRun]) -> list[RunCheckpoints]:
         """Return the current runs, the same list if nothing has changed. Reads folders: call it in a thread."""
         cache, self._cache = self._cache, {}
         for watch in watches:
@@ -59,9 +59,9 @@ class ModelList:
         return self._runs
 
 
-def _read_checkpoints(watch: Watch) -> RunCheckpoints:
+def _read_checkpoints(watch: WatchedRun) -> RunCheckpoints:
     has_saved = bool(watch.overview.checkpoints)
-    return RunCheckpoints(watch.run, watch.is_live, watch.state, has_saved, tuple(checkpoints_of(watch)))
+    return RunCheckpoints(watch.run, watch.is_live, watch.state, has_saved, tuple(list_checkpoints(watch)))
 
 
 def find_run(runs: Sequence[RunCheckpoints], choice: CheckpointChoice | None) -> RunCheckpoints | None:

@@ -12,7 +12,7 @@ from textual.getters import query_one
 from textual.reactive import var
 from textual.widgets import Input
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.sample.alternatives import Alternatives
 from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.generation import Generation, GenerationRequest
@@ -64,7 +64,7 @@ class SampleScreen(LabScreen):
     def __init__(self) -> None:
         super().__init__()
         self._model_list = ModelList()
-        self._opened_with: Watch | None = None  # the selected run when this screen was last opened
+        self._opened_with: WatchedRun | None = None  # the selected run when this screen was last opened
 
     @property
     def lab(self) -> Lab:
@@ -94,7 +94,7 @@ class SampleScreen(LabScreen):
         if run is None and (self._opened_with is None or self._opened_with.run != selected):
             run = selected
         if run:
-            self._opened_with = Watch(run)
+            self._opened_with = WatchedRun(run)
             first = self.generations.first
             if first.choice is None or first.choice.run_path != run.path:
                 self.generations.choose(first, CheckpointChoice(run.path))
@@ -111,7 +111,7 @@ class SampleScreen(LabScreen):
             read = partial(self._read_runs, list(self.lab.watches), self._opened_with)
             run_in_background(self, read, partial(self._set_runs, self.lab.is_partial), group="checkpoints")
 
-    def _read_runs(self, watches: list[Watch], opened_with: Watch | None) -> Sequence[RunCheckpoints]:
+    def _read_runs(self, watches: list[WatchedRun], opened_with: WatchedRun | None) -> Sequence[RunCheckpoints]:
         """Read the checkpoints of these runs and of the one that the screen was opened with, wherever that is."""
         known = {watch.run.path for watch in watches}
         if opened_with and opened_with.run.path not in known and opened_with.run.path.exists():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from engines.errors import UserError
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.messages import FormWanted
 from screens.shared.app_screen import LabScreen
 from screens.shared.background import run_in_background
@@ -29,7 +29,9 @@ class CommandingScreen(LabScreen):
             self.notify(refusal)
         return bool(refusal)
 
-    def order(self, watch: Watch, make: Callable[[Watch], Order], before: Callable[[], None] | None = None) -> None:
+    def order(
+        self, watch: WatchedRun, make: Callable[[WatchedRun], Order], before: Callable[[], None] | None = None
+    ) -> None:
         """Order it of a run, after a question where there is one; `before` is called when it is sure."""
         try:
             order = make(watch)
@@ -48,7 +50,7 @@ class CommandingScreen(LabScreen):
         else:
             answered(True)
 
-    def restart(self, watch: Watch) -> None:
+    def restart(self, watch: WatchedRun) -> None:
         """Open the form with the settings of a run."""
         resolved = watch.part("resolved")
         if not resolved:
@@ -59,12 +61,12 @@ class CommandingScreen(LabScreen):
             given = {**given, name: resolved[name]}
         self.post_message(FormWanted(given))
 
-    def carry_out(self, order: Order, watch: Watch | None = None) -> None:
+    def carry_out(self, order: Order, watch: WatchedRun | None = None) -> None:
         """Carry out an order in the background, one after the other, and show its result."""
 
         def done(message: str) -> None:
             if watch:
-                self.lab_app.lab.board.check_soon(watch.run)
+                self.lab_app.lab.board.request_check(watch.run)
             self.notify(message)
 
         run_in_background(self, order.carry_out, done, group="orders", queue=True)

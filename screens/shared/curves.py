@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from engines.events import Event
 from engines.runs.history import History
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 
 SLICE = 16_384  # steps that are added at once: about 10 ms
@@ -42,7 +42,7 @@ class Curves:
     def drawn_steps(self) -> int:
         return self._steps
 
-    def take(self, watch: Watch) -> bool:
+    def take(self, watch: WatchedRun) -> bool:
         """Show the run's current history; return False if it is too much for one call, and more is to be added soon.
 
         A line of a million steps takes half a second to build: in one piece, it would keep every key waiting.
@@ -68,7 +68,7 @@ class Curves:
             self._chart.redraw()
         return is_complete
 
-    def _has_grown(self, watch: Watch) -> bool:
+    def _has_grown(self, watch: WatchedRun) -> bool:
         history = watch.history
         shown = (self._steps, self._rewinds, self._evals, self._guards)
         if shown != (history.step, len(history.rewinds), len(history.evals), len(history.guards)):
@@ -90,7 +90,7 @@ class Curves:
         self._steps = self._rewinds = self._evals = self._guards = 0  # how many of each are shown
         self._guessing = False  # whether its level is
 
-    def _title(self, watch: Watch) -> str:
+    def _title(self, watch: WatchedRun) -> str:
         kind = watch.settings.get("model_kind", "")
         return escape(f"{watch.run.id} {'-' if self._ascii else '·'} {kind}" if kind else watch.run.id)
 
@@ -131,7 +131,7 @@ class Curves:
             self._chart.marks.add(event["step"], _LEVELS.get(event["action"], "warn"), event["rule"], self._name)
         self._guards = len(history.guards)
 
-    def _take_levels(self, watch: Watch) -> None:
+    def _take_levels(self, watch: WatchedRun) -> None:
         vocabulary = _vocabulary(watch)
         if vocabulary:
             self._chart.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
@@ -141,7 +141,7 @@ class Curves:
             self._chart.add_level("floor", "floor", floor)
 
 
-def _vocabulary(watch: Watch) -> int:
+def _vocabulary(watch: WatchedRun) -> int:
     """Tokens there are to guess among; 0 while the worker has not read its data."""
     size = watch.part("facts").get("vocab_size")
     return size if isinstance(size, int) and size > 0 else 0

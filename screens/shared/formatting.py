@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from engines.output.terminal_text import replace_symbols
 from engines.output.units import NOT_KNOWN
 from engines.runs import liveness
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.widgets.wrapping import shown
 
 _ASCII_STATES = {
@@ -24,12 +24,12 @@ def format_text(text: str, ascii: bool) -> str:
     return replace_symbols(shown(text), ascii)
 
 
-def format_state(watch: Watch, ascii: bool) -> str:
+def format_state(watch: WatchedRun, ascii: bool) -> str:
     """Return a run's state as a glyph and a word, such as `● RUNNING`."""
     return f"{format_state_glyph(watch, ascii)} {watch.state.upper()}"
 
 
-def format_state_glyph(watch: Watch, ascii: bool) -> str:
+def format_state_glyph(watch: WatchedRun, ascii: bool) -> str:
     return (_ASCII_STATES if ascii else liveness.GLYPHS)[watch.state]
 
 

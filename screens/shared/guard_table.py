@@ -3,12 +3,12 @@
 from rich.text import Text
 
 from engines.events import Event
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_guard_glyph
 from screens.widgets.wrapping import shown
 
 
-def render_guards(watch: Watch, ascii: bool) -> Text:
+def render_guards(watch: WatchedRun, ascii: bool) -> Text:
     """Return two lines per rule and action: first and last step, count, value, threshold, action; and a hint."""
     trips: dict[tuple[str, str], list[Event]] = {}
     for event in watch.history.guards:

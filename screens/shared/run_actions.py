@@ -9,9 +9,9 @@ from pathlib import Path
 from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.launch import launch
-from engines.runs.own_runs import remove_run
+from engines.runs.own_runs import delete_run
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Order:
 # Each takes a run and gives back an order, or raises UserError with the reason why there is none.
 
 
-def pause_or_go_on(watch: Watch) -> Order:
+def pause_or_go_on(watch: WatchedRun) -> Order:
     """Hold a live run, or let a held one go."""
     _demand_life(watch)
     verb, words = ("resume", "go on") if watch.history.paused else ("pause", "pause")
     return Order(partial(_request, watch.run, verb, words))
 
 
-def stop(watch: Watch) -> Order:
+def stop(watch: WatchedRun) -> Order:
     _demand_life(watch)
     words = "stop after a checkpoint"
     return Order(partial(_request, watch.run, "stop", words), f"Stop {watch.run.id} after a checkpoint?", "stop")
 
 
-def resume(watch: Watch) -> Order:
+def resume(watch: WatchedRun) -> Order:
     """Let a paused run go on; start a worker on one that has ended."""
     if watch.state == "paused":
         return pause_or_go_on(watch)
@@ -52,30 +52,30 @@ def resume(watch: Watch) -> Order:
     return Order(partial(_go_on, watch.run))
 
 
-def ask(verb: str, watch: Watch) -> Order:
+def ask(verb: str, watch: WatchedRun) -> Order:
     """A checkpoint, an evaluation or a sample, now."""
     _demand_life(watch)
     return Order(partial(_request, watch.run, verb, f"make a {verb}" if verb != "evaluate" else verb))
 
 
-def report(watch: Watch) -> Order:
+def report(watch: WatchedRun) -> Order:
     """Write the page about a run, as it stands, with its plots."""
     if not watch.part("resolved"):
         raise UserError(f"{watch.run.id} cannot be reported: {watch.problem or 'its settings are not known.'}")
     return Order(partial(_report, watch.run))
 
 
-def delete(watch: Watch, results: Path) -> Order:
+def delete(watch: WatchedRun, results: Path) -> Order:
     """Delete a run of this results directory; runs of other directories are only shown."""
     run = watch.run
     if run.results != results:
         raise UserError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
         raise UserError(f"{run.id} is running; press S to stop it first.")
-    return Order(partial(remove_run, run), f"Delete {run.id} for good?", "delete")
+    return Order(partial(delete_run, run), f"Delete {run.id} for good?", "delete")
 
 
-def _demand_life(watch: Watch) -> None:
+def _demand_life(watch: WatchedRun) -> None:
     if not watch.is_live:
         again = "R starts another" if watch.state == "finished" else "r goes on with it"
         raise UserError(f"{watch.run.id} does not run; {again}.")
@@ -85,9 +85,9 @@ def _demand_life(watch: Watch) -> None:
 
 
 def _request(run: Run, verb: str, words: str) -> str:
-    if not liveness.lock_is_held(run.lock_path):
+    if not liveness.is_lock_held(run.lock_path):
         raise UserError(f"{run.id} has ended meanwhile.")
-    control.request(run.control_dir, verb)
+    control.send_request(run.control_dir, verb)
     return f"asked {run.id} to {words}"
 
 

@@ -16,8 +16,8 @@ from textual.widgets.option_list import Option
 from textual.worker import Worker
 
 from engines.runs.store import Run
-from engines.runs.watch import Watch
-from engines.runs.watched_checkpoints import CheckpointFolder, checkpoints_of
+from engines.runs.watch import WatchedRun
+from engines.runs.watched_checkpoints import CheckpointFolder, list_checkpoints
 from engines.system.subprocesses import python_path
 from screens.shared.background import in_background, run_in_background
 from screens.widgets.heat_map import HeatMap
@@ -57,7 +57,7 @@ class Microscope(Vertical):
             with VerticalScroll(id="graph", classes="pane"):
                 yield Static(_NO_GRAPH, id="graph-text", markup=False)
 
-    def look_at(self, watch: Watch) -> None:
+    def look_at(self, watch: WatchedRun) -> None:
         """Look at the newest checkpoint, unless that is what is shown already."""
         if watch.run != self._run:
             self._run = watch.run
@@ -70,9 +70,9 @@ class Microscope(Vertical):
                 "only runs of the scalar engine hold numbers that can all be seen; this one's engine is torch"
             )
             return
-        run_in_background(self, partial(checkpoints_of, watch), partial(self._look_at_newest, watch))
+        run_in_background(self, partial(list_checkpoints, watch), partial(self._look_at_newest, watch))
 
-    def _look_at_newest(self, watch: Watch, kept: list[CheckpointFolder]) -> None:
+    def _look_at_newest(self, watch: WatchedRun, kept: list[CheckpointFolder]) -> None:
         if watch.run != self._run:
             return
         if not kept:
@@ -185,7 +185,7 @@ class Microscope(Vertical):
         self.query_one("#microscope-says", Static).update(sentence)
 
 
-def _spoken(watch: Watch) -> str:
+def _spoken(watch: WatchedRun) -> str:
     """The newest sample's longest document: they stand in lines, and not every model knows line breaks."""
     said = watch.history.samples[-1]["text"] if watch.history.samples else ""
     return max(said.split("\n"), key=len)

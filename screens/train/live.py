@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 from screens.shared.background import is_busy, run_in_background
 from screens.shared.curves import SLICE_PAUSE, Curves
@@ -31,7 +31,7 @@ class LiveView(Vertical):
         self._shown: dict[str, object] | None = None  # how much of the run stands on the screen
         self._reading = False
         self._warned: set[str] = set()  # rules
-        self.watch_of_run: Watch | None = None
+        self.watch_of_run: WatchedRun | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="banner", markup=False)
@@ -50,7 +50,7 @@ class LiveView(Vertical):
     def on_mount(self) -> None:
         self._timer = self.set_interval(POLL_INTERVAL, self.poll)
 
-    def watch_run(self, watch: Watch) -> None:
+    def watch_run(self, watch: WatchedRun) -> None:
         """Show this run from its beginning. A long log is read in a thread."""
         self.watch_of_run = watch
         self._shown = None
@@ -61,7 +61,7 @@ class LiveView(Vertical):
         self._reading = True
         run_in_background(self, watch.poll, lambda _: self._take_first(watch))
 
-    def _take_first(self, watch: Watch) -> None:
+    def _take_first(self, watch: WatchedRun) -> None:
         if watch is self.watch_of_run:
             self._reading = False
             self._warned = {event["rule"] for event in watch.history.guards}  # old news
@@ -73,7 +73,7 @@ class LiveView(Vertical):
         if watch and not self._reading and self.is_on_screen and not is_busy(self):
             run_in_background(self, partial(_poll, watch), lambda _: self._show_polled(watch))
 
-    def _show_polled(self, watch: Watch) -> None:
+    def _show_polled(self, watch: WatchedRun) -> None:
         """Show a run that was polled, unless another thread is reading it: then at the next poll."""
         if watch is self.watch_of_run and watch.lock.acquire(blocking=False):
             try:
@@ -89,7 +89,7 @@ class LiveView(Vertical):
         self.set_class(looking, "-looking")  # it wants more room than a few lines of text
         self._look(looking)
 
-    def _show(self, watch: Watch) -> None:
+    def _show(self, watch: WatchedRun) -> None:
         seen, self._shown = self._shown, _counts(watch)
         changed = {name for name, count in self._shown.items() if seen is None or seen[name] != count}
         starting = watch.state == "starting" or (watch.is_live and not watch.history.step)
@@ -102,12 +102,12 @@ class LiveView(Vertical):
         self._tell("summary", _summary(watch, self._ascii))
         self._show_tab_texts(watch, changed)
 
-    def _fill(self, watch: Watch) -> None:
+    def _fill(self, watch: WatchedRun) -> None:
         """Add what the chart lacks, in slices between which keys are answered."""
         if self._curves and watch is self.watch_of_run and not self._curves.take(watch):
             self.set_timer(SLICE_PAUSE, partial(self._fill, watch))
 
-    def _show_tab_texts(self, watch: Watch, changed: set[str]) -> None:
+    def _show_tab_texts(self, watch: WatchedRun, changed: set[str]) -> None:
         """Only what has changed: long texts are laid out anew each time."""
         if "samples" in changed:
             self._tell("samples-text", told.samples(watch))
@@ -121,7 +121,7 @@ class LiveView(Vertical):
         if "checkpoints" in changed:
             self._look(self.query_one(TabbedContent).active == "microscope")
 
-    def _warn(self, watch: Watch) -> None:
+    def _warn(self, watch: WatchedRun) -> None:
         """One toast for each rule that has done more than warn."""
         for event in watch.history.guards:
             if event["action"] != "warn" and event["rule"] not in self._warned:
@@ -141,12 +141,12 @@ class LiveView(Vertical):
             static.update(text)
 
 
-def _poll(watch: Watch) -> None:
-    if watch.is_worth_a_poll() or not watch.is_whole:
+def _poll(watch: WatchedRun) -> None:
+    if watch.needs_poll() or not watch.is_fully_read:
         watch.poll()
 
 
-def _counts(watch: Watch) -> dict[str, object]:
+def _counts(watch: WatchedRun) -> dict[str, object]:
     """What differs when there is something new to show."""
     history = watch.history
     return {
@@ -164,7 +164,7 @@ def _counts(watch: Watch) -> dict[str, object]:
     }
 
 
-def _summary(watch: Watch, ascii: bool) -> Text:
+def _summary(watch: WatchedRun, ascii: bool) -> Text:
     """The panel in two lines, for narrow terminals."""
     history = watch.history
     steps = int(watch.settings.get("steps", 0))

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_bytes, format_clock
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_bar, format_decimal, format_sparkline, format_state
 from screens.widgets.lines import Lines
 
@@ -21,11 +21,11 @@ class RunPanel(Lines):
         super().__init__(id=id, classes=classes)
         self._ascii = ascii
 
-    def tell(self, watch: Watch) -> None:
+    def tell(self, watch: WatchedRun) -> None:
         self.show(list(_lines(watch, self._ascii).split("\n")))
 
 
-def _lines(watch: Watch, ascii: bool) -> Text:
+def _lines(watch: WatchedRun, ascii: bool) -> Text:
     history, settings = watch.history, watch.settings
     steps = int(settings.get("steps", 0))
     text = Text(no_wrap=True, overflow="ellipsis")
@@ -40,13 +40,13 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     facts = watch.config.get("facts", {})
     if facts:
         row("params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
-    share = history.share_done(steps)
+    share = history.fraction_done(steps)
     row("step", f"{history.step:,} / {steps:,}")
     text.append(f"{format_bar(share, _BAR, ascii)} {100 * share:.1f} %\n")
     is_running = watch.state == "running"
     speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
     if watch.is_live:
-        row("eta", format_clock(history.seconds_left(steps) if is_running else None))
+        row("eta", format_clock(history.estimate_seconds_left(steps) if is_running else None))
     else:
         row("time", format_clock(history.last_t))
     row("loss", format_decimal(history.last_loss))
@@ -65,7 +65,7 @@ def _lines(watch: Watch, ascii: bool) -> Text:
     return text
 
 
-def _machine(watch: Watch, add: Callable[[str, str], None]) -> None:
+def _machine(watch: WatchedRun, add: Callable[[str, str], None]) -> None:
     system = watch.history.system
     if not system:
         return
@@ -83,7 +83,7 @@ def _of(part: float | None, whole: float | None, unit: int) -> str:
     return "/".join("–" if value is None else f"{value / unit:.0f}" for value in (part, whole))
 
 
-def _speeds(watch: Watch) -> list[float]:
+def _speeds(watch: WatchedRun) -> list[float]:
     """Steps a second in equal parts of the recent past."""
     recent = watch.history.seconds[-_SPEED_WINDOW * 20 :]
     size = max(1, len(recent) // _SPEED_WINDOW)
@@ -91,7 +91,7 @@ def _speeds(watch: Watch) -> list[float]:
     return [len(part) / total for part in parts[-_SPEED_WINDOW:] if (total := sum(part)) > 0]
 
 
-def _checkpoint(watch: Watch) -> str:
+def _checkpoint(watch: WatchedRun) -> str:
     kept = watch.history.checkpoints
     if not kept:
         return "–"

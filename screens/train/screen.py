@@ -13,7 +13,7 @@ from textual.widgets import ContentSwitcher, Input, TabbedContent
 
 from engines.errors import SettingsError, UserError
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from engines.training.create_run import create_run
 from screens.chart import Chart
 from screens.shared import run_actions
@@ -201,7 +201,7 @@ class TrainScreen(CommandingScreen):
         else:
             self.notify("there is nothing to step out of; q leaves.")
 
-    def _watch(self) -> Watch | None:
+    def _watch(self) -> WatchedRun | None:
         """The run in view; where there is none, the app says so."""
         live = self._live
         if live is None or live.watch_of_run is None or self._view != "live":
@@ -209,7 +209,7 @@ class TrainScreen(CommandingScreen):
             return None
         return live.watch_of_run
 
-    def _order(self, make: Callable[[Watch], Order]) -> None:
+    def _order(self, make: Callable[[WatchedRun], Order]) -> None:
         """Order it of the run in view."""
         watch = None if self.refuses() else self._watch()
         if watch:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from engines.events import Event
 from engines.output.units import format_bytes, format_clock
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_decimal, format_state
 from screens.widgets.wrapping import shown
 
@@ -15,7 +15,7 @@ _SAMPLES = 20
 _NEWS = 200
 
 
-def phases(watch: Watch, ascii: bool) -> Text:
+def phases(watch: WatchedRun, ascii: bool) -> Text:
     """Each phase of the start with its time, ticked off when it is over."""
     done, now, to_come = ("+", "*", "o") if ascii else ("✔", "●", "○")
     text = Text()
@@ -32,11 +32,11 @@ def phases(watch: Watch, ascii: bool) -> Text:
     return text
 
 
-def banner(watch: Watch, ascii: bool) -> Text:
+def banner(watch: WatchedRun, ascii: bool) -> Text:
     """How a run ended or what is wrong with it, and what to do; empty while all is well."""
     again = "r goes on from the last checkpoint"
     if watch.problem:
-        more = "" if not watch.is_gone else "  press n for a new run, 2 for all runs"
+        more = "" if not watch.is_deleted else "  press n for a new run, 2 for all runs"
         return Text(shown(f"{watch.run.id}: {watch.problem}{more}"), "bold")
     if watch.state in ("running", "starting"):
         return Text()
@@ -54,7 +54,7 @@ def banner(watch: Watch, ascii: bool) -> Text:
     return Text(f"{words} at step {watch.history.step:,}{detail}  {again}", "bold")
 
 
-def samples(watch: Watch) -> Text:
+def samples(watch: WatchedRun) -> Text:
     """What the model says, the newest first."""
     if not watch.history.samples:
         return Text("it has not spoken yet", "dim")
@@ -65,13 +65,13 @@ def samples(watch: Watch) -> Text:
     return text
 
 
-def log_tail(watch: Watch) -> Text:
+def log_tail(watch: WatchedRun) -> Text:
     """What the worker printed last."""
     tail = watch.log_tail.decode(errors="replace").strip()
     return Text(shown(tail) or "the worker has printed nothing", "" if tail else "dim")
 
 
-def news(watch: Watch) -> Text:
+def news(watch: WatchedRun) -> Text:
     """What has happened, the newest first."""
     history = watch.history
     told = [*history.runs, *history.notes, *history.evals, *history.guards, *history.checkpoints]
@@ -105,11 +105,11 @@ def _progress(event: Event) -> str:
     return f"({event['activity']} {event['done'] or 0:,}{share} characters)"
 
 
-def _is_scalar(watch: Watch) -> bool:
+def _is_scalar(watch: WatchedRun) -> bool:
     return watch.settings.get("mode") == "scalar"
 
 
-def _now(watch: Watch) -> float:
+def _now(watch: WatchedRun) -> float:
     """Seconds since the run's first start, as its events count them."""
     if not watch.is_live:
         return watch.history.last_t

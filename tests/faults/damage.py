@@ -13,7 +13,7 @@ from builders import write_text
 from engines.ablation.study import start_queue
 from engines.runs import launch
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
@@ -287,7 +287,7 @@ def _damage_cache(chance: random.Random, folder: Path) -> Tally:
     done = f"cache {path.relative_to(cache)}: {damage(path, chance)}"
     run = create_run(settings, place / "results")
     code = launch.launch(run).wait(_LONGEST)
-    ours, theirs = _history(run), _history(all_runs(place / "reference")[0])
+    ours, theirs = _history(run), _history(list_runs(place / "reference")[0])
     shutil.rmtree(place / "results", ignore_errors=True)
     if path.is_dir():
         path.rmdir()

@@ -15,7 +15,7 @@ from builders import TEXT, write_text
 
 from engines.runs import launch
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
@@ -106,11 +106,11 @@ def _try(words: tuple[str, ...], place: Path, limit: str, circumstance: str) -> 
 
 
 def _records(place: Path) -> dict[str, list[float]]:
-    return {run.id: list(read_history(run).losses) for run in all_runs(place / "results")}
+    return {run.id: list(read_history(run).losses) for run in list_runs(place / "results")}
 
 
 def _crashed(place: Path) -> list[Run]:
-    return [run for run in all_runs(place / "results") if (read_history(run).ended or {}).get("traceback")]
+    return [run for run in list_runs(place / "results") if (read_history(run).ended or {}).get("traceback")]
 
 
 def _template(folder: Path) -> Path:

@@ -202,10 +202,12 @@ def requests(chance: random.Random, folder: Path) -> Tally:
         except OSError:  # a name that this file system does not take
             continue
     if worker.wait(_LONGEST) != 0:
-        return Tally(len(cases), [f"a run with odd control files ended as {liveness.state(run, read_history(run))}"])
+        return Tally(
+            len(cases), [f"a run with odd control files ended as {liveness.derive_state(run, read_history(run))}"]
+        )
     return Tally(len(cases), [] if _is_whole(run) else ["a run with odd control files lost steps"])
 
 
 def _is_whole(run: Run) -> bool:
     history = read_history(run)
-    return history.step == 3_000 and liveness.state(run, history) == "finished"
+    return history.step == 3_000 and liveness.derive_state(run, history) == "finished"

@@ -18,7 +18,7 @@ from engines.checkpoints.folders import list_steps
 from engines.reproduce.compare import TOLERANCE
 from engines.runs import launch, liveness
 from engines.runs.history import History, read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
@@ -88,7 +88,7 @@ def _reference(kind: str, folder: Path) -> _Reference:
         if launch.launch(run).wait(_LONGEST) != 0:
             raise RuntimeError(f"the reference run failed: {run.log_path.read_text()[-2000:]}")
         (place / "seconds").write_text(str(time.monotonic() - started))
-    return _Reference(all_runs(place / "results")[0], float((place / "seconds").read_text()))
+    return _Reference(list_runs(place / "results")[0], float((place / "seconds").read_text()))
 
 
 def kill_run(kind: str, chance: random.Random, folder: Path, kills: int = KILLS_OF_A_RUN) -> Tally:
@@ -103,7 +103,7 @@ def kill_run(kind: str, chance: random.Random, folder: Path, kills: int = KILLS_
         if killed == kills:
             break
         was_killed = _kill_once(run, reference.seconds, chance)
-        state = liveness.state(run, read_history(run))
+        state = liveness.derive_state(run, read_history(run))
         if was_killed and state != "finished":
             killed += 1
             if state != "killed":
@@ -146,7 +146,7 @@ def _differences(run: Run, reference: Run) -> list[str]:
         "gradient norms": (ours.grad_norms, theirs.grad_norms),
         "evaluations": (_timeless(ours.evals), _timeless(theirs.evals)),
         "samples": (_timeless(ours.samples), _timeless(theirs.samples)),
-        "state": (liveness.state(run, ours), "finished"),
+        "state": (liveness.derive_state(run, ours), "finished"),
         "checkpoints": tuple(list_steps(one.checkpoints_dir) for one in (run, reference)),
     }
     found = [f"{name} differ from an uninterrupted run's" for name, (a, b) in compared.items() if a != b]
@@ -211,7 +211,7 @@ def kill_study(chance: random.Random, folder: Path) -> Tally:
                 process.kill()
             queue.wait(_LONGEST)
             killed += 1
-    code = start_queue(study).wait(_LONGEST) if liveness.state(study, read_history(study)) != "finished" else 0
+    code = start_queue(study).wait(_LONGEST) if liveness.derive_state(study, read_history(study)) != "finished" else 0
     found = [] if code == 0 else [f"study: the resumed queue ended with {code}"]
     if not found and _study_figures(study) != _study_figures(reference):
         found.append("study: figures differ from those of an uninterrupted study")

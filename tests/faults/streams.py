@@ -14,7 +14,7 @@ from builders import events_of, write_text
 from engines.errors import UserError
 from engines.runs import control, launch, liveness
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
@@ -51,13 +51,13 @@ def closed_streams(chance: random.Random, place: Path) -> Tally:
     closed = chance.choice(_CLOSED)
     words = "train --data text.txt --steps 1000000 --batch-size 2 --sample-tokens 0 --eval-every 0 --detach"
     found = _with_closed(f"{words} {closed}", place)
-    runs = all_runs(place / "results")
+    runs = list_runs(place / "results")
     if not runs:
         return Tally(1, found)
     try:
         if not _wait_for_step(runs[0]):
             return Tally(1, [*found, f"train {closed}: the run never made a step"])
-        if not liveness.lock_is_held(runs[0].lock_path):
+        if not liveness.is_lock_held(runs[0].lock_path):
             found.append(f"train {closed}: the worker does not hold the lock")
         for command in ("runs", "show last", "resume last --detach"):
             found += _with_closed(f"{command} {closed}", place)
@@ -90,7 +90,7 @@ def deleted_folder(chance: random.Random, place: Path) -> Tally:
     command = [sys.executable, "-m", "nanochat_tui", "--no-ui", *words, "--results-dir", str(place / "live")]
     process = subprocess.Popen(command, cwd=start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + _LONGEST
-    while not (runs := all_runs(place / "live")) or not read_history(runs[0]).step:
+    while not (runs := list_runs(place / "live")) or not read_history(runs[0]).step:
         if time.monotonic() > deadline or process.poll() is not None:
             process.kill()
             return Tally(1, [f"a run did not start: {process.communicate()[1][-300:]}"])
@@ -115,7 +115,7 @@ def deleted_folder(chance: random.Random, place: Path) -> Tally:
         found.append(f"{name} deleted: exit code {process.returncode}")
     if name in ("the launch folder", "the control folder") and process.returncode != 0:
         found.append(f"{name} deleted: a healthy run ended with {process.returncode}: {error[-200:]}")
-    if liveness.state(other, read_history(other)) != "finished":
+    if liveness.derive_state(other, read_history(other)) != "finished":
         found.append(f"{name} deleted: another run was harmed")
     return Tally(1, found)
 
@@ -171,7 +171,7 @@ def many_live_runs(place: Path, number: int) -> Tally:
             launch.launch(run)
             runs.append(run)
             _wait_for_step(run)
-            control.request(run.control_dir, "pause")
+            control.send_request(run.control_dir, "pause")
         deadline = time.monotonic() + _LONGEST
         while True:
             listed = call("--no-ui", "runs", "--json", "--results-dir", str(place / "results"))
@@ -200,7 +200,7 @@ def _stop(runs: list[Run]) -> None:
     """End live runs for good: they have endless steps."""
     for run in runs:
         try:
-            if liveness.lock_is_held(run.lock_path):
+            if liveness.is_lock_held(run.lock_path):
                 os.kill(events_of(run, "run")[-1]["pid"], 9)
         except (OSError, UserError, IndexError):
             continue

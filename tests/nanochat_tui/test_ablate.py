@@ -21,7 +21,7 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, list_studies
 from engines.runs import liveness
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_a_flag_overrides_the_study_file(lab: Lab) -> None:
     (lab.folder / "study.toml").write_text("steps = 9\nbatch-size = 2\n[axes]\nlr = [0.1]\n[study]\nseeds = 5\n")
     result = lab.on_text("ablate", "--config", "study.toml", "--seeds", "1", "--sample-tokens", "0")
     assert result.returncode == 0 and study_of(lab).plan.seeds == (1337,)
-    assert {run.config["resolved"]["steps"] for run in all_runs(lab.results)} == {9}
+    assert {run.config["resolved"]["steps"] for run in list_runs(lab.results)} == {9}
 
 
 def test_an_interrupted_study_stops_and_resume_finishes_it(lab: Lab) -> None:
@@ -141,10 +141,10 @@ def test_an_interrupted_study_stops_and_resume_finishes_it(lab: Lab) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and f"ablate --resume {study.id}" in stderr, stderr
-    assert not liveness.lock_is_held(study.lock_path)
+    assert not liveness.is_lock_held(study.lock_path)
     result = lab("ablate", "--resume", "last")
-    assert result.returncode == 0 and len(all_runs(lab.results)) == 2
-    assert {read_history(run).step for run in all_runs(lab.results)} == {1500}
+    assert result.returncode == 0 and len(list_runs(lab.results)) == 2
+    assert {read_history(run).step for run in list_runs(lab.results)} == {1500}
     again = lab("ablate", "--resume", "last")  # nothing is left to train
     assert again.returncode == 0 and table(again.stdout) == table(result.stdout)
 
@@ -162,7 +162,7 @@ def test_a_detached_study_is_listed_paused_and_stopped(lab: Lab) -> None:
         time.sleep(0.01)
     assert "paused  0/2 runs" in lab("studies").stdout
     assert lab("ablate", "--stop", "study-1").returncode == 0
-    while liveness.lock_is_held(study_of(lab).lock_path) and time.monotonic() < deadline:
+    while liveness.is_lock_held(study_of(lab).lock_path) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "stopped  0/2 runs" in lab("studies").stdout
     refused = lab("ablate", "--stop", "study-1")
@@ -176,10 +176,10 @@ def test_a_killed_queue_exits_with_5_and_prints_how_to_resume(lab: Lab) -> None:
     os.kill(read_history(study).runs[0]["pid"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5 and "ablate --resume study-1" in stderr
-    for run in all_runs(lab.results):
-        while liveness.lock_is_held(run.lock_path) and not read_history(run).runs:
+    for run in list_runs(lab.results):
+        while liveness.is_lock_held(run.lock_path) and not read_history(run).runs:
             time.sleep(0.01)  # it is just starting
-        if liveness.lock_is_held(run.lock_path):
+        if liveness.is_lock_held(run.lock_path):
             os.kill(read_history(run).runs[0]["pid"], signal.SIGKILL)
 
 

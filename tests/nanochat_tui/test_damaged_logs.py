@@ -13,7 +13,7 @@ from engines.ablation.analysis import analyse
 from engines.ablation.plan import Job, make_plan
 from engines.ablation.study import create_study, load_results
 from engines.interop import series
-from engines.reproduce.compare import IDENTICAL, Record, compare
+from engines.reproduce.compare import IDENTICAL, TrainingRecord, compare_records
 from engines.runs.record import read_record
 from engines.runs.store import Run
 from nanochat_tui.cli import main
@@ -117,9 +117,9 @@ def test_an_export_leaves_out_the_steps_that_could_not_be_read(run: Run, trained
 
 def test_losses_that_could_not_be_read_are_not_compared(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     losses = [1.0, 2.0, 3.0, 4.0]
-    whole, part = (Record(values, {}, {}, {}, {}, gaps) for values, gaps in (
+    whole, part = (TrainingRecord(values, {}, {}, {}, {}, gaps) for values, gaps in (
         (losses, ()), ([1.0, float("nan"), float("nan"), 4.0], [range(2, 4)])))  # fmt: skip
-    found = compare(whole, part)
+    found = compare_records(whole, part)
     assert found.verdict == IDENTICAL and found.unreadable == 2 and found.losses == (2, 2)
     said = told(capsys, run, "reproduce", run.id).out
     assert "15 of 15 identical; 5 could not be read and were not compared" in said

@@ -12,7 +12,7 @@ from patience import PATIENCE
 
 from engines.runs import liveness
 from engines.runs.history import read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.training.create_run import create_run
 
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "5")
@@ -114,7 +114,7 @@ def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: 
     process.send_signal(number)
     process.communicate(timeout=PATIENCE)
     history = read_history(run)
-    assert process.returncode == code and liveness.state(run, history) == "stopped"
+    assert process.returncode == code and liveness.derive_state(run, history) == "stopped"
     assert history.checkpoints[-1]["step"] == history.step
 
 
@@ -136,7 +136,7 @@ def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
     assert process.wait(timeout=PATIENCE) == 141
     lab.wait_for_steps()
     run = lab.run()
-    assert liveness.lock_is_held(run.lock_path)
+    assert liveness.is_lock_held(run.lock_path)
     assert lab("stop", run.id).returncode == 0
 
 
@@ -149,7 +149,7 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
     assert already.returncode == 0
     assert f"run {run_id} is already running; follow it with: nanochat-tui --no-ui attach {run_id}" in already.stderr
     assert lab("pause", run_id[:6]).returncode == 0
-    assert liveness.state(run, read_history(run)) == "paused"
+    assert liveness.derive_state(run, read_history(run)) == "paused"
     resumed = lab("resume", "last", "--detach")
     assert resumed.returncode == 0 and f"resume requested for run {run_id}" in resumed.stderr
     assert lab("stop", run_id).returncode == 0
@@ -166,7 +166,7 @@ def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
     watcher.stderr.readline()
     watcher.send_signal(signal.SIGINT)
     _, stderr = watcher.communicate(timeout=PATIENCE)
-    assert watcher.returncode == 130 and f"attach {run_id}" in stderr and liveness.lock_is_held(run.lock_path)
+    assert watcher.returncode == 130 and f"attach {run_id}" in stderr and liveness.is_lock_held(run.lock_path)
     lab("stop", run_id)
 
 
@@ -192,7 +192,7 @@ def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
     lab("stop", run_id)
     assert "Add --yes" in lab("rm", run_id).stderr
     assert lab("rm", run_id, "--yes").returncode == 0
-    assert all_runs(lab.results) == []
+    assert list_runs(lab.results) == []
 
 
 def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:

@@ -18,7 +18,7 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
 from engines.output.units import format_duration
 from engines.runs.history import History, read_history
-from engines.runs.lookup import remember
+from engines.runs.lookup import remember_dir
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 from nanochat_tui.headless.event_text import format_metrics
@@ -152,7 +152,7 @@ def test_numbers_keep_their_width() -> None:
 def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: Path, capsys: Words) -> None:
     assert "results directory" not in printed(capsys, "runs", "--results-dir", str(results))
     assert "(another" not in printed(capsys, "show", "finished", "--results-dir", str(results))
-    remember(results)
+    remember_dir(results)
     elsewhere = str(tmp_path / "empty")
     assert rows(capsys, tmp_path / "empty")["finished"]["results directory"] == str(results)
     assert "(another results directory)" in printed(capsys, "show", "finished", "--results-dir", elsewhere)
@@ -163,7 +163,7 @@ def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: P
 def test_studies_of_another_results_directory_are_marked(tmp_path: Path, capsys: Words) -> None:
     study = create_study(tmp_path / "there", make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {}))
     (tmp_path / "there" / "runs").mkdir()
-    remember(tmp_path / "there")
+    remember_dir(tmp_path / "there")
     assert "  in " not in printed(capsys, "studies", "--results-dir", str(tmp_path / "there"))
     assert printed(capsys, "studies", "--results-dir", str(tmp_path / "here")).endswith(f"  in {study.results}\n")
 

@@ -16,8 +16,8 @@ from patience import PATIENCE
 from engines.checkpoints.folders import get_checkpoint_path
 from engines.runs import launch
 from engines.runs.history import read_history
-from engines.runs.locking import take_lock
-from engines.runs.lookup import all_runs
+from engines.runs.locking import acquire_lock
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.system import cpu
 from engines.training.fork import fork_run
@@ -47,7 +47,7 @@ class Reproduced:
 
 
 def newest(run: Run) -> Run:
-    return all_runs(run.path.parent.parent)[-1]
+    return list_runs(run.path.parent.parent)[-1]
 
 
 def edit_event(run: Run, kind: str, index: int, **changes: Any) -> None:
@@ -214,7 +214,7 @@ def test_a_fork_begins_with_its_checkpoint_or_else_with_its_parent(
         shutil.rmtree(get_checkpoint_path(kept.checkpoints_dir, 20))
     chain = Reproduced(capsys, run, "--json").json
     assert chain["verdict"] == "identical" and chain["losses"] == {"compared": 30, "same": 30}
-    assert [again.config.get("reproduces") for again in all_runs(tmp_path / "results")[-2:]] == [parent.id, run.id]
+    assert [again.config.get("reproduces") for again in list_runs(tmp_path / "results")[-2:]] == [parent.id, run.id]
     shutil.rmtree(parent.path)
     assert "neither that checkpoint nor that run is left" in Reproduced(capsys, run).stderr
 
@@ -237,7 +237,7 @@ def test_what_left_nothing_or_is_live_is_one_sentence(tmp_path: Path, capsys: py
     run = make_run(tmp_path)
     said = Reproduced(capsys, run)
     assert said.code == 1 and "nothing to compare with" in said.stderr
-    lock = take_lock(run)
+    lock = acquire_lock(run)
     assert lock and "is running" in Reproduced(capsys, run).stderr
 
 

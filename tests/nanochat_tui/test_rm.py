@@ -8,7 +8,7 @@ from builders import make_run
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
-from engines.runs.lookup import all_runs, remember
+from engines.runs.lookup import list_runs, remember_dir
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 
@@ -20,7 +20,7 @@ def known(tmp_path: Path) -> Run:
     """A run in a results directory that is remembered."""
     (tmp_path / "known").mkdir()
     run = make_run(tmp_path / "known")
-    remember(run.results)
+    remember_dir(run.results)
     return run
 
 
@@ -54,7 +54,7 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
     plan = make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {})
     study = create_study(tmp_path / "known", plan)
     (tmp_path / "known" / "runs").mkdir()
-    remember(tmp_path / "known")
+    remember_dir(tmp_path / "known")
     for name in (study.id, "last"):
         said = failed(capsys, "ablate", flag, name, "--results-dir", str(tmp_path / "empty"))
         assert f"study {name!r} not found in {tmp_path / 'empty'}" in said
@@ -94,10 +94,10 @@ def test_without_yes_the_whole_path_is_shown_and_anything_but_yes_deletes_nothin
 
 def test_one_name_that_is_wrong_deletes_nothing(known: Run, capsys: Words) -> None:
     said = failed(capsys, "rm", known.id, "nobody", "--yes", "--results-dir", str(known.results))
-    assert "'nobody'" in said and all_runs(known.results) == [known]
+    assert "'nobody'" in said and list_runs(known.results) == [known]
 
 
 def test_a_run_is_deleted_by_its_path_from_anywhere_and_once(known: Run, tmp_path: Path, capsys: Words) -> None:
     words = ["rm", str(known.path), f"{known.path}/", "--yes", "--results-dir", str(tmp_path / "empty")]
     assert main(["--no-ui", *words]) == 0
-    assert capsys.readouterr().err == f"deleted run {known.id}\n" and all_runs(known.results) == []
+    assert capsys.readouterr().err == f"deleted run {known.id}\n" and list_runs(known.results) == []

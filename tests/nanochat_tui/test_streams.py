@@ -23,7 +23,7 @@ from engines.ablation.tables import write_study_tables
 from engines.reports import document
 from engines.runs import liveness
 from engines.runs.launch import launch
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from nanochat_tui import cli
 from nanochat_tui.cli import main
@@ -230,10 +230,10 @@ def test_a_signal_while_the_worker_starts_stops_the_run_and_is_not_lost(
     code, word = SIGNALS[number]
     assert main(["--no-ui", *words]) == code
     assert "stopping after a checkpoint" in capsys.readouterr().err
-    assert not liveness.lock_is_held(all_runs(tmp_path)[0].lock_path)
+    assert not liveness.is_lock_held(list_runs(tmp_path)[0].lock_path)
     assert main(["--no-ui", *words, "--detach"]) == code, "nobody follows it: the signal is for the command"
     assert f"train {word}" in capsys.readouterr().err
-    (detached,) = [run for run in all_runs(tmp_path) if liveness.lock_is_held(run.lock_path)]
+    (detached,) = [run for run in list_runs(tmp_path) if liveness.is_lock_held(run.lock_path)]
     assert main(["--no-ui", "stop", detached.id, "--results-dir", str(tmp_path)]) == 0
     started[-1].wait(20)
 
@@ -300,7 +300,7 @@ def test_a_command_works_with_closed_streams(command: str, closed: str, recorded
     assert found.returncode == 0
     assert bool(found.stdout) == (">&-" not in closed.split())
     if words[0] == "train":
-        run = max(all_runs(recorded.results), key=lambda run: run.created_at)
+        run = max(list_runs(recorded.results), key=lambda run: run.created_at)
         assert json.loads(run.summary_path.read_text())["steps"] == 3
 
 

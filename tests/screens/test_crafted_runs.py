@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from seats import FIXTURES, Seat, play, told_of
 
-from engines.runs.comparison import settings
+from engines.runs.comparison import compare_settings
 from engines.runs.store import Run
-from engines.runs.watch import Watch
-from engines.runs.watched_checkpoints import checkpoints_of
+from engines.runs.watch import WatchedRun
+from engines.runs.watched_checkpoints import list_checkpoints
 from screens.runs import columns, detail, difference
 from screens.runs.page import Page
 from screens.runs.row import RowReader
@@ -50,7 +50,7 @@ def crafted(path: Path, value: Any, *places: str) -> Run:
     return run
 
 
-def render_everything(watch: Watch, ascii: bool) -> None:
+def render_everything(watch: WatchedRun, ascii: bool) -> None:
     """All that the screens show of a run in text and figures."""
     (row,) = RowReader().read([watch], watch.run.path.parents[1])
     for column in columns.COLUMNS:
@@ -59,16 +59,16 @@ def render_everything(watch: Watch, ascii: bool) -> None:
         columns.in_order([row, row], name, True)
     for text in (detail.detail, detail.one_line, told.phases, told.banner, render_guards, panel._lines, live._summary):
         text(watch, ascii)
-    for words in (told.samples, told.news, told.log_tail, live._counts, checkpoints_of):
+    for words in (told.samples, told.news, told.log_tail, live._counts, list_checkpoints):
         words(watch)
     difference.results([watch, watch], ascii)
-    settings([watch.config, watch.config])
+    compare_settings([watch.config, watch.config])
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", VALUES)
 def test_whatever_a_manifest_holds_every_text_about_the_run_can_be_made(place: str, value: str, tmp_path: Path) -> None:
-    watch = Watch(crafted(tmp_path / "runs" / "crafted", VALUES[value], place))
+    watch = WatchedRun(crafted(tmp_path / "runs" / "crafted", VALUES[value], place))
     watch.poll()
     for state in (watch.state, "starting", "running", "paused", "stuck", "killed"):
         watch.state = state

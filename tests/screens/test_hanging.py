@@ -12,7 +12,7 @@ from blocked_io import hanging, watched_io
 from seats import Seat, add_run, play, seated
 
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from nanochat_tui.bench_ui.responses import HANGING
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.app import _names_of_live
@@ -91,7 +91,7 @@ def test_the_runs_screen_answers_every_key_while_its_folder_hangs(results: Path)
 def test_what_the_ui_thread_does_with_files_is_seen(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         run = Run(results / "runs" / "amber-fox")
-        Watch(run).poll()  # a test's own
+        WatchedRun(run).poll()  # a test's own
         assert seen == []
         _names_of_live({run.id: run})
         assert seen and "_names_of_live" in seen[0]

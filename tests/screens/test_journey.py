@@ -14,8 +14,8 @@ from builders import write_text
 from patience import PATIENCE
 
 from engines.runs.history import read_history
-from engines.runs.liveness import lock_is_held
-from engines.runs.lookup import all_runs
+from engines.runs.liveness import is_lock_held
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from screens.shared.settings_form import FIRST
 
@@ -101,13 +101,13 @@ def test_a_run_is_started_watched_left_found_again_stopped_and_heard(tmp_path: P
     pane.sees("10,000,000 steps")
     pane.press("F5")
     pane.sees("● RUNNING", "/ 10,000,000", "training")
-    run = all_runs(tmp_path / "results")[0]
+    run = list_runs(tmp_path / "results")[0]
     try:
         assert run.config["given"] == {"data": str(text), "steps": "10000000"}
         watch_leave_and_come_back(pane, run)
         stop_and_hear(pane, run)
     finally:
-        if lock_is_held(run.lock_path):
+        if is_lock_held(run.lock_path):
             (run.control_dir / "0-stop.json").write_text('{"verb": "stop"}')
 
 
@@ -119,7 +119,7 @@ def watch_leave_and_come_back(pane: Pane, run: Run) -> None:
     pane.until(lambda: is_shell(pane))
     left_at = read_history(run).step
     pane.until(lambda: read_history(run).step > left_at)
-    assert lock_is_held(run.lock_path)
+    assert is_lock_held(run.lock_path)
     pane.run("attach", run.id)
     pane.sees("● RUNNING", run.id)
     pane.until(lambda: shown_step(pane) > left_at)
@@ -130,7 +130,7 @@ def stop_and_hear(pane: Pane, run: Run) -> None:
     pane.sees(f"Stop {run.id} after a checkpoint?")
     pane.press("y")
     pane.sees("■ STOPPED at step")
-    assert not lock_is_held(run.lock_path)
+    assert not is_lock_held(run.lock_path)
     step = read_history(run).step
     assert shown_step(pane) == step
     pane.press("3")

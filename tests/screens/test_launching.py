@@ -14,8 +14,8 @@ from seats import PATIENCE, Seat, new_study, play
 from engines.ablation.study import list_visible_studies
 from engines.runs.history import read_history
 from engines.runs.launch import launch
-from engines.runs.liveness import lock_is_held, state
-from engines.runs.lookup import all_runs
+from engines.runs.liveness import derive_state, is_lock_held
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.ablate.editor import PlanEditor
@@ -38,7 +38,7 @@ def no_worker_is_left() -> Iterator[None]:
 
 
 def state_of(run: Run) -> str:
-    return state(run, read_history(run))
+    return derive_state(run, read_history(run))
 
 
 def until(happened: Callable[[], object]) -> None:
@@ -72,12 +72,12 @@ def test_f5_starts_one_run_with_what_was_typed_and_a_double_press_no_second_one(
         fill(seat, {"data": text, "steps": 12, "batch_size": 2, "sample_tokens": 0})
         seat.screen.query_one("#form").focus()
         await seat.burst("f5", "f5", "f5")
-        await seat.until(lambda: all_runs(results) and state_of(all_runs(results)[0]) == "finished")
+        await seat.until(lambda: list_runs(results) and state_of(list_runs(results)[0]) == "finished")
         await seat.sees("FINISHED", "12 / 12")
         assert is_in_view(seat, "live")
 
     play(results, scenario)
-    (run,) = all_runs(results)
+    (run,) = list_runs(results)
     assert run.config["given"]["steps"] == "12" and read_history(run).step == 12
 
 
@@ -98,7 +98,7 @@ def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path)
         await seat.until(lambda: read_history(run).step > step)
         await seat.sees("RUNNING")
         await seat.press("S", "y")
-        await seat.until(lambda: not lock_is_held(run.lock_path))
+        await seat.until(lambda: not is_lock_held(run.lock_path))
         await seat.sees("STOPPED")
 
     play(run.path.parents[1], scenario, run=run)
@@ -121,8 +121,8 @@ def test_restart_shows_a_form_with_the_runs_settings_whatever_was_in_view(tmp_pa
             await seat.sees("new run", "f5 starts it")
             assert len(seat.screen.query(NewRun)) == 1
         await seat.press("f5")
-        await seat.until(lambda: len(all_runs(results)) == 2)
-        (new,) = [found for found in all_runs(results) if found != run]
+        await seat.until(lambda: len(list_runs(results)) == 2)
+        (new,) = [found for found in list_runs(results) if found != run]
         await seat.until(lambda: state_of(new) == "finished")
         assert new.config["resolved"] == run.config["resolved"]
 
@@ -136,8 +136,8 @@ def test_resume_with_settings_in_a_terminal_continues_as_a_new_run(
     before = run.events_path.read_bytes()
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with Terminal(["resume", run.id, "--steps", "25", "--results-dir", str(tmp_path / "results")]) as terminal:
-        until(lambda: [found for found in all_runs(tmp_path / "results") if found != run])
-        (fork,) = [found for found in all_runs(tmp_path / "results") if found != run]
+        until(lambda: [found for found in list_runs(tmp_path / "results") if found != run])
+        (fork,) = [found for found in list_runs(tmp_path / "results") if found != run]
         terminal.wait_for(fork.id, 60)
         until(lambda: state_of(fork) == "finished")
     assert run.events_path.read_bytes() == before
@@ -151,8 +151,8 @@ def test_train_with_settings_in_a_terminal_opens_on_the_run_it_started(
     text, results = write_text(tmp_path), tmp_path / "results"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with Terminal(["train", "--data", str(text), "--steps", "10", "--results-dir", str(results)]) as terminal:
-        until(lambda: all_runs(results))
-        (run,) = all_runs(results)
+        until(lambda: list_runs(results))
+        (run,) = list_runs(results)
         terminal.wait_for(run.id, 60)
         until(lambda: state_of(run) == "finished")
         terminal.press("q", until="\x1b[?1049l", timeout=60)

@@ -19,7 +19,7 @@ from seats import Seat, add_run, play
 
 from engines.cost.machine import Machine
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.runs.screen import RunsScreen
 from screens.train import new_run
 
@@ -99,16 +99,16 @@ def test_it_looks_as_it_was_recorded(scene: str, size: tuple[int, int], lab: Pat
 def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    glance = Watch.glance
+    glance = WatchedRun.poll_overview
 
-    def glance_slowly(watch: Watch) -> None:
+    def glance_slowly(watch: WatchedRun) -> None:
         time.sleep(0.2)
         glance(watch)
 
     async def scenario(seat: Seat) -> None:
         await seat.sees("finished has no checkpoint")
 
-    monkeypatch.setattr(Watch, "glance", glance_slowly)
+    monkeypatch.setattr(WatchedRun, "poll_overview", glance_slowly)
     os.utime(lab / "runs" / "finished" / "events.jsonl", (0, 0))  # what changed last is read first
     play(lab, scenario, (120, 40), screen="sample")
 

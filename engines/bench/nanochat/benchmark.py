@@ -121,7 +121,7 @@ def _record(race: Race, command: str, text: dict[str, Any], machine: dict[str, A
         "command": command,
         "budget": budget,
         "commits": commits,
-        "our_commit": manifest.code()["commit"],
+        "our_commit": manifest.describe_code()["commit"],
         "flags": flags,
         "machine": facts,
         "environment": _inherited(),

@@ -14,7 +14,7 @@ from typing import Any
 from engines.bench.nanochat.decoding import BATCHES, NEW_TOKENS, PROMPT_TOKENS
 from engines.bench.nanochat.our_training import last_checkpoint, the_run
 from engines.data.tokenizers import BOS
-from engines.generation.load import open_checkpoint
+from engines.generation.load import load_trained_model
 from engines.interfaces import LanguageModel
 from engines.settings.sample import SampleSettings
 
@@ -42,7 +42,7 @@ def measure(model: LanguageModel, prompt: list[int], batch: int, new_tokens: int
 
 def main(results: str, device: str) -> None:
     compile = "on" if device == "cuda" else "off"
-    speaker = open_checkpoint(last_checkpoint(Path(results)), device, compile)
+    speaker = load_trained_model(last_checkpoint(Path(results)), device, compile)
     model = speaker.model
     new_tokens = min(NEW_TOKENS, model.context_length // 4)
     length = min(PROMPT_TOKENS, model.context_length - new_tokens)

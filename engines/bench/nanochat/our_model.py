@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engines.bench.nanochat.our_training import last_checkpoint
 from engines.data.tokenizers import BOS, Tokenizer
-from engines.generation.load import open_checkpoint
+from engines.generation.load import load_trained_model
 from engines.interfaces import LanguageModel
 
 
@@ -26,5 +26,5 @@ class OurModel:
 
 def open_model(results: Path, device: str) -> OurModel:
     """The last checkpoint of the only run in a results directory."""
-    speaker = open_checkpoint(last_checkpoint(results), device)
+    speaker = load_trained_model(last_checkpoint(results), device)
     return OurModel(speaker.model, speaker.tokenizer)

@@ -13,7 +13,7 @@ from engines.bench.nanochat.summaries import percentiles
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import UserError
 from engines.runs.history import History, read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.system.subprocesses import python_path
 
@@ -50,7 +50,7 @@ def clear(folder: Path) -> None:
 
 
 def the_run(results: Path) -> Run:
-    runs = all_runs(results)
+    runs = list_runs(results)
     if len(runs) != 1:
         raise UserError(f"{results} holds {len(runs)} runs where one was expected; train again.")
     return runs[0]

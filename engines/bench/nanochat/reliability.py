@@ -25,7 +25,7 @@ from engines.bench.nanochat.processes import COLOURS
 from engines.errors import UserError
 from engines.random_stream import RandomStream
 from engines.runs.history import History, read_history
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.reader import EventReader
 
 _POLL = 0.005  # seconds between looks at a run that is to be killed
@@ -148,7 +148,7 @@ class OurTrainings:
         while history.step < at:
             if process.poll() is not None:
                 raise UserError(f"it ended at step {history.step}, before it could be killed at {at}")
-            if reader is None and all_runs(self._place(name)):  # not while its folder is being filled
+            if reader is None and list_runs(self._place(name)):  # not while its folder is being filled
                 reader = EventReader(our_training.the_run(self._place(name)).events_path)
             if reader is not None:
                 history.apply(event for _, event in reader.poll())

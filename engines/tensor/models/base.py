@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.generation.decoding import RereadingDecoder
+from engines.generation.decoding import FullContextDecoder
 from engines.interfaces import Decoder, TokenIds
 from engines.tensor.devices import Place, sent
 from engines.tensor.models.layers import relu2, rmsnorm
@@ -65,7 +65,7 @@ class TensorModel:
         return Scores([self._score(rows[i : i + at_once]) for i in range(0, len(rows), at_once)])
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
-        return RereadingDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder(self.logits, self.context_length, prompts)
 
     def tensor(self, rows: Sequence[TokenIds], length: int) -> Tensor:
         """Rows on the device, filled up with zeros to a length."""

@@ -15,7 +15,7 @@ from engines.ablation.worker_pool import are_short_runs, is_short_run
 from engines.errors import SettingsError, UserError
 from engines.runs.history import read_history
 from engines.runs.launch import launch
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.settings.resolve import resolve
 
 
@@ -52,7 +52,7 @@ def test_a_missing_cluster_is_reported_in_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_ray")
 def test_ray_trains_the_cells(tmp_path: Path) -> None:
     study = train_study(tmp_path, launcher="ray", launcher_options="num_cpus=1")
-    assert len({event["pid"] for run in all_runs(study.results) for event in events_of(run, "run")}) == 2
+    assert len({event["pid"] for run in list_runs(study.results) for event in events_of(run, "run")}) == 2
 
 
 @pytest.mark.extras("ray")
@@ -69,7 +69,7 @@ def test_a_stop_cancels_runs_in_the_clusters_queue(tmp_path: Path) -> None:
         time.sleep(0.05)
     queue.terminate()
     assert queue.wait(timeout=PATIENCE) == 143
-    assert [events_of(run) for run in all_runs(study.results)] == [[], []]
+    assert [events_of(run) for run in list_runs(study.results)] == [[], []]
 
 
 def test_launcher_options_are_parsed() -> None:

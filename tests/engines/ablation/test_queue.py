@@ -22,7 +22,7 @@ from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
 from engines.runs.launch import launch
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 
 SLOW = {"steps": 400, "eval_every": 100, "sample_tokens": 0}  # about half a second
@@ -53,18 +53,18 @@ def starts(run: Run) -> int:
 
 
 def live_runs(study: Study) -> list[Run]:
-    return [run for run in all_runs(study.results) if liveness.lock_is_held(run.lock_path)]
+    return [run for run in list_runs(study.results) if liveness.is_lock_held(run.lock_path)]
 
 
 def state(study: Study) -> str:
-    return liveness.state(study, read_history(study))
+    return liveness.derive_state(study, read_history(study))
 
 
 def test_a_study_leaves_ordinary_runs_links_and_tables(tmp_path: Path) -> None:
     study = make_study(tmp_path, {"lr": (0.01, 0.1)})
     assert start_queue(study).wait() == 0 and state(study) == "finished"
-    runs = all_runs(study.results)
-    assert len(runs) == 6 and {liveness.state(run, read_history(run)) for run in runs} == {"finished"}
+    runs = list_runs(study.results)
+    assert len(runs) == 6 and {liveness.derive_state(run, read_history(run)) for run in runs} == {"finished"}
     assert {Path(link).resolve() for link in study.links_dir.iterdir()} == {run.path for run in runs}
     run = study.find_run(Job(1, 1338))
     assert run and run.config["given"]["lr"] == 0.01 and run.config["seed"] == 1338
@@ -122,7 +122,7 @@ def test_a_resumed_study_trains_only_what_is_missing(one_process: bool, tmp_path
     assert state(study) == "killed" and len(live_runs(study)) == 2
     assert start_queue(study).wait() == 0
     assert outcomes(study) == {"base": ["finished"] * 2, "lr=0.01": ["finished"] * 2}
-    assert [starts(run) for run in all_runs(study.results)] == [1] * 4
+    assert [starts(run) for run in list_runs(study.results)] == [1] * 4
 
 
 @pytest.mark.parametrize("one_process", [False, True])
@@ -142,8 +142,8 @@ def test_a_study_killed_with_its_runs_ends_with_the_losses_of_an_undisturbed_one
     killed.wait()
     wait_until(lambda: not live_runs(study))
     assert start_queue(study).wait() == 0 == queue.wait()
-    assert losses(study) == losses(undisturbed) and len(all_runs(study.results)) == 4
-    assert "resumed" in {event["kind"] for run in all_runs(study.results) for event in events_of(run)}
+    assert losses(study) == losses(undisturbed) and len(list_runs(study.results)) == 4
+    assert "resumed" in {event["kind"] for run in list_runs(study.results) for event in events_of(run)}
 
 
 def test_a_run_created_just_before_a_kill_is_not_created_twice(tmp_path: Path) -> None:
@@ -152,21 +152,21 @@ def test_a_run_created_just_before_a_kill_is_not_created_twice(tmp_path: Path) -
     for link in list(study.links_dir.iterdir())[:2]:
         link.unlink()
     assert start_queue(study).wait() == 0
-    assert len(all_runs(study.results)) == 4 and len(list(study.links_dir.iterdir())) == 4
-    assert [starts(run) for run in all_runs(study.results)] == [1] * 4
+    assert len(list_runs(study.results)) == 4 and len(list(study.links_dir.iterdir())) == 4
+    assert [starts(run) for run in list_runs(study.results)] == [1] * 4
 
 
 def test_stopping_a_study_stops_its_runs_after_a_checkpoint(tmp_path: Path) -> None:
     study = make_study(tmp_path, {"lr": (0.01,)}, {**SLOW, "steps": 1_000_000}, seeds=1)
     queue = start_queue(study)
     wait_until(lambda: len(live_runs(study)) == 2 and all(read_history(run).step for run in live_runs(study)))
-    control.request(study.control_dir, "pause")
-    wait_until(lambda: [liveness.state(run, read_history(run)) for run in live_runs(study)] == ["paused"] * 2)
+    control.send_request(study.control_dir, "pause")
+    wait_until(lambda: [liveness.derive_state(run, read_history(run)) for run in live_runs(study)] == ["paused"] * 2)
     assert state(study) == "paused"
     with pytest.raises(UserError, match="is already running"):
         start_queue(study)
-    control.request(study.control_dir, "resume")
-    control.request(study.control_dir, "checkpoint")  # not a request for a study
+    control.send_request(study.control_dir, "resume")
+    control.send_request(study.control_dir, "checkpoint")  # not a request for a study
     wait_until(lambda: len(events_of(study, "control")) == 3)
     queue.terminate()
     assert queue.wait() == 143 and live_runs(study) == [] and state(study) == "stopped"
@@ -294,12 +294,12 @@ def test_an_edited_plan_is_detected_by_its_checksum(key: str, tmp_path: Path) ->
 def test_the_queue_of_a_deleted_study_ends_and_leaves_its_runs_alone(tmp_path: Path) -> None:
     study = make_study(tmp_path, {"lr": (0.1, 0.2)}, {"steps": 10_000_000, "eval_every": 1_000_000}, one_process=False)
     process = start_queue(study)
-    wait_until(lambda: any(read_history(run).step for run in all_runs(study.results)), "no run made a step")
+    wait_until(lambda: any(read_history(run).step for run in list_runs(study.results)), "no run made a step")
     shutil.rmtree(study.path)
     assert process.wait(60) == 3
-    live = [run for run in all_runs(study.results) if liveness.lock_is_held(run.lock_path)]
+    live = [run for run in list_runs(study.results) if liveness.is_lock_held(run.lock_path)]
     assert live
     for run in live:
-        control.request(run.control_dir, "stop")
-    wait_until(lambda: not any(liveness.lock_is_held(run.lock_path) for run in live), "the runs did not stop")
-    assert {liveness.state(run, read_history(run)) for run in live} == {"stopped"}
+        control.send_request(run.control_dir, "stop")
+    wait_until(lambda: not any(liveness.is_lock_held(run.lock_path) for run in live), "the runs did not stop")
+    assert {liveness.derive_state(run, read_history(run)) for run in live} == {"stopped"}

@@ -10,7 +10,7 @@ from engines.ablation.study import Study, create_study
 from engines.errors import UserError
 from engines.runs.checked_json import write_json
 from engines.runs.launch import launch
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from engines.training.fork import fork_run
@@ -43,9 +43,9 @@ def test_an_orphan_copy_is_removed_and_a_linked_one_stays(tmp_path: Path) -> Non
     launch(first).wait()
     second, third = (fork_run(first, {"steps": 30}, study.manifest_entry(job._replace(rung=rung))) for rung in (1, 2))
     study.link_run(job._replace(rung=1), second)
-    assert third in all_runs(study.results)
+    assert third in list_runs(study.results)
     study.relink_orphan_runs()
-    assert set(all_runs(study.results)) == {first, second}
+    assert set(list_runs(study.results)) == {first, second}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.generation.decoding import RereadingDecoder, draw, softmax
+from engines.generation.decoding import FullContextDecoder, sample_token, softmax
 from engines.random_stream import RandomStream
 from engines.settings.sample import SampleSettings
 
@@ -17,7 +17,7 @@ LOGITS = [math.log(p) for p in (0.5, 0.3, 0.15, 0.05)]
 
 def drawn(logits: Sequence[float], count: int = 20_000, **how: float) -> Counter[int]:
     stream = RandomStream(5)
-    return Counter(draw(logits, SampleSettings(**how), stream.unit()) for _ in range(count))  # type: ignore[arg-type]
+    return Counter(sample_token(logits, SampleSettings(**how), stream.unit()) for _ in range(count))  # type: ignore[arg-type]
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -27,7 +27,16 @@ def test_draws_follow_the_probabilities() -> None:
 
 def test_a_number_between_0_and_1_picks_the_token_whose_share_it_falls_into() -> None:
     numbers = (0.0, 0.49, 0.51, 0.79, 0.81, 0.94, 0.96, 1.0 - 2.0**-53)
-    assert [draw(LOGITS, SampleSettings(temperature=1.0), number) for number in numbers] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [sample_token(LOGITS, SampleSettings(temperature=1.0), number) for number in numbers] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
 
 
 def test_temperature_sharpens_and_flattens() -> None:
@@ -39,7 +48,10 @@ def test_temperature_sharpens_and_flattens() -> None:
 def test_temperature_0_takes_the_likeliest_token_and_of_equals_the_first(others: dict[str, float]) -> None:
     for number in (0.0, 0.5, 1.0 - 2.0**-53):
         how = SampleSettings(temperature=0.0, **others)  # type: ignore[arg-type]
-        assert draw([-1.0, 3.0, 3.0, 2.9999], how, number) == 1 and draw([-1e300, -1e301], how, number) == 0
+        assert (
+            sample_token([-1.0, 3.0, 3.0, 2.9999], how, number) == 1
+            and sample_token([-1e300, -1e301], how, number) == 0
+        )
 
 
 def test_top_k_and_top_p_cut_the_tail() -> None:
@@ -65,7 +77,7 @@ def test_no_temperature_or_cut_however_extreme_fails(
     logits: list[float], t: float, top_k: int, top_p: float, uniform: float
 ) -> None:
     how = SampleSettings(temperature=t, top_k=top_k, top_p=top_p)
-    assert 0 <= draw(logits, how, uniform) < len(logits)
+    assert 0 <= sample_token(logits, how, uniform) < len(logits)
 
 
 @settings(deadline=None, max_examples=100)
@@ -88,11 +100,11 @@ class Successor:
 
 
 def test_each_row_goes_on_from_its_own_text() -> None:
-    decoder = RereadingDecoder(Successor().logits, 3, [[1], [0, 3]])
+    decoder = FullContextDecoder(Successor().logits, 3, [[1], [0, 3]])
     texts: list[list[int]] = [[], []]
     for _ in range(3):
-        found = [drawn.id for drawn in decoder.draw(SampleSettings(), [0.5, 0.5])]
-        decoder.read(found)
+        found = [drawn.id for drawn in decoder.sample_tokens(SampleSettings(), [0.5, 0.5])]
+        decoder.append_tokens(found)
         for text, token in zip(texts, found, strict=True):
             text.append(token)
     assert texts == [[2, 3, 4], [4, 0, 1]]
@@ -100,22 +112,22 @@ def test_each_row_goes_on_from_its_own_text() -> None:
 
 def test_a_rereading_decoder_shows_the_model_the_last_tokens_that_fit() -> None:
     model = Successor()
-    decoder = RereadingDecoder(model.logits, 3, [[4, 3, 2, 1]])
-    decoder.draw(SampleSettings(), [0.5])
-    decoder.read([0])
-    decoder.draw(SampleSettings(), [0.5])
+    decoder = FullContextDecoder(model.logits, 3, [[4, 3, 2, 1]])
+    decoder.sample_tokens(SampleSettings(), [0.5])
+    decoder.append_tokens([0])
+    decoder.sample_tokens(SampleSettings(), [0.5])
     assert model.contexts == [[3, 2, 1], [2, 1, 0]]
 
 
 def test_a_draw_is_not_read_by_itself() -> None:
-    decoder = RereadingDecoder(Successor().logits, 3, [[1]])
-    assert decoder.draw(SampleSettings(), [0.5]) == decoder.draw(SampleSettings(), [0.5])
+    decoder = FullContextDecoder(Successor().logits, 3, [[1]])
+    assert decoder.sample_tokens(SampleSettings(), [0.5]) == decoder.sample_tokens(SampleSettings(), [0.5])
 
 
 def test_a_drawn_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
     probabilities = [0.04, 0.4, 0.3, 0.1, 0.1, 0.06]
-    decoder = RereadingDecoder(lambda context: [math.log(p) for p in probabilities], 1, [[0]])
-    (found,) = decoder.draw(SampleSettings(temperature=0.001, top_k=1), [0.99])
+    decoder = FullContextDecoder(lambda context: [math.log(p) for p in probabilities], 1, [[0]])
+    (found,) = decoder.sample_tokens(SampleSettings(temperature=0.001, top_k=1), [0.99])
     assert found.id == 1 and found.probability == pytest.approx(0.4)
     assert [token for token, _ in found.alternatives] == [1, 2, 3, 4, 5]
     assert [p for _, p in found.alternatives] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.06])

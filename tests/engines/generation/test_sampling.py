@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer
 from engines.errors import UserError
-from engines.generation.decoding import RereadingDecoder
-from engines.generation.sampling import Token, documents, generate
+from engines.generation.decoding import FullContextDecoder
+from engines.generation.sampling import GeneratedToken, generate, generate_documents
 from engines.interfaces import Decoder
 from engines.settings.sample import SampleSettings
 from engines.training.evaluation import Targets, evaluate
@@ -35,7 +35,7 @@ class Fixed:
         return [[-self._logits[target] for target in row[1:]] for row in rows]
 
     def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
-        return RereadingDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder(self.logits, self.context_length, prompts)
 
 
 class Circle(Fixed):
@@ -79,7 +79,7 @@ def test_a_sample_is_a_function_of_its_seed_and_index() -> None:
 def test_samples_are_drawn_side_by_side_as_each_alone(samples: list[int], bos: float) -> None:
     """Though some end earlier than others."""
 
-    def drawn(samples: Sequence[int]) -> list[Token]:
+    def drawn(samples: Sequence[int]) -> list[GeneratedToken]:
         model = Fixed(bos, (1 - bos) / 2, (1 - bos) / 2)
         return list(generate(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=12), samples))
 
@@ -113,8 +113,8 @@ def test_the_model_sees_no_more_than_its_context() -> None:
 
 def test_documents_fill_their_length_unless_there_is_a_prompt() -> None:
     model = Fixed(0.5, 0.25, 0.25)
-    assert documents(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=40)).count("\n") > 5
-    assert "\n" not in documents(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=40, prompt="a"))
+    assert generate_documents(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=40)).count("\n") > 5
+    assert "\n" not in generate_documents(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=40, prompt="a"))
 
 
 def test_bits_per_byte_counts_the_texts_bytes_and_no_ends() -> None:
@@ -153,4 +153,4 @@ def test_no_tokens_asked_for_is_no_text() -> None:
     nothing = SampleSettings(max_new_tokens=0)
     assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), nothing)) == []
     assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), SampleSettings(), ())) == []
-    assert documents(Fixed(0.5, 0.5), CharTokenizer("a"), nothing) == ""
+    assert generate_documents(Fixed(0.5, 0.5), CharTokenizer("a"), nothing) == ""

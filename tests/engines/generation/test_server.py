@@ -17,9 +17,9 @@ from patience import PATIENCE
 from engines.checkpoints.files import load_checkpoint, write_checkpoint
 from engines.checkpoints.folders import get_checkpoint_path
 from engines.generation import server
-from engines.generation.load import open_checkpoint
+from engines.generation.load import load_trained_model
 from engines.generation.sampling import generate
-from engines.generation.server import Sampler
+from engines.generation.server import SamplingServer
 from engines.settings.sample import SampleSettings
 from engines.system.subprocesses import python_path
 
@@ -78,7 +78,7 @@ class InProcess:
 
     def __init__(self, *requests: dict[str, Any]) -> None:
         self.said: list[dict[str, Any]] = []
-        self.sampler = Sampler(self.said.append)
+        self.sampler = SamplingServer(self.said.append)
         for asked in requests:
             self.sampler.take(json.dumps(asked).encode())
 
@@ -100,7 +100,7 @@ def test_it_says_what_generate_says_with_the_same_settings(process: Process, che
     how: dict[str, Any] = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "max_new_tokens": 20, "seed": 3, "count": 2}
     process.say(request(7, checkpoint, "the ", **how))
     heard = process.hear_all(7)
-    speaker = open_checkpoint(checkpoint)
+    speaker = load_trained_model(checkpoint)
     said = generate(speaker.model, speaker.tokenizer, SampleSettings(prompt="the ", **how), range(2))
     assert [reply for reply in heard if reply["kind"] == "token"] == [
         {
@@ -213,12 +213,12 @@ def test_no_more_than_two_checkpoints_are_in_memory(checkpoint: Path, monkeypatc
     models: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def opened(path: Path, device: str, compile: str) -> Any:
-        speaker = open_checkpoint(path, device, compile)
+        speaker = load_trained_model(path, device, compile)
         models.add(speaker.model)
         open_at_once.append(len(models))
         return speaker
 
-    monkeypatch.setattr(server, "open_checkpoint", opened)
+    monkeypatch.setattr(server, "load_trained_model", opened)
     paths = [get_checkpoint_path(checkpoint.parent, step) for step in (5, 10, 5, 15, 10, 20)]
     InProcess(*(request(1, path, max_new_tokens=1) for path in paths)).go_on()
     assert open_at_once == [1, 2, 2, 2, 2]  # 5 was in memory the second time

@@ -71,7 +71,7 @@ def test_every_ending_gives_a_whole_page(run: Run, tmp_path: Path) -> None:
 def test_the_state_of_a_recorded_ending_is_told_with_its_reason(tmp_path: Path) -> None:
     halted = next(run for run in RUNS if run.id == "halted-nonfinite")
     _, page, _ = page_of(read_record(halted), folder=tmp_path)
-    ending = liveness.ending(halted, read_record(halted).history)
+    ending = liveness.find_ending(halted, read_record(halted).history)
     assert ending and ending["detail"] in page.words and "nonfinite" in page.words
 
 

@@ -11,18 +11,18 @@ from hypothesis import strategies as some
 
 from engines import events
 from engines.reproduce.compare import (
-    DEPARTS,
+    DIVERGED,
     IDENTICAL,
     ROUNDING,
     TOLERANCE,
-    Change,
-    Record,
-    Score,
-    Tally,
-    compare,
-    distance,
+    EnvironmentChange,
+    EvalScores,
+    MatchCount,
+    TrainingRecord,
+    compare_records,
+    compute_distance,
 )
-from engines.reproduce.replay import past_of, settings_of
+from engines.reproduce.replay import derive_settings, read_recorded_run
 from engines.runs.store import Run
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
@@ -30,15 +30,15 @@ NUMBERS = some.floats(allow_nan=True, allow_infinity=True)
 LOSSES = [3.0, 2.5, 2.25, 2.0]
 
 
-def record(**parts: Any) -> Record:
+def record(**parts: Any) -> TrainingRecord:
     usual: dict[str, Any] = {
         "losses": LOSSES,
-        "evals": {0: Score(3.0, 4.5), 4: Score(2.0, 3.5)},
+        "evals": {0: EvalScores(3.0, 4.5), 4: EvalScores(2.0, 3.5)},
         "samples": {4: "the dog"},
         "weights": {2: "aa", 4: "bb"},
         "environment": {"python": "3.13"},
     }
-    return Record(**{**usual, **parts})
+    return TrainingRecord(**{**usual, **parts})
 
 
 def with_loss(step: int, loss: float) -> list[float]:
@@ -46,27 +46,27 @@ def with_loss(step: int, loss: float) -> list[float]:
 
 
 def test_the_same_is_identical() -> None:
-    found = compare(record(), record())
+    found = compare_records(record(), record())
     assert found.verdict == IDENTICAL and found.first is None and found.largest is None and found.environment == []
     assert (found.losses, found.evals, found.samples, found.weights) == (
-        Tally(4, 4),
-        Tally(2, 2),
-        Tally(1, 1),
-        Tally(2, 2),
+        MatchCount(4, 4),
+        MatchCount(2, 2),
+        MatchCount(1, 1),
+        MatchCount(2, 2),
     )
     assert found.weights_step == 4 and found.weights_same
 
 
 @given(some.lists(NUMBERS))
 def test_a_record_is_identical_to_itself_whatever_its_numbers(losses: list[float]) -> None:
-    assert compare(record(losses=losses), record(losses=list(losses))).verdict == IDENTICAL
+    assert compare_records(record(losses=losses), record(losses=list(losses))).verdict == IDENTICAL
 
 
 @given(NUMBERS, NUMBERS)
 def test_distance_is_symmetric_and_zero_only_for_what_is_the_same(a: float, b: float) -> None:
-    assert distance(a, b) == distance(b, a) >= 0
+    assert compute_distance(a, b) == compute_distance(b, a) >= 0
     same = a == b or (math.isnan(a) and math.isnan(b))
-    assert (distance(a, b) == 0) == same or abs(a - b) < 1e-300
+    assert (compute_distance(a, b) == 0) == same or abs(a - b) < 1e-300
 
 
 @pytest.mark.parametrize(
@@ -74,49 +74,53 @@ def test_distance_is_symmetric_and_zero_only_for_what_is_the_same(a: float, b: f
     [(10.0, 11.0, 1 / 11), (0.001, 0.002, 0.001), (math.nan, 1.0, math.inf), (math.inf, -math.inf, math.inf)],
 )
 def test_distance_is_relative_above_one_and_absolute_below(a: float, b: float, apart: float) -> None:
-    assert distance(a, b) == pytest.approx(apart)
+    assert compute_distance(a, b) == pytest.approx(apart)
 
 
 def test_a_last_bit_is_rounding_and_is_named() -> None:
-    found = compare(record(), record(losses=with_loss(3, math.nextafter(2.25, 3)), weights={2: "aa", 4: "cc"}))
-    assert found.verdict == ROUNDING and found.losses == Tally(4, 3) and found.departure is None
+    found = compare_records(record(), record(losses=with_loss(3, math.nextafter(2.25, 3)), weights={2: "aa", 4: "cc"}))
+    assert found.verdict == ROUNDING and found.losses == MatchCount(4, 3) and found.departure is None
     assert found.first and found.first == found.largest and found.first.step == 3 and found.first.size < 1e-15
-    assert found.weights_same is False and found.weights == Tally(2, 1)
+    assert found.weights_same is False and found.weights == MatchCount(2, 1)
 
 
 def test_it_departs_at_the_first_number_beyond_the_tolerance() -> None:
     losses = [3.0, 2.5 + 1e-9, 2.25 * (1 + 2 * TOLERANCE), 2.9]
-    found = compare(record(), record(losses=losses))
-    assert found.verdict == DEPARTS
+    found = compare_records(record(), record(losses=losses))
+    assert found.verdict == DIVERGED
     assert found.first and found.departure and found.largest
     assert (found.first.step, found.departure.step, found.largest.step) == (2, 3, 4)
     assert found.departure[:4] == ("loss", 3, 2.25, losses[2])
-    assert compare(record(), record(losses=losses), tolerance=1.0).verdict == ROUNDING
-    assert compare(record(), record(losses=with_loss(2, math.nextafter(2.5, 3))), tolerance=0).verdict == DEPARTS
+    assert compare_records(record(), record(losses=losses), tolerance=1.0).verdict == ROUNDING
+    assert (
+        compare_records(record(), record(losses=with_loss(2, math.nextafter(2.5, 3))), tolerance=0).verdict == DIVERGED
+    )
 
 
 def test_a_nan_where_there_was_none_departs_and_nan_is_equal_to_nan() -> None:
     broken = with_loss(2, math.nan)
-    assert compare(record(losses=broken), record(losses=broken)).verdict == IDENTICAL
-    found = compare(record(), record(losses=broken))
-    assert found.verdict == DEPARTS and found.departure and found.departure.size == math.inf
+    assert compare_records(record(losses=broken), record(losses=broken)).verdict == IDENTICAL
+    found = compare_records(record(), record(losses=broken))
+    assert found.verdict == DIVERGED and found.departure and found.departure.size == math.inf
 
 
 def test_an_evaluation_departs_too_but_after_the_loss_of_its_step() -> None:
-    worse = {0: Score(3.0, 4.5), 4: Score(2.0, 3.6)}
-    found = compare(record(), record(evals=worse))
-    assert found.departure and found.departure[:4] == ("validation bpb", 4, 3.5, 3.6) and found.evals == Tally(2, 1)
-    both = compare(record(), record(evals=worse, losses=with_loss(4, 2.1)))
+    worse = {0: EvalScores(3.0, 4.5), 4: EvalScores(2.0, 3.6)}
+    found = compare_records(record(), record(evals=worse))
+    assert (
+        found.departure and found.departure[:4] == ("validation bpb", 4, 3.5, 3.6) and found.evals == MatchCount(2, 1)
+    )
+    both = compare_records(record(), record(evals=worse, losses=with_loss(4, 2.1)))
     assert both.departure and both.departure.what == "loss"
 
 
 def test_another_sample_departs_only_where_no_number_explains_it() -> None:
     said = {4: "the cat"}
-    found = compare(record(), record(samples=said))
+    found = compare_records(record(), record(samples=said))
     assert found.departure and found.departure[:4] == ("sample", 4, "the dog", "the cat")
-    rounded = compare(record(), record(samples=said, losses=with_loss(1, 3.0 + 1e-9)))
-    assert rounded.verdict == ROUNDING and rounded.samples == Tally(1, 0)
-    assert compare(record(), record(samples=said, weights={4: "cc"})).verdict == ROUNDING
+    rounded = compare_records(record(), record(samples=said, losses=with_loss(1, 3.0 + 1e-9)))
+    assert rounded.verdict == ROUNDING and rounded.samples == MatchCount(1, 0)
+    assert compare_records(record(), record(samples=said, weights={4: "cc"})).verdict == ROUNDING
 
 
 def grown(by: float, beginning: float) -> list[float]:
@@ -126,32 +130,34 @@ def grown(by: float, beginning: float) -> list[float]:
 
 def test_what_grows_from_a_last_bit_without_a_jump_is_magnified_rounding() -> None:
     usual = record(losses=[2.0] * 60)
-    found = compare(usual, record(losses=grown(1.5, 1e-7)))
-    assert found.verdict == DEPARTS and found.is_magnified_rounding and found.growth == pytest.approx(1.5)
-    assert not compare(usual, record(losses=grown(1.5, 1e-4))).is_magnified_rounding  # begins with more
-    assert not compare(usual, record(losses=grown(1000, 1e-7))).is_magnified_rounding  # jumps
-    assert not compare(usual, record(losses=grown(1.0, 1e-7))).is_magnified_rounding  # does not even depart
+    found = compare_records(usual, record(losses=grown(1.5, 1e-7)))
+    assert found.verdict == DIVERGED and found.is_magnified_rounding and found.growth == pytest.approx(1.5)
+    assert not compare_records(usual, record(losses=grown(1.5, 1e-4))).is_magnified_rounding  # begins with more
+    assert not compare_records(usual, record(losses=grown(1000, 1e-7))).is_magnified_rounding  # jumps
+    assert not compare_records(usual, record(losses=grown(1.0, 1e-7))).is_magnified_rounding  # does not even depart
 
 
 def test_other_weights_alone_are_rounding() -> None:
-    found = compare(record(), record(weights={2: "aa", 4: "cc"}))
+    found = compare_records(record(), record(weights={2: "aa", 4: "cc"}))
     assert found.verdict == ROUNDING and found.largest is None and found.weights_same is False
 
 
 def test_only_what_both_have_is_compared() -> None:
-    found = compare(record(evals={0: Score(3.0, 4.5), 3: Score(9.0, 9.0)}), record(losses=LOSSES[:2], weights={}))
-    assert found.losses == Tally(2, 2) and found.evals == Tally(1, 1) and found.verdict == IDENTICAL
-    assert found.weights == Tally(0, 0) and found.weights_step is None and found.weights_same is None
+    found = compare_records(
+        record(evals={0: EvalScores(3.0, 4.5), 3: EvalScores(9.0, 9.0)}), record(losses=LOSSES[:2], weights={})
+    )
+    assert found.losses == MatchCount(2, 2) and found.evals == MatchCount(1, 1) and found.verdict == IDENTICAL
+    assert found.weights == MatchCount(0, 0) and found.weights_step is None and found.weights_same is None
 
 
 def test_what_was_copied_is_not_compared() -> None:
-    found = compare(record(), record(losses=with_loss(2, 9.0), evals={0: Score(9.0, 9.0)}), after=2)
-    assert found.losses == Tally(2, 2) and found.evals == Tally(0, 0) and found.weights == Tally(1, 1)
+    found = compare_records(record(), record(losses=with_loss(2, 9.0), evals={0: EvalScores(9.0, 9.0)}), after=2)
+    assert found.losses == MatchCount(2, 2) and found.evals == MatchCount(0, 0) and found.weights == MatchCount(1, 1)
 
 
 def test_the_environment_tells_what_changed_and_what_was_not_recorded() -> None:
-    found = compare(record(), record(environment={"python": "3.14", "torch": "2.13"}))
-    assert found.environment == [Change("python", "3.13", "3.14"), Change("torch", None, "2.13")]
+    found = compare_records(record(), record(environment={"python": "3.14", "torch": "2.13"}))
+    assert found.environment == [EnvironmentChange("python", "3.13", "3.14"), EnvironmentChange("torch", None, "2.13")]
     assert found.verdict == IDENTICAL
 
 
@@ -188,7 +194,7 @@ def test_the_last_step_is_one_that_training_again_reaches_in_the_same_way(
 ) -> None:
     run = make_run(tmp_path)
     write_events(run, *told)
-    assert past_of(run).last == last
+    assert read_recorded_run(run).last == last
 
 
 def test_what_auto_became_is_held_unless_another_device_is_asked_for(tmp_path: Path) -> None:
@@ -197,7 +203,10 @@ def test_what_auto_became_is_held_unless_another_device_is_asked_for(tmp_path: P
     choices = [{"setting": name, "value": value, "why": ""} for name, value in chosen.items()]
     told = {"kind": "engine", "choices": choices, "gpu": "NVIDIA H200", "flops_per_token": 1, "peak_flops": None}
     write_events(run, told, steps(1, 7))
-    held, elsewhere = settings_of(past_of(run), {}), settings_of(past_of(run), {"device": "cpu"})
+    held, elsewhere = (
+        derive_settings(read_recorded_run(run), {}),
+        derive_settings(read_recorded_run(run), {"device": "cpu"}),
+    )
     assert (held.device, held.dtype, held.compile, held.micro_batch) == ("cuda", "bfloat16", "on", 1)
     assert (elsewhere.device, elsewhere.dtype, elsewhere.compile, elsewhere.micro_batch) == ("cpu", "auto", "auto", 0)
     assert held.steps == 20 and held.tokens is None
@@ -205,6 +214,6 @@ def test_what_auto_became_is_held_unless_another_device_is_asked_for(tmp_path: P
 
 @pytest.mark.parametrize("folder", sorted(FIXTURES.iterdir()), ids=lambda folder: str(folder.name))
 def test_runs_of_an_older_version_can_be_trained_again(folder: Path) -> None:
-    past = past_of(Run(folder))
-    settings = settings_of(past, {})
+    past = read_recorded_run(Run(folder))
+    settings = derive_settings(past, {})
     assert settings.lr == past.config["resolved"]["lr"] and settings.tokenizer == "char"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engines.runs.comparison import MISSING, Line, settings, told
+from engines.runs.comparison import MISSING, ComparisonLine, compare_settings, format_setting
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 
@@ -13,8 +13,8 @@ def config(**resolved: Any) -> dict[str, Any]:
     return {"resolved": resolved}
 
 
-def lines(*configs: dict[str, Any]) -> dict[str, Line]:
-    return {setting.name: setting.line for setting in settings(configs)}
+def lines(*configs: dict[str, Any]) -> dict[str, ComparisonLine]:
+    return {setting.name: setting.line for setting in compare_settings(configs)}
 
 
 def test_only_what_is_not_the_same_differs() -> None:
@@ -51,4 +51,4 @@ def test_anything_in_the_place_of_a_part_is_no_part(odd: Any) -> None:
     ("value", "words"), [(True, "true"), (None, "none"), (1e-5, "1e-05"), (MISSING, "–"), ("A", "A")]
 )
 def test_values_are_told_as_a_person_types_them(value: object, words: str) -> None:
-    assert told(value) == words
+    assert format_setting(value) == words

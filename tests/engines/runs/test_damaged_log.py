@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from engines import events
 from engines.errors import UserError
 from engines.runs import log as log_module
-from engines.runs.board import Board
-from engines.runs.history import History, read_resumable
+from engines.runs.board import WatchedRuns
+from engines.runs.history import History, read_resumable_history
 from engines.runs.launch import launch
-from engines.runs.liveness import ending
+from engines.runs.liveness import find_ending
 from engines.runs.log import EventLog, LogError
 from engines.runs.reader import EventReader
 from engines.training.fork import fork_run
@@ -343,7 +343,7 @@ def test_a_run_whose_log_was_lost_is_not_resumed_and_its_checkpoints_stay(tmp_pa
     kept = sorted(run.checkpoints_dir.rglob("*"))
     damage(run.events_path)
     assert launch(run).wait() == 1
-    ended = ending(run, read(run.events_path))
+    ended = find_ending(run, read(run.events_path))
     assert ended and ended["reason"] == "crashed" and f"run {run.id} cannot be resumed: " in ended["detail"]
     assert "Restore" in ended["detail"] and sorted(run.checkpoints_dir.rglob("*")) == kept
     with pytest.raises(UserError, match="cannot be resumed"):
@@ -358,7 +358,7 @@ def test_a_log_without_its_last_lines_is_continued_from_the_checkpoint_and_the_g
     first_step = json.loads(lines[last])["first_step"]
     run.events_path.write_bytes(b"".join(lines[:last]))
     assert launch(run).wait() == 0
-    history = read_resumable(run)
+    history = read_resumable_history(run)
     assert history.step == 20 and history.missing == [range(first_step, 21)]
     assert history.damage.startswith("steps 1–20 could not be read")
 
@@ -370,7 +370,7 @@ def test_one_bad_run_is_listed_with_its_problem_beside_the_others(tmp_path: Path
     write_log(runs[1].events_path, {"v": 1, "t": 1.0, "kind": "resumed", "from_step": -9, "reason": "x"})
     config = json.loads(runs[2].config_path.read_text())
     runs[2].config_path.write_text(json.dumps(config | {"created_at": 1e300}))
-    board = Board(tmp_path / "results")
+    board = WatchedRuns(tmp_path / "results")
     problems = {watch.run.id: (watch.config, watch.problem)[1] for watch in board.refresh()}
     assert "not a regular file" in problems[runs[0].id] and "1 line" in problems[runs[1].id]
     assert "damaged config.json" in problems[runs[2].id] and problems[runs[3].id] == ""
@@ -378,7 +378,7 @@ def test_one_bad_run_is_listed_with_its_problem_beside_the_others(tmp_path: Path
 
 def test_the_number_of_a_checkpoint_lengthens_a_history_within_bounds() -> None:
     history = History()
-    history.leave_out_until(10**15)
+    history.mark_missing_until(10**15)
     assert history.step == 0
-    history.leave_out_until(10)
+    history.mark_missing_until(10)
     assert history.missing == [range(1, 11)]

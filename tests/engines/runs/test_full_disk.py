@@ -14,7 +14,7 @@ from builders import events_of, finished_run, make_run
 from engines.ablation.plan import Plan, make_plan
 from engines.ablation.study import create_study
 from engines.errors import UserError
-from engines.reproduce.replay import beginning_at_the_end_of, past_of, replay_run, settings_of
+from engines.reproduce.replay import create_replay, derive_settings, get_end_point, read_recorded_run
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
 from engines.runs.history import read_history
@@ -56,8 +56,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def replay(run: Run) -> Run:
-    past = past_of(run)
-    return replay_run(past, past.last, settings_of(past, {}), run.results, beginning_at_the_end_of(past))
+    past = read_recorded_run(run)
+    return create_replay(past, past.last, derive_settings(past, {}), run.results, get_end_point(past))
 
 
 def plan_of(run: Run) -> Plan:
@@ -111,7 +111,7 @@ def test_a_checkpoint_directory_of_a_deleted_run_is_not_taken_over(
 def test_a_request_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     with full_disk(0), pytest.raises(UserError, match="stop could not be requested"):
-        control.request(run.control_dir, "stop")
+        control.send_request(run.control_dir, "stop")
     assert files_below(run.control_dir) == []
 
 
@@ -119,7 +119,7 @@ def test_a_worker_that_cannot_be_started_leaves_the_lock_free(tmp_path: Path) ->
     run = make_run(tmp_path)
     with full_disk(0), pytest.raises(UserError, match="cannot be started: File too large"):
         launch(run)
-    assert not liveness.lock_is_held(run.lock_path)
+    assert not liveness.is_lock_held(run.lock_path)
     assert launch(run).wait() == 0
 
 
@@ -141,9 +141,9 @@ def test_a_run_on_a_full_disk_reports_it_and_can_be_resumed(
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     assert launch(run, "full_disk_worker", {"FULL_AT": place}).wait() == code
     history = read_history(run)
-    ended = liveness.ending(run, history)
+    ended = liveness.find_ending(run, history)
     assert ended and ended["traceback"] is None and sentence in (ended["detail"] or "")
-    assert liveness.state(run, history) == state
+    assert liveness.derive_state(run, history) == state
     assert "Traceback" not in run.log_path.read_text()
     assert launch(run).wait() == 0
     assert read_history(run).losses == read_history(trained).losses
@@ -155,9 +155,9 @@ def test_a_start_that_cannot_write_its_first_event_is_not_reported_as_the_one_be
     run = finished_run(tmp_path)
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     assert launch(run, "full_disk_worker", {"FULL_AT": "event:1"}).wait() == 3
-    assert liveness.state(run, read_history(run)) == "halted"
+    assert liveness.derive_state(run, read_history(run)) == "halted"
     assert launch(run).wait() == 0
-    assert liveness.state(run, read_history(run)) == "finished"
+    assert liveness.derive_state(run, read_history(run)) == "finished"
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["training", "paused"])
@@ -166,12 +166,12 @@ def test_a_worker_whose_run_is_deleted_ends_with_a_sentence(paused: bool, tmp_pa
     worker = launch(run)
     wait_until(lambda: b'"steps"' in run.events_path.read_bytes(), "no step was made")
     if paused:
-        control.request(run.control_dir, "pause")
+        control.send_request(run.control_dir, "pause")
         wait_until(lambda: b'"pause"' in run.events_path.read_bytes(), "the run was not paused")
     history = read_history(run)
     shutil.rmtree(run.path)
     assert worker.wait(PATIENCE) == 3
-    ended = liveness.ending(run, history)
+    ended = liveness.find_ending(run, history)
     assert ended and "was deleted" in ended["detail"] and not run.path.exists()
 
 
@@ -217,13 +217,13 @@ def test_foreign_content_in_the_place_of_something_else_is_reported(name: str, t
     assert launch(run).wait() == 1
     log = run.log_path.read_text()
     assert "Traceback" not in log
-    ended = liveness.ending(run, read_history(run))
+    ended = liveness.find_ending(run, read_history(run))
     assert ended and name in ended["detail"]
 
 
 def test_a_request_that_cannot_be_deleted_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox(tmp_path, since_ns=0)
-    sent = control.request(tmp_path, "pause")
+    sent = control.send_request(tmp_path, "pause")
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: (_ for _ in ()).throw(PermissionError()))
     found = inbox.next()
     assert found == sent and found

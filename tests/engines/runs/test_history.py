@@ -74,7 +74,7 @@ def test_progress_that_no_run_can_have_is_counted_and_leaves_no_trace(progress: 
     history = History()
     history.apply([{**steps(1, [5.0]), "progress": progress}, {**steps(1, [4.0]), "progress": [0.25]}])
     assert history.bad_events == 1 and history.losses == array("d", [4.0])
-    assert history.progress == array("d", [0.25]) and history.share_done(1000) == 0.25
+    assert history.progress == array("d", [0.25]) and history.fraction_done(1000) == 0.25
 
 
 def test_progress_is_that_of_its_steps_where_only_some_have_it() -> None:
@@ -90,9 +90,11 @@ def test_time_left_and_the_share_that_is_done_follow_the_clock_under_a_time_budg
     by_steps, by_time = History(), History()
     by_steps.apply([steps(1, [1.0] * 10)])
     by_time.apply([{**steps(1, [1.0] * 10), "progress": [0.02 * n for n in range(10, 20)]}])
-    assert by_steps.share_done(40) == 0.25 and by_steps.seconds_left(40) == pytest.approx(3.0)
-    assert by_time.share_done(1_000_000) == 0.38 and by_time.seconds_left(1_000_000) == pytest.approx(1 / 0.38 - 1)
-    assert History().seconds_left(10) is None and History().share_done(0) == 0.0
+    assert by_steps.fraction_done(40) == 0.25 and by_steps.estimate_seconds_left(40) == pytest.approx(3.0)
+    assert by_time.fraction_done(1_000_000) == 0.38 and by_time.estimate_seconds_left(1_000_000) == pytest.approx(
+        1 / 0.38 - 1
+    )
+    assert History().estimate_seconds_left(10) is None and History().fraction_done(0) == 0.0
 
 
 def test_columns_of_unequal_length_are_counted_not_applied() -> None:

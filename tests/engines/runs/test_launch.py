@@ -30,12 +30,12 @@ def wait_for(run: Run, text: bytes) -> None:
 def test_a_run_is_locked_before_its_worker_has_done_anything(tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG)
     worker = launch(run)
-    assert liveness.lock_is_held(run.lock_path)
+    assert liveness.is_lock_held(run.lock_path)
     with pytest.raises(UserError, match="is already running"):
         launch(run)
     worker.kill()
     worker.wait()
-    assert not liveness.lock_is_held(run.lock_path)
+    assert not liveness.is_lock_held(run.lock_path)
 
 
 def test_a_worker_outlives_the_hang_up_of_its_terminal(tmp_path: Path) -> None:
@@ -59,27 +59,27 @@ def test_requests_are_done_and_answered_in_order(tmp_path: Path) -> None:
     worker = launch(run)
     wait_for(run, b'"steps"')
     for verb in ("pause", "checkpoint", "evaluate", "sample"):
-        control.request(run.control_dir, verb)
+        control.send_request(run.control_dir, verb)
     wait_for(run, b'"verb":"sample"')
-    assert liveness.state(run, read_history(run)) == "paused"
+    assert liveness.derive_state(run, read_history(run)) == "paused"
     paused_at = read_history(run).step
     for kind in ("checkpoint", "eval", "sample"):
         assert paused_at in [event["step"] for event in events_of(run, kind)]
-    control.request(run.control_dir, "resume")
+    control.send_request(run.control_dir, "resume")
     wait_for(run, b'"verb":"resume"')
-    assert liveness.state(run, read_history(run)) == "running"
-    control.request(run.control_dir, "stop")
+    assert liveness.derive_state(run, read_history(run)) == "running"
+    control.send_request(run.control_dir, "stop")
     assert worker.wait() == 0
     assert [event["verb"] for event in events_of(run, "control")] == [
         "pause", "checkpoint", "evaluate", "sample", "resume", "stop",
     ]  # fmt: skip
     assert read_history(run).step > paused_at and os.listdir(run.control_dir) == []
-    assert liveness.state(run, read_history(run)) == "stopped"
+    assert liveness.derive_state(run, read_history(run)) == "stopped"
 
 
 def test_requests_to_an_earlier_worker_are_deleted_unread(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    control.request(run.control_dir, "stop")
+    control.send_request(run.control_dir, "stop")
     assert launch(run).wait() == 0
     assert read_history(run).step == 20 and events_of(run, "control") == []
     assert os.listdir(run.control_dir) == []
@@ -123,4 +123,4 @@ def test_a_full_disk_halts_the_run_and_the_last_word_is_in_the_workers_log(tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert worker.wait() == 3
     assert "events.jsonl cannot be written" in run.log_path.read_text()
-    assert liveness.state(run, read_history(run)) == "halted"
+    assert liveness.derive_state(run, read_history(run)) == "halted"

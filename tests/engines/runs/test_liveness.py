@@ -34,7 +34,7 @@ ENDED = {
 
 
 def test_every_recorded_ending_has_its_state() -> None:
-    found = {path.name: liveness.state(Run(path), read_history(Run(path))) for path in FIXTURES.iterdir()}
+    found = {path.name: liveness.derive_state(Run(path), read_history(Run(path))) for path in FIXTURES.iterdir()}
     assert found == ENDED
 
 
@@ -65,23 +65,23 @@ RESUME = {"kind": "control", "request": "2-resume.json", "verb": "resume", "outc
 )
 def test_a_held_lock_means_alive(events: tuple[dict[str, object], ...], state: str, tmp_path: Path) -> None:
     run, lock = live_run(tmp_path)
-    assert liveness.state(run, history(*events)) == state
+    assert liveness.derive_state(run, history(*events)) == state
     os.close(lock)
-    assert liveness.state(run, history(*events)) == "killed"
+    assert liveness.derive_state(run, history(*events)) == "killed"
 
 
 def test_a_live_run_that_has_not_written_for_ten_seconds_is_stuck(tmp_path: Path) -> None:
     run, lock = live_run(tmp_path)
     long_ago = time.time() - liveness.STUCK_AFTER - 1
     os.utime(run.events_path, (long_ago, long_ago))
-    assert liveness.state(run, history(TRAIN)) == "stuck"
+    assert liveness.derive_state(run, history(TRAIN)) == "stuck"
     os.close(lock)
 
 
 def test_probing_leaves_the_lock_free(tmp_path: Path) -> None:
     run, lock = live_run(tmp_path)
     os.close(lock)
-    assert not liveness.lock_is_held(run.lock_path)
+    assert not liveness.is_lock_held(run.lock_path)
     again = os.open(run.lock_path, os.O_RDWR)
     fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(again)
@@ -92,4 +92,4 @@ def test_a_crash_of_an_earlier_start_does_not_colour_a_later_kill(tmp_path: Path
     os.close(lock)
     mark = liveness.START_MARK
     run.log_path.write_text(f"{mark}\nFatal Python error: Segmentation fault\n{mark}\n")
-    assert liveness.state(run, history(TRAIN)) == "killed"
+    assert liveness.derive_state(run, history(TRAIN)) == "killed"

@@ -17,7 +17,7 @@ from engines.ablation.study import Study
 from engines.errors import UserError
 from engines.runs import liveness
 from engines.runs.launch import launch
-from engines.runs.locking import require_lock, take_lock
+from engines.runs.locking import acquire_lock, require_lock
 from engines.runs.store import Run
 from engines.system.subprocesses import python_path
 
@@ -59,14 +59,14 @@ def test_a_launcher_with_closed_standard_streams_starts_a_worker_that_holds_the_
     pid = int(launch_with_closed(streams, run, tmp_path / "first"))
     try:
         wait_for_first_event(run)  # from here on only the worker itself can hold the lock
-        assert liveness.lock_is_held(run.lock_path)
+        assert liveness.is_lock_held(run.lock_path)
         assert "is already running" in launch_with_closed(streams, run, tmp_path / "second")
     finally:
         os.kill(pid, signal.SIGKILL)
 
 
 def test_the_lock_never_gets_the_descriptor_of_a_standard_stream(tmp_path: Path) -> None:
-    fd = take_lock(make_run(tmp_path))
+    fd = acquire_lock(make_run(tmp_path))
     try:
         assert fd > 2 and not os.get_inheritable(fd)
     finally:
@@ -108,7 +108,7 @@ def test_a_worker_or_queue_without_the_lock_refuses_to_start(module: str, tmp_pa
 
 def test_only_a_descriptor_that_holds_this_runs_lock_is_accepted(tmp_path: Path) -> None:
     run, other = make_run(tmp_path), make_run(tmp_path)
-    lock, foreign = take_lock(run), take_lock(other)
+    lock, foreign = acquire_lock(run), acquire_lock(other)
     unlocked = os.open(run.lock_path, os.O_RDWR)  # the right file, locked by another open file
     try:
         for argument in (f"--lock={foreign}", f"--lock={unlocked}", "--lock=-1", "--lock=²", "--lock=99999999999", ""):
@@ -136,4 +136,4 @@ def test_a_lock_that_cannot_be_opened_is_reported_in_one_sentence(tmp_path: Path
     run.lock_path.mkdir()
     with pytest.raises(UserError, match="cannot be opened"):
         launch(run)
-    assert not liveness.lock_is_held(run.lock_path)
+    assert not liveness.is_lock_held(run.lock_path)

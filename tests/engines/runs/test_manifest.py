@@ -35,13 +35,13 @@ def test_the_commit_is_git_s_own_in_a_checkout_a_worktree_and_on_no_branch(
     git(checkout, "worktree", "add", "--quiet", "--detach", str(apart))
     for folder in (checkout, worktree, apart):
         monkeypatch.setattr(manifest, "_ROOT", folder)
-        assert manifest.code()["commit"] == git(folder, "rev-parse", "HEAD")
+        assert manifest.describe_code()["commit"] == git(folder, "rev-parse", "HEAD")
     git(checkout, "pack-refs", "--all")
     for folder in (checkout, worktree):
         monkeypatch.setattr(manifest, "_ROOT", folder)
-        assert manifest.code()["commit"] == git(folder, "rev-parse", "HEAD")
+        assert manifest.describe_code()["commit"] == git(folder, "rev-parse", "HEAD")
 
 
 def test_code_that_is_no_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "_ROOT", tmp_path)
-    assert manifest.code()["commit"] is None
+    assert manifest.describe_code()["commit"] is None

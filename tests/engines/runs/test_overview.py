@@ -12,12 +12,12 @@ from recordings import RUNS
 
 from engines.errors import UserError
 from engines.runs import checked_json
-from engines.runs.board import Board
+from engines.runs.board import WatchedRuns
 from engines.runs.history import History, read_history
-from engines.runs.overview import KEY, LogDigest, Overview, overview_of, read_entry, read_overview
+from engines.runs.overview import KEY, LogDigest, Overview, compute_overview, read_entry, read_overview
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,14 @@ def is_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_a_list_of_ended_runs_reads_no_log(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = overview_of(read_history(run))
+    wanted = compute_overview(read_history(run))
     read = is_read(monkeypatch)
-    (watch,) = Board(run.path.parent.parent).refresh()
+    (watch,) = WatchedRuns(run.path.parent.parent).refresh()
     assert read_entry(run) == (run.config, "finished", wanted)
-    assert (watch.state, watch.overview, watch.is_whole) == ("finished", wanted, False)
+    assert (watch.state, watch.overview, watch.is_fully_read) == ("finished", wanted, False)
     assert read == []
     watch.poll()
-    assert watch.is_whole and watch.overview == wanted and read == [run.events_path]
+    assert watch.is_fully_read and watch.overview == wanted and read == [run.events_path]
 
 
 def damaged(text: str) -> str:
@@ -79,14 +79,14 @@ def test_stored_figures_that_do_not_belong_to_the_log_are_not_used(spoil: str, r
     SPOILT[spoil](run)
     assert read_overview(run) is None
     _, state, overview = read_entry(run)
-    assert overview == overview_of(read_history(run)) and overview.step == 20
+    assert overview == compute_overview(read_history(run)) and overview.step == 20
     assert state == ("finished" if spoil != "a log with another end" else state)
 
 
 def test_a_resumed_run_has_no_stored_figures_while_it_trains(run: Run) -> None:
     run.summary_path.unlink()  # as its worker does first
     assert read_overview(run) is None
-    (watch,) = Board(run.path.parent.parent).refresh()
+    (watch,) = WatchedRuns(run.path.parent.parent).refresh()
     assert watch.overview.step == 20
 
 
@@ -98,7 +98,7 @@ def test_the_figures_of_every_ending_survive_being_stored(tmp_path: Path) -> Non
         run = Run(tmp_path / recorded.id)
         shutil.copytree(recorded.path, run.path)
         run.summary_path.write_text(json.dumps(LogDigest(run).store_in({"v": 1})))
-        assert repr(read_overview(run)) == repr(overview_of(history)), recorded.id  # NaN is not equal to itself
+        assert repr(read_overview(run)) == repr(compute_overview(history)), recorded.id  # NaN is not equal to itself
 
 
 def test_copied_files_in_another_order_of_time_keep_the_stored_figures(run: Run) -> None:
@@ -120,8 +120,8 @@ def test_a_log_with_damaged_lines_gets_no_stored_figures(run: Run) -> None:
 
 def test_runs_without_stored_figures_keep_no_history_in_a_list(run: Run) -> None:
     run.summary_path.unlink()
-    (watch,) = Board(run.path.parent.parent).refresh()
-    assert watch.overview.step == 20 and not watch.history.step and not watch.is_whole
+    (watch,) = WatchedRuns(run.path.parent.parent).refresh()
+    assert watch.overview.step == 20 and not watch.history.step and not watch.is_fully_read
 
 
 def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
@@ -130,17 +130,17 @@ def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
     for number in range(7):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
     monkeypatch.setattr("engines.runs.board._CHECKED", 3)
-    board = Board(tmp_path)
+    board = WatchedRuns(tmp_path)
     board.refresh()
     version = board.version
     looked: list[str] = []
-    look = Watch.is_worth_a_poll
-    monkeypatch.setattr(Watch, "is_worth_a_poll", lambda watch: looked.append(watch.run.id) or look(watch))
+    look = WatchedRun.needs_poll
+    monkeypatch.setattr(WatchedRun, "needs_poll", lambda watch: looked.append(watch.run.id) or look(watch))
     for _ in range(3):
         board.refresh()
     assert len(looked) == 3 + 3 + 2 and len(set(looked)) == 8 and board.version == version
     append(Run(tmp_path / "runs" / "other-3"))
-    board.check_soon(Run(tmp_path / "runs" / "other-3"))
+    board.request_check(Run(tmp_path / "runs" / "other-3"))
     board.refresh()
     assert board.version == version + 1
 
@@ -152,19 +152,19 @@ def test_a_first_refresh_publishes_what_it_has_read_so_far(
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
     monkeypatch.setattr("engines.runs.board._PUBLISH_INTERVAL", 0.0)
     published: list[int] = []
-    assert len(Board(tmp_path).refresh(lambda watches: published.append(len(watches)))) == 5
+    assert len(WatchedRuns(tmp_path).refresh(lambda watches: published.append(len(watches)))) == 5
     assert published == [1, 2, 3, 4, 5]
 
 
 def test_an_empty_history_has_empty_figures() -> None:
-    assert overview_of(History()) == Overview()
+    assert compute_overview(History()) == Overview()
 
 
 def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified = []
-    monkeypatch.setattr(checked_json, "_checksum", lambda content: verified.append(content))
+    monkeypatch.setattr(checked_json, "_compute_checksum", lambda content: verified.append(content))
     assert read_entry(run)[0]["run"] == run.id and not verified
     edited = run.config_path.read_text().replace('"steps": 20', '"steps": 21')
     run.config_path.write_text(edited)

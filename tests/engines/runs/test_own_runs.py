@@ -9,9 +9,9 @@ from builders import finished_run, make_run
 
 from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
-from engines.runs.locking import take_lock
-from engines.runs.lookup import find_run, remember
-from engines.runs.own_runs import find_own_run, remove_run, require_run
+from engines.runs.locking import acquire_lock
+from engines.runs.lookup import find_run, remember_dir
+from engines.runs.own_runs import delete_run, find_own_run, require_run
 from engines.runs.store import Run
 
 
@@ -22,7 +22,7 @@ def everything_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["", " ", "last", "known"])
 def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: Path) -> None:
     known = make_run(tmp_path)
-    remember(known.results)
+    remember_dir(known.results)
     wanted = known.id if name == "known" else name
     assert find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
     with pytest.raises(UserError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
@@ -41,16 +41,16 @@ def test_own_runs_are_found_by_name_beginning_path_and_last(tmp_path: Path) -> N
 def test_a_run_is_deleted_and_nothing_else(tmp_path: Path) -> None:
     run, other = make_run(tmp_path), make_run(tmp_path)
     before = [name for name in everything_in(tmp_path) if run.id not in name]
-    assert remove_run(run) == f"deleted run {run.id}"
+    assert delete_run(run) == f"deleted run {run.id}"
     assert everything_in(tmp_path) == before and other.config
-    assert remove_run(run) == f"run {run.id} was deleted already"
+    assert delete_run(run) == f"run {run.id} was deleted already"
 
 
 def test_deleting_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None:
     run = finished_run(tmp_path, checkpoint_dir=str(tmp_path / "kept"))
     folder = run.checkpoints_dir
     assert folder == tmp_path / "kept" / run.id
-    assert remove_run(run) == f"deleted run {run.id}; its checkpoints stay in {folder}"
+    assert delete_run(run) == f"deleted run {run.id}; its checkpoints stay in {folder}"
     assert not run.path.exists() and list_steps(folder)[-1] == 20
 
 
@@ -59,7 +59,7 @@ def test_of_a_linked_run_only_the_link_is_deleted(tmp_path: Path) -> None:
     link = Run(tmp_path / "others" / "runs" / "link")
     link.path.parent.mkdir(parents=True)
     link.path.symlink_to(run.path)
-    assert "the run stays in" in remove_run(find_own_run("link", tmp_path / "others"))
+    assert "the run stays in" in delete_run(find_own_run("link", tmp_path / "others"))
     assert not link.path.is_symlink() and run.config
 
 
@@ -68,7 +68,7 @@ def test_a_link_inside_a_run_is_not_followed(tmp_path: Path) -> None:
     kept.mkdir()
     (kept / "file").touch()
     (run.path / "checkpoints").symlink_to(kept)
-    remove_run(run)
+    delete_run(run)
     assert (kept / "file").exists() and not run.path.exists()
 
 
@@ -81,7 +81,7 @@ def test_a_folder_that_is_not_a_run_is_never_deleted(names: list[str], place: st
         (folder / name).write_text("{}")
     before = everything_in(tmp_path)
     with pytest.raises(UserError, match="is not a run"):
-        remove_run(Run(folder))
+        delete_run(Run(folder))
     with pytest.raises(UserError, match="is not a run"):
         require_run(find_own_run(str(folder) if place == "mine" else "mine", tmp_path / "results", exact=True))
     assert everything_in(tmp_path) == before
@@ -94,7 +94,7 @@ def test_a_manifest_alone_does_not_make_a_folder_a_run(tmp_path: Path) -> None:
     (project / "main.py").touch()
     shutil.copy(make_run(tmp_path).config_path, project)
     with pytest.raises(UserError, match="is not a run"):
-        remove_run(Run(project))
+        delete_run(Run(project))
 
 
 @pytest.mark.parametrize("damage", ["broken", "gone", "never written"])
@@ -107,7 +107,7 @@ def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_pa
     if damage == "never written":
         shutil.rmtree(run.control_dir)
         run.events_path.unlink()
-    remove_run(find_own_run(run.id, run.results, exact=True))
+    delete_run(find_own_run(run.id, run.results, exact=True))
     assert not run.path.exists()
 
 
@@ -120,10 +120,10 @@ def test_a_run_that_another_process_deleted_is_one_sentence(tmp_path: Path) -> N
 
 def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    lock = take_lock(run)
+    lock = acquire_lock(run)
     try:
         with pytest.raises(UserError, match="is already running"):
-            remove_run(run)
+            delete_run(run)
     finally:
         os.close(lock)
     assert run.config
@@ -137,4 +137,4 @@ def test_a_directory_that_cannot_be_deleted_is_one_sentence(tmp_path: Path, monk
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(UserError, match=rf"run {run.id} cannot be deleted: .*worker\.log: Permission denied\.$"):
-        remove_run(run)
+        delete_run(run)

@@ -5,17 +5,19 @@ from pathlib import Path
 import pytest
 
 from engines.ablation.cells import Cell
-from engines.runs.portable import Portable, corpora_of
+from engines.runs.portable import PortablePaths, find_corpora
 
 SHA256 = "0123456789abcdef" * 4
 
 
 @pytest.fixture
-def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Portable:
+def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PortablePaths:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", "/home/ann")
-    return Portable(Path("/data/results"), {"/far/my text.txt": SHA256, "/alone": None, "/home/ann/own.txt": SHA256})
+    return PortablePaths(
+        Path("/data/results"), {"/far/my text.txt": SHA256, "/alone": None, "/home/ann/own.txt": SHA256}
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,20 +35,20 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Portable:
         ("https://example.org/data/results/x", "https://example.org/data/results/x"),
     ],
 )
-def test_a_path_is_told_as_others_may_find_it(text: str, told: str, others: Portable) -> None:
+def test_a_path_is_told_as_others_may_find_it(text: str, told: str, others: PortablePaths) -> None:
     assert others.text(text) == told
 
 
-def test_below_the_working_directory_it_is_relative(others: Portable) -> None:
+def test_below_the_working_directory_it_is_relative(others: PortablePaths) -> None:
     assert others.text(f"{Path.cwd()}/a b/c.txt in {Path.cwd()}") == "./a b/c.txt in ."
 
 
 def test_the_root_as_working_directory_makes_nothing_relative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert Portable(Path("/data/results"), {"/far/a.txt": None}).text("/far/a.txt /x/y/z") == "a.txt z"
+    assert PortablePaths(Path("/data/results"), {"/far/a.txt": None}).text("/far/a.txt /x/y/z") == "a.txt z"
 
 
-def test_all_texts_in_a_value_are_gone_through_and_nothing_else(others: Portable) -> None:
+def test_all_texts_in_a_value_are_gone_through_and_nothing_else(others: PortablePaths) -> None:
     path = "/far/away/a.txt"
     value = {"/far/away/key": [path, 1, None], "cell": Cell(path, {"data": path}), "pair": (path, 2.5)}
     assert others.inside(value) == {
@@ -58,5 +60,5 @@ def test_a_manifest_tells_the_sha256_of_the_texts_that_it_names() -> None:
     given = {"data": "a.txt", "val_data": "/b.txt", "checkpoint_dir": "/kept", "lr": 0.1}
     resolved = {**given, "data": "/lab/a.txt", "model_kind": "gpt"}
     config = {"given": given, "resolved": resolved, "facts": {"sha256": "aa", "val_sha256": "bb"}}
-    assert corpora_of(config) == {"a.txt": "aa", "/lab/a.txt": "aa", "/b.txt": "bb", "/kept": None}
-    assert corpora_of({"given": {"data": "names"}, "resolved": 3}) == {}
+    assert find_corpora(config) == {"a.txt": "aa", "/lab/a.txt": "aa", "/b.txt": "bb", "/kept": None}
+    assert find_corpora({"given": {"data": "names"}, "resolved": 3}) == {}

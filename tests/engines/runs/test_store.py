@@ -10,7 +10,7 @@ from builders import make_run
 from engines.errors import UserError
 from engines.runs import creation, lookup
 from engines.runs.creation import create_run_directory
-from engines.runs.lookup import all_runs, find_run, remember, runs_in_view
+from engines.runs.lookup import find_run, list_runs, list_runs_in_view, remember_dir
 from engines.runs.store import Run
 
 
@@ -24,7 +24,7 @@ def test_runs_are_found_by_id_prefix_and_last(tmp_path: Path) -> None:
     assert find_run(runs[1].id, tmp_path).path == runs[1].path
     assert find_run("last", tmp_path).path == runs[2].path
     assert find_run(str(runs[0].path), tmp_path / "elsewhere").path == runs[0].path
-    assert [run.id for run in all_runs(tmp_path)] == [run.id for run in runs]
+    assert [run.id for run in list_runs(tmp_path)] == [run.id for run in runs]
 
 
 def test_an_ambiguous_prefix_names_the_candidates(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
 
 def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    remember(tmp_path / "there")
+    remember_dir(tmp_path / "there")
     assert find_run(run.id, tmp_path / "here").path == run.path
     assert find_run("last", tmp_path / "here").path == run.path
 
@@ -73,7 +73,7 @@ def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to("runs")  # a ring: root may read everything else
     with pytest.raises(UserError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
-        runs_in_view(tmp_path)
+        list_runs_in_view(tmp_path)
 
 
 def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path,
     run.config_path.write_bytes(content)
     with pytest.raises(UserError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
         _ = run.config
-    assert {found.id for found in all_runs(tmp_path / "results")} == {run.id, other.id}
+    assert {found.id for found in list_runs(tmp_path / "results")} == {run.id, other.id}
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Pa
     folder.mkdir()
     run = make_run(folder)
     assert run.config["resolved"]["data"] == str(folder / "text.txt")
-    remember(folder / "results")
+    remember_dir(folder / "results")
     assert find_run(run.id, tmp_path / "here").path == run.path
 
 
 def test_garbage_in_the_memory_hides_nothing(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    remember(tmp_path / "elsewhere")
-    lookup._memory().write_bytes(b"\xff\xfe\n/a\0b\n\n")
-    remember(tmp_path / "there")
+    remember_dir(tmp_path / "elsewhere")
+    lookup._get_memory_path().write_bytes(b"\xff\xfe\n/a\0b\n\n")
+    remember_dir(tmp_path / "there")
     assert find_run(run.id, tmp_path / "here").path == run.path

@@ -9,7 +9,7 @@ import pytest
 from builders import make_run
 from patience import PATIENCE
 
-from engines.runs.board import Board
+from engines.runs.board import WatchedRuns
 from engines.runs.launch import launch
 from nanochat_tui.cli import main
 from nanochat_tui.headless import follow
@@ -17,7 +17,7 @@ from screens.app import REFRESH_INTERVAL
 from screens.train.live import POLL_INTERVAL
 
 
-def wait_for(board: Board, state: str) -> None:
+def wait_for(board: WatchedRuns, state: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while [watch.state for watch in board.refresh()] != [state]:
         assert time.monotonic() < deadline, "it never came"
@@ -27,7 +27,7 @@ def test_a_killed_worker_is_told_at_the_next_look_and_looks_are_less_than_two_se
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path, steps=1_000_000, eval_every=0)
-    board = Board(tmp_path / "results")
+    board = WatchedRuns(tmp_path / "results")
     worker = launch(run)
     wait_for(board, "running")
     os.kill(worker.pid, signal.SIGKILL)

@@ -34,7 +34,7 @@ from engines.tensor.models.gpt import rotated
 from engines.tensor.optim.flat_buffers import Bank
 from engines.tensor.optim.optimizer import AdamW, Pace
 from engines.training.evaluation import Targets, evaluate
-from engines.training.schedules import at_step
+from engines.training.schedules import compute_at_step
 
 pytestmark = [
     pytest.mark.cuda,
@@ -71,7 +71,7 @@ def losses(settings: TrainSettings, steps: int) -> list[float]:
     batches = some_batches(settings)
     learner.warm_up(batches.batch(0))
     for step in range(steps):
-        hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        hyperparameters = compute_at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
     learner.wait()
     found: list[StepResult] = learner.pop_results()
@@ -322,7 +322,7 @@ def test_steps_queued_behind_a_busy_gpu_have_the_same_losses() -> None:
         if is_queued:
             torch.cuda._sleep(2_000_000_000)  # clock cycles: about a second, in which the host submits all steps it may
         for step in range(20):
-            hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+            hyperparameters = compute_at_step(step, settings, settings.steps)._replace(lr=settings.lr)
             learner.step(batches.batch(step * settings.batch_size), hyperparameters)
             if not is_queued:
                 learner.wait()
@@ -341,7 +341,7 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
 
     def train(learner: Any, begin: int, end: int) -> list[float]:
         for step in range(begin, end):
-            hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+            hyperparameters = compute_at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
         learner.wait()
         return [result.loss for result in learner.pop_results()]

@@ -20,7 +20,7 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor.arrays import to_tensor
 from engines.tensor.trainer import TensorLearner
-from engines.training.schedules import lr_multiplier
+from engines.training.schedules import get_lr_multiplier
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int)
     """The first losses of a run by these settings."""
     batches = Batches(data.packed.train, how.context_length, how.batch_size, how.seed)
     for step in range(steps):
-        lr = how.lr * lr_multiplier(
+        lr = how.lr * get_lr_multiplier(
             step, how.steps, how.lr_schedule, how.warmup_fraction, how.warmdown_fraction, how.final_lr_fraction
         )
         learner.step(batches.batch(step * how.batch_size), StepHyperparameters(lr))

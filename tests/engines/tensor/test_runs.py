@@ -41,7 +41,7 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
     history = read_history(gpt)
-    assert liveness.state(gpt, history) == "finished", (gpt.path / "worker.log").read_text()
+    assert liveness.derive_state(gpt, history) == "finished", (gpt.path / "worker.log").read_text()
     assert len(history.losses) == 24 and history.losses[-1] < history.losses[0]
     assert [event["step"] for event in history.evals] == [0, 8, 16, 24]
     assert [event["step"] for event in history.samples] == [0, 12, 24]
@@ -114,7 +114,7 @@ def test_a_tensor_run_is_the_scalar_run(kind: str, tmp_path: Path) -> None:
     def losses(folder: str, **given: Any) -> list[float]:
         (tmp_path / folder).mkdir()
         run = finished_run(tmp_path / folder, model_kind=kind, **given)
-        assert liveness.state(run, read_history(run)) == "finished", (run.path / "worker.log").read_text()
+        assert liveness.derive_state(run, read_history(run)) == "finished", (run.path / "worker.log").read_text()
         return [*read_history(run).losses, *(event["loss"] for event in read_history(run).evals)]
 
     tensor = losses("tensor", mode="tensor", device="cpu", dtype="float64", threads=1)

@@ -28,7 +28,7 @@ from engines.interfaces import StepHyperparameters
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor.trainer import TensorLearner
-from engines.training.schedules import at_step
+from engines.training.schedules import compute_at_step
 
 ON_CPU = {"mode": "tensor", "device": "cpu", "dtype": "float32", "threads": 1}
 SMALL = {"batch_size": 4, "context_length": 6}
@@ -55,7 +55,7 @@ def settings_of(kind: str, **given: Any) -> TrainSettings:
 def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list[tuple[float, float]]:
     batches = some_batches(settings)
     for step in steps:
-        hyperparameters = at_step(step, settings, settings.steps)._replace(lr=settings.lr)
+        hyperparameters = compute_at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
     return [tuple(result) for result in learner.pop_results()]
 

@@ -47,7 +47,7 @@ def assert_same(run: Run, reference: Run) -> None:
     assert timeless(ours.evals) == timeless(theirs.evals) and timeless(ours.samples) == timeless(theirs.samples)
     assert weights_sha256(run, STEPS) == weights_sha256(reference, STEPS)
     assert list_steps(run.checkpoints_dir) == list_steps(reference.checkpoints_dir)
-    assert liveness.state(run, ours) == "finished"
+    assert liveness.derive_state(run, ours) == "finished"
 
 
 @pytest.mark.parametrize("kills", INSIDE.values(), ids=INSIDE.keys())
@@ -58,7 +58,7 @@ def test_killed_inside_resumes_exactly(
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     for place in kills:
         assert launch.launch(run, "killed_worker", {"KILL_AT": place}).wait() == -signal.SIGKILL, f"no {place}"
-        assert liveness.state(run, read_history(run)) == "killed"
+        assert liveness.derive_state(run, read_history(run)) == "killed"
     assert launch.launch(run).wait() == 0
     assert_same(run, uninterrupted)
 

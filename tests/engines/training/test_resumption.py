@@ -12,7 +12,7 @@ from builders import events_of, finished_run, flip_a_bit, make_run, weights_sha2
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import SettingsError, UserError
 from engines.runs.checked_json import PATH_SETTINGS, PATHS_EDITED, write_json
-from engines.runs.decisions import describe_differences, recorded_decisions, repeat_decisions
+from engines.runs.decisions import describe_differences, parse_recorded_decisions, repeat_decisions
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
@@ -170,7 +170,7 @@ def test_all_five_decisions_are_recorded_and_repeated_where_the_machine_can(
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     for cores in ("4", "8", "2"):
         assert launch(run, "other_machine_worker", {"USABLE_CORES": cores}).wait() == 0
-    starts = [recorded_decisions(event) for event in events_of(run, "engine")]
+    starts = [parse_recorded_decisions(event) for event in events_of(run, "engine")]
     assert starts[0] == {"device": "cpu", "dtype": "float32", "compile": "off", "threads": 3, "micro_batch": 2}
     assert starts[1] == starts[0] and starts[2] == {**starts[0], "threads": 1}
     (note,) = read_history(run).notes

@@ -15,14 +15,20 @@ from lagging import LAGS, Rig, assert_agrees, rig, set_clock, skip_disk_syncs
 
 from engines.errors import UserError
 from engines.interfaces import StepHyperparameters
-from engines.reproduce.replay import past_of, replay_run, settings_of
+from engines.reproduce.replay import create_replay, derive_settings, read_recorded_run
 from engines.runs.store import Run
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.training.ending import Ending
 from engines.training.fork import fork_run
 from engines.training.run_schedule import RunSchedule
-from engines.training.schedules import at_progress, at_step, decay_left, lr_multiplier, momentum
+from engines.training.schedules import (
+    compute_at_progress,
+    compute_at_step,
+    get_lr_multiplier,
+    get_momentum,
+    get_weight_decay_multiplier,
+)
 
 GPT = {"model_kind": "gpt", "steps": 700}
 BY_TIME = {"time_budget": 3.0, "optimizer": "sgd", "sample_tokens": 0, "keep_last": 0, "warmup_fraction": 0.1}
@@ -47,8 +53,8 @@ def test_without_a_time_budget_every_number_is_that_of_its_step_to_the_last_bit(
     settings = resolve(asked)
     schedule = settings.lr_schedule, settings.warmup_fraction, settings.warmdown_fraction, settings.final_lr_fraction
     for step, found in enumerate(plans(settings, settings.steps + 1)):
-        lr = settings.lr * lr_multiplier(step, settings.steps, *schedule)
-        expected = lr, momentum(step, settings.steps, settings), decay_left(step, settings.steps)
+        lr = settings.lr * get_lr_multiplier(step, settings.steps, *schedule)
+        expected = lr, get_momentum(step, settings.steps, settings), get_weight_decay_multiplier(step, settings.steps)
         assert tuple(found) == expected
     assert RunSchedule(settings).plan(3, 3, 1.0).progress is None
 
@@ -93,15 +99,15 @@ def test_progress_by_steps_gives_the_schedule_by_steps(
          "lr_schedule": schedule}
     )  # fmt: skip
     step = min(10 * tens - 1, int(part * 10 * tens))
-    found = at_progress(step / settings.steps, step, settings)
-    assert found == pytest.approx(at_step(step, settings, settings.steps), rel=1e-9, abs=1e-12)
+    found = compute_at_progress(step / settings.steps, step, settings)
+    assert found == pytest.approx(compute_at_step(step, settings, settings.steps), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("asked", [{}, {"warmdown_fraction": 1.0}, {"warmdown_fraction": 0.0, "warmup_fraction": 1.0}])
 @pytest.mark.parametrize("progress", [0.0, 1e-300, 0.5, 1.0])
 def test_hyperparameters_stay_in_their_bounds_at_any_progress(asked: dict[str, Any], progress: float) -> None:
     settings = resolve({**GPT, **asked})
-    found = at_progress(progress, 0, settings)
+    found = compute_at_progress(progress, 0, settings)
     assert 0 < found.lr <= settings.lr and 0.85 <= found.momentum <= 0.97 and 0 <= found.decay <= 1
 
 
@@ -197,14 +203,14 @@ def train_until(found: Rig, call: int) -> None:
 
 
 def reproduced(run: Run, lag: int) -> Rig:
-    past = past_of(run)
-    again = Rig(replay_run(past, past.last, settings_of(past, {}), run.path.parent.parent, None), lag)
+    past = read_recorded_run(run)
+    again = Rig(create_replay(past, past.last, derive_settings(past, {}), run.path.parent.parent, None), lag)
     assert again.train().reason == "finished"
     return again
 
 
 def assert_reproduces(again: Rig, run: Run) -> None:
-    ours, theirs = again.history, past_of(run).history
+    ours, theirs = again.history, read_recorded_run(run).history
     assert ours.losses == theirs.losses and ours.lr == theirs.lr and ours.grad_norms == theirs.grad_norms
     assert ours.progress == theirs.progress
     assert [event["bpb"] for event in ours.evals] == [event["bpb"] for event in theirs.evals]
@@ -314,8 +320,8 @@ def test_a_fork_with_more_time_follows_its_own_budget(tmp_path: Path) -> None:
 def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
     found = timed(tmp_path, 0, time_budget=0.3)
     found.train()
-    past = past_of(found.run)
-    again = replay_run(past, past.last, settings_of(past, {}), tmp_path / "results", None)
+    past = read_recorded_run(found.run)
+    again = create_replay(past, past.last, derive_settings(past, {}), tmp_path / "results", None)
     for content in ('{"progress": [2.0]}', '{"progress": 3}', "[", None):
         again.progress_path.unlink() if content is None else again.progress_path.write_text(content)
         with pytest.raises(UserError, match=r"progress.json is missing or damaged; reproduce the original run again"):

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.settings.resolve import resolve
-from engines.training.schedules import decay_left, lr_multiplier, momentum, round_half_up
+from engines.training.schedules import get_lr_multiplier, get_momentum, get_weight_decay_multiplier, round_half_up
 
 
 def curve(horizon: int, schedule: str, warmup: float = 0.0, warmdown: float = 0.5, final: float = 0.0) -> list[float]:
-    return [lr_multiplier(step, horizon, schedule, warmup, warmdown, final) for step in range(horizon)]
+    return [get_lr_multiplier(step, horizon, schedule, warmup, warmdown, final) for step in range(horizon)]
 
 
 def test_halves_are_rounded_up_where_python_rounds_to_even() -> None:
@@ -37,11 +37,11 @@ def test_warmup_rises_and_never_starts_at_zero() -> None:
 
 def test_constant_stays_and_the_final_fraction_is_a_floor() -> None:
     assert set(curve(10, "constant")) == {1.0}
-    assert lr_multiplier(10, 10, "linear", 0.0, 0.5, 0.1) == pytest.approx(0.1)
+    assert get_lr_multiplier(10, 10, "linear", 0.0, 0.5, 0.1) == pytest.approx(0.1)
 
 
 def test_a_horizon_of_nothing_is_no_error() -> None:
-    assert lr_multiplier(0, 0, "linear", 0.0, 0.5, 0.0) == 1.0
+    assert get_lr_multiplier(0, 0, "linear", 0.0, 0.5, 0.0) == 1.0
 
 
 @pytest.mark.parametrize("schedule", ["linear", "sqrt"])
@@ -54,7 +54,7 @@ def test_every_horizon_has_the_ancestors_curve(schedule: str) -> None:
                 "sqrt": 1 - max(0, (step - total + down) / max(1, down)) ** 0.5,
             }
             expected = 1.0 if step <= total - down else left[schedule]
-            assert lr_multiplier(step, total, schedule, 0.0, 0.5, 0.0) == pytest.approx(expected, abs=1e-12)
+            assert get_lr_multiplier(step, total, schedule, 0.0, 0.5, 0.0) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=200)
@@ -69,14 +69,14 @@ def test_every_horizon_has_the_ancestors_curve(schedule: str) -> None:
 def test_a_learning_rate_is_between_the_final_one_and_the_peak(
     horizon: int, schedule: str, warmup: float, cooling: float, final: float, step: int
 ) -> None:
-    value = lr_multiplier(step, horizon, schedule, warmup, (1 - warmup) * cooling, final)
+    value = get_lr_multiplier(step, horizon, schedule, warmup, (1 - warmup) * cooling, final)
     is_warm = step >= round_half_up(warmup * horizon)
     assert 0 <= value <= 1 and (value >= final - 1e-12 if is_warm else value > 0)
 
 
 def momenta(steps: int, **given: object) -> list[float]:
     settings = resolve({"model_kind": "gpt", "steps": steps, **given})
-    return [momentum(step, steps, settings) for step in range(steps + 1)]
+    return [get_momentum(step, steps, settings) for step in range(steps + 1)]
 
 
 def test_momentum_rises_for_400_steps_holds_and_falls_with_the_learning_rate() -> None:
@@ -104,7 +104,7 @@ def test_momentum_stays_in_its_bounds_without_a_warmdown_and_with_nothing_else(d
 
 
 def test_decay_leaves_by_half_a_cosine() -> None:
-    assert [decay_left(step, 4) for step in (0, 1, 2, 4, 9)] == pytest.approx(
+    assert [get_weight_decay_multiplier(step, 4) for step in (0, 1, 2, 4, 9)] == pytest.approx(
         [1.0, 0.5 + math.sqrt(0.125), 0.5, 0.0, 0.0]
     )
-    assert decay_left(0, 0) == 1.0
+    assert get_weight_decay_multiplier(0, 0) == 1.0

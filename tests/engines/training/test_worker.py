@@ -66,7 +66,7 @@ def test_a_signal_before_training_stops_the_run(number: signal.Signals, code: in
     process = launch(run)
     process.send_signal(number)
     assert process.wait(60) == code and "Traceback" not in run.log_path.read_text()
-    assert liveness.state(run, read_history(run)) == "stopped"
+    assert liveness.derive_state(run, read_history(run)) == "stopped"
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM} == set()
 
 

@@ -429,7 +429,7 @@ def test_a_live_study_is_held_let_go_cancelled_after_a_question_and_resumed(tmp_
         await seat.until(lambda: isinstance(seat.app.screen, ConfirmScreen))
         await seat.sees("Cancel the rest of study-1?")
         await seat.press("n")
-        assert liveness.lock_is_held(study.lock_path)
+        assert liveness.is_lock_held(study.lock_path)
         await seat.press("X", "y")
         await seat.until(lambda: state(seat) == "stopped")
         queue.wait()

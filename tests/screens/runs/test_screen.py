@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
-from engines.runs.lookup import remember
+from engines.runs.lookup import remember_dir
 from engines.runs.store import Run
 from screens.app import LabApp
 from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
@@ -675,7 +675,7 @@ def test_a_run_that_came_back_to_life_behind_the_question_is_not_deleted(results
 
 
 def test_a_run_of_another_results_directory_is_marked_and_not_deleted(results: Path, tmp_path: Path) -> None:
-    remember(results)
+    remember_dir(results)
 
     async def scenario(seat: Seat) -> None:
         assert seat.cell("amber-fox", "elsewhere") == str(results)

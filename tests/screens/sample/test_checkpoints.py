@@ -8,7 +8,7 @@ from sample_screen import open_sample_screen
 from textual.widgets import OptionList
 
 from engines.runs.launch import launch
-from engines.runs.lookup import runs_in_view
+from engines.runs.lookup import list_runs_in_view
 from screens.messages import RunsRefreshed
 from screens.sample.checkpoint_picker import CheckpointPicker
 
@@ -111,14 +111,14 @@ async def test_the_list_of_checkpoints_is_filtered_by_words(results: Path) -> No
 
 
 async def test_the_selected_run_is_chosen_first(results: Path) -> None:
-    oldest = runs_in_view(results)[0]
+    oldest = list_runs_in_view(results)[0]
     async with open_sample_screen(results, selected=oldest) as seat:
         assert seat.pane().checkpoint and seat.pane().checkpoint.run_id == oldest.id  # type: ignore[union-attr]
 
 
 async def test_a_selected_run_outside_the_results_directory_can_be_sampled(results: Path, tmp_path: Path) -> None:
     finished_run(tmp_path)
-    elsewhere = runs_in_view(results)[0]
+    elsewhere = list_runs_in_view(results)[0]
     async with open_sample_screen(tmp_path / "results", selected=elsewhere) as seat:
         await seat.generate()
         assert seat.pane().generation.checkpoint.run_id == elsewhere.id  # type: ignore[union-attr]

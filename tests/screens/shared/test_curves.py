@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 
 from engines.events import Event, decode, encode
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 from screens.shared.curves import SLICE, Curves
 
@@ -36,8 +36,8 @@ def in_chart(act: Callable[[Chart], Awaitable[None]]) -> None:
     asyncio.run(scenario())
 
 
-def watch_of(name: str) -> Watch:
-    return Watch(Run(FIXTURES / name))
+def watch_of(name: str) -> WatchedRun:
+    return WatchedRun(Run(FIXTURES / name))
 
 
 def events_of(name: str) -> list[Event]:
@@ -65,16 +65,16 @@ class Written:
             config["facts"] = {"parameters": 7, "train_tokens": 100, "val_tokens": 10, **facts}
         self.run.config_path.write_text(json.dumps(config))
         self.run.events_path.touch()
-        self.watch = Watch(self.run)
+        self.watch = WatchedRun(self.run)
 
-    def read(self, *events: Event) -> Watch:
+    def read(self, *events: Event) -> WatchedRun:
         """The watch, when these have been written too."""
         with self.run.events_path.open("ab") as log:
             log.writelines(map(encode, events))
         return read(self.watch)
 
 
-def read(watch: Watch) -> Watch:
+def read(watch: WatchedRun) -> WatchedRun:
     watch.poll()
     return watch
 

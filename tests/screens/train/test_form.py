@@ -15,7 +15,7 @@ from textual.widgets import Collapsible, Input, Select, Static
 
 from engines.cost.plan import Estimate, estimate
 from engines.runs import liveness
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 from screens.shared.settings_form import FIRST, SettingRow, SettingsForm
@@ -197,7 +197,7 @@ def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_p
         await seat.until(lambda: "✕" in plan(seat))
         await seat.press("f5")
         await seat.until(lambda: seat.app.said)
-        assert not all_runs(tmp_path)
+        assert not list_runs(tmp_path)
 
     play(tmp_path, scenario)
 
@@ -214,12 +214,12 @@ def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_
         entry(seat, "sample_tokens").value = "3"
         await seat.pilot.pause()
         await seat.press(key)
-        await seat.until(lambda: all_runs(tmp_path))
-        run = all_runs(tmp_path)[0]
+        await seat.until(lambda: list_runs(tmp_path))
+        run = list_runs(tmp_path)[0]
         assert run.config["given"] == {**typed, "sample_tokens": "3"}
         assert run.config["resolved"]["steps"] == 4 and run.config["resolved"]["seed"] == 7
         await seat.sees(run.id, "FINISHED", "4 / 4")
-        await seat.until(lambda: not liveness.lock_is_held(run.lock_path))
+        await seat.until(lambda: not liveness.is_lock_held(run.lock_path))
 
     play(tmp_path, scenario)
 
@@ -234,7 +234,7 @@ def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -
         await seat.pilot.pause()
         await seat.press("f5")
         await seat.hears("does not exist")
-        assert not all_runs(tmp_path)
+        assert not list_runs(tmp_path)
 
     play(tmp_path, scenario)
 
@@ -265,8 +265,8 @@ def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
         entry(seat, "steps").value = "3"
         await seat.pilot.pause()
         await seat.press("f5")
-        await seat.until(lambda: len(all_runs(tmp_path)) == 2)
-        new = next(one for one in all_runs(tmp_path) if one != run)
+        await seat.until(lambda: len(list_runs(tmp_path)) == 2)
+        new = next(one for one in list_runs(tmp_path) if one != run)
         given = {name: str(value) for name, value in run.config["given"].items()}
         assert new.config["given"] == {**given, "steps": "3"}
         await seat.sees(new.id, "FINISHED")

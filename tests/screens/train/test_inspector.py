@@ -13,10 +13,10 @@ from seats import Seat, add_run, append, play
 from textual.widgets import OptionList
 
 from engines.checkpoints.folders import get_checkpoint_path
-from engines.runs.lookup import all_runs
+from engines.runs.lookup import list_runs
 from engines.runs.store import Run
-from engines.runs.watch import Watch
-from engines.runs.watched_checkpoints import checkpoints_of
+from engines.runs.watch import WatchedRun
+from engines.runs.watched_checkpoints import list_checkpoints
 from engines.scalar.inspection import inspect
 from screens.train import inspector
 from screens.train.inspector import Microscope
@@ -30,10 +30,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def inspected(run: Run) -> dict[str, object]:
-    watch = Watch(run)
+    watch = WatchedRun(run)
     watch.poll()
     text = max(watch.history.samples[-1]["text"].split("\n"), key=len)
-    return inspect(checkpoints_of(watch)[0].path, text or None, "", 2, 4)
+    return inspect(list_checkpoints(watch)[0].path, text or None, "", 2, 4)
 
 
 async def look(seat: Seat) -> None:
@@ -68,7 +68,7 @@ def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -
 
 def test_a_sample_of_several_documents_is_looked_at_by_its_longest(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=5, data="names")
-    watch = Watch(run)
+    watch = WatchedRun(run)
     watch.poll()
     append(run, {**watch.history.samples[-1], "text": "a\nab\n"})  # names have no line break
 
@@ -211,7 +211,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
         await seat.until(lambda: seat.told("#microscope-says") not in ("", "looking ..."))
         assert "damaged" in seat.told("#microscope-says")
 
-    play(tmp_path / "results", scenario, run=all_runs(tmp_path / "results")[0])
+    play(tmp_path / "results", scenario, run=list_runs(tmp_path / "results")[0])
 
 
 def test_a_question_that_nobody_waits_for_leaves_no_process(

@@ -9,11 +9,11 @@ from seats import held
 
 from engines import events
 from engines.runs.store import Run
-from engines.runs.watch import Watch
+from engines.runs.watch import WatchedRun
 from screens.train.panel import _lines
 
 
-def figures(watch: Watch) -> dict[str, str]:
+def figures(watch: WatchedRun) -> dict[str, str]:
     watch.poll()
     return {line[:8].strip(): line[8:].strip() for line in _lines(watch, ascii=False).plain.splitlines()}
 
@@ -26,7 +26,7 @@ def append(run: Run, *found: dict[str, object]) -> None:
 
 def test_a_run_that_has_ended_has_its_throughput_and_its_time() -> None:
     run = next(run for run in RUNS if run.id == "finished")
-    found = figures(watch := Watch(run))
+    found = figures(watch := WatchedRun(run))
     rate = json.loads(run.summary_path.read_text())["tokens_per_second"]
     assert abs(float(found["tok/s"].replace(",", "")) - rate) <= 1 and found["time"] == "00:00:00"
     assert "eta" not in found
@@ -39,7 +39,7 @@ def test_a_paused_run_has_neither_a_rate_nor_a_time_left(tmp_path: Path) -> None
     columns = {name: [0.5, 0.5] for name in ("losses", "lr", "seconds", "grad_norms")}
     append(run, {"kind": "phase", "phase": "train", "done": None, "total": None},
            {"kind": "steps", "first_step": 1, "tokens": 16, **columns})  # fmt: skip
-    watch = Watch(run)
+    watch = WatchedRun(run)
     with held(run):
         found = figures(watch)
         assert found["tok/s"] == "16" and found["eta"] == "00:00:09"

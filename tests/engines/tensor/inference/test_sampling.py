@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engines.generation.decoding import draw, softmax
+from engines.generation.decoding import sample_token, softmax
 from engines.settings.sample import SampleSettings
 from engines.tensor.inference.sampling import Drawing, chosen
 
@@ -27,7 +27,7 @@ def test_the_device_draws_the_token_that_the_host_draws(
     assume(uniform < 1.0 and not on_an_edge(logits, how, uniform))
     token, probability, *likeliest = drawn(logits, how, uniform)
     probabilities = softmax(logits, 1.0)
-    assert token == draw(logits, how, uniform)
+    assert token == sample_token(logits, how, uniform)
     assert probability == pytest.approx(probabilities[int(token)])
     half = len(likeliest) // 2
     assert half == min(5, len(logits))
@@ -46,7 +46,7 @@ def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch
 def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool:
     """Whether the last bit of a sum decides what is drawn."""
     near = [
-        draw(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
+        sample_token(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
         for number in (max(0.0, uniform - 1e-9), min(uniform + 1e-9, 1.0 - 2.0**-53))
         for top_p in (how.top_p * (1 - 1e-9), min(1.0, how.top_p * (1 + 1e-9)))
     ]
@@ -58,7 +58,7 @@ def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool
 def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, temperature: float) -> None:
     logits = [-3.0, 14.9, 15.0, 2.0]
     token, probability, *_ = drawn(logits, SampleSettings(temperature=temperature), 0.9, dtype)
-    assert token == (2 if temperature < 1 else draw(logits, SampleSettings(temperature=temperature), 0.9))
+    assert token == (2 if temperature < 1 else sample_token(logits, SampleSettings(temperature=temperature), 0.9))
     assert probability == pytest.approx(softmax(logits, 1.0)[int(token)], rel=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
             SampleSettings(top_p=0.001),
             SampleSettings(top_k=7),
         ):
-            assert drawn(logits, how, uniform)[0] == draw(logits, how, uniform)
+            assert drawn(logits, how, uniform)[0] == sample_token(logits, how, uniform)
 
 
 def test_each_row_has_a_number_of_its_own() -> None:
