@@ -6,7 +6,7 @@ STEPS ?= 500
 
 EXTRAS := slurm,ray,plots,tensorboard,wandb
 
-.PHONY: train test test-extras faults check format clean
+.PHONY: train test test-extras faults check format completions clean
 
 train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
@@ -27,10 +27,15 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_pins.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The shell completions in completions/, after a change of commands or settings.
+completions: $(VENV)/installed-dev
+	$(BIN)/python tools/completions.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nanochat-tui needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

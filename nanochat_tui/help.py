@@ -8,7 +8,7 @@ from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import COMMANDS, PROGRAM
 
-_GLOBAL_OPTIONS = {
+GLOBAL_OPTIONS = {
     "--no-ui": "plain text; results on stdout, everything else on stderr",
     "--readonly": "read-only mode: start, change, delete and write nothing",
     "--ascii": "draw the dashboard with ASCII characters only",
@@ -38,7 +38,7 @@ def render_help() -> str:
         f"`{PROGRAM} COMMAND --help` lists the options of a command.",
         "",
         "global options:",
-        *_table(_GLOBAL_OPTIONS),
+        *_table(GLOBAL_OPTIONS),
         "",
         "environment variables:",
         *_table(_ENVIRONMENT),

@@ -68,9 +68,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(name: str) -> argparse.ArgumentParser:
-    """Return the argparse parser of one command: its own options, --results-dir and its settings by group."""
+    """Return the parser of one command."""
+    description = COMMANDS[name].help
+    parser = _Parser(prog=f"{PROGRAM} {name}", description=description, allow_abbrev=False, usage=_usage(name))
+    add_options(parser, name)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of one command to a parser: its own, --results-dir, and its settings by group."""
     command = COMMANDS[name]
-    parser = _Parser(prog=f"{PROGRAM} {name}", description=command.help, allow_abbrev=False, usage=_usage(name))
     for argument in (*command.arguments, RESULTS_DIR):
         parser.add_argument(argument.name, **argument.keywords)
     groups: dict[str, Any] = {}
@@ -78,7 +85,6 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         for field in fields(settings).values():
             group = groups.get(field.group) or groups.setdefault(field.group, parser.add_argument_group(field.group))
             _add_setting(group, field)
-    return parser
 
 
 def _usage(name: str) -> str | None:
