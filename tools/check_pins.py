@@ -1,7 +1,7 @@
 """Check that constraints.txt pins everything that `.[dev]` installs, to the installed versions: `make check` runs it.
 
-It compares pyproject.toml, constraints.txt and the metadata of installed packages, and needs no network. With --write it
-pins the installed versions and keeps the other pins.
+It compares pyproject.toml, constraints.txt and the metadata of installed packages, and needs no network. With --write,
+it pins the installed versions and keeps the other pins.
 """
 
 import argparse
