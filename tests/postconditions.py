@@ -70,7 +70,7 @@ NOTHING_TO_CLOSE = says("there is nothing to step out of")
 
 
 def _of_run(live: PostCondition, ended: PostCondition) -> PostCondition:
-    in_view = when(lambda seat: seat.live.watch_of_run and seat.live.watch_of_run.is_live, live, ended)
+    in_view = when(lambda seat: seat.live.run_watch and seat.live.run_watch.is_live, live, ended)
     return when(lambda seat: _view(seat) == "live", in_view, says("no run is in view"))
 
 
@@ -107,7 +107,7 @@ TRAIN: dict[str, PostCondition] = {
     "train.checkpoint": _of_run(requests("checkpoint"), _ENDED),
     "train.evaluate": _of_run(requests("evaluate"), _ENDED),
     "train.sample": _of_run(requests("sample"), _ENDED),
-    **{f"train.{name}": _tab(name) for name in ("samples", "guards", "news", "log", "microscope")},
+    **{f"train.{name}": _tab(name) for name in ("samples", "guards", "events", "log", "inspector")},
     "train.maximise": _of_run(*[becomes(lambda seat: isinstance(seat.screen.maximized, Chart))] * 2),
     "train.back": when(
         lambda seat: _view(seat) == "live" and seat.screen.focused is not seat.screen.query_one(Chart),
@@ -116,7 +116,7 @@ TRAIN: dict[str, PostCondition] = {
     ),
     "form.start": both(
         moves(lambda seat: len(list(seat.app.lab.results.glob("runs/*/config.json"))), 1),
-        becomes(lambda seat: _view(seat) == "live" and bool(seat.live.watch_of_run)),
+        becomes(lambda seat: _view(seat) == "live" and bool(seat.live.run_watch)),
     ),
 }
 

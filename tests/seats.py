@@ -118,8 +118,8 @@ class Seat:
     async def is_shown(self, run: Run) -> None:
         """Until the live view has read it."""
         watching = self.screen.query(LiveView)
-        await self.until(lambda: watching and watching.first()._shown is not None)
-        assert self.live.watch_of_run and self.live.watch_of_run.run == run
+        await self.until(lambda: watching and watching.first().is_loaded)
+        assert self.live.run_watch and self.live.run_watch.run == run
         await self.pilot.pause()
 
 

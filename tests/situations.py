@@ -57,15 +57,15 @@ async def _zoomed_again(seat: Seat) -> None:
     await _zoomed(seat)
 
 
-async def _microscope(seat: Seat) -> None:
+async def _inspector(seat: Seat) -> None:
     await seat.press("m")
     values = seat.screen.query_one("#values", HeatMap)
-    await seat.until(lambda: len(values._rows) > 2)
-    await _microscope_again(seat)
+    await seat.until(lambda: len(values.rows) > 2)
+    await _inspector_again(seat)
     await seat.until(lambda: " = " in str(seat.told("#graph-text")))
 
 
-async def _microscope_again(seat: Seat) -> None:
+async def _inspector_again(seat: Seat) -> None:
     values = seat.screen.query_one("#values", HeatMap)
     values.focus()
     values.cursor = (1, 1)
@@ -264,7 +264,7 @@ SITUATIONS = {
     "ended run": Situation("train", _as_opened, (TrainScreen,), "finished", again=_run_again),
     "live run": Situation("train", _as_opened, (TrainScreen,), "live", again=_run_again),
     "chart": Situation("train", _zoomed, (Chart,), "finished", again=_zoomed_again),
-    "microscope": Situation("train", _microscope, (HeatMap,), "real", again=_microscope_again, lab="spoken"),
+    "inspector": Situation("train", _inspector, (HeatMap,), "real", again=_inspector_again, lab="spoken"),
     "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
     "help": Situation("train", helped, (HelpScreen,), "finished", again=helped),
     "runs": Situation("runs", _runs, (RunsScreen, RunsTable), again=_runs_again),

@@ -1,214 +1,192 @@
-"""The microscope: every number of a scalar run's last checkpoint. A process of its own computes it."""
+"""The inspector: parameters, gradients and attention weights of a scalar run's newest checkpoint."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
+from engines.output.terminal_text import replace_symbols
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from engines.runs.watched_checkpoints import CheckpointFolder, list_checkpoints
-from engines.system.subprocesses import python_path
-from screens.shared.background import in_background, run_in_background
+from screens.shared.background import run_in_background
+from screens.train.inspection import Inspect, InspectionTarget, inspect_in_subprocess
 from screens.widgets.heat_map import HeatMap
 
-_MODULE = "engines.scalar.inspection"
-_NO_GRAPH = "tab goes to the numbers, arrows choose one: what it is made of stands here"
-_ATTENTION = "attention "  # begins the names of heads in the list of what can be looked at
+_GRAPH_HINT = "Press tab to reach the values and arrows to choose one: its computation graph is shown here."
+_GRAPH_DELAY = 0.15  # seconds without a move of the cursor before a graph is computed
+_ATTENTION = "attention "  # prefix of the option ids of attention heads
 
 
-class Sight(NamedTuple):
-    """A checkpoint, and the text that it is looked at on."""
+class Inspector(Vertical):
+    """Shows a tensor and its gradient as heat maps, and the computation graph of the value at the cursor."""
 
-    checkpoint: str
-    text: str
-
-
-_NOTHING = Sight("", "")
-
-
-class Microscope(Vertical):
-    """Parameters and gradients as heat maps, who looks at whom, and the graph around the number at the cursor."""
-
-    def __init__(self, ascii: bool, id: str | None = None) -> None:
+    def __init__(self, ascii: bool, id: str | None = None, inspect: Inspect = inspect_in_subprocess) -> None:
         super().__init__(id=id)
+        self.inspect = inspect
         self._ascii = ascii
         self._run: Run | None = None
-        self._wanted = self._shown = _NOTHING
-        self._looker: Worker[None] | None = None
-        self._found: dict[str, Any] = {}
+        self._requested: InspectionTarget | None = None
+        self._shown: InspectionTarget | None = None
+        self._worker: Worker[None] | None = None
+        self._result: dict[str, Any] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(id="microscope-says", markup=False)
-        with Horizontal(id="slide"):
-            yield OptionList(id="places", compact=True)
+        yield Static(id="inspector-status", markup=False)
+        with Horizontal(id="inspection"):
+            yield OptionList(id="tensors", compact=True)
             yield HeatMap(self._ascii, id="values", classes="pane")
             yield HeatMap(self._ascii, id="gradients", classes="pane")
             with VerticalScroll(id="graph", classes="pane"):
-                yield Static(_NO_GRAPH, id="graph-text", markup=False)
+                yield Static(_GRAPH_HINT, id="graph-text", markup=False)
 
-    def look_at(self, watch: WatchedRun) -> None:
-        """Look at the newest checkpoint, unless that is what is shown already."""
+    # --- checkpoints --------------------------------------------------------------------------------
+
+    def inspect_run(self, watch: WatchedRun) -> None:
+        """Inspect the newest checkpoint of a run, unless it is shown already."""
         if watch.run != self._run:
             self._run = watch.run
-            if self._looker:
-                self._looker.cancel()
-                self._looker = None
-            self._see_nothing("looking ...")
+            if self._worker:
+                self._worker.cancel()
+                self._worker = None
+            self._show_nothing("Inspecting ...")
         if watch.settings.get("mode") != "scalar":
-            self._see_nothing(
-                "only runs of the scalar engine hold numbers that can all be seen; this one's engine is torch"
-            )
+            self._show_nothing("The inspector supports runs of the scalar engine only; this is a tensor run.")
             return
-        run_in_background(self, partial(list_checkpoints, watch), partial(self._look_at_newest, watch))
+        run_in_background(self, partial(list_checkpoints, watch), partial(self._request_newest, watch))
 
-    def _look_at_newest(self, watch: WatchedRun, kept: list[CheckpointFolder]) -> None:
+    def _request_newest(self, watch: WatchedRun, checkpoints: list[CheckpointFolder]) -> None:
         if watch.run != self._run:
             return
-        if not kept:
-            self._see_nothing("there is no checkpoint to look at yet; C asks for one")
+        if not checkpoints:
+            self._show_nothing("No checkpoint to inspect yet. Press C to write one.")
             return
-        path = str(kept[0].path)
-        if path == self._wanted.checkpoint:
+        path = str(checkpoints[0].path)
+        if self._requested and self._requested.checkpoint == path:
             return
-        self._wanted = Sight(path, _spoken(watch))
-        if self._looker is None or self._looker.is_finished:
-            self._looker = self.run_worker(self._look(), group="microscope")
+        self._requested = InspectionTarget(path, _longest_line_of_sample(watch))
+        if self._worker is None or self._worker.is_finished:
+            self._worker = self._inspect_requested()
 
-    async def _look(self) -> None:
-        """A look that was begun is seen through: a run may save checkpoints faster than one is looked at."""
-        while self._shown != (sight := self._wanted):
-            found = await self._inspected(sight, "")
-            if "error" not in found:
-                self._shown = sight
-                self._show(found)
-            elif sight == self._wanted:
-                self._see_nothing(found["error"])
+    @work(group="inspection")
+    async def _inspect_requested(self) -> None:
+        """Finish each inspection before the next: a run may save checkpoints faster than one is inspected."""
+        while (target := self._requested) and target != self._shown:
+            result = await self.inspect(target, "")
+            if "error" not in result:
+                self._shown = target
+                self._show_result(result)
+            elif target == self._requested:
+                self._show_nothing(result["error"])
 
-    def _show(self, found: dict[str, Any]) -> None:
-        self._found = found
-        self.remove_class("-nothing")
-        self._say(f"{found['origin']}: loss {found['loss']:.4f} nats a token on {found['text']!r}")
-        places = self.query_one("#places", OptionList)
-        chosen = places.highlighted or 0
-        places.clear_options()
-        places.add_options(Option(_place_line(entry), id=entry["name"]) for entry in self._matrices)
-        places.add_options(
-            Option(f"layer {head['layer']}, head {head['head']}: attention", id=f"{_ATTENTION}{place}")
-            for place, head in enumerate(found["attention"])
-        )
-        places.highlighted = min(chosen, places.option_count - 1)
+    def _show_nothing(self, reason: str) -> None:
+        self._requested = self._shown = None
+        self.add_class("-empty")
+        self.query_one("#graph-text", Static).update(_GRAPH_HINT)
+        self.query_one("#inspector-status", Static).update(reason)
 
-    def _see_nothing(self, why: str) -> None:
-        self._wanted = self._shown = _NOTHING
-        self.add_class("-nothing")
-        self.query_one("#graph-text", Static).update(_NO_GRAPH)
-        self._say(why)
+    # --- tensors ------------------------------------------------------------------------------------
 
-    @property
-    def _matrices(self) -> list[dict[str, Any]]:
-        return [*self._found["parameters"], *self._found["nodes"]]
-
-    async def _inspected(self, sight: Sight, node: str) -> dict[str, Any]:
-        command = [sys.executable, "-P", "-m", _MODULE, *sight, *([node] if node else [])]
-        environment = {**os.environ, "PYTHONPATH": python_path()}
-        asked: list[subprocess.Popen[bytes]] = []
-
-        def ask() -> bytes:
-            """In a thread, which sees the process to its end whatever becomes of who asked."""
-            with subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-            ) as process:
-                asked.append(process)
-                return process.communicate()[0]
-
-        try:
-            printed = await in_background(ask)
-        except asyncio.CancelledError:  # nobody wants to know it any more
-            for process in asked:
-                process.kill()
-            raise
-        try:
-            found: dict[str, Any] = json.loads(printed)
-        except ValueError:
-            return {"error": f"the inspecting process ended with exit code {asked[0].returncode} and said nothing"}
-        return found
+    def _show_result(self, result: dict[str, Any]) -> None:
+        self._result = result
+        self.remove_class("-empty")
+        status = f"{result['origin']}: loss {result['loss']:.4f} nats per token on {result['text']!r}"
+        self.query_one("#inspector-status", Static).update(status)
+        options = self.query_one("#tensors", OptionList)
+        highlighted = options.highlighted or 0
+        options.clear_options()
+        options.add_options(_tensor_options(result, self._ascii))
+        options.highlighted = min(highlighted, options.option_count - 1)
 
     def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+        """Show the tensor or attention head, unless it belongs to a result that has been replaced."""
         message.stop()
         id = message.option.id or ""
-        values, gradients = self.query_one("#values", HeatMap), self.query_one("#gradients", HeatMap)
         if id.startswith(_ATTENTION):
-            heads, number = self._found["attention"], int(id.removeprefix(_ATTENTION))
-            if number >= len(heads):
-                return  # of an inspection that has been replaced since
-            head = heads[number]
-            values.border_title = f"who looks (rows) at whom: layer {head['layer']}, head {head['head']}"
-            values.show(head["weights"], _seen(self._found["tokens"]))
-            gradients.display = False
-            return
-        entry = next((entry for entry in self._matrices if entry["name"] == id), None)
-        if entry is None:
-            return  # of an inspection that has been replaced since
-        of_tokens = entry["shape"][0] == len(self._found["vocabulary"])
-        labels = _seen(self._found["vocabulary"]) if of_tokens else [str(row) for row in range(entry["shape"][0])]
-        values.border_title, gradients.border_title = id, f"gradient of {id}"
-        values.show(entry["values"], labels)
-        gradients.show(entry["gradients"], labels)
+            number = int(id.removeprefix(_ATTENTION))
+            heads = self._result["attention"]
+            if number < len(heads):
+                self._show_attention(heads[number])
+        elif tensor := next((tensor for tensor in _tensors(self._result) if tensor["name"] == id), None):
+            self._show_tensor(tensor)
+
+    def _show_attention(self, head: dict[str, Any]) -> None:
+        values = self.query_one("#values", HeatMap)
+        values.border_title = f"Attention weights (rows: queries), layer {head['layer']}, head {head['head']}"
+        values.show(head["weights"], _escape_tokens(self._result["tokens"]))
+        self.query_one("#gradients", HeatMap).display = False
+
+    def _show_tensor(self, tensor: dict[str, Any]) -> None:
+        values, gradients = self.query_one("#values", HeatMap), self.query_one("#gradients", HeatMap)
+        rows, vocabulary = tensor["shape"][0], self._result["vocabulary"]
+        labels = _escape_tokens(vocabulary) if rows == len(vocabulary) else [str(row) for row in range(rows)]
+        values.border_title, gradients.border_title = tensor["name"], f"Gradient of {tensor['name']}"
+        values.show(tensor["values"], labels)
+        gradients.show(tensor["gradients"], labels)
         gradients.display = True
+
+    # --- the computation graph ----------------------------------------------------------------------
 
     def on_heat_map_moved(self, message: HeatMap.Moved) -> None:
         message.stop()
         row, column = message.place
         message.heat_map.border_subtitle = f"[{row},{column}] = {message.value:.4g}"
-        option = self.query_one("#places", OptionList).highlighted_option
+        option = self.query_one("#tensors", OptionList).highlighted_option
         if option and option.id and not option.id.startswith(_ATTENTION):
-            self.run_worker(self._show_graph(f"{option.id}[{row},{column}]"), group="graph", exclusive=True)
+            self._show_graph(f"{option.id}[{row},{column}]")
 
+    @work(exclusive=True, group="graph")
     async def _show_graph(self, node: str) -> None:
-        await asyncio.sleep(0.15)  # while the cursor runs, the graphs on its way are not asked for
-        found = await self._inspected(self._shown, node)
-        told = Text(found["error"]) if "error" in found else _graph(found["graph"])
-        self.query_one("#graph-text", Static).update(told)
-
-    def _say(self, sentence: str) -> None:
-        self.query_one("#microscope-says", Static).update(sentence)
+        await asyncio.sleep(_GRAPH_DELAY)
+        if self._shown:
+            result = await self.inspect(self._shown, node)
+            text = Text(result["error"]) if "error" in result else _render_graph(result["graph"], self._ascii)
+            self.query_one("#graph-text", Static).update(text)
 
 
-def _spoken(watch: WatchedRun) -> str:
-    """The newest sample's longest document: they stand in lines, and not every model knows line breaks."""
-    said = watch.history.samples[-1]["text"] if watch.history.samples else ""
-    return max(said.split("\n"), key=len)
+def _longest_line_of_sample(watch: WatchedRun) -> str:
+    """Return the newest sample's longest document: documents are lines, and not every vocabulary has line breaks."""
+    text = watch.history.samples[-1]["text"] if watch.history.samples else ""
+    return max(text.split("\n"), key=len)
 
 
-def _place_line(entry: dict[str, Any]) -> str:
-    """Name and shape; of a parameter its norm and that of its gradient too."""
-    rows, columns = entry["shape"]
-    norms = f"{entry['norm']:7.3g} {entry['grad_norm']:8.2g}" if "norm" in entry else ""
-    return f"{entry['name']:<13} {rows}×{columns}".ljust(21) + norms
+def _tensors(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*result["parameters"], *result["nodes"]]
 
 
-def _seen(tokens: list[str]) -> list[str]:
-    """Tokens with their line breaks in sight."""
+def _tensor_options(result: dict[str, Any], ascii: bool) -> Iterator[Option]:
+    for tensor in _tensors(result):
+        yield Option(replace_symbols(_describe_tensor(tensor), ascii), id=tensor["name"])
+    for number, head in enumerate(result["attention"]):
+        yield Option(f"layer {head['layer']}, head {head['head']}: attention", id=f"{_ATTENTION}{number}")
+
+
+def _describe_tensor(tensor: dict[str, Any]) -> str:
+    """Return name and shape, and the norms of a parameter and its gradient."""
+    rows, columns = tensor["shape"]
+    norms = f"{tensor['norm']:7.3g} {tensor['grad_norm']:8.2g}" if "norm" in tensor else ""
+    return f"{tensor['name']:<13} {rows}×{columns}".ljust(21) + norms
+
+
+def _escape_tokens(tokens: list[str]) -> list[str]:
+    """Return tokens with visible line breaks."""
     return [repr(token)[1:-1] for token in tokens]
 
 
-def _graph(number: dict[str, Any], level: int = 0) -> Text:
-    """The numbers behind a number, those that matter most first, each further in than what is made from it."""
+def _render_graph(node: dict[str, Any], ascii: bool, level: int = 0) -> Text:
+    """Return a value and, indented, the values that it was computed from; those with the largest gradient first."""
     text = Text()
-    how = f" × {number['derivative']:+.4g}" if "derivative" in number else ""
-    text.append(f"{'  ' * level}{number['node']}", "bold" if level == 0 else "")
-    text.append(f" = {number['value']:.4g}{how}  gradient {number['gradient']:.3g}\n")
-    for part in number.get("behind", ()):
-        text.append_text(_graph(part, level + 1))
+    derivative = f" {'x' if ascii else '×'} {node['derivative']:+.4g}" if "derivative" in node else ""
+    text.append(f"{'  ' * level}{node['node']}", "bold" if level == 0 else "")
+    text.append(f" = {node['value']:.4g}{derivative}  gradient {node['gradient']:.3g}\n")
+    for operand in node.get("behind", ()):
+        text.append_text(_render_graph(operand, ascii, level + 1))
     return text

@@ -1,4 +1,4 @@
-"""The live view of a run: curve, figures, guards, samples, log; read from its directory four times a second."""
+"""The live view of a run: its chart, panel and tabs, updated from its directory four times a second."""
 
 from functools import partial
 
@@ -12,26 +12,25 @@ from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 from screens.shared.background import is_busy, run_in_background
 from screens.shared.curves import SLICE_PAUSE, Curves
-from screens.shared.formatting import format_decimal, format_state
 from screens.shared.guard_table import render_guards
-from screens.train import told
-from screens.train.inspector import Microscope
+from screens.train.inspector import Inspector
 from screens.train.panel import RunPanel
+from screens.train.status_text import render_banner, render_phases, render_summary
+from screens.train.tab_texts import render_events, render_log, render_samples
 
 POLL_INTERVAL = 0.25  # seconds
 
 
 class LiveView(Vertical):
-    """Shows one run; `watch_run` takes another."""
+    """Shows the run that was opened last. Only what has changed since the last poll is rendered again."""
 
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ascii = ascii
         self._curves: Curves | None = None
-        self._shown: dict[str, object] | None = None  # how much of the run stands on the screen
-        self._reading = False
-        self._warned: set[str] = set()  # rules
-        self.watch_of_run: WatchedRun | None = None
+        self._shown: dict[str, object] | None = None  # the counts of events that are on the screen
+        self._reported_rules: set[str] = set()  # guards that a toast has reported
+        self.run_watch: WatchedRun | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="banner", markup=False)
@@ -41,41 +40,44 @@ class LiveView(Vertical):
             yield RunPanel(self._ascii, id="panel", classes="pane")
         yield Static(id="summary", markup=False)
         with TabbedContent(id="tabs"):
-            for name in ("samples", "guards", "news", "log"):
-                with TabPane(name, id=name), VerticalScroll():
+            for name in ("samples", "guards", "events", "log"):
+                with TabPane(name.capitalize(), id=name), VerticalScroll():
                     yield Static(id=f"{name}-text", markup=False)
-            with TabPane("microscope", id="microscope"):
-                yield Microscope(self._ascii, id="inspection")
+            with TabPane("Inspector", id="inspector"):
+                yield Inspector(self._ascii)
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(POLL_INTERVAL, self.poll)
 
-    def watch_run(self, watch: WatchedRun) -> None:
-        """Show this run from its beginning. A long log is read in a thread."""
-        self.watch_of_run = watch
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the run has been read and is on the screen."""
+        return self._shown is not None
+
+    def open_run(self, watch: WatchedRun) -> None:
+        """Show this run from its first step. A long log is read in a thread."""
+        self.run_watch = watch
         self._shown = None
         chart = self.query_one("#chart", Chart)
         chart.clear()
         chart.border_title = escape(f"{watch.run.id}: reading ...")
         self._curves = Curves(chart, self._ascii)
-        self._reading = True
-        run_in_background(self, watch.poll, lambda _: self._take_first(watch))
+        run_in_background(self, watch.poll, lambda _: self._show_opened(watch))
 
-    def _take_first(self, watch: WatchedRun) -> None:
-        if watch is self.watch_of_run:
-            self._reading = False
-            self._warned = {event["rule"] for event in watch.history.guards}  # old news
+    def _show_opened(self, watch: WatchedRun) -> None:
+        if watch is self.run_watch:
+            self._reported_rules = {event["rule"] for event in watch.history.guards}
             self._show_polled(watch)
 
     def poll(self) -> None:
-        """Read what has happened since, and show it."""
-        watch = self.watch_of_run
-        if watch and not self._reading and self.is_on_screen and not is_busy(self):
+        """Read what has been logged since the last poll, unless a thread is still reading."""
+        watch = self.run_watch
+        if watch and self.is_on_screen and not is_busy(self):
             run_in_background(self, partial(_poll, watch), lambda _: self._show_polled(watch))
 
     def _show_polled(self, watch: WatchedRun) -> None:
-        """Show a run that was polled, unless another thread is reading it: then at the next poll."""
-        if watch is self.watch_of_run and watch.lock.acquire(blocking=False):
+        """Show a run that was polled; wait for the next poll if another thread is reading it."""
+        if watch is self.run_watch and watch.lock.acquire(blocking=False):
             try:
                 self._show(watch)
             finally:
@@ -85,60 +87,61 @@ class LiveView(Vertical):
         self.query_one(TabbedContent).active = name
 
     def on_tabbed_content_tab_activated(self, message: TabbedContent.TabActivated) -> None:
-        looking = message.pane.id == "microscope"
-        self.set_class(looking, "-looking")  # it wants more room than a few lines of text
-        self._look(looking)
+        self.set_class(message.pane.id == "inspector", "-inspecting")  # gives it more room than a text
+        self._inspect_if_open()
 
     def _show(self, watch: WatchedRun) -> None:
-        seen, self._shown = self._shown, _counts(watch)
-        changed = {name for name, count in self._shown.items() if seen is None or seen[name] != count}
-        starting = watch.state == "starting" or (watch.is_live and not watch.history.step)
-        self._tell("phases", told.phases(watch, self._ascii) if starting else Text(), hide_empty=True)
+        before, self._shown = self._shown, count_events(watch)
+        changed = {name for name, count in self._shown.items() if before is None or before[name] != count}
+        is_starting = watch.state == "starting" or (watch.is_live and not watch.history.step)
+        self._update_line("phases", render_phases(watch, self._ascii) if is_starting else Text())
         if not changed:
             return
-        self._fill(watch)
-        self._tell("banner", told.banner(watch, self._ascii), hide_empty=True)
-        self.query_one(RunPanel).tell(watch)
-        self._tell("summary", _summary(watch, self._ascii))
-        self._show_tab_texts(watch, changed)
+        self._extend_chart(watch)
+        self._update_line("banner", render_banner(watch, self._ascii))
+        self.query_one(RunPanel).show_run(watch)
+        self._update("summary", render_summary(watch, self._ascii))
+        self._update_tabs(watch, changed)
 
-    def _fill(self, watch: WatchedRun) -> None:
-        """Add what the chart lacks, in slices between which keys are answered."""
-        if self._curves and watch is self.watch_of_run and not self._curves.take(watch):
-            self.set_timer(SLICE_PAUSE, partial(self._fill, watch))
+    def _extend_chart(self, watch: WatchedRun) -> None:
+        """Add new steps to the chart, in slices between which keys are handled."""
+        if self._curves and watch is self.run_watch and not self._curves.take(watch):
+            self.set_timer(SLICE_PAUSE, partial(self._extend_chart, watch))
 
-    def _show_tab_texts(self, watch: WatchedRun, changed: set[str]) -> None:
-        """Only what has changed: long texts are laid out anew each time."""
+    def _update_tabs(self, watch: WatchedRun, changed: set[str]) -> None:
+        """Update the tabs whose events have changed: to lay out a long text takes time."""
         if "samples" in changed:
-            self._tell("samples-text", told.samples(watch))
+            self._update("samples-text", render_samples(watch))
         if "guards" in changed:
-            self._warn(watch)
-            self._tell("guards-text", render_guards(watch, self._ascii))
+            self._report_guards(watch)
+            self._update("guards-text", render_guards(watch, self._ascii))
         if changed & {"evals", "guards", "checkpoints", "starts", "rewinds", "state"}:
-            self._tell("news-text", told.news(watch))
+            self._update("events-text", render_events(watch))
         if changed & {"starts", "state", "phases"}:
-            self._tell("log-text", told.log_tail(watch))
+            self._update("log-text", render_log(watch))
         if "checkpoints" in changed:
-            self._look(self.query_one(TabbedContent).active == "microscope")
+            self._inspect_if_open()
 
-    def _warn(self, watch: WatchedRun) -> None:
-        """One toast for each rule that has done more than warn."""
+    def _report_guards(self, watch: WatchedRun) -> None:
+        """Show one toast for each rule that has done more than warn."""
         for event in watch.history.guards:
-            if event["action"] != "warn" and event["rule"] not in self._warned:
-                self._warned.add(event["rule"])
+            if event["action"] != "warn" and event["rule"] not in self._reported_rules:
+                self._reported_rules.add(event["rule"])
                 self.notify(f"{event['rule']} at step {event['step']:,}: {event['action']}", severity="error")
 
-    def _look(self, wanted: bool) -> None:
-        """The microscope works only while somebody looks."""
-        if wanted and self.watch_of_run:
-            self.query_one(Microscope).look_at(self.watch_of_run)
+    def _inspect_if_open(self) -> None:
+        if self.run_watch and self.query_one(TabbedContent).active == "inspector":
+            self.query_one(Inspector).inspect_run(self.run_watch)
 
-    def _tell(self, id: str, text: Text, hide_empty: bool = False) -> None:
+    def _update(self, id: str, text: Text) -> None:
         static = self.query_one(f"#{id}", Static)
-        if hide_empty:
-            static.display = bool(text)
         if static.content != text:
             static.update(text)
+
+    def _update_line(self, id: str, text: Text) -> None:
+        """Update a line that takes no room while it is empty."""
+        self.query_one(f"#{id}").display = bool(text)
+        self._update(id, text)
 
 
 def _poll(watch: WatchedRun) -> None:
@@ -146,8 +149,8 @@ def _poll(watch: WatchedRun) -> None:
         watch.poll()
 
 
-def _counts(watch: WatchedRun) -> dict[str, object]:
-    """What differs when there is something new to show."""
+def count_events(watch: WatchedRun) -> dict[str, object]:
+    """Return, for each part of the view, a value that changes whenever the part has to be updated."""
     history = watch.history
     return {
         "history": id(history),
@@ -162,19 +165,3 @@ def _counts(watch: WatchedRun) -> dict[str, object]:
         "system": history.system["t"] if history.system else 0,
         "state": (watch.state, watch.problem),
     }
-
-
-def _summary(watch: WatchedRun, ascii: bool) -> Text:
-    """The panel in two lines, for narrow terminals."""
-    history = watch.history
-    steps = int(watch.settings.get("steps", 0))
-    best = history.best_eval
-    first = f"{watch.run.id} {format_state(watch, ascii)}  {history.step:,}/{steps:,}"
-    second = f"loss {format_decimal(history.last_loss)}"
-    if best:
-        second += f"  best {format_decimal(best['bpb'])} bpb"
-    if speed := history.tokens_per_second():
-        second += f"  {speed:,.0f} tok/s"
-    if history.guards:
-        second += f"  {'!' if ascii else '▲'} {len(history.guards)}"
-    return Text(f"{first}\n{second}")

@@ -1,98 +1,134 @@
-"""The side panel of a run: how it stands, in figures."""
+"""The side panel of a run: its state, progress and measurements."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from rich.text import Text
 
+from engines.events import Event
 from engines.output.terminal_text import replace_symbols
-from engines.output.units import format_bytes, format_clock
+from engines.output.units import NOT_KNOWN, format_bytes, format_clock
 from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_bar, format_decimal, format_sparkline, format_state
 from screens.widgets.lines import Lines
 
-_BAR = 24
-_SPEED_WINDOW = 24  # readings of the sparkline
+_LABEL_WIDTH = 8  # cells
+_BAR_WIDTH = 24
+_SPEED_PARTS = 24  # bars of the sparkline
+_STEPS_PER_PART = 20
 
 
 class RunPanel(Lines):
-    """State, step, progress, throughput, rates, checkpoint, machine."""
+    """Shows one measurement per line; only lines that change are painted."""
 
     def __init__(self, ascii: bool, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._ascii = ascii
 
-    def tell(self, watch: WatchedRun) -> None:
-        self.show(list(_lines(watch, self._ascii).split("\n")))
+    def show_run(self, watch: WatchedRun) -> None:
+        self.show(render_panel(watch, self._ascii))
 
 
-def _lines(watch: WatchedRun, ascii: bool) -> Text:
-    history, settings = watch.history, watch.settings
-    steps = int(settings.get("steps", 0))
+def render_panel(watch: WatchedRun, ascii: bool) -> list[Text]:
+    """Return the lines of the panel."""
+    return [_render_row(row, ascii) for row in _panel_rows(watch, ascii)]
+
+
+class PanelRow(NamedTuple):
+    """A line of the panel. With an empty label its value continues the row above; without one it begins at the edge."""
+
+    label: str | None
+    value: str
+    style: str = ""
+
+
+def _render_row(row: PanelRow, ascii: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
+    if row.label is not None:
+        text.append(f"{row.label:<{_LABEL_WIDTH}}", "dim")
+    return text.append(replace_symbols(row.value, ascii), row.style)
 
-    def row(name: str, value: str, style: str = "") -> None:
-        text.append(f"{name:<8}", "dim")
-        text.append(f"{replace_symbols(value, ascii)}\n", style)
 
-    row("run", watch.run.id, "bold")
-    row("state", format_state(watch, ascii), "bold")
-    row("model", f"{settings.get('mode', '?')} {settings.get('model_kind', '?')}")
-    facts = watch.config.get("facts", {})
+def _panel_rows(watch: WatchedRun, ascii: bool) -> Iterator[PanelRow]:
+    yield from _run_rows(watch, ascii)
+    yield from _progress_rows(watch, ascii)
+    yield from _speed_rows(watch, ascii)
+    yield from _optimization_rows(watch)
+    yield from _machine_rows(watch.history.system)
+
+
+def _run_rows(watch: WatchedRun, ascii: bool) -> Iterator[PanelRow]:
+    settings, facts = watch.settings, watch.config.get("facts", {})
+    yield PanelRow("Run", watch.run.id, "bold")
+    yield PanelRow("State", format_state(watch, ascii), "bold")
+    yield PanelRow("Model", f"{settings.get('mode', '?')} {settings.get('model_kind', '?')}")
     if facts:
-        row("params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
+        yield PanelRow("Params", f"{facts.get('parameters', 0):,}  vocab {facts.get('vocab_size', 0):,}")
+
+
+def _progress_rows(watch: WatchedRun, ascii: bool) -> Iterator[PanelRow]:
+    history = watch.history
+    steps = int(watch.settings.get("steps", 0))
     share = history.fraction_done(steps)
-    row("step", f"{history.step:,} / {steps:,}")
-    text.append(f"{format_bar(share, _BAR, ascii)} {100 * share:.1f} %\n")
-    is_running = watch.state == "running"
-    speed = history.tokens_per_second() if is_running else 0.0 if watch.is_live else history.mean_tokens_per_second()
+    yield PanelRow("Step", f"{history.step:,} / {steps:,}")
+    yield PanelRow(None, f"{format_bar(share, _BAR_WIDTH, ascii)} {100 * share:.1f} %")
     if watch.is_live:
-        row("eta", format_clock(history.estimate_seconds_left(steps) if is_running else None))
+        yield PanelRow("ETA", format_clock(history.estimate_seconds_left(steps) if watch.state == "running" else None))
     else:
-        row("time", format_clock(history.last_t))
-    row("loss", format_decimal(history.last_loss))
+        yield PanelRow("Time", format_clock(history.last_t))
+    yield PanelRow("Loss", format_decimal(history.last_loss))
     best = history.best_eval
-    row("best", f"{format_decimal(best['bpb'])} bpb @ {best['step']:,}" if best else "–")
-    row("tok/s", f"{speed:,.0f}" if speed else "–")
-    if trend := format_sparkline(_speeds(watch), ascii):
-        row("", trend)
-    row("ms/step", format_decimal(1e3 * history.seconds[-1] if history.seconds else None, 3))
+    yield PanelRow("Best", f"{format_decimal(best['bpb'])} bpb @ {best['step']:,}" if best else NOT_KNOWN)
+
+
+def _speed_rows(watch: WatchedRun, ascii: bool) -> Iterator[PanelRow]:
+    history = watch.history
+    if watch.state == "running":
+        speed = history.tokens_per_second()
+    else:
+        speed = 0.0 if watch.is_live else history.mean_tokens_per_second()
+    yield PanelRow("tok/s", f"{speed:,.0f}" if speed else NOT_KNOWN)
+    if sparkline := format_sparkline(_recent_speeds(watch), ascii):
+        yield PanelRow("", sparkline)
+    yield PanelRow("ms/step", format_decimal(1e3 * history.seconds[-1] if history.seconds else None, 3))
     mfu = history.mfu()
-    row("mfu", f"{100 * mfu:.1f} %" if mfu else "–")
-    row("lr", f"{history.lr[-1]:.3g}" if history.lr else "–")
-    row("gnorm", format_decimal(history.grad_norms[-1] if history.grad_norms else None, 3))
-    row("ckpt", _checkpoint(watch))
-    _machine(watch, row)
-    return text
+    yield PanelRow("MFU", f"{100 * mfu:.1f} %" if mfu else NOT_KNOWN)
 
 
-def _machine(watch: WatchedRun, add: Callable[[str, str], None]) -> None:
-    system = watch.history.system
+def _recent_speeds(watch: WatchedRun) -> list[float]:
+    """Return steps per second over equal parts of the latest steps."""
+    seconds = watch.history.seconds[-_SPEED_PARTS * _STEPS_PER_PART :]
+    size = max(1, len(seconds) // _SPEED_PARTS)
+    parts = [seconds[start : start + size] for start in range(0, len(seconds) - size + 1, size)]
+    return [len(part) / total for part in parts[-_SPEED_PARTS:] if (total := sum(part)) > 0]
+
+
+def _optimization_rows(watch: WatchedRun) -> Iterator[PanelRow]:
+    history = watch.history
+    yield PanelRow("LR", f"{history.lr[-1]:.3g}" if history.lr else NOT_KNOWN)
+    yield PanelRow("Gnorm", format_decimal(history.grad_norms[-1] if history.grad_norms else None, 3))
+    newest = history.checkpoints[-1] if history.checkpoints else None
+    yield PanelRow("Ckpt", f"step {newest['step']:,}  {format_bytes(newest['bytes'])}" if newest else NOT_KNOWN)
+
+
+def _machine_rows(system: Event | None) -> Iterator[PanelRow]:
     if not system:
         return
     cpu, rss = system["cpu_percent"], system["rss_bytes"]
-    add("host", f"cpu {'–' if cpu is None else f'{cpu:.0f} %'}  rss {'–' if rss is None else format_bytes(rss)}")
+    memory = NOT_KNOWN if rss is None else format_bytes(rss)
+    yield PanelRow("Host", f"cpu {_format_measure(cpu, ' %')}  rss {memory}")
     for gpu in system.get("gpus", []):
-        busy = "–" if gpu["utilisation_percent"] is None else f"{gpu['utilisation_percent']:.0f} %"
-        add("gpu", f"{busy}  {_of(gpu['memory_used_bytes'], gpu['memory_total_bytes'], 2**30)} GiB")
-        heat = "" if gpu["temperature_celsius"] is None else f"  {gpu['temperature_celsius']} °C"
-        add("", f"{_of(gpu['power_watts'], gpu['power_limit_watts'], 1)} W{heat}")
+        used = _format_ratio(gpu["memory_used_bytes"], gpu["memory_total_bytes"], 2**30)
+        yield PanelRow("GPU", f"{_format_measure(gpu['utilisation_percent'], ' %')}  {used} GiB")
+        celsius = gpu["temperature_celsius"]
+        temperature = "" if celsius is None else f"  {celsius} °C"
+        yield PanelRow("", f"{_format_ratio(gpu['power_watts'], gpu['power_limit_watts'], 1)} W{temperature}")
 
 
-def _of(part: float | None, whole: float | None, unit: int) -> str:
-    """`part/whole`, as far as the driver tells."""
-    return "/".join("–" if value is None else f"{value / unit:.0f}" for value in (part, whole))
+def _format_measure(value: float | None, unit: str) -> str:
+    return NOT_KNOWN if value is None else f"{value:.0f}{unit}"
 
 
-def _speeds(watch: WatchedRun) -> list[float]:
-    """Steps a second in equal parts of the recent past."""
-    recent = watch.history.seconds[-_SPEED_WINDOW * 20 :]
-    size = max(1, len(recent) // _SPEED_WINDOW)
-    parts = [recent[i : i + size] for i in range(0, len(recent) - size + 1, size)]
-    return [len(part) / total for part in parts[-_SPEED_WINDOW:] if (total := sum(part)) > 0]
-
-
-def _checkpoint(watch: WatchedRun) -> str:
-    kept = watch.history.checkpoints
-    if not kept:
-        return "–"
-    return f"step {kept[-1]['step']:,}  {format_bytes(kept[-1]['bytes'])}"
+def _format_ratio(part: float | None, whole: float | None, unit: int) -> str:
+    """Return `part/whole` in a unit; the driver may report neither."""
+    return "/".join(NOT_KNOWN if value is None else f"{value / unit:.0f}" for value in (part, whole))

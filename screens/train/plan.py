@@ -1,4 +1,4 @@
-"""What the form's settings would take, told while they are typed."""
+"""The plan of a run: what the settings in the form would cost."""
 
 from functools import partial
 
@@ -15,51 +15,52 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from screens.shared.background import run_in_background
 
+_LABEL_WIDTH = 11  # cells
+
 
 class PlanView(Static):
-    """Parameters, tokens, memory and time; or what is wrong."""
+    """Shows parameters, tokens, memory and time, or the problems of the settings."""
 
     def show(
         self, given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None = None
     ) -> None:
-        """Compute the plan of the given settings, or list their problems. `vocabulary`: its size and a note, once the
-        text was read."""
-        compute = partial(plan_text, given, problems, machine, vocabulary)
+        """Compute the plan in a thread and show it. `vocabulary`: its size and a note, once the text has been read."""
+        compute = partial(render_plan, given, problems, machine, vocabulary)
         run_in_background(self, compute, self.update, group="plan")
 
 
-def plan_text(
+def render_plan(
     given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None
 ) -> Text:
-    """Return the plan of the given settings, or their problems. Large models take a while, so it runs in a thread."""
+    """Return the plan of these settings, or their problems. Takes a while for large models: call it in a thread."""
     if problems:
-        return _wrong(problems)
+        return _render_problems(problems)
     try:
         settings = resolve(given)
     except SettingsError as error:
-        return _wrong(error.problems)
+        return _render_problems(error.problems)
     vocab_size, note = vocabulary or expected_vocab_size(settings)
-    text = _told(settings, estimate(settings, vocab_size, machine), vocab_size, note)
+    text = _render_estimate(settings, estimate(settings, vocab_size, machine), vocab_size, note)
     for warning in warnings_about(given, settings):
         text.append(f"\n{warning}", "bold")
     return text
 
 
-def _wrong(problems: list[str]) -> Text:
+def _render_problems(problems: list[str]) -> Text:
     return Text("\n".join(f"✕ {problem}" for problem in problems), "bold")
 
 
-def _told(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -> Text:
+def _render_estimate(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -> Text:
     row_bytes = format_bytes(plan.memory.activations_per_row)
-    lines = [
-        ("model", f"{settings.mode} {settings.model_kind}, {plan.parameter_count:,} parameters"),
-        ("tokens", f"{plan.tokens:,} in {plan.steps:,} steps of {plan.tokens_per_step:,}"),
-        ("vocabulary", f"{vocab_size:,} {note}".strip()),
-        ("arithmetic", f"{plan.flops_per_token / 1e6:,.3g} MFLOP a token"),
-        ("memory", f"{format_bytes(plan.memory.fixed)}, and {row_bytes} a row at once"),
-        ("time", f"about {format_duration(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
+    rows = [
+        ("Model", f"{settings.mode} {settings.model_kind}, {plan.parameter_count:,} parameters"),
+        ("Tokens", f"{plan.tokens:,} in {plan.steps:,} steps of {plan.tokens_per_step:,}"),
+        ("Vocabulary", f"{vocab_size:,} {note}".strip()),
+        ("Compute", f"{plan.flops_per_token / 1e6:,.3g} MFLOP per token"),
+        ("Memory", f"{format_bytes(plan.memory.fixed)}, plus {row_bytes} per row of the micro-batch"),
+        ("Time", f"about {format_duration(plan.seconds)}: {plan.assumption}" if plan.seconds else plan.assumption),
     ]
     text = Text()
-    for name, told in lines:
-        text.append(f"{name:<11}", "dim").append(f"{told}\n")
+    for label, value in rows:
+        text.append(f"{label:<{_LABEL_WIDTH}}", "dim").append(f"{value}\n")
     return text

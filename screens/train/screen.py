@@ -41,9 +41,16 @@ class TrainScreen(CommandingScreen):
         Binding("V", "ask('sample')", "Sample", id="train.sample", tooltip="Let it speak now", show=False),
         Binding("v", "tab('samples')", "Samples", id="train.samples", tooltip="What the model says", show=False),
         Binding("g", "tab('guards')", "Guards", id="train.guards", tooltip="Guards that tripped", show=False),
-        Binding("w", "tab('news')", "News", id="train.news", tooltip="What has happened", show=False),
+        Binding("w", "tab('events')", "Events", id="train.events", tooltip="Show what has happened", show=False),
         Binding("l", "tab('log')", "Log", id="train.log", tooltip="What the worker printed", show=False),
-        Binding("m", "tab('microscope')", "Microscope", id="train.microscope", tooltip="Every number", show=False),
+        Binding(
+            "m",
+            "tab('inspector')",
+            "Inspector",
+            id="train.inspector",
+            show=False,
+            tooltip="Show parameters, gradients and attention",
+        ),
         Binding("enter", "maximise", "Maximise", id="train.maximise", tooltip="The chart alone", show=False),
         Binding("escape", "back", "Back", id="train.back", tooltip="One step back", show=False),
     ]
@@ -108,13 +115,13 @@ class TrainScreen(CommandingScreen):
         """Show the run that was chosen meanwhile."""
         run = self.lab_app.lab.selected
         live = self._live
-        if run and (live is None or live.watch_of_run is None or live.watch_of_run.run != run):
+        if run and (live is None or live.run_watch is None or live.run_watch.run != run):
             await self.show_run(run)
 
     async def show_run(self, run: Run) -> None:
         self.lab_app.lab.selected = run
         await self._show("live")
-        self.query_one(LiveView).watch_run(self.lab_app.lab.board.watch_of(run))
+        self.query_one(LiveView).open_run(self.lab_app.lab.board.watch_of(run))
 
     async def show_form(self, given: Mapping[str, Any]) -> None:
         """A form that begins with these settings."""
@@ -125,7 +132,7 @@ class TrainScreen(CommandingScreen):
             await switcher.add_content(self._made("new", given), id="new")
             await self._switch("new")
 
-    async def on_new_run_wanted(self, message: NewRun.Wanted) -> None:
+    async def on_new_run_start_requested(self, message: NewRun.StartRequested) -> None:
         if self.refuses() or self._view != "new":  # a second f5 in quick succession arrives after the first was handled
             return
         if is_busy(self, "start"):
@@ -192,7 +199,7 @@ class TrainScreen(CommandingScreen):
         live = self._live
         if self.maximized:
             self.minimize()
-        elif self._view == "new" and live and live.watch_of_run:
+        elif self._view == "new" and live and live.run_watch:
             await self._show("live")
         elif self._view == "new" and isinstance(self.focused, Input):
             self.query_one("#form").focus()
@@ -204,10 +211,10 @@ class TrainScreen(CommandingScreen):
     def _watch(self) -> WatchedRun | None:
         """The run in view; where there is none, the app says so."""
         live = self._live
-        if live is None or live.watch_of_run is None or self._view != "live":
+        if live is None or live.run_watch is None or self._view != "live":
             self.notify("no run is in view; f5 starts one, 2 lists all.")
             return None
-        return live.watch_of_run
+        return live.run_watch
 
     def _order(self, make: Callable[[WatchedRun], Order]) -> None:
         """Order it of the run in view."""

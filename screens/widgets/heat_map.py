@@ -63,13 +63,13 @@ class HeatMap(ScrollView, can_focus=True):
     def __init__(self, ascii: bool = False, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._plain = ascii or bool(os.environ.get("NO_COLOR"))
-        self._rows: Sequence[Sequence[float]] = []
-        self._labels: Sequence[str] = []
+        self.rows: Sequence[Sequence[float]] = []
+        self.labels: Sequence[str] = []
         self._largest = 1.0
 
     def show(self, rows: Sequence[Sequence[float]], labels: Sequence[str] = ()) -> None:
         """Show these numbers; `labels` stand before the rows."""
-        self._rows, self._labels = rows, labels
+        self.rows, self.labels = rows, labels
         finite = [abs(value) for row in rows for value in row if math.isfinite(value)]
         self._largest = max(finite, default=0.0) or 1.0
         self.virtual_size = Size(self._margin + CELL * max(map(len, rows), default=0), len(rows))
@@ -81,21 +81,21 @@ class HeatMap(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset
         number = y + top
-        if number >= len(self._rows):
+        if number >= len(self.rows):
             return Strip.blank(self.size.width, self.rich_style)
         segments = []
         if self._margin:
-            label = self._labels[number] if number < len(self._labels) else ""
+            label = self.labels[number] if number < len(self.labels) else ""
             style = self.get_component_rich_style("heat-map--label")
             segments.append(Segment(set_cell_size(label, self._margin), style))
-        segments += [self._cell(number, column, value) for column, value in enumerate(self._rows[number])]
+        segments += [self._cell(number, column, value) for column, value in enumerate(self.rows[number])]
         return Strip(segments).crop_extend(left, left + self.size.width, self.rich_style)
 
     def watch_cursor(self, cursor: Place) -> None:
         row, column = cursor
-        if self._rows and self._rows[row]:
+        if self.rows and self.rows[row]:
             self.scroll_to_region(Region(self._margin + CELL * column, row, CELL, 1), animate=False, force=True)
-            self.post_message(self.Moved(self, cursor, self._rows[row][column]))
+            self.post_message(self.Moved(self, cursor, self.rows[row][column]))
         self.refresh()
 
     def action_move(self, down: int, right: int) -> None:
@@ -109,16 +109,16 @@ class HeatMap(ScrollView, can_focus=True):
             return
         row, x = offset.y + self.scroll_offset.y, offset.x + self.scroll_offset.x - self._margin
         column = x // CELL if x >= 0 else self.cursor[1]
-        if row < len(self._rows) and column < len(self._rows[row]):
+        if row < len(self.rows) and column < len(self.rows[row]):
             self.cursor = (row, column)
 
     @property
     def _margin(self) -> int:
-        return 1 + max(map(cell_len, self._labels)) if self._labels else 0
+        return 1 + max(map(cell_len, self.labels)) if self.labels else 0
 
     def _within(self, row: int, column: int) -> Place:
-        row = max(0, min(row, len(self._rows) - 1))
-        return (row, max(0, min(column, len(self._rows[row]) - 1))) if self._rows else (0, 0)
+        row = max(0, min(row, len(self.rows) - 1))
+        return (row, max(0, min(column, len(self.rows[row]) - 1))) if self.rows else (0, 0)
 
     def _cell(self, row: int, column: int, value: float) -> Segment:
         here = self.has_focus and (row, column) == self.cursor

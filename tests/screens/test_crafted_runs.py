@@ -18,8 +18,11 @@ from screens.runs.page import Page
 from screens.runs.row import RowReader
 from screens.runs.screen import RunsScreen
 from screens.shared.guard_table import render_guards
-from screens.train import live, panel, told
+from screens.train.live import count_events
+from screens.train.panel import render_panel
 from screens.train.screen import TrainScreen
+from screens.train.status_text import render_banner, render_phases, render_summary
+from screens.train.tab_texts import render_events, render_log, render_samples
 
 VALUES: dict[str, Any] = {
     "null": None, "true": True, "text": "\x1b[31m[bold]日本\x9b", "negative": -1, "huge": 10**400, "large": 1e308,
@@ -57,9 +60,17 @@ def render_everything(watch: WatchedRun, ascii: bool) -> None:
         columns.told(column, row, ascii)
     for name in columns.SORTED_BY:
         columns.in_order([row, row], name, True)
-    for text in (detail.detail, detail.one_line, told.phases, told.banner, render_guards, panel._lines, live._summary):
+    for text in (
+        detail.detail,
+        detail.one_line,
+        render_phases,
+        render_banner,
+        render_guards,
+        render_panel,
+        render_summary,
+    ):
         text(watch, ascii)
-    for words in (told.samples, told.news, told.log_tail, live._counts, list_checkpoints):
+    for words in (render_samples, render_events, render_log, count_events, list_checkpoints):
         words(watch)
     difference.results([watch, watch], ascii)
     compare_settings([watch.config, watch.config])

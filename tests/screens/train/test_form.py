@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import pretend_gpus, write_text
 from pretend_nvml import Gpu
-from seats import Seat, add_run, play
+from seats import Seat, add_run, seated
 from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
 
@@ -61,10 +61,9 @@ async def unfold(seat: Seat, group: str) -> None:
     await seat.pilot.pause()
 
 
-def test_the_usual_settings_stand_on_top_and_a_group_is_made_when_it_is_opened(tmp_path: Path) -> None:
+async def test_the_usual_settings_stand_on_top_and_a_group_is_made_when_it_is_opened(tmp_path: Path) -> None:
     groups = {field.group for field in fields(TrainSettings).values() if field.name not in FIRST}
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path) as seat:
         assert tuple(rows(seat)) == FIRST
         assert {part.title for part in seat.screen.query(Collapsible)} == groups
         for group in groups:
@@ -75,11 +74,9 @@ def test_the_usual_settings_stand_on_top_and_a_group_is_made_when_it_is_opened(t
         for name, row in rows(seat).items():
             assert row.tooltip == fields(TrainSettings)[name].help
 
-    play(tmp_path, scenario)
 
-
-def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         await write(seat, "steps", "x")
         await seat.sees("must be a whole number or auto, not 'x'")
         await seat.until(lambda: "--steps must be a whole number" in plan(seat))
@@ -89,11 +86,9 @@ def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_
         await seat.until(lambda: not rows(seat)["steps"].problem)
         await seat.until(lambda: "✕" not in plan(seat) and "must be" not in seat.seen())
 
-    play(tmp_path, scenario)
 
-
-def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         await seat.until(lambda: "scalar bigram" in plan(seat) and "500 steps of 512" in plan(seat))
         await write(seat, "steps", "7")
         await seat.until(lambda: "in 7 steps" in plan(seat))
@@ -102,38 +97,33 @@ def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
         await seat.until(lambda: "scalar mini-gpt" in plan(seat))
 
-    play(tmp_path, scenario)
 
-
-def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
     def estimated(*arguments: Any) -> Estimate:
         threads.append(threading.current_thread())
         return estimate(*arguments)
 
-    async def scenario(seat: Seat) -> None:
+    monkeypatch.setattr("screens.train.plan.estimate", estimated)
+    async with seated(tmp_path) as seat:
         await write(seat, "steps", "7")
         await seat.until(lambda: "in 7 steps" in plan(seat))
         assert threads and threading.current_thread() not in threads
 
-    monkeypatch.setattr("screens.train.plan.estimate", estimated)
-    play(tmp_path, scenario)
 
-
-def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         await seat.press("tab")
         with counted(Compositor, "render_full_update") as painted:
             for _ in range(4):
                 await seat.press("tab")
         assert not painted
 
-    play(tmp_path, scenario)
 
+async def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
 
-def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
         def shown() -> set[str]:
             return {name for name, row in rows(seat).items() if row.display}
 
@@ -150,22 +140,17 @@ def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) 
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
         await seat.until(lambda: groups["gpt"].display and {"depth", "head_lr"} <= shown())
 
-    play(tmp_path, scenario)
 
-
-def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:
+async def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     size = len(set(text.read_text())) + 1
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path) as seat:
         entry(seat, "data").value = str(text)
         await seat.until(lambda: f"{2 * size * size:,} parameters" in plan(seat) and "assumed" not in plan(seat))
 
-    play(tmp_path, scenario)
 
-
-def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         entry(seat, "data").value = str(tmp_path / "none.txt")
         await seat.until(lambda: "none.txt does not exist" in plan(seat))
         note = str(rows(seat)["data"].query_one(".problem", Static).content)
@@ -175,21 +160,16 @@ def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Path) -> 
         entry(seat, "data").value = ""
         await seat.until(lambda: "27" in plan(seat) and not rows(seat)["data"].query_one(".problem").display)
 
-    play(tmp_path, scenario)
 
-
-def test_the_plan_is_for_the_gpu_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_plan_is_for_the_gpu_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, Gpu("NVIDIA H200"))
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
         await seat.until(lambda: "% of 989 TFLOP/s" in plan(seat))
 
-    play(tmp_path, scenario)
 
-
-def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
         await unfold(seat, "model")
         await write(seat, "width", "10")
@@ -199,15 +179,12 @@ def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_p
         await seat.until(lambda: seat.app.said)
         assert not list_runs(tmp_path)
 
-    play(tmp_path, scenario)
-
 
 @pytest.mark.parametrize("key", ["f5", "ctrl+s"])
-def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_path: Path) -> None:
+async def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_path: Path) -> None:
     text = write_text(tmp_path)
     typed = {"data": str(text), "steps": "4", "batch_size": "2", "seed": "7"}
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path) as seat:
         for name, value in typed.items():
             entry(seat, name).value = value
         await unfold(seat, "evaluation")
@@ -221,11 +198,9 @@ def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_
         await seat.sees(run.id, "FINISHED", "4 / 4")
         await seat.until(lambda: not liveness.is_lock_held(run.lock_path))
 
-    play(tmp_path, scenario)
 
-
-def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
+async def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    async with seated(tmp_path) as seat:
         await write(seat, "steps", "x")
         await seat.press("f5")
         await seat.hears("--steps must be a whole number")
@@ -236,13 +211,10 @@ def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -
         await seat.hears("does not exist")
         assert not list_runs(tmp_path)
 
-    play(tmp_path, scenario)
 
-
-def test_a_restart_fills_the_form_with_the_settings_of_the_run(tmp_path: Path) -> None:
+async def test_a_restart_fills_the_form_with_the_settings_of_the_run(tmp_path: Path) -> None:
     run = add_run(tmp_path, "spikes-warned")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, run=run) as seat:
         await seat.press("R")
         await seat.until(lambda: seat.screen.query(SettingsForm))
         await seat.until(lambda: "guard_spike_sigmas" in rows(seat))
@@ -252,14 +224,11 @@ def test_a_restart_fills_the_form_with_the_settings_of_the_run(tmp_path: Path) -
         await seat.press("escape")
         await seat.sees("FINISHED")
 
-    play(tmp_path, scenario, run=run)
 
-
-def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
+async def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     run = add_run(tmp_path, "finished", data=str(text))
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, run=run) as seat:
         await seat.press("R")
         await seat.until(lambda: seat.screen.query(SettingsForm) and "eval_every" in rows(seat))
         entry(seat, "steps").value = "3"
@@ -270,5 +239,3 @@ def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
         given = {name: str(value) for name, value in run.config["given"].items()}
         assert new.config["given"] == {**given, "steps": "3"}
         await seat.sees(new.id, "FINISHED")
-
-    play(tmp_path, scenario, run=run)

@@ -1,16 +1,18 @@
-"""The microscope on a real run: the checkpoint's numbers, who looks at whom, and where a number comes from."""
+"""The inspector on real runs: parameters, gradients, attention weights and computation graphs."""
 
 import asyncio
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from builders import finished_run
-from seats import Seat, add_run, append, play
+from seats import Seat, add_run, append, seated
 from textual.widgets import OptionList
+from textual.widgets.option_list import Option
 
 from engines.checkpoints.folders import get_checkpoint_path
 from engines.runs.lookup import list_runs
@@ -18,8 +20,8 @@ from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from engines.runs.watched_checkpoints import list_checkpoints
 from engines.scalar.inspection import inspect
-from screens.train import inspector
-from screens.train.inspector import Microscope
+from screens.train.inspection import InspectionTarget, inspect_in_subprocess
+from screens.train.inspector import Inspector
 from screens.train.screen import TrainScreen
 from screens.widgets.heat_map import HeatMap
 
@@ -36,141 +38,121 @@ def inspected(run: Run) -> dict[str, object]:
     return inspect(list_checkpoints(watch)[0].path, text or None, "", 2, 4)
 
 
-async def look(seat: Seat) -> None:
+async def open_inspector(seat: Seat) -> None:
     await seat.press("m")
-    await seat.until(lambda: seat.screen.query_one("#places", OptionList).option_count)
+    await seat.until(lambda: seat.screen.query_one("#tensors", OptionList).option_count)
     await seat.pilot.pause()
 
 
-async def choose(seat: Seat, words: str) -> HeatMap:
-    places = seat.screen.query_one("#places", OptionList)
-    prompts = [str(places.get_option_at_index(place).prompt) for place in range(places.option_count)]
-    places.highlighted = next(place for place, prompt in enumerate(prompts) if words in prompt)
+async def choose(seat: Seat, label: str) -> HeatMap:
+    options = seat.screen.query_one("#tensors", OptionList)
+    labels = [str(options.get_option_at_index(index).prompt) for index in range(options.option_count)]
+    options.highlighted = next(index for index, text in enumerate(labels) if label in text)
     await seat.pilot.pause()
     return seat.screen.query_one("#values", HeatMap)
 
 
-def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -> None:
+async def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -> None:
     found = inspected(run)
-
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
-        assert f"loss {found['loss']:.4f} nats a token" in seat.told("#microscope-says")
+    async with seated(run.path.parents[1], run=run) as seat:
+        await open_inspector(seat)
+        assert f"loss {found['loss']:.4f} nats per token" in seat.told("#inspector-status")
         gradients = seat.screen.query_one("#gradients", HeatMap)
         for entry in found["parameters"]:  # type: ignore[attr-defined]
             values = await choose(seat, entry["name"])
-            assert values.border_title == entry["name"] and gradients.border_title == f"gradient of {entry['name']}"
-            assert values._rows == json.loads(json.dumps(entry["values"])) and gradients._rows == entry["gradients"]
+            assert values.border_title == entry["name"] and gradients.border_title == f"Gradient of {entry['name']}"
+            assert values.rows == json.loads(json.dumps(entry["values"])) and gradients.rows == entry["gradients"]
             assert gradients.display
 
-    play(run.path.parents[1], scenario, run=run)
 
-
-def test_a_sample_of_several_documents_is_looked_at_by_its_longest(tmp_path: Path) -> None:
+async def test_of_a_sample_with_several_documents_the_longest_is_used(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=5, data="names")
     watch = WatchedRun(run)
     watch.poll()
     append(run, {**watch.history.samples[-1], "text": "a\nab\n"})  # names have no line break
-
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
-        assert seat.told("#microscope-says").endswith("'ab'")
-
-    play(tmp_path / "results", scenario, run=run)
+    async with seated(tmp_path / "results", run=run) as seat:
+        await open_inspector(seat)
+        assert seat.told("#inspector-status").endswith("'ab'")
 
 
-def test_a_run_that_never_spoke_is_looked_at_on_its_vocabulary(tmp_path: Path) -> None:
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
-        assert seat.told("#microscope-says").endswith("abcdefghi'")
-
+async def test_without_samples_the_text_is_made_of_the_vocabulary(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=5, sample_tokens=0)
-    play(tmp_path / "results", scenario, run=run)
+    async with seated(tmp_path / "results", run=run) as seat:
+        await open_inspector(seat)
+        assert seat.told("#inspector-status").endswith("abcdefghi'")
 
 
-def test_a_look_is_seen_through_while_newer_checkpoints_arrive(tmp_path: Path) -> None:
+async def test_an_inspection_is_finished_even_if_a_newer_checkpoint_arrives(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=5)
+    requested, finished, may_finish = [], [], asyncio.Semaphore(0)
 
-    async def scenario(seat: Seat) -> None:
-        scope = seat.screen.query_one(Microscope)
-        inspect_in_process, asked, done = scope._inspected, [], asyncio.Semaphore(0)
+    async def inspect_slowly(target: InspectionTarget, node: str) -> dict[str, Any]:
+        requested.append(target)
+        await may_finish.acquire()
+        result = await inspect_in_subprocess(target, node)
+        finished.append(target)
+        return result
 
-        async def slow(sight: inspector.Sight, node: str) -> dict[str, Any]:
-            asked.append(sight)
-            await done.acquire()
-            return await inspect_in_process(sight, node)
-
-        scope._inspected = slow  # type: ignore[method-assign]
+    async with seated(tmp_path / "results", run=run) as seat:
+        inspector = seat.screen.query_one(Inspector)
+        inspector.inspect = inspect_slowly
         await seat.press("m")
-        await seat.until(lambda: asked)
+        await seat.until(lambda: requested)
         shutil.copytree(get_checkpoint_path(run.checkpoints_dir, 5), get_checkpoint_path(run.checkpoints_dir, 6))
-        assert seat.live.watch_of_run
-        scope.look_at(seat.live.watch_of_run)
-        for _ in (5, 6):
-            done.release()
-            await seat.until(lambda: len(asked) == 2)
-            await seat.until(lambda: seat.screen.query_one("#places", OptionList).option_count)
-        await seat.until(lambda: scope._shown == asked[1])
-        assert [sight.checkpoint[-1] for sight in asked] == ["5", "6"]
-
-    play(tmp_path / "results", scenario, run=run)
+        assert seat.live.run_watch
+        inspector.inspect_run(seat.live.run_watch)
+        for count in (1, 2):
+            may_finish.release()
+            await seat.until(lambda count=count: len(finished) == count)
+            await seat.until(lambda: seat.screen.query_one("#tensors", OptionList).option_count)
+        assert [target.checkpoint[-1] for target in finished] == ["5", "6"] and finished == requested
 
 
-def test_a_run_is_seen_again_after_one_of_which_nothing_can_be_seen(run: Run) -> None:
+async def test_a_run_is_shown_again_after_a_run_without_checkpoint(run: Run) -> None:
     results = run.path.parents[1]
     other = add_run(results, "killed", "without-checkpoint")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(results, run=run) as seat:
         assert isinstance(seat.screen, TrainScreen)
-        await look(seat)
-        seen = seat.told("#microscope-says")
+        await open_inspector(seat)
+        seen = seat.told("#inspector-status")
         await seat.screen.show_run(other)
-        await seat.sees("there is no checkpoint to look at yet")
-        assert not seat.screen.query_one("#slide").display
+        await seat.sees("No checkpoint to inspect yet")
+        assert not seat.screen.query_one("#inspection").display
         await seat.screen.show_run(run)
-        await seat.until(lambda: seat.told("#microscope-says") == seen)
-        assert seat.screen.query_one("#slide").display
-
-    play(results, scenario, run=run)
+        await seat.until(lambda: seat.told("#inspector-status") == seen)
+        assert seat.screen.query_one("#inspection").display
     shutil.rmtree(other.path)
 
 
-def test_the_embedding_s_rows_are_labelled_with_tokens(run: Run) -> None:
+async def test_rows_of_the_embedding_are_labelled_with_tokens(run: Run) -> None:
     found = inspected(run)
-
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
+    async with seated(run.path.parents[1], run=run) as seat:
+        await open_inspector(seat)
         first = found["parameters"][0]  # type: ignore[index]
         values = await choose(seat, first["name"])
-        assert values._labels == [repr(token)[1:-1] for token in found["vocabulary"]]  # type: ignore[attr-defined]
-
-    play(run.path.parents[1], scenario, run=run)
+        assert values.labels == [repr(token)[1:-1] for token in found["vocabulary"]]  # type: ignore[attr-defined]
 
 
-def test_attention_is_shown_head_by_head_without_a_gradient(run: Run) -> None:
+async def test_attention_is_shown_head_by_head_without_a_gradient(run: Run) -> None:
     found = inspected(run)
-
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
+    async with seated(run.path.parents[1], run=run) as seat:
+        await open_inspector(seat)
         for place, head in enumerate(found["attention"]):  # type: ignore[arg-type,var-annotated]
             values = await choose(seat, f"layer {head['layer']}, head {head['head']}: attention")
-            assert values._rows == head["weights"], place
-            assert "who looks (rows) at whom" in str(values.border_title)
+            assert values.rows == head["weights"], place
+            assert "Attention weights (rows: queries)" in str(values.border_title)
             assert not seat.screen.query_one("#gradients").display
-        for row in values._rows:
+        for row in values.rows:
             assert sum(row) == pytest.approx(1)
 
-    play(run.path.parents[1], scenario, run=run)
 
-
-def test_the_graph_around_the_number_at_the_cursor_is_told(run: Run) -> None:
+async def test_the_computation_graph_of_the_value_at_the_cursor_is_shown(run: Run) -> None:
     found = inspected(run)
-
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
+    async with seated(run.path.parents[1], size=(200, 60), run=run) as seat:
+        await open_inspector(seat)
         entry = found["nodes"][0]  # type: ignore[index]
         values = await choose(seat, entry["name"])
-        assert "arrows choose one" in seat.told("#graph-text")
+        assert "arrows to choose one" in seat.told("#graph-text")
         values.focus()
         await seat.press("down", "right")
         value = entry["values"][1][1]
@@ -178,69 +160,53 @@ def test_the_graph_around_the_number_at_the_cursor_is_told(run: Run) -> None:
         await seat.until(lambda: seat.told("#graph-text").startswith(f"{entry['name']}[1,1] = {value:.4g}  gradient"))
         assert " × " in seat.told("#graph-text")
 
-    play(run.path.parents[1], scenario, (200, 60), run=run)
 
-
-def test_a_tensor_run_says_why_it_cannot_be_looked_into(tmp_path: Path) -> None:
+async def test_of_a_tensor_run_the_inspector_says_why_it_shows_nothing(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", mode="tensor")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, run=run) as seat:
         await seat.press("m")
-        await seat.sees("only runs of the scalar engine")
-
-    play(tmp_path, scenario, run=run)
+        await seat.sees("runs of the scalar engine only")
 
 
-def test_a_run_without_a_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
+async def test_without_a_checkpoint_the_inspector_says_how_to_write_one(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, run=run) as seat:
         await seat.press("m")
-        await seat.sees("there is no checkpoint to look at yet; C asks for one")
-
-    play(tmp_path, scenario, run=run)
+        await seat.sees("No checkpoint to inspect yet. Press C to write one.")
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+async def test_a_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=5)
     for weights in run.checkpoints_dir.rglob("*.safetensors"):
         weights.write_bytes(b"garbage")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path / "results", run=list_runs(tmp_path / "results")[0]) as seat:
         await seat.press("m")
-        await seat.until(lambda: seat.told("#microscope-says") not in ("", "looking ..."))
-        assert "damaged" in seat.told("#microscope-says")
-
-    play(tmp_path / "results", scenario, run=list_runs(tmp_path / "results")[0])
+        await seat.until(lambda: seat.told("#inspector-status") not in ("", "Inspecting ..."))
+        assert "damaged" in seat.told("#inspector-status")
 
 
-def test_a_question_that_nobody_waits_for_leaves_no_process(
+async def test_a_cancelled_inspection_leaves_no_process(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow_inspection.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(inspector, "_MODULE", "slow_inspection")
 
-    def inspections() -> list[psutil.Process]:
+    def processes() -> list[psutil.Process]:
         return [child for child in psutil.Process().children() if "slow_inspection" in child.cmdline()]
 
-    async def scenario(seat: Seat) -> None:
+    async with seated(run.path.parents[1], run=run) as seat:
+        seat.screen.query_one(Inspector).inspect = partial(inspect_in_subprocess, module="slow_inspection")
         await seat.press("m")
-        await seat.until(inspections)
+        await seat.until(processes)
         seat.app.workers.cancel_all()
-        await seat.until(lambda: not inspections())
-
-    play(run.path.parents[1], scenario, run=run)
+        await seat.until(lambda: not processes())
 
 
-def test_an_option_of_an_inspection_that_was_replaced_meanwhile_is_ignored(run: Run) -> None:
-    async def scenario(seat: Seat) -> None:
-        await look(seat)
-        places = seat.screen.query_one("#places", OptionList)
-        watching = seat.screen.query_one(Microscope)
-        late = [OptionList.OptionHighlighted(places, places.get_option_at_index(at), at) for at in (0, -1)]
-        watching._found = {**watching._found, "parameters": [], "nodes": [], "attention": []}
-        for message in late:
-            watching.on_option_list_option_highlighted(message)
-
-    play(run.path.parents[1], scenario, run=run)
+async def test_an_option_of_a_replaced_inspection_is_ignored(run: Run) -> None:
+    async with seated(run.path.parents[1], run=run) as seat:
+        await open_inspector(seat)
+        options = seat.screen.query_one("#tensors", OptionList)
+        removed = Option("a tensor of another model", id="9.wq"), Option("a head of another model", id="attention 99")
+        for option in removed:
+            options.post_message(OptionList.OptionHighlighted(options, option, 0))
+        await seat.pilot.pause()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import ENDINGS, Seat, add_run, append, held, play, told_of
+from seats import ENDINGS, Seat, add_run, append, held, seated, told_of
 from textual.widgets import TabbedContent
 
 from engines.runs.history import History, read_history
@@ -53,23 +53,19 @@ def row(seat: Seat, name: str) -> str:
     return next(line[8:] for line in figures(seat).splitlines() if line.startswith(f"{name} "))
 
 
-def test_a_long_name_leaves_the_loss_in_sight_where_the_panel_has_no_room(tmp_path: Path) -> None:
+async def test_a_long_name_leaves_the_loss_in_sight_where_the_panel_has_no_room(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", "name-" * 20)
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, size=(60, 24), run=run) as seat:
         await seat.sees("name-na…", "loss ")
-
-    play(tmp_path, scenario, (60, 24), run=run)
 
 
 def test_every_recorded_ending_is_looked_at() -> None:
     assert sorted(BANNERS) == ENDINGS
 
 
-def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
+async def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
     runs = [add_run(tmp_path, ending) for ending in ENDINGS]
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path) as seat:
         screen = seat.screen
         assert isinstance(screen, TrainScreen)
         for run in runs:
@@ -78,25 +74,23 @@ def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
             with told_of(run.id):
                 it_is_told_as_it_went(seat, run)
 
-    play(tmp_path, scenario)
-
 
 def it_is_told_as_it_went(seat: Seat, run: Run) -> None:
     history, said = read_history(run), BANNERS[run.id]
     banner = seat.told("#banner")
     assert banner.startswith(said)
-    assert "3 lets it speak" in banner if "FINISHED" in banner else "r goes on from the last checkpoint" in banner
-    assert said.split(" at ")[0] in row(seat, "state")
+    assert "Press 3 to generate" in banner if "FINISHED" in banner else "Press r to resume" in banner
+    assert said.split(" at ")[0] in row(seat, "State")
     assert banner.split("  ")[0][:60] in seat.seen()
-    assert row(seat, "step").startswith(f"{history.step:,} / ")
-    assert history.best_eval is None or row(seat, "best").endswith(f"@ {history.best_eval['step']:,}")
+    assert row(seat, "Step").startswith(f"{history.step:,} / ")
+    assert history.best_eval is None or row(seat, "Best").endswith(f"@ {history.best_eval['step']:,}")
     assert guards_are_told(seat, history) and samples_are_told(seat, history) and news_are_told(seat, history)
     log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
-    assert seat.told("#log-text") == (log or "the worker has printed nothing")
+    assert seat.told("#log-text") == (log or "No output from the worker")
     assert not seat.screen.query_one("#phases").display
 
 
-def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: Path) -> None:
+async def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     evil = "a\x1b[31mred\x00\rb"
     run.log_path.write_text(evil)
@@ -106,13 +100,10 @@ def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: P
         run,
         {"t": 9.1, "kind": "ended", "step": 1, "reason": "crashed", "exit_code": 1, "detail": evil, "traceback": None},
     )
-
-    async def scenario(seat: Seat) -> None:
-        for part in ("#banner", "#samples-text", "#log-text", "#news-text"):
+    async with seated(tmp_path, run=run) as seat:
+        for part in ("#banner", "#samples-text", "#log-text", "#events-text"):
             told = seat.told(part)
             assert "a␛[31mred␀␍b" in told and all(char.isprintable() or char == "\n" for char in told), part
-
-    play(tmp_path, scenario, run=run)
 
 
 def guards_are_told(seat: Seat, history: History) -> bool:
@@ -128,24 +119,25 @@ def guards_are_told(seat: Seat, history: History) -> bool:
 
 def samples_are_told(seat: Seat, history: History) -> bool:
     told = seat.told("#samples-text")
-    places = [told.index(f"step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
+    places = [told.index(f"Step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
     assert places == sorted(places)  # the newest first
-    return ("it has not spoken yet" in told) == (not history.samples)
+    return ("No samples yet" in told) == (not history.samples)
 
 
 def news_are_told(seat: Seat, history: History) -> bool:
-    told = seat.told("#news-text")
-    assert told.count("worker ") == len(history.runs)
-    assert told.count(": validation ") == len(history.evals) and told.count("checkpoint, ") == len(history.checkpoints)
+    told = seat.told("#events-text")
+    assert told.count("Worker started: ") == len(history.runs)
+    assert told.count(": validation loss ") == len(history.evals) and told.count(": checkpoint of ") == len(
+        history.checkpoints
+    )
     assert told.count(": guard ") == len(history.guards)
-    return history.ended is None or f"{history.ended['reason']} at step {history.ended['step']:,}" in told
+    return history.ended is None or f"{history.ended['reason'].capitalize()} at step {history.ended['step']:,}" in told
 
 
-@pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "news"), ("l", "log")])
-def test_a_key_opens_a_tab_and_pressed_again_lets_one_scroll_it(key: str, tab: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "events"), ("l", "log")])
+async def test_a_key_opens_a_tab_and_pressed_again_lets_one_scroll_it(key: str, tab: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, run=run) as seat:
         await seat.press(key)
         assert seat.screen.query_one(TabbedContent).active == tab
         words = seat.told(f"#{tab}-text").split()[:3]
@@ -155,145 +147,117 @@ def test_a_key_opens_a_tab_and_pressed_again_lets_one_scroll_it(key: str, tab: s
         await seat.press("escape")
         assert isinstance(seat.screen.focused, Chart)
 
-    play(tmp_path, scenario, run=run)
 
-
-def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None:
+async def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
-
-    async def scenario(seat: Seat) -> None:
+    async with seated(tmp_path, size=(80, 24), run=run) as seat:
         last = seat.told("#log-text").splitlines()[-1].strip()
         await seat.press("l")
         assert last not in seat.seen()
         await seat.press("l", "end")
         await seat.sees(last)
 
-    play(tmp_path, scenario, (80, 24), run=run)
-
 
 # --- while one looks --------------------------------------------------------------------------------
 
 
-def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
+async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     done = read_history(run).step
-
-    async def scenario(seat: Seat) -> None:
-        assert row(seat, "state") == "● RUNNING" and not seat.screen.query_one("#banner").display
-        append(run, steps(done + 1, [1.25, 0.75]))
-        await seat.until(lambda: row(seat, "step").startswith(f"{done + 2} / "))
-        assert row(seat, "loss") == "0.7500"
-        append(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
-        await seat.sees("a new word")
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            assert row(seat, "State") == "● RUNNING" and not seat.screen.query_one("#banner").display
+            append(run, steps(done + 1, [1.25, 0.75]))
+            await seat.until(lambda: row(seat, "Step").startswith(f"{done + 2} / "))
+            assert row(seat, "Loss") == "0.7500"
+            append(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
+            await seat.sees("a new word")
 
 
-def test_a_pause_is_told_and_so_is_its_end(tmp_path: Path) -> None:
+async def test_a_pause_is_told_and_so_is_its_end(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
 
     def control(verb: str) -> dict[str, Any]:
         return {"t": 0.2, "kind": "control", "request": "1.json", "verb": verb, "outcome": "done"}
 
-    async def scenario(seat: Seat) -> None:
-        append(run, control("pause"))
-        await seat.sees("‖ PAUSED  p goes on")
-        assert row(seat, "state") == "‖ PAUSED" and row(seat, "tok/s") == "–"
-        await seat.press("p")
-        await seat.until(lambda: list(run.control_dir.glob("*-resume.json")))
-        append(run, control("resume"))
-        await seat.until(lambda: row(seat, "state") == "● RUNNING" and not seat.screen.query_one("#banner").display)
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            append(run, control("pause"))
+            await seat.sees("‖ PAUSED  Press p to resume")
+            assert row(seat, "State") == "‖ PAUSED" and row(seat, "tok/s") == "–"
+            await seat.press("p")
+            await seat.until(lambda: list(run.control_dir.glob("*-resume.json")))
+            append(run, control("resume"))
+            await seat.until(lambda: row(seat, "State") == "● RUNNING" and not seat.screen.query_one("#banner").display)
 
 
 @pytest.mark.parametrize(("key", "verb"), [("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")])
-def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_path: Path) -> None:
+async def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-
-    async def scenario(seat: Seat) -> None:
-        await seat.press(key)
-        await seat.hears(f"asked {run.id} to")
-        assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            await seat.press(key)
+            await seat.hears(f"asked {run.id} to")
+            assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
 
 
-def test_a_stop_is_asked_for_only_when_one_is_sure(tmp_path: Path) -> None:
+async def test_a_stop_is_asked_for_only_when_one_is_sure(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-
-    async def scenario(seat: Seat) -> None:
-        await seat.press("S", "n")
-        assert list(run.control_dir.iterdir()) == []
-        await seat.press("S")
-        await seat.sees(f"Stop {run.id} after a checkpoint?")
-        await seat.press("y")
-        await seat.hears(f"asked {run.id} to stop after a checkpoint")
-        assert len(list(run.control_dir.glob("*-stop.json"))) == 1
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            await seat.press("S", "n")
+            assert list(run.control_dir.iterdir()) == []
+            await seat.press("S")
+            await seat.sees(f"Stop {run.id} after a checkpoint?")
+            await seat.press("y")
+            await seat.hears(f"asked {run.id} to stop after a checkpoint")
+            assert len(list(run.control_dir.glob("*-stop.json"))) == 1
 
 
-def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> None:
+async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     done = read_history(run).step
-
-    async def scenario(seat: Seat) -> None:
-        append(run, steps(done + 1, [9.5] * 10))
-        append(run, {"t": 0.2, "kind": "sample", "step": done + 10, "prompt": "", "text": "of another world"})
-        await seat.sees("of another world")
-        append(run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5]))
-        await seat.until(lambda: row(seat, "step").startswith(f"{done + 1} / "))
-        assert row(seat, "loss") == "1.5000"
-        assert "of another world" not in seat.told("#samples-text")
-        line = seat.screen.query_one(Chart)._plot.lines["/loss"]
-        assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            append(run, steps(done + 1, [9.5] * 10))
+            append(run, {"t": 0.2, "kind": "sample", "step": done + 10, "prompt": "", "text": "of another world"})
+            await seat.sees("of another world")
+            append(run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5]))
+            await seat.until(lambda: row(seat, "Step").startswith(f"{done + 1} / "))
+            assert row(seat, "Loss") == "1.5000"
+            assert "of another world" not in seat.told("#samples-text")
+            line = seat.screen.query_one(Chart)._plot.lines["/loss"]
+            assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
 
 
-def test_a_guard_that_trips_is_told_at_once(tmp_path: Path) -> None:
+async def test_a_guard_that_trips_is_told_at_once(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     trip = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
-
-    async def scenario(seat: Seat) -> None:
-        await seat.press("g")
-        await seat.sees("no guard has tripped")
-        append(run, {"t": 0.2, "kind": "guard", **trip})
-        await seat.sees("▲ spike", "lower the rate")
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            await seat.press("g")
+            await seat.sees("no guard has tripped")
+            append(run, {"t": 0.2, "kind": "guard", **trip})
+            await seat.sees("▲ spike", "lower the rate")
 
 
-def test_the_start_is_told_phase_by_phase(tmp_path: Path) -> None:
+async def test_the_start_is_told_phase_by_phase(tmp_path: Path) -> None:
     run = add_run(tmp_path, "failed", age=1)
     run.events_path.write_text("")
     (run.path / "summary.json").unlink()
-
-    async def scenario(seat: Seat) -> None:
-        await seat.sees("STARTING", "○ import", "○ data", "○ model", "○ train")
-        append(run, *({"t": t, "kind": "phase", "phase": phase, "done": None, "total": None}
-                      for t, phase in ((0.0, "import"), (0.5, "data"))))  # fmt: skip
-        await seat.sees("✔ import 0.5 s", "● data")
-        append(run, {"t": 0.7, "kind": "phase", "phase": "train", "done": None, "total": None}, steps(1, [3.0]))
-        await seat.until(lambda: not seat.screen.query_one("#phases").display)
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            await seat.sees("STARTING", "○ import", "○ data", "○ model", "○ train")
+            append(run, *({"t": t, "kind": "phase", "phase": phase, "done": None, "total": None}
+                          for t, phase in ((0.0, "import"), (0.5, "data"))))  # fmt: skip
+            await seat.sees("✔ import 0.5 s", "● data")
+            append(run, {"t": 0.7, "kind": "phase", "phase": "train", "done": None, "total": None}, steps(1, [3.0]))
+            await seat.until(lambda: not seat.screen.query_one("#phases").display)
 
 
-def test_a_run_without_heartbeat_is_called_stuck(tmp_path: Path) -> None:
+async def test_a_run_without_heartbeat_is_called_stuck(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-
-    async def scenario(seat: Seat) -> None:
-        os.utime(run.events_path, (time.time() - 11, time.time() - 11))
-        await seat.sees("? STUCK", "said nothing for 10 s")
-
     with held(run):
-        play(tmp_path, scenario, run=run)
+        async with seated(tmp_path, run=run) as seat:
+            os.utime(run.events_path, (time.time() - 11, time.time() - 11))
+            await seat.sees("? STUCK", "No heartbeat for 10 s")

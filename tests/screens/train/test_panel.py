@@ -1,4 +1,4 @@
-"""The panel of a run: figures that fit its state."""
+"""The panel of a run: which measurements it shows in which state."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from seats import held
 from engines import events
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
-from screens.train.panel import _lines
+from screens.train.panel import render_panel
 
 
 def figures(watch: WatchedRun) -> dict[str, str]:
     watch.poll()
-    return {line[:8].strip(): line[8:].strip() for line in _lines(watch, ascii=False).plain.splitlines()}
+    return {line.plain[:8].strip(): line.plain[8:].strip() for line in render_panel(watch, ascii=False)}
 
 
 def append(run: Run, *found: dict[str, object]) -> None:
@@ -24,17 +24,17 @@ def append(run: Run, *found: dict[str, object]) -> None:
             log.write(events.encode({"v": 1, "t": 3700.0, **fields}))
 
 
-def test_a_run_that_has_ended_has_its_throughput_and_its_time() -> None:
+def test_a_run_that_has_ended_shows_its_mean_throughput_and_its_duration() -> None:
     run = next(run for run in RUNS if run.id == "finished")
     found = figures(watch := WatchedRun(run))
     rate = json.loads(run.summary_path.read_text())["tokens_per_second"]
-    assert abs(float(found["tok/s"].replace(",", "")) - rate) <= 1 and found["time"] == "00:00:00"
-    assert "eta" not in found
+    assert abs(float(found["tok/s"].replace(",", "")) - rate) <= 1 and found["Time"] == "00:00:00"
+    assert "ETA" not in found
     watch.history.last_t = 3700.0
-    assert figures(watch)["time"] == "01:01:40"
+    assert figures(watch)["Time"] == "01:01:40"
 
 
-def test_a_paused_run_has_neither_a_rate_nor_a_time_left(tmp_path: Path) -> None:
+def test_a_paused_run_shows_neither_throughput_nor_eta(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     columns = {name: [0.5, 0.5] for name in ("losses", "lr", "seconds", "grad_norms")}
     append(run, {"kind": "phase", "phase": "train", "done": None, "total": None},
@@ -42,7 +42,7 @@ def test_a_paused_run_has_neither_a_rate_nor_a_time_left(tmp_path: Path) -> None
     watch = WatchedRun(run)
     with held(run):
         found = figures(watch)
-        assert found["tok/s"] == "16" and found["eta"] == "00:00:09"
+        assert found["tok/s"] == "16" and found["ETA"] == "00:00:09"
         append(run, {"kind": "control", "request": "1-pause.json", "verb": "pause", "outcome": "done"})
         found = figures(watch)
-        assert watch.state == "paused" and found["tok/s"] == found["eta"] == "–"
+        assert watch.state == "paused" and found["tok/s"] == found["ETA"] == "–"
