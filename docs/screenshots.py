@@ -19,7 +19,7 @@ from engines.ablation.study import create_study, start_queue  # noqa: E402
 from engines.runs.launch import launch  # noqa: E402
 from engines.runs.store import Run  # noqa: E402
 from engines.training.create_run import create_run  # noqa: E402
-from screens.app import LabApp  # noqa: E402
+from screens.app import DashboardApp  # noqa: E402
 
 SIZE = (120, 36)
 RUNS: list[dict[str, Any]] = [
@@ -104,7 +104,7 @@ async def main() -> None:
         run = make_runs(Path(temporary) / "results")
         folder = DOCS / "screenshots"
         folder.mkdir(exist_ok=True)
-        app = LabApp(Path(temporary) / "results", run=run)
+        app = DashboardApp(Path(temporary) / "results", run=run)
         async with app.run_test(size=SIZE) as pilot:
             for name, act in SHOTS.items():
                 await act(pilot)

@@ -64,13 +64,13 @@ def open_dashboard(name: str, options: Options | None, is_readonly: bool, is_asc
     search = _start_thread(lambda: _find_run(name, options) or _only_running_run(name, results))
     reduce_terminal_traffic()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    from screens.app import LabApp
+    from screens.app import DashboardApp
 
     gc.freeze()  # imported modules stay in memory, so collections can skip them
     with contextlib.suppress(TimeoutError):
         search.result(_FIND_TIMEOUT)
     run, pending = (search.result(), None) if search.done() else (None, search)
-    app = LabApp(results, SCREENS[name], run, is_readonly, is_ascii or not _can_draw_unicode(), pending)
+    app = DashboardApp(results, SCREENS[name], run, is_readonly, is_ascii or not _can_draw_unicode(), pending)
     message = None
     try:
         message = app.run()

@@ -28,11 +28,11 @@ from screens.ablate.screen import AblateScreen
 from screens.chart import SERIES
 from screens.crash import report_crash
 from screens.help import HelpScreen, key_groups
-from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
+from screens.messages import FormRequested, RunSelected, RunsRefreshed, SampleRequested
 from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
 from screens.shared.background import deliver, is_busy, run_in_background
-from screens.state import Lab
+from screens.state import AppState
 from screens.textual_fixes import close_palettes_of_other_modes, ignore_page_keys_before_layout
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
@@ -51,7 +51,7 @@ ignore_page_keys_before_layout()
 close_palettes_of_other_modes()
 
 
-class LabApp(App[str]):
+class DashboardApp(App[str]):
     """Returns, on leaving, what the shell should print."""
 
     TITLE = "nanochat-tui"
@@ -86,7 +86,7 @@ class LabApp(App[str]):
     ) -> None:
         """`pending`: the run to show first, if the search for it is still running."""
         super().__init__()
-        self.lab = Lab(results, readonly, ascii, run)
+        self.state = AppState(results, readonly, ascii, run)
         self._first_screen = screen
         self._pending = pending
         self._last_input = 0.0  # when a key was pressed or the pointer moved
@@ -99,7 +99,7 @@ class LabApp(App[str]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
-        self.set_class(self.lab.ascii, "-ascii")
+        self.set_class(self.state.ascii, "-ascii")
         self._exit_on_signals()
         self.switch_mode(self._first_screen)
         self._refresh_timer = self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
@@ -107,13 +107,13 @@ class LabApp(App[str]):
         if not self.is_headless:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         if self._pending:
-            self.notify(f"reading {self.lab.results} ...")
+            self.notify(f"reading {self.state.results} ...")
             run_in_background(self, self._pending.result, self._take_found, group="pending")
 
     def _take_found(self, run: Run | None) -> None:
         """Show the run that was named on the command line, unless another was chosen meanwhile."""
-        if run and self.lab.selected is None:
-            self.post_message((SampleWanted if self._first_screen == "sample" else RunChosen)(run))
+        if run and self.state.selected is None:
+            self.post_message((SampleRequested if self._first_screen == "sample" else RunSelected)(run))
 
     def _refresh_runs(self) -> None:
         """Read what has changed, unless the previous read still waits for a folder."""
@@ -121,7 +121,7 @@ class LabApp(App[str]):
             run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
 
     def _read_runs(self) -> list[WatchedRun]:
-        return self.lab.board.refresh(publish=self._publish_part)
+        return self.state.board.refresh(publish=self._publish_part)
 
     def _publish_part(self, watches: list[WatchedRun]) -> None:
         """Wait a moment until the part is shown: the reader would slow down what paints the first rows."""
@@ -140,12 +140,12 @@ class LabApp(App[str]):
     def _take_part(self, watches: list[WatchedRun], shown: threading.Event) -> None:
         """Show the runs that have been read so far."""
         self._take_runs(watches)
-        self.lab.is_partial = True
+        self.state.is_partial = True
         self.screen.call_after_refresh(shown.set)
 
     def _take_runs(self, watches: list[WatchedRun]) -> None:
-        self.lab.watches = watches
-        self.lab.is_partial = False
+        self.state.watches = watches
+        self.state.is_partial = False
         self._why_unread = ""
         self.screen.post_message(RunsRefreshed())
 
@@ -161,19 +161,19 @@ class LabApp(App[str]):
 
     # --- what the screens ask for -----------------------------------------------------------------
 
-    async def on_run_chosen(self, message: RunChosen) -> None:
-        self.lab.selected = message.run
+    async def on_run_selected(self, message: RunSelected) -> None:
+        self.state.selected = message.run
         await self.switch_mode("train")
         if isinstance(self.screen, TrainScreen):
             self.screen.call_after_refresh(self.screen.show_selected)
 
-    async def on_sample_wanted(self, message: SampleWanted) -> None:
-        self.lab.to_hear = message.run
+    async def on_sample_requested(self, message: SampleRequested) -> None:
+        self.state.sample_run = message.run
         await self.switch_mode("sample")
         if isinstance(self.screen, SampleScreen):
             self.screen.call_after_refresh(self.screen.show_requested_run)
 
-    async def on_form_wanted(self, message: FormWanted) -> None:
+    async def on_form_requested(self, message: FormRequested) -> None:
         await self.switch_mode("train")
         if isinstance(self.screen, TrainScreen):
             self.screen.call_after_refresh(self.screen.show_form, message.given)
@@ -181,7 +181,7 @@ class LabApp(App[str]):
     def get_key_display(self, binding: Binding) -> str:
         """Signs for keys only where all terminals draw them."""
         shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.lab.ascii else binding.key
+        return shown if shown.isascii() or not self.state.ascii else binding.key
 
     def action_open(self, mode: str) -> None:
         if mode == self.current_mode:
@@ -190,7 +190,7 @@ class LabApp(App[str]):
 
     def action_help(self) -> None:
         """Show every key that works on the current screen."""
-        self.push_screen(HelpScreen(key_groups(self.screen), self.lab.ascii))
+        self.push_screen(HelpScreen(key_groups(self.screen), self.state.ascii))
 
     action_show_help_panel = action_help  # the name that the command palette uses
 
@@ -199,9 +199,9 @@ class LabApp(App[str]):
     ) -> str | None:
         """Save a screenshot in the results directory: a machine without a desktop has no folder for downloads."""
         name = filename or f"nanochat-tui {datetime.now().isoformat()}.svg".replace(":", "_")
-        target = Path(path or self.lab.results) / name
-        if self.lab.refusal:
-            self.notify(self.lab.refusal)
+        target = Path(path or self.state.results) / name
+        if self.state.refusal:
+            self.notify(self.state.refusal)
             return None
         picture = self.export_screenshot()
 
@@ -244,7 +244,7 @@ class LabApp(App[str]):
     async def build_hidden_screens(self) -> None:
         """Build the screens that were not visited yet, one at a time, while no key is pressed."""
         hidden = [mode for mode in self.MODES if mode not in self._screen_stacks]
-        is_idle = time.monotonic() - self._last_input > _BUILD_INTERVAL and not self.lab.is_partial
+        is_idle = time.monotonic() - self._last_input > _BUILD_INTERVAL and not self.state.is_partial
         if hidden and is_idle:
             await self._init_mode(hidden[0])
         if hidden:
@@ -281,10 +281,10 @@ class LabApp(App[str]):
 
     def action_leave(self) -> None:
         """Exit with the names of running runs: those whose locks are held, unless their folder hangs."""
-        runs = {watch.run.id: watch.run for watch in self.lab.live}
+        runs = {watch.run.id: watch.run for watch in self.state.live_watches}
         live = list(runs)
-        if self.lab.selected:
-            runs.setdefault(self.lab.selected.id, self.lab.selected)
+        if self.state.selected:
+            runs.setdefault(self.state.selected.id, self.state.selected)
         run_in_background(self, partial(_names_of_live, runs), self._leave, group="leave")
         self.set_timer(_LEAVE_PATIENCE, partial(self._leave, live))
 

@@ -1,5 +1,6 @@
-"""Messages that a screen sends to the app."""
+"""Messages that a screen sends to the app, or the app to the screen in front."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,32 +9,29 @@ from textual.message import Message
 from engines.runs.store import Run
 
 
-class RunChosen(Message):
-    """Somebody wants to look at a run."""
+@dataclasses.dataclass
+class RunSelected(Message):
+    """A run was selected, to be shown on the train screen."""
 
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
-
-
-class SampleWanted(Message):
-    """Somebody wants to hear a run's model."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
+    run: Run
 
 
-class FormWanted(Message):
-    """Somebody wants to start a run, beginning with these settings."""
+@dataclasses.dataclass
+class SampleRequested(Message):
+    """A sample of a run's model was requested."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.given = given
+    run: Run
+
+
+@dataclasses.dataclass
+class FormRequested(Message):
+    """The form of a new run was requested, filled with these settings."""
+
+    given: Mapping[str, Any]
 
 
 class RunsRefreshed(Message):
-    """The lab's list of runs is up to date."""
+    """The list of runs was read again."""
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, RunsRefreshed)

@@ -1,7 +1,8 @@
-"""What all screens share: where runs are, which one is looked at, and what may be done."""
+"""State that all screens share: where runs are, which one is selected, and what may be done."""
 
 import dataclasses
 from pathlib import Path
+from typing import Protocol
 
 from engines.runs.board import WatchedRuns
 from engines.runs.store import Run
@@ -9,14 +10,14 @@ from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass
-class Lab:
-    """`selected`: the run that the train screen shows; `to_hear`: the one that somebody asked the sample screen for."""
+class AppState:
+    """The state of the app. `selected` is the run of the train screen, `sample_run` one to be sampled next."""
 
     results: Path
     readonly: bool = False
     ascii: bool = False
     selected: Run | None = None
-    to_hear: Run | None = None
+    sample_run: Run | None = None
     watches: list[WatchedRun] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
     is_partial: bool = False  # whether more runs are being read than these
 
@@ -24,15 +25,21 @@ class Lab:
         self.board = WatchedRuns(self.results)
 
     @property
-    def live(self) -> list[WatchedRun]:
+    def live_watches(self) -> list[WatchedRun]:
         return [watch for watch in self.watches if watch.is_live]
 
     @property
     def refusal(self) -> str:
         """The reason why nothing may be started, changed or written; empty if it may."""
-        return "read-only mode: the dashboard was opened with --readonly." if self.readonly else ""
+        return "read-only mode: the dashboard was started with --readonly." if self.readonly else ""
 
     @property
     def guard_count(self) -> int:
-        """Trips of live runs."""
-        return sum(len(watch.history.guards) for watch in self.live)
+        """The number of guard alerts of active runs."""
+        return sum(len(watch.history.guards) for watch in self.live_watches)
+
+
+class HasState(Protocol):
+    """The app, as far as screens and widgets need it."""
+
+    state: AppState

@@ -6,7 +6,7 @@ from screens.chart import SERIES
 
 THEMES = (
     Theme(
-        name="lab-dark",
+        name="nanochat-dark",
         primary="#56b4e9",
         secondary="#009e73",
         accent="#e69f00",
@@ -21,7 +21,7 @@ THEMES = (
         variables=SERIES,
     ),
     Theme(
-        name="lab-light",
+        name="nanochat-light",
         primary="#0072b2",
         secondary="#007a5a",
         accent="#a86a00",

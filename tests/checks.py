@@ -72,11 +72,11 @@ def opens(screen: type[Screen[Any]]) -> PostCondition:
 
 def requests(verb: str) -> PostCondition:
     """A request of that verb lies in the control folder of a run or a study."""
-    return moves(lambda seat: len(list(seat.app.lab.results.glob(f"*/*/control/*-{verb}.json"))), 1)
+    return moves(lambda seat: len(list(seat.app.state.results.glob(f"*/*/control/*-{verb}.json"))), 1)
 
 
 def writes(pattern: str) -> PostCondition:
     return both(
-        moves(lambda seat: sum(path.stat().st_mtime_ns for path in seat.app.lab.results.glob(pattern)), sign=1),
+        moves(lambda seat: sum(path.stat().st_mtime_ns for path in seat.app.state.results.glob(pattern)), sign=1),
         says(""),
     )

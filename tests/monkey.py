@@ -30,7 +30,7 @@ from textual.geometry import Size
 from engines.errors import UserError
 from engines.runs.store import Run
 from screens.ablate import orders as study_orders
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.shared import run_actions
 
 MOST_WORKERS = 2  # real processes that the keys of one folder may start
@@ -60,7 +60,7 @@ class Monkey:
             pass
         return key
 
-    def press(self, app: LabApp) -> None:
+    def press(self, app: DashboardApp) -> None:
         """One key, click, turn of the wheel, or another size of the terminal."""
         self.pressed += 1
         kind = self.random.random()
@@ -82,7 +82,7 @@ class Monkey:
             app.post_message(events.Resize(size, size))
 
 
-def _mouse(event: type[Any], x: int, y: int, app: LabApp) -> events.MouseEvent:
+def _mouse(event: type[Any], x: int, y: int, app: DashboardApp) -> events.MouseEvent:
     found: events.MouseEvent = event(app.screen, x, y, 0, 0, 1, False, False, False, x, y)
     found.set_sender(app)
     return found
@@ -105,7 +105,7 @@ def random_keys(folder: Path, seed: int, count: int, readonly: bool = False) -> 
     with held(Run(results / "runs" / "live")), few_workers():
         try:
             while monkey.pressed < count:
-                app = LabApp(results, monkey.random.choice(list(LabApp.MODES)), readonly=readonly)
+                app = DashboardApp(results, monkey.random.choice(list(DashboardApp.MODES)), readonly=readonly)
                 asyncio.run(_open(app, monkey, count - monkey.pressed))
         except BaseException as error:
             error.add_note(f"seed {seed}, after {monkey.pressed:,} keys, the last of which are:")
@@ -114,7 +114,7 @@ def random_keys(folder: Path, seed: int, count: int, readonly: bool = False) -> 
     return monkey
 
 
-async def _open(app: LabApp, monkey: Monkey, count: int) -> None:
+async def _open(app: DashboardApp, monkey: Monkey, count: int) -> None:
     async with app.run_test(size=monkey.random.choice(SIZES), tooltips=True, notifications=True) as pilot:
         await press_random_keys(Seat(app, pilot), monkey, count)
 

@@ -25,7 +25,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, TabbedContent
 
 from screens.ablate.screen import AblateScreen
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.chart import Chart
 from screens.help import HelpScreen
 from screens.runs.difference import DifferenceScreen
@@ -93,7 +93,7 @@ def _form_holds_the_settings(seat: Seat) -> bool:
     return form is not None and bool(form.size) and bool(form.given)
 
 
-_ENDED = says("does not run")
+_ENDED = says("is not running")
 TRAIN: dict[str, PostCondition] = {
     "train.new": when(
         lambda seat: _view(seat) == "new",
@@ -115,7 +115,7 @@ TRAIN: dict[str, PostCondition] = {
         NOTHING_TO_CLOSE,
     ),
     "form.start": both(
-        moves(lambda seat: len(list(seat.app.lab.results.glob("runs/*/config.json"))), 1),
+        moves(lambda seat: len(list(seat.app.state.results.glob("runs/*/config.json"))), 1),
         becomes(lambda seat: _view(seat) == "live" and bool(seat.live.run_watch)),
     ),
 }
@@ -135,7 +135,7 @@ def _opens_the_run(seat: Seat) -> Check:
     run = _row(seat).run
     return lambda: (
         seat.app.current_mode == "train"
-        and seat.app.lab.selected == run
+        and seat.app.state.selected == run
         and isinstance(seat.screen, TrainScreen)
         and _view(seat) == "live"
     )
@@ -195,7 +195,7 @@ def _stays_as_it_was(seat: Seat) -> Check:
 
 
 EVERYWHERE: dict[str, PostCondition] = {
-    **{f"open.{mode}": shows_mode(mode) for mode in LabApp.MODES},
+    **{f"open.{mode}": shows_mode(mode) for mode in DashboardApp.MODES},
     "leave": LEAVES,
     "leave.interrupt": LEAVES,
     "ctrl+q": LEAVES,
@@ -288,7 +288,7 @@ SAMPLE: dict[str, PostCondition] = {
     "sample.next_seed": both(moves(_seed, 1), _GENERATES),
     "sample.copy": says("Copied"),
     "sample.save": both(
-        moves(lambda seat: len(list(seat.app.lab.results.glob("runs/*/samples/*.txt"))), 1), says("Saved as")
+        moves(lambda seat: len(list(seat.app.state.results.glob("runs/*/samples/*.txt"))), 1), says("Saved as")
     ),
     "sample.back": becomes(lambda seat: not _sample(seat).generations.has_cursor),
     "sample.leave": _LEAVES_THE_ENTRY,
@@ -353,7 +353,7 @@ ABLATE: dict[str, PostCondition] = {
     "ablate.first": becomes(_line, 0),
     "ablate.last": becomes(_last_line),
     "ablate.start": both(
-        moves(lambda seat: len(list(seat.app.lab.results.glob("studies/*"))), 1), becomes(_view, "study")
+        moves(lambda seat: len(list(seat.app.state.results.glob("studies/*"))), 1), becomes(_view, "study")
     ),
 }
 

@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 from screens.messages import RunsRefreshed
 from screens.sample.generation_pane import GenerationPane
 from screens.sample.screen import SampleScreen
-from screens.state import Lab
+from screens.state import AppState
 
 ENDLESS = 10**7  # new tokens
 
@@ -27,7 +27,7 @@ class SampleApp(App[None]):
 
     def __init__(self, results: Path, **options: Any) -> None:
         super().__init__()
-        self.lab = Lab(results, **options)
+        self.state = AppState(results, **options)
         self.said: list[str] = []
         self.copied = ""
 
@@ -36,7 +36,7 @@ class SampleApp(App[None]):
         self.refresh_runs()
 
     def refresh_runs(self) -> None:
-        self.lab.watches = self.lab.board.refresh()
+        self.state.watches = self.state.board.refresh()
         self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]

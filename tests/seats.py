@@ -23,7 +23,7 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study
 from engines.events import encode, encode_line, number_of
 from engines.runs.store import Run
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.train.live import LiveView
 
 FIXTURES = Path(__file__).parent / "fixtures" / "runs"
@@ -31,7 +31,7 @@ ENDINGS = sorted(path.name for path in FIXTURES.iterdir())
 QUICK = {"steps": 20, "batch_size": 2, "eval_every": 10, "sample_tokens": 0}  # settings of a study's runs
 
 
-class HeardApp(LabApp):
+class HeardApp(DashboardApp):
     """The app, with all that it says kept: toasts would cover what is looked at."""
 
     CSS_PATH = str(Path(__file__).parents[1] / "screens" / "app.tcss")  # else it is sought beside this file
@@ -44,7 +44,7 @@ class HeardApp(LabApp):
         self.said.append(message)
 
 
-def key_event(app: LabApp, key: str) -> Key:
+def key_event(app: DashboardApp, key: str) -> Key:
     """A key as the terminal's driver reports it."""
     name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
     event = Key(name, key if len(key) == 1 else {"space": " ", "enter": "\r", "slash": "/"}.get(key))

@@ -9,7 +9,7 @@ from textual.widgets import Input
 from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.chart import Chart
 from screens.chart.plot import Plot
 from screens.help import HelpScreen
@@ -277,7 +277,7 @@ SITUATIONS = {
     "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
     "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
-    "ablate": Situation("ablate", _as_opened, (LabApp, AblateScreen), again=_list_again),
+    "ablate": Situation("ablate", _as_opened, (DashboardApp, AblateScreen), again=_list_again),
     "studies": Situation("ablate", _studies, (AblateScreen, FigureTable), again=_studies, lab="studied"),
     "study": Situation("ablate", _study, (AblateScreen, FigureTable), again=_study, lab="studied"),
     "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),

@@ -32,10 +32,10 @@ async def _open_overlay(folder: Path) -> tuple[float, float]:
 
     Return the milliseconds of the longest handler, and the seconds until all curves are drawn.
     """
-    from screens.app import LabApp
+    from screens.app import DashboardApp
     from screens.runs.screen import RunsScreen
 
-    app = LabApp(folder, "runs")
+    app = DashboardApp(folder, "runs")
     async with app.run_test(size=(120, 40)) as pilot:
         deadline = time.perf_counter() + _TIMEOUT
         while not isinstance(app.screen, RunsScreen) or app.screen.table.row_count < _RUNS:

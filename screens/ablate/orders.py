@@ -12,39 +12,39 @@ from engines.errors import UserError
 from engines.runs.watch import WatchedRun
 from screens.ablate.studies import Reading, StudyRow
 from screens.shared import run_actions
-from screens.shared.run_actions import Order
-from screens.state import Lab
+from screens.shared.run_actions import RunAction
+from screens.state import AppState
 
 
-def cancel(watch: WatchedRun) -> Order:
+def cancel(watch: WatchedRun) -> RunAction:
     """End the queue; what is in training ends after a checkpoint."""
     question = f"Cancel the rest of {watch.run.id}? What trains stops after a checkpoint; r goes on with it later."
     return dataclasses.replace(run_actions.stop(watch), question=question, verb="cancel")
 
 
-def resume(row: StudyRow) -> Order:
+def resume(row: StudyRow) -> RunAction:
     """Let a paused queue go on; start another for a study whose queue has ended."""
     if row.state == "paused":
-        return run_actions.pause_or_go_on(row.watch)
+        return run_actions.pause_or_resume(row.watch)
     if row.watch.is_live:
         raise UserError(f"{row.study.id} lives already.")
     if row.plan is None:
         raise UserError(f"{row.study.id} cannot go on: {row.problem}")
     if row.state == "finished":
         raise UserError(f"{row.study.id} is finished; R plans another like it.")
-    return Order(partial(_go_on, row.study))
+    return RunAction(partial(_go_on, row.study))
 
 
-def export(reading: Reading) -> Order:
+def export(reading: Reading) -> RunAction:
     """Write tables and report of what is known so far, against the study's own base."""
     if not reading.results:
         raise UserError(f"{reading.row.study.id} has no result to write yet.")
-    return Order(partial(_export, reading))
+    return RunAction(partial(_export, reading))
 
 
-def begin(lab: Lab, plan: Plan) -> Study:
+def begin(state: AppState, plan: Plan) -> Study:
     """A new study, its queue started. UserError if that cannot be."""
-    study = create_study(lab.results, plan)
+    study = create_study(state.results, plan)
     _start(study)
     return study
 

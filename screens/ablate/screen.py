@@ -21,12 +21,12 @@ from screens.ablate.editor import PlanEditor
 from screens.ablate.figure_table import FigureTable
 from screens.ablate.studies import Reading, StudiesReader, StudyRow
 from screens.ablate.study_view import StudyView
-from screens.messages import RunChosen
+from screens.messages import RunSelected
 from screens.shared import run_actions
 from screens.shared.background import deliver, run_in_background
-from screens.shared.command_screen import CommandingScreen
-from screens.shared.run_actions import Order
-from screens.widgets.header import LabHeader
+from screens.shared.command_screen import CommandScreen
+from screens.shared.run_actions import RunAction
+from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
 
 _LOOKING = "looking for studies ..."
@@ -39,7 +39,7 @@ A study trains variants of one run with the same seeds and tells which differenc
 Without an axis it compares the four bigrams: tied and untied head, with and without RMSNorm."""
 
 
-class AblateScreen(CommandingScreen):
+class AblateScreen(CommandScreen):
     """All that is shown was read in a thread; what is ordered is done in one."""
 
     CSS_PATH = ["ablate.tcss", "../train/train.tcss"]  # noqa: RUF012 - the plan has rows as the form of a run
@@ -70,14 +70,14 @@ class AblateScreen(CommandingScreen):
         self._bases: dict[str, str] = {}  # of studies, where another cell than their own base is marked
 
     def compose(self) -> ComposeResult:
-        lab = self.lab_app.lab
-        self._reader = StudiesReader(lab.results)
-        yield LabHeader("ablate", lab)
+        state = self.state
+        self._reader = StudiesReader(state.results)
+        yield AppHeader("ablate", state)
         with ContentSwitcher(id="content", initial="list"):
             with Vertical(id="list", classes="pane"):
-                yield FigureTable(STUDY_COLUMNS, lab.ascii, id="studies")
+                yield FigureTable(STUDY_COLUMNS, state.ascii, id="studies")
                 yield Static(_LOOKING, id="studies-text", markup=False)
-            yield StudyView(lab.ascii, id="study")
+            yield StudyView(state.ascii, id="study")
         yield Keys()
 
     def on_mount(self) -> None:
@@ -87,11 +87,11 @@ class AblateScreen(CommandingScreen):
 
     def on_screen_resume(self) -> None:
         """What happened while another screen was in front."""
-        self.query_one(LabHeader).look_again()
+        self.query_one(AppHeader).update_status()
         self._look()
 
     def on_runs_refreshed(self) -> None:
-        self.query_one(LabHeader).look_again()
+        self.query_one(AppHeader).update_status()
         self._look()
 
     # --- what there is ------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class AblateScreen(CommandingScreen):
                 self._show("list")
 
     def _known(self) -> Mapping[Run, WatchedRun]:
-        return {watch.run: watch for watch in self.lab_app.lab.watches}
+        return {watch.run: watch for watch in self.state.watches}
 
     def _tell_why_closed(self, rows: list[StudyRow]) -> None:
         row = next((row for row in rows if row.key == self._open), None)
@@ -128,7 +128,7 @@ class AblateScreen(CommandingScreen):
         had_rows = self.table.display
         self.table.display = bool(rows)
         self.query_one("#studies-text").display = not rows
-        self.table.show(study_rows(rows, self.lab_app.lab.ascii))
+        self.table.show(study_rows(rows, self.state.ascii))
         title = f"studies {len(rows)}" if rows else "studies"
         pane, words = self.query_one("#list"), self.query_one("#studies-text", Static)
         if pane.border_title != title:
@@ -188,7 +188,7 @@ class AblateScreen(CommandingScreen):
         seeds = len({other.seed for other in reading.runs if other.cell == cell.cell})
         if seeds > 1:
             self.notify(f"{reading.runs[job].id} is {cell.name} with seed {job.seed}, the first of {seeds}.")
-        self.post_message(RunChosen(reading.runs[job]))
+        self.post_message(RunSelected(reading.runs[job]))
 
     def action_part(self, part: str) -> None:
         if self._view != "study" and self._row() is None:
@@ -250,25 +250,25 @@ class AblateScreen(CommandingScreen):
     # --- commanding ---------------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        row = None if self.refuses() else self._row()
+        row = None if self.refuse_if_readonly() else self._row()
         if row:
-            self.order(row.watch, run_actions.pause_or_go_on)
+            self.request_action(row.watch, run_actions.pause_or_resume)
 
     def action_cancel(self) -> None:
-        row = None if self.refuses() else self._row()
+        row = None if self.refuse_if_readonly() else self._row()
         if row:
-            self.order(row.watch, orders.cancel)
+            self.request_action(row.watch, orders.cancel)
 
     def action_resume(self) -> None:
-        row = None if self.refuses() else self._row()
+        row = None if self.refuse_if_readonly() else self._row()
         if row:
-            self.order(row.watch, lambda _: orders.resume(row))
+            self.request_action(row.watch, lambda _: orders.resume(row))
 
     def action_export(self) -> None:
-        reading = None if self.refuses() else self._reading("w writes its report")
+        reading = None if self.refuse_if_readonly() else self._reading("w writes its report")
         if reading:
             writing = f"writing the report of {reading.row.study.id} ..."
-            self.order(reading.row.watch, lambda _: orders.export(reading), partial(self.notify, writing))
+            self.request_action(reading.row.watch, lambda _: orders.export(reading), partial(self.notify, writing))
 
     # --- planning -----------------------------------------------------------------------------------
 
@@ -292,18 +292,18 @@ class AblateScreen(CommandingScreen):
             switcher = self.query_one(ContentSwitcher)
             switcher.current = "list"  # otherwise the new editor stays hidden if an old one was visible
             await switcher.query(PlanEditor).remove()
-            await switcher.add_content(PlanEditor(like, self.lab_app.lab.ascii), id="editor")
+            await switcher.add_content(PlanEditor(like, self.state.ascii), id="editor")
             self._show("editor")
 
     def on_plan_editor_wanted(self, message: PlanEditor.Wanted) -> None:
-        if self.refuses() or self._is_beginning:  # a second f5 in quick succession
+        if self.refuse_if_readonly() or self._is_beginning:  # a second f5 in quick succession
             return
         self._is_beginning = True
-        self.carry_out(Order(partial(self._begin, message.plan)))
+        self.execute(RunAction(partial(self._begin, message.plan)))
 
     def _begin(self, plan: Plan) -> str:
         try:
-            study = orders.begin(self.lab_app.lab, plan)
+            study = orders.begin(self.state, plan)
         finally:
             self._is_beginning = False
         deliver(self, self._take_new, str(study.path))

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from screens.chart import scales
 from screens.chart.canvas import Ink
 from screens.chart.look import DASHES, Look
 from screens.chart.plot import Plot
 from screens.chart.raster import BRAILLE, Raster
+from screens.chart.scales import clock, exact
 from screens.chart.series import Line
 
 _VALUE_CELLS = 7  # of a value: what follows it stays where it is
@@ -79,13 +79,13 @@ def _line_value(plot: Plot, line: Line, step: int | None) -> list[tuple[str, Ink
 
 
 def _padded(value: float | None) -> str:
-    return ("" if value is None else scales.exact(value)).ljust(_VALUE_CELLS)
+    return ("" if value is None else exact(value)).ljust(_VALUE_CELLS)
 
 
 def _where(plot: Plot) -> str:
     step = f"step {plot.cross_step():,}"
     if plot.axis == "time":
-        step += f" at {scales.clock(plot.cross or 0.0)}"
+        step += f" at {clock(plot.cross or 0.0)}"
     elif plot.axis == "tokens":
         step += f" at {plot.cross or 0.0:,.0f} tokens"
     return step.ljust(16)

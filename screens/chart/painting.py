@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from screens.chart import scales
 from screens.chart.canvas import Canvas, Ink
 from screens.chart.legend import legend_rows
 from screens.chart.look import DASHES, PLAIN, UNICODE, Look
 from screens.chart.plot import Plot
 from screens.chart.raster import Raster
-from screens.chart.scales import YScale
+from screens.chart.scales import YScale, clock_ticks, clocks, labels, nice_ticks
 from screens.chart.series import MARK_LEVELS, Dots, Line, Point
 from screens.chart.window import View
 
@@ -215,7 +214,7 @@ class _Painter:
         for row in range(layout.top, layout.top + layout.height):
             self.canvas.put(layout.left - 1, row, look.bar, Ink("axis"))
         ticks = scale.ticks(max(1, layout.height // _TICK_ROWS + 1))
-        for value, label in zip(ticks, scales.labels(ticks), strict=True):
+        for value, label in zip(ticks, labels(ticks), strict=True):
             row = layout.top + scale.place(value, self.dots_high) // look.charset.down
             self.canvas.put(0, row, label.rjust(layout.left - 1)[: layout.left - 1], Ink("label"))
             self.canvas.put(layout.left - 1, row, look.tick, Ink("axis"))
@@ -242,7 +241,7 @@ class _Painter:
 
     def _x_ticks(self) -> list[tuple[int, str]]:
         timed = self.plot.axis == "time"
-        find, write = (scales.clock_ticks, scales.clocks) if timed else (scales.nice_ticks, scales.labels)
+        find, write = (clock_ticks, clocks) if timed else (nice_ticks, labels)
         values = find(self.view.start, self.view.stop, max(1, self.layout.width // _TICK_APART))
         cells = [self.layout.left + self.view.pixel(value) // self.look.charset.across for value in values]
         return [place for place in zip(cells, write(values), strict=True) if place[0] < self.canvas.width]

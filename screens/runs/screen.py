@@ -12,7 +12,7 @@ from textual.getters import query_one
 from textual.widgets import DataTable, Input
 
 from engines.runs.watch import WatchedRun
-from screens.messages import RunChosen, SampleWanted
+from screens.messages import RunSelected, SampleRequested
 from screens.runs import columns
 from screens.runs.detail import detail, one_line
 from screens.runs.difference import DifferenceScreen
@@ -26,14 +26,14 @@ from screens.runs.table import RunsTable
 from screens.runs.words import RunWords
 from screens.shared import run_actions
 from screens.shared.background import run_in_background
-from screens.shared.command_screen import CommandingScreen
+from screens.shared.command_screen import CommandScreen
 from screens.shared.guard_table import render_guards
-from screens.shared.run_actions import Order
-from screens.widgets.header import LabHeader
+from screens.shared.run_actions import RunAction
+from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
 
 
-class RunsScreen(CommandingScreen):
+class RunsScreen(CommandScreen):
     """Shows what the lab's watches have read; reads nothing of many runs itself but in a thread."""
 
     CSS_PATH = "runs.tcss"
@@ -78,16 +78,16 @@ class RunsScreen(CommandingScreen):
         self._deleted: set[str] = set()  # from here, so that nobody is told of it twice
 
     def compose(self) -> ComposeResult:
-        lab = self.lab_app.lab
-        yield LabHeader("runs", lab)
+        state = self.state
+        yield AppHeader("runs", state)
         yield Input(id="filter", placeholder="id, state, engine, model, corpus; esc leaves", compact=True)
-        yield RunsPane(lab.results, lab.ascii, id="runs")
+        yield RunsPane(state.results, state.ascii, id="runs")
         with Horizontal(id="lower"):
-            yield Overlay(lab.ascii, id="overlay")
+            yield Overlay(state.ascii, id="overlay")
             with VerticalScroll(id="detail", classes="pane") as pane:
                 pane.border_title = "run"
-                yield RunWords(detail, lab.ascii)
-        yield RunWords(one_line, lab.ascii, id="line")
+                yield RunWords(detail, state.ascii)
+        yield RunWords(one_line, state.ascii, id="line")
         yield Keys()
 
     def on_mount(self) -> None:
@@ -97,23 +97,23 @@ class RunsScreen(CommandingScreen):
     # --- what there is ------------------------------------------------------------------------------
 
     def on_runs_refreshed(self) -> None:
-        self.query_one(LabHeader).look_again()
-        lab = self.lab_app.lab
-        if lab.watches is not self._watches or lab.board.version != self._version:
-            self._watches, self._version = lab.watches, lab.board.version
-            read = partial(read_listing, self._reader, list(lab.watches), lab.results, lab.ascii)
+        self.query_one(AppHeader).update_status()
+        state = self.state
+        if state.watches is not self._watches or state.board.version != self._version:
+            self._watches, self._version = state.watches, state.board.version
+            read = partial(read_listing, self._reader, list(state.watches), state.results, state.ascii)
             run_in_background(self, read, self._take_listing, group="rows")
         else:
             self.table.update_ages()
 
     def on_screen_resume(self) -> None:
         """What happened while another screen was in front."""
-        if self.lab_app.lab.watches:
+        if self.state.watches:
             self.on_runs_refreshed()
 
     def _take_listing(self, listing: Listing) -> None:
         rows, self._longest = listing.rows, listing.longest
-        self.table.is_growing, self._was_partial = self._was_partial, self.lab_app.lab.is_partial
+        self.table.is_growing, self._was_partial = self._was_partial, self.state.is_partial
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):
@@ -157,24 +157,22 @@ class RunsScreen(CommandingScreen):
 
     def action_open_run(self) -> None:
         if watch := self._watch():
-            self.post_message(RunChosen(watch.run))
+            self.post_message(RunSelected(watch.run))
 
     def action_sample(self) -> None:
         watch = self._watch()
         if watch and not watch.overview.checkpoints:
             self.notify(f"{watch.run.id} has no checkpoint that could speak.")
         elif watch:
-            self.post_message(SampleWanted(watch.run))
+            self.post_message(SampleRequested(watch.run))
 
     def action_guards(self) -> None:
         if watch := self._watch():
-            self.app.push_screen(
-                Page(f"guards of {watch.run.id}", RunWords(render_guards, self.lab_app.lab.ascii, watch))
-            )
+            self.app.push_screen(Page(f"guards of {watch.run.id}", RunWords(render_guards, self.state.ascii, watch)))
 
     def action_about(self) -> None:
         if watch := self._watch():
-            self.app.push_screen(Page(watch.run.id, RunWords(detail, self.lab_app.lab.ascii, watch)))
+            self.app.push_screen(Page(watch.run.id, RunWords(detail, self.state.ascii, watch)))
 
     # --- finding ------------------------------------------------------------------------------------
 
@@ -243,7 +241,7 @@ class RunsScreen(CommandingScreen):
         if len(watches) < 2:
             self.notify("space marks runs: mark two, or mark one and stand on another.")
         else:
-            self.app.push_screen(DifferenceScreen(watches, self.lab_app.lab.ascii))
+            self.app.push_screen(DifferenceScreen(watches, self.state.ascii))
 
     def action_overlay(self) -> None:
         if self.overlay.display:
@@ -276,7 +274,7 @@ class RunsScreen(CommandingScreen):
     # --- commanding ---------------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        self._order(run_actions.pause_or_go_on)
+        self._order(run_actions.pause_or_resume)
 
     def action_stop(self) -> None:
         self._order(run_actions.stop)
@@ -285,20 +283,22 @@ class RunsScreen(CommandingScreen):
         self._order(run_actions.resume)
 
     def action_report(self) -> None:
-        watch = None if self.refuses() else self._watch()
+        watch = None if self.refuse_if_readonly() else self._watch()
         if watch:
-            self.order(watch, run_actions.report, partial(self.notify, f"writing the report of {watch.run.id} ..."))
+            self.request_action(
+                watch, run_actions.write_report, partial(self.notify, f"writing the report of {watch.run.id} ...")
+            )
 
     def action_delete(self) -> None:
-        self._order(partial(run_actions.delete, results=self.lab_app.lab.results), self._deleted.add)
+        self._order(partial(run_actions.delete, results=self.state.results), self._deleted.add)
 
     def action_restart(self) -> None:
-        watch = None if self.refuses() else self._watch()
+        watch = None if self.refuse_if_readonly() else self._watch()
         if watch:
-            self.restart(watch)
+            self.open_restart_form(watch)
 
-    def _order(self, make: Callable[[WatchedRun], Order], before: Callable[[str], None] | None = None) -> None:
+    def _order(self, make: Callable[[WatchedRun], RunAction], before: Callable[[str], None] | None = None) -> None:
         """Carry out an order on the run at the cursor; `before` receives the run's path once it is confirmed."""
-        watch = None if self.refuses() else self._watch()
+        watch = None if self.refuse_if_readonly() else self._watch()
         if watch:
-            self.order(watch, make, partial(before, str(watch.run.path)) if before else None)
+            self.request_action(watch, make, partial(before, str(watch.run.path)) if before else None)

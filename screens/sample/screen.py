@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol
 
 from textual import on
 from textual.app import ComposeResult
@@ -21,19 +21,19 @@ from screens.sample.model_list import CheckpointChoice, ModelList, RunCheckpoint
 from screens.sample.prompt import PromptPane
 from screens.sample.save import save_generation
 from screens.sample.settings_bar import SettingsBar
-from screens.shared.app_screen import LabScreen
+from screens.shared.app_screen import AppScreen
 from screens.shared.background import is_busy, run_in_background
-from screens.state import Lab
-from screens.widgets.header import LabHeader
+from screens.state import AppState
+from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 
 
 class _HasLab(Protocol):
-    lab: Lab
+    state: AppState
 
 
-class SampleScreen(LabScreen):
+class SampleScreen(AppScreen):
     """Lets the user choose checkpoints, generate text with them and look at its tokens."""
 
     CSS_PATH = "sample.tcss"
@@ -66,13 +66,9 @@ class SampleScreen(LabScreen):
         self._model_list = ModelList()
         self._opened_with: WatchedRun | None = None  # the selected run when this screen was last opened
 
-    @property
-    def lab(self) -> Lab:
-        return cast("_HasLab", self.app).lab
-
     def compose(self) -> ComposeResult:
-        ascii = self.lab.ascii
-        yield LabHeader("sample", self.lab)
+        ascii = self.state.ascii
+        yield AppHeader("sample", self.state)
         with Vertical(id="sample"):
             yield SettingsBar(id="settings")
             yield PromptPane(id="prompt-pane")
@@ -84,13 +80,13 @@ class SampleScreen(LabScreen):
     # --- checkpoints --------------------------------------------------------------------------------
 
     def on_screen_resume(self) -> None:
-        self.query_one(LabHeader).look_again()
+        self.query_one(AppHeader).update_status()
         self.show_requested_run()
 
     def show_requested_run(self) -> None:
         """Choose the run that another screen requested, or the selected one if that has changed."""
-        run, self.lab.to_hear = self.lab.to_hear, None
-        selected = self.lab.selected
+        run, self.state.sample_run = self.state.sample_run, None
+        selected = self.state.selected
         if run is None and (self._opened_with is None or self._opened_with.run != selected):
             run = selected
         if run:
@@ -98,18 +94,18 @@ class SampleScreen(LabScreen):
             first = self.generations.first
             if first.choice is None or first.choice.run_path != run.path:
                 self.generations.choose(first, CheckpointChoice(run.path))
-        if self.lab.watches:  # else the runs are still being read, and `RunsRefreshed` follows
+        if self.state.watches:  # else the runs are still being read, and `RunsRefreshed` follows
             self.update_runs()
 
     def on_runs_refreshed(self) -> None:
-        self.query_one(LabHeader).look_again()
+        self.query_one(AppHeader).update_status()
         self.update_runs()
 
     def update_runs(self) -> None:
         """Look for new checkpoints, in a thread."""
         if not is_busy(self, "checkpoints"):
-            read = partial(self._read_runs, list(self.lab.watches), self._opened_with)
-            run_in_background(self, read, partial(self._set_runs, self.lab.is_partial), group="checkpoints")
+            read = partial(self._read_runs, list(self.state.watches), self._opened_with)
+            run_in_background(self, read, partial(self._set_runs, self.state.is_partial), group="checkpoints")
 
     def _read_runs(self, watches: list[WatchedRun], opened_with: WatchedRun | None) -> Sequence[RunCheckpoints]:
         """Read the checkpoints of these runs and of the one that the screen was opened with, wherever that is."""
@@ -179,7 +175,7 @@ class SampleScreen(LabScreen):
             if choice and choice != pane.choice:
                 self.generations.choose(pane, choice)
 
-        self.app.push_screen(CheckpointPicker(self.runs, pane.choice, self.update_runs, self.lab.ascii), choose)
+        self.app.push_screen(CheckpointPicker(self.runs, pane.choice, self.update_runs, self.state.ascii), choose)
 
     def action_compare(self) -> None:
         """Show a second pane with another checkpoint, or hide it."""
@@ -226,8 +222,8 @@ class SampleScreen(LabScreen):
         self.notify(f"Copied {len(generation.text):,} characters of {source}, if your terminal allows it.")
 
     def action_save(self) -> None:
-        if self.lab.readonly:
-            self.notify(f"{self.lab.refusal} Press y to copy the text.")
+        if self.state.readonly:
+            self.notify(f"{self.state.refusal} Press y to copy the text.")
             return
         texts = [pane.generation for pane in self.generations.shown if pane.generation]
         if not texts:

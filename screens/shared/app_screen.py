@@ -1,12 +1,16 @@
-"""The base class of all four screens: restyles only what has changed."""
+"""The base class of all four screens: gives access to the state of the app, and restyles only what has changed."""
+
+from typing import cast
 
 from textual.events import ScreenResume
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from screens.state import AppState, HasState
 
-class LabScreen(Screen[None]):
+
+class AppScreen(Screen[None]):
     """A screen that restyles only the widgets that gain or lose the focus, and nothing when it returns to the front.
 
     Textual restyles all descendants of a widget with a `:focus-within` rule: 60 ms for each press of tab in a form.
@@ -16,6 +20,11 @@ class LabScreen(Screen[None]):
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # Textual paints the whole screen again
     _styled_by: tuple[object, ...] = ()  # what the styles depend on besides the widgets themselves
+
+    @property
+    def state(self) -> AppState:
+        """The state that all screens share."""
+        return cast(HasState, self.app).state
 
     def _update_focus_styles(self, focused: Widget | None = None, blurred: Widget | None = None) -> None:
         gained = set(focused.ancestors_with_self) if focused else set()

@@ -1,72 +1,67 @@
-"""What the screens share that command runs: asking first, saying why not, acting in a thread."""
+"""The base class of screens that act on runs: confirm first, explain a refusal, execute in a thread."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
 
 from engines.errors import UserError
 from engines.runs.watch import WatchedRun
-from screens.messages import FormWanted
-from screens.shared.app_screen import LabScreen
+from screens.messages import FormRequested
+from screens.shared.app_screen import AppScreen
 from screens.shared.background import run_in_background
-from screens.shared.run_actions import Order
+from screens.shared.run_actions import RunAction
 from screens.widgets.confirm import ConfirmScreen
 
-if TYPE_CHECKING:
-    from screens.app import LabApp
 
+class CommandScreen(AppScreen):
+    """A screen with actions on runs."""
 
-class CommandingScreen(LabScreen):
-    """A screen that gives orders to runs."""
-
-    @property
-    def lab_app(self) -> "LabApp":
-        return cast("LabApp", self.app)
-
-    def refuses(self) -> bool:
-        """Whether this view only reads; if so it says why nothing happens."""
-        refusal = self.lab_app.lab.refusal
+    def refuse_if_readonly(self) -> bool:
+        """Return whether the dashboard is in read-only mode, and show that as a toast if it is."""
+        refusal = self.state.refusal
         if refusal:
             self.notify(refusal)
         return bool(refusal)
 
-    def order(
-        self, watch: WatchedRun, make: Callable[[WatchedRun], Order], before: Callable[[], None] | None = None
+    def request_action(
+        self,
+        watch: WatchedRun,
+        make_action: Callable[[WatchedRun], RunAction],
+        on_confirm: Callable[[], None] | None = None,
     ) -> None:
-        """Order it of a run, after a question where there is one; `before` is called when it is sure."""
+        """Execute an action on a run, after its question if it has one; `on_confirm` is called before."""
         try:
-            order = make(watch)
+            action = make_action(watch)
         except UserError as refusal:
             self.notify(str(refusal))
             return
 
-        def answered(sure: bool | None) -> None:
-            if sure:
-                if before:
-                    before()
-                self.carry_out(order, watch)
+        def execute_if(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                if on_confirm:
+                    on_confirm()
+                self.execute(action, watch)
 
-        if order.question:
-            self.app.push_screen(ConfirmScreen(order.question, order.verb), answered)
+        if action.question:
+            self.app.push_screen(ConfirmScreen(action.question, action.verb), execute_if)
         else:
-            answered(True)
+            execute_if(True)
 
-    def restart(self, watch: WatchedRun) -> None:
-        """Open the form with the settings of a run."""
-        resolved = watch.part("resolved")
-        if not resolved:
-            self.notify(f"the settings of {watch.run.id} are not known: {watch.problem}")
-            return
-        given = watch.part("given")
-        for name in {"data", "val_data"} & given.keys() & resolved.keys():  # typed in a folder that may be another
-            given = {**given, name: resolved[name]}
-        self.post_message(FormWanted(given))
+    def execute(self, action: RunAction, watch: WatchedRun | None = None) -> None:
+        """Execute an action in a thread, one after the other, and show its result as a toast."""
 
-    def carry_out(self, order: Order, watch: WatchedRun | None = None) -> None:
-        """Carry out an order in the background, one after the other, and show its result."""
-
-        def done(message: str) -> None:
+        def show_result(message: str) -> None:
             if watch:
-                self.lab_app.lab.board.request_check(watch.run)
+                self.state.board.request_check(watch.run)
             self.notify(message)
 
-        run_in_background(self, order.carry_out, done, group="orders", queue=True)
+        run_in_background(self, action.execute, show_result, group="actions", queue=True)
+
+    def open_restart_form(self, watch: WatchedRun) -> None:
+        """Open the form of a new run with the settings of this one."""
+        resolved = watch.part("resolved")
+        if not resolved:
+            self.notify(f"{watch.run.id} cannot be restarted: {watch.problem or 'its settings are unknown.'}")
+            return
+        given = watch.part("given")
+        for name in {"data", "val_data"} & given.keys() & resolved.keys():  # they may be relative to another directory
+            given = {**given, name: resolved[name]}
+        self.post_message(FormRequested(given))

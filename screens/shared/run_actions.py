@@ -1,4 +1,7 @@
-"""What can be ordered of a run: why not, what to ask first, and how it is done."""
+"""Actions on a run: pause, resume, stop, request a checkpoint, write a report, delete.
+
+Each function takes a run and returns the action, or raises UserError with the reason why it is not possible.
+"""
 
 import dataclasses
 import threading
@@ -15,96 +18,95 @@ from engines.runs.watch import WatchedRun
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-    """`carry_out` may take a while; it returns what to say, or raises UserError. With a question, ask it first."""
+class RunAction:
+    """An action that may be executed, after a confirmation if there is a `question`.
 
-    carry_out: Callable[[], str]
+    `execute` may block; it returns a message for the user, or raises UserError. `verb` is the label of the button.
+    """
+
+    execute: Callable[[], str]
     question: str = ""
     verb: str = ""
 
 
-# Each takes a run and gives back an order, or raises UserError with the reason why there is none.
+def pause_or_resume(watch: WatchedRun) -> RunAction:
+    """Pause an active run, or resume a paused one."""
+    _require_active(watch)
+    return RunAction(partial(_request, watch.run, "resume" if watch.history.paused else "pause"))
 
 
-def pause_or_go_on(watch: WatchedRun) -> Order:
-    """Hold a live run, or let a held one go."""
-    _demand_life(watch)
-    verb, words = ("resume", "go on") if watch.history.paused else ("pause", "pause")
-    return Order(partial(_request, watch.run, verb, words))
+def stop(watch: WatchedRun) -> RunAction:
+    """Stop an active run after it has written a checkpoint."""
+    _require_active(watch)
+    return RunAction(partial(_request, watch.run, "stop"), f"Stop {watch.run.id} after a checkpoint?", "stop")
 
 
-def stop(watch: WatchedRun) -> Order:
-    _demand_life(watch)
-    words = "stop after a checkpoint"
-    return Order(partial(_request, watch.run, "stop", words), f"Stop {watch.run.id} after a checkpoint?", "stop")
-
-
-def resume(watch: WatchedRun) -> Order:
-    """Let a paused run go on; start a worker on one that has ended."""
+def resume(watch: WatchedRun) -> RunAction:
+    """Resume a paused run, or start a worker for one that has ended."""
     if watch.state == "paused":
-        return pause_or_go_on(watch)
+        return pause_or_resume(watch)
     if watch.is_live:
-        raise UserError(f"{watch.run.id} lives already.")
+        raise UserError(f"{watch.run.id} is already running.")
     if watch.state == "finished":
-        raise UserError(f"{watch.run.id} is finished; R starts another with its settings.")
-    if not watch.part("resolved"):
-        raise UserError(f"{watch.run.id} cannot go on: {watch.problem or 'its settings are not known.'}")
-    return Order(partial(_go_on, watch.run))
+        raise UserError(f"{watch.run.id} is finished. Press R to start another run with its settings.")
+    _require_settings(watch, "resumed")
+    return RunAction(partial(_resume, watch.run))
 
 
-def ask(verb: str, watch: WatchedRun) -> Order:
-    """A checkpoint, an evaluation or a sample, now."""
-    _demand_life(watch)
-    return Order(partial(_request, watch.run, verb, f"make a {verb}" if verb != "evaluate" else verb))
+def request(verb: str, watch: WatchedRun) -> RunAction:
+    """Request a checkpoint, an evaluation or a sample now."""
+    _require_active(watch)
+    return RunAction(partial(_request, watch.run, verb))
 
 
-def report(watch: WatchedRun) -> Order:
-    """Write the page about a run, as it stands, with its plots."""
-    if not watch.part("resolved"):
-        raise UserError(f"{watch.run.id} cannot be reported: {watch.problem or 'its settings are not known.'}")
-    return Order(partial(_report, watch.run))
+def write_report(watch: WatchedRun) -> RunAction:
+    """Write the report of a run as it stands, with its plots."""
+    _require_settings(watch, "reported")
+    return RunAction(partial(_write_report, watch.run))
 
 
-def delete(watch: WatchedRun, results: Path) -> Order:
+def delete(watch: WatchedRun, results: Path) -> RunAction:
     """Delete a run of this results directory; runs of other directories are only shown."""
     run = watch.run
     if run.results != results:
         raise UserError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
     if watch.is_live:
-        raise UserError(f"{run.id} is running; press S to stop it first.")
-    return Order(partial(delete_run, run), f"Delete {run.id} for good?", "delete")
-
-
-def _demand_life(watch: WatchedRun) -> None:
-    if not watch.is_live:
-        again = "R starts another" if watch.state == "finished" else "r goes on with it"
-        raise UserError(f"{watch.run.id} does not run; {again}.")
-
-
-# --- doing it ---------------------------------------------------------------------------------------
-
-
-def _request(run: Run, verb: str, words: str) -> str:
-    if not liveness.is_lock_held(run.lock_path):
-        raise UserError(f"{run.id} has ended meanwhile.")
-    control.send_request(run.control_dir, verb)
-    return f"asked {run.id} to {words}"
+        raise UserError(f"{run.id} is running. Press S to stop it first.")
+    return RunAction(partial(delete_run, run), f"Delete {run.id} permanently?", "delete")
 
 
 def start(run: Run) -> None:
-    """Start a worker. UserError if that cannot be."""
+    """Start a worker for the run. Raises UserError if that fails."""
     worker = launch(run)
-    threading.Thread(target=worker.wait, daemon=True).start()  # else it would stay a zombie when it ends
+    threading.Thread(target=worker.wait, daemon=True).start()  # an ended worker that is not waited for stays a zombie
 
 
-def _go_on(run: Run) -> str:
+def _require_active(watch: WatchedRun) -> None:
+    if not watch.is_live:
+        key = "R to start another run with its settings" if watch.state == "finished" else "r to resume it"
+        raise UserError(f"{watch.run.id} is not running. Press {key}.")
+
+
+def _require_settings(watch: WatchedRun, participle: str) -> None:
+    if not watch.part("resolved"):
+        raise UserError(f"{watch.run.id} cannot be {participle}: {watch.problem or 'its settings are unknown.'}")
+
+
+def _request(run: Run, verb: str) -> str:
+    if not liveness.is_lock_held(run.lock_path):
+        raise UserError(f"{run.id} has ended; {verb} was not requested.")
+    control.send_request(run.control_dir, verb)
+    return f"{verb} requested: {run.id}"
+
+
+def _resume(run: Run) -> str:
     start(run)
-    return f"{run.id} goes on from its last checkpoint"
+    return f"{run.id} resumes from its last checkpoint"
 
 
-def _report(run: Run) -> str:
-    from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
+def _write_report(run: Run) -> str:
+    from engines.reports.document import usual_path, write_document  # imported late, so that screens open sooner
     from engines.runs.record import read_record
 
     page = write_document([record := read_record(run)], usual_path(run.path.parent.parent, record))[0]
-    return f"written: {page} with its plots"
+    return f"report written: {page}, with its plots"

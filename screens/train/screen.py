@@ -18,15 +18,15 @@ from engines.training.create_run import create_run
 from screens.chart import Chart
 from screens.shared import run_actions
 from screens.shared.background import is_busy, run_in_background
-from screens.shared.command_screen import CommandingScreen
-from screens.shared.run_actions import Order
+from screens.shared.command_screen import CommandScreen
+from screens.shared.run_actions import RunAction
 from screens.train.live import LiveView
 from screens.train.new_run import NewRun
-from screens.widgets.header import LabHeader
+from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
 
 
-class TrainScreen(CommandingScreen):
+class TrainScreen(CommandScreen):
     """Starts runs, watches one, and passes on what is asked of it."""
 
     CSS_PATH = "train.tcss"
@@ -60,9 +60,9 @@ class TrainScreen(CommandingScreen):
         self._switching = asyncio.Lock()  # rapid keys may request two views at once
 
     def compose(self) -> ComposeResult:
-        lab = self.lab_app.lab
-        first = "live" if lab.selected else "new"
-        yield LabHeader("train", lab)
+        state = self.state
+        first = "live" if state.selected else "new"
+        yield AppHeader("train", state)
         with ContentSwitcher(id="content", initial=first):
             yield self._made(first)
         yield Keys()
@@ -72,24 +72,24 @@ class TrainScreen(CommandingScreen):
 
     async def on_screen_resume(self) -> None:
         """A run that was deleted meanwhile is not come back to."""
-        self.query_one(LabHeader).look_again()
-        lab = self.lab_app.lab
+        self.query_one(AppHeader).update_status()
+        state = self.state
         await self.show_selected()
-        if run := lab.selected:
+        if run := state.selected:
             run_in_background(self, run.path.exists, partial(self._take_existence, run), group="existence")
 
     async def _take_existence(self, run: Run, exists: bool) -> None:
-        if not exists and self.lab_app.lab.selected == run:
-            self.lab_app.lab.selected = None
+        if not exists and self.state.selected == run:
+            self.state.selected = None
             await self._show("new")
 
     def on_runs_refreshed(self) -> None:
-        self.query_one(LabHeader).look_again()
+        self.query_one(AppHeader).update_status()
 
     # --- form or run --------------------------------------------------------------------------------
 
     def _made(self, view: str, given: Mapping[str, Any] | None = None) -> Widget:
-        return LiveView(self.lab_app.lab.ascii, id="live") if view == "live" else NewRun(given or {}, id="new")
+        return LiveView(self.state.ascii, id="live") if view == "live" else NewRun(given or {}, id="new")
 
     @property
     def _view(self) -> str | None:
@@ -113,15 +113,15 @@ class TrainScreen(CommandingScreen):
 
     async def show_selected(self) -> None:
         """Show the run that was chosen meanwhile."""
-        run = self.lab_app.lab.selected
+        run = self.state.selected
         live = self._live
         if run and (live is None or live.run_watch is None or live.run_watch.run != run):
             await self.show_run(run)
 
     async def show_run(self, run: Run) -> None:
-        self.lab_app.lab.selected = run
+        self.state.selected = run
         await self._show("live")
-        self.query_one(LiveView).open_run(self.lab_app.lab.board.watch_of(run))
+        self.query_one(LiveView).open_run(self.state.board.watch_of(run))
 
     async def show_form(self, given: Mapping[str, Any]) -> None:
         """A form that begins with these settings."""
@@ -133,12 +133,12 @@ class TrainScreen(CommandingScreen):
             await self._switch("new")
 
     async def on_new_run_start_requested(self, message: NewRun.StartRequested) -> None:
-        if self.refuses() or self._view != "new":  # a second f5 in quick succession arrives after the first was handled
+        if self.refuse_if_readonly() or self._view != "new":  # of two f5 in a row the second arrives late
             return
         if is_busy(self, "start"):
             self.notify("starting a run ...")
             return
-        create = partial(_create_run, message.given, self.lab_app.lab.results)
+        create = partial(_create_run, message.given, self.state.results)
         run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")
 
     def _show_why_not_started(self, error: UserError) -> None:
@@ -153,7 +153,7 @@ class TrainScreen(CommandingScreen):
         await self._show("new")
 
     def action_pause(self) -> None:
-        self._order(run_actions.pause_or_go_on)
+        self._order(run_actions.pause_or_resume)
 
     def action_stop(self) -> None:
         self._order(run_actions.stop)
@@ -162,12 +162,12 @@ class TrainScreen(CommandingScreen):
         self._order(run_actions.resume)
 
     def action_ask(self, verb: str) -> None:
-        self._order(partial(run_actions.ask, verb))
+        self._order(partial(run_actions.request, verb))
 
     def action_restart(self) -> None:
-        watch = None if self.refuses() else self._watch()
+        watch = None if self.refuse_if_readonly() else self._watch()
         if watch:
-            self.restart(watch)
+            self.open_restart_form(watch)
 
     def action_tab(self, name: str) -> None:
         """Show it; what is shown already takes the keys that scroll."""
@@ -216,11 +216,11 @@ class TrainScreen(CommandingScreen):
             return None
         return live.run_watch
 
-    def _order(self, make: Callable[[WatchedRun], Order]) -> None:
-        """Order it of the run in view."""
-        watch = None if self.refuses() else self._watch()
+    def _order(self, make: Callable[[WatchedRun], RunAction]) -> None:
+        """RunAction it of the run in view."""
+        watch = None if self.refuse_if_readonly() else self._watch()
         if watch:
-            self.order(watch, make)
+            self.request_action(watch, make)
 
 
 def _create_run(given: Mapping[str, Any], results: Path) -> Run:

@@ -1,45 +1,46 @@
-"""The line at the top of every screen: where one is, how many runs live, how many guards have tripped."""
+"""The top line of every screen: the screens' names, how many runs are active, how many guards have tripped."""
 
 from rich.text import Text
 from textual.events import Click
 from textual.widget import Widget
 
-from screens.state import Lab
+from screens.state import AppState
 from screens.widgets.pointer import content_offset
 
 _MODES = (("train", "1 Train"), ("runs", "2 Runs"), ("sample", "3 Sample"), ("ablate", "4 Ablate"))
 _INDENT = 1
+_ASCII = str.maketrans("●▲·", "*!-")
 
 
-class LabHeader(Widget):
-    """Names of the screens at the left, what goes on at the right."""
+class AppHeader(Widget):
+    """Names of the screens on the left, active runs and guard alerts on the right."""
 
-    def __init__(self, mode: str, lab: Lab) -> None:
+    def __init__(self, mode: str, state: AppState) -> None:
         super().__init__()
         self._mode = mode
-        self._lab = lab
-        self._told = ""
-        self._shows_names = True  # of all screens; a narrow terminal has room for this screen's only
+        self._state = state
+        self._painted_status = ""
+        self._shows_all_names = True  # a narrow terminal has room for this screen's name only
 
-    def look_again(self) -> None:
-        """Paint what goes on if it is not what stands there."""
-        if self._news() != self._told:
+    def update_status(self) -> None:
+        """Repaint the line if the status has changed."""
+        if self._status() != self._painted_status:
             self.refresh()
 
     def render(self) -> Text:
-        left = self._screen_names()
-        self._told = self._news()
-        right = Text(f"{self._told} ")
-        gap = self.size.width - left.cell_len - right.cell_len
-        self._shows_names = gap >= 1
-        if not self._shows_names:
-            left = Text(f" {self._mode.title()} ", "reverse")
-            gap = max(1, self.size.width - left.cell_len - right.cell_len)
-        return left + Text(" " * gap) + right
+        names = self._screen_names()
+        self._painted_status = self._status()
+        status = Text(f"{self._painted_status} ")
+        gap = self.size.width - names.cell_len - status.cell_len
+        self._shows_all_names = gap >= 1
+        if not self._shows_all_names:
+            names = Text(f" {self._mode.title()} ", "reverse")
+            gap = max(1, self.size.width - names.cell_len - status.cell_len)
+        return names + Text(" " * gap) + status
 
     def on_click(self, event: Click) -> None:
         offset = content_offset(event, self)
-        if offset is None or not self._shows_names:
+        if offset is None or not self._shows_all_names:
             return
         stop = _INDENT
         for mode, label in _MODES:
@@ -53,10 +54,12 @@ class LabHeader(Widget):
             names.append(f" {label} ", "reverse" if mode == self._mode else "")
         return names
 
-    def _news(self) -> str:
-        live, guards = len(self._lab.live), self._lab.guard_count
-        runs = f"● {live} live" if live else "no run lives"
-        tripped = f" · ▲ {guards}" if guards else ""
-        readonly = " · read only" if self._lab.readonly else ""
-        news = runs + tripped + readonly
-        return news.replace("●", "*").replace("▲", "!").replace("·", "-") if self._lab.ascii else news
+    def _status(self) -> str:
+        active, guards = len(self._state.live_watches), self._state.guard_count
+        parts = [f"● {active} active" if active else "no active runs"]
+        if guards:
+            parts.append(f"▲ {guards}")
+        if self._state.readonly:
+            parts.append("read-only")
+        status = " · ".join(parts)
+        return status.translate(_ASCII) if self._state.ascii else status

@@ -18,7 +18,7 @@ from textual.widgets import Input
 from engines.runs.history import read_history
 from engines.runs.launch import launch
 from engines.runs.store import Run
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.runs.screen import RunsScreen
 from screens.shared.background import is_idle
 from screens.train.panel import RunPanel
@@ -92,7 +92,7 @@ def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> Non
 
     async def scenario(seat: Seat) -> None:
         trips = len(read_history(run).guards)
-        await seat.sees(f"● 1 live · ▲ {trips}")
+        await seat.sees(f"● 1 active · ▲ {trips}")
 
     with held(run):
         play(results, scenario)
@@ -100,17 +100,17 @@ def test_the_header_counts_what_lives_and_what_has_tripped(results: Path) -> Non
 
 def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: len(seat.app.lab.watches) == 2)
+        await seat.until(lambda: len(seat.app.state.watches) == 2)
         seat.app._refresh_timer.pause()  # nothing more is read from here on
         await seat.until(is_idle)
         for key, mode in zip("1234", SCREENS, strict=True):
-            seat.app.lab.watches[1].state = "killed"
+            seat.app.state.watches[1].state = "killed"
             await seat.press(key)
-            assert "no run lives" in seat.seen().splitlines()[0], mode
+            assert "no active runs" in seat.seen().splitlines()[0], mode
             await seat.press("2" if mode == "train" else "1")
-            seat.app.lab.watches[1].state = "running"
+            seat.app.state.watches[1].state = "running"
             await seat.press(key)
-            assert "1 live" in seat.seen().splitlines()[0], mode
+            assert "1 active" in seat.seen().splitlines()[0], mode
 
     play(results, scenario)
 
@@ -118,7 +118,7 @@ def test_a_screen_that_is_come_back_to_tells_at_once_what_lives(results: Path) -
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
 def test_leaving_tells_how_to_come_back_to_what_goes_on(key: str, results: Path) -> None:
     async def scenario(seat: Seat) -> None:
-        await seat.sees("1 live")
+        await seat.sees("1 active")
         await seat.press(key)
         await seat.until(lambda: seat.app._exit)
         assert seat.app.return_value == "brave-owl is still running; reattach with: nanochat-tui attach brave-owl"
@@ -132,8 +132,8 @@ def test_exiting_reports_a_run_that_began_or_ended_since_the_runs_were_read(is_l
     run = run_of(results, "brave-owl")
 
     async def scenario(seat: Seat) -> None:
-        seat.app.lab.selected = run
-        seat.app.lab.watches = []
+        seat.app.state.selected = run
+        seat.app.state.watches = []
         seat.app.action_leave()
         await seat.until(lambda: seat.app._exit)
         wanted = "brave-owl is still running; reattach with: nanochat-tui attach brave-owl"
@@ -145,7 +145,7 @@ def test_exiting_reports_a_run_that_began_or_ended_since_the_runs_were_read(is_l
 
 def test_a_sentence_said_again_stands_on_the_screen_once(results: Path) -> None:
     async def scenario() -> list[str]:
-        app = LabApp(results)
+        app = DashboardApp(results)
         async with app.run_test(notifications=True) as pilot:
             await pilot.press("p", "p", "S", "escape")
             await pilot.pause()
@@ -225,11 +225,11 @@ def test_readonly_refuses_every_order(results: Path) -> None:
     run = run_of(results, "brave-owl")
 
     async def scenario(seat: Seat) -> None:
-        await seat.sees("read only")
+        await seat.sees("read-only")
         for key in "pSrRCEV":
             said = len(seat.app.said)
             await seat.press(key)
-            assert seat.app.said[said:] == ["read-only mode: the dashboard was opened with --readonly."], key
+            assert seat.app.said[said:] == ["read-only mode: the dashboard was started with --readonly."], key
         await seat.press("n", "f5")
         assert "read-only mode" in seat.app.said[-1]
         assert list(run.control_dir.iterdir()) == [] and len(list((results / "runs").iterdir())) == 2
@@ -352,19 +352,19 @@ def test_a_results_directory_that_is_away_for_a_while_is_told_once(mode: str, re
     folders[1].mkdir()
 
     async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: len(seat.app.lab.watches) == 2)
+        await seat.until(lambda: len(seat.app.state.watches) == 2)
         for folder in folders:
             folder.rename(results / f"{folder.name}-away")
             folder.symlink_to(folder.name)  # a ring, which cannot be read
         await seat.hears("runs cannot be read")
         seat.app._refresh_runs()
         await seat.until(is_idle)
-        assert len(seat.app.said) == 1 and len(seat.app.lab.watches) == 2
+        assert len(seat.app.said) == 1 and len(seat.app.state.watches) == 2
         for folder in folders:
             folder.unlink()
             (results / f"{folder.name}-away").rename(folder)
         shutil.rmtree(run_of(results, "amber-fox").path)
-        await seat.until(lambda: len(seat.app.lab.watches) == 1)
+        await seat.until(lambda: len(seat.app.state.watches) == 1)
 
     play(results, scenario, screen=mode)
 
@@ -387,8 +387,8 @@ def test_a_folder_without_a_run_in_it_does_not_live(results: Path) -> None:
     (results / "runs" / "empty").mkdir()
 
     async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: len(seat.app.lab.watches) == 3)
-        await seat.sees("no run lives")
+        await seat.until(lambda: len(seat.app.state.watches) == 3)
+        await seat.sees("no active runs")
 
     play(results, scenario)
 
@@ -400,7 +400,7 @@ def test_a_damaged_manifest_is_told(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.until(lambda: "run amber-fox has a damaged config.json" in " ".join(seat.seen().split()))
         await seat.press("R")
-        await seat.hears("the settings of amber-fox are not known")
+        await seat.hears("amber-fox cannot be restarted")
 
     play(results, scenario, run=run)
 

@@ -9,18 +9,18 @@ from textual.widgets import Input
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
-from screens.app import LabApp
+from screens.app import DashboardApp
 
 EVIL = "[/b] [red]x"
 
 
-def _text(app: LabApp) -> str:
+def _text(app: DashboardApp) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips(app.size))
 
 
 def test_toasts_say_names_as_they_are(tmp_path: Path) -> None:
     async def scenario() -> None:
-        app = LabApp(tmp_path)
+        app = DashboardApp(tmp_path)
         async with app.run_test(size=(120, 40), notifications=True) as pilot:
             app.screen.notify(f"{EVIL}\x1b[31m does not exist", timeout=60)
             while f"{EVIL}␛[31m does not exist" not in _text(app):

@@ -20,14 +20,14 @@ SENTENCE = re.compile(r"the dashboard failed: (.+); the traceback is in (.+?\.lo
 REASON = "ValueError: about [bold]15"
 FAILING_PROGRAM = """
 import sys
-from screens.app import LabApp
+from screens.app import DashboardApp
 from nanochat_tui.cli import main
 
 def fail(app):
     secret = "the user's" + " text"
     raise ValueError(f"about [bold]{len(secret)}")
 
-LabApp.action_help = fail
+DashboardApp.action_help = fail
 code = main(["runs", "--results-dir", "results"])
 print(f"exit code {code}")
 """

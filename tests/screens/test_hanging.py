@@ -81,7 +81,7 @@ def test_the_runs_screen_answers_every_key_while_its_folder_hangs(results: Path)
             await seat.press("down", "space", "up", "space", "v", "d")
             await seat.sees("what differs")
             await seat.press("escape", "D")
-            await seat.sees("for good?")
+            await seat.sees("permanently?")
             await seat.press("y", "w", "i", "escape", "g", "escape", "q")
             await seat.until(lambda: seat.app._exit)
 

@@ -8,7 +8,7 @@ from textual.app import App
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 
-from screens.app import LabApp
+from screens.app import DashboardApp
 from screens.chart import Chart
 from screens.help import HelpScreen, key_groups
 from screens.shared.background import is_idle
@@ -40,7 +40,7 @@ def test_help_lists_every_binding_of_the_screen_and_the_app(mode: str, tmp_path:
         for name, explanation in wanted:
             assert f"{name} {explanation}" in lines
 
-    assert len(TrainScreen.BINDINGS) > 10 and len(LabApp.BINDINGS) > 5
+    assert len(TrainScreen.BINDINGS) > 10 and len(DashboardApp.BINDINGS) > 5
     play(tmp_path, scenario, (120, 100), screen=mode)
 
 

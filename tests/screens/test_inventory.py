@@ -20,7 +20,7 @@ import screens
 from engines.ablation.study import start_queue
 from engines.runs.checked_json import write_checked_json
 from engines.runs.store import Run
-from screens.app import LabApp
+from screens.app import DashboardApp
 
 _PATIENCE = 3.0  # seconds until a key has done nothing
 _BRIEFLY = 0.3  # seconds for a screen to look as it did; else it is opened anew
@@ -141,7 +141,8 @@ class Inventory:
     def _keys_of(self, seat: Seat) -> list[str]:
         """Those that the owners declare, or some of them, whoever takes them here."""
         declared = set().union(*map(_keys, self.situation.owners))
-        wanted = set(self.situation.keys) or declared | (set(_TEXTUALS) if LabApp in self.situation.owners else set())
+        textuals = set(_TEXTUALS) if DashboardApp in self.situation.owners else set()
+        wanted = set(self.situation.keys) or declared | textuals
         return sorted(wanted & seat.screen.active_bindings.keys())
 
     async def _can_be_as_before(self, seat: "ArrangedSeat") -> bool:

@@ -40,7 +40,7 @@ async def _guards(seat: Seat) -> None:
 async def _question(seat: Seat) -> None:
     await _listed(seat)
     await seat.press("D")
-    await seat.sees("for good?")
+    await seat.sees("permanently?")
 
 
 async def _listed(seat: Seat) -> None:

@@ -255,7 +255,7 @@ def test_a_cell_opens_the_run_of_its_first_seed_and_says_so(results: Path) -> No
         await seat.press("enter")
         await seat.until(lambda: isinstance(seat.screen, TrainScreen))
         await seat.hears("with seed 1337, the first of 2.")
-        run = seat.app.lab.selected
+        run = seat.app.state.selected
         assert run and run.config["study"]["seed"] == 1337
         await seat.is_shown(run)
 
@@ -434,7 +434,7 @@ def test_a_live_study_is_held_let_go_cancelled_after_a_question_and_resumed(tmp_
         await seat.until(lambda: state(seat) == "stopped")
         queue.wait()
         await seat.press("p")
-        await seat.hears("study-1 does not run; r goes on with it")
+        await seat.hears("study-1 is not running. Press r to resume it.")
         await seat.press("r")
         await seat.hears("study-1 goes on with what is missing")
         await seat.until(lambda: view_of(seat).reading.training and state(seat) == "running")  # type: ignore[union-attr]

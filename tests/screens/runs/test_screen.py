@@ -20,15 +20,15 @@ from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
 from engines.runs.lookup import remember_dir
 from engines.runs.store import Run
-from screens.app import LabApp
-from screens.messages import FormWanted, RunChosen, RunsRefreshed, SampleWanted
+from screens.app import DashboardApp
+from screens.messages import FormRequested, RunSelected, RunsRefreshed, SampleRequested
 from screens.runs.difference import DifferenceScreen
 from screens.runs.page import Page
 from screens.runs.screen import RunsScreen
 from screens.runs.table import RunsTable
 from screens.shared.background import is_idle
 from screens.shared.settings_form import SettingsForm
-from screens.state import Lab
+from screens.state import AppState
 from screens.themes import SERIES, THEMES
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
@@ -45,7 +45,7 @@ class RunsApp(App[None]):
 
     def __init__(self, results: Path, **given: Any) -> None:
         super().__init__()
-        self.lab = Lab(results, **given)
+        self.state = AppState(results, **given)
         self.said: list[str] = []
         self.wanted: list[Any] = []
 
@@ -56,20 +56,20 @@ class RunsApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
-        self.set_class(self.lab.ascii, "-ascii")
+        self.set_class(self.state.ascii, "-ascii")
         self.push_screen(RunsScreen())
 
     def refresh_runs(self) -> None:
-        self.lab.watches = self.lab.board.refresh()
+        self.state.watches = self.state.board.refresh()
         self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]
         self.said.append(message)
 
-    def on_run_chosen(self, message: RunChosen) -> None:
+    def on_run_selected(self, message: RunSelected) -> None:
         self.wanted.append(message)
 
-    on_sample_wanted = on_form_wanted = on_run_chosen
+    on_sample_requested = on_form_requested = on_run_selected
 
 
 class Seat(seats.Seat):
@@ -273,7 +273,7 @@ def test_a_run_that_cannot_be_read_is_told_with_the_reason(results: Path) -> Non
             assert seat.cell(run_id, "state").endswith("!")
         await seat.stand_on("brave-owl")
         await seat.press("R", "r")
-        assert "the settings of brave-owl are not known" in seat.app.said[0] and "cannot go on" in seat.app.said[1]
+        assert "brave-owl cannot be restarted" in seat.app.said[0] and "brave-owl cannot be resumed" in seat.app.said[1]
 
     play(results, scenario)
 
@@ -562,9 +562,9 @@ def test_keys_ask_for_other_screens(results: Path) -> None:
         await seat.press("enter", "t", "R")
         await seat.pilot.pause()
         chosen, sample, form = seat.app.wanted
-        assert isinstance(chosen, RunChosen) and chosen.run.id == "amber-fox"
-        assert isinstance(sample, SampleWanted) and sample.run.id == "amber-fox"
-        assert isinstance(form, FormWanted) and form.given["steps"] == 40 and form.given["data"] == "/lab/text.txt"
+        assert isinstance(chosen, RunSelected) and chosen.run.id == "amber-fox"
+        assert isinstance(sample, SampleRequested) and sample.run.id == "amber-fox"
+        assert isinstance(form, FormRequested) and form.given["steps"] == 40 and form.given["data"] == "/lab/text.txt"
         await seat.stand_on("deep-moss")
         await seat.press("t")
         assert "deep-moss has no checkpoint" in seat.app.said[-1]
@@ -609,7 +609,7 @@ def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await seat.press("D")
         assert isinstance(seat.app.screen, ConfirmScreen)
-        assert "Delete amber-fox for good?" in seat.seen() and "delete (y)" in seat.seen()
+        assert "Delete amber-fox permanently?" in seat.seen() and "delete (y)" in seat.seen()
         await seat.press("n")
         assert doomed.exists() and seat.app.screen is seat.screen
         await seat.press("delete", "enter")  # the cautious answer has the focus
@@ -630,7 +630,7 @@ def test_the_report_of_a_run_is_written_and_its_place_told(results: Path) -> Non
         await seat.stand_on("brave-owl")
         await seat.press("w")
         page = results / "reports" / "brave-owl.html"
-        await seat.hears(f"written: {page} with its plots")
+        await seat.hears(f"report written: {page}, with its plots")
         assert seat.app.said[0] == "writing the report of brave-owl ..." and "Run brave-owl" in page.read_text()
         await seat.stand_on("calm-elm")
         await seat.press("w")
@@ -645,15 +645,15 @@ def test_a_live_run_is_not_deleted_and_its_orders_reach_it(results: Path) -> Non
     async def scenario(seat: Seat) -> None:
         assert seat.cell("amber-fox", "state").endswith(("starting", "running"))
         await seat.press("D")
-        assert seat.app.screen is seat.screen and "press S to stop it first" in seat.app.said[-1]
+        assert seat.app.screen is seat.screen and "Press S to stop it first" in seat.app.said[-1]
         await seat.press("r")
-        assert "lives already" in seat.app.said[-1]
+        assert "is already running" in seat.app.said[-1]
         await seat.press("p")
-        await seat.hears("asked amber-fox to pause")
+        await seat.hears("pause requested: amber-fox")
         await seat.press("S")
         assert "stop (y)" in seat.seen()
         await seat.press("y")
-        await seat.hears("asked amber-fox to stop")
+        await seat.hears("stop requested: amber-fox")
         verbs = {json.loads(path.read_text())["verb"] for path in run.control_dir.glob("*.json")}
         assert verbs == {"pause", "stop"}
 
@@ -700,13 +700,13 @@ def test_a_dead_run_says_why_it_cannot_be_paused_or_stopped(results: Path) -> No
     async def scenario(seat: Seat) -> None:
         await seat.press("p", "S", "r")
         assert seat.app.said == [
-            "amber-fox does not run; R starts another.",
-            "amber-fox does not run; R starts another.",
-            "amber-fox is finished; R starts another with its settings.",
+            "amber-fox is not running. Press R to start another run with its settings.",
+            "amber-fox is not running. Press R to start another run with its settings.",
+            "amber-fox is finished. Press R to start another run with its settings.",
         ]
         await seat.stand_on("brave-owl")
         await seat.press("p")
-        assert seat.app.said[-1] == "brave-owl does not run; r goes on with it."
+        assert seat.app.said[-1] == "brave-owl is not running. Press r to resume it."
 
     play(results, scenario)
 
@@ -729,7 +729,7 @@ def test_a_real_run_is_paused_goes_on_stops_and_is_resumed(tmp_path: Path) -> No
         await reaches("stopped")
         assert worker.wait(PATIENCE) is not None
         await seat.press("r")
-        await seat.hears("goes on from its last checkpoint")
+        await seat.hears("resumes from its last checkpoint")
         await reaches("running")
         await seat.press("S", "y")
         await reaches("stopped")
@@ -744,7 +744,7 @@ def test_readonly_refuses_every_order_and_says_so(results: Path) -> None:
             assert len(seat.app.said) == number and "--readonly" in seat.app.said[-1]
         assert seat.app.screen is seat.screen and not seat.app.wanted
         await seat.press("enter")
-        assert isinstance(seat.app.wanted[0], RunChosen)
+        assert isinstance(seat.app.wanted[0], RunSelected)
 
     play(results, scenario, readonly=True)
 
@@ -790,7 +790,7 @@ def test_a_finished_run_of_today_is_listed_as_the_command_line_lists_it(tmp_path
 
 def test_restart_opens_the_form_with_the_settings_of_the_run(results: Path) -> None:
     async def run() -> None:
-        app = LabApp(results, screen="runs")
+        app = DashboardApp(results, screen="runs")
         async with app.run_test(size=(120, 40)) as pilot:
             while not (isinstance(app.screen, RunsScreen) and app.screen.table.row_at_cursor):
                 await pilot.pause(0.05)

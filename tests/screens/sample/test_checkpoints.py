@@ -81,7 +81,7 @@ async def test_the_newest_checkpoint_is_the_newest_at_the_time_of_the_request(tm
         await seat.generate()
         assert "step 15" in str(seat.pane().border_title)
         await seat.press("c")
-        seat.app.lab.watches[0].state = "running"  # so that its folder is read again
+        seat.app.state.watches[0].state = "running"  # so that its folder is read again
         newest.with_name("kept").rename(newest)
         seat.app.screen.post_message(RunsRefreshed())
         options = seat.app.screen.query_one(OptionList)

@@ -197,7 +197,7 @@ async def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_p
     with held(run):
         async with seated(tmp_path, run=run) as seat:
             await seat.press(key)
-            await seat.hears(f"asked {run.id} to")
+            await seat.hears(f"requested: {run.id}")
             assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
 
 
@@ -210,7 +210,7 @@ async def test_a_stop_is_asked_for_only_when_one_is_sure(tmp_path: Path) -> None
             await seat.press("S")
             await seat.sees(f"Stop {run.id} after a checkpoint?")
             await seat.press("y")
-            await seat.hears(f"asked {run.id} to stop after a checkpoint")
+            await seat.hears(f"stop requested: {run.id}")
             assert len(list(run.control_dir.glob("*-stop.json"))) == 1
 
 
