@@ -11,7 +11,7 @@ sys.path.insert(0, str(DOCS.parent))
 from engines import events  # noqa: E402
 from engines.ablation.settings import StudySettings  # noqa: E402
 from engines.bench.nanochat.settings import RaceSettings  # noqa: E402
-from engines.settings.fields import AUTO, Field, fields, shown_default  # noqa: E402
+from engines.settings.fields import AUTO, Field, fields, format_default  # noqa: E402
 from engines.settings.sample import CountSettings, SampleSettings  # noqa: E402
 from engines.settings.train import TrainSettings  # noqa: E402
 from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Argument, Command  # noqa: E402
@@ -151,13 +151,13 @@ def _needs(field: Field) -> str:
 
 
 def _takes(field: Field) -> str:
-    return field.takes.replace("|", ", ").lower()
+    return field.metavar.replace("|", ", ").lower()
 
 
 def _default(field: Field) -> str:
     if field.default is AUTO:
         return "auto"
-    return shown_default(field) or "none"
+    return format_default(field) or "none"
 
 
 def _sentence(text: str) -> str:

@@ -109,7 +109,7 @@ def encode_line(event: Mapping[str, Any], number: int) -> bytes:
     return b'%b,"crc":"%08x"}\n' % (content, zlib.crc32(content))
 
 
-def number_of(line: bytes) -> int:
+def parse_line_number(line: bytes) -> int:
     """Return the number of a log's line without its newline; 0 if it has none or does not match its checksum."""
     seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
     return int(seal[1]) if seal and seal[2] == b"%08x" % zlib.crc32(line[:-_CRC_LENGTH]) else 0
@@ -120,7 +120,7 @@ def decode(line: bytes) -> Event | None:
 
     A field that may be null may also be missing: it is null then. `n` is there only if the checksum is right.
     """
-    number = number_of(line)
+    number = parse_line_number(line)
     if not number and _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH)):
         return None
     try:
@@ -145,15 +145,15 @@ def _is_event(event: Event) -> bool:
         event[name] = None
     for name in OBJECTS.keys() & event.keys():
         found = event[name]
-        if not all(holds(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
+        if not all(has_fields(one, OBJECTS[name]) for one in (found if isinstance(found, list) else [found])):
             return False
-    if not holds(event, fields):
+    if not has_fields(event, fields):
         return False
     optional = OPTIONAL.get(str(kind), {})
-    return not optional or holds(event, {name: types for name, types in optional.items() if name in event})
+    return not optional or has_fields(event, {name: types for name, types in optional.items() if name in event})
 
 
-def holds(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
+def has_fields(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
     """Return whether it is a JSON object with these fields, each number within its range, whatever else it has."""
     return isinstance(value, dict) and all(_fits(name, value.get(name), types) for name, types in fields.items())
 
@@ -172,7 +172,7 @@ def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
     return bool(least <= value <= most)
 
 
-def column(event: Event, name: str) -> list[float]:
+def decode_column(event: Event, name: str) -> list[float]:
     """Return a column of a `steps` event with its NaNs and infinities restored. Raises ValueError if that fails."""
     values: list[float] = event[name]
     words = event.get("nonfinite", {}).get(name, {})

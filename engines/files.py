@@ -27,7 +27,7 @@ _OPEN_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOE
 _TABLE_OF_DESCRIPTORS = ("/dev/", "/proc/")  # /dev/stdout may lead to a file that a shell holds open
 
 
-def reason_of(error: Exception) -> str:
+def format_os_error(error: Exception) -> str:
     """Return the reason in an OSError, or in a ValueError about a path that no system call accepts."""
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__)
@@ -45,14 +45,16 @@ def user_path(text: str | os.PathLike[str], what: str) -> Path:
             os.lstat(path)
         return path
     except ValueError as error:
-        raise UserError(f"{what} {text!r} cannot be found: {reason_of(error)}.") from None
+        raise UserError(f"{what} {text!r} cannot be found: {format_os_error(error)}.") from None
     except RuntimeError:
         raise UserError(f"{what} {text} cannot be found: unknown user in {Path(text).parts[0]}.") from None
     except OSError as error:
         if error.errno != errno.ENOENT:  # a name that is too long, a loop of links, a broken disk
-            raise UserError(f"{what} {text} cannot be found: {reason_of(error)}.") from None
+            raise UserError(f"{what} {text} cannot be found: {format_os_error(error)}.") from None
         # the working directory was deleted
-        raise UserError(f"{what} {text} cannot be found: the working directory is gone ({reason_of(error)}).") from None
+        raise UserError(
+            f"{what} {text} cannot be found: the working directory is gone ({format_os_error(error)})."
+        ) from None
 
 
 def open_file(path: Path, what: str) -> BinaryIO:
@@ -65,7 +67,7 @@ def open_file(path: Path, what: str) -> BinaryIO:
         os.set_blocking(file.fileno(), True)
         return file
     except (OSError, ValueError) as error:
-        raise UserError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{what} {path} cannot be read: {format_os_error(error)}.") from None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
@@ -107,7 +109,7 @@ def read_file(path: Path, what: str, most: int = -1) -> bytes:
                 raise UserError(f"{what} {path} cannot be read: it is longer than {most:,} bytes.")
             return content
     except OSError as error:
-        raise UserError(f"{what} {path} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{what} {path} cannot be read: {format_os_error(error)}.") from None
 
 
 def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") -> None:
@@ -131,7 +133,7 @@ def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") 
             _require_start(path, kind, start, what)
             _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:
-        raise UserError(f"{what} {path} cannot be written: {reason_of(error)}. Choose another path.") from None
+        raise UserError(f"{what} {path} cannot be written: {format_os_error(error)}. Choose another path.") from None
 
 
 def make_directory(path: Path, what: str) -> None:
@@ -139,7 +141,7 @@ def make_directory(path: Path, what: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise UserError(f"{what} {path} cannot be created: {reason_of(error)}. Choose another path.") from None
+        raise UserError(f"{what} {path} cannot be created: {format_os_error(error)}. Choose another path.") from None
 
 
 def _kind_of(path: Path) -> int:

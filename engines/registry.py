@@ -22,7 +22,7 @@ _FACTORIES = {
 }
 
 
-def available(mode: str, model_kind: str) -> None:
+def check_available(mode: str, model_kind: str) -> None:
     """UserError if this version cannot build the model."""
     if (mode, model_kind) not in _FACTORIES:
         known = " or ".join(f"--mode {mode} --model-kind {kind}" for mode, kind in _FACTORIES)
@@ -40,5 +40,5 @@ def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Arra
 
 
 def _factory(settings: TrainSettings) -> _Factory:
-    available(settings.mode, settings.model_kind)
+    check_available(settings.mode, settings.model_kind)
     return cast(_Factory, importlib.import_module(_FACTORIES[settings.mode, settings.model_kind]))

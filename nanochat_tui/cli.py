@@ -12,8 +12,8 @@ from typing import TextIO
 
 from engines import __version__
 from engines.errors import SettingsError, UserError
-from engines.files import reason_of
-from engines.settings.fields import shown
+from engines.files import format_os_error
+from engines.settings.fields import format_bad_value
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             flush_streams()
             with contextlib.suppress(OSError):
-                print(f"{_command_name(words)} failed: cannot write output: {reason_of(error)}.", file=sys.stderr)
+                print(f"{_command_name(words)} failed: cannot write output: {format_os_error(error)}.", file=sys.stderr)
             flush_streams()
             return 1
 
@@ -60,7 +60,7 @@ def _run_and_report_errors(words: list[str]) -> int:
         raise
     except OSError as error:  # not reported closer to its cause
         file = f"{error.filename}: " if error.filename else ""
-        print(f"{name} failed: {file}{reason_of(error)}.", file=sys.stderr)
+        print(f"{name} failed: {file}{format_os_error(error)}.", file=sys.stderr)
     except Exception as error:
         from engines.output.crash_log import describe_crash
 
@@ -106,7 +106,7 @@ def _dispatch(words: list[str]) -> int:
         print(f"{PROGRAM} {__version__}")
         return 0
     if name not in COMMANDS:
-        raise SettingsError([f"unknown command {shown(name)}; available commands: {', '.join(COMMANDS)}."])
+        raise SettingsError([f"unknown command {format_bad_value(name)}; available commands: {', '.join(COMMANDS)}."])
     from nanochat_tui import parser
 
     if words[1:] and words[1] in ("-h", "--help"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from engines.ablation.settings import StudySettings
-from engines.settings.fields import fields, shown_default
+from engines.settings.fields import fields, format_default
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import COMMANDS, PROGRAM
@@ -60,5 +60,5 @@ def _settings_of(command: str, settings: type) -> Iterator[str]:
         if field.group != group:
             group = field.group
             yield from ("", f"{command}, {group}:")
-        default = f" [{text}]" if (text := shown_default(field)) else ""
-        yield f"  {f'{field.flag} {field.takes}':<42} {field.help}{default}"
+        default = f" [{text}]" if (text := format_default(field)) else ""
+        yield f"  {f'{field.flag} {field.metavar}':<42} {field.help}{default}"

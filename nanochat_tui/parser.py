@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.settings.fields import Field, fields, parse_all, shown, shown_default
+from engines.settings.fields import Field, fields, format_bad_value, format_default, parse_settings
 from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Argument, Options
 
 
@@ -21,7 +21,7 @@ def parse(name: str, words: list[str], as_json: bool) -> Options:
     for settings in COMMANDS[name].settings:
         given = {key: raw.pop(key) for key in fields(settings) if key in raw}
         try:
-            parsed |= parse_all(settings, given)
+            parsed |= parse_settings(settings, given)
         except SettingsError as error:
             problems += error.problems
     if problems:
@@ -51,7 +51,7 @@ def _problems_with_unknown(name: str, words: list[str], parser: argparse.Argumen
         if option.startswith("-"):
             problems.append(f"{name}: unknown option {shorten(option)}{_suggestion(option, options)}")
         else:
-            problems.append(f"{name}: unexpected argument {shown(word)}.")
+            problems.append(f"{name}: unexpected argument {format_bad_value(word)}.")
     return problems
 
 
@@ -104,12 +104,12 @@ def _placeholder(argument: Argument) -> str:
 
 def _add_setting(group: Any, field: Field) -> None:
     """Add the option of a setting. Its value stays text here, because `Field.parse` converts it for every source."""
-    default = f" (default: {text})" if (text := shown_default(field)) else ""
+    default = f" (default: {text})" if (text := format_default(field)) else ""
     keywords = {"dest": field.name, "default": argparse.SUPPRESS, "help": (field.help + default).replace("%", "%%")}
     if field.kind != "bool":
-        group.add_argument(field.flag, metavar=field.takes, **keywords)
+        group.add_argument(field.flag, metavar=field.metavar, **keywords)
         return
-    group.add_argument(field.flag, nargs="?", const="true", metavar=field.takes, **keywords)
+    group.add_argument(field.flag, nargs="?", const="true", metavar=field.metavar, **keywords)
     negation = {**keywords, "help": argparse.SUPPRESS}
     group.add_argument(f"--no-{field.flag[2:]}", action="store_const", const="false", **negation)
 

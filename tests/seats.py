@@ -21,7 +21,7 @@ from textual.widgets import Input, Static
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, create_study
-from engines.events import encode, encode_line, number_of
+from engines.events import encode, encode_line, parse_line_number
 from engines.runs.store import Run
 from screens.app import DashboardApp
 from screens.train.live import LiveView
@@ -197,7 +197,7 @@ def held(run: Run) -> Iterator[None]:
 
 def append(run: Run, *events: dict[str, Any]) -> None:
     """Append events as the run's worker would: numbered and with checksums where the log has them."""
-    number = number_of(run.events_path.read_bytes().splitlines()[-1]) if run.events_path.stat().st_size else 0
+    number = parse_line_number(run.events_path.read_bytes().splitlines()[-1]) if run.events_path.stat().st_size else 0
     with open(run.events_path, "ab") as file:
         for place, event in enumerate(({"v": 1, **event} for event in events), number + 1):
             file.write(encode_line(event, place) if number else encode(event))

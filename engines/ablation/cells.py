@@ -8,7 +8,11 @@ from typing import Any
 
 from engines.errors import UserError
 from engines.random_stream import Permutation
-from engines.settings.applicability import effective, unmet_requirements, warnings_about
+from engines.settings.applicability import (
+    describe_ineffective_settings,
+    find_unmet_requirements,
+    without_ineffective_values,
+)
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 
@@ -97,7 +101,7 @@ _DESIGNS: dict[str, Callable[[Sequence[Axis], int, int], Iterator[dict[str, Any]
 def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limit: int | None) -> CellSelection:
     """Collect proposals that are valid and differ from each other; add the base if it is not among them."""
     base_settings = resolve(given)
-    base = effective(base_settings)
+    base = without_ineffective_values(base_settings)
     cells: dict[TrainSettings, Cell] = {}  # by effective settings: two cells with the same ones are the same run
     dropped = []
     axes_with_effect: set[str] = set()
@@ -109,17 +113,17 @@ def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limi
         except UserError as error:
             dropped.append(DroppedCombination(name, str(error)))
             continue
-        unmet = unmet_requirements(settings)
+        unmet = find_unmet_requirements(settings)
         needed |= {axis: unmet[axis].words for axis in changes if axis in unmet}
         axes_with_effect |= changes.keys() - unmet.keys()
-        same_run = effective(settings)
+        same_run = without_ineffective_values(settings)
         if _validation_text(settings) != _validation_text(base_settings):
             reason = "it would be evaluated on a different text than the base; set --val-data and --eval-tokens"
             dropped.append(DroppedCombination(name, reason))
         elif same_run not in cells:
             cells[same_run] = Cell(name, changes)
         elif settings != base_settings:
-            reasons = [f"it is the same as {cells[same_run].name}", *warnings_about(changes, settings)]
+            reasons = [f"it is the same as {cells[same_run].name}", *describe_ineffective_settings(changes, settings)]
             dropped.append(DroppedCombination(name, "; ".join(reasons)))
         if limit is not None and len(cells) == limit:
             break

@@ -11,9 +11,9 @@ from engines.ablation.launchers import find_launcher_problems
 from engines.ablation.settings import StudySettings
 from engines.data.file_selection import find_files, select_train_and_val
 from engines.errors import SettingsError, UserError
-from engines.events import holds
+from engines.events import has_fields
 from engines.files import user_path
-from engines.settings.applicability import unmet_requirements, warnings_about
+from engines.settings.applicability import describe_ineffective_settings, find_unmet_requirements
 from engines.settings.fields import AUTO, fields
 from engines.settings.requirements import flag_of
 from engines.settings.resolve import resolve
@@ -128,9 +128,9 @@ def plan_from_json(raw: Mapping[str, Any]) -> Plan:
 
 def _is_plan(raw: Mapping[str, Any]) -> bool:
     return (
-        holds(raw, {"given": (dict,), "base": (str,), "seeds": (list,), "rungs": (list,), "dropped": (list,)})
-        and all(holds(axis, {"name": (str,), "values": (list,)}) for axis in raw["axes"])
-        and all(holds(cell, {"name": (str,), "changes": (dict,)}) for cell in raw["cells"])
+        has_fields(raw, {"given": (dict,), "base": (str,), "seeds": (list,), "rungs": (list,), "dropped": (list,)})
+        and all(has_fields(axis, {"name": (str,), "values": (list,)}) for axis in raw["axes"])
+        and all(has_fields(cell, {"name": (str,), "changes": (dict,)}) for cell in raw["cells"])
         and all(type(number) is int for number in [*raw["seeds"], *raw["rungs"]])
         and raw["base"] in [cell["name"] for cell in raw["cells"]]
     )
@@ -138,16 +138,16 @@ def _is_plan(raw: Mapping[str, Any]) -> bool:
 
 def find_unused_base_settings(plan: Plan) -> list[str]:
     """Return a sentence for each setting of the base that has no effect in any cell."""
-    unmet = [unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
+    unmet = [find_unmet_requirements(resolve({**plan.given, **cell.changes})) for cell in plan.cells]
     unused = {name: value for name, value in plan.given.items() if all(name in found for found in unmet)}
-    return warnings_about(unused, resolve(plan.given))
+    return describe_ineffective_settings(unused, resolve(plan.given))
 
 
 def _resolve_base(given: Mapping[str, Any]) -> tuple[TrainSettings | None, list[str]]:
     """Return the base's settings, or None and the problems."""
     try:
         base = resolve(given)
-        registry.available(base.mode, base.model_kind)
+        registry.check_available(base.mode, base.model_kind)
         select_train_and_val(base.data, base.val_data)
     except SettingsError as error:
         return None, list(error.problems)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
 from engines.system.cpu import usable_cores
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 
 VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 Slot = str | None  # the GPU that a run sees, as CUDA_VISIBLE_DEVICES names it; None if it needs no GPU
@@ -29,7 +29,7 @@ def needs_gpu(settings: TrainSettings) -> bool:
 def _visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     names = os.environ.get(VISIBLE_DEVICES)
-    known = range(len(gpus()))
+    known = range(len(list_gpus()))
     return [name.strip() for name in names.split(",")][: len(known)] if names else [str(index) for index in known]
 
 

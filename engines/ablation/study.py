@@ -13,8 +13,8 @@ from engines.ablation.plan import SCHEMA, Job, Plan, plan_from_json
 from engines.ablation.results import RunResult, load_result
 from engines.ablation.schedule import all_jobs
 from engines.errors import UserError
-from engines.events import NUMBER, holds
-from engines.files import reason_of, user_path
+from engines.events import NUMBER, has_fields
+from engines.files import format_os_error, user_path
 from engines.numbered_names import parse_numbered
 from engines.runs import liveness, manifest
 from engines.runs.checked_json import read_checked_json, write_checked_json
@@ -57,7 +57,7 @@ class Study(Run):
             raise UserError(f"study {self.id} cannot be read: there is no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
             raise UserError(f"study {self.id} cannot be read: it was written by another version of nanochat-tui.")
-        if not holds(config, {"created_at": NUMBER}):
+        if not has_fields(config, {"created_at": NUMBER}):
             raise UserError(f"study {self.id} cannot be read: {self.config_path} is damaged.")
         return config
 
@@ -114,7 +114,8 @@ def create_study(results: Path, plan: Plan) -> Study:
             raise
     except OSError as error:
         raise UserError(
-            f"cannot create a study in {studies}: {reason_of(error)}. Choose another directory with --results-dir."
+            f"cannot create a study in {studies}: {format_os_error(error)}. "
+            "Choose another directory with --results-dir."
         ) from None
     return study
 

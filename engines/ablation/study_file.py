@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError
-from engines.settings.fields import fields, parse_all, shown
+from engines.settings.fields import fields, format_bad_value, parse_settings
 from engines.settings.files import read_config_text
 from engines.settings.train import TrainSettings
 
@@ -31,9 +31,11 @@ def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
         name, equals, values = word.partition("=")
         name = name.strip().removeprefix("--").replace("-", "_")
         if not equals or not values:
-            problems.append(f"--axis {shown(word)} has no values. Write a setting and its values: lr=1e-4,3e-4.")
+            problems.append(
+                f"--axis {format_bad_value(word)} has no values. Write a setting and its values: lr=1e-4,3e-4."
+            )
         elif name in raw:
-            problems.append(f"--axis {shown(name)} is given twice. List all of its values in one --axis.")
+            problems.append(f"--axis {format_bad_value(name)} is given twice. List all of its values in one --axis.")
         else:
             raw[name] = [value.strip() for value in values.split(",")]
     return _parse_axis_values(raw, problems, "--axis ")
@@ -56,7 +58,7 @@ def read_study_file(path: Path) -> StudyRequest:
     parsed: dict[type, dict[str, Any]] = {TrainSettings: {}, StudySettings: {}}
     for settings, values in ((TrainSettings, given), (StudySettings, options)):
         try:
-            parsed[settings] = parse_all(settings, values, str(path))
+            parsed[settings] = parse_settings(settings, values, str(path))
         except SettingsError as error:
             problems += error.problems
     axis_values = _parse_axis_values(axes, problems, f"{path}: axis ")
@@ -88,7 +90,7 @@ def _parse_axis_values(
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in raw.items():
         if name not in known:
-            problems.append(f"{where}{shown(name)} is not a training setting.")
+            problems.append(f"{where}{format_bad_value(name)} is not a training setting.")
             continue
         parsed = []
         for value in values:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from engines.errors import UserError
 from engines.system import cpu
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 
 _SECONDS = 1.0  # that each rate is measured for
 _SIZES = {"cuda": (8192, 1 << 30), "cpu": (1024, 1 << 26)}  # rows of a matrix, bytes of a copy
@@ -68,7 +68,7 @@ def _seconds_each(work: Callable[[], Any], device: str) -> float:
 
 def describe(device: str) -> dict[str, Any]:
     on_gpu = device == "cuda"
-    found = gpus()
+    found = list_gpus()
     return {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "gpu_bytes": torch.cuda.get_device_properties(0).total_memory if on_gpu else 0,

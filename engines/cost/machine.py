@@ -20,12 +20,12 @@ class Machine(NamedTuple):
 
     gpu: str | None  # the name that its driver reports
     cores: int
-    multiplies_bfloat16: bool = False  # whether the CPU has instructions for bfloat16 matrix products
+    has_bfloat16_matmul: bool = False  # whether the CPU has instructions for bfloat16 matrix products
 
 
 def this_machine(gpu: str | None = None) -> Machine:
     """Return the machine that this process runs on, with a GPU of the given name."""
-    return Machine(gpu, cpu.usable_cores(), cpu.multiplies_bfloat16())
+    return Machine(gpu, cpu.usable_cores(), cpu.has_bfloat16_matmul())
 
 
 def resolve_for_machine(settings: TrainSettings, machine: Machine) -> TrainSettings:
@@ -39,7 +39,7 @@ def resolve_for_machine(settings: TrainSettings, machine: Machine) -> TrainSetti
     if device == "cuda":
         uses_bfloat16 = has_bfloat16(machine.gpu or "")
     else:
-        uses_bfloat16 = is_gpt and device == "cpu" and machine.multiplies_bfloat16
+        uses_bfloat16 = is_gpt and device == "cpu" and machine.has_bfloat16_matmul
     decided: dict[str, Any] = {
         "dtype": "bfloat16" if uses_bfloat16 else "float32",
         "compile": choose_compile_mode(settings) if device == "cuda" and is_gpt else "off",

@@ -48,7 +48,7 @@ def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> 
     texts = texts_of(given)
     try:
         settings = resolve({name: value for name, value in given.items() if name in _NAMES})
-        problems = missing_texts(settings)
+        problems = find_missing_texts(settings)
         return Preview(texts, None if problems else preview_vocab_size(settings, is_cancelled), problems)
     except SettingsError:
         return Preview(texts)
@@ -56,7 +56,7 @@ def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> 
         return Preview(texts, None, {"data": str(error)})
 
 
-def missing_texts(settings: TrainSettings) -> dict[str, str]:
+def find_missing_texts(settings: TrainSettings) -> dict[str, str]:
     """Return a sentence, by setting, for each of --data and --val-data that names no file, or only files that both
     name."""
     problems = {}

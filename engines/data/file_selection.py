@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engines.errors import UserError
-from engines.files import reason_of
+from engines.files import format_os_error
 from engines.settings.train import BUILT_IN_CORPORA
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
@@ -83,7 +83,7 @@ def select_files(data: str, flag: str = "--data") -> Selection:
     except RuntimeError:
         raise UserError(f"{flag} {data[:60]!r} cannot be found: unknown user in {Path(data).parts[0]}.") from None
     except (OSError, ValueError) as error:  # such as a name too long for any file
-        raise UserError(f"{flag} {data[:60]!r} cannot be found: {reason_of(error)}.") from None
+        raise UserError(f"{flag} {data[:60]!r} cannot be found: {format_os_error(error)}.") from None
     if stat.S_ISDIR(kind):
         return _select_from_folder(data, path, flag)
     if not stat.S_ISREG(kind):

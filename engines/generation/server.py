@@ -34,7 +34,7 @@ from typing import IO, Any, NamedTuple
 from engines.errors import UserError
 from engines.generation.load import LoadedModel, load_trained_model
 from engines.generation.sampling import GeneratedToken, generate, split_into_groups
-from engines.settings.fields import parse_all
+from engines.settings.fields import parse_settings
 from engines.settings.sample import SampleSettings
 
 _AT_ONCE = 2  # requests that are answered in turns: as many as there are checkpoints kept in memory
@@ -115,7 +115,7 @@ class SamplingServer:
 
     def _begin(self, request: dict[str, Any]) -> None:
         given = {**request["settings"], "prompt": request["prompt"]}
-        settings = SampleSettings(**parse_all(SampleSettings, given))
+        settings = SampleSettings(**parse_settings(SampleSettings, given))
         path = Path(request["checkpoint"]).absolute()
         edition = CheckpointVersion(path, _get_write_time(path), settings.device, settings.compile)
         if edition not in self._warm:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engines.errors import UserError
-from engines.files import reason_of
+from engines.files import format_os_error
 from engines.interop import tables, tensorboard_files, wandb_files
 from engines.interop.tables import Tell
 from engines.runs.record import Record
@@ -33,7 +33,9 @@ def export(record: Record, format: str, folder: Path, tell: Tell) -> list[Path]:
         with _whole(folder) as partial:
             WRITERS[format](record, partial, tell)
     except (OSError, ValueError) as error:
-        raise UserError(f"export {folder} cannot be written: {reason_of(error)}. Choose another with --out.") from None
+        raise UserError(
+            f"export {folder} cannot be written: {format_os_error(error)}. Choose another with --out."
+        ) from None
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
-from engines.events import Event, column
+from engines.events import Event, decode_column
 from engines.runs.comparison import get_section
 from engines.runs.history import History
 from engines.runs.reader import EventReader
@@ -109,7 +109,7 @@ def _times(record: Record) -> "array[float]":
         if event["kind"] == "steps" and again.step == event["first_step"] + len(event["seconds"]) - 1:
             del times[event["first_step"] - 1 :]
             _fill(times, event["first_step"] - 1)
-            after = [*accumulate(reversed(column(event, "seconds")[1:]), initial=0.0)]
+            after = [*accumulate(reversed(decode_column(event, "seconds")[1:]), initial=0.0)]
             times.extend(round(event["t"] - seconds, _MICROSECONDS) for seconds in reversed(after))
         _fill(times, again.step)
     return times

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
-from engines.files import reason_of, user_path
+from engines.files import format_os_error, user_path
 from engines.runs.checked_json import CHECKPOINTS
 from engines.runs.store import Run
 
@@ -87,7 +87,7 @@ def _reported(runs: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"no run can be created in {runs}: {reason_of(error)}. Choose another directory with --results-dir."
+            f"no run can be created in {runs}: {format_os_error(error)}. Choose another directory with --results-dir."
         ) from None
 
 

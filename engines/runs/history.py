@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
-from engines.events import Event, column
+from engines.events import Event, decode_column
 from engines.runs.best_eval import is_better
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
@@ -167,7 +167,7 @@ class History:
             getattr(self, kind + "s").append(event)
 
     def _add_steps(self, event: Event) -> None:
-        columns = [array("d", column(event, name)) for name in _COLUMNS]
+        columns = [array("d", decode_column(event, name)) for name in _COLUMNS]
         first, count = event["first_step"], len(columns[0])
         if len({len(values) for values in columns}) != 1:
             raise ValueError("columns of unequal length")
@@ -271,7 +271,7 @@ def _check_seconds(seconds: "array[float]") -> None:
 
 def _read_progress(event: Event, count: int) -> "array[float]":
     """Return the progress of each of `count` steps; empty if the schedule does not follow it."""
-    progress = array("d", column(event, "progress") if event.get("progress") else [])
+    progress = array("d", decode_column(event, "progress") if event.get("progress") else [])
     if progress and not (len(progress) == count and min(progress) >= 0 and max(progress) <= 1):
         raise ValueError("progress that no run can have")
     return progress

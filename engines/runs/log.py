@@ -169,7 +169,7 @@ def _find_end(path: Path) -> tuple[int, bool]:
 
 def _number_of(line: bytes) -> int:
     """Return the number of a line, or of the last line that a damaged newline joined to it; 0 if it has none."""
-    return max(map(events.number_of, split_damaged(line)), default=0)
+    return max(map(events.parse_line_number, split_damaged(line)), default=0)
 
 
 def _write_all(fd: int, content: bytes) -> None:

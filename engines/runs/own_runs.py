@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from engines.errors import UserError
-from engines.files import reason_of
+from engines.files import format_os_error
 from engines.runs.checked_json import CHECKPOINTS
 from engines.runs.locking import acquire_lock
 from engines.runs.lookup import find_by_name, find_by_path, get_last_run, list_remembered_dirs, list_runs, require_name
@@ -76,7 +76,9 @@ def delete_run(run: Run) -> str:
         finally:
             os.close(lock)
     except OSError as error:
-        raise UserError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+        raise UserError(
+            f"run {run.id} cannot be deleted: {error.filename or run.path}: {format_os_error(error)}."
+        ) from None
     return f"deleted run {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
 
 
@@ -86,7 +88,9 @@ def require_run(run: Run) -> None:
         if _is_recorded(run) or run.path.is_symlink() or _is_part_of_run(run):  # of a link only the link is deleted
             return
     except OSError as error:
-        raise UserError(f"run {run.id} cannot be deleted: {error.filename or run.path}: {reason_of(error)}.") from None
+        raise UserError(
+            f"run {run.id} cannot be deleted: {error.filename or run.path}: {format_os_error(error)}."
+        ) from None
     raise UserError(
         f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
     )

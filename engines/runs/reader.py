@@ -96,7 +96,7 @@ class EventReader:
             return
         self._note_damage()
         for part in split_damaged(line):
-            if part != line and events.number_of(part):
+            if part != line and events.parse_line_number(part):
                 yield from self._events(part)
             else:
                 self._damaged_at_end = max(1, self._damaged_at_end)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
-from engines.events import MAYBE_NUMBER, NUMBER, holds
+from engines.events import MAYBE_NUMBER, NUMBER, has_fields
 from engines.runs.checked_json import CHECKPOINTS, read_checked_json, write_checked_json
 
 CONFIG_SCHEMA = 1
@@ -124,6 +124,6 @@ class Run:
 
 
 def _is_manifest(config: Any) -> bool:
-    return holds(config, _MANIFEST) and all(
-        holds(config[name], fields) for name, fields in _PARTS.items() if name in config
+    return has_fields(config, _MANIFEST) and all(
+        has_fields(config[name], fields) for name, fields in _PARTS.items() if name in config
     )

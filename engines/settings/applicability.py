@@ -13,16 +13,16 @@ from engines.settings.train import TrainSettings
 _STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # settings that exclude others
 
 
-def unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
+def find_unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
     """Return the settings that have no effect with the other values, each with its first unmet requirement."""
     values = vars(settings)
     found = ((name, first_unmet(field.applies_when, values)) for name, field in fields(TrainSettings).items())
     return {name: unmet for name, unmet in found if unmet}
 
 
-def warnings_about(given: Mapping[str, Any], settings: TrainSettings) -> list[str]:
+def describe_ineffective_settings(given: Mapping[str, Any], settings: TrainSettings) -> list[str]:
     """Return a sentence for each given value that has no effect on a run with these resolved settings."""
-    unmet, known = unmet_requirements(settings), fields(TrainSettings)
+    unmet, known = find_unmet_requirements(settings), fields(TrainSettings)
     asked = [name for name, value in given.items() if value not in (AUTO, None, False, "")]
     found = [unmet[name].warning(known[name].flag, getattr(settings, name)) for name in asked if name in unmet]
     if {"depth", "layers", "width"} <= set(asked):
@@ -30,19 +30,19 @@ def warnings_about(given: Mapping[str, Any], settings: TrainSettings) -> list[st
     return found
 
 
-def effective(settings: TrainSettings) -> TrainSettings:
+def without_ineffective_values(settings: TrainSettings) -> TrainSettings:
     """Return the settings with None in place of values without effect: runs that differ only in those are the same
     run."""
-    neutral: dict[str, Any] = dict.fromkeys(unmet_requirements(settings))
+    neutral: dict[str, Any] = dict.fromkeys(find_unmet_requirements(settings))
     return dataclasses.replace(settings, **neutral)
 
 
-def applicable_to(given: Mapping[str, Any]) -> set[str]:
+def find_applicable_settings(given: Mapping[str, Any]) -> set[str]:
     """Return the names of settings that have an effect with the typed values, some of which may be invalid."""
     structural = {name: value for name, value in given.items() if name in _STRUCTURAL}
     for attempt in (given, structural, {}):
         try:
-            return fields(TrainSettings).keys() - unmet_requirements(resolve(attempt)).keys()
+            return fields(TrainSettings).keys() - find_unmet_requirements(resolve(attempt)).keys()
         except SettingsError:
             continue
     return set(fields(TrainSettings))

@@ -55,7 +55,7 @@ class Field:
         return self.name.replace("_", " ")
 
     @property
-    def takes(self) -> str:
+    def metavar(self) -> str:
         """What stands behind the flag in help texts."""
         return "|".join(self.choices) or {"bool": "true|false", "str": "TEXT", "int": "N", "float": "X"}.get(
             self.kind, self.kind.upper()
@@ -72,21 +72,23 @@ class Field:
             value = _PARSERS[self.kind](raw)
         except (TypeError, ValueError, OverflowError):
             wanted = f"one of {', '.join(self.choices)}" if self.choices else _EXPECTED[self.kind]
-            raise ValueError(f"must be {wanted}{self._or_auto()}, not {shown(raw)}") from None
+            raise ValueError(f"must be {wanted}{self._or_auto()}, not {format_bad_value(raw)}") from None
         self._check(value)
         return value
 
     def _check(self, value: Any) -> None:
         if self.choices and value not in self.choices:
-            raise ValueError(f"must be one of {', '.join(self.choices)}{self._or_auto()}, not {shown(value)}")
+            raise ValueError(
+                f"must be one of {', '.join(self.choices)}{self._or_auto()}, not {format_bad_value(value)}"
+            )
         if self.kind == "str":
             _check_text(value)
         if self.at_least is not None and not value >= self.at_least:
-            raise ValueError(f"must be at least {_bound(self.at_least)}, not {shown(value)}")
+            raise ValueError(f"must be at least {_bound(self.at_least)}, not {format_bad_value(value)}")
         if self.above is not None and not value > self.above:
-            raise ValueError(f"must be more than {_bound(self.above)}, not {shown(value)}")
+            raise ValueError(f"must be more than {_bound(self.above)}, not {format_bad_value(value)}")
         if self.at_most is not None and not value <= self.at_most:
-            raise ValueError(f"must be at most {_bound(self.at_most)}, not {shown(value)}")
+            raise ValueError(f"must be at most {_bound(self.at_most)}, not {format_bad_value(value)}")
 
     def _or_auto(self) -> str:
         return " or auto" if self.default is AUTO else ""
@@ -97,7 +99,7 @@ def setting(group: str, kind: str, default: Any, help: str, **limits: Any) -> An
     return dataclasses.field(default=default, metadata={"group": group, "kind": kind, "help": help, **limits})
 
 
-def shown(value: object) -> str:
+def format_bad_value(value: object) -> str:
     """Format a bad value for an error message: control characters escaped, shortened to about 60 characters."""
     try:
         return _SHOWN.repr(value)
@@ -105,7 +107,7 @@ def shown(value: object) -> str:
         return f"a very long {type(value).__name__}"
 
 
-def shown_default(field: Field) -> str:
+def format_default(field: Field) -> str:
     """The default as a person would type it; empty where there is none to tell."""
     if field.default is None or field.default is AUTO or field.default == "":
         return ""
@@ -121,7 +123,7 @@ def fields(settings: type) -> dict[str, Field]:
     }
 
 
-def parse_all(settings: type, raw: Mapping[str, object], source: str = "") -> dict[str, Any]:
+def parse_settings(settings: type, raw: Mapping[str, object], source: str = "") -> dict[str, Any]:
     """Parse every value of `raw`; SettingsError names all that are wrong. `source` names a file, if one was read."""
     known = fields(settings)
     values: dict[str, Any] = {}
@@ -129,7 +131,7 @@ def parse_all(settings: type, raw: Mapping[str, object], source: str = "") -> di
     where = f"{source}: " if source else ""
     for name, value in raw.items():
         if name not in known:
-            problems.append(f"{where}unknown setting {shown(name)}.")
+            problems.append(f"{where}unknown setting {format_bad_value(name)}.")
             continue
         title = name if source else known[name].flag
         try:
@@ -147,7 +149,7 @@ def _bound(bound: float) -> str:
 
 def _check_text(value: str) -> None:
     if "\0" in value:
-        raise ValueError(f"must be text without the character NUL, not {shown(value)}")
+        raise ValueError(f"must be text without the character NUL, not {format_bad_value(value)}")
     if len(value) > _MOST_CHARACTERS:
         raise ValueError(f"must be at most {_MOST_CHARACTERS:,} characters long, not {len(value):,}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.errors import SettingsError, UserError
 from engines.files import read_file, user_path
-from engines.settings.fields import parse_all
+from engines.settings.fields import parse_settings
 from engines.settings.train import TrainSettings
 
 _MOST_BYTES = 1 << 22  # limit of a config file: a longer one is another kind of file
@@ -33,4 +33,4 @@ def read_config_file(path: Path) -> dict[str, Any]:
             raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
-    return parse_all(TrainSettings, raw, str(path))
+    return parse_settings(TrainSettings, raw, str(path))

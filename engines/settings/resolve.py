@@ -5,7 +5,7 @@ from typing import Any
 
 from engines.errors import SettingsError
 from engines.settings import presets, scaling_rules
-from engines.settings.fields import AUTO, fields, parse_all
+from engines.settings.fields import AUTO, fields, parse_settings
 from engines.settings.train import UNBOUNDED_STEPS, TrainSettings
 from engines.settings.validation import find_contradictions, find_misfits, find_oversizes, find_schedule_misfits
 
@@ -19,7 +19,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     Raises SettingsError with every problem found.
     """
     values = {name: field.default for name, field in fields(TrainSettings).items()}
-    values |= parse_all(TrainSettings, given)
+    values |= parse_settings(TrainSettings, given)
     kind = values["model_kind"]
     _fill(values, {name: presets.BY_MODEL_KIND[kind][name] for name in ("mode", "tokenizer", "optimizer")})
     _raise_if_any(find_contradictions(values))

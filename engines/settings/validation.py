@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from engines.settings.fields import AUTO, fields, shown
+from engines.settings.fields import AUTO, fields, format_bad_value
 from engines.settings.requirements import first_unmet
 from engines.settings.scaling_rules import CHAR_VOCAB
 from engines.settings.train import TrainSettings
@@ -40,7 +40,7 @@ def find_misfits(values: Mapping[str, Any]) -> list[str]:
         problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
     pattern = values["window_pattern"]
     if pattern != AUTO and (not pattern or set(pattern) - {"L", "S"}):
-        problems.append(f"--window-pattern must consist of L and S, such as SSSL, not {shown(pattern)}.")
+        problems.append(f"--window-pattern must consist of L and S, such as SSSL, not {format_bad_value(pattern)}.")
     return problems
 
 

@@ -14,7 +14,7 @@ def name() -> str:
     return _told("model name") or os.uname().machine
 
 
-def multiplies_bfloat16() -> bool:
+def has_bfloat16_matmul() -> bool:
     """Whether it has instructions for that: then products take about half as long as in float32, else far longer."""
     return "avx512_bf16" in _told("flags").split()
 

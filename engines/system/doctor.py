@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from engines.errors import UserError
 from engines.output.units import format_bytes
 from engines.system import cpu
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 from engines.system.subprocesses import python_path
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -57,7 +57,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-def checks(results: Path, device: str = "auto") -> list[Check]:
+def list_checks(results: Path, device: str = "auto") -> list[Check]:
     """All of them, in the order in which one would ask. `device` is where training is tried, `auto` for everywhere."""
     torch = functools.cache(_torch)
     return [
@@ -79,7 +79,7 @@ def checks(results: Path, device: str = "auto") -> list[Check]:
     ]
 
 
-def examine(check: Check) -> Finding | None:
+def run_check(check: Check) -> Finding | None:
     """What it finds; its own failure is a finding too."""
     try:
         result = check.look()
@@ -132,7 +132,7 @@ def _package(name: str, why: str) -> Result:
 def _gpu(device: str) -> Result | None:
     if device not in ("auto", "cuda"):
         return None
-    found = gpus()
+    found = list_gpus()
     if not found:
         status = FAIL if device == "cuda" else OK
         return status, "the driver tells of no NVIDIA GPU (nvidia-smi would list it)"
@@ -147,7 +147,7 @@ def _gpu(device: str) -> Result | None:
 
 def _cudnn(device: str) -> Result | None:
     """The question arises where there is a GPU, and the package is for Linux alone."""
-    if device not in ("auto", "cuda") or sys.platform != "linux" or not gpus():
+    if device not in ("auto", "cuda") or sys.platform != "linux" or not list_gpus():
         return None
     why = "makes a gpt's training faster, above all its attention within windows"
     if importlib.util.find_spec("cudnn") is None:
@@ -174,7 +174,7 @@ def _torch() -> dict[str, Any]:
     if importlib.util.find_spec("torch") is None:
         return {"error": f"not here, so only --mode scalar works: {sys.executable} -m pip install torch"}
     try:
-        return ask("report")
+        return run_probe("report")
     except UserError as error:
         return {"error": f"does not start, so only --mode scalar works: {error}"}
 
@@ -184,9 +184,9 @@ def _check_torch(torch: dict[str, Any]) -> Result:
         return FAIL, torch["error"]
     sees = [*torch["gpus"], *(["a Metal GPU"] if torch["mps"] else [])]
     told = f"{torch['version']}, built for {torch['built_for']}, sees {', '.join(sees) or 'no GPU'}"
-    if gpus() and not torch["gpus"]:
+    if list_gpus() and not torch["gpus"]:
         return WARN, (
-            f"{told}, though the driver tells of {gpus()[0].name}: install a torch built for CUDA "
+            f"{told}, though the driver tells of {list_gpus()[0].name}: install a torch built for CUDA "
             "(https://pytorch.org/get-started), or a newer driver"
         )
     return OK, told
@@ -207,7 +207,7 @@ def _compile(device: str, torch: dict[str, Any]) -> Result | None:
         return WARN, "triton is not here, so gpts train slower on the GPU; it comes with torch for CUDA on Linux"
     place = "cuda" if on_gpu else "cpu"
     try:
-        answer = ask("compiles", place)
+        answer = run_probe("compiles", place)
     except UserError as error:
         return FAIL if on_gpu else WARN, f"does not work on {place}: {error}; train with --compile off"
     if on_gpu and (wanted := torch["wanted_tritons"]):
@@ -220,13 +220,13 @@ def _training(name: str, asked: str, torch: Callable[[], dict[str, Any]]) -> Res
     sees = {"cpu": True, "cuda": bool(there.get("gpus")), "mps": bool(there.get("mps"))}
     if "error" in there or (asked == "auto" and not sees[name]):
         return None
-    answer = ask("train", name)
+    answer = run_probe("train", name)
     losses = ", then ".join(f"{loss:.3f}" for loss in answer["losses"])
     precision = answer["choices"]["dtype"]
     return OK, f"works: loss {losses} in two steps of a tiny gpt in {precision}, {answer['seconds']:.1f} s"
 
 
-def ask(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
+def run_probe(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
     """The answer of a probe; UserError, with its last word, where it has none."""
     return _answer(["engines.tensor.probe", question, device], seconds)
 

@@ -18,7 +18,7 @@ class Gpu(NamedTuple):
     driver: str
 
 
-def gpus() -> list[Gpu]:
+def list_gpus() -> list[Gpu]:
     """The NVIDIA GPUs that CUDA programs would see here, in their order; none where there is no driver."""
     try:
         nvml = _library()
@@ -33,7 +33,7 @@ def _gpu(nvml: Any, handle: Any, driver: str) -> Gpu:
     return Gpu(str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), driver)
 
 
-class Gauges:
+class GpuMonitor:
     """How the GPUs that CUDA programs see are doing. Whether there are any is asked once, at the first reading."""
 
     def read(self) -> list[dict[str, Any]]:

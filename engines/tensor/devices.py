@@ -144,7 +144,7 @@ def _dtype(settings: TrainSettings, device: str) -> Decision:
         raise UserError("--dtype float64 does not exist on --device mps; use float32, or --device cpu.")
     if asked != AUTO:
         return Decision("dtype", asked, "asked for")
-    if device == "cpu" and settings.model_kind == "gpt" and cpu.multiplies_bfloat16():
+    if device == "cpu" and settings.model_kind == "gpt" and cpu.has_bfloat16_matmul():
         return Decision("dtype", "bfloat16", "the processor multiplies it fastest; weights stay in float32")
     if device == "cuda" and torch.cuda.get_device_capability() >= _BFLOAT16_CAPABILITY:
         return Decision("dtype", "bfloat16", "the GPU multiplies it fastest; weights stay in float32")

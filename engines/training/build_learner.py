@@ -39,7 +39,7 @@ class LearnerBuilder:
         from engines.data.background_preparation import BackgroundPreparation
         from engines.system import bytecode, gpus
 
-        gpu = next((gpu.name for gpu in gpus.gpus()), None)
+        gpu = next((gpu.name for gpu in gpus.list_gpus()), None)
         on_gpu = resolve_for_machine(self._repeat_decisions(settings), Machine(gpu, 1))
         if on_gpu.compile != "off":
             bytecode.compile_ahead()

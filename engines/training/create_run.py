@@ -35,7 +35,7 @@ def create_resolved_run(
     fill: Fill | None = None,
 ) -> Run:
     """Create a run as `create_run` does, with settings that are already resolved."""
-    registry.available(settings.mode, settings.model_kind)
+    registry.check_available(settings.mode, settings.model_kind)
     select_train_and_val(settings.data, settings.val_data)
     config = {
         "given": dict(given),

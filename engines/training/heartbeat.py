@@ -37,9 +37,9 @@ class Heartbeat:
 
     def report_gpus(self) -> None:
         """Read the metrics of the GPUs with every heartbeat from now on."""
-        from engines.system.gpus import Gauges  # only runs on a GPU need it
+        from engines.system.gpus import GpuMonitor  # only runs on a GPU need it
 
-        self._read_gpus = Gauges().read
+        self._read_gpus = GpuMonitor().read
 
     def drain_rss_readings(self) -> list[int]:
         """Return the bytes of memory of this process, one reading per heartbeat since the last call."""

@@ -69,7 +69,7 @@ class Worker:
         from engines import registry
 
         settings = TrainSettings(**manifest.read_resolved_settings(self._config))
-        registry.available(settings.mode, settings.model_kind)
+        registry.check_available(settings.mode, settings.model_kind)
         prepared, learner = self._prepare_data_and_learner(settings)
         self._complete_manifest({**prepared.facts, "parameters": learner.model.parameter_count})
         self._training = self._assemble_training(settings, prepared, learner)

@@ -13,8 +13,8 @@ from engines.bench.nanochat.settings import SIDES, RaceSettings
 from engines.bench.nanochat.tasks import Race
 from engines.errors import SettingsError
 from engines.files import user_path
-from engines.settings.fields import AUTO, parse_all
-from engines.system.gpus import gpus
+from engines.settings.fields import AUTO, parse_settings
+from engines.system.gpus import list_gpus
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.messages import print_message, print_written
@@ -33,7 +33,9 @@ _MAX_COLUMNS = 110  # of a line that is painted over
 
 def bench_nanochat(options: Options, command: str) -> int:
     """Run the comparison for each budget. Return 1 if a part of one failed; the report is written all the same."""
-    settings = RaceSettings(**parse_all(RaceSettings, options.settings))  # parsed again: --device has fewer values here
+    settings = RaceSettings(
+        **parse_settings(RaceSettings, options.settings)
+    )  # parsed again: --device has fewer values here
     results = results_of(options)
     exit_code = 0
     for race in _plan_races(settings, results):
@@ -61,7 +63,7 @@ def _plan_races(settings: RaceSettings, results: Path) -> list[Race]:
     """Return one comparison per budget. Raises SettingsError, which names every missing or wrong setting."""
     sides = _parse_sides(settings)
     our_flags, their_flags = _split_flags("ours", settings.ours), _split_flags("theirs", settings.theirs)
-    found = gpus()
+    found = list_gpus()
     device = settings.device if settings.device != AUTO else "cuda" if found else "cpu"
     tree = user_path(settings.upstream, "--upstream")
     upstream_training.check_tree(tree)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from engines.system.doctor import FAIL, OK, WARN, Check, Finding, checks, examine
+from engines.system.doctor import FAIL, OK, WARN, Check, Finding, list_checks, run_check
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.progress_message import progress_message
@@ -14,7 +14,7 @@ _PLAIN_INTERVAL = 10.0  # seconds between messages where one cannot be painted o
 
 def doctor(options: Options) -> int:
     """Print one line per check. Return 1 if a check fails."""
-    return print_findings(checks(results_of(options), options.arguments["device"]), options.json)
+    return print_findings(list_checks(results_of(options), options.arguments["device"]), options.json)
 
 
 def print_findings(todo: Iterable[Check], as_json: bool) -> int:
@@ -23,7 +23,7 @@ def print_findings(todo: Iterable[Check], as_json: bool) -> int:
     findings = []
     for check in todo:
         with progress_message(f"checking {check.name}", delay=0.0, interval=interval):
-            finding = examine(check)
+            finding = run_check(check)
         if finding is None:
             continue
         findings.append(finding)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.runs.store import Run
-from engines.settings.applicability import warnings_about
+from engines.settings.applicability import describe_ineffective_settings
 from engines.settings.resolve import resolve
 from nanochat_tui.commands import Options
 
@@ -26,5 +26,5 @@ def _read_config(path: str | None) -> dict[str, Any]:
 
 def print_warnings(given: Mapping[str, Any], run: Run) -> None:
     """Print a sentence for each given setting that has no effect on the run."""
-    for warning in warnings_about(given, resolve(run.config["given"])):
+    for warning in describe_ineffective_settings(given, resolve(run.config["given"])):
         print(f"warning: {warning}", file=sys.stderr)

@@ -11,15 +11,15 @@ from engines import registry
 from engines.cost.machine import Machine, resolve_for_machine, this_machine
 from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, largest_micro_batch
 from engines.cost.plan import Estimate, estimate
-from engines.cost.vocab_size import missing_texts, preview_vocab_size
+from engines.cost.vocab_size import find_missing_texts, preview_vocab_size
 from engines.data.file_selection import describe_selections, select_train_and_val
 from engines.errors import SettingsError, UserError
 from engines.output.units import format_bytes, format_duration
-from engines.settings.applicability import warnings_about
+from engines.settings.applicability import describe_ineffective_settings
 from engines.settings.fields import AUTO, fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.given import given_settings
 from nanochat_tui.streams import print_json
@@ -68,8 +68,8 @@ def plan(options: Options) -> int:
 def _make_plan(given: Mapping[str, Any], device_name: str | None) -> _RunPlan:
     """Resolve the settings for the target and estimate the run. Raises UserError if a text is missing."""
     requested = resolve(given)
-    registry.available(requested.mode, requested.model_kind)
-    if missing := missing_texts(requested):
+    registry.check_available(requested.mode, requested.model_kind)
+    if missing := find_missing_texts(requested):
         raise UserError(" ".join(missing.values()))
     target = _choose_target(requested, device_name)
     settings = resolve_for_machine(requested, target.machine)
@@ -80,7 +80,7 @@ def _make_plan(given: Mapping[str, Any], device_name: str | None) -> _RunPlan:
     if settings.tokens is not None:
         overridden.add("steps")  # they follow from --tokens
     files = describe_selections(*select_train_and_val(requested.data, requested.val_data))
-    warnings = warnings_about(given, requested)
+    warnings = describe_ineffective_settings(given, requested)
     return _RunPlan(
         settings, overridden, target, vocab_size, assumption, estimated, micro_batch, max_micro_batch, warnings, files
     )
@@ -93,7 +93,7 @@ def _choose_target(settings: TrainSettings, device_name: str | None) -> _Target:
             raise SettingsError(["--device-name names a GPU: it needs --mode tensor and --device auto or cuda."])
         return _Target(this_machine(device_name), device_name, None)
     if settings.mode == "tensor" and settings.device in (AUTO, "cuda"):
-        for gpu in gpus():
+        for gpu in list_gpus():
             return _Target(this_machine(gpu.name), gpu.name, gpu.free_bytes)
     if settings.device == "cuda":
         raise UserError(

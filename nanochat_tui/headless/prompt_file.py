@@ -4,7 +4,7 @@ import sys
 from typing import BinaryIO
 
 from engines.errors import SettingsError, UserError
-from engines.files import open_file, reason_of, user_path
+from engines.files import format_os_error, open_file, user_path
 
 _MAX_BYTES = 1 << 22  # more than any model's context
 
@@ -37,7 +37,7 @@ def _read_text(file: BinaryIO, what: str) -> str:
             raise UserError(f"{what} is longer than {_MAX_BYTES >> 20} MiB. Use a shorter prompt.")
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{what} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{what} cannot be read: {format_os_error(error)}.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{what} is not UTF-8 text: byte {error.start} is invalid. Convert it to UTF-8.") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
-from engines.files import reason_of
+from engines.files import format_os_error
 from engines.output.units import format_age, format_duration
 from engines.runs import liveness
 from engines.runs.lookup import list_unsorted_runs
@@ -62,7 +62,7 @@ def _read_record(run: Run) -> dict[str, Any] | None:
             print(error, file=sys.stderr)
         return None
     except OSError as error:
-        print(f"run {run.id} cannot be read: {error.filename or run.path}: {reason_of(error)}.", file=sys.stderr)
+        print(f"run {run.id} cannot be read: {error.filename or run.path}: {format_os_error(error)}.", file=sys.stderr)
         return None
     if overview.damage:
         print(f"run {run.id}: {overview.damage}", file=sys.stderr)

@@ -14,7 +14,7 @@ from engines.runs.history import read_history
 from engines.runs.lookup import find_run, list_runs_in_view, require_name
 from engines.runs.snapshot import describe_damage
 from engines.runs.store import Run
-from engines.settings.fields import fields, parse_all
+from engines.settings.fields import fields, parse_settings
 from engines.settings.requirements import flag_of
 from engines.settings.sample import CountSettings, SampleSettings
 from nanochat_tui.commands import Options
@@ -42,7 +42,7 @@ def _sample_settings(options: Options) -> SampleSettings:
     names = SampleSettings.__dataclass_fields__
     given = {name: value for name, value in options.settings.items() if name in names}
     if options.arguments["prompt_file"]:
-        given |= parse_all(SampleSettings, {"prompt": read_prompt(options.arguments["prompt_file"], given)})
+        given |= parse_settings(SampleSettings, {"prompt": read_prompt(options.arguments["prompt_file"], given)})
     return SampleSettings(**given)
 
 

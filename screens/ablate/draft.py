@@ -15,10 +15,10 @@ from engines.cost.machine import this_machine
 from engines.cost.plan import estimate
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import SettingsError, UserError
-from engines.settings.fields import AUTO, fields, parse_all, shown_default
+from engines.settings.fields import AUTO, fields, format_default, parse_settings
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 
 _MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others
 _MOST_NAMES = 8
@@ -46,8 +46,8 @@ class Draft:
                 return {}
 
         axes = read(lambda: parse_axes(line.strip() for line in self.axes.splitlines() if line.strip()))
-        given = read(lambda: parse_all(TrainSettings, self.given))
-        options = read(lambda: parse_all(StudySettings, self.options))
+        given = read(lambda: parse_settings(TrainSettings, self.given))
+        options = read(lambda: parse_settings(StudySettings, self.options))
         if problems:
             raise SettingsError(problems)
         return make_plan(given, axes, options)
@@ -73,7 +73,7 @@ def look_ahead(draft: Draft) -> Prospect:
         return Prospect(draft, problems=tuple(error.problems))
     except UserError as error:
         return Prospect(draft, problems=(str(error),))
-    found = gpus()
+    found = list_gpus()
     machine = this_machine(found[0].name if found else None)
     some = plan.cells[:: -(-len(plan.cells) // _MOST_ESTIMATED)]
     settings = [resolve(plan.run_settings(cell, plan.seeds[0])) for cell in some]
@@ -117,8 +117,8 @@ def hint(line: str) -> str:
             field.parse(value)
         except ValueError as error:
             return f"{name} {error}"
-    default = shown_default(field)
-    return f"{name}: {field.help}; {_TAKES.get(field.takes, field.takes.lower())}" + (
+    default = format_default(field)
+    return f"{name}: {field.help}; {_TAKES.get(field.metavar, field.metavar.lower())}" + (
         f", else {default}" if default else ""
     )
 

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.validation import ValidationResult, Validator
 from textual.widgets import Input, Label, Static
 
-from engines.settings.fields import Field, fields, shown_default
+from engines.settings.fields import Field, fields, format_default
 from engines.settings.sample import SampleSettings
 from screens.sample.prompt import LEAVE_INPUT
 
@@ -32,7 +32,7 @@ class SettingValidator(Validator):
 
     def validate(self, value: str) -> ValidationResult:
         try:
-            self._field.parse(value.strip() or shown_default(self._field))
+            self._field.parse(value.strip() or format_default(self._field))
         except ValueError as error:
             return self.failure(f"{_capitalize(self._field.label)} {error}.")
         return self.success()
@@ -49,13 +49,13 @@ class SettingEntry(Horizontal):
     def compose(self) -> ComposeResult:
         yield Label(_capitalize(self.field.label), classes="long")
         yield Label(_SHORT_LABELS[self.field.name], classes="short")
-        default = shown_default(self.field)
+        default = format_default(self.field)
         yield Input(default, placeholder=default, compact=True, validators=SettingValidator(self.field))
 
     @property
     def value(self) -> Any:
         """The parsed value, or the default if the input is empty. Raises ValueError if it cannot be parsed."""
-        return self.field.parse(self.input.value.strip() or shown_default(self.field))
+        return self.field.parse(self.input.value.strip() or format_default(self.field))
 
     @property
     def problem(self) -> str:

@@ -10,7 +10,7 @@ from textual.events import DescendantFocus
 from textual.message import Message
 from textual.widgets import Collapsible, Input, Label, Select, Static
 
-from engines.settings.applicability import applicable_to
+from engines.settings.applicability import find_applicable_settings
 from engines.settings.fields import Field, fields
 from engines.settings.train import TrainSettings
 
@@ -99,7 +99,7 @@ class SettingsForm(VerticalScroll):
 
     def _show_applicable(self) -> None:
         """Hide the settings that have no effect with the others, except those that were typed."""
-        shown = applicable_to(self.given) | self.given.keys()
+        shown = find_applicable_settings(self.given) | self.given.keys()
         for row in self.query(SettingRow):
             row.display = row.field.name in shown
         for group in self.query(Collapsible):

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from engines.cost.machine import Machine, this_machine
 from engines.cost.vocab_size import Preview, read_preview, texts_of
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 from screens.shared.background import run_in_background
 from screens.shared.settings_form import SettingsForm
 from screens.train.plan import PlanView
@@ -84,7 +84,7 @@ class NewRun(Vertical):
         self._requested_texts = requested = texts_of(given)
 
         def read() -> tuple[Machine, Preview]:
-            found = gpus()
+            found = list_gpus()
             machine = this_machine(found[0].name if found else None)
             return machine, read_preview(given, lambda: self._requested_texts != requested or not self.is_attached)
 

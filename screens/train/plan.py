@@ -10,7 +10,7 @@ from engines.cost.plan import Estimate, estimate
 from engines.cost.vocab_size import expected_vocab_size
 from engines.errors import SettingsError
 from engines.output.units import format_bytes, format_duration
-from engines.settings.applicability import warnings_about
+from engines.settings.applicability import describe_ineffective_settings
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from screens.shared.background import run_in_background
@@ -41,7 +41,7 @@ def render_plan(
         return _render_problems(error.problems)
     vocab_size, note = vocabulary or expected_vocab_size(settings)
     text = _render_estimate(settings, estimate(settings, vocab_size, machine), vocab_size, note)
-    for warning in warnings_about(given, settings):
+    for warning in describe_ineffective_settings(given, settings):
         text.append(f"\n{warning}", "bold")
     return text
 

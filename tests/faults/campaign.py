@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 from faults.sandbox import ROOT, sandbox
 
 RESULTS = ROOT / "results"
@@ -54,7 +54,7 @@ def part(name: str) -> Part:
 
 def runs_here(name: str) -> bool:
     """Return whether this machine has what the part needs."""
-    return not part(name).needs_gpu or bool(gpus())
+    return not part(name).needs_gpu or bool(list_gpus())
 
 
 def run_part(name: str, cases: int, seed: int, report: Callable[[str], None]) -> Tally:

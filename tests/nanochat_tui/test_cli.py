@@ -101,7 +101,7 @@ def test_a_commands_help_lists_all_its_settings_and_what_they_take(
     shown = capsys.readouterr().out
     for settings_type in COMMANDS[command].settings:
         for field in fields(settings_type).values():
-            assert f"  {field.flag} " in shown and field.takes in shown
+            assert f"  {field.flag} " in shown and field.metavar in shown
 
 
 @pytest.mark.parametrize("field", fields(TrainSettings).values(), ids=lambda field: field.name)

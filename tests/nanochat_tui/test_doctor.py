@@ -9,7 +9,7 @@ from builders import pretend_gpus
 from pretend_nvml import MIB, Gpu
 
 from engines.errors import UserError
-from engines.system.doctor import FAIL, OK, WARN, Check, ask, checks, examine
+from engines.system.doctor import FAIL, OK, WARN, Check, list_checks, run_check, run_probe
 from nanochat_tui.headless.doctor import print_findings
 
 GOOD = Check("good", lambda: (OK, "all is well"))
@@ -27,11 +27,11 @@ def refuses() -> None:
 
 
 def check(name: str, results: Path, device: str = "auto") -> Check:
-    return next(check for check in checks(results, device) if check.name == name)
+    return next(check for check in list_checks(results, device) if check.name == name)
 
 
 def found(name: str, results: Path, device: str = "auto") -> tuple[str, str]:
-    finding = examine(check(name, results, device))
+    finding = run_check(check(name, results, device))
     assert finding is not None and finding.check == name
     return finding.status, finding.detail
 
@@ -67,7 +67,7 @@ def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(capsys: pytest.Ca
 
 def test_training_works_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """All checks but the one that compiles, which takes half a minute."""
-    todo = [check for check in checks(tmp_path, "cpu") if check.name != "torch.compile"]
+    todo = [check for check in list_checks(tmp_path, "cpu") if check.name != "torch.compile"]
     assert print_findings(todo, as_json=True) == 0
     findings = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert {"python", "machine", "disk", "textual", "torch", "training on cpu"} <= set(findings)
@@ -75,12 +75,12 @@ def test_training_works_here(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 
 def test_devices_that_are_not_here_are_tried_only_when_asked_for(tmp_path: Path) -> None:
-    names = [check.name for check in checks(tmp_path)]
+    names = [check.name for check in list_checks(tmp_path)]
     assert [f"training on {name}" in names for name in ("cpu", "cuda", "mps")] == [True] * 3
-    assert "training on cpu" not in [check.name for check in checks(tmp_path, "cuda")]
+    assert "training on cpu" not in [check.name for check in list_checks(tmp_path, "cuda")]
     torch = pytest.importorskip("torch")
     if not torch.backends.mps.is_available():
-        assert examine(check("training on mps", tmp_path)) is None
+        assert run_check(check("training on mps", tmp_path)) is None
         status, detail = found("training on mps", tmp_path, "mps")
         assert status == FAIL and "torch sees no Metal GPU" in detail
 
@@ -89,7 +89,7 @@ def test_a_missing_torch_is_told_once_with_what_still_works(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "torch", None)
     status, detail = found("torch", tmp_path)
     assert status == FAIL and "only --mode scalar works" in detail and "pip install torch" in detail
-    assert examine(check("torch.compile", tmp_path)) is None and examine(check("training on cpu", tmp_path)) is None
+    assert run_check(check("torch.compile", tmp_path)) is None and run_check(check("training on cpu", tmp_path)) is None
 
 
 @pytest.mark.parametrize("package", ["rustbpe", "tiktoken", "zstandard", "pyarrow", "textual"])
@@ -106,7 +106,7 @@ def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("CXX", raising=False)
     status, detail = found("compiler", tmp_path)
     assert status == WARN and "no C++ compiler" in detail
-    assert examine(check("torch.compile", tmp_path, "cpu")) is None
+    assert run_check(check("torch.compile", tmp_path, "cpu")) is None
     (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "broken").chmod(0o755)
     monkeypatch.setenv("CXX", "broken")
@@ -122,7 +122,7 @@ def test_a_triton_that_our_kernels_are_not_made_for_is_told(
 ) -> None:
     report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "wanted_tritons": wanted}
     monkeypatch.setattr(
-        "engines.system.doctor.ask", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
+        "engines.system.doctor.run_probe", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
     )
     monkeypatch.setattr("engines.system.doctor._compiler", lambda: (OK, "g++"))
     told, detail = found("torch.compile", tmp_path, "cuda")
@@ -134,7 +134,7 @@ def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(
 ) -> None:
     name = "nvidia-cudnn-frontend"
     pretend_gpus(monkeypatch)
-    assert examine(check(name, tmp_path)) is None
+    assert run_check(check(name, tmp_path)) is None
     pretend_gpus(monkeypatch, Gpu())
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setitem(sys.modules, "cudnn", None)
@@ -181,8 +181,8 @@ def test_results_need_not_exist_and_are_not_made(tmp_path: Path) -> None:
 
 def test_a_probe_that_hangs_or_fails_is_a_sentence() -> None:
     with pytest.raises(UserError, match=r"no answer within 0 s"):
-        ask("report", seconds=0.01)
+        run_probe("report", seconds=0.01)
     with pytest.raises(UserError, match=r"--device must be one of"):
-        ask("train", "abacus")
+        run_probe("train", "abacus")
     with pytest.raises(UserError, match=r"KeyError: 'joke'"):
-        ask("joke")
+        run_probe("joke")

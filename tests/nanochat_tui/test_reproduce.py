@@ -113,7 +113,7 @@ def test_a_tensor_run_holds_what_its_machine_decided(tmp_path: Path, capsys: pyt
     said = Reproduced(capsys, run, "--json")
     assert said.verdict == "identical" and said.json["weights_same"] and said.json["environment"] == []
     held = newest(run).config["resolved"]
-    assert held["dtype"] == ("bfloat16" if cpu.multiplies_bfloat16() else "float32")
+    assert held["dtype"] == ("bfloat16" if cpu.has_bfloat16_matmul() else "float32")
     assert held["compile"] == "off" and held["threads"] and held["micro_batch"]
 
 

@@ -14,7 +14,7 @@ from engines.bench.nanochat.processes import Hear, Outcome
 from engines.bench.nanochat.tasks import Race, Record, Task
 from engines.errors import UserError
 from engines.runs import manifest
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 
 _OURS = Path(__file__).resolve().parents[3]
 _TELLING = ("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TORCH")
@@ -99,7 +99,7 @@ def _device(race: Race, machine: dict[str, Any]) -> str:
     """The name of what both train on, even where measuring it failed."""
     if "machine" in machine:
         return str(machine["machine"]["device"])
-    found = gpus()
+    found = list_gpus()
     return found[0].name if race.device == "cuda" and found else race.device
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from engines.system.gpus import gpus
+from engines.system.gpus import list_gpus
 
 _POLL = 0.2  # seconds between looks at the process
 _GPU_POLL = 1.0  # seconds between readings of the GPU's memory
@@ -135,5 +135,5 @@ def _judge(code: int, timed_out: bool, limit: float) -> tuple[str, str]:
 
 
 def _gpu_bytes() -> int | None:
-    found = gpus()
+    found = list_gpus()
     return found[0].total_bytes - found[0].free_bytes if found else None

@@ -76,7 +76,7 @@ def environment(base: Path, tree: Path, caches: Path, device: str) -> dict[str, 
     which it takes by itself on GPUs alone, is chosen where ours chooses it."""
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
     on_processor = {"TORCHDYNAMO_DISABLE": "1"}
-    if cpu.multiplies_bfloat16():
+    if cpu.has_bfloat16_matmul():
         on_processor["NANOCHAT_DTYPE"] = os.environ.get("NANOCHAT_DTYPE", "bfloat16")
     return {
         "NANOCHAT_BASE_DIR": str(base),

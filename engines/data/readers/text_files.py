@@ -11,7 +11,7 @@ from typing import IO
 from engines.data.file_selection import detect_compression
 from engines.data.readers.file_signatures import identify_format
 from engines.errors import UserError
-from engines.files import reason_of
+from engines.files import format_os_error
 
 _CHUNK_BYTES = 1 << 20
 _COMPRESSED_CHUNK_BYTES = 1 << 10  # of a .zst file: they decompress to 32 MiB at most, which are held in memory
@@ -63,7 +63,7 @@ def open_regular(path: Path) -> IO[bytes]:
             return open(descriptor, "rb")
         os.close(descriptor)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {reason_of(error)}.") from None
+        raise UserError(f"{path} cannot be read: {format_os_error(error)}.") from None
     raise UserError(f"{path} cannot be read: it is not a regular file.")
 
 
@@ -81,7 +81,7 @@ def _read_bytes(path: Path) -> Iterator[bytes]:
         except errors as error:
             raise UserError(f"{path} cannot be decompressed: {error}. Compress it again.") from None
         except OSError as error:
-            raise UserError(f"{path} cannot be read: {reason_of(error)}.") from None
+            raise UserError(f"{path} cannot be read: {format_os_error(error)}.") from None
 
 
 # --- decompression --------------------------------------------------------------------------------

@@ -262,7 +262,7 @@ def test_what_is_auto_is_decided_as_the_engine_does() -> None:
     settings = gpt(depth=1)
     assert resolve_for_machine(settings, PROCESSOR).dtype == "float32"
     assert (
-        resolve_for_machine(resolve({"mode": "tensor"}), Machine(None, 4, multiplies_bfloat16=True)).dtype == "float32"
+        resolve_for_machine(resolve({"mode": "tensor"}), Machine(None, 4, has_bfloat16_matmul=True)).dtype == "float32"
     )
     found, where = resolve_for_machine(settings, this_machine()), place(gpt(depth=1, device="cpu"))
     assert (found.device, found.dtype, found.compile) == ("cpu", str(where.dtype).removeprefix("torch."), "off")

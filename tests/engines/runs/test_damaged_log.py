@@ -86,7 +86,7 @@ def recorded(lines: list[bytes]) -> dict[int, set[str]]:
     for line in lines:
         event = events.decode(line.rstrip())
         if event and event["kind"] == "steps":
-            for step, loss in enumerate(events.column(event, "losses"), event["first_step"]):
+            for step, loss in enumerate(events.decode_column(event, "losses"), event["first_step"]):
                 found.setdefault(step, set()).add(repr(loss))
     return found
 

@@ -16,7 +16,12 @@ from builders import events_of, weights_sha256
 from engines.ablation.plan import make_plan
 from engines.checkpoints.folders import list_steps
 from engines.errors import SettingsError
-from engines.settings.applicability import applicable_to, effective, unmet_requirements, warnings_about
+from engines.settings.applicability import (
+    describe_ineffective_settings,
+    find_applicable_settings,
+    find_unmet_requirements,
+    without_ineffective_values,
+)
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
@@ -150,7 +155,7 @@ def changeable(name: str, configuration: str, folder: Path) -> bool:
         other = resolve({**given, name: OTHER[name]})
     except SettingsError:
         return False
-    return name not in unmet_requirements(resolve(given)) and getattr(other, name) != getattr(resolve(given), name)
+    return name not in find_unmet_requirements(resolve(given)) and getattr(other, name) != getattr(resolve(given), name)
 
 
 def test_every_setting_is_either_tried_here_or_named_as_tried_elsewhere() -> None:
@@ -173,22 +178,22 @@ def test_settings_that_do_not_apply_change_nothing_and_are_reported(
 ) -> None:
     given = given_to(configuration, tmp_path)
     base = resolve(given)
-    unmet = unmet_requirements(base)
+    unmet = find_unmet_requirements(base)
     changes: dict[str, Any] = {}
     for name in unmet:
         other = (OTHER | ELSEWHERE)[name] or True
         if unmet[name].is_refused:
             with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} does not fit"):
                 resolve({**given, name: other})
-        elif unmet_requirements(resolve({**given, **changes, name: other})).keys() >= unmet.keys():
+        elif find_unmet_requirements(resolve({**given, **changes, name: other})).keys() >= unmet.keys():
             changes[name] = other
     assert unmet.keys() - changes.keys() - {name for name in unmet if unmet[name].is_refused} <= {
         "window_pattern",
         "window",
     }
     changed = resolve({**given, **changes})
-    assert effective(changed) == effective(base)
-    assert len(warnings_about(changes, changed)) == len(changes)
+    assert without_ineffective_values(changed) == without_ineffective_values(base)
+    assert len(describe_ineffective_settings(changes, changed)) == len(changes)
     if changes:
         assert observe({**given, **changes}, tmp_path) == unchanged(configuration)
 
@@ -212,13 +217,13 @@ def test_settings_that_do_not_apply_change_nothing_and_are_reported(
     ],
 )  # fmt: skip
 def test_a_given_setting_without_effect_is_named_with_the_reason(given: dict[str, Any], warning: str) -> None:
-    (found,) = warnings_about(given, resolve(given))
+    (found,) = describe_ineffective_settings(given, resolve(given))
     assert warning in found
 
 
 def test_what_is_asked_for_and_has_an_effect_gives_no_warning() -> None:
     for given in ({}, {"model_kind": "gpt", "window": 64, "depth": 6}, {"data": "stories", "corpus_size": 5_000}):
-        assert warnings_about(given, resolve(given)) == []
+        assert describe_ineffective_settings(given, resolve(given)) == []
 
 
 @pytest.mark.parametrize("pick", ["grid", "one-at-a-time", "random"])
@@ -240,12 +245,18 @@ def test_a_study_trains_no_run_twice_where_an_axis_has_no_effect() -> None:
 
 
 def test_the_settings_that_apply_are_known_while_others_are_still_wrong() -> None:
-    assert "qk_scale" in applicable_to({"model_kind": "gpt"}) and "qk_scale" not in applicable_to({})
-    assert "qk_scale" in applicable_to({"model_kind": "gpt", "heads": 3, "lr": "x"})
-    assert applicable_to({"model_kind": "x"}) == applicable_to({})
+    assert "qk_scale" in find_applicable_settings({"model_kind": "gpt"}) and "qk_scale" not in find_applicable_settings(
+        {}
+    )
+    assert "qk_scale" in find_applicable_settings({"model_kind": "gpt", "heads": 3, "lr": "x"})
+    assert find_applicable_settings({"model_kind": "x"}) == find_applicable_settings({})
 
 
 def test_neutral_values_stand_for_no_setting_that_has_an_effect() -> None:
     settings = resolve({"optimizer": "sgd", "beta1": 0.1})
-    changed = {field.name for field in dataclasses.fields(settings) if getattr(effective(settings), field.name) is None}
-    assert changed >= set(unmet_requirements(settings)) and "lr" not in changed
+    changed = {
+        field.name
+        for field in dataclasses.fields(settings)
+        if getattr(without_ineffective_values(settings), field.name) is None
+    }
+    assert changed >= set(find_unmet_requirements(settings)) and "lr" not in changed

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SettingsError
-from engines.settings.fields import AUTO, Field, fields, parse_all, shown_default
+from engines.settings.fields import AUTO, Field, fields, format_default, parse_settings
 from engines.settings.train import TrainSettings
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_a_value_only_where_it_is_optional(raw: object) -> None:
 
 def test_a_choice_is_one_of_those_listed() -> None:
     choice = field("str", "a", choices=("a", "b"))
-    assert choice.parse("b") == "b" and choice.takes == "a|b"
+    assert choice.parse("b") == "b" and choice.metavar == "a|b"
     for raw in ("c", "A", 1):
         with pytest.raises(ValueError, match="must be one of a, b, not"):
             choice.parse(raw)
@@ -63,7 +63,7 @@ def test_a_choice_is_one_of_those_listed() -> None:
 def test_a_fault_is_named_by_its_flag_or_by_its_name_in_a_file() -> None:
     for source, shown in (("", "--batch-size must"), ("a.toml", "a.toml: batch_size must")):
         with pytest.raises(SettingsError) as error:
-            parse_all(TrainSettings, {"batch_size": 0}, source)
+            parse_settings(TrainSettings, {"batch_size": 0}, source)
         assert error.value.problems[0].startswith(shown)
 
 
@@ -73,8 +73,8 @@ def test_fields_come_in_the_order_of_their_declaration() -> None:
 
 
 def test_a_default_is_shown_as_one_would_type_it() -> None:
-    assert [shown_default(field("x", default)) for default in (None, AUTO, "", 0.5)] == ["", "", "", "0.5"]
-    assert shown_default(field("bool", True)) == "true"
+    assert [format_default(field("x", default)) for default in (None, AUTO, "", 0.5)] == ["", "", "", "0.5"]
+    assert format_default(field("bool", True)) == "true"
 
 
 @pytest.mark.parametrize("kind", ["int", "size"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import SettingsError
-from engines.settings.fields import AUTO, Field, fields, parse_all
+from engines.settings.fields import AUTO, Field, fields, parse_settings
 from engines.settings.files import read_config_file
 from engines.settings.resolve import resolve
 from engines.settings.sample import SampleSettings
@@ -70,7 +70,7 @@ def test_bounds_hold() -> None:
 
 def test_every_mistake_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as error:
-        parse_all(TrainSettings, {"lr": "x", "steps": -1, "mode": "quantum", "wat": 1})
+        parse_settings(TrainSettings, {"lr": "x", "steps": -1, "mode": "quantum", "wat": 1})
     assert len(error.value.problems) == 4
 
 

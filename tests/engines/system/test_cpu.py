@@ -29,12 +29,12 @@ def test_flags_tell_whether_it_multiplies_bfloat16(
 ) -> None:
     core = f"processor\t: 0\nmodel name\t: Some Processor: v2\nflags\t\t: {flags}\n\n"
     describe(monkeypatch, tmp_path / "cpuinfo", core + core.replace("Some", "Other"))
-    assert cpu.name() == "Some Processor: v2" and cpu.multiplies_bfloat16() == multiplies
+    assert cpu.name() == "Some Processor: v2" and cpu.has_bfloat16_matmul() == multiplies
 
 
 def test_without_a_description_there_is_a_name_and_no_bfloat16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cpu, "_DESCRIPTION", tmp_path / "none")
-    assert cpu.name() and not cpu.multiplies_bfloat16()
+    assert cpu.name() and not cpu.has_bfloat16_matmul()
 
 
 @pytest.fixture

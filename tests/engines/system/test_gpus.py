@@ -8,7 +8,7 @@ from builders import pretend_gpus
 from pretend_nvml import MIB, Gpu, Nvml
 
 from engines.system import gpus
-from engines.system.gpus import Gauges
+from engines.system.gpus import GpuMonitor
 
 H200 = Gpu()
 L4 = Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, uuid="GPU-77c1", celsius=40)
@@ -20,7 +20,7 @@ PART = Gpu(
 
 def test_gpus_are_told_with_their_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4)
-    assert gpus.gpus() == [
+    assert gpus.list_gpus() == [
         gpus.Gpu("NVIDIA H200", 143771 * MIB, 143160 * MIB, "580.65.06"),
         gpus.Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, "580.65.06"),
     ]
@@ -28,9 +28,9 @@ def test_gpus_are_told_with_their_memory_and_driver(monkeypatch: pytest.MonkeyPa
 
 def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch)
-    assert gpus.gpus() == [] and Gauges().read() == []
+    assert gpus.list_gpus() == [] and GpuMonitor().read() == []
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpus.gpus() == [] and Gauges().read() == []
+    assert gpus.list_gpus() == [] and GpuMonitor().read() == []
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
 def test_only_gpus_that_cuda_would_see_count(visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4, parts=(PART,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [gpu.name for gpu in gpus.gpus()] == names
-    assert [gpu["name"] for gpu in Gauges().read()] == names
+    assert [gpu.name for gpu in gpus.list_gpus()] == names
+    assert [gpu["name"] for gpu in GpuMonitor().read()] == names
 
 
 def test_gauges_tell_how_each_gpu_is_doing(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4)
-    first, second = Gauges().read()
+    first, second = GpuMonitor().read()
     assert first == {
         "name": "NVIDIA H200",
         "utilisation_percent": 97,
@@ -74,20 +74,20 @@ def test_gauges_tell_how_each_gpu_is_doing(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_part_of_a_gpu_has_memory_of_its_own_and_the_power_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, parts=(PART,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1f00")
-    (found,) = Gauges().read()
+    (found,) = GpuMonitor().read()
     assert found["utilisation_percent"] is None and found["memory_total_bytes"] == 16384 * MIB
     assert found["power_watts"] == 512.3 and found["temperature_celsius"] == 61
 
 
 def test_a_figure_that_the_driver_does_not_tell_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, dataclasses.replace(H200, milliwatts=None, celsius=None))
-    (found,) = Gauges().read()
+    (found,) = GpuMonitor().read()
     assert found["power_watts"] is None and found["temperature_celsius"] is None and found["utilisation_percent"] == 97
 
 
 def test_the_driver_is_asked_once_whether_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = pretend_gpus(monkeypatch)
-    gauges = Gauges()
+    gauges = GpuMonitor()
     assert nvml.asked == []
     assert gauges.read() == gauges.read() == [] and nvml.asked == ["nvmlInit"]
 

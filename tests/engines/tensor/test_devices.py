@@ -55,7 +55,7 @@ def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str)
 
 
 def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
     where = place(gpt(threads=0))
     assert where[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
     assert chosen(where) == {
@@ -67,7 +67,7 @@ def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.Mon
 
 
 def test_a_gpt_takes_bfloat16_on_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: True)
     where = place(gpt())
     assert (where.dtype, where.weights) == (torch.bfloat16, torch.float32)
     assert chosen(where)["dtype"] == ("bfloat16", "the processor multiplies it fastest; weights stay in float32")

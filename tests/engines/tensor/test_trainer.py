@@ -295,7 +295,7 @@ def test_weights_are_float32_whatever_is_computed_in_between() -> None:
 
 
 def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.system.cpu.multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
     as_asked = learner_of(resolve(asked))
     assert [choice.value for choice in as_asked.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
