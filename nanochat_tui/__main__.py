@@ -10,6 +10,11 @@ import sys
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
+        from nanochat_tui.import_check import describe_hidden_package
+
+        if problem := describe_hidden_package():
+            print(f"nanochat-tui failed: {problem}", file=sys.stderr)
+            return 1
         from nanochat_tui.cli import main as run_command_line
 
         return run_command_line()

@@ -1,4 +1,4 @@
-"""The wheel: holds what it should, and works in an empty environment, away from the checkout."""
+"""The wheel: its contents, and its commands in an empty environment, away from the checkout."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+HIDING_PACKAGES = ("engines", "screens", "nanochat_tui")
+
+
 def run(*command: str | Path, folder: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -18,8 +21,8 @@ def run(*command: str | Path, folder: Path) -> str:
     return result.stdout
 
 
-def built(folder: Path) -> Path:
-    """Built from a copy: a build leaves files beside its sources, which the next one takes for sources."""
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel from a copy: a build leaves files next to its sources, which the next one takes for sources."""
     sources = folder / "sources"
     for part in ("engines", "nanochat_tui", "screens"):
         shutil.copytree(ROOT / part, sources / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -29,8 +32,16 @@ def built(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_code_and_data_alone_and_works_in_an_empty_environment(tmp_path: Path) -> None:
-    wheel = built(tmp_path)
+def create_hiding_packages(folder: Path) -> Path:
+    """Return a working directory with packages of the same names that fail when they are imported."""
+    for name in HIDING_PACKAGES:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise RuntimeError('imported')")
+    return folder
+
+
+def test_the_wheel_contains_only_code_and_data_and_works_in_an_empty_environment(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
     assert {"engines/data/names.txt", "nanochat_tui/cli.py", "screens/train/train.tcss"} <= set(names)
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
@@ -40,5 +51,7 @@ def test_the_wheel_holds_code_and_data_alone_and_works_in_an_empty_environment(t
     python, command = tmp_path / "env" / "bin" / "python", tmp_path / "env" / "bin" / "nanochat-tui"
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "--quiet", "--no-deps", wheel, "platformdirs", folder=tmp_path)  # a scalar run needs no torch
-    assert "model_kind=bigram" in run(command, "--no-ui", "train", "--steps", "5", folder=tmp_path)
-    assert run(command, "--no-ui", "sample", folder=tmp_path)
+    assert run(command, "--version", folder=tmp_path).startswith("nanochat-tui 0.")
+    working_directory = create_hiding_packages(tmp_path / "work")
+    assert "model_kind=bigram" in run(command, "--no-ui", "train", "--steps", "5", folder=working_directory)
+    assert run(command, "--no-ui", "sample", folder=working_directory)
