@@ -72,7 +72,7 @@ class GenerationPane(Vertical):
 
     @property
     def missing_reason(self) -> str:
-        """Why there is no checkpoint to sample from, as a sentence; empty if there is one."""
+        """A sentence that explains why the chosen checkpoint is missing; empty if it exists."""
         return explain_missing_checkpoint(self.runs, self.choice)
 
     # --- one request --------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class GenerationPane(Vertical):
             self._update()
 
     def update_status(self) -> None:
-        """Update the measures while tokens arrive, a few times a second."""
+        """Update the measures while tokens arrive, at most ten times per second."""
         if self.is_generating and time.monotonic() - self._updated_at >= _STATUS_INTERVAL:
             self._update()
 

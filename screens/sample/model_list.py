@@ -10,7 +10,7 @@ from engines.runs.watch import WatchedRun
 from engines.runs.watched_checkpoints import CheckpointFolder, list_checkpoints
 
 _NO_RUNS = (
-    "No runs yet, so there is no checkpoint to sample from. Press 1 for the form and f5 to start a run with the "
+    "No runs yet, so there is nothing to sample from. Press 1 for the form and f5 to start a run with the "
     "defaults, which takes some seconds; then press 3 to return here."
 )
 

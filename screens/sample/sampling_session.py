@@ -25,7 +25,7 @@ class SamplingSession:
 
     @property
     def has_pending(self) -> bool:
-        """Whether a request has not been answered completely."""
+        """True while a request has not been answered completely."""
         return bool(self._callbacks)
 
     def request(self, checkpoint: Path, prompt: str, settings: Mapping[str, Any], callback: ReplyCallback) -> int:

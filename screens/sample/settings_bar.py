@@ -59,7 +59,7 @@ class SettingEntry(Horizontal):
 
     @property
     def problem(self) -> str:
-        """Why the value cannot be parsed, as a sentence; empty if it can."""
+        """A sentence that explains why the value cannot be parsed; empty if it can."""
         result = SettingValidator(self.field).validate(self.input.value)
         return "" if result.is_valid else result.failure_descriptions[0]
 

@@ -1,4 +1,4 @@
-"""The live view of a run: its chart, panel and tabs, updated from its directory four times a second."""
+"""The live view of a run: its chart, panel and tabs, updated from its directory four times per second."""
 
 from functools import partial
 
@@ -51,7 +51,7 @@ class LiveView(Vertical):
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the run has been read and is on the screen."""
+        """True once the run has been read and shown."""
         return self._shown is not None
 
     def open_run(self, watch: WatchedRun) -> None:

@@ -45,7 +45,7 @@ async def test_each_pane_has_its_own_checkpoint(results: Path) -> None:
         assert "bigram" in str(seat.pane("second").border_title)
 
 
-async def test_without_runs_the_status_says_how_to_start_one(tmp_path: Path) -> None:
+async def test_without_runs_the_status_explains_how_to_start_one(tmp_path: Path) -> None:
     async with open_sample_screen(tmp_path) as seat:
         assert "No runs yet" in seat.status() and "f5" in seat.status()
         for key in ("enter", "c", "b", "x", "y", "w", "escape", "right"):

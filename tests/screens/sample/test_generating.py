@@ -117,7 +117,7 @@ async def test_an_error_of_the_sampling_process_is_shown(results: Path) -> None:
         assert "€" in seat.status() and seat.status().endswith(".") and seat.pane().has_class("-failed")
 
 
-async def test_the_error_about_a_deleted_checkpoint_says_what_to_do(results: Path, tmp_path: Path) -> None:
+async def test_the_error_about_a_deleted_checkpoint_suggests_another(results: Path, tmp_path: Path) -> None:
     run_path = next((results / "runs").iterdir())
     own = tmp_path / "own" / "runs" / run_path.name
     shutil.copytree(run_path, own)

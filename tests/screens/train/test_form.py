@@ -1,4 +1,4 @@
-"""The form of a new run: rows from the declaration, wrong values told at once, and f5 starts what was typed."""
+"""The form of a new run: rows for the declared settings, problems and plan while typing, and starting a run."""
 
 import contextlib
 import threading
@@ -35,17 +35,17 @@ def plan(seat: Seat) -> str:
 
 
 @contextlib.contextmanager
-def counted(owner: type, name: str) -> Iterator[list[str]]:
-    """Give an entry for each call of a method."""
+def count_calls(owner: type, name: str) -> Iterator[list[str]]:
+    """Yield a list that receives an entry per call of a method."""
     calls: list[str] = []
     method = getattr(owner, name)
 
-    def noted(*arguments: Any, **named: Any) -> Any:
+    def counting(*arguments: Any, **named: Any) -> Any:
         calls.append(name)
         return method(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, noted)
+        patch.setattr(owner, name, counting)
         yield calls
 
 
@@ -54,28 +54,28 @@ async def write(seat: Seat, name: str, text: str) -> None:
     await seat.press("end", *["backspace"] * len(entry(seat, name).value), *text)
 
 
-async def unfold(seat: Seat, group: str) -> None:
-    folded = next(part for part in seat.screen.query(Collapsible) if part.title == group)
-    folded.collapsed = False
-    await seat.until(lambda: folded.query(SettingRow))
+async def expand(seat: Seat, group: str) -> None:
+    collapsible = next(part for part in seat.screen.query(Collapsible) if part.title == group)
+    collapsible.collapsed = False
+    await seat.until(lambda: collapsible.query(SettingRow))
     await seat.pilot.pause()
 
 
-async def test_the_usual_settings_stand_on_top_and_a_group_is_made_when_it_is_opened(tmp_path: Path) -> None:
+async def test_common_settings_come_first_and_groups_are_built_when_expanded(tmp_path: Path) -> None:
     groups = {field.group for field in fields(TrainSettings).values() if field.name not in FIRST}
     async with seated(tmp_path) as seat:
         assert tuple(rows(seat)) == FIRST
         assert {part.title for part in seat.screen.query(Collapsible)} == groups
         for group in groups:
-            await unfold(seat, group)
-            wanted = {name for name, field in fields(TrainSettings).items() if field.group == group}
-            assert wanted <= rows(seat).keys()
+            await expand(seat, group)
+            members = {name for name, field in fields(TrainSettings).items() if field.group == group}
+            assert members <= rows(seat).keys()
         assert rows(seat).keys() == fields(TrainSettings).keys()
         for name, row in rows(seat).items():
             assert row.tooltip == fields(TrainSettings)[name].help
 
 
-async def test_a_wrong_value_is_told_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
+async def test_an_invalid_value_is_reported_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
         await write(seat, "steps", "x")
         await seat.sees("must be a whole number or auto, not 'x'")
@@ -115,13 +115,13 @@ async def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pyt
 async def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
         await seat.press("tab")
-        with counted(Compositor, "render_full_update") as painted:
+        with count_calls(Compositor, "render_full_update") as painted:
             for _ in range(4):
                 await seat.press("tab")
         assert not painted
 
 
-async def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: Path) -> None:
+async def test_a_setting_without_effect_is_hidden_unless_it_was_set(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
 
         def shown() -> set[str]:
@@ -129,7 +129,7 @@ async def test_a_setting_without_effect_is_hidden_unless_it_was_typed(tmp_path: 
 
         groups = {part.title: part for part in seat.screen.query(Collapsible)}
         assert "depth" not in shown() and not groups["gpt"].display and not groups["muon"].display
-        await unfold(seat, "optimization")
+        await expand(seat, "optimization")
         assert {"beta1", "weight_decay"} <= shown() and "head_lr" not in shown()
         entry(seat, "beta1").value = "0.8"
         rows(seat)["optimizer"].query_one(Select).value = "sgd"
@@ -161,17 +161,17 @@ async def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Pat
         await seat.until(lambda: "27" in plan(seat) and not rows(seat)["data"].query_one(".problem").display)
 
 
-async def test_the_plan_is_for_the_gpu_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_plan_is_for_the_gpu_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, Gpu("NVIDIA H200"))
     async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
         await seat.until(lambda: "% of 989 TFLOP/s" in plan(seat))
 
 
-async def test_settings_that_contradict_each_other_are_told_before_anything_runs(tmp_path: Path) -> None:
+async def test_contradicting_settings_are_reported_before_a_run_is_created(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
-        await unfold(seat, "model")
+        await expand(seat, "model")
         await write(seat, "width", "10")
         await write(seat, "heads", "3")
         await seat.until(lambda: "✕" in plan(seat))
@@ -181,13 +181,13 @@ async def test_settings_that_contradict_each_other_are_told_before_anything_runs
 
 
 @pytest.mark.parametrize("key", ["f5", "ctrl+s"])
-async def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str, tmp_path: Path) -> None:
+async def test_the_run_is_given_exactly_what_was_typed(key: str, tmp_path: Path) -> None:
     text = write_text(tmp_path)
     typed = {"data": str(text), "steps": "4", "batch_size": "2", "seed": "7"}
     async with seated(tmp_path) as seat:
         for name, value in typed.items():
             entry(seat, name).value = value
-        await unfold(seat, "evaluation")
+        await expand(seat, "evaluation")
         entry(seat, "sample_tokens").value = "3"
         await seat.pilot.pause()
         await seat.press(key)
@@ -199,7 +199,7 @@ async def test_what_was_typed_and_nothing_else_is_what_the_run_is_given(key: str
         await seat.until(lambda: not liveness.is_lock_held(run.lock_path))
 
 
-async def test_a_run_that_could_not_start_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_run_that_cannot_start_is_reported_and_leaves_no_directory(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
         await write(seat, "steps", "x")
         await seat.press("f5")

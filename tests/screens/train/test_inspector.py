@@ -161,14 +161,14 @@ async def test_the_computation_graph_of_the_value_at_the_cursor_is_shown(run: Ru
         assert " × " in seat.told("#graph-text")
 
 
-async def test_of_a_tensor_run_the_inspector_says_why_it_shows_nothing(tmp_path: Path) -> None:
+async def test_a_tensor_run_cannot_be_inspected(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", mode="tensor")
     async with seated(tmp_path, run=run) as seat:
         await seat.press("m")
         await seat.sees("runs of the scalar engine only")
 
 
-async def test_without_a_checkpoint_the_inspector_says_how_to_write_one(tmp_path: Path) -> None:
+async def test_a_run_without_checkpoint_cannot_be_inspected(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     async with seated(tmp_path, run=run) as seat:
         await seat.press("m")

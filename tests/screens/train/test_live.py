@@ -1,4 +1,4 @@
-"""The live view of every recorded run: how it went, in words and figures, and what changes while one looks."""
+"""The live view of every recorded run, and its updates while a run is running."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from screens.chart import Chart
 from screens.train.panel import RunPanel
 from screens.train.screen import TrainScreen
 
-# what the banner says of each ending
+# the beginning of the banner for each ending
 BANNERS = {
     "finished": "✔ FINISHED",
     "finished-stories": "✔ FINISHED",
@@ -49,21 +49,21 @@ def figures(seat: Seat) -> str:
 
 
 def row(seat: Seat, name: str) -> str:
-    """What the panel says behind a name."""
+    """Return the value after a label of the panel."""
     return next(line[8:] for line in figures(seat).splitlines() if line.startswith(f"{name} "))
 
 
-async def test_a_long_name_leaves_the_loss_in_sight_where_the_panel_has_no_room(tmp_path: Path) -> None:
+async def test_a_long_name_does_not_hide_the_loss_on_a_narrow_terminal(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", "name-" * 20)
     async with seated(tmp_path, size=(60, 24), run=run) as seat:
         await seat.sees("name-na…", "loss ")
 
 
-def test_every_recorded_ending_is_looked_at() -> None:
+def test_every_recorded_ending_has_an_expected_banner() -> None:
     assert sorted(BANNERS) == ENDINGS
 
 
-async def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
+async def test_every_recorded_run_is_shown_as_recorded(tmp_path: Path) -> None:
     runs = [add_run(tmp_path, ending) for ending in ENDINGS]
     async with seated(tmp_path) as seat:
         screen = seat.screen
@@ -72,25 +72,27 @@ async def test_every_recorded_run_is_told_as_it_went(tmp_path: Path) -> None:
             await screen.show_run(run)
             await seat.is_shown(run)
             with told_of(run.id):
-                it_is_told_as_it_went(seat, run)
+                assert_shown_as_recorded(seat, run)
 
 
-def it_is_told_as_it_went(seat: Seat, run: Run) -> None:
-    history, said = read_history(run), BANNERS[run.id]
+def assert_shown_as_recorded(seat: Seat, run: Run) -> None:
+    history, expected = read_history(run), BANNERS[run.id]
     banner = seat.told("#banner")
-    assert banner.startswith(said)
+    assert banner.startswith(expected)
     assert "Press 3 to generate" in banner if "FINISHED" in banner else "Press r to resume" in banner
-    assert said.split(" at ")[0] in row(seat, "State")
+    assert expected.split(" at ")[0] in row(seat, "State")
     assert banner.split("  ")[0][:60] in seat.seen()
     assert row(seat, "Step").startswith(f"{history.step:,} / ")
     assert history.best_eval is None or row(seat, "Best").endswith(f"@ {history.best_eval['step']:,}")
-    assert guards_are_told(seat, history) and samples_are_told(seat, history) and news_are_told(seat, history)
+    assert_guards_shown(seat, history)
+    assert_samples_shown(seat, history)
+    assert_events_shown(seat, history)
     log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
     assert seat.told("#log-text") == (log or "No output from the worker")
     assert not seat.screen.query_one("#phases").display
 
 
-async def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_path: Path) -> None:
+async def test_control_characters_of_a_run_are_not_sent_to_the_terminal(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     evil = "a\x1b[31mred\x00\rb"
     run.log_path.write_text(evil)
@@ -102,40 +104,40 @@ async def test_nothing_that_a_run_says_moves_the_cursor_or_changes_colours(tmp_p
     )
     async with seated(tmp_path, run=run) as seat:
         for part in ("#banner", "#samples-text", "#log-text", "#events-text"):
-            told = seat.told(part)
-            assert "a␛[31mred␀␍b" in told and all(char.isprintable() or char == "\n" for char in told), part
+            text = seat.told(part)
+            assert "a␛[31mred␀␍b" in text and all(char.isprintable() or char == "\n" for char in text), part
 
 
-def guards_are_told(seat: Seat, history: History) -> bool:
-    """Each rule with its first and last step, how often, and what to do."""
-    told = seat.told("#guards-text")
+def assert_guards_shown(seat: Seat, history: History) -> None:
+    """Check that each rule has its first and last step, its count, and its hint."""
+    text = seat.told("#guards-text")
     for rule, action in {(event["rule"], event["action"]) for event in history.guards}:
         trips = [event for event in history.guards if (event["rule"], event["action"]) == (rule, action)]
-        line = next(line.split() for line in told.splitlines() if f" {rule} " in line and line.endswith(action))
+        line = next(line.split() for line in text.splitlines() if f" {rule} " in line and line.endswith(action))
         assert line[2:5] == [f"{trips[0]['step']:,}", f"{trips[-1]['step']:,}", str(len(trips))]
-        assert trips[-1]["hint"] in told
-    return ("no guard has tripped" in told) == (not history.guards)
+        assert trips[-1]["hint"] in text
+    assert ("no guard has tripped" in text.lower()) == (not history.guards)
 
 
-def samples_are_told(seat: Seat, history: History) -> bool:
-    told = seat.told("#samples-text")
-    places = [told.index(f"Step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
-    assert places == sorted(places)  # the newest first
-    return ("No samples yet" in told) == (not history.samples)
+def assert_samples_shown(seat: Seat, history: History) -> None:
+    text = seat.told("#samples-text")
+    positions = [text.index(f"Step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
+    assert positions == sorted(positions)  # newest first
+    assert ("No samples yet" in text) == (not history.samples)
 
 
-def news_are_told(seat: Seat, history: History) -> bool:
-    told = seat.told("#events-text")
-    assert told.count("Worker started: ") == len(history.runs)
-    assert told.count(": validation loss ") == len(history.evals) and told.count(": checkpoint of ") == len(
-        history.checkpoints
-    )
-    assert told.count(": guard ") == len(history.guards)
-    return history.ended is None or f"{history.ended['reason'].capitalize()} at step {history.ended['step']:,}" in told
+def assert_events_shown(seat: Seat, history: History) -> None:
+    text = seat.told("#events-text")
+    assert text.count("Worker started: ") == len(history.runs)
+    assert text.count(": validation loss ") == len(history.evals)
+    assert text.count(": checkpoint of ") == len(history.checkpoints)
+    assert text.count(": guard ") == len(history.guards)
+    if history.ended:
+        assert f"{history.ended['reason'].capitalize()} at step {history.ended['step']:,}" in text
 
 
 @pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "events"), ("l", "log")])
-async def test_a_key_opens_a_tab_and_pressed_again_lets_one_scroll_it(key: str, tab: str, tmp_path: Path) -> None:
+async def test_a_key_opens_a_tab_and_when_pressed_again_focuses_it(key: str, tab: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
     async with seated(tmp_path, run=run) as seat:
         await seat.press(key)
@@ -158,7 +160,7 @@ async def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None
         await seat.sees(last)
 
 
-# --- while one looks --------------------------------------------------------------------------------
+# --- updates of a running run -----------------------------------------------------------------------
 
 
 async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
             await seat.sees("a new word")
 
 
-async def test_a_pause_is_told_and_so_is_its_end(tmp_path: Path) -> None:
+async def test_pausing_and_resuming_are_shown(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
 
     def control(verb: str) -> dict[str, Any]:
@@ -192,7 +194,7 @@ async def test_a_pause_is_told_and_so_is_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "verb"), [("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")])
-async def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_path: Path) -> None:
+async def test_a_key_sends_its_request_to_the_worker(key: str, verb: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     with held(run):
         async with seated(tmp_path, run=run) as seat:
@@ -201,7 +203,7 @@ async def test_a_key_asks_the_worker_for_what_it_says(key: str, verb: str, tmp_p
             assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
 
 
-async def test_a_stop_is_asked_for_only_when_one_is_sure(tmp_path: Path) -> None:
+async def test_stopping_has_to_be_confirmed(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     with held(run):
         async with seated(tmp_path, run=run) as seat:
@@ -230,7 +232,7 @@ async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> N
             assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
 
 
-async def test_a_guard_that_trips_is_told_at_once(tmp_path: Path) -> None:
+async def test_a_guard_that_trips_is_shown_at_once(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     trip = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
     with held(run):
@@ -241,7 +243,7 @@ async def test_a_guard_that_trips_is_told_at_once(tmp_path: Path) -> None:
             await seat.sees("▲ spike", "lower the rate")
 
 
-async def test_the_start_is_told_phase_by_phase(tmp_path: Path) -> None:
+async def test_the_phases_of_the_start_are_shown(tmp_path: Path) -> None:
     run = add_run(tmp_path, "failed", age=1)
     run.events_path.write_text("")
     (run.path / "summary.json").unlink()
@@ -255,7 +257,7 @@ async def test_the_start_is_told_phase_by_phase(tmp_path: Path) -> None:
             await seat.until(lambda: not seat.screen.query_one("#phases").display)
 
 
-async def test_a_run_without_heartbeat_is_called_stuck(tmp_path: Path) -> None:
+async def test_a_run_without_heartbeat_is_shown_as_stuck(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     with held(run):
         async with seated(tmp_path, run=run) as seat:
