@@ -1,7 +1,7 @@
 """Draw the source tree from its imports: `python tools/import_layers.py`.
 
-A node is a package of `engines/` or `screens/`, a file directly in them, or `nanochat_tui`. The lowest layer imports none
-of the others, and every layer imports only from those below. Raises graphlib.CycleError if there is a cycle.
+A node is a package of `engines/` or `screens/`, a file directly in them, or `nanochat_tui`. The lowest layer imports
+none of the others, and every layer imports only from those below. Raises graphlib.CycleError if there is a cycle.
 """
 
 import ast
