@@ -1,5 +1,5 @@
-"""Runs for other tools.
+"""Export of runs to other tools.
 
-export   a folder that is there whole or not at all        series   what a run has to tell, step by step
-tables, tensorboard_files, wandb_files: what is written in it
+export   writes a run into a folder of its own       series   the values of a run, step by step
+tables, tensorboard_files, wandb_files               the files of each format
 """

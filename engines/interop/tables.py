@@ -1,4 +1,4 @@
-"""A run as tables, a file for each: CSV for spreadsheets and data frames, JSON lines for programs."""
+"""Export as tables, one file per table: CSV for spreadsheets and data frames, JSON lines for programs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,57 +8,63 @@ from engines import events
 from engines.interop import series
 from engines.output import csv_text
 from engines.output.json_text import to_json, without_nonfinite
-from engines.runs.metrics import metrics
-from engines.runs.record import Record
+from engines.runs.metrics import compute_metrics
+from engines.runs.record import RunRecord
 
-Tell = Callable[[int], None]  # how many steps are written
+ReportStep = Callable[[int], None]  # is called with the number of each step that was written
 _Rows = Iterable[Sequence[Any]]
 
 
-def write_csv(record: Record, folder: Path, tell: Tell) -> None:
-    """A number that is not finite is `nan` or `inf`; what there is not is an empty cell."""
-    _write_tables(record, folder, "csv", csv_text.write_csv, tell)
+def write_csv(record: RunRecord, folder: Path, report_step: ReportStep) -> None:
+    """Write CSV files. A number that is not finite is `nan` or `inf`, and a missing value is an empty cell."""
+    _write_tables(record, folder, "csv", csv_text.write_csv, report_step)
 
 
-def write_jsonl(record: Record, folder: Path, tell: Tell) -> None:
-    """As in the run's own log: a number that is not finite is null, and `nonfinite` names it."""
+def write_jsonl(record: RunRecord, folder: Path, report_step: ReportStep) -> None:
+    """Write JSON lines. A number that is not finite is null and listed in `nonfinite`, as in the log of the run."""
 
     def write(file: TextIO, names: Sequence[str], rows: _Rows) -> None:
         for row in rows:
             file.write(events.encode(dict(zip(names, row, strict=True))).decode())
 
-    _write_tables(record, folder, "jsonl", write, tell)
+    _write_tables(record, folder, "jsonl", write, report_step)
 
 
 def _write_tables(
-    record: Record, folder: Path, suffix: str, write: Callable[[TextIO, Sequence[str], _Rows], None], tell: Tell
+    record: RunRecord,
+    folder: Path,
+    suffix: str,
+    write: Callable[[TextIO, Sequence[str], _Rows], None],
+    report_step: ReportStep,
 ) -> None:
     history = record.history
-    tables: dict[str, tuple[Sequence[str], _Rows]] = {"steps": (series.Step._fields, _told(series.steps(record), tell))}
+    tables: dict[str, tuple[Sequence[str], _Rows]] = {
+        "steps": (series.StepValues._fields, _report_steps(series.iterate_steps(record), report_step))
+    }
     for name, kind, found in (
         ("evals", "eval", history.evals),
         ("samples", "sample", history.samples),
         ("guards", "guard", history.guards),
     ):
         fields = ("t", *events.KINDS[kind])
-        tables[name] = (fields, series.rows(found, fields))
+        tables[name] = (fields, series.iterate_rows(found, fields))
     for name, (names, rows) in tables.items():
         with open(folder / f"{name}.{suffix}", "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             write(file, names, rows)
-    (folder / "run.json").write_text(to_json(about(record), indent=1) + "\n")
+    (folder / "run.json").write_text(to_json(describe_run(record), indent=1) + "\n")
 
 
-def about(record: Record) -> dict[str, Any]:
-    """What holds for the whole run."""
+def describe_run(record: RunRecord) -> dict[str, Any]:
+    """Return id, state, settings and metrics of a run."""
     return {
         "run": record.run.id,
         "state": record.state,
         "settings": without_nonfinite(record.settings),
-        "figures": without_nonfinite(metrics(record)),
+        "figures": without_nonfinite(compute_metrics(record)),
     }
 
 
-def _told(steps: Iterable[series.Step], tell: Tell) -> Iterator[series.Step]:
+def _report_steps(steps: Iterable[series.StepValues], report_step: ReportStep) -> Iterator[series.StepValues]:
     for step in steps:
         yield step
-        tell(step.step)
+        report_step(step.step)

@@ -1,9 +1,9 @@
-"""Reports for people: a run, several side by side, or a study as one HTML file, with its plots as SVG and PNG.
+"""HTML reports of runs and studies, with plots as SVG and PNG.
 
-markup   text into tags, safely               columns  a million steps in a few hundred columns
-plot     what a plot shows                    drawing  a plot as SVG            intervals  differences as SVG
-record   a run as it is read for a report     metrics  what it reached, in figures
-curves   the plots of runs                    bands    the plots of a study
-run_report, comparison_report, study_report: the sections of each
-page     what is around the sections             document  a whole report, written     files  whole or not at all
+document      a whole report                       report_files  the files that it is written to
+run_report, comparison_report, study_report        the sections of each kind of report
+run_plots, study_plots                             the contents of their plots
+plot          plot data and scales                 downsampling  a million steps as a few hundred bins
+plot_svg, interval_svg                             plots and confidence intervals as SVG
+page, markup  HTML                                 scales, colours  ticks and colours
 """

@@ -1,4 +1,4 @@
-"""Differences with their intervals as SVG: what each cell, or each axis, does against the base."""
+"""Differences with their confidence intervals as SVG: of each cell, or each axis, from the base."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,41 +6,45 @@ from typing import NamedTuple
 from engines.ablation.analysis import Analysis
 from engines.ablation.effects import Effect
 from engines.ablation.formatting import format_difference, format_value
-from engines.ablation.statistics import PairedDifference
+from engines.ablation.statistics import CONFIDENCE, PairedDifference
 from engines.reports import scales
+from engines.reports.colours import series_colour
 from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale
-from engines.reports.plot_svg import PALETTE, WIDTH, canvas, line, short, text
+from engines.reports.plot_svg import WIDTH, draw_canvas, draw_line, draw_text, fmt
 
-MOST_ROWS = 40
+MAX_ROWS = 40
 _ROW, _TOP, _BOTTOM, _LEFT, _RIGHT = 22, 34, 40, 250, 220
-_FAR_OUT = 6.0  # times the middle reach: so far out a row is cut, or all others would be dots at zero
-_LONGEST_NAME = 36
-_COLOURS = {"better": 2, "worse": 1}
-_PLAIN = 6
+_MAX_REACH = 6.0  # times the median reach; rows beyond it are cut off, or all others would be dots at zero
+_MAX_NAME = 36  # characters
+_VERDICT_COLOURS = {"better": 2, "worse": 1}
+_NEUTRAL_COLOUR = 6
 
 
-class Row(NamedTuple):
+class IntervalRow(NamedTuple):
+    """A named difference; `verdict` is empty if it is not tested."""
+
     name: str
     difference: PairedDifference
     verdict: str
 
     @property
     def ends(self) -> tuple[float, float]:
+        """The ends of the interval, or the mean if there is none."""
         mean = self.difference.spread.mean
         low, high = self.difference.low, self.difference.high
         return (mean if low is None else low, mean if high is None else high)
 
 
-def cell_rows(analysis: Analysis) -> list[Row]:
-    """The cells that can be compared, ranked."""
-    return [Row(cell.name, cell.difference, cell.verdict) for cell in analysis.cells if cell.difference]
+def list_cell_rows(analysis: Analysis) -> list[IntervalRow]:
+    """Return a row for each cell that can be compared with the base, the best first."""
+    return [IntervalRow(cell.name, cell.difference, cell.verdict) for cell in analysis.cells if cell.difference]
 
 
-def effect_rows(effects: Sequence[Effect]) -> list[Row]:
-    """Not judged: the table of cells is where comparisons are counted."""
+def list_effect_rows(effects: Sequence[Effect]) -> list[IntervalRow]:
+    """Return a row for each effect. Effects have no verdict: comparisons are counted in the table of cells."""
     return [
-        Row(
+        IntervalRow(
             " × ".join(f"{name} {format_value(value)}" for name, value in zip(effect.axes, effect.values, strict=True)),
             effect.difference,
             "",
@@ -49,55 +53,55 @@ def effect_rows(effects: Sequence[Effect]) -> list[Row]:
     ]
 
 
-def svg(title: str, unit: str, rows: Sequence[Row]) -> Safe:
-    rows = rows[:MOST_ROWS]
+def draw_intervals(title: str, unit: str, rows: Sequence[IntervalRow]) -> Safe:
+    """Draw the first MAX_ROWS rows, each with its name, interval, mean and figures."""
+    rows = rows[:MAX_ROWS]
     bottom = _TOP + _ROW * len(rows)
-    scale = _scale(rows)
+    scale = _choose_scale(rows)
     ticks = scales.nice_ticks(scale.low, scale.high, 6)
-    parts = [line(_across(scale, tick), _TOP, _across(scale, tick), bottom, "grid") for tick in ticks]
+    parts = [draw_line(_x_pixel(scale, tick), _TOP, _x_pixel(scale, tick), bottom, "grid") for tick in ticks]
     for tick, label in zip(ticks, scales.labels(ticks), strict=True):
-        parts.append(text(_across(scale, tick), bottom + 16, label, "middle", "faint"))
-    parts.append(line(_across(scale, 0.0), _TOP, _across(scale, 0.0), bottom, "faint"))
-    parts.append(text(WIDTH - _RIGHT, bottom + 34, f"difference in {unit}: left is better", "end", "faint"))
-    parts += [_row(scale, row, _TOP + _ROW * (place + 0.5)) for place, row in enumerate(rows)]
-    return canvas(bottom + _BOTTOM, title, *parts)
+        parts.append(draw_text(_x_pixel(scale, tick), bottom + 16, label, "middle", "faint"))
+    parts.append(draw_line(_x_pixel(scale, 0.0), _TOP, _x_pixel(scale, 0.0), bottom, "faint"))
+    label = f"difference in {unit}, {100 * CONFIDENCE:.0f} % confidence interval; left is better"
+    parts.append(draw_text(WIDTH - _RIGHT, bottom + 34, label, "end", "faint"))
+    parts += [_draw_row(scale, row, _TOP + _ROW * (index + 0.5)) for index, row in enumerate(rows)]
+    return draw_canvas(bottom + _BOTTOM, title, *parts)
 
 
-def _scale(rows: Sequence[Row]) -> Scale:
-    """From least to most, zero included."""
+def _choose_scale(rows: Sequence[IntervalRow]) -> Scale:
+    """Return a scale that includes zero and, unless they reach too far, all intervals."""
     reaches = sorted(max(map(abs, row.ends)) for row in rows)
-    most = _FAR_OUT * reaches[len(reaches) // 2] if rows else 0.0
-    ends = [min(most, max(-most, end)) for row in rows for end in row.ends] if most else [0.0]
+    limit = _MAX_REACH * reaches[len(reaches) // 2] if rows else 0.0
+    ends = [min(limit, max(-limit, end)) for row in rows for end in row.ends] if limit else [0.0]
     low, high = min(0.0, *ends), max(0.0, *ends)
     pad = (high - low) / 20 or 1.0
     return Scale(low - pad, high + pad, False)
 
 
-def _across(scale: Scale, value: float) -> float:
-    return _LEFT + min(1.0, max(0.0, scale.share(value))) * (WIDTH - _RIGHT - _LEFT)
+def _x_pixel(scale: Scale, value: float) -> float:
+    return _LEFT + min(1.0, max(0.0, scale.position(value))) * (WIDTH - _RIGHT - _LEFT)
 
 
-def _row(scale: Scale, row: Row, y: float) -> Safe:
-    name = row.name if len(row.name) <= _LONGEST_NAME else row.name[: _LONGEST_NAME - 1] + "…"
-    place = _COLOURS.get(row.verdict, _PLAIN)
-    colour, series = PALETTE[place][0], f"s{place}"
+def _draw_row(scale: Scale, row: IntervalRow, y: float) -> Safe:
+    name = row.name if len(row.name) <= _MAX_NAME else row.name[: _MAX_NAME - 1] + "…"
+    colour, series = series_colour(_VERDICT_COLOURS.get(row.verdict, _NEUTRAL_COLOUR))
     (low, high), mean = row.ends, row.difference.spread.mean
-    left, right = _across(scale, low), _across(scale, high)
-    bar = tag("line", x1=short(left), x2=short(right), y1=short(y), y2=short(y), stroke=colour, stroke_width=2,
+    left, right = _x_pixel(scale, low), _x_pixel(scale, high)
+    bar = tag("line", x1=fmt(left), x2=fmt(right), y1=fmt(y), y2=fmt(y), stroke=colour, stroke_width=2,
               class_=f"{series} line")  # fmt: skip
-    arrows = [_arrow(x, y, way, colour, series) for x, way, out in
-              ((left, -1, low < scale.low), (right, 1, high > scale.high)) if out]  # fmt: skip
-    dot = tag("circle", cx=short(_across(scale, mean)), cy=short(y), r=4, fill=colour, class_=f"{series} fill")
-    told = tag("title", f"{row.name}: {format_difference(row.difference)} {row.verdict}".strip())
-    words = [text(_LEFT - 10, y + 4, name, "end"), text(WIDTH - 6, y + 4, format_difference(row.difference), "end")]
-    return tag("g", told, *words, bar, *arrows, *([] if abs(mean) > _edge(scale) else [dot]))
+    arrows = [_draw_arrow(x, y, direction, colour, series) for x, direction, is_cut in
+              ((left, -1, low < scale.low), (right, 1, high > scale.high)) if is_cut]  # fmt: skip
+    dot = tag("circle", cx=fmt(_x_pixel(scale, mean)), cy=fmt(y), r=4, fill=colour, class_=f"{series} fill")
+    is_dot_visible = abs(mean) <= max(abs(scale.low), abs(scale.high))
+    figures = format_difference(row.difference)
+    tooltip = tag("title", f"{row.name}: {figures} {row.verdict}".strip())
+    labels = [draw_text(_LEFT - 10, y + 4, name, "end"), draw_text(WIDTH - 6, y + 4, figures, "end")]
+    return tag("g", tooltip, *labels, bar, *arrows, *([dot] if is_dot_visible else []))
 
 
-def _edge(scale: Scale) -> float:
-    return max(abs(scale.low), abs(scale.high))
-
-
-def _arrow(x: float, y: float, way: int, colour: str, series: str) -> Safe:
-    """It goes on beyond the picture."""
-    shape = f"M{short(x + 6 * way)} {short(y)}L{short(x - 2 * way)} {short(y - 5)}L{short(x - 2 * way)} {short(y + 5)}Z"
+def _draw_arrow(x: float, y: float, direction: int, colour: str, series: str) -> Safe:
+    """Draw the end of an interval that continues beyond the axis."""
+    tip, back = fmt(x + 6 * direction), fmt(x - 2 * direction)
+    shape = f"M{tip} {fmt(y)}L{back} {fmt(y - 5)}L{back} {fmt(y + 5)}Z"
     return tag("path", d=shape, fill=colour, class_=f"outside {series} fill")

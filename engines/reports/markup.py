@@ -1,4 +1,4 @@
-"""HTML and SVG from plain values: all text is made harmless but for what is `Safe` already."""
+"""HTML and SVG elements from plain values: text is escaped unless it is already `Safe`."""
 
 import html
 import re
@@ -11,68 +11,78 @@ _STRONG = re.compile(r"\*\*(.+?)\*\*")
 _DIGITS = r"[-+−]?[\d,.]+(e[-+]?\d+)?"
 _INTERVAL = rf"\[{_DIGITS}, {_DIGITS}\]"
 _NUMBER = re.compile(rf"{_DIGITS}( ± [\d.]+)?( %| s)?( {_INTERVAL})?|{_INTERVAL}|[-+]?inf|nan")
-_NOTHING = ("", "–")
+_EMPTY = ("", "–")
 
 
 class Safe(str):
-    """Markup that may stand as it is."""
+    """Markup that is inserted without escaping."""
 
     __slots__ = ()
 
 
-def escaped(text: object) -> Safe:
+def escape(text: object) -> Safe:
+    """Escape text for HTML, and replace control characters with visible ones."""
     return text if isinstance(text, Safe) else Safe(html.escape(visible(str(text))))
 
 
 def tag(name: str, *children: object, **attributes: object) -> Safe:
-    """An element; `class_` and `aria_label` become class and aria-label. Without children it is closed at once."""
+    """Build an element. `class_` and `aria_label` become class and aria-label; attributes that are None are left out.
+
+    An element without children is self-closing.
+    """
     head = name + "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escaped(value)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    inside = "".join(map(escaped, children))
-    return Safe(f"<{head}>{inside}</{name}>" if children else f"<{head}/>")
+    content = "".join(map(escape, children))
+    return Safe(f"<{head}>{content}</{name}>" if children else f"<{head}/>")
 
 
-def joined(parts: Iterable[object], between: str = "") -> Safe:
-    return Safe(escaped(between).join(map(escaped, parts)))
+def join(parts: Iterable[object], separator: str = "") -> Safe:
+    """Escape the parts and join them."""
+    return Safe(escape(separator).join(map(escape, parts)))
 
 
-def inline(text: str) -> Safe:
-    """The little Markdown that our own sentences have: `code` and **strong**."""
-    return Safe(_STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escaped(text))))
+def render_inline(text: str) -> Safe:
+    """Render the Markdown that the program's own sentences contain: `code` and **strong**."""
+    return Safe(_STRONG.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escape(text))))
 
 
-def section(title: str, *parts: object, anchor: str | None = None) -> Safe:
-    """A titled part of a page; nothing where it would be empty."""
-    inside = [part for part in parts if part]
-    return tag("section", tag("h3", title), *inside, id=anchor) if inside else Safe("")
+def render_section(title: str, *parts: object) -> Safe:
+    """Render a section with a heading; nothing if all of its parts are empty."""
+    content = [part for part in parts if part]
+    return tag("section", tag("h3", title), *content) if content else Safe("")
 
 
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Safe:
-    """Columns of numbers stand right. Nothing where there are no rows; without a head it is a list of facts."""
+def render_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Safe:
+    """Render a table; columns of numbers are right-aligned.
+
+    Without rows, nothing is rendered. If all headings are empty, it is a list of names and values.
+    """
     body = list(rows)
     if not body:
         return Safe("")
     classes = ["number" if any(head) and _are_numbers(column) else None for column in zip(*body, strict=True)]
-    top = tag("thead", _row("th", head, classes)) if any(head) else Safe("")
-    found = tag("table", top, tag("tbody", *(_row("td", row, classes) for row in body)))
-    return tag("div", found, class_="wide" if any(head) else "wide facts")
+    top = tag("thead", _render_row("th", head, classes)) if any(head) else Safe("")
+    table = tag("table", top, tag("tbody", *(_render_row("td", row, classes) for row in body)))
+    return tag("div", table, class_="wide" if any(head) else "wide facts")
 
 
 def _are_numbers(column: Sequence[object]) -> bool:
-    told = [str(value) for value in column if str(value) not in _NOTHING]
-    return bool(told) and all(map(_NUMBER.fullmatch, told))
+    texts = [str(value) for value in column if str(value) not in _EMPTY]
+    return bool(texts) and all(map(_NUMBER.fullmatch, texts))
 
 
-def _row(cell: str, values: Sequence[object], classes: Sequence[str | None]) -> Safe:
+def _render_row(cell: str, values: Sequence[object], classes: Sequence[str | None]) -> Safe:
     return tag("tr", *(tag(cell, value, class_=name) for value, name in zip(values, classes, strict=True)))
 
 
-def paragraph(*parts: object) -> Safe:
+def render_paragraph(*parts: object) -> Safe:
+    """Render a paragraph."""
     return tag("p", *parts)
 
 
-def commands(lines: Iterable[str]) -> Safe:
+def render_commands(lines: Iterable[str]) -> Safe:
+    """Render lines of a shell script."""
     return tag("pre", "\n".join(lines), class_="commands")

@@ -1,9 +1,9 @@
-"""The page around the sections: one file without scripts or references, for light, dark and paper."""
+"""The HTML page around the sections: one file without scripts or links to other files, for screens and for print."""
 
 from collections.abc import Iterable, Sequence
 
-from engines.reports.markup import Safe, escaped, joined, tag
-from engines.reports.plot_svg import INK, PALETTE
+from engines.reports.colours import render_dark_style
+from engines.reports.markup import Safe, join, tag
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --text: #1c1c1e; --faint: #60646c; --rule: #dcdfe4; --shade: #f5f6f8;
@@ -33,28 +33,20 @@ pre { background: var(--shade); padding: .6rem .8rem; white-space: pre-wrap; ove
 """
 
 
-def page(title: str, lead: object, sections: Sequence[Safe], contents: Iterable[tuple[str, str]] = ()) -> str:
-    """A whole document. `contents` are anchors and their words, where there is more than one part."""
-    links = joined((tag("a", words, href=f"#{anchor}") for anchor, words in contents), " · ")
+def render_page(title: str, lead: object, sections: Sequence[Safe], contents: Iterable[tuple[str, str]] = ()) -> str:
+    """Render a whole document. `contents` are the anchors and labels of its parts, if there are several."""
+    links = join((tag("a", label, href=f"#{anchor}") for anchor, label in contents), " · ")
     head = tag(
         "head",
         Safe('<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'),
         tag("meta", http_equiv="Content-Security-Policy", content="default-src 'none'; style-src 'unsafe-inline'"),
         tag("title", title),
-        tag("style", Safe(_STYLE % {"dark": _dark()})),
+        tag("style", Safe(_STYLE % {"dark": render_dark_style()})),
     )
     body = tag("body", tag("h1", title), lead, tag("nav", links) if links else "", *sections)
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en").replace("</section>", "</section>\n") + "\n"
 
 
-def figure(picture: Safe, caption: object = "") -> Safe:
-    return tag("figure", picture, *([tag("figcaption", escaped(caption))] if caption else []))
-
-
-def _dark() -> str:
-    """The plots' other colours. A style wins over the attributes that stand-alone pictures go by."""
-    pairs = [(f"s{place}", dark) for place, (_, dark) in enumerate(PALETTE)]
-    pairs += [(name, dark) for name, (_, dark) in INK.items() if name not in ("paper", "text")]
-    rules = [f".{name}.line {{ stroke: {dark}; }} .{name}.fill {{ fill: {dark}; }}" for name, dark in pairs]
-    words = [f"text.{name} {{ fill: {INK[name][1]}; }}" for name in ("text", "faint")]
-    return " ".join([*rules, *words, f".paper {{ fill: {INK['paper'][1]}; }}"])
+def render_figure(svg: Safe, caption: str = "") -> Safe:
+    """Render a plot with its caption."""
+    return tag("figure", svg, *([tag("figcaption", caption)] if caption else []))

@@ -1,26 +1,26 @@
-"""A report on disk: the page, and each of its plots beside it as SVG and, where cairosvg is installed, as PNG."""
+"""The files of a report: the page, and each plot as SVG and, if cairosvg is installed, as PNG."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from engines.files import write_file
-from engines.reports.run_report import Pictures
+from engines.reports.run_report import Figures
 
-_HTML, _SVG, _PNG = b"<!DOCTYPE html>", b"<svg ", b"\x89PNG"  # the beginning of each file
-_DOTS = 2  # of a PNG for each unit of the SVG: sharp on paper and on dense screens
+_HTML, _SVG, _PNG = b"<!DOCTYPE html>", b"<svg ", b"\x89PNG"  # first bytes of each kind of file
+_PNG_SCALE = 2  # pixels per unit of the SVG: sharp in print and on high-resolution screens
 
 
-def write_report(path: Path, text: str, pictures: Pictures) -> list[Path]:
+def write_report(path: Path, page: str, figures: Figures) -> list[Path]:
     """Write the page and its plots; return the files, the page first. Raises UserError if one cannot be written.
 
-    To a FIFO or a device, only the page is written, which contains the plots too.
+    If `path` is a FIFO or a device, only the page is written; it contains the plots too.
     """
-    write_file(path, text, "report", start=_HTML)
+    write_file(path, page, "report", start=_HTML)
     written = [path]
     if not path.is_file():
         return written
-    to_png = _converter()
-    for name, svg in pictures:
+    to_png = _load_converter()
+    for name, svg in figures:
         written.append(path.with_name(f"{path.stem}.{name}.svg"))
         write_file(written[-1], svg, "plot", start=_SVG)
         if to_png:
@@ -29,14 +29,14 @@ def write_report(path: Path, text: str, pictures: Pictures) -> list[Path]:
     return written
 
 
-def _converter() -> Callable[[str], bytes] | None:
-    """From SVG to PNG, where the extra `plots` is installed and finds its library."""
+def _load_converter() -> Callable[[str], bytes] | None:
+    """Return a converter from SVG to PNG; None if the extra `plots` or its cairo library is not installed."""
     try:
         import cairosvg
-    except (ImportError, OSError):  # the package, or the cairo that it loads
+    except (ImportError, OSError):
         return None
 
     def convert(svg: str) -> bytes:
-        return bytes(cairosvg.svg2png(bytestring=svg.encode(), scale=_DOTS))
+        return bytes(cairosvg.svg2png(bytestring=svg.encode(), scale=_PNG_SCALE))
 
     return convert

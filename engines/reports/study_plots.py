@@ -7,118 +7,135 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engines.ablation.analysis import Analysis, CellReport
-from engines.reports.downsampling import parts, smoothed
-from engines.reports.plot import Band, Curve, Plot
-from engines.reports.run_plots import MOST_CURVES, OVERLAID_COLUMNS, is_second_round, sizes_differ, thinned, x_label
-from engines.runs.metrics import number
-from engines.runs.record import Record
+from engines.reports.downsampling import smooth_means, split_into_bins
+from engines.reports.plot import Band, Curve, PlotData
+from engines.reports.run_plots import (
+    BITS,
+    MAX_CURVES,
+    MAX_OVERLAID_BINS,
+    NATS,
+    have_different_sizes,
+    is_repeated,
+    thin_out,
+    x_label,
+)
+from engines.runs.metrics import to_float
+from engines.runs.record import RunRecord
 
 
-class Trace(NamedTuple):
-    """A curve of one seed. `x` are steps until they are scaled."""
+class SeedCurve(NamedTuple):
+    """A curve of one seed; `x` are steps until they are scaled."""
 
     x: list[float]
     y: list[float]
 
-    def scaled(self, factor: float) -> "Trace":
-        return Trace([x * factor for x in self.x], self.y)
+    def scale_x(self, factor: float) -> "SeedCurve":
+        """Return the curve with every x multiplied by a factor."""
+        return SeedCurve([x * factor for x in self.x], self.y)
 
-    def since(self, least: float) -> "Trace":
-        first = bisect_left(self.x, least)
-        return Trace(self.x[first:], self.y[first:])
-
-
-class Seed(NamedTuple):
-    """What of a run is drawn: so much is kept, however long it was."""
-
-    tokens_a_step: float
-    bpb: Trace
-    loss: Trace
+    def cut_before(self, x: float) -> "SeedCurve":
+        """Return the part of the curve from `x` on."""
+        first = bisect_left(self.x, x)
+        return SeedCurve(self.x[first:], self.y[first:])
 
 
-class Cell(NamedTuple):
+class SeedData(NamedTuple):
+    """The downsampled curves of one run, so that a study of long runs fits into memory."""
+
+    tokens_per_step: float
+    bpb: SeedCurve
+    loss: SeedCurve
+
+
+class CellData(NamedTuple):
+    """A cell with the curves of its seeds."""
+
     report: CellReport
-    seeds: list[Seed]
+    seeds: list[SeedData]
 
 
-def seed_of(record: Record) -> Seed:
-    evals = thinned(record.history.evals)
-    columns = parts(record.history.losses, OVERLAID_COLUMNS)
-    return Seed(
-        record.tokens_a_step,
-        Trace([event["step"] for event in evals], [number(event["bpb"]) for event in evals]),
-        Trace([part.middle for part in columns], smoothed(columns)),
+def collect_seed_data(record: RunRecord) -> SeedData:
+    """Return the curves of a run."""
+    evals = thin_out(record.history.evals)
+    bins = split_into_bins(record.history.losses, MAX_OVERLAID_BINS)
+    return SeedData(
+        record.tokens_per_step,
+        SeedCurve([event["step"] for event in evals], [to_float(event["bpb"]) for event in evals]),
+        SeedCurve([each.middle for each in bins], smooth_means(bins)),
     )
 
 
-def chosen(analysis: Analysis) -> list[CellReport]:
-    """As many as are told apart: the best, and the base wherever it stands."""
+def select_cells(analysis: Analysis) -> list[CellReport]:
+    """Return the cells to plot: the best ones, and the base cell whatever its rank."""
     cells = [cell for cell in analysis.cells if cell.results]
-    shown = cells[:MOST_CURVES]
+    shown = cells[:MAX_CURVES]
     base = next((cell for cell in cells if cell.name == analysis.base), None)
     return shown if base is None or base in shown else [*shown[:-1], base]
 
 
-def study_plots(name: str, cells: Sequence[Cell], every: int) -> list[Plot]:
-    """Of cells in their order; `every` is how many there are, drawn or not."""
-    by_tokens = sizes_differ([seed.tokens_a_step for cell in cells for seed in cell.seeds])
-    left = every - len(cells)
-    more = f" Of {every} cells the best {len(cells)}, and the base." if left > 0 else ""
-    caption = f"Line: mean over the seeds; band: from the least to the most of them.{more}"
-    kinds = (("bpb", f"Validation bits per byte of {name}", "bits a byte"),
-             ("loss", f"Training loss of {name}, smoothed", "nats a token"))  # fmt: skip
-    found = []
-    for (stem, title, unit), is_end in itertools.product(kinds, (False, True)):
-        traces = [_traces(cell, stem, by_tokens) for cell in cells]
-        if is_end:
-            stem, title = f"{stem}-end", f"{title}: the last half"
-            traces = _last_half(traces)
-        pairs = [_over_seeds(_label(cell), of_cell, colour)
-                 for colour, (cell, of_cell) in enumerate(zip(cells, traces, strict=True))]  # fmt: skip
+def plot_study(name: str, cells: Sequence[CellData], cell_count: int) -> list[PlotData]:
+    """Return the plots of a study. `cell_count` includes the cells that are not plotted."""
+    by_tokens = have_different_sizes([seed.tokens_per_step for cell in cells for seed in cell.seeds])
+    note = f" Shown: the best {len(cells)} of {cell_count} cells, and the base." if cell_count > len(cells) else ""
+    caption = f"Line: mean over seeds. Band: minimum to maximum over seeds.{note}"
+    quantities = (
+        ("bpb", f"Validation bits per byte of {name}", BITS),
+        ("loss", f"Smoothed training loss of {name}", NATS),
+    )
+    plots = []
+    for (stem, title, unit), is_second_half in itertools.product(quantities, (False, True)):
+        curves_of_cells = [_seed_curves(cell, stem, by_tokens) for cell in cells]
+        if is_second_half:
+            stem, title = f"{stem}-end", f"{title}: second half"
+            curves_of_cells = _cut_first_half(curves_of_cells)
+        pairs = [
+            _average_seeds(_cell_label(cell), curves, colour)
+            for colour, (cell, curves) in enumerate(zip(cells, curves_of_cells, strict=True))
+        ]
         curves, bands = tuple(curve for curve, _ in pairs), tuple(band for _, band in pairs)
-        found.append(Plot(stem, title, x_label(by_tokens), unit, curves, bands, caption=caption))
-    return [plot for plot in found if not plot.is_empty or plot.name == kinds[0][0]]
+        plots.append(PlotData(stem, title, x_label(by_tokens), unit, curves, bands, caption=caption))
+    return [plot for plot in plots if not plot.is_empty or plot.name == "bpb"]
 
 
-def _traces(cell: Cell, stem: str, by_tokens: bool) -> list[Trace]:
-    return [getattr(seed, stem).scaled(seed.tokens_a_step if by_tokens else 1.0) for seed in cell.seeds]
+def _seed_curves(cell: CellData, quantity: str, by_tokens: bool) -> list[SeedCurve]:
+    return [getattr(seed, quantity).scale_x(seed.tokens_per_step if by_tokens else 1.0) for seed in cell.seeds]
 
 
-def _last_half(traces: Sequence[list[Trace]]) -> list[list[Trace]]:
-    """What is left where all start alike no longer sets the scale."""
-    ends = [trace.x[-1] for of_cell in traces for trace in of_cell if trace.x]
+def _cut_first_half(curves_of_cells: Sequence[list[SeedCurve]]) -> list[list[SeedCurve]]:
+    """Return the second half of all curves, where the steep start does not determine the y axis."""
+    ends = [curve.x[-1] for curves in curves_of_cells for curve in curves if curve.x]
     middle = max(ends, default=0.0) / 2
-    return [[trace.since(middle) for trace in of_cell] for of_cell in traces]
+    return [[curve.cut_before(middle) for curve in curves] for curves in curves_of_cells]
 
 
-def _over_seeds(label: str, traces: Sequence[Trace], colour: int) -> tuple[Curve, Band]:
-    """Where only some seeds went on, the mean is of these."""
-    longest: list[float] = max((trace.x for trace in traces), key=len, default=[])
-    rows = [_at(x, traces) for x in longest]
+def _average_seeds(label: str, curves: Sequence[SeedCurve], colour: int) -> tuple[Curve, Band]:
+    """Return mean and range over seeds. After the end of a seed, they are those of the remaining seeds."""
+    longest: list[float] = max((curve.x for curve in curves), key=len, default=[])
+    rows = [_values_at(x, curves) for x in longest]
     mean = [math.fsum(row) / len(row) if row else math.nan for row in rows]
-    low, high = ([pick(row, default=math.nan) for row in rows] for pick in (min, max))
-    return Curve(label, longest, mean, colour, is_second_round(colour)), Band(longest, low, high, colour)
+    low, high = ([choose(row, default=math.nan) for row in rows] for choose in (min, max))
+    return Curve(label, longest, mean, colour, is_repeated(colour)), Band(longest, low, high, colour)
 
 
-def _label(cell: Cell) -> str:
-    whole = all(result.is_comparable for result in cell.report.results)
-    return cell.report.name + ("" if whole else f" ({', '.join(cell.report.outcomes)})")
+def _cell_label(cell: CellData) -> str:
+    is_complete = all(result.is_comparable for result in cell.report.results)
+    return cell.report.name + ("" if is_complete else f" ({', '.join(cell.report.outcomes)})")
 
 
-def _at(x: float, traces: Sequence[Trace]) -> list[float]:
-    """The finite values of all seeds there. A run that ended early has other columns: its nearest one counts."""
-    found = []
-    for trace in traces:
-        place = bisect_left(trace.x, x)
-        near = [index for index in (place - 1, place) if 0 <= index < len(trace.x)]
-        if not near or (place == len(trace.x) and x - trace.x[-1] > _width(trace) / 2):
-            continue  # it had ended
-        value = trace.y[min(near, key=lambda index: abs(trace.x[index] - x))]
+def _values_at(x: float, curves: Sequence[SeedCurve]) -> list[float]:
+    """Return the finite values of all seeds at the point nearest to `x`: seeds that ended early have other bins."""
+    values = []
+    for curve in curves:
+        index = bisect_left(curve.x, x)
+        neighbours = [near for near in (index - 1, index) if 0 <= near < len(curve.x)]
+        has_ended = index == len(curve.x) and bool(neighbours) and x - curve.x[-1] > _bin_width(curve) / 2
+        if not neighbours or has_ended:
+            continue
+        value = curve.y[min(neighbours, key=lambda near: abs(curve.x[near] - x))]
         if math.isfinite(value):
-            found.append(value)
-    return found
+            values.append(value)
+    return values
 
 
-def _width(trace: Trace) -> float:
-    """Of a column."""
-    return (trace.x[-1] - trace.x[0]) / max(1, len(trace.x) - 1)
+def _bin_width(curve: SeedCurve) -> float:
+    return (curve.x[-1] - curve.x[0]) / max(1, len(curve.x) - 1)

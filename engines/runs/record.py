@@ -1,4 +1,4 @@
-"""A run as reports, comparisons and exports read it: at once, wholly, and as it is now."""
+"""One run, read completely at one moment, for reports, comparisons and exports."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run
 
 
-class Record(NamedTuple):
+class RunRecord(NamedTuple):
+    """A run with its manifest, state and history."""
+
     run: Run
     config: dict[str, Any]
     state: str
@@ -20,14 +22,17 @@ class Record(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """The resolved settings; empty if the manifest has none."""
         return get_section(self.config, "resolved")
 
     @property
     def is_live(self) -> bool:
+        """Whether the worker was running when the run was read."""
         return self.state in liveness.LIVE_STATES
 
     @property
-    def tokens_a_step(self) -> float:
+    def tokens_per_step(self) -> float:
+        """The mean number of tokens per step; 0 before the first step."""
         return self.history.tokens / self.history.step if self.history.step else 0.0
 
     @property
@@ -37,25 +42,26 @@ class Record(NamedTuple):
 
     @property
     def portable(self) -> PortablePaths:
+        """Replacements for the paths that the manifest contains."""
         return build_portable_paths(self.run, self.config)
 
     @property
-    def handed_on(self) -> "Record":
-        """With a manifest that others may read."""
+    def shareable(self) -> "RunRecord":
+        """The same run with a manifest that contains no private paths."""
         return self._replace(config=self.portable.inside(self.config))
 
-    def kept_checkpoints(self) -> list[int]:
-        """Steps of those that are there now."""
+    def list_checkpoints(self) -> list[int]:
+        """Return the steps of the checkpoints that exist now; none if the folder cannot be read."""
         try:
             return list_steps(self.run.checkpoints_dir)
         except (UserError, KeyError, TypeError, OSError):
             return []
 
 
-def read_record(run: Run) -> Record:
+def read_record(run: Run) -> RunRecord:
     """Read a run. Raises UserError if the manifest cannot be read or a newer version wrote the log."""
     config = run.config
     state, history, newer_schema = read_snapshot(run)
     if newer_schema:
         raise UserError(f"run {run.id} was written by a newer version of nanochat-tui ({newer_schema}). Update it.")
-    return Record(run, config, state, history)
+    return RunRecord(run, config, state, history)

@@ -8,13 +8,13 @@ from typing import Any
 from engines.errors import SettingsError
 from engines.files import user_path
 from engines.output.terminal_text import visible_line
-from engines.reports.comparison_report import comparison_sections, damages, metric_rows
-from engines.reports.page import page
+from engines.reports.comparison_report import describe_damages, list_metric_rows, render_comparison
+from engines.reports.page import render_page
 from engines.reports.report_files import write_report
 from engines.runs.comparison import MISSING, ComparedSetting, compare_settings
 from engines.runs.lookup import find_run
-from engines.runs.metrics import metrics
-from engines.runs.record import Record, read_record
+from engines.runs.metrics import compute_metrics
+from engines.runs.record import RunRecord, read_record
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.progress_message import progress_message
@@ -30,7 +30,7 @@ def compare(options: Options) -> int:
     with progress_message(f"reading {' '.join(names)}"):
         records = [read_record(find_run(name, results)) for name in names]
     all_settings = compare_settings([record.config for record in records])
-    for sentence in damages(records):
+    for sentence in describe_damages(records):
         print(sentence, file=sys.stderr)
     if options.json:
         print_json(_as_json(records, all_settings))
@@ -41,9 +41,9 @@ def compare(options: Options) -> int:
     return 0
 
 
-def _as_text(records: Sequence[Record], all_settings: Sequence[ComparedSetting]) -> str:
+def _as_text(records: Sequence[RunRecord], all_settings: Sequence[ComparedSetting]) -> str:
     different = [setting.line for setting in all_settings if setting.line.differs]
-    rows = [("", *(record.run.id for record in records)), *metric_rows(records)]
+    rows = [("", *(record.run.id for record in records)), *list_metric_rows(records)]
     blank = ("",) * len(rows[0])
     summary = f"differ in {len(different)} of {len(all_settings)} settings and origins"
     differences = [(f"≠ {line.name}", *line.values) for line in different]
@@ -57,7 +57,7 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in clean]
 
 
-def _as_json(records: Sequence[Record], all_settings: Sequence[ComparedSetting]) -> dict[str, Any]:
+def _as_json(records: Sequence[RunRecord], all_settings: Sequence[ComparedSetting]) -> dict[str, Any]:
     """Return one object for JSON. A setting that a manifest lacks is null, and so is NaN, which `nonfinite` names."""
     return {
         "runs": [_metrics_as_json(record) for record in records],
@@ -74,16 +74,17 @@ def _as_json(records: Sequence[Record], all_settings: Sequence[ComparedSetting])
     }
 
 
-def _metrics_as_json(record: Record) -> dict[str, Any]:
+def _metrics_as_json(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.run.id,
         "path": str(record.run.path),
-        **metrics(record),
+        **compute_metrics(record),
         "unreadable": record.history.damage or None,
     }
 
 
-def _write_html(path: Path, records: Sequence[Record]) -> None:
-    sections, pictures = comparison_sections(records)
-    for written in write_report(path, page(" and ".join(record.run.id for record in records), "", sections), pictures):
+def _write_html(path: Path, records: Sequence[RunRecord]) -> None:
+    sections, figures = render_comparison(records)
+    page = render_page(" and ".join(record.run.id for record in records), "", sections)
+    for written in write_report(path, page, figures):
         print(written, file=sys.stderr)

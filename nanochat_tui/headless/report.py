@@ -6,7 +6,7 @@ from pathlib import Path
 from engines.ablation.study import find_study
 from engines.errors import UserError
 from engines.files import user_path
-from engines.reports.document import Subject, damages, usual_path, write_document
+from engines.reports.document import Subject, default_path, describe_damage, write_document
 from engines.runs.lookup import find_run
 from engines.runs.record import read_record
 from nanochat_tui.commands import Options
@@ -21,10 +21,10 @@ def report(options: Options) -> int:
     with progress_message(f"reading {' '.join(names)}"):
         subjects = [_find(name, results) for name in dict.fromkeys(names)]
     out = options.arguments["out"]
-    path = usual_path(results, subjects[0]) if out is None else user_path(out, "report")
+    path = default_path(results, subjects[0]) if out is None else user_path(out, "report")
     with progress_message(f"writing {path}"):
         written = write_document(subjects, path)
-    unreadable = damages(subjects)
+    unreadable = describe_damage(subjects)
     for sentence in unreadable:
         print(sentence, file=sys.stderr)
     if options.json:

@@ -69,7 +69,7 @@ def _export(reading: Reading) -> str:
         paths = tables.write_all_tables(study, plan, reading.results)
     except (OSError, ArithmeticError) as error:
         raise UserError(f"the tables of {study.id} could not be written: {error}") from None
-    from engines.reports.document import usual_path, write_document  # a screen opens sooner without it
+    from engines.reports.document import default_path, write_document  # a screen opens sooner without it
 
-    page = write_document([study], usual_path(study.results, study))[0]
+    page = write_document([study], default_path(study.results, study))[0]
     return f"written: {page} with its plots, {study.path}/table.* and {Path(paths[0]).with_suffix('.*')}"

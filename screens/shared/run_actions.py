@@ -105,8 +105,8 @@ def _resume(run: Run) -> str:
 
 
 def _write_report(run: Run) -> str:
-    from engines.reports.document import usual_path, write_document  # imported late, so that screens open sooner
+    from engines.reports.document import default_path, write_document  # imported late, so that screens open sooner
     from engines.runs.record import read_record
 
-    page = write_document([record := read_record(run)], usual_path(run.path.parent.parent, record))[0]
+    page = write_document([record := read_record(run)], default_path(run.path.parent.parent, record))[0]
     return f"report written: {page}, with its plots"

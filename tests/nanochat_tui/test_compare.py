@@ -104,7 +104,7 @@ def test_a_page_lays_the_curves_over_each_other(tmp_path: Path, capsys: Words) -
     path = tmp_path / "new" / "both.html"
     compared(capsys, BY_ID["finished"], BY_ID["nonfinite-warned"], flags=("--html", str(path)))
     page = Page(path.read_text())
-    assert page.pictures == 2 and page.tables["Side by side"][0] == ["", "finished", "nonfinite-warned"]
+    assert page.pictures == 2 and page.tables["Results"][0] == ["", "finished", "nonfinite-warned"]
     assert "/lab/" not in path.read_text() and (tmp_path / "new" / "both.loss.svg").exists()
 
 

@@ -110,8 +110,8 @@ def test_compare_and_report_say_what_could_not_be_read(run: Run, capsys: pytest.
 
 
 def test_an_export_leaves_out_the_steps_that_could_not_be_read(run: Run, trained: Run) -> None:
-    found = {step.step: step.loss for step in series.steps(read_record(run))}
-    intact = {step.step: step.loss for step in series.steps(read_record(trained))}
+    found = {step.step: step.loss for step in series.iterate_steps(read_record(run))}
+    intact = {step.step: step.loss for step in series.iterate_steps(read_record(trained))}
     assert found == {step: loss for step, loss in intact.items() if not 11 <= step <= 15}
 
 

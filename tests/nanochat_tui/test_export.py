@@ -14,7 +14,7 @@ from watched_stream import WatchedStream
 from engines.interop.export import WRITERS
 from engines.runs.history import read_history
 from engines.runs.launch import launch
-from engines.runs.record import Record
+from engines.runs.record import RunRecord
 from engines.runs.store import Run
 from engines.training.create_run import create_run
 from nanochat_tui.cli import main
@@ -45,7 +45,7 @@ def test_a_long_export_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Mo
     stderr = WatchedStream()
     monkeypatch.setattr("sys.stderr", stderr)
 
-    def write_slowly(record: Record, folder: Path, report_step: Callable[[int], None]) -> None:
+    def write_slowly(record: RunRecord, folder: Path, report_step: Callable[[int], None]) -> None:
         stderr.wait_for("exporting run resumed ... 1 s")
         report_step(500)
         stderr.wait_for("exporting run resumed ... step 500 of 600 2 s")

@@ -43,8 +43,8 @@ def test_json_tells_page_and_plots(results: Path, tmp_path: Path, capsys: Words)
 def test_several_runs_are_compared_before_each_has_its_part(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "finished", "stopped", "finished", "--results-dir", str(results)]) == 0
     page = Page(Path(capsys.readouterr().out.splitlines()[0]).read_text())
-    assert page.tables["Side by side"][0] == ["", "finished", "stopped"]
-    assert page.words.index("Compared") < page.words.index("Run finished") < page.words.index("Run stopped")
+    assert page.tables["Results"][0] == ["", "finished", "stopped"]
+    assert page.words.index("Comparison") < page.words.index("Run finished") < page.words.index("Run stopped")
 
 
 def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) -> None:

@@ -1,4 +1,4 @@
-"""Runs for TensorBoard: read back with its own accumulator, they say what the log says."""
+"""TensorBoard exports, read back with TensorBoard's own accumulator, agree with the log."""
 
 import importlib
 import struct
@@ -15,8 +15,8 @@ from engines.runs.store import Run
 pytestmark = pytest.mark.extras("tensorboard")
 
 
-def accumulated(folder: Path) -> Any:
-    """All of it: without `size_guidance` TensorBoard keeps a choice of ten thousand."""
+def read_events(folder: Path) -> Any:
+    """Read all values; the default `size_guidance` keeps a sample of ten thousand."""
     module = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     found = module.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
     found.Reload()
@@ -24,7 +24,7 @@ def accumulated(folder: Path) -> Any:
 
 
 def single(number: float) -> float:
-    """As TensorBoard keeps it."""
+    """Round to float32, as TensorBoard does."""
     return float(struct.unpack("f", struct.pack("f", number))[0])
 
 
@@ -32,7 +32,7 @@ def single(number: float) -> float:
 def test_every_recorded_run_is_read_back(run: Run, tmp_path: Path) -> None:
     export(read_record(run), "tensorboard", tmp_path / "out", lambda step: None)
     steps, evals, samples = last_word(run)
-    found = accumulated(tmp_path / "out")
+    found = read_events(tmp_path / "out")
     tags = set(found.Tags()["scalars"])
     assert tags == {
         *(("train/loss", "train/lr", "train/grad_norm", "train/tokens", "train/tokens_per_second") if steps else ()),
