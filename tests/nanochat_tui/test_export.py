@@ -57,7 +57,10 @@ def test_a_long_export_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_export_that_is_there_already_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]
     assert [main(words), main(words)] == [0, 1]
-    assert f"export failed: export {tmp_path / 'out'} cannot be written: it is not empty" in capsys.readouterr().err
+    assert (
+        f"export failed: export {tmp_path / 'out'} cannot be written: the folder is not empty"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_run_without_a_step_is_exported_with_its_header(tmp_path: Path) -> None:
