@@ -146,7 +146,7 @@ def _setting_row(field: Field) -> str:
 
 def _needs(field: Field) -> str:
     """Return the requirements on other settings for this one to have an effect."""
-    needed = [requirement.words for requirement in field.applies_when]
+    needed = [requirement.description for requirement in field.applies_when]
     return f"; needs {' and '.join(needed)}" if needed else ""
 
 

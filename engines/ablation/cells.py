@@ -114,7 +114,7 @@ def _collect(given: Mapping[str, Any], proposals: Iterable[dict[str, Any]], limi
             dropped.append(DroppedCombination(name, str(error)))
             continue
         unmet = find_unmet_requirements(settings)
-        needed |= {axis: unmet[axis].words for axis in changes if axis in unmet}
+        needed |= {axis: unmet[axis].description for axis in changes if axis in unmet}
         axes_with_effect |= changes.keys() - unmet.keys()
         same_run = without_ineffective_values(settings)
         if _validation_text(settings) != _validation_text(base_settings):

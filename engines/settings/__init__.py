@@ -1,1 +1,1 @@
-"""Every setting, declared once: values, conditions, limits, scaling rules and files."""
+"""Settings: declarations, requirements, presets, scaling rules, resolving, validation and files."""

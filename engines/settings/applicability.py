@@ -1,4 +1,4 @@
-"""Find settings that have no effect on a run, and warn about those that were given."""
+"""Find settings that have no effect on a run, and warn if they were given."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _STRUCTURAL = ("model_kind", "mode", "optimizer", "tokenizer")  # settings that 
 
 
 def find_unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
-    """Return the settings that have no effect with the other values, each with its first unmet requirement."""
+    """Return the first unmet requirement of each setting that has no effect with the other values."""
     values = vars(settings)
     found = ((name, first_unmet(field.applies_when, values)) for name, field in fields(TrainSettings).items())
     return {name: unmet for name, unmet in found if unmet}
@@ -23,16 +23,15 @@ def find_unmet_requirements(settings: TrainSettings) -> dict[str, Requirement]:
 def describe_ineffective_settings(given: Mapping[str, Any], settings: TrainSettings) -> list[str]:
     """Return a sentence for each given value that has no effect on a run with these resolved settings."""
     unmet, known = find_unmet_requirements(settings), fields(TrainSettings)
-    asked = [name for name, value in given.items() if value not in (AUTO, None, False, "")]
-    found = [unmet[name].warning(known[name].flag, getattr(settings, name)) for name in asked if name in unmet]
-    if {"depth", "layers", "width"} <= set(asked):
+    chosen = [name for name, value in given.items() if value not in (AUTO, None, False, "")]
+    found = [unmet[name].format_warning(known[name].flag, getattr(settings, name)) for name in chosen if name in unmet]
+    if {"depth", "layers", "width"} <= set(chosen):
         found.append(f"--depth {settings.depth} has no effect: --layers and --width are given.")
     return found
 
 
 def without_ineffective_values(settings: TrainSettings) -> TrainSettings:
-    """Return the settings with None in place of values without effect: runs that differ only in those are the same
-    run."""
+    """Return the settings with None for values without effect: runs that differ only in those are the same."""
     neutral: dict[str, Any] = dict.fromkeys(find_unmet_requirements(settings))
     return dataclasses.replace(settings, **neutral)
 

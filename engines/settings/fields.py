@@ -1,4 +1,4 @@
-"""How one setting is declared, and the one parser behind its flag, its form field and its JSON value."""
+"""The declaration of one setting, and the parser of its flag, form field, and JSON or TOML value."""
 
 import dataclasses
 import functools
@@ -10,9 +10,9 @@ from typing import Any
 from engines.errors import SettingsError
 from engines.settings.requirements import Requirement
 
-AUTO: Any = "auto"  # a default that `config.resolve` replaces before a run starts
+AUTO: Any = "auto"  # a default that `settings.resolve` replaces before a run starts
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
@@ -21,17 +21,17 @@ _EXPECTED = {
     "size": "a size such as 500000, 10M or 1G",
     "duration": "a time such as 90s, 5m or 1h30m",
 }
-_MOST_CHARACTERS = 65_536  # of a text: half of what Linux allows for one argument
-_SHOWN = reprlib.Repr()
-_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60  # characters
-_SHOWN.maxlevel = 2
+_MAX_CHARACTERS = 65_536  # of a text; half of what Linux allows for one argument
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60  # characters
+_REPR.maxlevel = 2
 _SIZE_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 _DURATION_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One declared setting. `kind` is a key of the table above; bounds are inclusive but for `above`."""
+    """One declared setting. `kind` is a key of `_EXPECTED`; bounds are inclusive except `above`."""
 
     name: str
     group: str
@@ -43,8 +43,8 @@ class Field:
     at_most: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
-    aliases: tuple[tuple[str, str], ...] = ()  # other words for a choice
-    applies_when: tuple[Requirement, ...] = ()  # all must hold, else the setting has no effect
+    aliases: tuple[tuple[str, str], ...] = ()  # other names of a choice
+    applies_when: tuple[Requirement, ...] = ()  # all must hold for the setting to have an effect
 
     @property
     def flag(self) -> str:
@@ -56,13 +56,13 @@ class Field:
 
     @property
     def metavar(self) -> str:
-        """What stands behind the flag in help texts."""
+        """The placeholder of the value in help texts."""
         return "|".join(self.choices) or {"bool": "true|false", "str": "TEXT", "int": "N", "float": "X"}.get(
             self.kind, self.kind.upper()
         )
 
     def parse(self, raw: object) -> Any:
-        """The value of what was typed (a string) or read (a JSON or TOML value); ValueError says what is wrong."""
+        """Return the value of a typed string or of a JSON or TOML value. Raises ValueError with the expected values."""
         if raw == AUTO and self.default is AUTO:
             return AUTO
         raw = next((word for alias, word in self.aliases if raw == alias), raw)
@@ -71,8 +71,8 @@ class Field:
         try:
             value = _PARSERS[self.kind](raw)
         except (TypeError, ValueError, OverflowError):
-            wanted = f"one of {', '.join(self.choices)}" if self.choices else _EXPECTED[self.kind]
-            raise ValueError(f"must be {wanted}{self._or_auto()}, not {format_bad_value(raw)}") from None
+            expected = f"one of {', '.join(self.choices)}" if self.choices else _EXPECTED[self.kind]
+            raise ValueError(f"must be {expected}{self._or_auto()}, not {format_bad_value(raw)}") from None
         self._check(value)
         return value
 
@@ -95,20 +95,20 @@ class Field:
 
 
 def setting(group: str, kind: str, default: Any, help: str, **limits: Any) -> Any:
-    """A dataclass field that declares a setting; the dataclass gives it its name."""
+    """Declare a setting as a dataclass field. `limits` are further attributes of `Field`."""
     return dataclasses.field(default=default, metadata={"group": group, "kind": kind, "help": help, **limits})
 
 
 def format_bad_value(value: object) -> str:
     """Format a bad value for an error message: control characters escaped, shortened to about 60 characters."""
     try:
-        return _SHOWN.repr(value)
+        return _REPR.repr(value)
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; deep nesting
         return f"a very long {type(value).__name__}"
 
 
 def format_default(field: Field) -> str:
-    """The default as a person would type it; empty where there is none to tell."""
+    """Return the default as a user would type it; an empty string for `auto` and no default."""
     if field.default is None or field.default is AUTO or field.default == "":
         return ""
     return str(field.default).lower() if field.kind == "bool" else str(field.default)
@@ -116,7 +116,7 @@ def format_default(field: Field) -> str:
 
 @functools.cache
 def fields(settings: type) -> dict[str, Field]:
-    """The declared settings of a dataclass, by name, in the order of their declaration."""
+    """Return the settings that a dataclass declares, by name, in order."""
     return {
         field.name: Field(name=field.name, default=field.default, **field.metadata)
         for field in dataclasses.fields(settings)
@@ -124,7 +124,7 @@ def fields(settings: type) -> dict[str, Field]:
 
 
 def parse_settings(settings: type, raw: Mapping[str, object], source: str = "") -> dict[str, Any]:
-    """Parse every value of `raw`; SettingsError names all that are wrong. `source` names a file, if one was read."""
+    """Parse every value of `raw`. Raises SettingsError with all problems. `source` is the name of the file, if any."""
     known = fields(settings)
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -150,17 +150,17 @@ def _bound(bound: float) -> str:
 def _check_text(value: str) -> None:
     if "\0" in value:
         raise ValueError(f"must be text without the character NUL, not {format_bad_value(value)}")
-    if len(value) > _MOST_CHARACTERS:
-        raise ValueError(f"must be at most {_MOST_CHARACTERS:,} characters long, not {len(value):,}")
+    if len(value) > _MAX_CHARACTERS:
+        raise ValueError(f"must be at most {_MAX_CHARACTERS:,} characters long, not {len(value):,}")
 
 
 def _parse_bool(raw: object) -> bool:
     if not isinstance(raw, str | int):
         raise TypeError
     word = str(raw).strip().lower()
-    if word not in _WORDS:
+    if word not in _BOOLEANS:
         raise ValueError
-    return _WORDS[word]
+    return _BOOLEANS[word]
 
 
 def _ascii(raw: object) -> str:
@@ -175,7 +175,7 @@ def _ascii(raw: object) -> str:
 
 def _parse_int(raw: object) -> int:
     value = _whole_number(raw)
-    float(value)  # what it is reckoned with; OverflowError for hundreds of digits
+    float(value)  # raises OverflowError for hundreds of digits: arithmetic on settings uses floats
     return value
 
 
@@ -183,7 +183,7 @@ def _whole_number(raw: object) -> int:
     if isinstance(raw, float):
         raise TypeError
     text = _ascii(raw)
-    if "e" in text.lower():  # 1e6 is a whole number to everybody but int()
+    if "e" in text.lower():  # int() does not accept 1e6
         value = float(text)
         if not value.is_integer():
             raise ValueError
@@ -223,7 +223,7 @@ def _parse_duration(raw: object) -> float:
             digits = ""
         else:
             digits += character
-    return _parse_float(seconds)  # hours of a large number may be more than a float holds
+    return _parse_float(seconds)  # raises ValueError if the sum is infinite
 
 
 _PARSERS = {

@@ -1,4 +1,4 @@
-"""Reads settings from a file: TOML, or what an old run was asked for."""
+"""Read settings from a file: TOML, or the config.json of a run."""
 
 import json
 import tomllib
@@ -10,13 +10,13 @@ from engines.files import read_file, user_path
 from engines.settings.fields import parse_settings
 from engines.settings.train import TrainSettings
 
-_MOST_BYTES = 1 << 22  # limit of a config file: a longer one is another kind of file
+_MAX_BYTES = 1 << 22  # a longer file is not a config file
 
 
 def read_config_text(path: Path) -> str:
     """Read a --config file. Raises SettingsError if it cannot be read or is not UTF-8 text."""
     try:
-        return read_file(user_path(path, "config file"), "config file", _MOST_BYTES).decode()
+        return read_file(user_path(path, "config file"), "config file", _MAX_BYTES).decode()
     except UnicodeDecodeError:
         raise SettingsError([f"--config {path} cannot be read: it is not UTF-8 text."]) from None
     except UserError as error:
@@ -24,7 +24,10 @@ def read_config_text(path: Path) -> str:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """What a TOML file, or the config.json of a run, asks for, parsed; SettingsError names the file and its faults."""
+    """Return the parsed settings of a TOML file, or those given to a run by its config.json.
+
+    Raises SettingsError with the file and all problems.
+    """
     text = read_config_text(path)
     try:
         if path.suffix == ".json":

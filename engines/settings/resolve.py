@@ -41,7 +41,7 @@ def _fill_model(values: dict[str, Any], kind: str) -> None:
     """Decide the shape, the vocabulary and the other settings that the model kind determines."""
     _fill(values, presets.BY_MODEL_KIND[kind])
     if kind == "gpt":
-        _fill(values, scaling_rules.shape(values))
+        _fill(values, scaling_rules.derive_shape(values))
         window = values["context_length"] // presets.WINDOWS_PER_CONTEXT
         _fill(values, {"window": max(presets.SMALLEST_WINDOW, window)})
     else:
@@ -52,11 +52,14 @@ def _fill_model(values: dict[str, Any], kind: str) -> None:
 
 def _fill_budget(values: dict[str, Any], kind: str) -> None:
     """Decide batch size, steps, learning rates and warmup."""
-    budget = scaling_rules.budget(values) if kind == "gpt" else {"steps": 500}
+    budget = scaling_rules.derive_budget(values) if kind == "gpt" else {"steps": 500}
     _fill(values, {name: value for name, value in budget.items() if name != "steps"})
     _fill(values, {"steps": _auto_steps(values, kind, budget["steps"])})
     if kind == "gpt":
-        _fill(values, {"warmup_fraction": scaling_rules.warmup_fraction(values["steps"], values["warmdown_fraction"])})
+        _fill(
+            values,
+            {"warmup_fraction": scaling_rules.derive_warmup_fraction(values["steps"], values["warmdown_fraction"])},
+        )
 
 
 def _fill(values: dict[str, Any], decided: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The settings of sampling, declared once: flags, forms and the docs' table follow from here."""
+"""The settings of sampling, declared once: flags, forms and docs follow from here."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from engines.settings.train import LARGEST_FACTOR, LARGEST_SEED
 
 @dataclasses.dataclass(frozen=True)
 class SampleSettings:
-    """How text is drawn from a model."""
+    """The settings of text generation."""
 
     # fmt: off
     prompt: str = setting("sampling", "str", "", "text to continue")
@@ -25,7 +25,7 @@ class SampleSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CountSettings:
-    """What a model fitted by counting, for want of a trained one, is fitted on."""
+    """The corpus of the count bigram, which `sample` fits if there is no trained model."""
 
     data: str = setting("corpus", "str", "names", "corpus to fit, as for train")
     style: str = setting(

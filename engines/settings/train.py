@@ -1,4 +1,4 @@
-"""Every setting of a training run, declared once: flags, forms, files, manifests and the docs' table follow from here."""
+"""The settings of a training run, declared once: flags, forms, files, manifests and docs follow from here."""
 
 import dataclasses
 import re
@@ -9,22 +9,22 @@ from engines.settings.fields import AUTO, setting
 from engines.settings.requirements import NONZERO, needs, when
 
 BUILT_IN_CORPORA = ("names", "stories", "pydoc", "stdlib")
-UNBOUNDED_STEPS = 1_000_000  # the horizon when only a time budget or a target ends the run
-LARGEST_FACTOR = 1e300  # of a factor or rate: a few of them multiplied still fit a float
+UNBOUNDED_STEPS = 1_000_000  # of a run that only a time budget or a target ends
+LARGEST_FACTOR = 1e300  # of factors and rates: moderate multiples still fit a float
 LARGEST_SEED = (1 << 63) - 1  # torch stores seeds in signed 64 bits
-_MOST_STEPS = 10**12
-_MOST_TOKENS = 10**18
-_MOST_ROWS = 1 << 24  # with 65,536 tokens each, 2**40 tokens per step
-_LONGEST = 100 * 365 * 86_400  # seconds: a hundred years
+_MAX_STEPS = 10**12
+_MAX_TOKENS = 10**18
+_MAX_ROWS = 1 << 24  # with 65,536 tokens each, 2**40 tokens per step
+_MAX_SECONDS = 100 * 365 * 86_400  # a hundred years
 _GUARD = ("off", "warn", "halt")
-_GUARD_BACK = (*_GUARD, "rollback")
-_GUARD_ON = _GUARD_BACK[1:]
+_GUARD_WITH_ROLLBACK = (*_GUARD, "rollback")
+_GUARD_ON = _GUARD_WITH_ROLLBACK[1:]
 
-# Conditions of the settings below.
-_ATTENTION = needs(is_refused=True, model_kind=("mini-gpt", "gpt"))
-_GPT = needs(is_refused=True, model_kind="gpt")
-_TENSOR = needs(is_refused=True, mode="tensor")
-_PAIRS = when("heads of at least 4 channels", lambda values: values["width"] >= 4 * values["heads"])
+# Requirements of the settings below.
+_ATTENTION = needs(unmet_is_error=True, model_kind=("mini-gpt", "gpt"))
+_GPT = needs(unmet_is_error=True, model_kind="gpt")
+_TENSOR = needs(unmet_is_error=True, mode="tensor")
+_ROTARY_HEADS = when("heads of at least 4 channels", lambda values: values["width"] >= 4 * values["heads"])
 _SEVERAL_LAYERS = when(
     "--layers of at least 2: the last layer sees the whole context", lambda values: values["layers"] > 1
 )
@@ -53,13 +53,16 @@ _WEIGHT_DECAY = when(
         values["optimizer"] == "adamw" or (values["optimizer"] == "muon" and values["model_kind"] != "bigram")
     ),
 )
-_MUON = needs(is_refused=True, optimizer="muon") + needs(model_kind=("mini-gpt", "gpt"))  # a bigram has no matrices
+_MUON = needs(unmet_is_error=True, optimizer="muon") + needs(model_kind=("mini-gpt", "gpt"))  # a bigram has no matrices
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """All settings of a training run. An instance is resolved (see `resolve`): no value is `auto` any more but device,
-    dtype and compile, which the worker decides when it sees its machine."""
+    """All settings of a training run.
+
+    An instance is resolved (see `engines.settings.resolve`): only device, dtype and compile may still be `auto`, which
+    the worker decides on its machine.
+    """
 
     # fmt: off
     mode: str = setting("model", "str", AUTO, "engine: scalar is pure Python, tensor is torch (auto: tensor for gpt, else scalar)", choices=("scalar", "tensor"))
@@ -75,7 +78,7 @@ class TrainSettings:
 
     kv_heads: int = setting("gpt", "int", AUTO, "number of key and value heads (grouped-query attention), a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
     rotary: bool = setting("gpt", "bool", AUTO, "rotary position embeddings; no: no position information (auto: yes)", applies_when=_GPT)
-    rotary_base: float = setting("gpt", "float", AUTO, "base of the rotary embeddings' wavelengths (auto: 100,000)", above=1, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(rotary=True) + _PAIRS)
+    rotary_base: float = setting("gpt", "float", AUTO, "base of the rotary embeddings' wavelengths (auto: 100,000)", above=1, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(rotary=True) + _ROTARY_HEADS)
     qk_norm: bool = setting("gpt", "bool", AUTO, "QK norm: RMSNorm of queries and keys (auto: yes)", applies_when=_GPT)
     qk_scale: float = setting("gpt", "float", AUTO, "factor on normalised queries and keys (auto: 1.2)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(qk_norm=True))
     activation: str = setting("gpt", "str", AUTO, "MLP activation function; relu2 is the square of a ReLU (auto: relu2)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
@@ -97,16 +100,16 @@ class TrainSettings:
     corpus_size: int = setting("data", "size", AUTO, "size of the corpus `stories` in bytes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
     corpus_seed: int = setting("data", "int", 0, "random seed of the corpus `stories`", at_least=0, at_most=LARGEST_SEED, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "tokenizer: characters, bytes, or byte pair encoding (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
-    vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(is_refused=True, tokenizer="bpe"))
+    vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(unmet_is_error=True, tokenizer="bpe"))
     seed: int = setting("data", "int", 1337, "random seed of initial weights, data split, data order and samples", at_least=0, at_most=LARGEST_SEED)
 
-    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MOST_STEPS)
-    tokens: int | None = setting("budget", "size", None, "token budget, with which the learning rate schedule ends", at_least=1, at_most=_MOST_TOKENS, optional=True)
-    time_budget: float | None = setting("budget", "duration", None, "time budget of training, with which the learning rate schedule ends", above=0, at_most=_LONGEST, optional=True)
+    steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MAX_STEPS)
+    tokens: int | None = setting("budget", "size", None, "token budget, with which the learning rate schedule ends", at_least=1, at_most=_MAX_TOKENS, optional=True)
+    time_budget: float | None = setting("budget", "duration", None, "time budget of training, with which the learning rate schedule ends", above=0, at_most=_MAX_SECONDS, optional=True)
     target_bpb: float | None = setting("budget", "float", None, "validation bits per byte at which training stops", above=0, at_most=LARGEST_FACTOR, optional=True)
 
     optimizer: str = setting("optimization", "str", AUTO, "optimizer; muon is for the weight matrices, with adamw for the rest (auto: adamw; muon for gpt)", choices=("sgd", "adamw", "muon"), aliases=(("adam-w", "adamw"),))
-    batch_size: int = setting("optimization", "int", AUTO, "batch size in rows of --context-length tokens (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MOST_ROWS)
+    batch_size: int = setting("optimization", "int", AUTO, "batch size in rows of --context-length tokens (auto: 64 for bigram, 8 for mini-gpt, from --depth for gpt)", at_least=1, at_most=_MAX_ROWS)
     lr: float = setting("optimization", "float", AUTO, "peak learning rate; with muon, of the weight matrices (auto: by model and optimizer)", above=0, at_most=LARGEST_FACTOR)
     embedding_lr: float = setting("optimization", "float", AUTO, "peak learning rate of a gpt's embedding; value embeddings use half of it (auto: from --depth)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT_ADAMW)
     head_lr: float = setting("optimization", "float", AUTO, "peak learning rate of a gpt's head (auto: from --depth)", above=0, at_most=LARGEST_FACTOR, applies_when=_GPT_ADAMW + needs(tie_lm_head=False))
@@ -130,22 +133,22 @@ class TrainSettings:
     dtype: str = setting("machine", "str", AUTO, "data type of the computation; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"), applies_when=_TENSOR)
     compile: str = setting("machine", "str", AUTO, "torch.compile; regions: per layer of a gpt, which starts sooner and runs slightly slower (auto: gpt on CUDA only; regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
     threads: int = setting("machine", "int", 0, "CPU threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
-    micro_batch: int = setting("machine", "int", 0, "rows per micro-batch (gradient accumulation), a divisor of --batch-size; 0 for as many as fit in memory and keep the device busy", at_least=0, at_most=_MOST_ROWS, applies_when=_TENSOR)
+    micro_batch: int = setting("machine", "int", 0, "rows per micro-batch (gradient accumulation), a divisor of --batch-size; 0 for as many as fit in memory and keep the device busy", at_least=0, at_most=_MAX_ROWS, applies_when=_TENSOR)
 
-    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for the first and last step only (auto: a tenth of the run, at most 250 without --time-budget)", at_least=0, at_most=_MOST_STEPS)
-    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens per evaluation, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MOST_TOKENS)
-    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for the last step only (auto: --eval-every)", at_least=0, at_most=_MOST_STEPS, applies_when=needs(sample_tokens=NONZERO))
+    eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for the first and last step only (auto: a tenth of the run, at most 250 without --time-budget)", at_least=0, at_most=_MAX_STEPS)
+    eval_tokens: int = setting("evaluation", "int", AUTO, "validation tokens per evaluation, 0 for all (auto: 200,000 for bigram, 4,096 for a scalar mini-gpt, all for gpt)", at_least=0, at_most=_MAX_TOKENS)
+    sample_every: int = setting("evaluation", "int", AUTO, "steps between samples, 0 for the last step only (auto: --eval-every)", at_least=0, at_most=_MAX_STEPS, applies_when=needs(sample_tokens=NONZERO))
     sample_tokens: int = setting("evaluation", "int", 80, "length of each sample in tokens, 0 for no samples", at_least=0, at_most=10**6)
     temperature: float = setting("evaluation", "float", 0.8, "sampling temperature of these samples, 0 for greedy", at_least=0, at_most=LARGEST_FACTOR, applies_when=needs(sample_tokens=NONZERO))
     prompt: str = setting("evaluation", "str", "", "prompt of these samples", applies_when=needs(sample_tokens=NONZERO))
 
-    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: --eval-every)", at_least=0, at_most=_MOST_STEPS)
+    checkpoint_every: int = setting("checkpoints", "int", AUTO, "steps between checkpoints, 0 for only the last and, with --keep-best, the best (auto: --eval-every)", at_least=0, at_most=_MAX_STEPS)
     checkpoint_dir: str | None = setting("checkpoints", "str", None, "directory for checkpoints, which are saved in DIR/<run id> (default: in the run directory)", optional=True)
-    keep_last: int = setting("checkpoints", "int", 3, "number of newest checkpoints to keep, 0 for all", at_least=0, at_most=_MOST_STEPS)
+    keep_last: int = setting("checkpoints", "int", 3, "number of newest checkpoints to keep, 0 for all", at_least=0, at_most=_MAX_STEPS)
     keep_best: bool = setting("checkpoints", "bool", True, "save and keep the checkpoint with the best validation bits per byte")
 
-    guard_nonfinite: str = setting("guards", "str", "halt", "action when the loss or a gradient is not finite", choices=_GUARD_BACK)
-    guard_spike: str = setting("guards", "str", "warn", "action when the loss jumps", choices=_GUARD_BACK)
+    guard_nonfinite: str = setting("guards", "str", "halt", "action when the loss or a gradient is not finite", choices=_GUARD_WITH_ROLLBACK)
+    guard_spike: str = setting("guards", "str", "warn", "action when the loss jumps", choices=_GUARD_WITH_ROLLBACK)
     guard_spike_sigmas: float = setting("guards", "float", 8.0, "size of a loss jump, in standard deviations of recent losses", above=0, at_most=LARGEST_FACTOR, applies_when=needs(guard_spike=_GUARD_ON))
     guard_disk: str = setting("guards", "str", "halt", "action when the free disk space is less than two checkpoints", choices=_GUARD)
     guard_memory: str = setting("guards", "str", "warn", "action when the process's memory keeps growing", choices=_GUARD)
@@ -159,9 +162,9 @@ class TrainSettings:
         return self.batch_size * self.context_length
 
 
-_RECORDS = re.compile(
+_RECORD_FILE = re.compile(
     r"\.(jsonl|ndjson|json|parquet)(\.(gz|xz|zst))?$", re.IGNORECASE
-)  # formats of documents, not of plain text
+)  # formats of records, not of plain text
 
 
 def _has_window(values: Mapping[str, Any]) -> bool:
@@ -170,13 +173,15 @@ def _has_window(values: Mapping[str, Any]) -> bool:
 
 
 def _has_plain_text(values: Mapping[str, Any]) -> bool:
-    """Return whether the name of one of the texts is neither JSON nor Parquet."""
-    return any(not _RECORDS.search(path) for path in _paths(values))
+    """Return whether one of the texts is neither JSON nor Parquet, by its name."""
+    return any(not _RECORD_FILE.search(path) for path in _paths(values))
 
 
 def _has_record_files(values: Mapping[str, Any]) -> bool:
-    """Return whether the name of one of the texts is JSON or Parquet, or a folder or pattern, which may contain some."""
-    return any(_RECORDS.search(path) or "*" in path or "." not in path.rpartition("/")[2] for path in _paths(values))
+    """Return whether one of the texts is JSON or Parquet, or a folder or pattern that may contain such files."""
+    return any(
+        _RECORD_FILE.search(path) or "*" in path or "." not in path.rpartition("/")[2] for path in _paths(values)
+    )
 
 
 def _paths(values: Mapping[str, Any]) -> list[str]:

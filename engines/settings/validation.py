@@ -8,9 +8,9 @@ from engines.settings.requirements import first_unmet
 from engines.settings.scaling_rules import CHAR_VOCAB
 from engines.settings.train import TrainSettings
 
-_MOST_PARAMETERS = 10**12  # 4 TB of float32 weights: more than eight of the largest GPUs hold
-_MOST_TOKENS_PER_STEP = 1 << 32
-_MOST_TOKENS = 10**18
+_MAX_PARAMETERS = 10**12  # 4 TB of float32 weights, more than eight of the largest GPUs hold
+_MAX_TOKENS_PER_STEP = 1 << 32
+_MAX_TOKENS = 10**18
 
 
 def find_contradictions(values: Mapping[str, Any]) -> list[str]:
@@ -19,12 +19,12 @@ def find_contradictions(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, field in fields(TrainSettings).items():
         if values[name] not in (AUTO, False):
-            unmet = first_unmet(tuple(one for one in field.applies_when if one.is_refused), values)
-            problems += [unmet.refusal(field.flag, values)] if unmet else []
+            unmet = first_unmet(tuple(one for one in field.applies_when if one.unmet_is_error), values)
+            problems += [unmet.format_error(field.flag, values)] if unmet else []
     if mode == "scalar" and kind == "gpt":
-        problems.append("--mode scalar does not fit --model-kind gpt; use --mode tensor.")
+        problems.append("--mode scalar cannot be used with --model-kind gpt; it needs --mode tensor.")
     elif mode == "scalar" and optimizer == "muon":
-        problems.append("--optimizer muon does not fit --mode scalar; use --mode tensor.")
+        problems.append("--optimizer muon cannot be used with --mode scalar; it needs --mode tensor.")
     return problems
 
 
@@ -35,7 +35,7 @@ def find_misfits(values: Mapping[str, Any]) -> list[str]:
     if heads and width % heads:
         problems.append(f"--width {width} must be a multiple of --heads {heads}.")
     elif values["rotary"] is True and width // heads % 2:
-        problems.append(f"--rotary turns pairs: --width {width} / --heads {heads} must be even.")
+        problems.append(f"--rotary needs an even head size: --width {width} / --heads {heads} must be even.")
     if kv_heads and heads % kv_heads:
         problems.append(f"--kv-heads {kv_heads} must divide --heads {heads}.")
     pattern = values["window_pattern"]
@@ -63,21 +63,21 @@ def find_oversizes(values: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each size that no machine can hold. Shape and budget must be decided."""
     problems = []
     parameters = _parameters(values)
-    if parameters > _MOST_PARAMETERS:
+    if parameters > _MAX_PARAMETERS:
         flags = "--vocab-size" if values["model_kind"] == "bigram" else "--layers, --width, --vocab-size"
         problems.append(
-            f"the model has about {parameters:.3g} parameters, more than the {_MOST_PARAMETERS:.0e} that "
-            f"can be trained; lower {flags} or --context-length."
+            f"the model has about {parameters:.3g} parameters, more than the limit of {_MAX_PARAMETERS:.0e}; "
+            f"lower {flags} or --context-length."
         )
     tokens = values["batch_size"] * values["context_length"]
-    if tokens > _MOST_TOKENS_PER_STEP:
+    if tokens > _MAX_TOKENS_PER_STEP:
         problems.append(
-            f"--batch-size {values['batch_size']} times --context-length {values['context_length']} are {tokens:,} "
-            f"tokens per step, more than {_MOST_TOKENS_PER_STEP:,}; lower one of them."
+            f"--batch-size {values['batch_size']} times --context-length {values['context_length']} is {tokens:,} "
+            f"tokens per step, more than {_MAX_TOKENS_PER_STEP:,}; lower one of them."
         )
-    elif tokens * values["steps"] > _MOST_TOKENS:
+    elif tokens * values["steps"] > _MAX_TOKENS:
         problems.append(
-            f"--steps {values['steps']} of {tokens:,} tokens are more than {_MOST_TOKENS:.0e} tokens; lower --steps."
+            f"--steps {values['steps']} of {tokens:,} tokens is more than {_MAX_TOKENS:.0e} tokens; lower --steps."
         )
     return problems
 

@@ -182,12 +182,12 @@ def test_settings_that_do_not_apply_change_nothing_and_are_reported(
     changes: dict[str, Any] = {}
     for name in unmet:
         other = (OTHER | ELSEWHERE)[name] or True
-        if unmet[name].is_refused:
-            with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} does not fit"):
+        if unmet[name].unmet_is_error:
+            with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} cannot be used with"):
                 resolve({**given, name: other})
         elif find_unmet_requirements(resolve({**given, **changes, name: other})).keys() >= unmet.keys():
             changes[name] = other
-    assert unmet.keys() - changes.keys() - {name for name in unmet if unmet[name].is_refused} <= {
+    assert unmet.keys() - changes.keys() - {name for name in unmet if unmet[name].unmet_is_error} <= {
         "window_pattern",
         "window",
     }
@@ -227,7 +227,7 @@ def test_what_is_asked_for_and_has_an_effect_gives_no_warning() -> None:
 
 
 @pytest.mark.parametrize("pick", ["grid", "one-at-a-time", "random"])
-def test_an_axis_without_effect_in_any_cell_is_refused(pick: str) -> None:
+def test_an_axis_without_effect_in_any_cell_unmet_is_error(pick: str) -> None:
     axes = {"beta1": (0.8, 0.9), "lr": (0.1, 0.2)}
     with pytest.raises(SettingsError, match="--axis beta1 has no effect in any cell: it needs --optimizer adamw"):
         make_plan({"optimizer": "sgd"}, axes, {"pick": pick})
