@@ -45,7 +45,7 @@ class SeriesPoint(NamedTuple):
 def iterate_steps(record: RunRecord) -> Iterator[StepValues]:
     """Yield the values of every step that could be read."""
     history, times = record.history, _read_end_times(record)
-    for step in chain.from_iterable(history.readable()):
+    for step in chain.from_iterable(history.iter_readable()):
         index = step - 1
         seconds = history.seconds[index]
         yield StepValues(

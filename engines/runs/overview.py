@@ -91,7 +91,7 @@ def _compute_trend(history: History) -> tuple[float, ...]:
     """Return mean losses: non-finite for a part with a non-finite loss; losses that could not be read are left out."""
     losses = history.losses
     if history.missing:
-        losses = array("d", [losses[step - 1] for part in history.readable() for step in part])
+        losses = array("d", [losses[step - 1] for part in history.iter_readable() for step in part])
     count = len(losses)
     parts = min(TREND, count)
     bounds = [count * i // parts for i in range(parts + 1)] if parts else []

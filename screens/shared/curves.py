@@ -107,7 +107,7 @@ class Curves:
         done, self._steps = self._steps, min(history.step, self._steps + SLICE)
         if done == self._steps:
             return
-        for part in history.readable(done):
+        for part in history.iter_readable(done):
             stop = min(part.stop, self._steps + 1)
             if part.start < stop:
                 self._chart.extend(self._loss, part.start, history.losses[part.start - 1 : stop - 1])

@@ -95,7 +95,7 @@ def assert_nothing_is_wrong(history: History, lines: list[bytes], intact: Histor
     if not history.damage:
         assert everything(history) == everything(intact)
     known = recorded(lines)
-    for part in history.readable():
+    for part in history.iter_readable():
         assert all(repr(history.losses[step - 1]) in known[step] for step in part)
     assert all(math.isnan(history.losses[step - 1]) for gap in history.missing for step in gap)
 
@@ -208,7 +208,7 @@ def test_steps_after_a_gap_keep_their_numbers() -> None:
     history = History()
     history.apply([steps(1, [5.0, 4.0]), steps(6, [3.0])])
     assert history.losses[:2] == array("d", [5.0, 4.0]) and history.losses[5] == 3.0
-    assert history.missing == [range(3, 6)] and list(history.readable()) == [range(1, 3), range(6, 7)]
+    assert history.missing == [range(3, 6)] and list(history.iter_readable()) == [range(1, 3), range(6, 7)]
     assert history.tokens == 60 and history.last_loss == 3.0 and history.newest_losses(4) == [3.0]
     history.apply([{"t": 2.0, "kind": "resumed", "from_step": 4, "reason": "rollback"}])
     assert history.missing == [range(3, 5)] and history.step == 4 and history.last_loss is None
