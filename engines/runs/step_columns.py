@@ -4,7 +4,7 @@ import math
 from array import array
 from collections.abc import Iterator
 
-from engines.events import Event, column
+from engines.events import Event, decode_column
 
 COLUMNS = ("losses", "lr", "seconds", "grad_norms")
 _MAX_MISSING = 2_000_000  # steps in total; a gap takes memory, and a forged step number may be arbitrarily large
@@ -89,7 +89,7 @@ class StepColumns:
 
     def add_steps(self, event: Event) -> None:
         """Add the steps of an event, unless it is a copy. Raises ValueError for impossible or contradicting values."""
-        columns = [array("d", column(event, name)) for name in COLUMNS]
+        columns = [array("d", decode_column(event, name)) for name in COLUMNS]
         first, count = event["first_step"], len(columns[0])
         if len({len(values) for values in columns}) != 1:
             raise ValueError("columns of unequal length")
@@ -171,7 +171,7 @@ def _require_durations(seconds: "array[float]") -> None:
 
 def _read_progress(event: Event, count: int) -> "array[float]":
     """Return the progress of each of `count` steps; empty if the schedule does not follow it."""
-    progress = array("d", column(event, "progress") if event.get("progress") else [])
+    progress = array("d", decode_column(event, "progress") if event.get("progress") else [])
     if progress and not (len(progress) == count and min(progress) >= 0 and max(progress) <= 1):
         raise ValueError("progress that no run can have")
     return progress
