@@ -38,7 +38,7 @@ def format_verdict(cell: CellReport) -> str:
     return cell.verdict + (f" ({count} of {len(cell.results)})" if count < len(cell.results) else "")
 
 
-def format_count(value: float | None) -> str:
+def format_integer(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 

@@ -8,8 +8,8 @@ from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, Analysis, CellRep
 from engines.ablation.effects import Effect
 from engines.ablation.formatting import (
     format_comparisons,
-    format_count,
     format_difference,
+    format_integer,
     format_p,
     format_spread,
     format_value,
@@ -105,10 +105,10 @@ def _build_cell_row(rank: int, cell: CellReport) -> list[str]:
         format_difference(cell.difference),
         format_p(cell.p_corrected),
         f"**{cell.verdict}**" if cell.verdict in ("better", "worse") else format_verdict(cell),
-        format_count(cell.tokens_to_target.mean if cell.tokens_to_target else None),
+        format_integer(cell.tokens_to_target.mean if cell.tokens_to_target else None),
         f"{cell.seconds_to_target.mean:.3g}" if cell.seconds_to_target else "",
-        format_count(cell.mean("tokens_per_second")),
-        format_count(cell.mean("parameters")),
+        format_integer(cell.mean("tokens_per_second")),
+        format_integer(cell.mean("parameters")),
     ]
 
 
@@ -169,7 +169,7 @@ def _build_two_way_means(plan: Plan, analysis: Analysis) -> Iterator[Section]:
 
 def format_score(metric: str, value: float) -> str:
     """Format a score of this metric."""
-    return f"{value:.4f}" if metric == "val_bpb" else format_count(value)
+    return f"{value:.4f}" if metric == "val_bpb" else format_integer(value)
 
 
 def _build_failures(analysis: Analysis) -> Section:

@@ -54,7 +54,7 @@ class Study(Run):
         try:
             config = read_checked_json(self.config_path, verified)
         except (OSError, ValueError):
-            raise UserError(f"study {self.id} cannot be read: there is no readable plan.json in {self.path}.") from None
+            raise UserError(f"study {self.id} cannot be read: no readable plan.json in {self.path}.") from None
         if not isinstance(config, dict) or config.get("v") != SCHEMA:
             raise UserError(f"study {self.id} cannot be read: it was written by another version of nanochat-tui.")
         if not has_fields(config, {"created_at": NUMBER}):

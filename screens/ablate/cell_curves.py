@@ -9,13 +9,13 @@ from textual.containers import Vertical
 
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
-from screens.ablate.columns import first_job
+from screens.ablate.columns import find_first_job
 from screens.ablate.figure_table import SERIES_NUMBERS
-from screens.ablate.studies import Reading
-from screens.ablate.words import plain
+from screens.ablate.reader import StudySnapshot
 from screens.chart import Chart
 from screens.shared.background import is_busy, run_in_background
 from screens.shared.curves import SLICE_PAUSE, Curves
+from screens.shared.formatting import format_text
 
 LOOK_INTERVAL = 0.5  # seconds
 
@@ -40,16 +40,16 @@ class CellCurves(Vertical):
         yield Chart(id="cells-chart", ascii=self._ascii, classes="pane")
 
     def on_mount(self) -> None:
-        self.set_interval(LOOK_INTERVAL, self.look_again)
+        self.set_interval(LOOK_INTERVAL, self.update_curves)
 
-    def forget(self) -> None:
-        """Another study is shown from now on."""
+    def reset_numbers(self) -> None:
+        """Assign numbers anew: another study is shown next."""
         self._numbers = {}
 
-    def number(self, reading: Reading) -> Mapping[int, int]:
+    def assign_numbers(self, snapshot: StudySnapshot) -> Mapping[int, int]:
         """A number, which is a colour too, for each cell that has a curve."""
-        cells = [cell.cell for cell in reading.analysis.cells if first_job(reading, cell.cell)]
-        cells.sort(key=lambda cell: cell != reading.plan.base_index)
+        cells = [cell.cell for cell in snapshot.analysis.cells if find_first_job(snapshot, cell.cell)]
+        cells.sort(key=lambda cell: cell != snapshot.plan.base_index)
         wanted = cells[: len(SERIES_NUMBERS)]
         kept = {cell: number for cell, number in self._numbers.items() if cell in wanted}
         free = [number for number in SERIES_NUMBERS if number not in kept.values()]
@@ -57,15 +57,15 @@ class CellCurves(Vertical):
         self._numbers = kept | dict(zip(new, free, strict=False))
         return self._numbers
 
-    def show(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
+    def show(self, snapshot: StudySnapshot, known: Mapping[Run, WatchedRun]) -> None:
         """Curves of the cells that have a number; of `known` runs what the lab has read already."""
         wanted = {}
         for cell, number in sorted(self._numbers.items(), key=lambda item: item[1]):
-            if job := first_job(reading, cell):
-                wanted[number] = (reading.plan.cells[cell].name, reading.runs[job])
-        seed = reading.plan.seeds[0]
-        count = f"{len(wanted)} of {len(reading.plan.cells)} cells, each with its first seed ({seed})"
-        title = plain(f"curves of {count}", self._ascii)
+            if job := find_first_job(snapshot, cell):
+                wanted[number] = (snapshot.plan.cells[cell].name, snapshot.runs[job])
+        seed = snapshot.plan.seeds[0]
+        count = f"{len(wanted)} of {len(snapshot.plan.cells)} cells, each with its first seed ({seed})"
+        title = format_text(f"curves of {count}", self._ascii)
         chart = self.query_one(Chart)
         if chart.border_title != title:  # setting it paints the whole chart again
             chart.border_title = title
@@ -77,9 +77,9 @@ class CellCurves(Vertical):
             curves = Curves(chart, self._ascii, name=name, label=f"{number} {name}", colour=f"series-{number}")
             self._curves.append(_Curve(known.get(run) or WatchedRun(run), curves))
         chart.redraw()
-        self.look_again()
+        self.update_curves()
 
-    def look_again(self) -> None:
+    def update_curves(self) -> None:
         """Show what has been read since, while anybody sees it."""
         if not self.is_on_screen or not self.screen.is_current:
             return
@@ -90,7 +90,7 @@ class CellCurves(Vertical):
                 finally:
                     curve.watch.lock.release()
                 if not is_complete:  # the others are polled later: each may take as long
-                    self.set_timer(SLICE_PAUSE, self.look_again)
+                    self.set_timer(SLICE_PAUSE, self.update_curves)
                     break
         if not is_busy(self):
             run_in_background(self, partial(_poll_all, [curve.watch for curve in self._curves]))

@@ -1,34 +1,33 @@
-"""The columns of both tables, and what stands in them: studies in the list, cells of the study that is open."""
+"""Columns and rows of the two tables: the list of studies, and the cells of the study that is open."""
 
 import math
 from collections.abc import Mapping
 
-from engines.ablation.analysis import MIN_PAIRS, NOT_TESTABLE, CellReport
-from engines.ablation.formatting import format_difference, format_spread, format_value, format_verdict
+from engines.ablation.analysis import MIN_PAIRS, NO_BASE_RESULT, NOT_DONE, NOT_TESTABLE, TOO_FEW_SEEDS, CellReport
+from engines.ablation.formatting import format_difference, format_p, format_spread, format_value, format_verdict
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import RunResult
 from engines.output.units import format_age, format_duration
 from screens.ablate.figure_table import Cell, Column, Rows
-from screens.ablate.studies import GOES_ON, Reading, StudyRow
-from screens.ablate.words import plain
-from screens.shared.formatting import format_count, format_state
+from screens.ablate.reader import RESUMABLE, StudyRow, StudySnapshot
+from screens.shared.formatting import format_count, format_state_glyph, format_text
 
 STUDY_COLUMNS = (
     Column("state", "state", 1),
     Column("study", "study", 0),
     Column("done", "runs", 2, right=True),
-    Column("eta", "left", 3, right=True),
+    Column("eta", "ETA", 3, right=True),
     Column("age", "age", 5, right=True),
-    Column("pick", "pick", 6),
+    Column("design", "design", 6),
     Column("axes", "axes", 4, most=60, least=12),
     Column("base", "base", 7, most=60, least=12),
 )
 CELL_COLUMNS = (
     Column("series", " ", 1, most=1),
-    Column("cell", "variant", 0, most=40),
+    Column("cell", "cell", 0, most=40),
     Column("bpb", "val bpb", 2, right=True, most=19),
-    Column("difference", "against base", 4, right=True),
-    Column("interval", "95 %", 5, right=True),
+    Column("difference", "difference", 4, right=True),
+    Column("interval", "95 % CI", 5, right=True),
     Column("verdict", "verdict", 3, most=26, least=9),
     Column("seeds", "seeds", 6, right=True),
     Column("speed", "tok/s", 7, right=True),
@@ -36,112 +35,124 @@ CELL_COLUMNS = (
     Column("p", "p (Holm)", 9, right=True),
 )
 _FAILED = ("crashed", "killed", "halted", "stuck", "diverged", "unreadable")
-_STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
-_LIVE = ("running", "paused", "starting")
+_VERDICT_STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
+_ACTIVE = ("running", "paused", "starting")
 
 
-def study_rows(studies: list[StudyRow], ascii: bool) -> Rows:
-    return {row.key: _study(row, ascii) for row in studies}
+# --- studies ----------------------------------------------------------------------------------------
 
 
-def _study(row: StudyRow, ascii: bool) -> dict[str, Cell]:
-    style = "failed" if row.problem or row.state in _FAILED else "live" if row.state in _LIVE else ""
+def build_study_rows(studies: list[StudyRow], ascii: bool) -> Rows:
+    return {row.key: _build_study_row(row, ascii) for row in studies}
+
+
+def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, Cell]:
+    style = "failed" if row.problem or row.state in _FAILED else "live" if row.state in _ACTIVE else ""
     texts = {
-        "state": f"{format_state(row.watch, ascii).split()[0]} {row.state}{' !' if row.problem else ''}",
+        "state": f"{format_state_glyph(row.watch, ascii)} {row.state}{' !' if row.problem else ''}",
         "study": row.study.id,
         "done": f"{row.done}/{row.total}",
         "eta": "" if row.seconds_left is None else format_duration(row.seconds_left),
-        "axes": axes_words(row.plan) if row.plan else row.problem,
-        "pick": pick_words(row.plan) if row.plan else "",
-        "base": base_words(row.plan) if row.plan else "",
+        "axes": format_axes_line(row.plan) if row.plan else row.problem,
+        "design": format_design(row.plan) if row.plan else "",
+        "base": format_base(row.plan) if row.plan else "",
         "age": format_age(row.created_at),
     }
-    return {name: Cell(plain(text, ascii), style if name == "state" else "") for name, text in texts.items()}
+    return {name: Cell(format_text(text, ascii), style if name == "state" else "") for name, text in texts.items()}
 
 
-def axes_words(plan: Plan) -> str:
+def format_axes_line(plan: Plan) -> str:
+    """Format the axes on one line: `lr=0.01,0.1 × depth=2,4`."""
     return " × ".join(f"{axis.name}={','.join(map(format_value, axis.values))}" for axis in plan.axes)
 
 
-def pick_words(plan: Plan) -> str:
-    return plan.options.pick + (" halving" if plan.options.halving else "")
+def format_design(plan: Plan) -> str:
+    return plan.options.pick + (" + halving" if plan.options.halving else "")
 
 
-def base_words(plan: Plan) -> str:
-    return " ".join(f"{name}={format_value(value)}" for name, value in plan.given.items()) or "all defaults"
+def format_base(plan: Plan) -> str:
+    """Format the settings that the base changes."""
+    return " ".join(f"{name}={format_value(value)}" for name, value in plan.given.items()) or "default settings"
 
 
-def cell_rows(reading: Reading, series: Mapping[int, int], ascii: bool) -> Rows:
-    """By the cell's place in the plan, the best first. `series`: the number of the curve of each cell that has one."""
-    return {str(cell.cell): _cell(cell, reading, series.get(cell.cell), ascii) for cell in reading.analysis.cells}
+# --- cells ------------------------------------------------------------------------------------------
 
 
-def _cell(cell: CellReport, reading: Reading, number: int | None, ascii: bool) -> dict[str, Cell]:
+def build_cell_rows(snapshot: StudySnapshot, series: Mapping[int, int], ascii: bool) -> Rows:
+    """Build the rows of the cells, the best first. `series` has the number of each cell's curve, if it has one."""
+    return {
+        str(cell.cell): _build_cell_row(cell, snapshot, series.get(cell.cell), ascii)
+        for cell in snapshot.analysis.cells
+    }
+
+
+def _build_cell_row(cell: CellReport, snapshot: StudySnapshot, series: int | None, ascii: bool) -> dict[str, Cell]:
     difference, _, interval = format_difference(cell.difference).partition(" ")
-    style = "live" if _trains(cell, reading) else _STYLES.get(cell.verdict, "faint")
+    verdict_style = "live" if _is_training(cell, snapshot) else _VERDICT_STYLES.get(cell.verdict, "faint")
     p = cell.p_corrected
-    cells = {
-        "series": Cell(str(number) if number else "", f"series-{number}" if number else ""),
+    row = {
+        "series": Cell(str(series) if series else "", f"series-{series}" if series else ""),
         "cell": Cell(cell.name, "base" if cell.verdict == "base" else ""),
         "bpb": Cell(format_spread(cell.val_bpb)),
         "difference": Cell(difference),
         "interval": Cell(interval),
-        "verdict": Cell(verdict_words(cell, reading), style),
-        "seeds": Cell(seeds_words(cell, reading)),
+        "verdict": Cell(describe_verdict(cell, snapshot), verdict_style),
+        "seeds": Cell(format_seeds(cell, snapshot)),
         "speed": Cell(format_count(cell.mean("tokens_per_second")), "faint"),
         "best": Cell(format_spread(cell.best_bpb), "faint"),
-        "p": Cell("" if p is None or not math.isfinite(p) else f"{p:.2g}", "faint"),
+        "p": Cell(format_p(p) if p is not None and math.isfinite(p) else "", "faint"),
     }
-    return {name: Cell(plain(told.text, ascii), told.style) for name, told in cells.items()}
+    return {name: Cell(format_text(found.text, ascii), found.style) for name, found in row.items()}
 
 
-def _trains(cell: CellReport, reading: Reading) -> bool:
-    return any(job.cell == cell.cell for job in reading.training)
+def _is_training(cell: CellReport, snapshot: StudySnapshot) -> bool:
+    return any(job.cell == cell.cell for job in snapshot.training)
 
 
-def verdict_words(cell: CellReport, reading: Reading) -> str:
-    """The verdict; of a cell that has none yet, what it waits for."""
-    if cell.verdict == "not done yet" and _trains(cell, reading):
+def describe_verdict(cell: CellReport, snapshot: StudySnapshot) -> str:
+    """Return the verdict, or why the cell has none yet."""
+    if cell.verdict == NOT_DONE and _is_training(cell, snapshot):
         return "training"
-    if cell.verdict == "the base has no result":
-        base = next(other for other in reading.analysis.cells if other.name == reading.analysis.base)
-        if len(_done(base)) < len(reading.plan.seeds):
-            return "waits for the base"
+    if cell.verdict == NO_BASE_RESULT:
+        base = next(other for other in snapshot.analysis.cells if other.name == snapshot.analysis.base)
+        if len(_final_results(base)) < len(snapshot.plan.seeds):
+            return "waiting for the base"
     return format_verdict(cell)
 
 
-def _done(cell: CellReport) -> list[RunResult]:
-    """Without runs that were stopped or killed: the queue goes on with them."""
-    return [result for result in cell.results if result.outcome not in GOES_ON]
+def _final_results(cell: CellReport) -> list[RunResult]:
+    """Return the results without runs that were stopped or killed: the queue resumes them."""
+    return [result for result in cell.results if result.outcome not in RESUMABLE]
 
 
-def seeds_words(cell: CellReport, reading: Reading) -> str:
-    return f"{len(_done(cell))}/{len(reading.plan.seeds)}"
+def format_seeds(cell: CellReport, snapshot: StudySnapshot) -> str:
+    """Format the number of seeds that are done, and of all."""
+    return f"{len(_final_results(cell))}/{len(snapshot.plan.seeds)}"
 
 
-def cell_line(cell: CellReport, reading: Reading) -> str:
-    """All about one cell, in a line."""
-    verdict = verdict_words(cell, reading)
-    if verdict == "too few seeds":
-        verdict += f", at least {MIN_PAIRS} are needed"
+def describe_cell(cell: CellReport, snapshot: StudySnapshot) -> str:
+    """Describe one cell on one line: verdict, difference, seeds, speed, and the reasons of failed runs."""
+    verdict = describe_verdict(cell, snapshot)
+    if verdict == TOO_FEW_SEEDS:
+        verdict += f" (at least {MIN_PAIRS} are needed)"
     if verdict == NOT_TESTABLE:
-        verdict += ", every seed differs by the same amount"
+        verdict += " (every seed differs by the same amount)"
     parts = [f"{cell.name}: {verdict}"]
     if cell.difference:
-        parts.append(format_difference(cell.difference))
+        parts.append(f"difference {format_difference(cell.difference)}")
     if cell.p_corrected is not None:
-        parts.append(f"p {cell.p_corrected:.2g}")
-    parts.append(f"seeds {seeds_words(cell, reading)}")
+        parts.append(f"p {format_p(cell.p_corrected)}")
+    parts.append(f"seeds {format_seeds(cell, snapshot)}")
     if speed := cell.mean("tokens_per_second"):
         parts.append(f"{format_count(speed)} tok/s")
     if cell.rung:
-        parts.append(f"rung {cell.rung + 1} of {len(reading.plan.rungs)}")
+        parts.append(f"rung {cell.rung + 1} of {len(snapshot.plan.rungs)}")
     details = {result.detail for result in cell.results if result.detail and not result.is_comparable}
     return " · ".join([*parts, *sorted(details)])
 
 
-def first_job(reading: Reading, cell: int) -> Job | None:
-    """Of a cell's runs that with the first seed, as far as it has been trained."""
-    plan = reading.plan
+def find_first_job(snapshot: StudySnapshot, cell: int) -> Job | None:
+    """Return the cell's job with the first seed that has a run, on its last rung; None if no run has begun."""
+    plan = snapshot.plan
     jobs = [Job(cell, seed, rung) for seed in plan.seeds for rung in reversed(range(len(plan.rungs)))]
-    return next((job for job in jobs if job in reading.runs), None)
+    return next((job for job in jobs if job in snapshot.runs), None)

@@ -1,8 +1,8 @@
-"""What is typed in the plan of a new study, read: the plan that follows, how long it takes, what is wrong with it."""
+"""Drafts of new studies: the plan that follows from the entries, its estimated time, and its problems."""
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engines.ablation.cells import Cell
@@ -15,102 +15,113 @@ from engines.cost.machine import this_machine
 from engines.cost.plan import estimate
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import SettingsError, UserError
-from engines.settings.fields import AUTO, fields, format_default, parse_settings
+from engines.settings.fields import AUTO, fields, parse_settings, format_default
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.system.gpus import list_gpus
 
-_MOST_ESTIMATED = 100  # cells: of more, as many are looked at and stand for the others
-_MOST_NAMES = 8
-_TAKES = {"N": "a whole number", "X": "a number"}
-_HOW = "an axis a line, such as lr=0.01,0.03,0.1; with none: the four bigrams of tie_lm_head × input_rmsnorm"
+_MAX_ESTIMATED_CELLS = 100  # of a larger study, this many evenly spaced cells stand for all
+_MAX_SUGGESTIONS = 8
+_KINDS = {"N": "a whole number", "X": "a number"}
+_AXIS_HELP = (
+    "One axis per line: a setting and its values, such as lr=0.01,0.03,0.1. Without an axis the study compares the "
+    "four bigrams of tie_lm_head × input_rmsnorm."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """Everything as it was typed."""
+    """The entries of the editor, as typed."""
 
     axes: str
     given: Mapping[str, str]
     options: Mapping[str, str]
 
-    def plan(self) -> Plan:
-        """SettingsError names all that is wrong."""
+    def make_plan(self) -> Plan:
+        """Make the plan. Raises SettingsError with all problems at once."""
         problems: list[str] = []
 
-        def read(parse: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        def collect(parse: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             try:
                 return parse()
             except SettingsError as error:
                 problems.extend(error.problems)
                 return {}
 
-        axes = read(lambda: parse_axes(line.strip() for line in self.axes.splitlines() if line.strip()))
-        given = read(lambda: parse_settings(TrainSettings, self.given))
-        options = read(lambda: parse_settings(StudySettings, self.options))
+        axes = collect(lambda: parse_axes(line.strip() for line in self.axes.splitlines() if line.strip()))
+        given = collect(lambda: parse_settings(TrainSettings, self.given))
+        options = collect(lambda: parse_settings(StudySettings, self.options))
         if problems:
             raise SettingsError(problems)
         return make_plan(given, axes, options)
 
 
 @dataclasses.dataclass(frozen=True)
-class Prospect:
-    """What a draft comes to. Without a plan, `problems` tells why."""
+class PlanPreview:
+    """The plan of a draft and its estimated time. Without a plan, `problems` has the reasons."""
 
     draft: Draft
     plan: Plan | None = None
     problems: tuple[str, ...] = ()
-    seconds: float | None = None  # of training, all runs together
-    at_once: int = 1
+    seconds: float | None = None  # of training, the sum over all runs
+    parallel_runs: int = 1
     assumption: str = ""
 
 
-def look_ahead(draft: Draft) -> Prospect:
-    """Takes a while where there are many cells, and where there is a GPU to ask for."""
+def preview_plan(draft: Draft) -> PlanPreview:
+    """Make and estimate the plan of a draft. Slow for many cells, and on the first request for the GPUs."""
     try:
-        plan = draft.plan()
-    except SettingsError as error:
-        return Prospect(draft, problems=tuple(error.problems))
-    except UserError as error:
-        return Prospect(draft, problems=(str(error),))
-    found = list_gpus()
-    machine = this_machine(found[0].name if found else None)
-    some = plan.cells[:: -(-len(plan.cells) // _MOST_ESTIMATED)]
-    settings = [resolve(plan.run_settings(cell, plan.seeds[0])) for cell in some]
-    try:
+        plan = draft.make_plan()
+        settings = _sample_settings(plan)
         vocab_sizes = preview_vocab_sizes(settings)
+    except SettingsError as error:
+        return PlanPreview(draft, problems=tuple(error.problems))
     except UserError as error:
-        return Prospect(draft, problems=(str(error),))
+        return PlanPreview(draft, problems=(str(error),))
+    devices = list_gpus()
+    machine = this_machine(devices[0].name if devices else None)
     estimates = [estimate(each, size, machine) for each, size in zip(settings, vocab_sizes, strict=True)]
     known = [each.seconds for each in estimates if each.seconds is not None]
-    seconds = sum(known) / len(known) * _whole_cells(plan) * len(plan.seeds) if len(known) == len(some) else None
-    at_once = 1
+    full_runs = _count_full_cells(plan) * len(plan.seeds)
+    seconds = sum(known) / len(known) * full_runs if len(known) == len(settings) else None
+    return PlanPreview(
+        draft,
+        plan,
+        seconds=seconds,
+        parallel_runs=_count_parallel_runs(plan, settings),
+        assumption=estimates[0].assumption,
+    )
+
+
+def _sample_settings(plan: Plan) -> list[TrainSettings]:
+    """Resolve the settings of evenly spaced cells, at most `_MAX_ESTIMATED_CELLS`."""
+    step = -(-len(plan.cells) // _MAX_ESTIMATED_CELLS)
+    return [resolve(plan.run_settings(cell, plan.seeds[0])) for cell in plan.cells[::step]]
+
+
+def _count_parallel_runs(plan: Plan, settings: Sequence[TrainSettings]) -> int:
     if plan.options.launcher == "local":
-        at_once = min(plan.total, len(allocate_slots(settings, plan.options.jobs)))
-    elif plan.options.jobs != AUTO:
-        at_once = min(plan.total, int(plan.options.jobs))
-    return Prospect(draft, plan, seconds=seconds, at_once=at_once, assumption=estimates[0].assumption)
+        return min(plan.total, len(allocate_slots(settings, plan.options.jobs)))
+    return 1 if plan.options.jobs == AUTO else min(plan.total, int(plan.options.jobs))
 
 
-def _whole_cells(plan: Plan) -> float:
-    """How many cells trained to their end would take as long: with halving, most end early."""
+def _count_full_cells(plan: Plan) -> float:
+    """Return how many cells trained to the end would take as long: with halving, most of them stop early."""
     last = len(plan.rungs) - 1
-    shares = [0.5 ** (last - rung) for rung in range(last + 1)]  # of the steps, where each rung ends
-    begun = [0.0, *shares]
-    return sum(cells * (end - begin) for cells, end, begin in zip(plan.rungs, shares, begun, strict=False))
+    ends = [0.5 ** (last - rung) for rung in range(last + 1)]  # share of the steps at the end of each rung
+    starts = [0.0, *ends]
+    return sum(cells * (end - start) for cells, end, start in zip(plan.rungs, ends, starts, strict=False))
 
 
-def hint(line: str) -> str:
-    """What helps with an axis that is being typed."""
+def describe_axis(line: str) -> str:
+    """Return a sentence that helps to type this axis: its setting, a similar name, or the problem of a value."""
     word, _, values = line.partition("=")
     name = word.strip().removeprefix("--").replace("-", "_")
     known = fields(TrainSettings)
     if not name:
-        return _HOW
+        return _AXIS_HELP
     if name not in known:
-        near = [other for other in known if name in other] or difflib.get_close_matches(name, known, _MOST_NAMES, 0.5)
-        names = ", ".join(near[:_MOST_NAMES]) + (" ..." if len(near) > _MOST_NAMES else "")
-        return f"{name} is no setting of a run" + (f"; there are {names}" if near else "")
+        return f"{name} is not a training setting{_suggest_names(name, list(known))}"
     field = known[name]
     for value in filter(None, (value.strip() for value in values.split(","))):
         try:
@@ -118,18 +129,26 @@ def hint(line: str) -> str:
         except ValueError as error:
             return f"{name} {error}"
     default = format_default(field)
-    return f"{name}: {field.help}; {_TAKES.get(field.metavar, field.metavar.lower())}" + (
-        f", else {default}" if default else ""
-    )
+    accepted = _KINDS.get(field.metavar, field.metavar.lower())
+    return f"{name}: {field.help}; {accepted}" + (f" (default: {default})" if default else "")
 
 
-def axis_lines(plan: Plan) -> str:
-    """The axes of a plan as they would be typed."""
+def _suggest_names(name: str, known: Sequence[str]) -> str:
+    similar = [other for other in known if name in other]
+    similar = similar or difflib.get_close_matches(name, known, _MAX_SUGGESTIONS, 0.5)
+    if not similar:
+        return ""
+    more = " ..." if len(similar) > _MAX_SUGGESTIONS else ""
+    return f"; did you mean {', '.join(similar[:_MAX_SUGGESTIONS])}{more}?"
+
+
+def format_axes(plan: Plan) -> str:
+    """Format the axes of a plan as they would be typed."""
     return "\n".join(f"{axis.name}={','.join(map(format_value, axis.values))}" for axis in plan.axes)
 
 
 def changed_options(options: StudySettings) -> dict[str, Any]:
-    """Those that are not as they are by default."""
+    """Return the options that differ from their defaults."""
     return {
         name: value
         for name, field in fields(StudySettings).items()
@@ -137,5 +156,5 @@ def changed_options(options: StudySettings) -> dict[str, Any]:
     }
 
 
-def cell_words(plan: Plan, cell: Cell) -> str:
+def format_cell_name(plan: Plan, cell: Cell) -> str:
     return f"{cell.name} (base)" if cell.name == plan.base else cell.name

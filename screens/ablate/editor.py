@@ -1,8 +1,8 @@
-"""The plan of a new study: axes, how cells are picked, the base; and beside them what they come to."""
+"""Editor of a new study's plan: axes, design and base, next to a preview of the plan that follows from them."""
 
 import dataclasses
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -19,71 +19,80 @@ from engines.ablation.plan import Plan
 from engines.ablation.settings import StudySettings
 from engines.output.units import format_duration
 from engines.settings.fields import fields
-from screens.ablate.draft import Draft, Prospect, axis_lines, cell_words, changed_options, hint, look_ahead
-from screens.ablate.words import plain
+from screens.ablate.draft import (
+    Draft,
+    PlanPreview,
+    changed_options,
+    describe_axis,
+    format_axes,
+    format_cell_name,
+    preview_plan,
+)
 from screens.shared.background import run_in_background
+from screens.shared.formatting import format_text
 from screens.shared.settings_form import SettingRow, SettingsForm, as_typed
 from screens.widgets.hint import Hint
 
-_PAUSE = 0.2  # seconds after the last key until the plan is worked out
-_MOST_CELLS = 40  # that are told by name
-_START = "f5 starts it; what is left empty follows from the rest"
+_PREVIEW_DELAY = 0.2  # seconds after the last key
+_MAX_LISTED = 40  # cells, and dropped combinations
+_START_HINT = "Press f5 to start the study. Empty fields use their defaults."
 _PLACEHOLDER = "lr=0.01,0.03,0.1"
 
 
 class PlanEditor(Vertical):
-    """Says `Wanted` when a study is to be started."""
+    """Edits the plan of a new study, and posts `Submitted` when the user starts it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+s", "start", "Start", id="ablate.start", tooltip="Start the study", key_display="f5"),
     ]
 
     @dataclasses.dataclass
-    class Wanted(Message):
-        """A study of this plan is wanted."""
+    class Submitted(Message):
+        """The user started a study with this plan."""
 
         plan: Plan
 
-    def __init__(self, like: Plan | None, ascii: bool, id: str = "editor") -> None:
+    def __init__(self, template: Plan | None, ascii: bool, id: str = "editor") -> None:
+        """Fill the entries from `template` if there is one."""
         super().__init__(id=id)
-        self._like = like
+        self._template = template
         self._ascii = ascii
-        options = changed_options(like.options) if like else {}
+        options = changed_options(template.options) if template else {}
         self._options = {name: as_typed(value) for name, value in options.items()}
         self._timer: Timer | None = None
-        self._prospect: Prospect | None = None  # None while it is worked out
-        self._starts = False  # as soon as that is done
+        self.preview: PlanPreview | None = None  # None while it is being computed
+        self._starts_after_preview = False
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="plan-both"):
-            with VerticalScroll(id="plan-asked", classes="pane") as asked:
-                asked.border_title = "new study"
-                asked.can_focus = False
+            with VerticalScroll(id="plan-entries", classes="pane") as entries:
+                entries.border_title = "new study"
+                entries.can_focus = False
                 yield Static("axes", classes="group")
-                area = TextArea(axis_lines(self._like) if self._like else "", id="axes", compact=True)
+                area = TextArea(format_axes(self._template) if self._template else "", id="axes", compact=True)
                 area.placeholder = _PLACEHOLDER
                 area.highlight_cursor_line = False
                 yield area
                 yield Static("", id="axis-hint", markup=False)
-                yield Static("cells and seeds", classes="group")
+                yield Static("study", classes="group")
                 for name, field in fields(StudySettings).items():
                     yield SettingRow(field, self._options.get(name, ""))
-                yield Static("the base of all cells", classes="group")
-                yield SettingsForm(self._like.given if self._like else {}, id="base")
+                yield Static("base (settings of all cells)", classes="group")
+                yield SettingsForm(self._template.given if self._template else {}, id="base")
             with VerticalScroll(id="plan-preview", classes="pane") as preview:
-                preview.border_title = "what follows"
+                preview.border_title = "plan"
                 yield Static("", id="plan-text", markup=False)
-        yield Hint(_START, id="plan-start")
+        yield Hint(_START_HINT, id="plan-start")
 
     def on_mount(self) -> None:
         self.query_one("#base").can_focus = False
-        self._hint()
-        self._look_ahead()
+        self._show_axis_hint()
+        self._compute_preview()
 
     def focus_first(self) -> None:
         self.query_one("#axes").focus(scroll_visible=False)
 
-    # --- what is typed ------------------------------------------------------------------------------
+    # --- entries ------------------------------------------------------------------------------------
 
     @property
     def draft(self) -> Draft:
@@ -91,95 +100,103 @@ class PlanEditor(Vertical):
 
     @on(TextArea.Changed)
     @on(SettingsForm.Changed)
-    def _take(self) -> None:
-        self._prospect = None
+    def _schedule_preview(self) -> None:
+        self.preview = None
         if self._timer:
             self._timer.stop()
-        self._timer = self.set_timer(_PAUSE, self._look_ahead)
+        self._timer = self.set_timer(_PREVIEW_DELAY, self._compute_preview)
 
     @on(TextArea.SelectionChanged)
-    def _hint(self) -> None:
+    def _show_axis_hint(self) -> None:
         area = self.query_one(TextArea)
-        told = plain(hint(area.document.get_line(area.cursor_location[0])), self._ascii)
-        words = self.query_one("#axis-hint", Static)
-        if str(words.content) != told:
-            words.update(told)
+        text = format_text(describe_axis(area.document.get_line(area.cursor_location[0])), self._ascii)
+        hint = self.query_one("#axis-hint", Static)
+        if str(hint.content) != text:
+            hint.update(text)
 
     def on_descendant_focus(self, message: DescendantFocus) -> None:
-        """Tells what the setting at hand is."""
+        """Show the help of the focused setting."""
         row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
-        told = f"{row.field.flag}: {row.field.help}; f5 starts" if row else _START
-        self.query_one(Hint).show(plain(told, self._ascii))
+        text = f"{row.field.flag}: {row.field.help}. Press f5 to start." if row else _START_HINT
+        self.query_one(Hint).show(format_text(text, self._ascii))
 
     def on_setting_row_changed(self, message: SettingRow.Changed) -> None:
-        """Of a row of the study; those of the base are the form's."""
+        """Update an option of the study; the form handles the rows of the base."""
         message.stop()
         row = message.row
         self._options = {name: typed for name, typed in self._options.items() if name != row.field.name}
         if row.typed:
             self._options[row.field.name] = row.typed
-        self._take()
+        self._schedule_preview()
 
-    # --- what follows -------------------------------------------------------------------------------
+    # --- preview ------------------------------------------------------------------------------------
 
-    def _look_ahead(self) -> None:
-        """In a thread: a grid may have thousands of cells."""
-        run_in_background(self, partial(look_ahead, self.draft), self._tell)
+    def _compute_preview(self) -> None:
+        """Compute the preview in a thread: a grid may have thousands of cells."""
+        run_in_background(self, partial(preview_plan, self.draft), self._show_preview)
 
-    def _tell(self, prospect: Prospect) -> None:
-        if prospect.draft != self.draft:
-            return  # something was typed meanwhile
-        self._prospect = prospect
-        self.query_one("#plan-text", Static).update(self._text(prospect))
-        if self._starts:
+    def _show_preview(self, preview: PlanPreview) -> None:
+        if preview.draft != self.draft:
+            return  # an entry was changed in the meantime
+        self.preview = preview
+        self.query_one("#plan-text", Static).update(_render_preview(preview, self._ascii))
+        if self._starts_after_preview:
             self.action_start()
 
     def action_start(self) -> None:
-        """Start what is typed; if that is not worked out yet, as soon as it is."""
-        prospect = self._prospect
-        self._starts = prospect is None
-        if prospect and prospect.plan:
-            self.post_message(self.Wanted(prospect.plan))
-        elif prospect:
-            self.notify("\n".join(prospect.problems), severity="error")
+        """Start the study; if the preview is still being computed, as soon as it is done."""
+        preview = self.preview
+        self._starts_after_preview = preview is None
+        if preview and preview.plan:
+            self.post_message(self.Submitted(preview.plan))
+        elif preview:
+            self.notify("\n".join(preview.problems), severity="error")
 
-    def _text(self, prospect: Prospect) -> Text:
-        text = Text()
-        for problem in prospect.problems:
-            text.append(plain(f"✕ {problem}\n", self._ascii), "bold")
-        if prospect.plan:
-            for name, told in self._figures(prospect, prospect.plan):
-                text.append(f"{name:<9}", "dim").append(plain(f"{told}\n", self._ascii))
-            self._append_cells(text, prospect.plan)
-        return text
 
-    def _figures(self, prospect: Prospect, plan: Plan) -> list[tuple[str, str]]:
-        seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
-        if len(plan.seeds) < MIN_PAIRS:
-            seeds += f": figures but no verdict, which takes {MIN_PAIRS}"
-        told = [("cells", f"{len(plan.cells)} × {seeds}"), ("runs", _runs(plan)), ("at once", str(prospect.at_once))]
-        if prospect.seconds is None:
-            return [*told, ("time", f"not known: {prospect.assumption}")]
-        whole, here = format_duration(prospect.seconds), format_duration(prospect.seconds / prospect.at_once)
-        most = "at most " if plan.given.get("target_bpb") is not None else "about "
-        each = f" ({whole} one after another)" if prospect.at_once > 1 else ""
-        return [*told, ("time", f"{most}{here}{each}, without reading and evaluating: {prospect.assumption}")]
-
-    def _append_cells(self, text: Text, plan: Plan) -> None:
+def _render_preview(preview: PlanPreview, ascii: bool) -> Text:
+    text = Text()
+    for problem in preview.problems:
+        text.append(format_text(f"✕ {problem}\n", ascii), "bold")
+    if preview.plan:
+        for name, value in _describe_plan(preview, preview.plan):
+            text.append(f"{name:<9}", "dim").append(format_text(f"{value}\n", ascii))
         text.append("\n")
-        for cell in plan.cells[:_MOST_CELLS]:
-            text.append(plain(f"  {cell_words(plan, cell)}\n", self._ascii))
-        if len(plan.cells) > _MOST_CELLS:
-            text.append(f"  and {len(plan.cells) - _MOST_CELLS:,} more\n")
-        if plan.dropped:
-            text.append(f"\n{len(plan.dropped)} not trained\n", "bold")
-        for one in plan.dropped[:_MOST_CELLS]:
-            text.append(plain(f"  {one.name}: {one.reason}\n", self._ascii))
-        if len(plan.dropped) > _MOST_CELLS:
-            text.append(f"  and {len(plan.dropped) - _MOST_CELLS:,} more\n")
+        names = [format_cell_name(preview.plan, cell) for cell in preview.plan.cells]
+        _append_list(text, names, ascii)
+        if preview.plan.dropped:
+            text.append(f"\n{len(preview.plan.dropped)} not trained\n", "bold")
+            _append_list(text, [f"{one.name}: {one.reason}" for one in preview.plan.dropped], ascii)
+    return text
 
 
-def _runs(plan: Plan) -> Any:
-    if len(plan.rungs) == 1:
-        return f"{plan.total:,}"
-    return f"{plan.total:,}, on rungs of {', '.join(map(str, plan.rungs))} cells"
+def _append_list(text: Text, lines: list[str], ascii: bool) -> None:
+    for line in lines[:_MAX_LISTED]:
+        text.append(format_text(f"  {line}\n", ascii))
+    if len(lines) > _MAX_LISTED:
+        text.append(f"  and {len(lines) - _MAX_LISTED:,} more\n")
+
+
+def _describe_plan(preview: PlanPreview, plan: Plan) -> list[tuple[str, str]]:
+    """Return names and values: cells, runs, parallel runs and estimated time."""
+    seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
+    if len(plan.seeds) < MIN_PAIRS:
+        seeds += f" (no verdicts: they need at least {MIN_PAIRS} seeds)"
+    runs = f"{plan.total:,}"
+    if len(plan.rungs) > 1:
+        runs += f", on rungs of {', '.join(map(str, plan.rungs))} cells"
+    return [
+        ("cells", f"{len(plan.cells)} × {seeds}"),
+        ("runs", runs),
+        ("parallel", str(preview.parallel_runs)),
+        ("time", _describe_time(preview, plan)),
+    ]
+
+
+def _describe_time(preview: PlanPreview, plan: Plan) -> str:
+    if preview.seconds is None:
+        return f"unknown: {preview.assumption}"
+    total = format_duration(preview.seconds)
+    elapsed = format_duration(preview.seconds / preview.parallel_runs)
+    bound = "at most" if plan.given.get("target_bpb") is not None else "about"
+    sequential = f" ({total} one after another)" if preview.parallel_runs > 1 else ""
+    return f"{bound} {elapsed}{sequential}, without reading and evaluation: {preview.assumption}"

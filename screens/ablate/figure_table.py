@@ -73,6 +73,10 @@ class FigureTable(DataTable[Text]):
         """Empty where there is no row."""
         return self.keys[self.cursor_row] if 0 <= self.cursor_row < len(self._cells) else ""
 
+    def cell_text(self, key: str, column: str) -> str:
+        """Return the whole text of a cell, also of a column that is not shown."""
+        return self._cells[key][column].text
+
     def show(self, rows: Rows) -> None:
         at, before, self._cells = self.key_at_cursor, self._cells, rows
         if self._fitting() != self._widths or list(before) != list(rows):

@@ -1,4 +1,4 @@
-"""A study that is open: its queue, its cells, and either their curves or the effects of the axes."""
+"""The open study: its queue, its cells, and either their curves or the effects of the axes."""
 
 import time
 from collections.abc import Mapping
@@ -9,31 +9,49 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.getters import query_one
+from textual.reactive import reactive
 from textual.widgets import DataTable
 
 from engines.ablation.analysis import CellReport
+from engines.ablation.formatting import format_comparisons
 from engines.ablation.plan import Job
 from engines.ablation.statistics import ALPHA
 from engines.output.units import format_duration
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from screens.ablate.cell_curves import CellCurves
-from screens.ablate.columns import CELL_COLUMNS, axes_words, base_words, cell_line, cell_rows, pick_words
+from screens.ablate.columns import (
+    CELL_COLUMNS,
+    build_cell_rows,
+    describe_cell,
+    format_axes_line,
+    format_base,
+    format_design,
+)
 from screens.ablate.effects_view import EffectsView
 from screens.ablate.figure_table import FigureTable
-from screens.ablate.studies import Reading
-from screens.ablate.words import bar, plain
+from screens.ablate.reader import StudySnapshot
 from screens.chart import Chart
-from screens.shared.formatting import format_state
+from screens.shared.formatting import format_bar, format_state, format_text
 from screens.widgets.lines import Lines
 
-_BAR = 24
-_MOST_TOLD = 4  # runs in training that are told by name
-PARTS = ("", "curves", "effects")  # what stands beside the cells
+_BAR_WIDTH = 24
+_MAX_NAMED_RUNS = 4  # runs in training that are listed by name
+_SAME_DAY = 43_200  # seconds; an end further away is shown with its weekday
+_METRICS = {"val_bpb": "val bpb", "tokens_to_target": "tokens to target"}
+_STATUS_WITHOUT_RUNS = {
+    "finished": "all runs are done",
+    "paused": "paused; press p to resume",
+    "starting": "the queue is starting",
+    "running": "no run is active at the moment",
+    "stuck": "no heartbeat from the queue",
+}
 
 
 class StudyView(Vertical):
-    """Shows what was last read."""
+    """Shows the snapshot of a study that was read last."""
+
+    part: reactive[str] = reactive("", repaint=False)  # shown with the cells: curves, effects, or nothing
 
     cells = query_one("#cells", FigureTable)
     curves = query_one("#curves", CellCurves)
@@ -42,8 +60,7 @@ class StudyView(Vertical):
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ascii = ascii
-        self.reading: Reading | None = None
-        self.part = ""
+        self.snapshot: StudySnapshot | None = None
 
     def compose(self) -> ComposeResult:
         yield Lines(id="queue")
@@ -54,145 +71,139 @@ class StudyView(Vertical):
         yield EffectsView(self._ascii, id="effects")
 
     def on_mount(self) -> None:
-        self.query_one("#cells-pane").border_subtitle = "enter opens a cell's run"
-        self.show_part("")
+        self.query_one("#cells-pane").border_subtitle = "press enter to open the run of a cell"
 
-    def show_part(self, part: str) -> None:
-        """Curves, effects, or the cells alone."""
-        self.part = part
-        for name in PARTS[1:]:
-            self.set_class(part == name, f"-{name}")
+    def watch_part(self, part: str) -> None:
+        """Show curves, effects, or the cells alone."""
+        self.set_class(part == "curves", "-curves")
+        self.set_class(part == "effects", "-effects")
         self.set_class(bool(part), "-part")
         if part == "curves":
-            self.call_after_refresh(self.curves.look_again)
+            self.call_after_refresh(self.curves.update_curves)
 
-    def focus_shown(self) -> None:
-        """The cells; where curves or effects stand in their place, these, so that keys reach them."""
+    def focus_visible(self) -> None:
+        """Focus the cells, or the curves or effects if these are shown in their place."""
         if self.cells.is_on_screen or not self.part:
             self.cells.focus()
         else:
             (self.query_one(Chart) if self.part == "curves" else self.effects).focus()
 
-    def forget(self) -> None:
-        """Another study comes."""
-        self.reading = None
-        self.curves.forget()
+    def clear(self) -> None:
+        """Remove the shown study; another one is being read."""
+        self.snapshot = None
+        self.curves.reset_numbers()
         self.cells.show({})
         self.query_one("#queue", Lines).show([Text("reading ...")])
 
     @property
     def cell_at_cursor(self) -> CellReport | None:
         key = self.cells.key_at_cursor
-        if self.reading is None or not key:
+        if self.snapshot is None or not key:
             return None
-        return next((cell for cell in self.reading.analysis.cells if str(cell.cell) == key), None)
+        return next((cell for cell in self.snapshot.analysis.cells if str(cell.cell) == key), None)
 
-    def show(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
-        """`known`: what the lab has read of runs already."""
-        first, self.reading = self.reading is None, reading
-        self._show_queue(reading, known)
-        numbers = self.curves.number(reading)
-        self.cells.show(cell_rows(reading, numbers, self._ascii))
-        if first:
+    def show(self, snapshot: StudySnapshot, known: Mapping[Run, WatchedRun]) -> None:
+        """Show a snapshot. `known` are runs that the app is reading already."""
+        is_first, self.snapshot = self.snapshot is None, snapshot
+        self._show_queue(snapshot, known)
+        numbers = self.curves.assign_numbers(snapshot)
+        self.cells.show(build_cell_rows(snapshot, numbers, self._ascii))
+        if is_first:
             self.cells.move_cursor(row=0)
-        self.curves.show(reading, known)
-        self.effects.show(reading)
+        self.curves.show(snapshot, known)
+        self.effects.show(snapshot)
         self._show_cell()
         pane = self.query_one("#cells-pane")
-        title = escape(plain(f"{reading.row.study.id} · {axes_words(reading.plan)}", self._ascii))
-        if pane.border_title != title:
+        title = escape(format_text(f"{snapshot.row.study.id} · {format_axes_line(snapshot.plan)}", self._ascii))
+        if pane.border_title != title:  # assigning it repaints the pane
             pane.border_title = title
 
     @on(DataTable.RowHighlighted)
     def _show_cell(self) -> None:
         cell = self.cell_at_cursor
-        if cell and self.reading:
-            self.query_one("#cell-line", Lines).show([self._line(cell_line(cell, self.reading), "dim")])
+        if cell and self.snapshot:
+            self.query_one("#cell-line", Lines).show([self._render_line(describe_cell(cell, self.snapshot), "dim")])
 
     # --- the queue ----------------------------------------------------------------------------------
 
-    def _show_queue(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> None:
-        lines = [self._state(reading), self._training(reading, known), self._judging(reading), self._asked(reading)]
-        self.query_one("#queue", Lines).show([self._line(line, style) for line, style in lines])
+    def _show_queue(self, snapshot: StudySnapshot, known: Mapping[Run, WatchedRun]) -> None:
+        lines = [
+            (self._format_progress(snapshot), "bold"),
+            (self._format_runs(snapshot, known), ""),
+            (_format_comparison(snapshot), ""),
+            (_format_setup(snapshot), "dim"),
+        ]
+        self.query_one("#queue", Lines).show([self._render_line(line, style) for line, style in lines])
 
-    def _line(self, told: str, style: str) -> Text:
-        text = Text(plain(told, self._ascii), style)
+    def _render_line(self, line: str, style: str) -> Text:
+        text = Text(format_text(line, self._ascii), style)
         if self._ascii:
-            text.truncate(max(0, self.size.width - 2), overflow="crop")  # else it would end with dots that are none
+            text.truncate(max(0, self.size.width - 2), overflow="crop")  # `Lines` would end it with an ellipsis
         return text
 
-    def _state(self, reading: Reading) -> tuple[str, str]:
-        row = reading.row
-        history = row.watch.history
-        words = [
+    def _format_progress(self, snapshot: StudySnapshot) -> str:
+        row = snapshot.row
+        ended = row.watch.history.ended
+        parts = [
             format_state(row.watch, self._ascii),
-            bar(row.done / row.total if row.total else 0.0, _BAR),
+            format_bar(row.done / row.total if row.total else 0.0, _BAR_WIDTH, self._ascii),
             f"{row.done}/{row.total} runs",
         ]
         if row.seconds_left is not None:
-            words.append(f"{format_duration(row.seconds_left)} left, until {_clock(row.seconds_left)}")
-        if history.ended and history.ended["detail"]:
-            words.append(str(history.ended["detail"]))
+            parts.append(f"ETA {format_duration(row.seconds_left)} ({_format_end_time(row.seconds_left)})")
+        if ended and ended["detail"]:
+            parts.append(str(ended["detail"]))
         if row.problem:
-            words.append(row.problem)
-        return "  ".join(words), "bold"
+            parts.append(row.problem)
+        return "  ".join(parts)
 
-    def _training(self, reading: Reading, known: Mapping[Run, WatchedRun]) -> tuple[str, str]:
-        """As many runs by name as there is room for."""
-        jobs = reading.training
+    def _format_runs(self, snapshot: StudySnapshot, known: Mapping[Run, WatchedRun]) -> str:
+        """List the active runs, as many by name as fit into one line."""
+        jobs, row = snapshot.training, snapshot.row
         if not jobs:
-            return _waiting(reading), ""
-        row = reading.row
-        word = "stop after a checkpoint" if row.is_cancelled else "held" if row.state == "paused" else "trains"
-        told = [_run_words(job, reading, known.get(reading.runs[job])) for job in jobs[:_MOST_TOLD]]
+            return _STATUS_WITHOUT_RUNS.get(row.state, "the queue has ended; press r to train what is missing")
+        state = "stopping after a checkpoint" if row.is_stopping else "paused" if row.state == "paused" else "training"
+        runs = [_format_run(job, snapshot, known.get(snapshot.runs[job])) for job in jobs[:_MAX_NAMED_RUNS]]
         while True:
-            more = f"; and {len(jobs) - len(told)} more" if len(told) < len(jobs) else ""
-            line = f"{word}: {'; '.join(told)}{more}"
-            if len(told) == 1 or len(line) <= self.size.width - 2:
-                return line, ""
-            told.pop()
-
-    def _judging(self, reading: Reading) -> tuple[str, str]:
-        number, own = reading.analysis.comparisons, reading.row.plan
-        by = "val bpb" if reading.analysis.metric == "val_bpb" else "tokens to target"
-        compared = f"{number} comparison{'s' * (number != 1)} by {by} (Holm, {ALPHA:.2g}) against {reading.plan.base}"
-        if own and own.base != reading.plan.base:
-            compared += f", marked here; the study's own base is {own.base}"
-        return compared, ""
-
-    def _asked(self, reading: Reading) -> tuple[str, str]:
-        plan = reading.plan
-        dropped = f" · {len(plan.dropped)} not trained, e tells why" if plan.dropped else ""
-        counts = f"{len(plan.cells)} cells ({pick_words(plan)}) × {len(plan.seeds)} seeds"
-        return f"{counts}{dropped} · base: {base_words(plan)}", "dim"
+            more = f"; and {len(jobs) - len(runs)} more" if len(runs) < len(jobs) else ""
+            line = f"{state}: {'; '.join(runs)}{more}"
+            if len(runs) == 1 or len(line) <= self.size.width - 2:
+                return line
+            runs.pop()
 
 
-def _run_words(job: Job, reading: Reading, watch: WatchedRun | None) -> str:
-    """Which run, and where it is: its step, or what it does before the first one."""
-    words = f"{reading.plan.cells[job.cell].name} seed {job.seed}"
-    if len(reading.plan.rungs) > 1:
-        words += f" rung {job.rung + 1}"
+def _format_comparison(snapshot: StudySnapshot) -> str:
+    own_plan = snapshot.row.plan
+    line = (
+        f"{format_comparisons(snapshot.analysis)} with {snapshot.plan.base} by {_METRICS[snapshot.analysis.metric]} "
+        f"(Holm-adjusted, error rate {ALPHA:.2g})"
+    )
+    if own_plan and own_plan.base != snapshot.plan.base:
+        line += f"; the study's own base is {own_plan.base}"
+    return line
+
+
+def _format_setup(snapshot: StudySnapshot) -> str:
+    plan = snapshot.plan
+    dropped = f" · {len(plan.dropped)} not trained (press e for the reasons)" if plan.dropped else ""
+    counts = f"{len(plan.cells)} cells ({format_design(plan)}) × {len(plan.seeds)} seeds"
+    return f"{counts}{dropped} · base: {format_base(plan)}"
+
+
+def _format_run(job: Job, snapshot: StudySnapshot, watch: WatchedRun | None) -> str:
+    """Format a run's cell and seed, and its step or the phase before the first one."""
+    line = f"{snapshot.plan.cells[job.cell].name} seed {job.seed}"
+    if len(snapshot.plan.rungs) > 1:
+        line += f" rung {job.rung + 1}"
     if watch is None:
-        return words
+        return line
     phase = watch.history.phases[-1]["phase"] if watch.history.phases else "train"
     if phase != "train":
-        return f"{words} prepares: {phase}"
-    return f"{words} step {watch.history.step:,}/{watch.settings.get('steps', 0):,}"
+        return f"{line} phase {phase}"
+    return f"{line} step {watch.history.step:,}/{watch.settings.get('steps', 0):,}"
 
 
-def _waiting(reading: Reading) -> str:
-    state = reading.row.state
-    words = {
-        "finished": "all runs are done",
-        "paused": "held; p lets it go on",
-        "starting": "the queue starts",
-        "running": "between two runs",
-        "stuck": "its queue gives no sign of life",
-    }
-    return words.get(state, "its queue has ended; r goes on with what is missing")
-
-
-def _clock(seconds_left: float) -> str:
-    """When that will be."""
-    form = "%H:%M" if seconds_left < 43_200 else "%a %H:%M"
-    return time.strftime(form, time.localtime(time.time() + seconds_left))
+def _format_end_time(seconds_left: float) -> str:
+    """Format the local time of the estimated end."""
+    pattern = "%H:%M" if seconds_left < _SAME_DAY else "%a %H:%M"
+    return time.strftime(pattern, time.localtime(time.time() + seconds_left))
