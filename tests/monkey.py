@@ -29,7 +29,7 @@ from textual.geometry import Size
 
 from engines.errors import UserError
 from engines.runs.store import Run
-from screens.ablate import orders as study_orders
+from screens.ablate import actions as study_actions
 from screens.app import DashboardApp
 from screens.shared import run_actions
 
@@ -132,7 +132,7 @@ def make_lab(folder: Path) -> Path:
 def few_workers() -> Iterator[None]:
     """Keys may start a few real processes, which end with this."""
     before, started = set(psutil.Process().children(recursive=True)), 0
-    originals = (run_actions.launch, study_orders.start_queue)
+    originals = (run_actions.launch, study_actions.start_queue)
 
     def limited(launch: Any) -> Any:
         def start(what: Any) -> Any:
@@ -144,11 +144,11 @@ def few_workers() -> Iterator[None]:
 
         return start
 
-    run_actions.launch, study_orders.start_queue = map(limited, originals)  # type: ignore[attr-defined, assignment]
+    run_actions.launch, study_actions.start_queue = map(limited, originals)  # type: ignore[attr-defined, assignment]
     try:
         yield
     finally:
-        run_actions.launch, study_orders.start_queue = originals  # type: ignore[attr-defined]
+        run_actions.launch, study_actions.start_queue = originals  # type: ignore[attr-defined]
         for process in set(psutil.Process().children(recursive=True)) - before:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -53,7 +53,7 @@ def _mode(seat: Seat) -> str:
 
 
 def _view(seat: Seat) -> Any:
-    return getattr(seat.screen, "_view", None)
+    return getattr(seat.screen, "view", None) or getattr(seat.screen, "_view", None)
 
 
 def _screen(seat: Seat, cls: type[ScreenType]) -> ScreenType:
@@ -312,9 +312,9 @@ def _ablate(seat: Seat) -> AblateScreen:
 
 
 def _of_study(closed: PostCondition, opened: PostCondition) -> PostCondition:
-    """Of the study at the cursor of the list, or of the one that is open."""
+    """Check the study at the cursor of the list, or the one that is open."""
     found = when(lambda seat: _view(seat) == "study", opened, closed)
-    return when(lambda seat: _ablate(seat)._rows, found, says("no study yet"))
+    return when(lambda seat: _ablate(seat).studies.rows, found, says("No studies yet"))
 
 
 def _part(name: str) -> PostCondition:
@@ -324,7 +324,7 @@ def _part(name: str) -> PostCondition:
         return _ablate(seat).study.part
 
     return _of_study(
-        says("enter opens a study"),
+        says("enter to open a study"),
         when(lambda seat: shown(seat) == name, becomes(shown, ""), becomes(shown, name)),
     )
 
@@ -334,19 +334,19 @@ _OPENS_STUDY_OR_RUN = _of_study(becomes(_view, "study"), becomes(_mode, "train")
 ABLATE: dict[str, PostCondition] = {
     "ablate.new": _EDITS,
     "ablate.pause": _of_study(_ENDED, _ENDED),
-    "ablate.cancel": _of_study(_ENDED, _ENDED),
+    "ablate.stop": _of_study(_ENDED, _ENDED),
     "ablate.resume": _of_study(says("is finished"), says("is finished")),
     "ablate.curves": _part("curves"),
     "ablate.effects": _part("effects"),
-    "ablate.base": _of_study(says("enter opens a study"), says("judged against")),
-    "ablate.export": _of_study(says("enter opens a study"), writes("reports/*")),
-    "ablate.again": _of_study(_EDITS, _EDITS),
+    "ablate.base": _of_study(says("enter to open a study"), says("ompared with")),
+    "ablate.report": _of_study(says("enter to open a study"), writes("reports/*")),
+    "ablate.restart": _of_study(_EDITS, _EDITS),
     "ablate.open": _OPENS_STUDY_OR_RUN,
     "ablate.open.anywhere": _OPENS_STUDY_OR_RUN,
     "ablate.back": when(
         lambda seat: _view(seat) == "study",
         either(becomes(_view, "list"), changes(lambda seat: _ablate(seat).study.part)),
-        NOTHING_TO_CLOSE,
+        says("nothing to close"),
     ),
     "ablate.down": moves(_line, 1),
     "ablate.up": moves(_line, -1),

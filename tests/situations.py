@@ -200,7 +200,7 @@ async def _picking_again(seat: Seat) -> None:
 async def _list_again(seat: Seat) -> None:
     screen = seat.screen
     assert isinstance(screen, AblateScreen)
-    if screen._view != "list":
+    if screen.view != "list":
         await seat.press("escape")
 
 
@@ -208,7 +208,7 @@ async def _studies(seat: Seat) -> None:
     """At the second of three."""
     screen = seat.screen
     assert isinstance(screen, AblateScreen)
-    await seat.until(lambda: screen.table.keys)
+    await seat.until(lambda: screen.studies.table.keys)
     await _list_again(seat)
     await seat.press("home", "down")
 
@@ -217,12 +217,12 @@ async def _study(seat: Seat) -> None:
     """At the second of three cells, over their curves."""
     screen = seat.screen
     assert isinstance(screen, AblateScreen)
-    if screen._view == "editor":
+    if screen.view == "editor":
         await seat.press("escape")
-    if screen._view != "study":
+    if screen.view != "study":
         await _studies(seat)
         await seat.press("enter")
-    await seat.until(lambda: screen.study.reading)
+    await seat.until(lambda: screen.study.snapshot)
     if screen.study.part != "curves":
         await seat.press("v")
     screen.study.cells.focus()
@@ -244,7 +244,7 @@ async def _effects(seat: Seat) -> None:
 
 async def _plan(seat: Seat) -> None:
     await seat.press("n")
-    await seat.until(lambda: seat.screen.query(PlanEditor) and seat.screen.query_one(PlanEditor)._prospect)
+    await seat.until(lambda: seat.screen.query(PlanEditor) and seat.screen.query_one(PlanEditor).preview)
 
 
 class Situation(NamedTuple):

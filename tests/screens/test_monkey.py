@@ -23,6 +23,6 @@ def test_random_keys_change_nothing_with_readonly(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("monkey.make_lab", lambda _: results)
     started: list[object] = []
     monkeypatch.setattr("screens.shared.run_actions.launch", started.append)
-    monkeypatch.setattr("screens.ablate.orders.start_queue", started.append)
+    monkeypatch.setattr("screens.ablate.actions.start_queue", started.append)
     random_keys(tmp_path, seed=KEYS + 1, count=KEYS, readonly=True)
     assert tree(results) == before and started == []
