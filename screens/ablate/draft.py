@@ -15,7 +15,7 @@ from engines.cost.machine import this_machine
 from engines.cost.plan import estimate
 from engines.cost.vocab_size import preview_vocab_sizes
 from engines.errors import SettingsError, UserError
-from engines.settings.fields import AUTO, fields, parse_settings, format_default
+from engines.settings.fields import AUTO, fields, format_default, parse_settings
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.system.gpus import list_gpus
