@@ -1,1 +1,4 @@
-"""Side-by-side measurements: each module measures one thing and returns a report."""
+"""Benchmarks, one module per command: `bench log`, `bench scalar`, `bench step` and `bench nanochat`.
+
+Each has a function `measure`, which returns a report. `bench ui` is in nanochat_tui, as it needs the dashboard.
+"""

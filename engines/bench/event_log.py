@@ -1,4 +1,4 @@
-"""What watching costs: start-up, the first event, writing and reading the event log."""
+"""`bench log`: start-up of the CLI and of a run, and the cost of writing and reading the event log."""
 
 import sys
 import tempfile
@@ -18,46 +18,46 @@ from engines.training.create_run import create_run
 _STEPS_PER_SECOND = 20_000
 _PACED_SECONDS = 3
 _LONG_RUN = 1_000_000
-_NOISE = [2.0 + RandomStream(step).unit() for step in range(4096)]  # numbers with all their digits, as losses are
+_NOISE = [2.0 + RandomStream(step).unit() for step in range(4096)]  # numbers with all digits, like losses
 _MODULE = "nanochat_tui"
 
 
-def measure(say: Callable[[str], None], repeats: int = 7) -> Report:
-    """All figures; `say` hears what is being measured."""
+def measure(report_progress: Callable[[str], None], repeats: int = 7) -> Report:
+    """Measure everything. `report_progress` is called with the name of each measurement."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        say("--help against a bare interpreter")
-        help_over_bare = _help_over_bare(repeats)
-        say("spawn to first event")
-        first_event = [_spawn_to_first_event(folder) for _ in range(repeats)]
-        say(f"writing {_STEPS_PER_SECOND:,} steps a second")
-        write_cost = [_paced_write_cost(folder / f"paced-{n}.jsonl") for n in range(repeats)]
-        say(f"writing and reading {_LONG_RUN:,} steps")
+        report_progress("--help compared with a bare interpreter")
+        help_overhead = _measure_help_overhead(repeats)
+        report_progress("start to first event")
+        first_event = [_measure_first_event(folder) for _ in range(repeats)]
+        report_progress(f"writing {_STEPS_PER_SECOND:,} steps per second")
+        write_cost = [_measure_write_cost(folder / f"paced-{n}.jsonl") for n in range(repeats)]
+        report_progress(f"writing and reading {_LONG_RUN:,} steps")
         long_log = folder / "long.jsonl"
-        size = _write_long(long_log)
-        read_time = [_read(long_log) for _ in range(repeats)]
+        size = _write_long_log(long_log)
+        read_time = [_measure_reading(long_log) for _ in range(repeats)]
     figures = [
-        Figure("`--help` over `python -c pass`", "ms", help_over_bare, 35),
-        Figure("spawn to first event, scalar run", "ms", first_event, 150),
-        Figure("CPU time of logging a step at 20,000 steps/s", "µs", write_cost, 5),
+        Figure("`--help` minus `python -c pass`", "ms", help_overhead, 35),
+        Figure("start to first event, scalar run", "ms", first_event, 150),
+        Figure("CPU time per logged step at 20,000 steps/s", "µs", write_cost, 5),
         Figure("reading a log of 1,000,000 steps", "s", read_time, 1.5),
-        Figure("size of that log", "bytes/step", [size / _LONG_RUN]),
+        Figure("size of this log", "bytes/step", [size / _LONG_RUN]),
     ]
-    return Report("The event log and start-up", "nanochat-tui --no-ui bench log", figures)
+    return Report("Event log and start-up", "nanochat-tui --no-ui bench log", figures)
 
 
-def _help_over_bare(repeats: int) -> list[float]:
-    """Milliseconds that --help takes longer, in turns: shared machines drift."""
+def _measure_help_overhead(repeats: int) -> list[float]:
+    """Return the milliseconds that --help takes longer. Both are timed alternately, since shared machines drift."""
     differences = []
     for _ in range(repeats + 1):
-        _, bare = timed_process.run([sys.executable, "-c", "pass"])
-        _, full = timed_process.run([sys.executable, "-m", _MODULE, "--help"])
+        _, bare = timed_process.run_timed([sys.executable, "-c", "pass"])
+        _, full = timed_process.run_timed([sys.executable, "-m", _MODULE, "--help"])
         differences.append((full - bare) * 1e3)
-    return differences[1:]  # the first warms the disk
+    return differences[1:]  # the first warms the disk cache
 
 
-def _spawn_to_first_event(folder: Path) -> float:
-    """Milliseconds from before the launch until a reader could see the first event."""
+def _measure_first_event(folder: Path) -> float:
+    """Return the milliseconds from before the launch until a reader can see the first event."""
     run = create_run({"steps": 0, "corpus_size": 1000, "data": "stories", "sample_tokens": 0}, folder)
     started = time.perf_counter()
     worker = launch(run)
@@ -68,8 +68,8 @@ def _spawn_to_first_event(folder: Path) -> float:
     return elapsed * 1e3
 
 
-def _paced_write_cost(path: Path) -> float:
-    """Microseconds of CPU time a step, of a writer that is held to 20,000 steps a second."""
+def _measure_write_cost(path: Path) -> float:
+    """Return the microseconds of CPU time per step of a writer that is limited to 20,000 steps per second."""
     log = EventLog(path, time.time())
     steps = _STEPS_PER_SECOND * _PACED_SECONDS
     burst = _STEPS_PER_SECOND // 1000
@@ -86,8 +86,8 @@ def _paced_write_cost(path: Path) -> float:
     return cpu / steps * 1e6
 
 
-def _write_long(path: Path) -> int:
-    """The size of the log in bytes."""
+def _write_long_log(path: Path) -> int:
+    """Write a long log, and return its size in bytes."""
     log = EventLog(path, time.time())
     for step in range(_LONG_RUN):
         noise = _NOISE[step % len(_NOISE)]
@@ -96,7 +96,8 @@ def _write_long(path: Path) -> int:
     return path.stat().st_size
 
 
-def _read(path: Path) -> float:
+def _measure_reading(path: Path) -> float:
+    """Return the seconds that it takes to read the log."""
     started = time.perf_counter()
     history = History()
     history.apply(event for _, event in EventReader(path).poll())

@@ -1,6 +1,6 @@
-"""What a machine is, and what it can do at most: `python -m engines.bench.machine DEVICE` prints JSON.
+"""A machine and its limits: `python -m engines.bench.machine DEVICE` prints them as JSON.
 
-The rate of large matrix products and of copies is measured, as no table knows the card at hand and its clocks.
+The rates of large matrix products and of copies are measured, since the clocks of a given card are in no table.
 """
 
 import json
@@ -17,29 +17,34 @@ from engines.errors import UserError
 from engines.system import cpu
 from engines.system.gpus import list_gpus
 
-_SECONDS = 1.0  # that each rate is measured for
+SECONDS = 1.0  # for which each rate is measured
 _SIZES = {"cuda": (8192, 1 << 30), "cpu": (1024, 1 << 26)}  # rows of a matrix, bytes of a copy
 
 
-def limits(device: str) -> dict[str, float]:
-    """FLOP/s of matrix products in the precision of training, and bytes/s of a copy, read and written ones counted."""
+def measure_limits(device: str, seconds: float = SECONDS) -> dict[str, float]:
+    """Measure the FLOP/s of matrix products in the precision of training, and the bytes/s of a copy, read plus written.
+
+    Raises UserError if the products are wrong.
+    """
     rows, size = _SIZES[device]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     ones = torch.ones(64, 64, device=device, dtype=dtype)
     if not bool((ones @ ones == 64).all()):
-        raise UserError(f"matrix products on {device} come out wrong")
+        raise UserError(f"matrix products on {device} are wrong. Run: nanochat-tui --no-ui doctor")
     a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
     source = torch.empty(size, dtype=torch.uint8, device=device).zero_()
     target = torch.empty_like(source)
     return {
-        "matmul_flops": 2 * rows**3 / _seconds_each(lambda: a @ b, device),
-        "copy_bytes": 2 * size / _seconds_each(lambda: target.copy_(source), device),
+        "matmul_flops": 2 * rows**3 / _time_call(lambda: a @ b, device, seconds),
+        "copy_bytes": 2 * size / _time_call(lambda: target.copy_(source), device, seconds),
     }
 
 
-def rehearse() -> None:
-    """Compile a little on CUDA: torch, its compiler and its libraries are then read from disk, for which in a race the
-    side that is measured first would pay."""
+def warm_up_compiler() -> None:
+    """Compile a small function on CUDA, so that torch, its compiler and its libraries are in the disk cache.
+
+    Otherwise the side that is measured first would pay for reading them.
+    """
 
     def attend(x: torch.Tensor) -> torch.Tensor:
         return F.scaled_dot_product_attention(x, x, x, is_causal=True).square().sum()
@@ -49,14 +54,14 @@ def rehearse() -> None:
     torch.cuda.synchronize()
 
 
-def _seconds_each(work: Callable[[], Any], device: str) -> float:
-    """The best of a few rounds: what disturbs only makes it slower."""
+def _time_call(work: Callable[[], Any], device: str, seconds: float) -> float:
+    """Return the seconds per call in the fastest round, since disturbances only make a round slower."""
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
     for _ in range(3):
         work()
     wait()
     best = float("inf")
-    ending = time.perf_counter() + _SECONDS
+    ending = time.perf_counter() + seconds
     while time.perf_counter() < ending:
         started = time.perf_counter()
         for _ in range(10):
@@ -66,7 +71,8 @@ def _seconds_each(work: Callable[[], Any], device: str) -> float:
     return best
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe_machine(device: str) -> dict[str, Any]:
+    """Return the hardware and the versions of software that affect speed."""
     on_gpu = device == "cuda"
     found = list_gpus()
     return {
@@ -82,9 +88,10 @@ def describe(device: str) -> dict[str, Any]:
 
 
 def main(device: str) -> None:
+    """Print the description and the limits."""
     if device == "cuda":
-        rehearse()
-    print(json.dumps({**describe(device), **limits(device)}))
+        warm_up_compiler()
+    print(json.dumps({**describe_machine(device), **measure_limits(device)}))
 
 
 if __name__ == "__main__":

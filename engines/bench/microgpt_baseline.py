@@ -1,7 +1,7 @@
-"""The yardstick: a GPT on an autograd of single numbers, a Python object for each, as microgpt does it.
+"""The baseline of `bench scalar`: a GPT on an autograd of single numbers, one Python object each, as in microgpt.
 
-Written to be as plain as that script and as slow; `engines.bench.scalar` times it. As a program it trains and prints
-its losses as JSON: python -m engines.bench.microgpt_baseline STEPS [NAMES_FILE] [nogc]
+It is as plain as karpathy's script and takes as long. As a program it trains and
+prints its losses as JSON: python -m engines.bench.microgpt_baseline STEPS [NAMES_FILE] [nogc]
 """
 
 import gc
@@ -19,13 +19,13 @@ LR, BETA1, BETA2, EPS = 0.01, 0.9, 0.95, 1e-8
 
 
 class Value:
-    """A number that remembers the numbers it was computed from and its derivative by each."""
+    """A number with the numbers that it was computed from, and the derivative with respect to each."""
 
-    def __init__(self, data: float, parents: tuple["Value", ...] = (), slopes: tuple[float, ...] = ()) -> None:
+    def __init__(self, data: float, parents: tuple["Value", ...] = (), derivatives: tuple[float, ...] = ()) -> None:
         self.data = data
         self.grad = 0.0
         self.parents = parents
-        self.slopes = slopes
+        self.derivatives = derivatives
 
     def __add__(self, other: "Value | float") -> "Value":
         other = other if isinstance(other, Value) else Value(other)
@@ -77,8 +77,8 @@ class Value:
         visit(self)
         self.grad = 1.0
         for value in reversed(order):
-            for parent, slope in zip(value.parents, value.slopes):  # noqa: B905 - as plain as can be
-                parent.grad += slope * value.grad
+            for parent, derivative in zip(value.parents, value.derivatives):  # noqa: B905 - as plain as microgpt
+                parent.grad += derivative * value.grad
 
 
 Vector = list[Value]
@@ -103,7 +103,7 @@ def rmsnorm(x: Vector) -> Vector:
 
 
 def forward(weights: Weights, token: int, position: int, keys: list[Vector], values: list[Vector]) -> Vector:
-    """Logits after one more token; `keys` and `values` grow by it."""
+    """Return the logits after one more token, whose key and value are appended to `keys` and `values`."""
     x = rmsnorm([a + b for a, b in zip(weights["wte"][token], weights["wpe"][position])])  # noqa: B905
     h = rmsnorm(x)
     query = linear(h, weights["wq"])
@@ -113,16 +113,16 @@ def forward(weights: Weights, token: int, position: int, keys: list[Vector], val
     for left in range(0, WIDTH, HEAD_WIDTH):
         columns = range(left, left + HEAD_WIDTH)
         scores = [sum((query[j] * key[j] for j in columns), start=Value(0.0)) / HEAD_WIDTH**0.5 for key in keys]
-        shares = softmax(scores)
-        mixed += [sum((s * v[j] for s, v in zip(shares, values)), start=Value(0.0)) for j in columns]  # noqa: B905
+        weights_of_head = softmax(scores)
+        mixed += [sum((w * v[j] for w, v in zip(weights_of_head, values)), start=Value(0.0)) for j in columns]  # noqa: B905
     x = [a + b for a, b in zip(linear(mixed, weights["wo"]), x)]  # noqa: B905
     hidden = [value.relu() ** 2 for value in linear(rmsnorm(x), weights["fc1"])]
     x = [a + b for a, b in zip(linear(hidden, weights["fc2"]), x)]  # noqa: B905
     return linear(x, weights["head"])
 
 
-def initial_numbers(documents: list[str]) -> tuple[list[str], dict[str, list[list[float]]]]:
-    """Shuffles the documents and draws the weights as microgpt does. Returns the alphabet and the weights."""
+def init_weights(documents: list[str]) -> tuple[list[str], dict[str, list[list[float]]]]:
+    """Shuffle the documents in place and draw the weights as microgpt does; return the alphabet and the weights."""
     random.seed(42)
     random.shuffle(documents)
     alphabet = sorted(set("".join(documents)))
@@ -137,8 +137,8 @@ def initial_numbers(documents: list[str]) -> tuple[list[str], dict[str, list[lis
 
 
 def train(documents: list[str], steps: int) -> list[float]:
-    """The losses of `steps` steps, one document each."""
-    alphabet, numbers = initial_numbers(documents)
+    """Train for some steps on one document each; return the losses."""
+    alphabet, numbers = init_weights(documents)
     weights = {name: [[Value(x) for x in row] for row in rows] for name, rows in numbers.items()}
     parameters = [value for rows in weights.values() for row in rows for value in row]
     means, squares = [0.0] * len(parameters), [0.0] * len(parameters)
@@ -150,8 +150,8 @@ def train(documents: list[str], steps: int) -> list[float]:
         values: list[Vector] = []
         nats = []
         for position in range(min(CONTEXT, len(tokens) - 1)):
-            shares = softmax(forward(weights, tokens[position], position, keys, values))
-            nats.append(-shares[tokens[position + 1]].log())
+            probabilities = softmax(forward(weights, tokens[position], position, keys, values))
+            nats.append(-probabilities[tokens[position + 1]].log())
         loss = sum(nats, start=Value(0.0)) * (1 / len(nats))
         loss.backward()
         lr = LR * 0.5 * (1 + math.cos(math.pi * step / HORIZON))
@@ -166,12 +166,13 @@ def train(documents: list[str], steps: int) -> list[float]:
     return losses
 
 
-def main(words: list[str]) -> None:
-    paths = [word for word in words[1:] if word != "nogc"]
+def main(arguments: list[str]) -> None:
+    """Train, and print the losses."""
+    paths = [argument for argument in arguments[1:] if argument != "nogc"]
     text = Path(paths[0]).read_text() if paths else files("engines.data").joinpath("names.txt").read_text()
-    if "nogc" in words:
+    if "nogc" in arguments:
         gc.disable()
-    print(json.dumps(train(text.split(), int(words[0]))))
+    print(json.dumps(train(text.split(), int(arguments[0]))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A measured report: figures with their limits, written as JSON for machines and Markdown for people."""
+"""Benchmark reports: figures with their limits, as JSON and as Markdown."""
 
 import platform
 import statistics
@@ -13,7 +13,7 @@ from engines.system import cpu
 
 
 class Figure(NamedTuple):
-    """One measured quantity. `limit` is what was wanted, in the same unit; None where nothing was."""
+    """A measured quantity. `limit` is the goal in the same unit, if there is one."""
 
     name: str
     unit: str
@@ -23,35 +23,38 @@ class Figure(NamedTuple):
 
     @property
     def median(self) -> float:
+        """The median of the values."""
         return statistics.median(self.values)
 
 
 class Report(NamedTuple):
-    """`command` makes the report again."""
+    """Figures with a title, and the command that measures them again."""
 
     title: str
     command: str
     figures: Sequence[Figure]
 
     def to_json(self) -> str:
+        """Return the report as JSON."""
         figures = [{**figure._asdict(), "median": figure.median} for figure in self.figures]
         return to_json({"title": self.title, "command": self.command, **_machine(), "figures": figures}, indent=1)
 
     def to_markdown(self) -> str:
+        """Return the report as Markdown: a table with the median and the range of each figure."""
         machine = ", ".join(f"{name} {value}" for name, value in _machine().items())
         lines = [
             f"# {self.title}",
             "",
-            f"`{self.command}` on {machine}. Medians, with the least and the most measured.",
+            f"`{self.command}` on {machine}. Medians, with minimum and maximum.",
             "",
-            "| what | median | least - most | wanted |",
+            "| figure | median | minimum - maximum | goal |",
             "| --- | --- | --- | --- |",
         ]
         for figure in self.figures:
             bound = "at least" if figure.more_is_better else "at most"
-            wanted = "" if figure.limit is None else f"{bound} {figure.limit:g} {figure.unit}"
+            goal = "" if figure.limit is None else f"{bound} {figure.limit:g} {figure.unit}"
             spread = f"{min(figure.values):.3g} - {max(figure.values):.3g}"
-            lines.append(f"| {figure.name} | {figure.median:.3g} {figure.unit} | {spread} | {wanted} |")
+            lines.append(f"| {figure.name} | {figure.median:.3g} {figure.unit} | {spread} | {goal} |")
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> list[Path]:

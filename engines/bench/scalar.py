@@ -1,4 +1,4 @@
-"""How fast the scalar engine is: whole processes against an autograd of single numbers, and on tiny runs."""
+"""`bench scalar`: the speed of the scalar engine, compared with an autograd of single numbers, and on tiny runs."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from engines.scalar.models import ScalarMiniGPT
 from engines.scalar.optimizers import ScalarAdamW
 
 _STEPS = 500
-# The tiny runs do what the ancestor's do: evaluate every 20 steps, write no checkpoints before the last, no samples.
+# The tiny runs do what those of the Rust program do: evaluate every 20 steps, no samples, a checkpoint at the end.
 _MICROGPT = (
     "--model-kind mini-gpt --batch-size 1 --context-length 8 --no-final-rmsnorm --lr 0.01 --beta2 0.95 "
     "--lr-schedule cosine --warmdown-fraction 1 --eval-every 0 --eval-tokens 64 --sample-tokens 0"
@@ -30,7 +30,7 @@ _TINY_BIGRAM = (
     "--batch-size 1 --context-length 1 --tie-lm-head "
     "--steps 200 --eval-every 20 --checkpoint-every 0 --no-keep-best --sample-tokens 0"
 ).split()
-# As long as the ancestor's default text: 195 characters of 26 kinds.
+# As long as the default text of the Rust program: 195 characters, 26 of them distinct.
 _TINY_TEXT = (
     "a small model learns to write by guessing the next letter again and again.\n"
     "each guess is a number and each number can be seen here.\n"
@@ -38,51 +38,58 @@ _TINY_TEXT = (
 )
 
 
-def measure(say: Callable[[str], None], repeats: int = 5) -> Report:
-    """All figures; `say` hears what is being measured. The plain autograd takes minutes, and is run once."""
-    say("the plain autograd without the garbage collector, 500 steps")
-    plain_losses, plain_nogc = _plain("nogc")
-    say("the plain autograd, 500 steps (some three minutes)")
-    _, plain = _plain()
-    difference = _largest_difference(plain_losses)
+def measure(report_progress: Callable[[str], None], repeats: int = 5) -> Report:
+    """Measure everything. The baseline takes minutes and runs once.
+
+    `report_progress` is called with the name of each measurement.
+    """
+    report_progress("the baseline without the garbage collector, 500 steps")
+    baseline_losses, baseline_nogc = _run_baseline("nogc")
+    report_progress("the baseline, 500 steps (about three minutes)")
+    _, baseline = _run_baseline()
+    difference = _compute_largest_difference(baseline_losses)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         text = folder / "tiny.txt"
         text.write_text(_TINY_TEXT)
-        say("microgpt's 500 steps as a run")
-        ours = _train(folder, "--steps", str(_STEPS), *_MICROGPT, repeats=repeats)
-        say("mini-gpt and bigram, 200 steps on a tiny text")
-        tiny_gpt = _train(folder, "--data", str(text), *_TINY_GPT, repeats=repeats)
-        tiny_bigram = _train(folder, "--data", str(text), *_TINY_BIGRAM, repeats=repeats)
+        report_progress("microgpt's 500 steps as a run")
+        ours = _time_training(folder, "--steps", str(_STEPS), *_MICROGPT, repeats=repeats)
+        report_progress("mini-gpt and bigram, 200 steps on a tiny text")
+        tiny_gpt = _time_training(folder, "--data", str(text), *_TINY_GPT, repeats=repeats)
+        tiny_bigram = _time_training(folder, "--data", str(text), *_TINY_BIGRAM, repeats=repeats)
     figures = [
-        Figure("microgpt, 500 steps, run directory and all", "s", ours),
-        Figure("the same by an autograd of single numbers", "s", [plain]),
-        Figure("the same without the garbage collector", "s", [plain_nogc]),
-        Figure("how much faster", "times", [plain / seconds for seconds in ours], 60, True),
-        Figure("how much faster than without the garbage collector", "times", [plain_nogc / s for s in ours], 8, True),
+        Figure("microgpt, 500 steps, with run directory", "s", ours),
+        Figure("the same with an autograd of single numbers", "s", [baseline]),
+        Figure("the same without the garbage collector", "s", [baseline_nogc]),
+        Figure("speed-up", "times", [baseline / seconds for seconds in ours], 60, True),
+        Figure(
+            "speed-up without the garbage collector", "times", [baseline_nogc / seconds for seconds in ours], 8, True
+        ),
         Figure("largest difference of the 500 losses, same weights and documents", "nats", [difference], 1e-9),
         Figure("mini-gpt, 200 steps on a tiny text", "s", tiny_gpt, 1.0),
         Figure("bigram, 200 AdamW steps on a tiny text", "s", tiny_bigram, 0.2),
     ]
-    return Report("The scalar engine, whole processes", "nanochat-tui --no-ui bench scalar", figures)
+    return Report("Scalar engine, whole processes", "nanochat-tui --no-ui bench scalar", figures)
 
 
-def _plain(*words: str) -> tuple[list[float], float]:
-    """Losses and seconds of the plain autograd, as a process of its own."""
-    printed, seconds = timed_process.run([sys.executable, "-m", "engines.bench.microgpt_baseline", str(_STEPS), *words])
+def _run_baseline(*options: str) -> tuple[list[float], float]:
+    """Run the baseline in a process of its own; return its losses and its seconds."""
+    printed, seconds = timed_process.run_timed(
+        [sys.executable, "-m", "engines.bench.microgpt_baseline", str(_STEPS), *options]
+    )
     return json.loads(printed), seconds
 
 
-def _train(folder: Path, *words: str, repeats: int) -> list[float]:
-    """Seconds of whole `train` commands, the first of which is not counted: it warms disk and bytecode."""
-    command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(folder), *words]
-    return [timed_process.run(command)[1] for _ in range(repeats + 1)][1:]
+def _time_training(folder: Path, *options: str, repeats: int) -> list[float]:
+    """Return the seconds of whole `train` commands, without a first one that fills the caches."""
+    command = [sys.executable, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(folder), *options]
+    return [timed_process.run_timed(command)[1] for _ in range(repeats + 1)][1:]
 
 
-def _largest_difference(losses: list[float]) -> float:
-    """Between the plain autograd's losses and our engine's on the same weights and documents."""
+def _compute_largest_difference(losses: list[float]) -> float:
+    """Train the scalar engine on the same weights and documents, and compare its losses with those of the baseline."""
     documents = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).chunks()]
-    alphabet, numbers = microgpt_baseline.initial_numbers(documents)
+    alphabet, numbers = microgpt_baseline.init_weights(documents)
     names = {name: name if name in ("wte", "wpe", "head") else f"0.{name}" for name in numbers}
     parameters = {names[name]: Node(rows, name) for name, rows in numbers.items()}
     model = ScalarMiniGPT(parameters, microgpt_baseline.HEADS, input_rmsnorm=True, final_rmsnorm=False)
@@ -92,5 +99,5 @@ def _largest_difference(losses: list[float]) -> float:
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
         lr = microgpt_baseline.LR * 0.5 * (1 + math.cos(math.pi * step / microgpt_baseline.HORIZON))
         learner.step(Batch.of([tokens[: microgpt_baseline.CONTEXT + 1]]), StepHyperparameters(lr))
-    found = [result.loss for result in learner.pop_results()]
-    return max(abs(a - b) for a, b in zip(found, losses, strict=True))
+    results = learner.pop_results()
+    return max(abs(result.loss - loss) for result, loss in zip(results, losses, strict=True))

@@ -1,6 +1,6 @@
-"""A worker that trains nothing: it writes steps at a given rate, for measuring what watching costs.
+"""A worker that only writes steps to the log at a given rate, to measure the cost of watching a run.
 
-Started by `launch(run, "engines.bench.synthetic_worker", environment)` as any worker is.
+`launch(run, "engines.bench.synthetic_worker", environment)` starts it like any worker.
 """
 
 import math
@@ -13,29 +13,33 @@ from engines.random_stream import RandomStream
 from engines.runs.log import EventLog
 from engines.runs.store import Run
 
-RATE, PAST = "NANOCHAT_TUI_BENCH_RATE", "NANOCHAT_TUI_BENCH_PAST"  # steps a second, and those written at once
-TOKENS_A_STEP = 1024
-_NOISE = [0.1 * RandomStream(step).unit() for step in range(4096)]
-_BURSTS = 200  # a second
+RATE, PAST = (
+    "NANOCHAT_TUI_BENCH_RATE",
+    "NANOCHAT_TUI_BENCH_PAST",
+)  # environment variables: steps per second, and steps written at the start
+TOKENS_PER_STEP = 1024
+NOISE = [0.1 * RandomStream(step).unit() for step in range(4096)]
+_BURSTS = 200  # per second
 
 
 def write_steps(log: EventLog, first: int, last: int, rate: float) -> None:
-    """Steps of a loss that falls as losses do."""
+    """Write steps with a plausible falling loss."""
     for step in range(first, last + 1):
-        noise = _NOISE[step % len(_NOISE)]
-        log.record_step(1.5 + 3 / math.sqrt(1 + step / 50) + noise, 1e-3, 1 / rate, 1 + noise, step * TOKENS_A_STEP)
+        noise = NOISE[step % len(NOISE)]
+        log.record_step(1.5 + 3 / math.sqrt(1 + step / 50) + noise, 1e-3, 1 / rate, 1 + noise, step * TOKENS_PER_STEP)
 
 
-def begin(log: EventLog) -> None:
+def write_start(log: EventLog) -> None:
+    """Write the events of a run that has started to train."""
     log.emit("run", pid=os.getpid(), host="bench", start=1)
     log.emit("phase", phase="train", done=None, total=None)
 
 
 def main(run_path: str) -> None:
-    """Write until somebody kills the process."""
+    """Write steps until the process is killed."""
     rate, past = float(os.environ[RATE]), int(os.environ[PAST])
     log = EventLog(Run(Path(run_path)).events_path, time.time())
-    begin(log)
+    write_start(log)
     started = time.perf_counter()
     done = 0
     while True:

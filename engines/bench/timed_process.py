@@ -1,4 +1,4 @@
-"""Times whole processes, as a person would meet them: started from nothing, their bytecode cached."""
+"""Timing of whole processes, from start to exit, with cached bytecode as a user has it."""
 
 import os
 import subprocess
@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 
-def run(command: Sequence[str]) -> tuple[str, float]:
-    """What the command printed, and its seconds from before its start to after its end."""
+def run_timed(command: Sequence[str]) -> tuple[str, float]:
+    """Run a command; return its stdout and its duration in seconds."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)

@@ -134,7 +134,7 @@ def create_ended_runs(folder: Path, count: int, steps: int = 200) -> list[Run]:
     """Create ended runs that differ from the first only in name and age."""
     first = create_run({"steps": steps, "data": "names"}, folder)
     log = EventLog(first.events_path, time.time())
-    synthetic_worker.begin(log)
+    synthetic_worker.write_start(log)
     synthetic_worker.write_steps(log, 1, steps, 1000)
     log.emit("ended", reason="finished", step=steps, exit_code=0, detail=None, traceback=None)
     log.flush()

@@ -83,7 +83,7 @@ def _measure_long_run(folder: Path) -> list[Figure]:
     """Measure opening a long run, and the memory with it open."""
     run = _create_run(folder, _LONG_RUN)
     log = EventLog(run.events_path, time.time())
-    synthetic_worker.begin(log)
+    synthetic_worker.write_start(log)
     synthetic_worker.write_steps(log, 1, _LONG_RUN, _FAST)
     log.emit("ended", reason="finished", step=_LONG_RUN, exit_code=0, detail=None, traceback=None)
     log.flush()
@@ -148,7 +148,7 @@ async def _measure_redraws() -> list[Figure]:
         def get_theme_variable_defaults(self) -> dict[str, str]:
             return SERIES
 
-    losses = [2 + synthetic_worker._NOISE[step % 4096] for step in range(_LONG_RUN)]
+    losses = [2 + synthetic_worker.NOISE[step % 4096] for step in range(_LONG_RUN)]
     app = Bare()
     async with app.run_test(size=(120, 40)) as pilot:
         chart = Chart()

@@ -1,11 +1,11 @@
-"""Kernels of a step: told apart by their names, and the largest named under the figures."""
+"""Kernels of a step: categorised by their names, and the slowest listed below the figures."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from engines.bench.kernel_profile import REST, Kernel, StepReport, by_part, largest, part_of, shortened
+from engines.bench.kernel_profile import OTHER, Kernel, StepReport, categorise, select_slowest, shorten, sum_by_category
 from engines.bench.report import Figure, Report
 
 ADAMW = (
@@ -31,26 +31,26 @@ KERNELS = {
     "_long_rows": "loss",
     "_transposed": "loss",
     "triton_red_fused__log_softmax__to_copy__unsafe_view_clone_div_mul_nll_loss_forward": "loss",
-    "triton_poi_fused__unsafe_view_pow_relu_10": REST,
-    "triton_poi_fused_embedding_dense_backward_5": REST,
-    "void at::native::indexing_backward_kernel<float, 4>": REST,
-    "triton_poi_fused_index_put_2": REST,
-    ADAMW: REST,
+    "triton_poi_fused__unsafe_view_pow_relu_10": OTHER,
+    "triton_poi_fused_embedding_dense_backward_5": OTHER,
+    "void at::native::indexing_backward_kernel<float, 4>": OTHER,
+    "triton_poi_fused_index_put_2": OTHER,
+    ADAMW: OTHER,
 }
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_kernel_s_name_tells_what_it_is_for(kernel: str) -> None:
-    assert part_of(kernel) == KERNELS[kernel]
+def test_a_kernel_is_categorised_by_its_name(kernel: str) -> None:
+    assert categorise(kernel) == KERNELS[kernel]
 
 
-def test_the_parts_are_sums_with_the_largest_first() -> None:
+def test_categories_are_sums_with_the_largest_first() -> None:
     kernels = [Kernel("aten::mm", 3, 1.0), Kernel("aten::mul", 9, 4.0), Kernel("aten::bmm", 1, 2.0)]
-    assert list(by_part(kernels).items()) == [(REST, 4.0), ("matrix products", 3.0)]
+    assert list(sum_by_category(kernels).items()) == [(OTHER, 4.0), ("matrix products", 3.0)]
 
 
 @pytest.mark.parametrize(
-    ("kernel", "told"),
+    ("kernel", "expected"),
     [
         ("_rows", "_rows"),
         ("aten::mm", "aten::mm"),
@@ -61,29 +61,29 @@ def test_the_parts_are_sums_with_the_largest_first() -> None:
         ),
     ],
 )
-def test_a_name_is_short_enough_to_read_and_keeps_its_end(kernel: str, told: str) -> None:
-    assert shortened(kernel) == told
+def test_a_long_name_is_shortened_and_keeps_its_end(kernel: str, expected: str) -> None:
+    assert shorten(kernel) == expected
 
 
-def test_a_long_template_is_still_known_by_its_beginning() -> None:
-    told = shortened(ADAMW)
-    assert told.startswith("multi_tensor_apply_kernel<FusedOptimizerTensorListMetadata") and len(told) <= 85
+def test_a_long_template_keeps_its_beginning() -> None:
+    name = shorten(ADAMW)
+    assert name.startswith("multi_tensor_apply_kernel<FusedOptimizerTensorListMetadata") and len(name) <= 85
 
 
-def test_only_the_kernels_that_take_most_are_told() -> None:
-    told = largest(Kernel(f"kernel_{ms}", 1, float(ms)) for ms in range(40))
-    assert [kernel.name for kernel in told] == [f"kernel_{ms}" for ms in range(39, 14, -1)]
+def test_only_the_slowest_kernels_are_listed() -> None:
+    slowest = select_slowest(Kernel(f"kernel_{ms}", 1, float(ms)) for ms in range(40))
+    assert [kernel.name for kernel in slowest] == [f"kernel_{ms}" for ms in range(39, 14, -1)]
 
 
-def test_every_size_has_a_table_of_its_kernels_after_the_figures(tmp_path: Path) -> None:
+def test_every_size_has_a_table_of_kernels_below_the_figures(tmp_path: Path) -> None:
     figures = Report("Steps", "bench step", [Figure("**depth 1**", "ms", [5.0])])
     report = StepReport(figures, {"depth 1": [Kernel("_rows", 2.0, 1.25), Kernel("aten::mm", 4 / 3, 3.5)]})
     as_json, as_markdown = report.write(tmp_path, "step")
     record = json.loads(as_json.read_text())
     assert record["command"] == "bench step" and record["figures"][0]["median"] == 5.0
     assert [kernel["name"] for kernel in record["kernels"]["depth 1"]] == ["aten::mm", "_rows"]
-    shown = as_markdown.read_text()
-    assert shown == report.to_markdown() and shown.endswith(
+    markdown = as_markdown.read_text()
+    assert markdown == report.to_markdown() and markdown.endswith(
         "| `aten::mm` | 1.3333 | 3.500 |\n| `_rows` | 2 | 1.250 |\n"
     )
-    assert shown.index("| **depth 1** |") < shown.index("\n## The largest kernels: depth 1\n")
+    assert markdown.index("| **depth 1** |") < markdown.index("\n## Slowest kernels: depth 1\n")

@@ -1,68 +1,72 @@
-"""The profile of a step: a real one is taken to pieces."""
+"""The profile of a training step, measured on a tiny gpt."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from engines.bench import step
-from engines.bench.kernel_profile import REST, StepReport
+from engines.bench.kernel_profile import OTHER, StepReport
 from engines.errors import SettingsError, UserError
 
 TINY = {"depth": 1, "width": 32, "heads": 2, "vocab_size": 258, "context_length": 16, "batch_size": 2, "device": "cpu"}
+CATEGORIES = ("matrix products", "attention", "loss", OTHER)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.bench.machine._SECONDS", 0.01)
-    monkeypatch.setattr(step, "_STREAM", 100_000)
+class Measurement(NamedTuple):
+    """A report, the medians of its figures by name, and the progress that was reported."""
+
+    report: StepReport
+    medians: dict[str, float]
+    progress: list[str]
 
 
-def measured(asked: dict[str, Any]) -> tuple[StepReport, dict[str, float], list[str]]:
-    """The report, its figures by name, and what was said meanwhile."""
-    said: list[str] = []
-    report = step.measure(said.append, asked, "this command")
-    return report, {figure.name: figure.median for figure in report.report.figures}, said
+def measure(given: dict[str, Any]) -> Measurement:
+    progress: list[str] = []
+    report = step.measure(progress.append, given, "this command", limit_seconds=0.01)
+    return Measurement(report, {figure.name: figure.median for figure in report.report.figures}, progress)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="larger there: `bench step`")
-def test_where_nothing_is_asked_for_the_parts_of_a_usual_step_are_told() -> None:
-    report, found, said = measured({})
-    assert said == ["matrix products and copies", "steps at depth 2"]
-    parts = [found[name] for name in ("matrix products", "attention", "loss", REST)]
-    assert min(parts) > 0 and found["tokens/s"] > 0
+@pytest.fixture(scope="module")
+def tiny() -> Measurement:
+    return measure(TINY)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="larger on a GPU: `bench step`")
+def test_without_settings_the_default_size_is_measured() -> None:
+    report, medians, progress = measure({})
+    assert progress == ["matrix products and copies", "steps at depth 2"]
+    assert min(medians[name] for name in CATEGORIES) > 0 and medians["tokens/s"] > 0
     assert "| **depth 2, V=512, 512 tokens** |" in report.to_markdown()
 
 
-def test_the_gpt_that_is_asked_for_is_the_only_one() -> None:
-    report, found, said = measured(TINY)
-    assert said == ["matrix products and copies", "steps at depth 1"]
+def test_only_the_gpt_of_the_given_settings_is_measured(tiny: Measurement) -> None:
+    assert tiny.progress == ["matrix products and copies", "steps at depth 1"]
     name = "depth 1, V=258, 32 tokens"
-    assert [figure for figure in found if figure.startswith("**")] == [f"**{name}**"] and list(report.kernels) == [name]
-    assert found["before the first step: building, compiling, warming up"] > 0
-    assert "peak of torch's memory" not in found  # of a GPU's
-    assert "`this command`" in report.to_markdown()
+    assert [figure for figure in tiny.medians if figure.startswith("**")] == [f"**{name}**"]
+    assert list(tiny.report.kernels) == [name]
+    assert tiny.medians["before the first step: building, compiling, warming up"] > 0
+    assert "peak of torch's memory" not in tiny.medians  # only measured on a GPU
+    assert "`this command`" in tiny.report.to_markdown()
 
 
-def test_the_kernels_are_counted_for_one_step_and_sum_to_the_parts() -> None:
-    report, found, _ = measured(TINY)
-    [kernels] = report.kernels.values()
+def test_kernels_are_counted_per_step_and_sum_to_the_categories(tiny: Measurement) -> None:
+    [kernels] = tiny.report.kernels.values()
     products = next(kernel for kernel in kernels if kernel.name == "aten::mm")
     assert products.launches == int(products.launches) > 5  # a forward and a backward pass of a layer
-    parts = [found[name] for name in ("matrix products", "attention", "loss", REST)]
-    assert sum(kernel.ms for kernel in kernels) == pytest.approx(sum(parts))
-    assert "| `aten::mm` | " in report.to_markdown()
+    assert sum(kernel.ms for kernel in kernels) == pytest.approx(sum(tiny.medians[name] for name in CATEGORIES))
+    assert "| `aten::mm` | " in tiny.report.to_markdown()
 
 
 @pytest.mark.parametrize(
-    "asked", [{"model_kind": "bigram", "mode": "tensor", "device": "cpu"}, {"tokenizer": "char", "device": "cpu"}]
+    "given", [{"model_kind": "bigram", "mode": "tensor", "device": "cpu"}, {"tokenizer": "char", "device": "cpu"}]
 )
-def test_what_is_no_gpt_with_a_vocabulary_of_its_own_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match=r"^--model-kind, --tokenizer: a step is measured of a gpt"):
-        measured(asked)
+def test_anything_but_a_gpt_with_a_bpe_tokenizer_is_an_error(given: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"^--model-kind, --tokenizer: bench step supports only gpt"):
+        measure(given)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_a_device_that_is_not_here_is_told_before_anything_is_measured() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is available")
+def test_an_unavailable_device_is_an_error_before_anything_is_measured() -> None:
     with pytest.raises(UserError, match="torch sees no CUDA GPU"):
-        measured({"device": "cuda"})
+        measure({"device": "cuda"})
