@@ -165,8 +165,8 @@ import json
 from engines.generation.server import SamplingServer
 said = []
 sampler = SamplingServer(said.append)
-sampler.take(json.dumps({{"id": 1, "checkpoint": {str(get_checkpoint_path(run.checkpoints_dir, 20))!r}}}).encode())
-while sampler.busy:
+sampler.receive(json.dumps({{"id": 1, "checkpoint": {str(get_checkpoint_path(run.checkpoints_dir, 20))!r}}}).encode())
+while sampler.is_busy:
     sampler.advance()
 assert said[-1]["kind"] == "done"
 """

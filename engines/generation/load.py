@@ -1,4 +1,4 @@
-"""Opens a checkpoint folder so that its model can speak: one way for sampling, inspection and the sampling process."""
+"""Loads a model and its tokenizer from a checkpoint: for sampling, inspection and the sampling process."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ from engines.settings.train import TrainSettings
 
 
 class LoadedModel(NamedTuple):
-    """Who speaks, and one line that says who that is."""
+    """A trained model with its tokenizer. `origin`: one line that names the run, the step and the kind of model."""
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -23,10 +23,10 @@ class LoadedModel(NamedTuple):
 
 
 def load_trained_model(path: Path, device: str = AUTO, compile: str = "off") -> LoadedModel:
-    """The model and tokenizer of a checkpoint folder, on a device of this machine whatever it was trained on.
-    `compile`: whether generation on a GPU is compiled, "on" or "off".
+    """Load the model of a checkpoint folder onto a device of this machine, whatever device it was trained on.
 
-    UserError if it is not there, damaged, or of another version of the lab.
+    `compile`: whether generation on a GPU is compiled, "on" or "off". Raises UserError if the checkpoint is missing or
+    damaged, or was written by another version.
     """
     checkpoint = load_checkpoint(path, with_optimizer=False)
     tokenizer = tokenizers.from_json(checkpoint.tokenizer)
@@ -34,17 +34,18 @@ def load_trained_model(path: Path, device: str = AUTO, compile: str = "off") -> 
         settings = TrainSettings(**checkpoint.settings)
     except TypeError:
         raise UserError(
-            f"{path} has settings that this version does not know; use the version that wrote it."
+            f"{path} cannot be loaded: it has settings that this version does not know. "
+            "Use the version of nanochat-tui that wrote it."
         ) from None
     settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
     origin = f"run {_get_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
-    if getattr(model, "compiles_decoding", False):  # a gpt's, on a GPU
-        origin += ", which is compiled behind its first token, for about half a minute"
+    if getattr(model, "compiles_decoding", False):  # a gpt on a GPU
+        origin += ", compiled after its first token, which takes about half a minute"
     return LoadedModel(model, tokenizer, origin)
 
 
 def _get_run_name(path: Path) -> str:
-    """Checkpoints lie in the run's folder `checkpoints`, or in DIR/<run id> of --checkpoint-dir."""
+    """Return the id of the run: checkpoints are in its folder `checkpoints`, or in DIR/<run id> of --checkpoint-dir."""
     folder = path.absolute().parent
     return folder.parent.name if folder.name == "checkpoints" else folder.name

@@ -1,4 +1,4 @@
-"""Did a run repeat? Two records of the same training, compared number by number; nothing here reads files or trains."""
+"""Compares two records of the same training, number by number. Nothing here reads files or trains."""
 
 import dataclasses
 import heapq
@@ -10,21 +10,21 @@ from typing import NamedTuple
 # (docs/explanation/reproducibility.md): rounding begins at 1e-7 and, in a transformer, is magnified beyond this after
 # some 200 steps; another seed takes 20 at most.
 TOLERANCE = 1e-3
-_ROUNDING_BEGINS = 1e-6  # a few units in the last place of a float32; another seed began with 7e-5 and more
-_ROUNDING_GROWS = 100.0  # fold in a step, at most: 6 was the most that was seen
+_MAX_FIRST_ROUNDING = 1e-6  # a few units in the last place of a float32; another seed began with 7e-5 and more
+_MAX_ROUNDING_GROWTH = 100.0  # factor per step; the largest observed was 6
 
 IDENTICAL, ROUNDING, DIVERGED = "identical", "rounding", "departs"
 
 
 class EvalScores(NamedTuple):
-    """An evaluation's numbers; NaN where it had none."""
+    """The results of an evaluation; NaN where it recorded none."""
 
     loss: float
     bpb: float
 
 
 class TrainingRecord(NamedTuple):
-    """What a run left behind, by step; index i of `losses` is step i + 1."""
+    """The recorded numbers of a run, by step; index i of `losses` is step i + 1."""
 
     losses: Sequence[float]
     evals: Mapping[int, EvalScores]
@@ -35,7 +35,7 @@ class TrainingRecord(NamedTuple):
 
 
 class ValueDifference(NamedTuple):
-    """Two values that should be the same. `size` is `distance` of numbers, infinite for texts."""
+    """Two values that should be equal. `size` is their `compute_distance`, infinite for texts."""
 
     what: str  # loss, validation loss, validation bpb or sample
     step: int
@@ -45,14 +45,14 @@ class ValueDifference(NamedTuple):
 
 
 class MatchCount(NamedTuple):
-    """How many of a kind were compared, and how many of those are the same bit for bit."""
+    """Number of compared values, and how many of them are identical to the last bit."""
 
     compared: int
     same: int
 
 
 class EnvironmentChange(NamedTuple):
-    """Something of the environment that was another; None where it was not recorded."""
+    """A difference between two environments; None where it was not recorded."""
 
     name: str
     original: str | None
@@ -61,32 +61,35 @@ class EnvironmentChange(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What two records have in common. `first` is the first number that is not the same bit for bit, `departure` the
-    first that is further away than the tolerance, `largest` the one that is furthest away."""
+    """The result of comparing two records.
+
+    `first` is the first value that is not identical to the last bit, `divergence` the first that differs by more than
+    the tolerance, and `largest` the largest difference.
+    """
 
     tolerance: float
     losses: MatchCount
     evals: MatchCount
     samples: MatchCount
     weights: MatchCount
-    weights_step: int | None  # of the last checkpoint that both have
+    weights_step: int | None  # of the last checkpoint in both
     weights_same: bool | None  # at that step
     first: ValueDifference | None
     largest: ValueDifference | None
-    departure: ValueDifference | None
-    growth: float  # the most by which the largest difference multiplied at once, until it departed
+    divergence: ValueDifference | None
+    growth: float  # largest factor between successive maxima of the difference, until divergence
     environment: list[EnvironmentChange]
-    unreadable: int = 0  # losses that both runs recorded, and that could not be read in one of them
+    unreadable: int = 0  # losses that both runs recorded and one of the logs has lost
 
     @property
     def is_magnified_rounding(self) -> bool:
-        """Whether it departed as rounding does, which training magnifies: from nothing, and without a jump."""
-        begun = self.first is not None and self.first.size <= _ROUNDING_BEGINS
-        return self.departure is not None and begun and self.growth <= _ROUNDING_GROWS
+        """True if the runs diverged as rounding errors do: from a tiny difference that grew without a jump."""
+        began_small = self.first is not None and self.first.size <= _MAX_FIRST_ROUNDING
+        return self.divergence is not None and began_small and self.growth <= _MAX_ROUNDING_GROWTH
 
     @property
     def verdict(self) -> str:
-        if self.departure:
+        if self.divergence:
             return DIVERGED
         tallies = (self.losses, self.evals, self.samples, self.weights)
         return IDENTICAL if all(tally.same == tally.compared for tally in tallies) else ROUNDING
@@ -95,7 +98,7 @@ class Comparison:
 def compare_records(
     original: TrainingRecord, reproduction: TrainingRecord, after: int = -1, tolerance: float = TOLERANCE
 ) -> Comparison:
-    """Compare what both have of the steps later than `after`: up to there the reproduction is a copy."""
+    """Compare everything that both recorded after step `after`; up to there the reproduction is a copy."""
     found = _compare_numbers(original, reproduction, after, tolerance)
     texts = [
         (step, original.samples[step], reproduction.samples[step])
@@ -103,11 +106,11 @@ def compare_records(
     ]
     steps = _find_common_steps("weights", original, reproduction, after)
     same_weights = [step for step in steps if original.weights[step] == reproduction.weights[step]]
-    departure = found.departure
+    divergence = found.divergence
     if found.first is None and len(same_weights) == len(
         steps
-    ):  # the same numbers say the same, unless sampling changed
-        departure = next((ValueDifference("sample", *text, math.inf) for text in texts if text[1] != text[2]), None)
+    ):  # equal weights generate equal samples, unless sampling changed
+        divergence = next((ValueDifference("sample", *text, math.inf) for text in texts if text[1] != text[2]), None)
     return Comparison(
         tolerance,
         found.losses,
@@ -118,7 +121,7 @@ def compare_records(
         steps[-1] in same_weights if steps else None,
         found.first,
         found.largest,
-        departure,
+        divergence,
         found.growth,
         find_changes(original.environment, reproduction.environment),
         _count_unreadable(original, reproduction, after),
@@ -126,8 +129,10 @@ def compare_records(
 
 
 def compute_distance(a: float, b: float) -> float:
-    """Relative to the larger number, but absolute below one nat or bit: what is nearly learnt by heart is nearly zero.
-    NaN is as far from NaN as any number from itself, and infinitely far from all others."""
+    """Return the difference, relative to the larger number; absolute below 1, as losses approach zero.
+
+    The distance between two NaN is 0, and between NaN and a number it is infinite.
+    """
     if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
     apart = abs(a - b) / max(1.0, abs(a), abs(b))
@@ -135,14 +140,14 @@ def compute_distance(a: float, b: float) -> float:
 
 
 def find_changes(original: Mapping[str, str], reproduction: Mapping[str, str]) -> list[EnvironmentChange]:
-    """What differs, in the order of the records."""
+    """Return the differences between two environments, in the order of the records."""
     names = dict.fromkeys((*original, *reproduction))
     both = (EnvironmentChange(name, original.get(name), reproduction.get(name)) for name in names)
     return [change for change in both if change.original != change.reproduction]
 
 
 class _NumberPairs(NamedTuple):
-    """The numbers of a step's loss, or of an evaluation: what, the original's, the reproduction's."""
+    """The losses, or the results of an evaluation, at one step: name, original and reproduction of each."""
 
     step: int
     numbers: tuple[tuple[str, float, float], ...]
@@ -154,12 +159,12 @@ class _Findings:
     evals: MatchCount = dataclasses.field(default_factory=lambda: MatchCount(0, 0))
     first: ValueDifference | None = None
     largest: ValueDifference | None = None
-    departure: ValueDifference | None = None
+    divergence: ValueDifference | None = None
     growth: float = 1.0
 
 
 def _compare_numbers(original: TrainingRecord, reproduction: TrainingRecord, after: int, tolerance: float) -> _Findings:
-    """Every number in the order of training; at the same step the loss is first: an evaluation sees its update."""
+    """Compare every number in the order of training; at the same step, the loss comes before the evaluation."""
     found = _Findings()
     losses, evals = _pair_losses(original, reproduction, after), _pair_evals(original, reproduction, after)
     for step, numbers in heapq.merge(losses, evals, key=lambda entry: entry.step):
@@ -175,12 +180,12 @@ def _compare_numbers(original: TrainingRecord, reproduction: TrainingRecord, aft
 
 def _add_difference(found: _Findings, difference: ValueDifference, tolerance: float) -> None:
     found.first = found.first or difference
-    if found.departure is None and found.largest:
+    if found.divergence is None and found.largest:
         found.growth = max(found.growth, difference.size / found.largest.size)
     if found.largest is None or difference.size > found.largest.size:
         found.largest = difference
-    if found.departure is None and difference.size > tolerance:
-        found.departure = difference
+    if found.divergence is None and difference.size > tolerance:
+        found.divergence = difference
 
 
 def _count_unreadable(original: TrainingRecord, reproduction: TrainingRecord, after: int) -> int:
@@ -206,6 +211,6 @@ def _pair_evals(original: TrainingRecord, reproduction: TrainingRecord, after: i
 
 
 def _find_common_steps(column: str, original: TrainingRecord, reproduction: TrainingRecord, after: int) -> list[int]:
-    """Steps that both have; what a person asked one of them for beside the schedule is left out."""
+    """Return the steps that both recorded. Evaluations and samples on request are in one of them only."""
     steps = getattr(original, column).keys() & getattr(reproduction, column).keys()
     return sorted(step for step in steps if step > after)

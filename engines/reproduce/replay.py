@@ -1,4 +1,4 @@
-"""A run made from the manifest of another, to train the same again: same settings, same decisions, as many steps."""
+"""Repeats a recorded run: a new run with the same settings, decisions and number of steps."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,16 @@ from engines.runs.store import Run
 from engines.settings.train import TrainSettings
 from engines.training.create_run import create_resolved_run
 
-_KEEP_LAST = 3  # at least: the newest checkpoint of a killed run may be two before the last one of a whole run
-_BY_THE_CLOCK = ("guard_throughput", "guard_memory")  # judge the machine, not the training: here they only warn
+_MIN_KEEP_LAST = 3  # the newest checkpoint of a killed run may be two before the last one of a finished run
+_MACHINE_GUARDS = ("guard_throughput", "guard_memory")  # depend on the machine, not on training: here they only warn
 _FACTS = ("vocab_size", "train_tokens", "val_tokens", "parameters")
 
 
 class RecordedRun(NamedTuple):
-    """All that a run has recorded. `engines`: what each start decided for its machine. `last`: the last step that
-    training again can reach in the same way."""
+    """Everything that a run has recorded.
+
+    `engines`: the decisions of each start for its machine. `last`: the last step that can be repeated.
+    """
 
     run: Run
     config: dict[str, Any]
@@ -39,7 +41,7 @@ class RecordedRun(NamedTuple):
 
 
 class ResumePoint(NamedTuple):
-    """A checkpoint to go on from, and the events up to it."""
+    """A checkpoint to continue from, and the events up to it."""
 
     folder: Path  # of the checkpoint, whose step is the parent's
     lines: list[bytes]
@@ -49,9 +51,9 @@ class ResumePoint(NamedTuple):
 def read_recorded_run(run: Run) -> RecordedRun:
     """Read a run's manifest and events."""
     history, engines, lines = History(), [], []
-    undone: list[tuple[int, int]] = []  # steps that a roll-back came from, and went to
+    undone: list[tuple[int, int]] = []  # steps at which rollbacks began, and to which they led
     progress: list[float] = []
-    dispatched = [0]  # for each step that counts: how many were made by then, with those that were rolled back
+    dispatched = [0]  # for each step of the history: number of steps made by then, including undone ones
     reader = EventReader(run.events_path)
     for line, event in reader.poll():
         lines.append((event["t"], line))
@@ -59,7 +61,7 @@ def read_recorded_run(run: Run) -> RecordedRun:
             engines.append(event)
         elif event["kind"] == "resumed" and event["reason"] == "rollback":
             undone.append((history.step, event["from_step"]))
-        elif event["kind"] == "resumed":  # its checkpoint may be older than the roll-back, and not know of it
+        elif event["kind"] == "resumed":  # its checkpoint may be older than the rollback
             undone = [(reached, back_to) for reached, back_to in undone if back_to < event["from_step"]]
         history.apply([event])
         if event["kind"] == "resumed":
@@ -72,14 +74,14 @@ def read_recorded_run(run: Run) -> RecordedRun:
     history.count_damage(reader)
     if reader.problem:
         raise UserError(f"run {run.id} cannot be reproduced: {reader.problem}")
-    # A run that rolled back and died before it was as far again: training to its last step would not roll back.
+    # A run that rolled back and ended before that step: training to its last step does not roll back.
     unreachable = (back_to for reached, back_to in undone if reached > history.step)
     return RecordedRun(run, run.config, history, engines, lines, min(unreachable, default=history.step), progress)
 
 
-def build_record(past: RecordedRun, last: int) -> TrainingRecord:
-    """What there is to compare up to step `last`."""
-    history, folder = past.history, past.run.checkpoints_of(past.config)
+def build_record(recorded: RecordedRun, last: int) -> TrainingRecord:
+    """Return the numbers to compare, up to step `last`."""
+    history, folder = recorded.history, recorded.run.checkpoints_of(recorded.config)
     return TrainingRecord(
         history.losses[:last],
         {
@@ -92,74 +94,78 @@ def build_record(past: RecordedRun, last: int) -> TrainingRecord:
             for step in list_steps(folder)
             if step <= last and (sha256 := _read_weights_sha256(folder, step))
         },
-        _describe_environment(past),
+        _describe_environment(recorded),
         history.missing,
     )
 
 
-def derive_settings(past: RecordedRun, changes: Mapping[str, Any]) -> TrainSettings:
-    """Return the run's own settings, with every `auto` as it was decided then.
+def derive_settings(recorded: RecordedRun, changes: Mapping[str, Any]) -> TrainSettings:
+    """Return the settings of a recorded run, with every `auto` as it was decided then, and with `changes`.
 
-    Neither clock nor target ends it: `replay_run` sets its last step and, if it was recorded, its progress.
+    No time budget or target ends the new run: `create_replay` sets its last step and its recorded progress.
     """
-    values = manifest.read_resolved_settings(past.config) | {
+    values = manifest.read_resolved_settings(recorded.config) | {
         "time_budget": None,
         "target_bpb": None,
         "checkpoint_dir": None,
     }
-    if past.engines and "device" not in changes:
-        values |= parse_recorded_decisions(past.engines[0])
+    if recorded.engines and "device" not in changes:
+        values |= parse_recorded_decisions(recorded.engines[0])
     if values["keep_last"]:
-        values["keep_last"] = max(values["keep_last"], _KEEP_LAST)
-    values |= {name: "warn" for name in _BY_THE_CLOCK if values[name] == "halt"}
+        values["keep_last"] = max(values["keep_last"], _MIN_KEEP_LAST)
+    values |= {name: "warn" for name in _MACHINE_GUARDS if values[name] == "halt"}
     return TrainSettings(**{**values, **changes})
 
 
 def create_replay(
-    past: RecordedRun, last: int, settings: TrainSettings, results: Path, beginning: ResumePoint | None
+    recorded: RecordedRun, last: int, settings: TrainSettings, results: Path, start: ResumePoint | None
 ) -> Run:
-    """Create a run of these settings up to step `last`, without starting it; its manifest names the original."""
-    given = {**past.config["given"], "data": settings.data}
+    """Create a run with these settings up to step `last`, without starting it. Its manifest names the original."""
+    given = {**recorded.config["given"], "data": settings.data}
     if settings.val_data:
         given["val_data"] = settings.val_data
-    origin: dict[str, Any] = {"reproduces": past.run.id, "schedule": past.config.get("schedule", 1), "stop_at": last}
-    follows_progress = not all(map(math.isnan, past.progress))
+    origin: dict[str, Any] = {
+        "reproduces": recorded.run.id,
+        "schedule": recorded.config.get("schedule", 1),
+        "stop_at": last,
+    }
+    follows_progress = not all(map(math.isnan, recorded.progress))
     if follows_progress:
         origin["replays_progress"] = True
-    if beginning:
-        origin["parent"] = beginning.parent
+    if start:
+        origin["parent"] = start.parent
 
     def fill(run: Run) -> None:
         if follows_progress:
-            values = [None if math.isnan(value) else value for value in past.progress]
+            values = [None if math.isnan(value) else value for value in recorded.progress]
             write_checked_json(run.progress_path, {"v": 1, "progress": values})
-        if beginning:
-            copy_checkpoint(beginning.folder, beginning.parent["step"], run.checkpoints_dir)
-            run.events_path.write_bytes(b"".join(line + b"\n" for line in beginning.lines))
+        if start:
+            copy_checkpoint(start.folder, start.parent["step"], run.checkpoints_dir)
+            run.events_path.write_bytes(b"".join(line + b"\n" for line in start.lines))
 
     return create_resolved_run(settings, given, results, origin, fill)
 
 
-def find_kept_start(past: RecordedRun) -> ResumePoint | None:
+def find_kept_start(recorded: RecordedRun) -> ResumePoint | None:
     """Return the checkpoint that a forked run began with, if the run or its parent still has it intact."""
-    parent = past.config["parent"]
-    for folder in (past.run.checkpoints_of(past.config), _find_checkpoints(find_parent(past))):
+    parent = recorded.config["parent"]
+    for folder in (recorded.run.checkpoints_of(recorded.config), _find_checkpoints(find_parent(recorded))):
         if folder and parent["step"] in list_steps(folder) and parent["step"] in IntactSteps(folder):
-            # what the run copied from its parent is older than its own beginning
-            lines = [line for t, line in past.lines if t <= parent["seconds"]]
+            # events that the run copied from its parent are older than its own
+            lines = [line for t, line in recorded.lines if t <= parent["seconds"]]
             return ResumePoint(folder, lines, parent)
     return None
 
 
-def get_end_point(past: RecordedRun) -> ResumePoint:
-    """To go on where a run ended."""
-    origin = {"run": past.run.id, "step": past.last, "seconds": past.history.last_t}
-    return ResumePoint(past.run.checkpoints_of(past.config), [line for _, line in past.lines], origin)
+def get_end_point(recorded: RecordedRun) -> ResumePoint:
+    """Return the last step of a run as the point to continue from."""
+    origin = {"run": recorded.run.id, "step": recorded.last, "seconds": recorded.history.last_t}
+    return ResumePoint(recorded.run.checkpoints_of(recorded.config), [line for _, line in recorded.lines], origin)
 
 
-def find_parent(past: RecordedRun) -> Run | None:
-    """The run that this one was forked from, if it is still there: a fork lies beside its parent."""
-    run = Run(past.run.path.parent / past.config["parent"]["run"])
+def find_parent(recorded: RecordedRun) -> Run | None:
+    """Return the run that this one was forked from, if it still exists in the same results directory."""
+    run = Run(recorded.run.path.parent / recorded.config["parent"]["run"])
     return run if run.config_path.exists() else None
 
 
@@ -173,9 +179,9 @@ def _find_checkpoints(run: Run | None) -> Path | None:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def _describe_environment(past: RecordedRun) -> dict[str, str]:
-    code, hardware = past.config.get("code", {}), past.config.get("hardware", {})
-    facts = past.config.get("facts", {})
+def _describe_environment(recorded: RecordedRun) -> dict[str, str]:
+    code, hardware = recorded.config.get("code", {}), recorded.config.get("hardware", {})
+    facts = recorded.config.get("facts", {})
     found = {
         "nanochat-tui": code.get("nanochat_tui"),
         "commit": code.get("commit"),
@@ -184,27 +190,27 @@ def _describe_environment(past: RecordedRun) -> dict[str, str]:
         "processor": hardware.get("processor"),
         **{name.replace("_", " "): facts.get(name) for name in _FACTS},
     }
-    if past.config["resolved"].get("mode") == "tensor":
-        found |= _describe_engines(past)
+    if recorded.config["resolved"].get("mode") == "tensor":
+        found |= _describe_engines(recorded)
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _describe_engines(past: RecordedRun) -> dict[str, str | None]:
-    """A run that was resumed elsewhere has had several, told one after the other."""
-    asked = past.config["resolved"]
+def _describe_engines(recorded: RecordedRun) -> dict[str, str | None]:
+    """Return the engine's decisions; those of a run that was resumed on another machine are joined by `, then`."""
+    requested = recorded.config["resolved"]
     columns: dict[str, list[str]] = {}
-    for engine in past.engines:
+    for engine in recorded.engines:
         chosen = get_choices_by_setting(engine)
-        told = {
+        values = {
             "torch": engine.get("torch"),
             "gpu": engine["gpu"],
-            **{name: chosen.get(name, asked.get(name)) for name in ("device", "dtype", "compile", "threads")},
-            "micro-batch": chosen.get("micro-batch", asked.get("micro_batch")),
+            **{name: chosen.get(name, requested.get(name)) for name in ("device", "dtype", "compile", "threads")},
+            "micro-batch": chosen.get("micro-batch", requested.get("micro_batch")),
         }
-        for name, value in told.items():
+        for name, value in values.items():
             if value is not None:
                 columns.setdefault(name, []).append(str(value))
-    return {name: ", then ".join(dict.fromkeys(values)) for name, values in columns.items()}
+    return {name: ", then ".join(dict.fromkeys(column)) for name, column in columns.items()}
 
 
 def _join_words(*words: str | None) -> str | None:
@@ -220,7 +226,7 @@ def _nan_if_none(value: float | None) -> float:
 
 
 def _read_weights_sha256(folder: Path, step: int) -> str | None:
-    """As the checkpoint recorded it; None where that cannot be read."""
+    """Return the hash that the checkpoint recorded; None if it cannot be read."""
     try:
         state = read_json(get_checkpoint_path(folder, step) / "state.json")
         return str(state["sha256"]["model.safetensors"])

@@ -55,7 +55,9 @@ def comparison_as_json(original: RecordedRun, replay: RecordedRun, after: int, f
         "unreadable_losses": found.unreadable,
         "weights_step": found.weights_step,
         "weights_same": found.weights_same,
-        **{name: _difference_as_json(getattr(found, name)) for name in ("first", "largest", "departure")},
+        "first": _difference_as_json(found.first),
+        "largest": _difference_as_json(found.largest),
+        "departure": _difference_as_json(found.divergence),
         "magnified_rounding": found.is_magnified_rounding,
         "environment": [change._asdict() for change in found.environment],
     }
@@ -67,8 +69,8 @@ def _difference_as_json(found: ValueDifference | None) -> dict[str, Any] | None:
 
 def _verdict_detail(found: Comparison) -> str:
     """Return the end of the first line: where the runs diverged, or by how much they differ."""
-    if found.departure:
-        return f": {_format_difference(found.departure)}"
+    if found.divergence:
+        return f": {_format_difference(found.divergence)}"
     if found.largest:
         return f" differ by at most {found.largest.size:.2g} (tolerance {found.tolerance:g})"
     return ""

@@ -21,7 +21,7 @@ class SamplingSession:
 
     @property
     def is_running(self) -> bool:
-        return self._client.alive
+        return self._client.is_running
 
     @property
     def has_pending(self) -> bool:

@@ -59,10 +59,10 @@ def process_of(client: SamplerClient) -> Any:
 
 
 def test_a_request_is_answered_token_by_token(client: SamplerClient, checkpoint: Path) -> None:
-    assert not client.alive and client.poll() == []
+    assert not client.is_running and client.poll() == []
     id = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
     heard = poll_until(client, is_last)
-    assert client.alive
+    assert client.is_running
     assert [reply["kind"] for reply in heard] == ["loading", *["token"] * heard[-1]["tokens"], "done"]
     assert {reply["id"] for reply in heard} == {id}
     again = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
@@ -112,9 +112,9 @@ def test_a_killed_process_is_told_to_every_request_and_the_next_starts_another(
     poll_until(client, is_token)
     process_of(client).kill()
     heard = poll_until(client, is_last)
-    told = "the sampling process was killed (SIGKILL); ask again to start another."
+    told = "the sampling process was killed by SIGKILL. Send the prompt again to start another."
     assert heard[-2:] == [{"id": id, "kind": "error", "message": told} for id in (first, second)]
-    assert not client.alive and client.poll() == []
+    assert not client.is_running and client.poll() == []
     client.request(checkpoint, "the ", {"max_new_tokens": 1})
     assert [reply["kind"] for reply in poll_until(client, is_last)] == ["loading", "token", "done"]
 
@@ -127,7 +127,7 @@ def test_a_death_between_two_requests_is_told_to_the_first(client: SamplerClient
     second = client.request(checkpoint, "the ", {"max_new_tokens": 1})
     heard = poll_until(client, lambda reply: is_last(reply) and reply["id"] == second)
     assert [reply["kind"] for reply in heard if reply["id"] == first and is_last(reply)] == ["error"]
-    assert heard[-1]["kind"] == "done" and client.alive
+    assert heard[-1]["kind"] == "done" and client.is_running
 
 
 def test_a_process_that_does_not_start_is_told(
@@ -136,10 +136,10 @@ def test_a_process_that_does_not_start_is_told(
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     client.request(checkpoint, "")
     (reply,) = poll_until(client, is_last)
-    assert reply["kind"] == "error" and "cannot be started (No such file or directory)" in reply["message"]
+    assert reply["kind"] == "error" and "cannot be started: No such file or directory" in reply["message"]
     monkeypatch.setattr(sys, "executable", "/bin/false")
     client.request(checkpoint, "")
-    assert "ended with exit code 1" in poll_until(client, is_last)[-1]["message"]
+    assert "exited with code 1" in poll_until(client, is_last)[-1]["message"]
 
 
 def test_a_closed_client_leaves_no_process(checkpoint: Path) -> None:
@@ -147,4 +147,4 @@ def test_a_closed_client_leaves_no_process(checkpoint: Path) -> None:
     client.request(checkpoint, "the ", ENDLESS)
     process = process_of(client)
     client.close()
-    assert process.returncode == -signal.SIGKILL and not client.alive and client.poll() == []
+    assert process.returncode == -signal.SIGKILL and not client.is_running and client.poll() == []

@@ -80,7 +80,7 @@ class InProcess:
         self.said: list[dict[str, Any]] = []
         self.sampler = SamplingServer(self.said.append)
         for asked in requests:
-            self.sampler.take(json.dumps(asked).encode())
+            self.sampler.receive(json.dumps(asked).encode())
 
     def go_on(self, turns: int = 1000) -> list[dict[str, Any]]:
         for _ in range(turns):
@@ -154,7 +154,7 @@ def test_a_cancelled_request_ends_and_the_next_one_is_answered(process: Process,
 def test_a_cancel_takes_effect_before_the_next_token(checkpoint: Path) -> None:
     answering = InProcess(request(1, checkpoint, **ENDLESS))
     answering.go_on(4)
-    answering.sampler.take(b'{"cancel": 1}')
+    answering.sampler.receive(b'{"cancel": 1}')
     assert [reply["kind"] for reply in answering.go_on()] == ["loading", "token", "token", "token", "done"]
 
 
@@ -196,8 +196,8 @@ def test_what_is_wrong_is_a_reply_and_the_next_request_is_answered(
     assert "is damaged" in told[2]
     assert told[3].startswith("character 'Ω' at position 0 is not in the model's alphabet")
     assert told[4] == "--temperature must be at least 0, not -1.0. unknown setting 'wat'."
-    assert told[None] == "not a request: 'garbage\\n'."
-    assert told[5].startswith("the model could not speak (KeyError")
+    assert told[None].startswith("not a request: 'garbage\\n'. ")
+    assert told[5].startswith("the model could not generate text: KeyError")
     assert kinds(heard, 6) == ["token", "done"]
 
 

@@ -79,7 +79,7 @@ def test_distance_is_relative_above_one_and_absolute_below(a: float, b: float, a
 
 def test_a_last_bit_is_rounding_and_is_named() -> None:
     found = compare_records(record(), record(losses=with_loss(3, math.nextafter(2.25, 3)), weights={2: "aa", 4: "cc"}))
-    assert found.verdict == ROUNDING and found.losses == MatchCount(4, 3) and found.departure is None
+    assert found.verdict == ROUNDING and found.losses == MatchCount(4, 3) and found.divergence is None
     assert found.first and found.first == found.largest and found.first.step == 3 and found.first.size < 1e-15
     assert found.weights_same is False and found.weights == MatchCount(2, 1)
 
@@ -88,9 +88,9 @@ def test_it_departs_at_the_first_number_beyond_the_tolerance() -> None:
     losses = [3.0, 2.5 + 1e-9, 2.25 * (1 + 2 * TOLERANCE), 2.9]
     found = compare_records(record(), record(losses=losses))
     assert found.verdict == DIVERGED
-    assert found.first and found.departure and found.largest
-    assert (found.first.step, found.departure.step, found.largest.step) == (2, 3, 4)
-    assert found.departure[:4] == ("loss", 3, 2.25, losses[2])
+    assert found.first and found.divergence and found.largest
+    assert (found.first.step, found.divergence.step, found.largest.step) == (2, 3, 4)
+    assert found.divergence[:4] == ("loss", 3, 2.25, losses[2])
     assert compare_records(record(), record(losses=losses), tolerance=1.0).verdict == ROUNDING
     assert (
         compare_records(record(), record(losses=with_loss(2, math.nextafter(2.5, 3))), tolerance=0).verdict == DIVERGED
@@ -101,23 +101,23 @@ def test_a_nan_where_there_was_none_departs_and_nan_is_equal_to_nan() -> None:
     broken = with_loss(2, math.nan)
     assert compare_records(record(losses=broken), record(losses=broken)).verdict == IDENTICAL
     found = compare_records(record(), record(losses=broken))
-    assert found.verdict == DIVERGED and found.departure and found.departure.size == math.inf
+    assert found.verdict == DIVERGED and found.divergence and found.divergence.size == math.inf
 
 
 def test_an_evaluation_departs_too_but_after_the_loss_of_its_step() -> None:
     worse = {0: EvalScores(3.0, 4.5), 4: EvalScores(2.0, 3.6)}
     found = compare_records(record(), record(evals=worse))
     assert (
-        found.departure and found.departure[:4] == ("validation bpb", 4, 3.5, 3.6) and found.evals == MatchCount(2, 1)
+        found.divergence and found.divergence[:4] == ("validation bpb", 4, 3.5, 3.6) and found.evals == MatchCount(2, 1)
     )
     both = compare_records(record(), record(evals=worse, losses=with_loss(4, 2.1)))
-    assert both.departure and both.departure.what == "loss"
+    assert both.divergence and both.divergence.what == "loss"
 
 
 def test_another_sample_departs_only_where_no_number_explains_it() -> None:
     said = {4: "the cat"}
     found = compare_records(record(), record(samples=said))
-    assert found.departure and found.departure[:4] == ("sample", 4, "the dog", "the cat")
+    assert found.divergence and found.divergence[:4] == ("sample", 4, "the dog", "the cat")
     rounded = compare_records(record(), record(samples=said, losses=with_loss(1, 3.0 + 1e-9)))
     assert rounded.verdict == ROUNDING and rounded.samples == MatchCount(1, 0)
     assert compare_records(record(), record(samples=said, weights={4: "cc"})).verdict == ROUNDING
