@@ -19,7 +19,7 @@ from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
 USAGE_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 _BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ended
-_GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii"}
+_GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii", "--user-config"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,6 +115,10 @@ def _dispatch(words: list[str]) -> int:
     options = parser.parse(name, words[1:], "--json" in global_options)
     if "--readonly" in global_options:
         _require_read_only(name, options)
+    if "--user-config" in global_options:
+        from engines.settings.user_config import read_user_config
+
+        options = options._replace(user_config=read_user_config())
     return _run_command(name, options, global_options)
 
 

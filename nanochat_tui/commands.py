@@ -1,12 +1,15 @@
 """Table of the commands and their options, from which the parser, the help and the dispatch are built."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
 from engines.bench.nanochat.settings import RaceSettings
 from engines.settings.sample import CountSettings, SampleSettings
 from engines.settings.train import TrainSettings
+
+if TYPE_CHECKING:
+    from engines.settings.user_config import UserConfig
 
 PROGRAM = "nanochat-tui"
 
@@ -17,6 +20,7 @@ class Options(NamedTuple):
     json: bool
     arguments: dict[str, Any]
     settings: dict[str, Any]
+    user_config: "UserConfig | None" = None  # with --user-config
 
 
 class Argument(NamedTuple):

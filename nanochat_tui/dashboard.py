@@ -17,8 +17,10 @@ from engines.runs.liveness import is_lock_held
 from engines.runs.lookup import find_run, list_unsorted_runs, resolve_results_dir
 from engines.runs.store import Run
 from engines.settings.requirements import flag_of
+from engines.settings.user_config import read_user_config
 from engines.training.create_run import create_run
 from nanochat_tui.commands import PROGRAM, Options
+from nanochat_tui.headless.lookup import results_of
 
 SCREENS = {"": "train", "train": "train", "attach": "train", "resume": "train", "runs": "runs", "sample": "sample"}
 # Seconds after which the UI thread interrupts a thread that reads files (Python's default is 5 ms).
@@ -60,17 +62,23 @@ def _reason_for_headless_sample(options: Options) -> str:
 
 def open_dashboard(name: str, options: Options | None, is_readonly: bool, is_ascii: bool) -> int:
     """Run the app until the user leaves it, print its last message, and return the exit code."""
-    results = resolve_results_dir(options.arguments["results_dir"] if options else None)
+    config = read_user_config()
+    options = options or Options(False, {"results_dir": None, "config": None}, {})
+    results = resolve_results_dir(options.arguments["results_dir"], config.results)
+    options = options._replace(arguments={**options.arguments, "results_dir": str(results)})
     search = _start_thread(lambda: _find_run(name, options) or _only_running_run(name, results))
     reduce_terminal_traffic()
     sys.setswitchinterval(SWITCH_INTERVAL)
     from screens.app import DashboardApp
+    from screens.settings import check_user_config
 
+    check_user_config(config)
     gc.freeze()  # imported modules stay in memory, so collections can skip them
     with contextlib.suppress(TimeoutError):
         search.result(_FIND_TIMEOUT)
     run, pending = (search.result(), None) if search.done() else (None, search)
-    app = DashboardApp(results, SCREENS[name], run, is_readonly, is_ascii or not _can_draw_unicode(), pending)
+    is_ascii = is_ascii or config.charset == "ascii" or (config.charset == "auto" and not _can_draw_unicode())
+    app = DashboardApp(results, SCREENS[name], run, is_readonly, is_ascii, pending, config)
     message = None
     try:
         message = app.run()
@@ -102,10 +110,8 @@ def _can_draw_unicode() -> bool:
 # --- the run to show ----------------------------------------------------------------------------------
 
 
-def _find_run(name: str, options: Options | None) -> Run | None:
+def _find_run(name: str, options: Options) -> Run | None:
     """Return the run that the command names or starts; None if it does neither."""
-    if options is None:
-        return None
     if name == "train":
         return _start_run(options)
     if name == "resume":
@@ -116,18 +122,18 @@ def _find_run(name: str, options: Options | None) -> Run | None:
             _wait_in_background(worker)
         return run
     if name == "attach" or (name == "sample" and options.arguments["run"]):
-        return find_run(options.arguments["run"], resolve_results_dir(options.arguments["results_dir"]))
+        return find_run(options.arguments["run"], results_of(options))
     return None
 
 
 def _start_run(options: Options) -> Run | None:
     """Start a run if settings were given."""
-    from nanochat_tui.headless.given import given_settings, print_warnings
+    from nanochat_tui.headless.given import given_settings, origin_of, print_warnings
 
     given = given_settings(options)
     if not given:
         return None
-    run = create_run(given, resolve_results_dir(options.arguments["results_dir"]))
+    run = create_run(given, results_of(options), origin_of(given, options))
     print_warnings(given, run)  # visible when the dashboard is left
     _wait_in_background(launch(run))
     return run

@@ -13,6 +13,7 @@ GLOBAL_OPTIONS = {
     "--readonly": "read-only mode: start, change, delete and write nothing",
     "--ascii": "draw the dashboard with ASCII characters only",
     "--json": "print events and results as JSON lines on stdout",
+    "--user-config": "headless: use the results directory and the settings of the user config file",
     "--version": "print the version",
 }
 _ENVIRONMENT = {
@@ -22,6 +23,10 @@ _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "GPUs that runs and studies may use",
     "NO_COLOR": "draw without colors",
 }
+_USER_CONFIG = (
+    "  ~/.config/nanochat-tui/config.toml (macOS: ~/Library/Application Support/nanochat-tui/config.toml)",
+    "  results, theme, charset, [keys] and [train], the settings with which the form of a new run begins",
+)
 _SETTINGS = (("train", TrainSettings), ("sample", SampleSettings), ("ablate", StudySettings))
 
 
@@ -42,6 +47,9 @@ def render_help() -> str:
         "",
         "environment variables:",
         *_table(_ENVIRONMENT),
+        "",
+        "user config file of the dashboard:",
+        *_USER_CONFIG,
     ]
     for command, settings in _SETTINGS:
         lines += _settings_of(command, settings)

@@ -24,6 +24,7 @@ from engines.files import write_file
 from engines.runs.liveness import is_lock_held
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
+from engines.settings.user_config import UserConfig
 from screens.ablate.screen import AblateScreen
 from screens.chart import SERIES
 from screens.crash import report_crash
@@ -83,10 +84,11 @@ class DashboardApp(App[str]):
         readonly: bool = False,
         ascii: bool = False,
         pending: "Future[Run | None] | None" = None,
+        user_config: UserConfig | None = None,
     ) -> None:
         """`pending`: the run to show first, if the search for it is still running."""
         super().__init__()
-        self.state = AppState(results, readonly, ascii, run)
+        self.state = AppState(results, readonly, ascii, selected=run, user_config=user_config or UserConfig(Path()))
         self._first_screen = screen
         self._pending = pending
         self._last_input = 0.0  # when a key was pressed or the pointer moved
@@ -98,7 +100,8 @@ class DashboardApp(App[str]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = THEMES[0].name
+        self.theme = self.state.user_config.theme or THEMES[0].name
+        self.set_keymap(self.state.user_config.keys)
         self.set_class(self.state.ascii, "-ascii")
         self._exit_on_signals()
         self.switch_mode(self._first_screen)

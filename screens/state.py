@@ -7,6 +7,7 @@ from typing import Protocol
 from engines.runs.board import WatchedRuns
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
+from engines.settings.user_config import UserConfig
 
 
 @dataclasses.dataclass
@@ -16,6 +17,7 @@ class AppState:
     results: Path
     readonly: bool = False
     ascii: bool = False
+    user_config: UserConfig = UserConfig(Path())  # noqa: RUF009 - it is immutable
     selected: Run | None = None
     sample_run: Run | None = None
     watches: list[WatchedRun] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh

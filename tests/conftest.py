@@ -47,6 +47,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
-    for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "NANOCHAT_TUI_RESULTS", "PYTHONPATH"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "NANOCHAT_TUI_RESULTS", "PYTHONPATH"):
         monkeypatch.delenv(variable, raising=False)
     return home

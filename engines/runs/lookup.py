@@ -12,10 +12,10 @@ from engines.runs.store import Run
 RESULTS_VARIABLE = "NANOCHAT_TUI_RESULTS"
 
 
-def resolve_results_dir(asked: str | None) -> Path:
-    """Return the results directory: the requested one, else the one in the environment, else ./results."""
-    default = os.environ.get(RESULTS_VARIABLE) or "results"
-    return user_path(default if asked is None else asked, "results directory")
+def resolve_results_dir(requested: str | None, configured: str | None = None) -> Path:
+    """Return the results directory: the requested one, that of the environment, the configured one, or ./results."""
+    default = os.environ.get(RESULTS_VARIABLE) or configured or "results"
+    return user_path(default if requested is None else requested, "results directory")
 
 
 def list_runs(results: Path) -> list[Run]:

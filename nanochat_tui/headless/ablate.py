@@ -25,13 +25,13 @@ from engines.output.terminal_text import visible_line
 from engines.output.units import format_age, format_duration
 from engines.runs import control, liveness
 from engines.runs.history import History, read_history
-from engines.runs.lookup import resolve_results_dir
 from engines.runs.snapshot import describe_damage, read_snapshot
 from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import follow, hold_signals, print_detached
+from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.presenters import JsonLines, Presenter
 from nanochat_tui.streams import console, print_json
 
@@ -51,7 +51,7 @@ def ablate(options: Options) -> int:
         plan = build_plan(options)
         for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
-        study = create_study(resolve_results_dir(options.arguments["results_dir"]), plan)
+        study = create_study(results_of(options), plan)
     with hold_signals():
         process = _start_or_resume(study)
         if options.arguments["detach"]:
@@ -62,7 +62,7 @@ def ablate(options: Options) -> int:
 
 def studies(options: Options) -> int:
     """Print one line per study, the oldest first."""
-    results = resolve_results_dir(options.arguments["results_dir"])
+    results = results_of(options)
     found = list_visible_studies(results)
     rows = [row for study in found if (row := _build_row(study))]
     if not rows and not options.json:
@@ -146,7 +146,7 @@ def _refuse_changes(options: Options) -> None:
 
 
 def _find(word: str, options: Options) -> Study:
-    return find_own_study(word, resolve_results_dir(options.arguments["results_dir"]))
+    return find_own_study(word, results_of(options))
 
 
 def _start_or_resume(study: Study) -> Any:

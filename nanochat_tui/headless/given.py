@@ -12,8 +12,14 @@ from nanochat_tui.commands import Options
 
 
 def given_settings(options: Options) -> dict[str, Any]:
-    """Return the settings of the --config file and of the command line, which overrides the file."""
-    return _read_config(options.arguments["config"]) | options.settings
+    """Return the settings of the user config, the --config file and the command line; later ones override earlier."""
+    configured = options.user_config.train if options.user_config else {}
+    return {**configured, **_read_config(options.arguments["config"]), **options.settings}
+
+
+def origin_of(given: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """Return the entry for the manifest that names which settings come from the user config."""
+    return options.user_config.origin_of(given) if options.user_config else {}
 
 
 def _read_config(path: str | None) -> dict[str, Any]:

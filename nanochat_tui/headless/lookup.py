@@ -11,8 +11,9 @@ from nanochat_tui.commands import Options
 
 
 def results_of(options: Options) -> Path:
-    """Return the results directory: --results-dir, else the one in the environment, else ./results."""
-    return resolve_results_dir(options.arguments["results_dir"])
+    """Return the results directory: --results-dir, else that of the environment or the user config, else ./results."""
+    configured = options.user_config.results if options.user_config else None
+    return resolve_results_dir(options.arguments["results_dir"], configured)
 
 
 def named_run(options: Options) -> Run:

@@ -89,7 +89,9 @@ class TrainScreen(CommandScreen):
     # --- form or run --------------------------------------------------------------------------------
 
     def _made(self, view: str, given: Mapping[str, Any] | None = None) -> Widget:
-        return LiveView(self.state.ascii, id="live") if view == "live" else NewRun(given or {}, id="new")
+        if view == "live":
+            return LiveView(self.state.ascii, id="live")
+        return NewRun(self.state.user_config.train if given is None else given, id="new")
 
     @property
     def _view(self) -> str | None:
@@ -138,7 +140,8 @@ class TrainScreen(CommandScreen):
         if is_busy(self, "start"):
             self.notify("starting a run ...")
             return
-        create = partial(_create_run, message.given, self.state.results)
+        origin = self.state.user_config.origin_of(message.given)
+        create = partial(_create_run, message.given, self.state.results, origin)
         run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")
 
     def _show_why_not_started(self, error: UserError) -> None:
@@ -223,7 +226,7 @@ class TrainScreen(CommandScreen):
             self.request_action(watch, make)
 
 
-def _create_run(given: Mapping[str, Any], results: Path) -> Run:
-    run = create_run(given, results)
+def _create_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any]) -> Run:
+    run = create_run(given, results, origin)
     run_actions.start(run)
     return run
