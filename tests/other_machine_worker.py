@@ -11,14 +11,14 @@ from engines.training import worker
 if cores := int(os.environ.get("USABLE_CORES", "0")):
     cpu.usable_cores = lambda: cores
 
-_learn = bpe_training.learn
+_train_bpe = bpe_training.train_bpe
 
 
-def learn(*arguments: Any) -> Any:
-    return _learn(*arguments)[::-1] if "OTHER_MERGES" in os.environ else _learn(*arguments)
+def train_bpe(*arguments: Any) -> Any:
+    return _train_bpe(*arguments)[::-1] if "OTHER_MERGES" in os.environ else _train_bpe(*arguments)
 
 
-bpe_training.learn = learn
+bpe_training.train_bpe = train_bpe
 
 if __name__ == "__main__":
     sys.exit(worker.main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""The machine: processors, GPUs, compiled modules, and a check of all of it."""
+"""The machine: CPU, GPUs, processes, the user's cache, bytecode, and `doctor`, which checks them."""

@@ -1,22 +1,26 @@
-"""The processor: its name, its instructions, and the cores that this process may use."""
+"""The CPU: its name, its instructions, and the cores that this process may use."""
 
 import math
 import os
 from functools import cache
 from pathlib import Path
 
-_DESCRIPTION = Path("/proc/cpuinfo")  # of Linux
-_CGROUPS = Path("/sys/fs/cgroup")  # version 2, where containers and batch systems limit processor time
-_OWN_CGROUP = Path("/proc/self/cgroup")
+CPUINFO = Path("/proc/cpuinfo")  # on Linux
+CGROUPS = Path("/sys/fs/cgroup")  # version 2, with which containers and batch systems limit CPU time
+OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-def name() -> str:
-    return _told("model name") or os.uname().machine
+def name(cpuinfo: Path = CPUINFO) -> str:
+    """Return the CPU's model name, or its architecture if that is unknown."""
+    return _read_cpuinfo(cpuinfo, "model name") or os.uname().machine
 
 
-def has_bfloat16_matmul() -> bool:
-    """Whether it has instructions for that: then products take about half as long as in float32, else far longer."""
-    return "avx512_bf16" in _told("flags").split()
+def has_bfloat16_matmul(cpuinfo: Path = CPUINFO) -> bool:
+    """Return whether the CPU has instructions for bfloat16 matrix products: they take half as long as in float32.
+
+    Without these instructions they take far longer than in float32.
+    """
+    return "avx512_bf16" in _read_cpuinfo(cpuinfo, "flags").split()
 
 
 def total_cores() -> int:
@@ -24,10 +28,10 @@ def total_cores() -> int:
     return os.cpu_count() or 1
 
 
-def usable_cores() -> int:
+def usable_cores(own_cgroup: Path = OWN_CGROUP, cgroups: Path = CGROUPS) -> int:
     """Return the number of cores in this process's affinity mask, at most as many as its cgroup's quota allows."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total_cores()
-    return max(1, min(allowed, _cgroup_cores()))
+    return max(1, min(allowed, _cgroup_cores(own_cgroup, cgroups)))
 
 
 def default_threads() -> int:
@@ -35,16 +39,16 @@ def default_threads() -> int:
     return max(1, usable_cores() - 1)
 
 
-def _cgroup_cores() -> int:
+def _cgroup_cores(own_cgroup: Path, cgroups: Path) -> int:
     """Return the CPU time that the cgroups allow, in cores and rounded up; 2^16 without a quota."""
-    own = next((line[3:].strip() for line in _lines(_OWN_CGROUP) if line.startswith("0::")), "/")
-    folder = _CGROUPS / own.lstrip("/")
+    own = next((line[3:].strip() for line in _lines(own_cgroup) if line.startswith("0::")), "/")
+    folder = cgroups / own.lstrip("/")
     quotas = []
     for parent in (folder, *folder.parents):
         words = [word for line in _lines(parent / "cpu.max") for word in line.split()]
         if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):  # "max 100000": no quota
             quotas.append(math.ceil(int(words[0]) / int(words[1])))
-        if parent == _CGROUPS:
+        if parent == cgroups:
             break
     return min(quotas, default=1 << 16)
 
@@ -57,10 +61,10 @@ def _lines(path: Path) -> list[str]:
 
 
 @cache
-def _told(label: str) -> str:
-    """What the description says of the first core; "" where there is none. That of all cores is long."""
+def _read_cpuinfo(path: Path, label: str) -> str:
+    """Return an entry of the first core; an empty string if there is none. The whole file is long."""
     try:
-        with _DESCRIPTION.open() as lines:
+        with path.open() as lines:
             parts = (line.partition(":") for line in lines)
             return next((value.strip() for key, _, value in parts if key.strip() == label), "")
     except OSError:

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, asked of their driver through NVML: which there are, and how they are doing. Torch takes seconds."""
+"""List NVIDIA GPUs and read their state from the driver through NVML, without importing torch, which takes seconds."""
 
 import functools
 import importlib
@@ -10,7 +10,7 @@ from engines.numbered_names import parse_number
 
 
 class Gpu(NamedTuple):
-    """One GPU, as its driver tells it."""
+    """A GPU, as its driver reports it."""
 
     name: str
     total_bytes: int
@@ -19,12 +19,12 @@ class Gpu(NamedTuple):
 
 
 def list_gpus() -> list[Gpu]:
-    """The NVIDIA GPUs that CUDA programs would see here, in their order; none where there is no driver."""
+    """Return the NVIDIA GPUs that CUDA programs see, in their order; an empty list without a driver."""
     try:
         nvml = _library()
         driver = str(nvml.nvmlSystemGetDriverVersion())
         return [_gpu(nvml, handle, driver) for handle in _visible(nvml)]
-    except Exception:  # no package, no driver, a driver in trouble, or memory that is not the GPU's own
+    except Exception:  # no package, no driver, a failing driver, or memory that is not the GPU's own
         return []
 
 
@@ -34,43 +34,43 @@ def _gpu(nvml: Any, handle: Any, driver: str) -> Gpu:
 
 
 class GpuMonitor:
-    """How the GPUs that CUDA programs see are doing. Whether there are any is asked once, at the first reading."""
+    """Reads the state of the GPUs that CUDA programs see. They are listed once, at the first reading."""
 
     def read(self) -> list[dict[str, Any]]:
-        """For each GPU its figures, as they stand in the event `system`; None where the driver does not tell."""
+        """Return an entry of the event `system` for each GPU; None is a value that the driver does not report."""
         return [self._read(*handles) for handles in self._handles]
 
     @functools.cached_property
     def _handles(self) -> list[tuple[Any, Any]]:
-        """Each GPU, and the whole of it: under MIG it may be a part, which has no power and temperature of its own."""
+        """The handle of each GPU, and of the physical one: a MIG instance has no power and temperature of its own."""
         try:
             self._nvml = _library()
-            return [(handle, self._whole(handle)) for handle in _visible(self._nvml)]
-        except Exception:  # no package, no driver, or a driver in trouble: gauges must not end a training
+            return [(handle, self._physical(handle)) for handle in _visible(self._nvml)]
+        except Exception:  # no package, no driver, or a failing driver: monitoring must not end a training run
             return []
 
-    def _whole(self, handle: Any) -> Any:
-        found = self._told(self._nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
+    def _physical(self, handle: Any) -> Any:
+        found = self._query(self._nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
         return handle if found is None else found
 
-    def _read(self, handle: Any, whole: Any) -> dict[str, Any]:
+    def _read(self, handle: Any, physical: Any) -> dict[str, Any]:
         nvml = self._nvml
-        utilisation = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)  # not supported under MIG
-        memory = self._told(nvml.nvmlDeviceGetMemoryInfo, handle)
+        utilisation = self._query(nvml.nvmlDeviceGetUtilizationRates, handle)  # not supported under MIG
+        memory = self._query(nvml.nvmlDeviceGetMemoryInfo, handle)
         return {
-            "name": self._told(nvml.nvmlDeviceGetName, handle),
+            "name": self._query(nvml.nvmlDeviceGetName, handle),
             "utilisation_percent": utilisation and utilisation.gpu,
             "memory_used_bytes": memory and memory.used,
             "memory_total_bytes": memory and memory.total,
-            "power_watts": _from_milli(self._told(nvml.nvmlDeviceGetPowerUsage, whole)),
-            "power_limit_watts": _from_milli(self._told(nvml.nvmlDeviceGetEnforcedPowerLimit, whole)),
-            "temperature_celsius": self._told(nvml.nvmlDeviceGetTemperature, whole, nvml.NVML_TEMPERATURE_GPU),
+            "power_watts": _from_milli(self._query(nvml.nvmlDeviceGetPowerUsage, physical)),
+            "power_limit_watts": _from_milli(self._query(nvml.nvmlDeviceGetEnforcedPowerLimit, physical)),
+            "temperature_celsius": self._query(nvml.nvmlDeviceGetTemperature, physical, nvml.NVML_TEMPERATURE_GPU),
         }
 
-    def _told(self, ask: Callable[..., Any], *about: Any) -> Any:
-        """What the driver answers, or None where it does not."""
+    def _query(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of NVML; return None if the driver does not support it."""
         try:
-            return ask(*about)
+            return function(*arguments)
         except self._nvml.NVMLError:
             return None
 
@@ -80,32 +80,32 @@ def _from_milli(number: int | None) -> float | None:
 
 
 def _library() -> Any:
-    """NVML, ready to be asked for as long as this process lives. Raises where its package or a driver is missing."""
-    nvml = importlib.import_module("pynvml")  # without types, and only a dependency on Linux
+    """Return NVML, initialised until this process exits. Raises an exception if its package or a driver is missing."""
+    nvml = importlib.import_module("pynvml")  # has no types, and is a dependency on Linux only
     nvml.nvmlInit()
     return nvml
 
 
 def _visible(nvml: Any) -> list[Any]:
-    """Handles of the GPUs that CUDA_VISIBLE_DEVICES leaves, up to the first that is not there, as CUDA reads it.
+    """Return handles of the GPUs in CUDA_VISIBLE_DEVICES, up to the first that does not exist, as CUDA reads it.
 
-    NVML counts in the order of the bus. CUDA does so where all GPUs are alike, and else begins with the fastest.
+    NVML counts in PCI bus order. CUDA does so if all GPUs are alike, and otherwise begins with the fastest.
     """
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is None:
+    selected = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if selected is None:
         return handles
     found = []
-    for word in asked.split(","):
-        handle = _named(nvml, handles, word.strip())
+    for word in selected.split(","):
+        handle = _find_handle(nvml, handles, word.strip())
         if handle is None:
             break
         found.append(handle)
     return found
 
 
-def _named(nvml: Any, handles: list[Any], word: str) -> Any:
-    """The GPU of a number, of the beginning of a UUID, or the part of one that a MIG UUID names; None for no such."""
+def _find_handle(nvml: Any, handles: list[Any], word: str) -> Any:
+    """Return the handle of a number, of the beginning of a UUID, or of a MIG UUID; None if there is no such GPU."""
     index = parse_number(word)
     if index is not None:
         return handles[index] if index < len(handles) else None

@@ -1,7 +1,7 @@
-"""Worker processes: started with a fresh interpreter, because a process that has imported torch must not be forked.
+"""Processes that run our modules, with a fresh interpreter: one that has imported torch must not be forked.
 
-Both sides send values as JSON, one per line. A worker process exits when its standard input is closed, and thus with
-its parent.
+A worker process and its parent send each other values as JSON, one per line. The process exits when its standard input
+is closed, and thus with its parent.
 """
 
 import contextlib
@@ -11,8 +11,9 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -103,6 +104,41 @@ def encode_message(value: Any) -> bytes:
 def read_messages() -> Iterator[Any]:
     """Yield the values that the parent sends to this worker process, until the parent exits."""
     return map(json.loads, sys.stdin.buffer)
+
+
+def run_for_json(module: str, *arguments: str, timeout: float, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run a module, and return the JSON object on the last line of its output.
+
+    Raises UserError with the last line on its standard error if it fails, or after `timeout` seconds. When this
+    returns, all processes that it started have been killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder, "stdout"), Path(folder, "stderr")
+        with output.open("wb") as stdout, errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+                env={**os.environ, "PYTHONPATH": python_path(), **environment},
+            )  # fmt: skip
+            code = _wait_or_kill(process, timeout)
+        if code < 0:
+            raise UserError(f"{module} was killed by {signal.Signals(-code).name}")
+        if code > 0:
+            lines = errors.read_text(errors="replace").strip().splitlines()
+            raise UserError(lines[-1] if lines else f"{module} exited with code {code} without a message")
+        return dict(json.loads(output.read_text().splitlines()[-1]))
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """Return the exit code of a process that leads its own session, and kill what is left of the session."""
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"no answer within {timeout:.0f} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # on Linux and macOS: no process is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def python_path() -> str:

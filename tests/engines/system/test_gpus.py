@@ -1,4 +1,4 @@
-"""GPUs are told by the driver: which there are, and how they are doing; where it tells nothing, nothing is amiss."""
+"""GPUs and their state are read from the driver; what it does not report is null or an empty list."""
 
 import dataclasses
 import sys
@@ -18,7 +18,7 @@ PART = Gpu(
 )  # fmt: skip
 
 
-def test_gpus_are_told_with_their_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_listed_with_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4)
     assert gpus.list_gpus() == [
         gpus.Gpu("NVIDIA H200", 143771 * MIB, 143160 * MIB, "580.65.06"),
@@ -26,7 +26,7 @@ def test_gpus_are_told_with_their_memory_and_driver(monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_driver_or_package_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch)
     assert gpus.list_gpus() == [] and GpuMonitor().read() == []
     monkeypatch.setitem(sys.modules, "pynvml", None)
@@ -41,7 +41,7 @@ def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
         ("", []),
         ("-1", []),
         ("7", []),
-        ("1,7,0", ["NVIDIA L4"]),  # CUDA reads no further than the first that is not there
+        ("1,7,0", ["NVIDIA L4"]),  # CUDA stops at the first that does not exist
         ("GPU-77", ["NVIDIA L4"]),
         ("GPU-8a3f,1", ["NVIDIA H200", "NVIDIA L4"]),
         ("GPU-0000", []),
@@ -49,14 +49,14 @@ def test_no_driver_and_no_package_are_no_gpu(monkeypatch: pytest.MonkeyPatch) ->
         ("MIG-0000", []),
     ],
 )
-def test_only_gpus_that_cuda_would_see_count(visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_gpus_visible_to_cuda_are_listed(visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4, parts=(PART,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert [gpu.name for gpu in gpus.list_gpus()] == names
     assert [gpu["name"] for gpu in GpuMonitor().read()] == names
 
 
-def test_gauges_tell_how_each_gpu_is_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_of_each_gpu_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, L4)
     first, second = GpuMonitor().read()
     assert first == {
@@ -71,7 +71,7 @@ def test_gauges_tell_how_each_gpu_is_doing(monkeypatch: pytest.MonkeyPatch) -> N
     assert second["name"] == "NVIDIA L4" and second["temperature_celsius"] == 40
 
 
-def test_a_part_of_a_gpu_has_memory_of_its_own_and_the_power_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mig_instance_has_its_own_memory_and_the_power_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, H200, parts=(PART,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1f00")
     (found,) = GpuMonitor().read()
@@ -79,20 +79,20 @@ def test_a_part_of_a_gpu_has_memory_of_its_own_and_the_power_of_the_whole(monkey
     assert found["power_watts"] == 512.3 and found["temperature_celsius"] == 61
 
 
-def test_a_figure_that_the_driver_does_not_tell_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_the_driver_does_not_report_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, dataclasses.replace(H200, milliwatts=None, celsius=None))
     (found,) = GpuMonitor().read()
     assert found["power_watts"] is None and found["temperature_celsius"] is None and found["utilisation_percent"] == 97
 
 
-def test_the_driver_is_asked_once_whether_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = pretend_gpus(monkeypatch)
-    gauges = GpuMonitor()
+    monitor = GpuMonitor()
     assert nvml.asked == []
-    assert gauges.read() == gauges.read() == [] and nvml.asked == ["nvmlInit"]
+    assert monitor.read() == monitor.read() == [] and nvml.asked == ["nvmlInit"]
 
 
-def test_the_stand_in_has_nothing_that_the_library_lacks() -> None:
+def test_the_fake_nvml_has_only_functions_of_the_library() -> None:
     library = pytest.importorskip("pynvml")
     names = [name for name in vars(Nvml) if name.lower().startswith("nvml")]
     assert len(names) > 10 and [name for name in names if not hasattr(library, name)] == []
