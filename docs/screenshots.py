@@ -1,7 +1,9 @@
-"""Makes docs/screenshots/*.svg from real runs, drawn by the app itself: `python docs/screenshots.py` (two minutes)."""
+"""Draw docs/screenshots/*.svg from real runs, by the app itself: `python docs/screenshots.py` (two minutes)."""
 
 import asyncio
+import html
 import os
+import re
 import sys
 import tempfile
 import time
@@ -29,33 +31,37 @@ RUNS: list[dict[str, Any]] = [
 ]
 
 
-async def until(pilot: Pilot[str], text: str, patience: float = 60.0) -> None:
-    """Wait for a text to stand on the screen."""
-    deadline = time.monotonic() + patience
-    while text not in "".join(
-        segment.text for strip in pilot.app.screen._compositor.render_strips() for segment in strip
-    ):
+async def wait_for_text(pilot: Pilot[str], text: str, timeout: float = 240.0) -> None:
+    """Wait until the screen shows a text, in upper or lower case. Raises TimeoutError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while text.lower() not in visible_text(pilot).lower():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{text!r} never stood on the screen")
+            raise TimeoutError(f"the screen does not show {text!r}")
         await pilot.pause(0.2)
 
 
+def visible_text(pilot: Pilot[str]) -> str:
+    """Return the text of the screen, in one line."""
+    svg = pilot.app.export_screenshot()
+    return html.unescape(re.sub(r"<[^>]+>", "", svg)).replace("\xa0", " ")
+
+
 async def train(pilot: Pilot[str]) -> None:
-    await until(pilot, "step 400")
+    await wait_for_text(pilot, "step 400")
 
 
-async def microscope(pilot: Pilot[str]) -> None:
+async def inspector(pilot: Pilot[str]) -> None:
     await pilot.press("m")
-    await until(pilot, "nats a token")
+    await wait_for_text(pilot, "wte")
     pilot.app.screen.query_one("#values").focus()
     await pilot.press("down", "down", "right")
-    await until(pilot, "gradient")
+    await wait_for_text(pilot, "gradient")
     await pilot.pause(1.5)
 
 
 async def runs(pilot: Pilot[str]) -> None:
     await pilot.press("2")
-    await until(pilot, "best bpb")
+    await wait_for_text(pilot, "best bpb")
     await pilot.press("space", "down", "down", "space", "v")
     await pilot.pause(1.5)
 
@@ -64,7 +70,7 @@ async def sample(pilot: Pilot[str]) -> None:
     await pilot.press("3")
     await pilot.pause(1.0)
     await pilot.press("h", "enter")
-    await until(pilot, "tok/s")
+    await wait_for_text(pilot, "tok/s")
     await pilot.pause(3.0)
     await pilot.press(*["right"] * 12)
     await pilot.pause(0.5)
@@ -72,15 +78,15 @@ async def sample(pilot: Pilot[str]) -> None:
 
 async def ablate(pilot: Pilot[str]) -> None:
     await pilot.press("4")
-    await until(pilot, "study-1")
+    await wait_for_text(pilot, "study-1")
     await pilot.press("enter")
-    await until(pilot, "worse")
+    await wait_for_text(pilot, "worse")
     await pilot.pause(2.0)
 
 
 SHOTS: dict[str, Callable[[Pilot[str]], Awaitable[None]]] = {
     "train": train,
-    "microscope": microscope,
+    "inspector": inspector,
     "runs": runs,
     "sample": sample,
     "ablate": ablate,
@@ -88,7 +94,7 @@ SHOTS: dict[str, Callable[[Pilot[str]], Awaitable[None]]] = {
 
 
 def make_runs(results: Path) -> Run:
-    """All but the last have ended when this returns; the last is under way."""
+    """Train all runs and a study; the last run is still running when this returns."""
     for given in RUNS[:-1]:
         launch(create_run(given, results)).wait()
     axes = {"lr": (0.1, 0.5, 3.0), "input_rmsnorm": (False,)}
@@ -99,12 +105,13 @@ def make_runs(results: Path) -> Run:
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        os.environ["HOME"] = temporary  # nobody's own runs are shown
-        run = make_runs(Path(temporary) / "results")
+    with tempfile.TemporaryDirectory(prefix="lab-") as temporary:
+        os.environ["HOME"] = temporary  # the user's own runs are not shown
+        os.chdir(temporary)
+        run = make_runs(Path("results"))
         folder = DOCS / "screenshots"
         folder.mkdir(exist_ok=True)
-        app = DashboardApp(Path(temporary) / "results", run=run)
+        app = DashboardApp(Path("results"), run=run)
         async with app.run_test(size=SIZE) as pilot:
             for name, act in SHOTS.items():
                 await act(pilot)
