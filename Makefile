@@ -1,25 +1,26 @@
-# One virtual environment, and what to do in it.
+# Commands for development, in one virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STEPS ?= 500
+PYTEST_ARGS ?=
 
 EXTRAS := slurm,ray,plots,tensorboard,wandb
 
-.PHONY: train test test-extras faults check format completions clean
+.PHONY: train test test-extras faults check format completions screenshots clean
 
 train: $(VENV)/installed
 	$(BIN)/nanochat-tui --no-ui train --steps $(STEPS)
 
-# Its hundreds of processes would compile every module again where Python is told not to keep what it compiles.
+# Bytecode is kept even if the environment forbids it: hundreds of processes would compile every module again.
 test: $(VENV)/installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-# Skips nothing: a test whose package is missing fails.
+# Runs the tests of extras. A test whose package is missing fails instead of being skipped.
 test-extras: $(VENV)/installed-extras
 	$(BIN)/python -m pytest -n auto -m extras --extras
 
-# The fault campaign: `make faults PART=kills N=200`. Without N each part has its full number of cases, or SCALE of it.
+# The fault campaign: `make faults PART=kills N=200`. Without N, each part runs its full number of cases, times SCALE.
 faults: $(VENV)/installed-dev
 	PYTHONPATH=tests $(BIN)/python -m faults $(if $(PART),--part $(PART)) $(if $(N),--cases $(N)) $(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(RESULTS),--results $(RESULTS))
 
@@ -37,6 +38,10 @@ format: $(VENV)/installed-dev
 completions: $(VENV)/installed-dev
 	$(BIN)/python tools/completions.py
 
+# The pictures in docs/screenshots/, after a change of screens.
+screenshots: $(VENV)/installed-dev
+	$(BIN)/python docs/screenshots.py
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nanochat-tui needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -49,7 +54,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(VENV)/installed-extras: $(VENV)/installed-dev
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,$(EXTRAS)]' || \
-		{ echo "make test-extras: the extras $(EXTRAS) cannot be installed; is the package index within reach?" >&2; exit 1; }
+		{ echo "make test-extras: the extras $(EXTRAS) cannot be installed. Check that the package index is reachable." >&2; exit 1; }
 	touch $@
 
 clean:

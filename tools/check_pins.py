@@ -69,7 +69,7 @@ def find_problems(pins: dict[str, str], requirements: Iterable[Requirement]) -> 
 def installed_closure(requirements: Iterable[Requirement]) -> Iterator[tuple[str, Requirement]]:
     """Yield the canonical name and the requirement of every package that is required here, directly or indirectly.
 
-    Packages that torch pins itself are left out: only its CUDA builds require them, and CI installs CPU builds.
+    Packages that torch itself pins are left out: only its CUDA builds require them.
     """
     pending = [(requirement, "") for requirement in requirements]
     seen: set[tuple[str, frozenset[str]]] = set()
