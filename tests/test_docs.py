@@ -12,9 +12,9 @@ from doc_blocks import ROOT, CodeBlock, code_blocks, commands, inline_commands, 
 
 from engines.errors import SettingsError
 from nanochat_tui.commands import COMMANDS
+from nanochat_tui.help import GLOBAL_OPTIONS
 from nanochat_tui.parser import parse
 
-GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii", "--help", "--version"}
 OTHER_PROGRAMS = {
     "apt", "bash", "brew", "cat", "cd", "chmod", "cp", "curl", "docker", "git", "grep", "head", "ls", "mkdir",
     "nvidia-smi", "pip", "pipx", "podman", "printf", "python", "python3", "ray", "rsync", "scp", "ssh", "sudo", "tail",
@@ -109,7 +109,7 @@ def check_command(words: list[str], place: str) -> None:
 
 def check_arguments(words: list[str], place: str) -> None:
     """Parse the arguments of the program with its own parser."""
-    words = [word for word in words if word not in GLOBAL_OPTIONS and word != "…"]
+    words = [word for word in words if word not in {*GLOBAL_OPTIONS, "--help"} and word != "…"]
     if not words:
         return
     assert words[0] in COMMANDS, f"{place}: unknown command {words[0]}"
