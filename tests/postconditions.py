@@ -228,16 +228,18 @@ def _cursor(seat: Seat) -> HeatMap:
 
 
 CHART: dict[str, PostCondition] = {
-    "chart.log": changes(lambda seat: _chart(seat)._plot.log),
-    "chart.axis": changes(lambda seat: _chart(seat)._plot.axis),
-    "chart.smooth": changes(lambda seat: _chart(seat)._plot.smoothing),
-    "chart.follow": changes(lambda seat: _chart(seat)._plot.window.follow),
-    "chart.nearer": moves(lambda seat: _window(seat).span, sign=-1),
-    "chart.farther": moves(lambda seat: _window(seat).span, sign=1),
-    "chart.reset": becomes(lambda seat: _chart(seat)._plot.window.whole and _chart(seat)._plot.window.follow),
+    "chart.log": changes(lambda seat: _chart(seat).model.is_log),
+    "chart.axis": changes(lambda seat: _chart(seat).model.axis),
+    "chart.smooth": changes(lambda seat: _chart(seat).model.smoothing),
+    "chart.follow": changes(lambda seat: _chart(seat).model.window.is_following),
+    "chart.zoom_in": moves(lambda seat: _window(seat).span, sign=-1),
+    "chart.zoom_out": moves(lambda seat: _window(seat).span, sign=1),
+    "chart.reset_zoom": becomes(
+        lambda seat: _chart(seat).model.window.is_whole and _chart(seat).model.window.is_following
+    ),
     "chart.left": moves(lambda seat: _window(seat).start, sign=-1),
     "chart.right": moves(lambda seat: _window(seat).start, sign=1),
-    "chart.cross": changes(lambda seat: _chart(seat)._plot.cross is None),
+    "chart.cross": changes(lambda seat: _chart(seat).model.cross is None),
     "heat.up": moves(lambda seat: _cursor(seat).cursor[0], -1),
     "heat.down": moves(lambda seat: _cursor(seat).cursor[0], 1),
     "heat.left": moves(lambda seat: _cursor(seat).cursor[1], -1),

@@ -11,7 +11,6 @@ from screens.ablate.figure_table import FigureTable
 from screens.ablate.screen import AblateScreen
 from screens.app import DashboardApp
 from screens.chart import Chart
-from screens.chart.plot import Plot
 from screens.help import HelpScreen
 from screens.runs.columns import FIRST_SORT
 from screens.runs.difference import DifferenceScreen
@@ -49,11 +48,7 @@ async def _zoomed(seat: Seat) -> None:
 
 
 async def _zoomed_again(seat: Seat) -> None:
-    chart, new = seat.screen.query_one(Chart), Plot()
-    plot = chart._plot
-    plot.axis, plot.log, plot.smoothing, plot.cross = new.axis, new.log, new.smoothing, new.cross
-    plot.window.reset()
-    chart._draw()
+    seat.screen.query_one(Chart).reset_view()
     await _zoomed(seat)
 
 
@@ -142,7 +137,7 @@ async def _page(seat: Seat) -> None:
 async def _overlay(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("space", "down", "space", "v")
-    await seat.until(lambda: not seat.screen.query_one(Chart)._plot.is_empty)
+    await seat.until(lambda: not seat.screen.query_one(Chart).data.is_empty)
     seat.screen.query_one(Chart).focus()
     await _zoomed(seat)
 
@@ -232,7 +227,7 @@ async def _study(seat: Seat) -> None:
 async def _curves(seat: Seat) -> None:
     await _study(seat)
     chart = seat.screen.query_one(Chart)
-    await seat.until(lambda: "1 lr=" in chart.text and not chart._plot.is_empty)
+    await seat.until(lambda: "1 lr=" in chart.text and not chart.data.is_empty)
     chart.focus()
     await _zoomed_again(seat)
 

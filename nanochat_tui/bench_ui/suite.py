@@ -153,11 +153,11 @@ async def _measure_redraws() -> list[Figure]:
     async with app.run_test(size=(120, 40)) as pilot:
         chart = Chart()
         await app.mount(chart)
-        chart.add_line("loss", "loss")
-        chart.extend("loss", 1, losses)
+        chart.data.add_line("loss", "loss")
+        chart.data.extend_line("loss", 1, losses)
         spent = []
         for step in range(_LONG_RUN + 1, _LONG_RUN + 21):
-            chart.extend("loss", step, [2.0])
+            chart.data.extend_line("loss", step, [2.0])
             before = time.process_time()
             chart.redraw()
             await pilot.pause()

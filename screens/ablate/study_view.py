@@ -110,7 +110,7 @@ class StudyView(Vertical):
         self.cells.show(build_cell_rows(snapshot, numbers, self._ascii))
         if is_first:
             self.cells.move_cursor(row=0)
-        self.curves.show(snapshot, known)
+        self.curves.show_cells(snapshot, known)
         self.effects.show(snapshot)
         self._show_cell()
         pane = self.query_one("#cells-pane")

@@ -1,13 +1,13 @@
-"""Inks in the colours of the theme."""
+"""Styles of a drawing in the colours of the theme."""
 
 from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.widget import Widget
 
-from screens.chart.canvas import Ink
+from screens.chart.canvas import StyleKey
 
-_FAINT = 0.5  # of a line's colour is left where it stands behind its average
-SERIES = {  # for themes that name none; colour-blind people tell them apart (Okabe and Ito, 2008)
+_FAINT = 0.5  # share of its colour that a line has behind its moving average
+SERIES = {  # for themes without; distinguishable by colour-blind people (Okabe and Ito, 2008)
     "series-1": "#56b4e9",
     "series-2": "#e69f00",
     "series-3": "#009e73",
@@ -19,24 +19,24 @@ SERIES = {  # for themes that name none; colour-blind people tell them apart (Ok
 }
 
 
-def style_of(ink: Ink, widget: Widget) -> Style:
-    """The style of an ink: a series' colour, or that of the widget's component class.
+def style_of(key: StyleKey, widget: Widget) -> Style:
+    """Return the style of a key: a series' colour, or that of the widget's component class.
 
     Without colours a raw line and its average still differ: one is bold.
     """
     base = widget.visual_style.rich_style
-    if ink.part == "blank":
+    if key.part == "blank":
         return base
-    if not ink.colour:
-        return widget.get_visual_style(f"chart--{ink.part}").rich_style
-    colour = _series_colour(ink.colour, widget)
-    if ink.part == "raw":
+    if not key.colour:
+        return widget.get_visual_style(f"chart--{key.part}").rich_style
+    colour = _series_colour(key.colour, widget)
+    if key.part == "raw":
         return base + Style(color=widget.background_colors[1].blend(colour, _FAINT).rich_color)
     return base + Style(color=colour.rich_color, bold=True)
 
 
 def _series_colour(name: str, widget: Widget) -> Color:
-    """The theme's variable of that name, or the colour of that name."""
+    """Return the theme's variable of that name, or the colour of that name."""
     variables = widget.app.theme_variables
     try:
         return Color.parse(variables.get(name) or SERIES.get(name, name))

@@ -2,90 +2,99 @@
 
 from collections.abc import Iterator
 
-from screens.chart.canvas import Ink
-from screens.chart.look import DASHES, Look
-from screens.chart.plot import Plot
+from screens.chart.canvas import StyleKey
+from screens.chart.glyphs import DASHES, GlyphSet
+from screens.chart.model import ChartModel
 from screens.chart.raster import BRAILLE, Raster
-from screens.chart.scales import clock, exact
-from screens.chart.series import Line
+from screens.chart.scales import format_time, format_value
+from screens.chart.series import STEP, LineSeries
 
-_VALUE_CELLS = 7  # of a value: what follows it stays where it is
+_VALUE_CELLS = 7  # fixed width of a value, so that what follows it does not move
+
+LegendRow = list[tuple[int, str, StyleKey]]  # first cell, text, style
 
 
-def legend_rows(plot: Plot, look: Look, width: int, height: int, monochrome: bool) -> list[list[tuple[int, str, Ink]]]:
-    """Rows of (cell, text, ink), none where there is one series only and no crosshair, or no room."""
-    most = max(1, height // 6)
-    wanted = plot.cross is not None or len(plot.lines) + len(plot.dots) + len(plot.levels) > 1
-    if not wanted or height < 5 or width < 12:
+def layout_legend(model: ChartModel, glyphs: GlyphSet, width: int, height: int, is_monochrome: bool) -> list[LegendRow]:
+    """Return the rows of the legend; none without crosshair for a single series, or if there is no room."""
+    max_rows = max(1, height // 6)
+    data = model.data
+    is_needed = model.cross is not None or len(data.lines) + len(data.dots) + len(data.levels) > 1
+    if not is_needed or height < 5 or width < 12:
         return []
-    rows: list[list[tuple[int, str, Ink]]] = [[]]
+    rows: list[LegendRow] = [[]]
     x = 0
-    items = list(_items(plot, look, monochrome))
+    items = list(_items(model, glyphs, is_monochrome))
     for place, parts in enumerate(items):
-        needed = sum(len(text) for text, _ in parts)
-        if x and x + needed > width:
-            if len(rows) == most:
+        cells = sum(len(text) for text, _ in parts)
+        if x and x + cells > width:
+            if len(rows) == max_rows:
                 more = f"+{len(items) - place} more"
-                rows[-1].append((min(x, width - len(more)), more, Ink("legend")))
+                rows[-1].append((min(x, width - len(more)), more, StyleKey("legend")))
                 break
             rows.append([])
             x = 0
-        for text, ink in parts:
-            rows[-1].append((x, text, ink))
+        for text, key in parts:
+            rows[-1].append((x, text, key))
             x += len(text)
         x += 2
     return rows
 
 
-def _items(plot: Plot, look: Look, monochrome: bool) -> Iterator[list[tuple[str, Ink]]]:
-    if plot.cross is not None:
-        yield [(_where(plot), Ink("legend"))]
-    for number, line in enumerate(plot.lines.values()):
-        sample = look.lines[number % len(look.lines)] * 2 if look.lines else _dashes(number) if monochrome else "──"
-        step = line.last if plot.cross is None else plot.step_at(line.group, plot.cross)
+def _items(model: ChartModel, glyphs: GlyphSet, is_monochrome: bool) -> Iterator[list[tuple[str, StyleKey]]]:
+    if model.cross is not None:
+        yield [(_format_cross(model), StyleKey("legend"))]
+    for number, line in enumerate(model.data.lines.values()):
+        step = line.last if model.cross is None else model.step_at(line.group, model.cross)
         yield [
-            (f"{sample} ", Ink("line", line.colour)),
-            (f"{line.label} ", Ink("legend")),
-            *_line_value(plot, line, step),
+            (f"{_line_sample(glyphs, number, is_monochrome)} ", StyleKey("line", line.colour)),
+            (f"{line.label} ", StyleKey("legend")),
+            *_format_line_value(model, line, step),
         ]
-    for number, dots in enumerate(plot.dots.values()):
+    for number, dots in enumerate(model.data.dots.values()):
         last = dots.steps[-1] if dots.steps else None
-        step = last if plot.cross is None else plot.step_at(dots.group, plot.cross)
-        value = None if step is None else dots.value(step)
-        text = f"{dots.label} {_padded(value)}"
-        yield [(f"{look.dots[number % len(look.dots)]} ", Ink("line", dots.colour)), (text, Ink("legend"))]
-    for level in plot.levels.values():
-        yield [(f"{look.level * 2} ", Ink("level")), (f"{level.label} {_padded(level.value)}", Ink("legend"))]
+        step = last if model.cross is None else model.step_at(dots.group, model.cross)
+        text = f"{dots.label} {_pad(None if step is None else dots.value(step))}"
+        sample = f"{glyphs.dots[number % len(glyphs.dots)]} "
+        yield [(sample, StyleKey("line", dots.colour)), (text, StyleKey("legend"))]
+    for level in model.data.levels.values():
+        text = f"{level.label} {_pad(level.value)}"
+        yield [(f"{glyphs.level * 2} ", StyleKey("level")), (text, StyleKey("legend"))]
 
 
-def _dashes(number: int) -> str:
-    """A piece of the line as it is drawn without colours."""
+def _line_sample(glyphs: GlyphSet, number: int, is_monochrome: bool) -> str:
+    if glyphs.lines:
+        return glyphs.lines[number % len(glyphs.lines)] * 2
+    return _draw_dashes(number) if is_monochrome else "──"
+
+
+def _draw_dashes(number: int) -> str:
+    """Draw a piece of the line as it is drawn without colours."""
     on, off = DASHES[number % len(DASHES)]
     raster = Raster(BRAILLE, 4, 1)
     for x in range(raster.width):
         if x % (on + off) < on:
-            raster.dot(x, 1)
+            raster.set_pixel(x, 1)
     cells = {column: glyph for column, _, glyph in raster.glyphs()}
     return "".join(cells.get(column, " ") for column in range(raster.columns))
 
 
-def _line_value(plot: Plot, line: Line, step: int | None) -> list[tuple[str, Ink]]:
+def _format_line_value(model: ChartModel, line: LineSeries, step: int | None) -> list[tuple[str, StyleKey]]:
     value = None if step is None else line.value(step)
-    parts = [(_padded(value), Ink("value"))]
-    if plot.smoothing and line.smoothed:
-        smoothed = None if value is None or step is None else line.smoothed_value(step, plot.smoothing)
-        parts.append((f"~{_padded(smoothed)}", Ink("legend")))
+    parts = [(_pad(value), StyleKey("value"))]
+    if model.smoothing and line.smoothed:
+        smoothed = None if value is None or step is None else line.smoothed_value(step, model.smoothing)
+        parts.append((f"~{_pad(smoothed)}", StyleKey("legend")))
     return parts
 
 
-def _padded(value: float | None) -> str:
-    return ("" if value is None else exact(value)).ljust(_VALUE_CELLS)
+def _pad(value: float | None) -> str:
+    return ("" if value is None else format_value(value)).ljust(_VALUE_CELLS)
 
 
-def _where(plot: Plot) -> str:
-    step = f"step {plot.cross_step():,}"
-    if plot.axis == "time":
-        step += f" at {clock(plot.cross or 0.0)}"
-    elif plot.axis == "tokens":
-        step += f" at {plot.cross or 0.0:,.0f} tokens"
-    return step.ljust(16)
+def _format_cross(model: ChartModel) -> str:
+    text = f"step {model.cross_step():,}"
+    if model.is_time_axis:
+        text += f" at {format_time(model.cross or 0.0)}"
+    elif model.axis != STEP:
+        text += f" at {model.cross or 0.0:,.0f} {model.axis}"
+    return text.ljust(16)

@@ -1,4 +1,4 @@
-"""Where values stand: round bounds that seldom move, round ticks, and numbers as people write them."""
+"""Scales and ticks: round bounds that seldom change, round ticks, and their labels."""
 
 import math
 from typing import NamedTuple
@@ -7,26 +7,36 @@ from engines.reports.scales import labels, log_ticks, multiples, nice_step, nice
 
 __all__ = [
     "YScale",
-    "clock",
-    "clock_ticks",
-    "clocks",
-    "exact",
+    "compute_time_ticks",
+    "fit_y_scale",
+    "format_time",
+    "format_times",
+    "format_value",
     "labels",
     "nice_step",
     "nice_ticks",
     "round_up_per_pixel",
-    "y_scale",
 ]
 
 _CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # seconds
-_PIXEL_STEPS = (4, 5, 6, 7, 8, 10, 12, 14, 16)  # times a power of four: exact in binary, and closed under doubling
-_ROOM_TO_STAY = 0.6  # bounds stay while what is shown fills this much of them
-_MOST = 4e307  # what is greater stands at the edge: the distance of two bounds must be a float
-_LEAST_SHARE = 1e-12  # of its size that a range must have to be told from a point
+_PIXEL_STEPS = (
+    4,
+    5,
+    6,
+    7,
+    8,
+    10,
+    12,
+    14,
+    16,
+)  # times a power of four: exact in binary, closed under doubling
+_ROOM_TO_STAY = 0.6  # bounds stay while the data fill this share of them
+_MOST = 4e307  # larger values are clamped: the distance of two bounds must be a float
+_LEAST_SHARE = 1e-12  # of its magnitude that a range must have to count as more than a point
 
 
 def round_up_per_pixel(least: float) -> float:
-    """The next round width of a pixel, at most a quarter wider: the x axis grows in these, and stands between."""
+    """Return the next round width of a pixel, at most a quarter wider, so that the x axis grows in few steps."""
     if not 0 < least < math.inf:
         return 1.0
     power = 4.0 ** (math.floor(math.log(least / 4, 4)))
@@ -39,14 +49,14 @@ def round_up_per_pixel(least: float) -> float:
 
 
 class YScale(NamedTuple):
-    """The values at the bottom and the top; on a log scale their logarithms to base ten."""
+    """The values at the bottom and the top; on a log scale their base-10 logarithms."""
 
     low: float
     high: float
     log: bool = False
 
     def place(self, value: float, dots: int) -> int:
-        """The dot of a value, 0 at the top. Values outside stand at the edge."""
+        """Return the pixel of a value, 0 at the top. Values outside are clamped to the edge."""
         if self.log:
             value = math.log10(value) if value > 0 else self.low
         share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)  # halves: the range may be all floats
@@ -63,8 +73,8 @@ class YScale(NamedTuple):
         return log_ticks(self.low, self.high, most)
 
 
-def y_scale(low: float, high: float, log: bool, before: YScale | None = None) -> YScale:
-    """Round bounds around low and high. Those from before stay while they still suit: a curve is not redrawn for
+def fit_y_scale(low: float, high: float, log: bool, before: YScale | None = None) -> YScale:
+    """Return round bounds around low and high. The ones before stay while they fit: a curve is not redrawn for
     every new extreme."""
     if log:
         low, high = math.log10(low), math.log10(high)
@@ -79,8 +89,8 @@ def y_scale(low: float, high: float, log: bool, before: YScale | None = None) ->
     return YScale(math.floor(low / step) * step, math.ceil(high / step) * step, log)
 
 
-def clock_ticks(low: float, high: float, most: int) -> list[float]:
-    """Ticks in seconds that are round as a clock has it."""
+def compute_time_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return ticks at whole seconds, minutes or hours."""
     if most < 1 or not low < high:
         return []
     least = (high - low) / most
@@ -90,12 +100,12 @@ def clock_ticks(low: float, high: float, most: int) -> list[float]:
     return multiples(step, low, high, most)
 
 
-def clocks(values: list[float]) -> list[str]:
-    return [clock(value) for value in values]
+def format_times(values: list[float]) -> list[str]:
+    return [format_time(value) for value in values]
 
 
-def clock(seconds: float) -> str:
-    """Seconds as a clock has them: 0.5s, 45s, 2:30, 1:02:03."""
+def format_time(seconds: float) -> str:
+    """Format seconds: 0.5s, 45s, 2:30, 1:02:03."""
     if abs(seconds) < 60:
         return f"{seconds:.3g}s"
     minutes, left = divmod(round(seconds), 60)
@@ -103,8 +113,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
-def exact(value: float) -> str:
-    """A value to be read off, with four decimals where they say something."""
+def format_value(value: float) -> str:
+    """Format a value for the legend, with four decimals if they are significant."""
     if not math.isfinite(value):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3e}"

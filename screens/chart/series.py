@@ -1,4 +1,4 @@
-"""What a chart shows: dense lines, sparse dots, levels and marks, each a group's own with its own tokens and time."""
+"""The series of a chart: dense lines, sparse dots, reference levels and marks. Each group has x axes of its own."""
 
 import math
 from array import array
@@ -9,30 +9,31 @@ from typing import NamedTuple
 
 from screens.chart.pyramid import Pyramid
 
-MARK_LEVELS = ("error", "warn")  # the worse first
-_FORGOTTEN = 1e-6  # of its weight a value may keep for the average to begin after it
+STEP = "step"  # the axis that every group has
+MARK_LEVELS = ("error", "warn")  # the more severe first
+_NEGLIGIBLE_WEIGHT = 1e-6  # values with less weight than this are left out of the moving average
 
 
-class Axes:
-    """What tokens and time a group's steps came to. `step` is its own axis and needs no values."""
+class GroupAxes:
+    """The x values of a group's steps, by axis. The axis `step` needs no values."""
 
     def __init__(self) -> None:
         self._columns: dict[str, tuple[int, array[float]]] = {}  # axis -> first step, values that never fall
-        self._rates: dict[str, float] = {}  # axis -> what every step adds
+        self._rates: dict[str, float] = {}  # axis -> increase per step
 
-    def knows(self, axis: str) -> bool:
-        return axis == "step" or axis in self._rates or bool(axis in self._columns and self._columns[axis][1])
+    def has_values(self, axis: str) -> bool:
+        return axis == STEP or axis in self._rates or bool(axis in self._columns and self._columns[axis][1])
 
-    def set_rate(self, axis: str, each: float) -> None:
-        """What every step adds, where all add the same; above zero."""
-        self._rates[axis] = each
+    def set_rate(self, axis: str, per_step: float) -> None:
+        """Set the constant increase per step, which must be positive."""
+        self._rates[axis] = per_step
 
     def set_values(self, axis: str, first_step: int, values: Iterable[float]) -> None:
-        """Values from this step on; those of later steps are replaced."""
+        """Set the values from this step on; those of later steps are replaced. A falling value is raised."""
         first, column = self._columns.setdefault(axis, (first_step, array("d")))
         del column[max(0, first_step - first) :]
         before = column[-1] if column else 0.0
-        fresh = accumulate(values, max, initial=before)  # a clock that went back would cross lines
+        fresh = accumulate(values, max, initial=before)  # a clock that was set back would make a line cross itself
         next(fresh)
         column.extend(fresh)
 
@@ -41,7 +42,8 @@ class Axes:
             del column[max(0, after_step + 1 - first) :]
 
     def x_of(self, axis: str, step: int) -> float:
-        if axis == "step":
+        """Return the x value of a step; 0 if it is unknown."""
+        if axis == STEP:
             return float(step)
         if axis in self._rates:
             return self._rates[axis] * step
@@ -49,8 +51,8 @@ class Axes:
         return column[min(step - first, len(column) - 1)] if column and step >= first else 0.0
 
     def first_step_at(self, axis: str, x: float) -> int:
-        """The first step that stands at x or right of it."""
-        if axis == "step":
+        """Return the first step at x or to the right of it."""
+        if axis == STEP:
             return math.ceil(x)
         if x <= 0:
             return 0
@@ -60,65 +62,69 @@ class Axes:
         return first + bisect_left(column, x)
 
 
-class Point(NamedTuple):
-    """What a line has in one column of dots."""
+class PixelColumn(NamedTuple):
+    """The part of a line in one column of pixels (dots of a braille cell)."""
 
     pixel: int
     low: float
     high: float
     mean: float
-    steps: int  # those with a finite value
-    broken: bool  # something not finite lies between the point before and this one
+    steps: int  # number of finite values
+    broken: bool  # a value between the previous column and this one is not finite
 
 
-class Line:
-    """A value for every step."""
+class LineSeries:
+    """A line with one value per step."""
 
     def __init__(self, name: str, label: str, colour: str, smoothed: bool, group: str) -> None:
         self.name, self.label, self.colour, self.smoothed, self.group = name, label, colour, smoothed, group
         self.first = 1
         self.pyramid = Pyramid()
-        self._left_out: list[range] = []  # steps within the line that have no value
-        self._drawn: tuple[list[int], int, list[Point]] = ([], 0, [])  # edges, values there were, points of these
+        self._gaps: list[range] = []  # steps within the line that have no value
+        self._cached_columns: tuple[list[int], int, list[PixelColumn]] = (
+            [],
+            0,
+            [],
+        )  # edges, length and columns of the last call
 
     @property
     def last(self) -> int:
-        """The newest step; before the first where there is none."""
+        """The last step; the one before the first if there is none."""
         return self.first + len(self.pyramid) - 1
 
     def extend(self, first_step: int, values: Iterable[float]) -> None:
-        """Add values of this step and those after it. Existing steps are replaced, steps left out have no value."""
+        """Add values from this step on. Existing values from there on are replaced; skipped steps have no value."""
         if not len(self.pyramid):
             self.first = first_step
         self.truncate(first_step - 1)
         if first_step > self.last + 1:
-            self._left_out.append(range(self.last + 1, first_step))
+            self._gaps.append(range(self.last + 1, first_step))
             self.pyramid.extend([math.nan] * (first_step - self.last - 1))
         self.pyramid.extend(values)
 
     def truncate(self, after_step: int) -> None:
         if after_step < self.last:
             self.pyramid.truncate(max(0, after_step + 1 - self.first))
-            gaps = (range(gap.start, min(gap.stop, after_step + 1)) for gap in self._left_out)
-            self._left_out = [gap for gap in gaps if gap]
-            self._drawn = ([], 0, [])
+            gaps = (range(gap.start, min(gap.stop, after_step + 1)) for gap in self._gaps)
+            self._gaps = [gap for gap in gaps if gap]
+            self._cached_columns = ([], 0, [])
 
     def count_nonfinite(self, start: int, stop: int) -> int:
-        """Count the steps whose value is not finite; those that were left out have none."""
+        """Count the steps whose value is not finite; skipped steps are not counted."""
         found = self.pyramid.count_nonfinite(max(0, start - self.first), max(0, stop - self.first))
-        return found - sum(max(0, min(gap.stop, stop) - max(gap.start, start)) for gap in self._left_out)
+        return found - sum(max(0, min(gap.stop, stop) - max(gap.start, start)) for gap in self._gaps)
 
     def value(self, step: int) -> float | None:
         place = step - self.first
         return self.pyramid.values[place] if 0 <= place < len(self.pyramid) else None
 
-    def points(self, edges: list[int]) -> list[Point]:
-        """The line in columns of dots: column i has the steps from edges[i] up to edges[i + 1]."""
+    def columns(self, edges: list[int]) -> list[PixelColumn]:
+        """Return the line by pixel columns: column i has the steps from edges[i] up to edges[i + 1], exclusive."""
         first, length, pyramid = self.first, len(self.pyramid), self.pyramid
-        _, old_length, found = self._drawn if self._drawn[0] == edges else (edges, 0, [])
-        found = [point for point in found if edges[point.pixel + 1] - first <= old_length]  # the rest has grown
+        _, old_length, found = self._cached_columns if self._cached_columns[0] == edges else (edges, 0, [])
+        found = [point for point in found if edges[point.pixel + 1] - first <= old_length]  # the others have grown
         begin = found[-1].pixel + 1 if found else 0
-        drawn_to = edges[begin] - first if found else None  # the end of the point before
+        drawn_to = edges[begin] - first if found else None  # the end of the previous column
         for pixel, (start, stop) in enumerate(pairwise(edges[begin:]), begin):
             start, stop = max(0, start - first), min(length, stop - first)
             if start >= stop:
@@ -126,16 +132,16 @@ class Line:
             span = pyramid.span(start, stop)
             if span.finite:
                 broken = drawn_to is not None and pyramid.count_nonfinite(drawn_to, start) > 0
-                found.append(Point(pixel, span.low, span.high, span.mean, span.finite, broken))
+                found.append(PixelColumn(pixel, span.low, span.high, span.mean, span.finite, broken))
                 drawn_to = stop
-        self._drawn = (edges, length, found)
+        self._cached_columns = (edges, length, found)
         return [*found]
 
-    def smooth(self, points: Sequence[Point], first_step: int, factor: float) -> list[float]:
-        """The moving average at each point, by steps: a point of n steps counts for n of its mean."""
+    def smooth(self, columns: Sequence[PixelColumn], first_step: int, factor: float) -> list[float]:
+        """Return the moving average at each column; a column of n steps counts as n values of its mean."""
         average, weight = self._average_before(first_step, factor)
         smoothed = []
-        for point in points:
+        for point in columns:
             kept = factor**point.steps
             average = kept * average + (1 - kept) * point.mean
             weight = kept * weight + (1 - kept)
@@ -147,9 +153,9 @@ class Line:
         return average / weight if weight else None
 
     def _average_before(self, step: int, factor: float) -> tuple[float, float]:
-        """The exponential moving average of all earlier steps and its weight, which is below one at the beginning."""
+        """Return the exponential moving average of all earlier steps and its weight, below 1 at the beginning."""
         stop = min(len(self.pyramid), max(0, step - self.first))
-        enough = math.ceil(math.log(_FORGOTTEN) / math.log(factor)) if factor else 1
+        enough = math.ceil(math.log(_NEGLIGIBLE_WEIGHT) / math.log(factor)) if factor else 1
         average = weight = 0.0
         for value in self.pyramid.values[max(0, stop - enough) : stop]:
             if math.isfinite(value):
@@ -158,8 +164,8 @@ class Line:
         return average, weight
 
 
-class Dots:
-    """Values at some steps."""
+class DotSeries:
+    """Dots: values at some steps."""
 
     def __init__(self, name: str, label: str, colour: str, group: str) -> None:
         self.name, self.label, self.colour, self.group = name, label, colour, group
@@ -195,46 +201,46 @@ class Dots:
         return sum(not math.isfinite(value) for _, value in self.between(start, stop))
 
     def value(self, step: int) -> float | None:
-        """The newest value up to a step."""
+        """Return the newest value up to a step."""
         place = bisect_left(self.steps, step + 1)
         return self.values[place - 1] if place else None
 
 
-class Level(NamedTuple):
-    """A value to compare with, the same at every step."""
+class ReferenceLevel(NamedTuple):
+    """A horizontal line to compare with."""
 
     name: str
     label: str
     value: float
 
 
-class Marks:
-    """What happened at a step, in words, in the lane under the axis."""
+class StepMarks:
+    """Marks with a label at steps, shown in the lane below the x axis."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], list[tuple[int, str]]] = {}  # group, level -> step, label in order of steps
+        self._marks: dict[tuple[str, str], list[tuple[int, str]]] = {}  # group, level -> step, label in order of steps
 
     def add(self, step: int, level: str, label: str, group: str = "") -> None:
-        """A mark; level is `warn` or `error`."""
+        """Add a mark of level `warn` or `error`."""
         if level not in MARK_LEVELS:
-            raise ValueError(f"a mark is of level warn or error, not {level}")
-        insort(self._kept.setdefault((group, level), []), (step, label))
+            raise ValueError(f"level of a mark: {level!r} is not one of warn, error")
+        insort(self._marks.setdefault((group, level), []), (step, label))
 
     def clear(self, group: str | None = None) -> None:
-        """Forget the marks of one group, or of all."""
-        self._kept = {} if group is None else {key: kept for key, kept in self._kept.items() if key[0] != group}
+        """Remove the marks of one group, or all marks."""
+        self._marks = {} if group is None else {key: kept for key, kept in self._marks.items() if key[0] != group}
 
     def last_step(self, group: str) -> int | None:
-        steps = [marks[-1][0] for (of_group, _), marks in self._kept.items() if of_group == group]
+        steps = [marks[-1][0] for (of_group, _), marks in self._marks.items() if of_group == group]
         return max(steps, default=None)
 
     def first_between(self, group: str, level: str, start: int, stop: int) -> str | None:
-        """The label of the first mark of some steps, None where there is none."""
-        marks = self._kept.get((group, level))
+        """Return the label of the first mark in a range of steps, or None."""
+        marks = self._marks.get((group, level))
         if not marks:
             return None
         place = bisect_left(marks, (start, ""))
         return marks[place][1] if place < len(marks) and marks[place][0] < stop else None
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return bool(self._marks)

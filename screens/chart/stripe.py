@@ -1,4 +1,4 @@
-"""The chart cut into stripes, for the sake of the line to the terminal."""
+"""Vertical stripes of the chart, so that a change sends few bytes to the terminal."""
 
 from collections.abc import Callable
 
@@ -8,20 +8,22 @@ from textual.widget import Widget
 STRIPES = 8
 
 
-class Stripe(Widget):
-    """Some columns of the chart. Textual sends a line that changed from its widget's left edge on: with the chart in
-    stripes, a new point costs a few cells and not a line."""
+class ChartStripe(Widget):
+    """Some columns of the chart.
+
+    Textual sends a changed line from the left edge of its widget on; with stripes a new point costs a few cells.
+    """
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = "Stripe { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = "ChartStripe { width: 1fr; height: 1fr; }"
 
     def __init__(self, strip: Callable[[int], Strip]) -> None:
         super().__init__()
-        self._strip = strip  # a line of the whole chart
+        self._strip = strip  # returns a line of the whole chart
 
     @property
     def left(self) -> int:
-        """The chart's cell at which it begins."""
+        """The first column of the chart that it covers."""
         return self.region.x - self.parent.content_region.x if isinstance(self.parent, Widget) else 0
 
     def render_line(self, y: int) -> Strip:

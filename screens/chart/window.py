@@ -1,16 +1,16 @@
-"""Which part of the x axis is in view: all of it, a part that follows the newest, or one that is held."""
+"""The visible part of the x axis: all of it, a part that follows the newest value, or a fixed one."""
 
 import math
 from typing import NamedTuple
 
 from screens.chart.scales import round_up_per_pixel
 
-_CHUNKS = 8  # a window that follows moves by this part of itself at once, so between moves old cells stay put
-_FEWEST = 4  # points that a window shows at least
+_CHUNKS = 8  # a following window moves by this fraction of its width, so that most cells stay unchanged between moves
+_MIN_POINTS = 4  # minimum number of points in view
 
 
 class View(NamedTuple):
-    """The columns of dots of a drawing, on the x axis."""
+    """The pixel columns (dots of braille cells) of a drawing, on the x axis."""
 
     start: float
     per_pixel: float
@@ -25,7 +25,7 @@ class View(NamedTuple):
         return self.start + self.span
 
     def edges(self) -> list[float]:
-        """Where each column begins, and where the last one ends."""
+        """Return where each column begins, and where the last one ends."""
         return [self.start + place * self.per_pixel for place in range(self.pixels + 1)]
 
     def pixel(self, x: float) -> int:
@@ -35,79 +35,84 @@ class View(NamedTuple):
         return self.start + pixel * self.per_pixel
 
 
-class Window:
-    """What the person who looks has chosen; `view` makes columns of it."""
+class XWindow:
+    """The part that the user has chosen; `view` converts it to pixel columns."""
 
     def __init__(self) -> None:
-        self.whole = True
-        self.follow = True
+        self.is_whole = True
+        self.is_following = True
         self._start = 0.0
         self._span = 1.0
 
     def view(self, low: float, high: float, pixels: int) -> View:
-        """The columns for data from low to high."""
+        """Return the pixel columns for data from low to high."""
         pixels = max(1, pixels)
-        if self.whole and self.follow:
+        if self.is_whole and self.is_following:
             per_pixel = round_up_per_pixel((high - low) / max(1, pixels - 1))
             return View(math.floor(low / per_pixel) * per_pixel, per_pixel, pixels)
         per_pixel = round_up_per_pixel(self._span / pixels)
-        if not self.follow:
+        if not self.is_following:
             return View(self._start, per_pixel, pixels)
         chunk = max(1, pixels // _CHUNKS) * per_pixel
         start = (math.floor(high / chunk) + 1) * chunk - pixels * per_pixel
         return View(max(start, math.floor(low / per_pixel) * per_pixel), per_pixel, pixels)
 
+    @property
+    def is_default(self) -> bool:
+        """Whether everything is in view and stays so."""
+        return self.is_whole and self.is_following
+
     def reset(self) -> None:
-        self.whole = self.follow = True
+        self.is_whole = self.is_following = True
 
     def toggle_follow(self, view: View) -> None:
-        """Hold what is in view, or let it go on."""
-        self.follow = not self.follow
-        if not self.follow:
-            self._keep(view)
+        """Fix the view, or follow the newest value again."""
+        self.is_following = not self.is_following
+        if not self.is_following:
+            self._fix(view)
 
     def zoom(self, view: View, factor: float, anchor: float, low: float, high: float, points: int) -> bool:
-        """Show `factor` times as much around the anchor. False where that is not possible."""
+        """Show `factor` times as much around the anchor. Return False if that is not possible."""
         per_pixel = round_up_per_pixel(view.per_pixel * factor)
         span = per_pixel * view.pixels
-        if factor < 1 and (high <= low or span < _FEWEST * (high - low) / max(1, points - 1)):
+        if factor < 1 and (high <= low or span < _MIN_POINTS * (high - low) / max(1, points - 1)):
             return False
-        if factor > 1 and self.whole and self.follow:
+        if factor > 1 and self.is_whole and self.is_following:
             return False
         if factor > 1 and span >= high - low:
             self.reset()
             return True
         start = anchor - (anchor - view.start) * per_pixel / view.per_pixel
-        self.whole = False
-        self.follow = self.follow and anchor > view.stop - view.span / _CHUNKS
-        self._keep(View(_aligned(start, low, high, per_pixel, span), per_pixel, view.pixels))
+        self.is_whole = False
+        self.is_following = self.is_following and anchor > view.stop - view.span / _CHUNKS
+        self._fix(View(_align(start, low, high, per_pixel, span), per_pixel, view.pixels))
         return True
 
     def pan(self, view: View, by: float, low: float, high: float) -> bool:
-        """Move by this share of what is in view. False at either end."""
+        """Move by this share of the view. Return False at either end."""
         wanted = view.start + round(by * view.pixels) * view.per_pixel
-        start = _aligned(wanted, low, high, view.per_pixel, view.span)
+        start = _align(wanted, low, high, view.per_pixel, view.span)
         if start == view.start or (by > 0 and start < view.start):
             return False
-        self.whole = self.follow = False
-        self._keep(view._replace(start=start))
+        self.is_whole = self.is_following = False
+        self._fix(view._replace(start=start))
         return True
 
     def show(self, start: float, stop: float) -> None:
-        """Another part, of the same or another axis; where it follows, it is as wide."""
+        """Show another part, of the same or another axis; a following window only takes its width."""
         self._start, self._span = start, stop - start if stop > start else 1.0
 
     def reveal(self, view: View, x: float, low: float, high: float) -> None:
-        """Move just so far that x is in view."""
+        """Move as little as possible so that x is in view."""
         if not view.start <= x < view.stop:
             by = (x - view.start) / view.span if x < view.start else (x - view.stop) / view.span + 1 / view.pixels
             self.pan(view, by + math.copysign(1 / _CHUNKS, by), low, high)
 
-    def _keep(self, view: View) -> None:
+    def _fix(self, view: View) -> None:
         self._start, self._span = view.start, view.span
 
 
-def _aligned(start: float, low: float, high: float, per_pixel: float, span: float) -> float:
-    """The start of a window within the data, on a whole pixel."""
+def _align(start: float, low: float, high: float, per_pixel: float, span: float) -> float:
+    """Return the start of a window within the data, on a whole pixel."""
     last = (math.floor(high / per_pixel) + 1) * per_pixel - span
     return math.floor(max(low, min(start, last)) / per_pixel) * per_pixel

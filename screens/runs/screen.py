@@ -18,7 +18,6 @@ from screens.runs.detail import detail, one_line
 from screens.runs.difference import DifferenceScreen
 from screens.runs.listing import Listing, read_listing
 from screens.runs.marks import Marks
-from screens.runs.overlay import Overlay
 from screens.runs.page import Page
 from screens.runs.pane import RunsPane
 from screens.runs.row import Row, RowReader
@@ -28,6 +27,7 @@ from screens.shared import run_actions
 from screens.shared.background import run_in_background
 from screens.shared.command_screen import CommandScreen
 from screens.shared.guard_table import render_guards
+from screens.shared.overlay import CurveOverlay, NamedRun
 from screens.shared.run_actions import RunAction
 from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
@@ -63,7 +63,7 @@ class RunsScreen(CommandScreen):
     pane = query_one("#runs", RunsPane)
     table = query_one("#table", RunsTable)
     filter_input = query_one("#filter", Input)
-    overlay = query_one("#overlay", Overlay)
+    overlay = query_one("#overlay", CurveOverlay)
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class RunsScreen(CommandScreen):
         yield Input(id="filter", placeholder="id, state, engine, model, corpus; esc leaves", compact=True)
         yield RunsPane(state.results, state.ascii, id="runs")
         with Horizontal(id="lower"):
-            yield Overlay(state.ascii, id="overlay")
+            yield CurveOverlay(state.ascii, id="overlay")
             with VerticalScroll(id="detail", classes="pane") as pane:
                 pane.border_title = "run"
                 yield RunWords(detail, state.ascii)
@@ -264,7 +264,9 @@ class RunsScreen(CommandScreen):
         if not self._marks:
             self._close_overlay()
         else:
-            self.overlay.show({self._marks.numbers[row.key]: row.watch for row in self._marked_rows()})
+            numbers = self._marks.numbers
+            runs = {numbers[row.key]: NamedRun(row.run.id, row.watch) for row in self._marked_rows()}
+            self.overlay.show(runs, f"overlay of {len(runs)} runs" if len(runs) > 1 else "overlay")
 
     def _marked_rows(self) -> list[Row]:
         """In the order of their numbers."""

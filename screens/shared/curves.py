@@ -1,4 +1,4 @@
-"""A run's losses, evaluations and guards as curves of a chart."""
+"""The losses, evaluations and guard alerts of a run as curves of a chart."""
 
 import math
 import time
@@ -11,18 +11,24 @@ from rich.markup import escape
 from engines.events import Event
 from engines.runs.history import History
 from engines.runs.watch import WatchedRun
-from screens.chart import Chart
+from screens.chart import Chart, XAxis
 
-SLICE = 16_384  # steps that are added at once: about 10 ms
-SLICE_PAUSE = 0.002  # seconds until the next, for keys
-_DRAWING_INTERVAL = 0.3  # seconds between drawings while more is to be added
-_LEVELS = {"warn": "warn", "halt": "error", "rollback": "error"}  # what a guard did -> level of its mark
+SLICE = 16_384  # steps added per call: about 10 ms
+SLICE_PAUSE = 0.002  # seconds until the next call, so that keys are handled in between
+_DRAWING_INTERVAL = 0.3  # seconds between drawings while steps are being added
+_LEVELS = {"warn": "warn", "halt": "error", "rollback": "error"}  # action of a guard -> level of its mark
+RUN_AXES = (XAxis("tokens"), XAxis("time", is_time=True))
 
 
-class Curves:
-    """Feeds a chart from one run. Several, each with a name and a colour of its own, may share a chart.
+def build_run_chart(ascii: bool, id: str, classes: str = "pane") -> Chart:
+    """Return a chart for `RunCurves`, over steps, tokens or time."""
+    return Chart(RUN_AXES, "no losses yet", ascii=ascii, id=id, classes=classes)
 
-    Without a name the run has the chart to itself: its levels are drawn, and the title tells which run it is.
+
+class RunCurves:
+    """Adds one run to a chart. Several runs, each with a name and a colour, may share a chart.
+
+    A run without a name has the chart to itself: its levels are drawn, and it sets the title.
     """
 
     def __init__(
@@ -34,31 +40,31 @@ class Curves:
         self._loss, self._validation = f"{name}/loss", f"{name}/validation"
         self._history: History | None = None
         self._steps = self._rewinds = self._evals = self._guards = 0
-        self._guessing = False
+        self._has_uniform_level = False
         self._drawn_at = 0.0
-        self._forget()
+        self._reset_counts()
 
     @property
     def drawn_steps(self) -> int:
         return self._steps
 
-    def take(self, watch: WatchedRun) -> bool:
-        """Show the run's current history; return False if it is too much for one call, and more is to be added soon.
+    def update(self, watch: WatchedRun) -> bool:
+        """Add what is new of the run's history. Return False if more is left, for another call soon.
 
-        A line of a million steps takes half a second to build: in one piece, it would keep every key waiting.
+        A line of a million steps takes half a second to build; in one piece it would block every key.
         """
         if watch.history is not self._history:
             self._begin(watch.history)
         elif not self._has_grown(watch):
             return True
         for step in watch.history.rewinds[self._rewinds :]:
-            self._go_back(step)
+            self._rewind(step)
         self._rewinds = len(watch.history.rewinds)
-        self._take_steps(watch.history)
-        self._take_evals(watch.history)
-        self._take_guards(watch.history)
+        self._add_steps(watch.history)
+        self._add_evals(watch.history)
+        self._add_guards(watch.history)
         if not self._name:
-            self._take_levels(watch)
+            self._add_levels(watch)
             title = self._title(watch)
             if self._chart.border_title != title:  # setting it paints the whole chart again
                 self._chart.border_title = title
@@ -73,22 +79,24 @@ class Curves:
         shown = (self._steps, self._rewinds, self._evals, self._guards)
         if shown != (history.step, len(history.rewinds), len(history.evals), len(history.guards)):
             return True
-        return not self._name and not self._guessing and _vocabulary(watch) > 0  # known before the first step
+        return (
+            not self._name and not self._has_uniform_level and _vocab_size(watch) > 0
+        )  # it is known before the first step
 
     def _begin(self, history: History) -> None:
-        """A history that is read from its beginning replaces what was shown of another."""
+        """Start with a history that was read from its beginning; it replaces the one before."""
         if not self._name:
             self._chart.clear()
-        self._chart.marks.clear(self._name)
+        self._chart.data.marks.clear(self._name)
         self._history = history
-        self._forget()
-        self._chart.add_line(self._loss, self._label, self._colour, group=self._name)
+        self._reset_counts()
+        self._chart.data.add_line(self._loss, self._label, self._colour, group=self._name)
         label, colour = (f"{self._label} val", self._colour) if self._name else ("validation", "series-2")
-        self._chart.add_dots(self._validation, label, colour, group=self._name)
+        self._chart.data.add_dots(self._validation, label, colour, group=self._name)
 
-    def _forget(self) -> None:
-        self._steps = self._rewinds = self._evals = self._guards = 0  # how many of each are shown
-        self._guessing = False  # whether its level is
+    def _reset_counts(self) -> None:
+        self._steps = self._rewinds = self._evals = self._guards = 0  # number of each shown
+        self._has_uniform_level = False  # whether the level of uniform predictions is shown
 
     def _title(self, watch: WatchedRun) -> str:
         kind = watch.settings.get("model_kind", "")
@@ -96,67 +104,71 @@ class Curves:
 
     # --- what a history holds ---------------------------------------------------------------------
 
-    def _go_back(self, step: int) -> None:
-        """The run has gone on from an earlier step. Its evaluations are few: all of them are told again."""
+    def _rewind(self, step: int) -> None:
+        """Remove the steps after a rewind. Evaluations are few: all are added again."""
         if step < self._steps:
             self._steps = step
-        self._chart.truncate(step, self._name)
+        self._chart.data.truncate(step, self._name)
         self._evals = 0
 
-    def _take_steps(self, history: History) -> None:
+    def _add_steps(self, history: History) -> None:
         done, self._steps = self._steps, min(history.step, self._steps + SLICE)
         if done == self._steps:
             return
         for part in history.iter_readable(done):
             stop = min(part.stop, self._steps + 1)
             if part.start < stop:
-                self._chart.extend(self._loss, part.start, history.losses[part.start - 1 : stop - 1])
+                self._chart.data.extend_line(self._loss, part.start, history.losses[part.start - 1 : stop - 1])
         for gap in history.missing:
             if done < gap.start <= self._steps:
-                self._chart.marks.add(gap.start, "warn", "unreadable", self._name)
-        durations = _durations(history.seconds[done : self._steps])
-        clock = accumulate(durations, initial=self._chart.axis_value("time", done, self._name))
+                self._chart.data.marks.add(gap.start, "warn", "unreadable", self._name)
+        durations = _valid_durations(history.seconds[done : self._steps])
+        clock = accumulate(durations, initial=self._chart.data.axis_value("time", done, self._name))
         next(clock)
-        self._chart.set_axis_values("time", done + 1, clock, group=self._name)
+        self._chart.data.set_axis_values("time", done + 1, clock, group=self._name)
         if history.tokens > 0:
-            self._chart.set_axis_rate("tokens", history.tokens / history.step, group=self._name)  # all have as many
+            self._chart.data.set_axis_rate(
+                "tokens", history.tokens / history.step, group=self._name
+            )  # constant per step
 
-    def _take_evals(self, history: History) -> None:
+    def _add_evals(self, history: History) -> None:
         for event in history.evals[self._evals :]:
-            self._chart.add(self._validation, event["step"], math.nan if event["loss"] is None else event["loss"])
+            self._chart.data.add_dot(
+                self._validation, event["step"], math.nan if event["loss"] is None else event["loss"]
+            )
         self._evals = len(history.evals)
 
-    def _take_guards(self, history: History) -> None:
+    def _add_guards(self, history: History) -> None:
         for event in history.guards[self._guards :]:
-            self._chart.marks.add(event["step"], _LEVELS.get(event["action"], "warn"), event["rule"], self._name)
+            self._chart.data.marks.add(event["step"], _LEVELS.get(event["action"], "warn"), event["rule"], self._name)
         self._guards = len(history.guards)
 
-    def _take_levels(self, watch: WatchedRun) -> None:
-        vocabulary = _vocabulary(watch)
+    def _add_levels(self, watch: WatchedRun) -> None:
+        vocabulary = _vocab_size(watch)
         if vocabulary:
-            self._chart.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
-            self._guessing = True
-        floor = _floor_nats(watch.history.evals)
+            self._chart.data.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
+            self._has_uniform_level = True
+        floor = _entropy_nats(watch.history.evals)
         if floor is not None:
-            self._chart.add_level("floor", "floor", floor)
+            self._chart.data.add_level("floor", "floor", floor)
 
 
-def _vocabulary(watch: WatchedRun) -> int:
-    """Tokens there are to guess among; 0 while the worker has not read its data."""
+def _vocab_size(watch: WatchedRun) -> int:
+    """Return the vocabulary size; 0 until the worker has read its data."""
     size = watch.part("facts").get("vocab_size")
     return size if isinstance(size, int) and size > 0 else 0
 
 
-def _floor_nats(evals: Iterable[Event]) -> float | None:
-    """The corpus' entropy in nats a token, where it is known: in bits a byte, of as many bytes as were scored."""
+def _entropy_nats(evals: Iterable[Event]) -> float | None:
+    """Return the entropy of the corpus in nats per token, if known; events have it in bits per byte."""
     for event in evals:
         if event["floor_bpb"] is not None and event["tokens"]:
             return float(event["floor_bpb"] * math.log(2) * event["bytes"] / event["tokens"])
     return None
 
 
-def _durations(seconds: "array[float]") -> Iterable[float]:
-    """Without those that no clock can have measured."""
+def _valid_durations(seconds: "array[float]") -> Iterable[float]:
+    """Return durations in seconds; impossible ones become 0."""
     if min(seconds) >= 0 and math.isfinite(sum(seconds)):
         return seconds
     return (duration if 0 <= duration < math.inf else 0.0 for duration in seconds)

@@ -11,7 +11,7 @@ from textual.widgets import Static, TabbedContent, TabPane
 from engines.runs.watch import WatchedRun
 from screens.chart import Chart
 from screens.shared.background import is_busy, run_in_background
-from screens.shared.curves import SLICE_PAUSE, Curves
+from screens.shared.curves import SLICE_PAUSE, RunCurves, build_run_chart
 from screens.shared.guard_table import render_guards
 from screens.train.inspector import Inspector
 from screens.train.panel import RunPanel
@@ -27,7 +27,7 @@ class LiveView(Vertical):
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ascii = ascii
-        self._curves: Curves | None = None
+        self._curves: RunCurves | None = None
         self._shown: dict[str, object] | None = None  # the counts of events that are on the screen
         self._reported_rules: set[str] = set()  # guards that a toast has reported
         self.run_watch: WatchedRun | None = None
@@ -36,7 +36,7 @@ class LiveView(Vertical):
         yield Static(id="banner", markup=False)
         yield Static(id="phases", markup=False)
         with Horizontal(id="upper"):
-            yield Chart(id="chart", ascii=self._ascii, classes="pane")
+            yield build_run_chart(self._ascii, "chart")
             yield RunPanel(self._ascii, id="panel", classes="pane")
         yield Static(id="summary", markup=False)
         with TabbedContent(id="tabs"):
@@ -61,7 +61,7 @@ class LiveView(Vertical):
         chart = self.query_one("#chart", Chart)
         chart.clear()
         chart.border_title = escape(f"{watch.run.id}: reading ...")
-        self._curves = Curves(chart, self._ascii)
+        self._curves = RunCurves(chart, self._ascii)
         run_in_background(self, watch.poll, lambda _: self._show_opened(watch))
 
     def _show_opened(self, watch: WatchedRun) -> None:
@@ -105,7 +105,7 @@ class LiveView(Vertical):
 
     def _extend_chart(self, watch: WatchedRun) -> None:
         """Add new steps to the chart, in slices between which keys are handled."""
-        if self._curves and watch is self.run_watch and not self._curves.take(watch):
+        if self._curves and watch is self.run_watch and not self._curves.update(watch):
             self.set_timer(SLICE_PAUSE, partial(self._extend_chart, watch))
 
     def _update_tabs(self, watch: WatchedRun, changed: set[str]) -> None:

@@ -56,9 +56,9 @@ def test_a_live_view_answers_every_key_while_its_folder_hangs(results: Path) -> 
             os.utime(run.events_path)
             await seat.until(asked.is_set)
             chart = seat.screen.query_one(Chart)
-            assert not chart._plot.log
+            assert not chart.model.is_log
             await seat.press("y")
-            await seat.until(lambda: chart._plot.log)
+            await seat.until(lambda: chart.model.is_log)
             await seat.press("g")
             await seat.sees("no guard has tripped")
             await seat.press("m", "l", "w", "v", "r", "C", "n")

@@ -34,8 +34,8 @@ WANTED = {
     "help": {"question_mark": "help"},
     "train": {"S": "train.stop", "p": "train.pause", "r": "train.resume", "g": "train.guards", "l": "train.log"},
     "view": {"enter": "train.maximise", "escape": "train.back"},
-    "chart": {"y": "chart.log", "x": "chart.axis", "s": "chart.smooth", "f": "chart.follow", "0": "chart.reset"},
-    "window": {"plus": "chart.nearer", "minus": "chart.farther", "left": "chart.left", "right": "chart.right"},
+    "chart": {"y": "chart.log", "x": "chart.axis", "s": "chart.smooth", "f": "chart.follow", "0": "chart.reset_zoom"},
+    "window": {"plus": "chart.zoom_in", "minus": "chart.zoom_out", "left": "chart.left", "right": "chart.right"},
     "cross": {"c": "chart.cross"},
     "runs": {"space": "runs.mark", "slash": "runs.filter", "S": "runs.stop", "p": "runs.pause", "r": "runs.resume"},
 }

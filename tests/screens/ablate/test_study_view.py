@@ -30,7 +30,7 @@ async def test_cells_are_ranked_and_compared_with_the_base_and_drawn_in_their_co
         await seat.sees("FINISHED", "4/4 runs", "too few seeds", " ± ")
         await seat.sees("0 comparisons with lr=0.03 by val bpb (Holm-adjusted, error rate 0.05)")
         chart = view.query_one(Chart)
-        assert "each with its first seed (1337)" in str(chart.border_title)
+        assert "first seed (1337)" in str(chart.border_title)
         await seat.until(lambda: "1 lr=0.03" in chart.text and "2 lr=0.3" in chart.text)
         assert [view.cells.cell_text(key, "series") for key in view.cells.keys] == ["1", "2"]
         await seat.press("v")

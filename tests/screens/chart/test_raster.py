@@ -31,14 +31,14 @@ def test_a_steep_line_has_no_holes() -> None:
 def test_a_line_in_ascii_uses_the_height_in_a_cell() -> None:
     raster = Raster(ASCII, 5, 1)
     for x, y in enumerate((0, 1, 2)):
-        raster.dot(x, y)
-    raster.upright(3, 0, 2)
+        raster.set_pixel(x, y)
+    raster.stroke(3, 0, 2)
     assert drawn(raster) == ["'-.| "]
 
 
 def test_an_upright_stroke_over_cells() -> None:
     raster = Raster(BRAILLE, 1, 3)
-    raster.upright(1, 2, 9)
+    raster.stroke(1, 2, 9)
     assert drawn(raster) == ["⢠", "⢸", "⠘"]
 
 
@@ -55,6 +55,6 @@ def test_whatever_is_drawn_stays_inside(charset: Charset, points: list[tuple[int
 def test_both_ends_of_a_line_are_on_it(x0: int, y0: int, x1: int, y1: int) -> None:
     line, ends = Raster(BRAILLE, 10, 5), Raster(BRAILLE, 10, 5)
     line.line(x0, y0, x1, y1)
-    ends.dot(x0, y0)
-    ends.dot(x1, y1)
+    ends.set_pixel(x0, y0)
+    ends.set_pixel(x1, y1)
     assert all(line.cells.get(cell, 0) & bits == bits for cell, bits in ends.cells.items())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screens.chart import scales
-from screens.chart.scales import YScale, y_scale
+from screens.chart.scales import YScale, fit_y_scale
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(1e-12, 1e12)
@@ -36,7 +36,7 @@ def test_ticks_are_few_inside_and_evenly_apart(low: float, length: float, most: 
 @given(NUMBERS, NUMBERS)
 def test_any_two_numbers_have_a_scale_on_which_the_greater_stands_no_lower(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    scale = y_scale(low, high, log=False)
+    scale = fit_y_scale(low, high, log=False)
     assert scale.low < scale.high
     assert 0 <= scale.place(high, 160) <= scale.place(low, 160) < 160
     scales.labels(scale.ticks(5))
@@ -45,7 +45,7 @@ def test_any_two_numbers_have_a_scale_on_which_the_greater_stands_no_lower(one: 
 @given(POSITIVE, POSITIVE, st.integers(1, 10))
 def test_a_log_scale_holds_its_values_and_labels_its_ticks(one: float, other: float, most: int) -> None:
     low, high = sorted((one, other))
-    scale = y_scale(low, high, log=True)
+    scale = fit_y_scale(low, high, log=True)
     assert scale.low <= math.log10(low) <= math.log10(high) <= scale.high
     ticks = scale.ticks(most)
     assert len(ticks) <= most + 1
@@ -60,11 +60,11 @@ def test_values_far_outside_a_narrow_scale_stand_at_its_edges() -> None:
 
 
 def test_bounds_stay_while_the_values_still_fill_them() -> None:
-    first = y_scale(2.0, 3.4, log=False)
-    assert y_scale(2.1, 3.3, log=False, before=first) is first
-    assert y_scale(2.1, 2.3, log=False, before=first) != first
-    assert y_scale(1.0, 3.4, log=False, before=first) != first
-    assert y_scale(2.0, 3.4, log=True, before=first).log
+    first = fit_y_scale(2.0, 3.4, log=False)
+    assert fit_y_scale(2.1, 3.3, log=False, before=first) is first
+    assert fit_y_scale(2.1, 2.3, log=False, before=first) != first
+    assert fit_y_scale(1.0, 3.4, log=False, before=first) != first
+    assert fit_y_scale(2.0, 3.4, log=True, before=first).log
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_log_scale_over_decades_has_powers_of_ten() -> None:
 
 
 def test_ticks_of_time_are_round_on_a_clock() -> None:
-    assert scales.clock_ticks(0, 90, 6) == [0, 15, 30, 45, 60, 75, 90]
-    assert scales.clocks([0.5, 45, 150, 3723]) == ["0.5s", "45s", "2:30", "1:02:03"]
+    assert scales.compute_time_ticks(0, 90, 6) == [0, 15, 30, 45, 60, 75, 90]
+    assert scales.format_times([0.5, 45, 150, 3723]) == ["0.5s", "45s", "2:30", "1:02:03"]
 
 
 def test_labels_are_short_and_tell_ticks_apart() -> None:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.chart.series import Axes, Dots, Line, Marks
+from screens.chart.series import DotSeries, GroupAxes, LineSeries, StepMarks
 
 VALUES = st.lists(st.floats(0, 10) | st.just(math.nan), min_size=1, max_size=60)
 
 
-def line_of(values: list[float], first: int = 1) -> Line:
-    line = Line("loss", "loss", "series-1", True, "")
+def line_of(values: list[float], first: int = 1) -> LineSeries:
+    line = LineSeries("loss", "loss", "series-1", True, "")
     line.extend(first, values)
     return line
 
@@ -38,21 +38,21 @@ def test_columns_drawn_bit_by_bit_are_those_drawn_at_once(batches: list[list[flo
     grown.first = 1
     for batch in batches:
         grown.extend(grown.last + 1, batch)
-        grown.points(edges)
-    assert grown.points(edges) == line_of([value for batch in batches for value in batch]).points(edges)
+        grown.columns(edges)
+    assert grown.columns(edges) == line_of([value for batch in batches for value in batch]).columns(edges)
 
 
 @given(VALUES, st.integers(0, 60))
 def test_columns_after_a_truncation_are_those_of_what_is_left(values: list[float], kept: int) -> None:
     edges = list(range(0, 80, 3))
     line = line_of(values)
-    line.points(edges)
+    line.columns(edges)
     line.truncate(kept)
-    assert line.points(edges) == line_of(values[:kept]).points(edges)
+    assert line.columns(edges) == line_of(values[:kept]).columns(edges)
 
 
 def test_a_finite_value_between_two_nans_is_a_point_of_its_own() -> None:
-    points = line_of([1.0, math.nan, 2.0, math.nan, 3.0]).points(list(range(1, 7)))
+    points = line_of([1.0, math.nan, 2.0, math.nan, 3.0]).columns(list(range(1, 7)))
     assert [(point.pixel, point.low, point.broken) for point in points] == [
         (0, 1.0, False),
         (2, 2.0, True),
@@ -63,7 +63,7 @@ def test_a_finite_value_between_two_nans_is_a_point_of_its_own() -> None:
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.sampled_from([0.6, 0.9, 0.98]))
 def test_a_point_a_step_has_the_debiased_moving_average(values: list[float], factor: float) -> None:
     line = line_of(values)
-    points = line.points(list(range(1, len(values) + 2)))
+    points = line.columns(list(range(1, len(values) + 2)))
     average = weight = 0.0
     expected = []
     for value in values:
@@ -76,12 +76,12 @@ def test_a_point_a_step_has_the_debiased_moving_average(values: list[float], fac
 def test_the_average_of_a_constant_is_the_constant_at_every_zoom() -> None:
     line = line_of([2.5] * 10_000)
     for per_column in (1, 7, 500):
-        points = line.points(list(range(3_001, 10_001, per_column)))
+        points = line.columns(list(range(3_001, 10_001, per_column)))
         assert line.smooth(points, 3_001, 0.98) == pytest.approx([2.5] * len(points))
 
 
 def test_dots_stay_in_order_and_one_at_a_step() -> None:
-    dots = Dots("val", "val", "series-2", "")
+    dots = DotSeries("val", "val", "series-2", "")
     for step, value in ((20, 2.0), (0, 3.0), (10, 2.5), (10, 2.4)):
         dots.add(step, value)
     assert dots.between(0, 100) == [(0, 3.0), (10, 2.4), (20, 2.0)]
@@ -92,7 +92,7 @@ def test_dots_stay_in_order_and_one_at_a_step() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=40), st.floats(0, 120))
 def test_the_first_step_at_an_x_is_the_first_that_stands_there_or_right_of_it(clock: list[float], x: float) -> None:
-    axes = Axes()
+    axes = GroupAxes()
     axes.set_values("time", 1, sorted(clock))
     step = axes.first_step_at("time", x)
     assert step > len(clock) or axes.x_of("time", step) >= x
@@ -100,30 +100,30 @@ def test_the_first_step_at_an_x_is_the_first_that_stands_there_or_right_of_it(cl
 
 
 def test_an_axis_never_falls_and_goes_on_after_a_truncation() -> None:
-    axes = Axes()
+    axes = GroupAxes()
     axes.set_values("time", 1, [1.0, 3.0, 2.0, math.nan])
     assert [axes.x_of("time", step) for step in range(5)] == [0.0, 1.0, 3.0, 3.0, 3.0]
     axes.truncate(1)
     axes.set_values("time", 2, [1.5])
     assert axes.x_of("time", 2) == 1.5
-    assert not axes.knows("tokens")
+    assert not axes.has_values("tokens")
 
 
 def test_an_axis_that_nobody_told_of_has_all_steps_in_one_place() -> None:
-    axes = Axes()
+    axes = GroupAxes()
     axes.set_values("time", 1, [1.0])
     axes.truncate(0)
-    assert not axes.knows("time")
+    assert not axes.has_values("time")
     assert axes.x_of("time", 5) == axes.x_of("tokens", 5) == 0.0
 
 
 def test_marks_are_found_by_step_level_and_group() -> None:
-    marks = Marks()
+    marks = StepMarks()
     marks.add(20, "error", "nonfinite")
     marks.add(10, "warn", "spike")
     assert marks.first_between("", "warn", 0, 15) == "spike"
     assert marks.first_between("", "error", 0, 15) is None
     assert marks.first_between("other", "warn", 0, 15) is None
     assert marks.last_step("") == 20
-    with pytest.raises(ValueError, match="not fatal"):
+    with pytest.raises(ValueError, match="'fatal' is not one of"):
         marks.add(1, "fatal", "")

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.chart.window import View, Window
+from screens.chart.window import View, XWindow
 
 PIXELS = 200
 
 
-def zoomed(times: int, newest: float) -> tuple[Window, View]:
+def zoomed(times: int, newest: float) -> tuple[XWindow, View]:
     """A window that follows, so many times nearer."""
-    window = Window()
+    window = XWindow()
     view = window.view(0, newest, PIXELS)
     for _ in range(times):
         assert window.zoom(view, 0.5, view.stop, 0, newest, int(newest))
@@ -20,7 +20,7 @@ def zoomed(times: int, newest: float) -> tuple[Window, View]:
 
 @given(st.floats(0, 1e7), st.floats(1, 1e7), st.integers(2, 500))
 def test_all_of_it_is_in_view_and_fills_most_of_it(low: float, length: float, pixels: int) -> None:
-    view = Window().view(low, low + length, pixels)
+    view = XWindow().view(low, low + length, pixels)
     assert view.start <= low
     assert view.pixel(low + length) < pixels
     assert view.span <= 1.3 * length + 3 * view.per_pixel
@@ -28,7 +28,7 @@ def test_all_of_it_is_in_view_and_fills_most_of_it(low: float, length: float, pi
 
 @given(st.integers(10, 100_000))
 def test_growing_seldom_moves_what_was_drawn(newest: int) -> None:
-    window = Window()
+    window = XWindow()
     views = {window.view(0, at, PIXELS) for at in range(newest, newest + newest // 5)}
     assert len(views) <= 3
 
@@ -53,7 +53,7 @@ def test_held_it_stays_whatever_comes() -> None:
 
 
 def test_all_of_it_held_and_let_go_shows_all_again() -> None:
-    window = Window()
+    window = XWindow()
     window.toggle_follow(window.view(0, 1_000, PIXELS))
     assert window.view(0, 9_000, PIXELS).stop < 2_000
     window.toggle_follow(window.view(0, 9_000, PIXELS))
@@ -62,7 +62,7 @@ def test_all_of_it_held_and_let_go_shows_all_again() -> None:
 
 @given(st.floats(0, 1), st.integers(1, 6))
 def test_zooming_keeps_the_anchor_in_its_place(share: float, times: int) -> None:
-    window = Window()
+    window = XWindow()
     view = window.view(0, 10_000, PIXELS)
     window.toggle_follow(view)
     anchor = 10_000 * (0.2 + 0.6 * share)
@@ -81,8 +81,8 @@ def test_zooming_ends_at_a_few_points_and_at_all_of_it() -> None:
     assert view.span >= 4
     while window.zoom(view, 2, view.stop, 0, 100, 100):
         view = window.view(0, 100, PIXELS)
-    assert window.whole
-    assert not Window().zoom(Window().view(0, 0, PIXELS), 0.5, 0, 0, 0, 1)
+    assert window.is_whole
+    assert not XWindow().zoom(XWindow().view(0, 0, PIXELS), 0.5, 0, 0, 0, 1)
 
 
 def test_panning_ends_at_the_beginning_and_at_the_newest() -> None:
@@ -90,7 +90,7 @@ def test_panning_ends_at_the_beginning_and_at_the_newest() -> None:
     while window.pan(view, -0.25, 0, 1_000):
         view = window.view(0, 1_000, PIXELS)
     assert view.start == 0
-    assert not window.follow
+    assert not window.is_following
     while window.pan(view, 0.25, 0, 1_000):
         view = window.view(0, 1_000, PIXELS)
     assert view.start < 1_000 < view.stop

@@ -503,17 +503,18 @@ def test_the_overlay_follows_marks_and_live_runs(results: Path) -> None:
         await seat.stand_on("killed-run")
         await seat.press("space", "v")
         overlay = seat.screen.overlay
-        (curve,) = overlay._shown
-        step = curve.watch.history.step
+        drawn_steps = overlay.drawn_steps
+        watch = seat.app.state.board.watch_of(run)
+        step = watch.history.step
         with open(run.events_path, "a") as file:
             steps = {"first_step": step + 1, "losses": [1.0], "lr": [0.1], "seconds": [0.1], "grad_norms": [1.0]}
             file.write(json.dumps({"v": 1, "t": 9, "kind": "steps", "tokens": 9999} | steps) + "\n")
         await seat.refresh()
-        await seat.until(lambda: curve.curves._steps == step + 1)
+        await seat.until(lambda: overlay.drawn_steps == drawn_steps + 1)
         await seat.stand_on("amber-fox")
         await seat.press("space")
         assert overlay.run_ids == ["killed-run", "amber-fox"]
-        assert overlay._shown[0].watch is curve.watch  # not read again
+        assert seat.app.state.board.watch_of(run) is watch  # not read again
         await seat.press("space")
         await seat.stand_on("killed-run")
         await seat.press("space")

@@ -14,7 +14,7 @@ from engines.events import Event, decode, encode
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from screens.chart import Chart
-from screens.shared.curves import SLICE, Curves
+from screens.shared.curves import SLICE, RunCurves, build_run_chart
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
 RECORDED = sorted(path.name for path in FIXTURES.iterdir())
@@ -24,7 +24,7 @@ class ChartApp(App[None]):
     """A chart alone."""
 
     def compose(self) -> ComposeResult:
-        yield Chart(id="chart")
+        yield build_run_chart(ascii=False, id="chart")
 
 
 def in_chart(act: Callable[[Chart], Awaitable[None]]) -> None:
@@ -91,7 +91,7 @@ def resumed(step: int) -> Event:
 
 
 def shown(chart: Chart, name: str = "") -> list[float]:
-    return chart._plot.lines[f"{name}/loss"].pyramid.values.tolist()
+    return chart.data.lines[f"{name}/loss"].pyramid.values.tolist()
 
 
 def same(some: list[float], others: list[float]) -> bool:
@@ -103,9 +103,9 @@ def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(
 
     async def act(chart: Chart) -> None:
         watch = Written(tmp_path).read(steps(1, losses))
-        curves = Curves(chart, ascii=False)
+        curves = RunCurves(chart, ascii=False)
         added = []
-        while not curves.take(watch):
+        while not curves.update(watch):
             added.append(curves.drawn_steps)
         assert added == [SLICE, 2 * SLICE] and curves.drawn_steps == len(losses)
         assert shown(chart) == losses
@@ -117,9 +117,9 @@ def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(
 def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
     async def act(chart: Chart) -> None:
         watch = watch_of(name)
-        Curves(chart, ascii=False).take(read(watch))
+        RunCurves(chart, ascii=False).update(read(watch))
         assert same(shown(chart), watch.history.losses.tolist())
-        assert chart._plot.dots["/validation"].steps.tolist() == [event["step"] for event in watch.history.evals]
+        assert chart.data.dots["/validation"].steps.tolist() == [event["step"] for event in watch.history.evals]
         assert str(chart.border_title).startswith(name)
         assert ("no losses yet" in chart.text) is (not watch.history.step and not watch.history.evals)
 
@@ -130,12 +130,12 @@ def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
 def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path, vocab_size=29)
-        curves = Curves(chart, ascii=False)
+        curves = RunCurves(chart, ascii=False)
         for event in events_of(name):
-            curves.take(written.read(event))
+            curves.update(written.read(event))
             assert same(shown(chart), written.watch.history.losses.tolist())
         piecemeal = chart.text
-        Curves(chart, ascii=False).take(written.watch)
+        RunCurves(chart, ascii=False).update(written.watch)
         assert chart.text == piecemeal
 
     in_chart(act)
@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
     async def act(chart: Chart) -> None:
         for name, lane in (("nonfinite-warned", "NaN"), ("halted-nonfinite", "✕"), ("spikes-warned", "▲spike")):
             watch = watch_of(name)
-            Curves(chart, ascii=False).take(read(watch))
+            RunCurves(chart, ascii=False).update(read(watch))
             assert lane in chart.text.split("\n")[-1]
 
     in_chart(act)
@@ -154,16 +154,16 @@ def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
 def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        curves = Curves(chart, ascii=False)
-        curves.take(written.read(steps(1, [3.0, 2.9, 2.8, 2.7]), evaluation(2, 2.9), evaluation(4, 2.7)))
-        curves.take(written.read(resumed(2)))
+        curves = RunCurves(chart, ascii=False)
+        curves.update(written.read(steps(1, [3.0, 2.9, 2.8, 2.7]), evaluation(2, 2.9), evaluation(4, 2.7)))
+        curves.update(written.read(resumed(2)))
         assert shown(chart) == [3.0, 2.9]
-        assert chart._plot.dots["/validation"].steps.tolist() == [2]
-        curves.take(written.read(steps(3, [2.5]), resumed(1), steps(2, [2.4, 2.3])))
+        assert chart.data.dots["/validation"].steps.tolist() == [2]
+        curves.update(written.read(steps(3, [2.5]), resumed(1), steps(2, [2.4, 2.3])))
         assert shown(chart) == [3.0, 2.4, 2.3]
-        assert chart._plot.dots["/validation"].steps.tolist() == []
-        assert [chart._plot.groups[""].x_of("time", step) for step in range(4)] == [0.0, 1.0, 2.0, 3.0]
-        assert [chart._plot.groups[""].x_of("tokens", step) for step in range(4)] == [0.0, 8.0, 16.0, 24.0]
+        assert chart.data.dots["/validation"].steps.tolist() == []
+        assert [chart.data.groups[""].x_of("time", step) for step in range(4)] == [0.0, 1.0, 2.0, 3.0]
+        assert [chart.data.groups[""].x_of("tokens", step) for step in range(4)] == [0.0, 8.0, 16.0, 24.0]
 
     in_chart(act)
 
@@ -171,12 +171,12 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> N
 def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path, vocab_size=54)
-        curves = Curves(chart, ascii=False)
-        curves.take(written.read())
+        curves = RunCurves(chart, ascii=False)
+        curves.update(written.read())
         assert "ln 54 3.9890" in chart.text or "┈┈" in chart.text
-        curves.take(written.read(steps(1, [4.0]), evaluation(0, 4.0, floor_bpb=0.5)))
-        assert chart._plot.levels["guessing"].value == math.log(54)
-        assert chart._plot.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
+        curves.update(written.read(steps(1, [4.0]), evaluation(0, 4.0, floor_bpb=0.5)))
+        assert chart.data.levels["guessing"].value == math.log(54)
+        assert chart.data.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
 
     in_chart(act)
 
@@ -184,13 +184,13 @@ def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> No
 def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        curves = Curves(chart, ascii=False)
-        curves.take(written.read())
-        assert chart._plot.levels == {}
+        curves = RunCurves(chart, ascii=False)
+        curves.update(written.read())
+        assert chart.data.levels == {}
         facts = {"parameters": 7, "train_tokens": 100, "val_tokens": 10, "vocab_size": 54}
         written.run.write_config(written.run.config | {"facts": facts})
-        curves.take(written.read())
-        assert chart._plot.levels["guessing"].value == math.log(54)
+        curves.update(written.read())
+        assert chart.data.levels["guessing"].value == math.log(54)
 
     in_chart(act)
 
@@ -198,8 +198,8 @@ def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Pa
 def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        Curves(chart, ascii=False).take(written.read(steps(1, [3.0, 2.9], tokens=0)))
-        assert chart._plot.known_axes() == ["step", "time"]
+        RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0, 2.9], tokens=0)))
+        assert chart.data.available_axes == ["step", "time"]
 
     in_chart(act)
 
@@ -207,11 +207,11 @@ def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> No
 def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        curves = Curves(chart, ascii=False)
-        curves.take(written.read(steps(1, [3.0, 2.9, 2.8])))
+        curves = RunCurves(chart, ascii=False)
+        curves.update(written.read(steps(1, [3.0, 2.9, 2.8])))
         written.run.events_path.write_bytes(b"")
-        curves.take(written.read())
-        curves.take(written.read(steps(1, [1.0])))
+        curves.update(written.read())
+        curves.update(written.read(steps(1, [1.0])))
         assert shown(chart) == [1.0]
 
     in_chart(act)
@@ -220,7 +220,7 @@ def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
 def test_an_evaluation_that_is_not_finite_is_told(tmp_path: Path) -> None:
     async def act(chart: Chart) -> None:
         written = Written(tmp_path)
-        Curves(chart, ascii=False).take(written.read(steps(1, [3.0] * 20), evaluation(10, None)))
+        RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0] * 20), evaluation(10, None)))
         assert "NaN" in chart.text
 
     in_chart(act)
@@ -232,9 +232,9 @@ def test_several_runs_share_a_chart_each_in_its_colour() -> None:
         for number, name in enumerate(names, 1):
             watch = watch_of(name)
             watch.poll()  # somebody else has read it before
-            Curves(chart, False, name=name, label=name, colour=f"series-{number}").take(watch)
+            RunCurves(chart, False, name=name, label=name, colour=f"series-{number}").update(watch)
             assert shown(chart, name) == watch.history.losses.tolist()
-        assert [line.colour for line in chart._plot.lines.values()] == ["series-1", "series-2", "series-3"]
+        assert [line.colour for line in chart.data.lines.values()] == ["series-1", "series-2", "series-3"]
         assert all(name in chart.text for name in names)
 
     in_chart(act)

@@ -228,7 +228,7 @@ async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> N
             await seat.until(lambda: row(seat, "Step").startswith(f"{done + 1} / "))
             assert row(seat, "Loss") == "1.5000"
             assert "of another world" not in seat.told("#samples-text")
-            line = seat.screen.query_one(Chart)._plot.lines["/loss"]
+            line = seat.screen.query_one(Chart).data.lines["/loss"]
             assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
 
 

@@ -6,33 +6,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from screens.chart.canvas import BLANK, Canvas, Ink
-from screens.chart.painting import Painting, paint
-from screens.chart.plot import AXES, Plot
-from screens.chart.series import Dots, Level, Line
+from screens.chart.canvas import BLANK, Canvas, StyleKey
+from screens.chart.data import XAxis
+from screens.chart.model import ChartModel
+from screens.chart.rendering import ChartDrawing, render_chart
+from screens.chart.series import DotSeries, LineSeries, ReferenceLevel
 
+RUN_AXES = (XAxis("tokens"), XAxis("time", is_time=True))
 VALUES = st.floats() | st.floats(0, 5)
 
 
-def plot_of(*lines: list[float], smoothing: float = 0.0) -> Plot:
+def plot_of(*lines: list[float], smoothing: float = 0.0) -> ChartModel:
     """A plot of lines named a, b, c ..., of one group each."""
-    plot = Plot()
+    plot = ChartModel(RUN_AXES, "no losses yet")
     plot.smoothing = smoothing
     for name, values in zip("abcdefgh", lines, strict=False):
         group = "" if len(lines) == 1 else name
-        plot.lines[name] = Line(name, name, f"series-{len(plot.lines) + 1}", True, group)
-        plot.axes_of(group)
-        plot.lines[name].extend(1, values)
+        plot.data.lines[name] = LineSeries(name, name, f"series-{len(plot.data.lines) + 1}", True, group)
+        plot.data.axes_of(group)
+        plot.data.lines[name].extend(1, values)
     return plot
 
 
-def rows_of(plot: Plot, width: int = 40, height: int = 12, ascii: bool = True, monochrome: bool = False) -> list[str]:
-    return paint(plot, width, height, ascii, monochrome).canvas.text().split("\n")
+def rows_of(
+    plot: ChartModel, width: int = 40, height: int = 12, ascii: bool = True, monochrome: bool = False
+) -> list[str]:
+    return render_chart(plot, width, height, ascii, monochrome).canvas.text().split("\n")
 
 
-def cells_of(painting: Painting, part: str) -> set[tuple[int, int]]:
-    inks = painting.canvas.inks
-    return {(x, y) for y, row in enumerate(inks) for x, ink in enumerate(row) if ink.part == part}
+def cells_of(painting: ChartDrawing, part: str) -> set[tuple[int, int]]:
+    style_keys = painting.canvas.style_keys
+    return {(x, y) for y, row in enumerate(style_keys) for x, ink in enumerate(row) if ink.part == part}
 
 
 def test_a_small_chart_in_ascii() -> None:
@@ -53,9 +57,9 @@ def test_a_small_chart_in_braille() -> None:
 
 
 def test_nothing_yet_is_said_in_words_with_the_levels_drawn() -> None:
-    plot = Plot()
+    plot = ChartModel(RUN_AXES, "no losses yet")
     assert any("no losses yet" in row for row in rows_of(plot))
-    plot.levels["guessing"] = Level("guessing", "ln 29", 3.37)
+    plot.data.levels["guessing"] = ReferenceLevel("guessing", "ln 29", 3.37)
     rows = rows_of(plot)
     assert any("no losses yet" in row for row in rows)
     assert any("....." in row for row in rows)
@@ -65,17 +69,17 @@ def test_nothing_yet_is_said_in_words_with_the_levels_drawn() -> None:
 def test_a_spike_among_a_million_steps_is_seen(smoothing: float) -> None:
     values = [2.0] * 1_000_000
     values[765_432] = 9.0
-    painting = paint(plot_of(values, smoothing=smoothing), 120, 40, False, False)
+    painting = render_chart(plot_of(values, smoothing=smoothing), 120, 40, False, False)
     columns = {x for x, y in cells_of(painting, "raw" if smoothing else "line") if y < 20}
-    spike = painting.left + painting.view.pixel(765_433) // painting.across
+    spike = painting.left + painting.view.pixel(765_433) // painting.pixels_per_cell
     assert columns == {spike}
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.9])
 def test_a_finite_step_between_two_nans_is_seen_and_joined_to_nothing(smoothing: float) -> None:
     values = [1.0, 1.0, math.nan, 3.0, math.nan, 1.0, 1.0]
-    painting = paint(plot_of(values, smoothing=smoothing), 60, 20, False, False)
-    of_step = {step: painting.left + painting.view.pixel(step) // painting.across for step in range(1, 8)}
+    painting = render_chart(plot_of(values, smoothing=smoothing), 60, 20, False, False)
+    of_step = {step: painting.left + painting.view.pixel(step) // painting.pixels_per_cell for step in range(1, 8)}
     drawn = {x for x, _ in cells_of(painting, "line") | cells_of(painting, "raw")}
     assert of_step[4] in drawn
     assert not drawn & set(range(of_step[2] + 1, of_step[4]))
@@ -85,7 +89,7 @@ def test_a_finite_step_between_two_nans_is_seen_and_joined_to_nothing(smoothing:
 def test_one_finite_step_in_a_million_nans_is_seen() -> None:
     values = [math.nan] * 1_000_000
     values[500_000] = 2.0
-    assert len(cells_of(paint(plot_of(values), 120, 40, False, False), "line")) == 1
+    assert len(cells_of(render_chart(plot_of(values), 120, 40, False, False), "line")) == 1
 
 
 def test_nans_do_not_move_the_y_axis_and_stand_in_the_lane() -> None:
@@ -97,25 +101,25 @@ def test_nans_do_not_move_the_y_axis_and_stand_in_the_lane() -> None:
 
 def test_of_a_warning_and_an_error_in_a_cell_the_error_is_shown() -> None:
     plot = plot_of([2.0] * 100)
-    plot.marks.add(50, "warn", "spike")
+    plot.data.marks.add(50, "warn", "spike")
     assert "!spike" in rows_of(plot)[-1]
-    plot.marks.add(50, "error", "nonfinite")
+    plot.data.marks.add(50, "error", "nonfinite")
     assert "xnonfinite" in rows_of(plot)[-1]
     assert "▲" not in rows_of(plot, ascii=False)[-1]
 
 
 def test_a_warning_where_a_value_is_not_finite_hides_neither() -> None:
     plot = plot_of([2.0] * 49 + [math.nan] + [2.0] * 50)
-    plot.marks.add(50, "warn", "nonfinite")
+    plot.data.marks.add(50, "warn", "nonfinite")
     assert "!nonfinite NaN" in rows_of(plot)[-1]
-    plot.marks.add(60, "warn", "spike")
+    plot.data.marks.add(60, "warn", "spike")
     assert "N  !spike" in rows_of(plot)[-1]
 
 
 def test_marks_with_no_room_for_words_are_characters_alone() -> None:
     plot = plot_of([2.0] * 100)
     for step in range(0, 100, 5):
-        plot.marks.add(step, "warn", "spike")
+        plot.data.marks.add(step, "warn", "spike")
     assert "!" in rows_of(plot)[-1]
     assert "spike" not in rows_of(plot)[-1].rstrip()[:-6]
 
@@ -123,10 +127,10 @@ def test_marks_with_no_room_for_words_are_characters_alone() -> None:
 def test_growing_data_leaves_old_cells_as_they_are() -> None:
     values = [2 + math.sin(step / 9) for step in range(1_000)]
     plot = plot_of(values[:900])
-    before = paint(plot, 100, 30, False, False)
+    before = render_chart(plot, 100, 30, False, False)
     for length in range(910, 1_000, 10):
-        plot.lines["a"].extend(length - 9, values[length - 10 : length])
-        after = paint(plot, 100, 30, False, False)
+        plot.data.lines["a"].extend(length - 9, values[length - 10 : length])
+        after = render_chart(plot, 100, 30, False, False)
         if after.view != before.view:
             break
         oldest = min(x for _, x, _ in after.canvas.changes(before.canvas) or [])
@@ -138,8 +142,8 @@ def test_growing_data_leaves_old_cells_as_they_are() -> None:
 
 def test_several_series_have_a_legend_with_their_newest_values() -> None:
     plot = plot_of([2.0, 1.5], [3.0, 2.5])
-    plot.dots["val"] = Dots("val", "validation", "series-3", "a")
-    plot.dots["val"].add(2, 1.75)
+    plot.data.dots["val"] = DotSeries("val", "validation", "series-3", "a")
+    plot.data.dots["val"].add(2, 1.75)
     text = "\n".join(rows_of(plot, 100, 20))
     assert all(words in text for words in ("a 1.5000", "b 2.5000", "validation 1.7500"))
     assert "a 1.5000" not in "\n".join(rows_of(plot_of([2.0, 1.5]), 100, 20))
@@ -152,8 +156,8 @@ def test_a_legend_without_room_says_how_much_is_left_out() -> None:
 
 def test_without_colours_lines_differ_by_their_dashes() -> None:
     lines = [[2.0] * 300, [3.0] * 300, [4.0] * 300]
-    solid = cells_of(paint(plot_of(*lines), 80, 20, False, False), "line")
-    dashed = cells_of(paint(plot_of(*lines), 80, 20, False, True), "line")
+    solid = cells_of(render_chart(plot_of(*lines), 80, 20, False, False), "line")
+    dashed = cells_of(render_chart(plot_of(*lines), 80, 20, False, True), "line")
     assert len(dashed) < len(solid)
 
 
@@ -161,7 +165,7 @@ def test_without_colours_a_spike_is_never_in_the_gap_of_a_dash() -> None:
     for place in range(40, 60):
         lines = [[2.0] * 100, [2.0] * 100]
         lines[1][place] = 9.0
-        rows = {y for _, y in cells_of(paint(plot_of(*lines), 60, 20, False, True), "line")}
+        rows = {y for _, y in cells_of(render_chart(plot_of(*lines), 60, 20, False, True), "line")}
         assert len(rows) > 8
 
 
@@ -173,18 +177,18 @@ def test_in_ascii_lines_differ_by_their_characters() -> None:
 
 def test_an_ascii_drawing_is_ascii() -> None:
     plot = plot_of([2.0, math.nan, 3.0], smoothing=0.9)
-    plot.dots["val"] = Dots("val", "val", "series-2", "")
-    plot.dots["val"].add(2, 2.5)
-    plot.levels["floor"] = Level("floor", "floor", 1.0)
-    plot.marks.add(2, "error", "nonfinite")
+    plot.data.dots["val"] = DotSeries("val", "val", "series-2", "")
+    plot.data.dots["val"].add(2, 2.5)
+    plot.data.levels["floor"] = ReferenceLevel("floor", "floor", 1.0)
+    plot.data.marks.add(2, "error", "nonfinite")
     plot.cross = 2.0
-    assert paint(plot, 80, 20, True, False).canvas.text().isascii()
+    assert render_chart(plot, 80, 20, True, False).canvas.text().isascii()
 
 
 def test_a_dot_that_is_not_finite_is_in_the_lane() -> None:
     plot = plot_of([2.0] * 10)
-    plot.dots["val"] = Dots("val", "val", "series-2", "")
-    plot.dots["val"].add(5, math.nan)
+    plot.data.dots["val"] = DotSeries("val", "val", "series-2", "")
+    plot.data.dots["val"].add(5, math.nan)
     assert "NaN" in rows_of(plot)[-1]
 
 
@@ -192,7 +196,7 @@ def test_a_dot_that_is_not_finite_is_in_the_lane() -> None:
     st.lists(st.lists(VALUES, max_size=40), min_size=1, max_size=3),
     st.integers(1, 90),
     st.integers(1, 40),
-    st.sampled_from(AXES),
+    st.sampled_from(("step", "tokens", "time")),
     st.booleans(),
     st.booleans(),
 )
@@ -200,12 +204,12 @@ def test_any_values_can_be_drawn_at_any_size(
     lines: list[list[float]], width: int, height: int, axis: str, log: bool, ascii: bool
 ) -> None:
     plot = plot_of(*lines, smoothing=0.6)
-    for group in list(plot.groups):
-        plot.axes_of(group).set_values("time", 1, range(1, 50))
-        plot.axes_of(group).set_values("tokens", 1, [512.0] * 50)
-    plot.log, plot.axis, plot.cross = log, axis, 2.0
-    plot.marks.add(3, "warn", "spike")
-    canvas = paint(plot, width, height, ascii, ascii).canvas
+    for group in list(plot.data.groups):
+        plot.data.axes_of(group).set_values("time", 1, range(1, 50))
+        plot.data.axes_of(group).set_values("tokens", 1, [512.0] * 50)
+    plot.is_log, plot.axis, plot.cross = log, axis, 2.0
+    plot.data.marks.add(3, "warn", "spike")
+    canvas = render_chart(plot, width, height, ascii, ascii).canvas
     assert all(len(row) == width for row in canvas.characters)
     assert len(canvas.characters) == height
 
@@ -220,16 +224,16 @@ def test_changes_are_the_cells_that_differ() -> None:
     assert after.changes(None) is None
     assert after.changes(Canvas(29, 2)) is None
     coloured = Canvas(30, 2)
-    coloured.put(0, 0, " ", Ink("axis"))
+    coloured.put(0, 0, " ", StyleKey("axis"))
     assert coloured.changes(Canvas(30, 2)) == [(0, 0, 1)]
 
 
 def test_a_row_changes_its_style_only_where_something_is_written() -> None:
     canvas = Canvas(8, 1)
-    canvas.put(0, 0, "a", Ink("axis"))
-    canvas.put(3, 0, "b", Ink("axis"))
-    canvas.put(5, 0, "c", Ink("label"))
-    assert list(canvas.runs(0)) == [("a  b ", Ink("axis")), ("c  ", Ink("label"))]
+    canvas.put(0, 0, "a", StyleKey("axis"))
+    canvas.put(3, 0, "b", StyleKey("axis"))
+    canvas.put(5, 0, "c", StyleKey("label"))
+    assert list(canvas.runs(0)) == [("a  b ", StyleKey("axis")), ("c  ", StyleKey("label"))]
 
 
 def test_what_is_not_one_cell_wide_keeps_the_grid() -> None:
