@@ -13,6 +13,10 @@ class UserError(Exception):
         super().__init__(_shortened(message))
 
 
+class RunNotFoundError(UserError):
+    """No run has the given id or prefix."""
+
+
 class SettingsError(UserError):
     """One or more settings are wrong; `problems` holds a sentence for each."""
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines.errors import UserError
+from engines.errors import RunNotFoundError, UserError
 from engines.files import user_path
 from engines.runs.store import Run
 
@@ -52,7 +52,7 @@ def find_run(wanted: str, results: Path) -> Run:
     for root in dict.fromkeys([results, *list_remembered_dirs()]):
         if run := find_by_name(wanted, root):
             return run
-    raise UserError(f"there is no run {wanted!r} in {results}; `nanochat-tui --no-ui runs` lists them.")
+    raise RunNotFoundError(f"run {wanted!r} not found in {results}. List the runs with: nanochat-tui --no-ui runs")
 
 
 def require_name(wanted: str, kind: str = "run") -> None:

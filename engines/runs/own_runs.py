@@ -40,9 +40,9 @@ def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
         return get_last_run(list_runs(results), results)
     found = find_by_name(wanted, results)
     if found is None:
-        raise UserError(f"there is no run {wanted!r} in {results}; {_suggest_where_to_look(wanted)}.")
+        raise UserError(f"run {wanted!r} not found in {results}. {_suggest_where_to_look(wanted)}")
     if exact and found.id != wanted:
-        raise UserError(f"there is no run {wanted!r} in {results}; did you mean {found.id}? Give the full name.")
+        raise UserError(f"run {wanted!r} not found in {results}; did you mean {found.id}? Type the full id.")
     return found
 
 
@@ -51,8 +51,8 @@ def _suggest_where_to_look(wanted: str) -> str:
     for root in list_remembered_dirs():
         with contextlib.suppress(UserError):  # of a directory that cannot be read, or of an ambiguous name
             if find_by_name(wanted, root):
-                return f"there is one in {root}: add --results-dir {root}"
-    return "`nanochat-tui --no-ui runs` lists them"
+                return f"There is one in {root}: add --results-dir {root}"
+    return "List the runs with: nanochat-tui --no-ui runs"
 
 
 def delete_run(run: Run) -> str:

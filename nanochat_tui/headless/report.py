@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from engines.ablation.study import find_study
-from engines.errors import UserError
+from engines.errors import RunNotFoundError, UserError
 from engines.files import user_path
 from engines.reports.document import Subject, default_path, describe_damage, write_document
 from engines.runs.lookup import find_run
@@ -44,9 +44,7 @@ def _find(name: str, results: Path) -> Subject:
         pass
     try:
         return read_record(find_run(name, results))
-    except UserError as error:
-        if not str(error).startswith("there is no run"):
-            raise
+    except RunNotFoundError:
         raise UserError(
-            f"no run or study {name!r} in {results}; `nanochat-tui --no-ui runs` and `studies` list them."
+            f"run or study {name!r} not found in {results}. List them with: nanochat-tui --no-ui runs, or studies"
         ) from None

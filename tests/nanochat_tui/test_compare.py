@@ -97,7 +97,7 @@ def test_one_run_is_told_how_to_be_looked_at(capsys: Words) -> None:
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, capsys: Words) -> None:
     assert main(["--no-ui", "compare", str(BY_ID["finished"].path), "nobody", "--results-dir", str(tmp_path)]) == 1
-    assert "there is no run 'nobody'" in capsys.readouterr().err
+    assert "run 'nobody' not found in" in capsys.readouterr().err
 
 
 def test_a_page_lays_the_curves_over_each_other(tmp_path: Path, capsys: Words) -> None:

@@ -50,7 +50,7 @@ def test_several_runs_are_compared_before_each_has_its_part(results: Path, capsy
 def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "nobody", "--results-dir", str(results)]) == 1
     told = capsys.readouterr()
-    assert "no run or study 'nobody' in" in told.err and "list them" in told.err and told.out == ""
+    assert "run or study 'nobody' not found in" in told.err and "List them" in told.err and told.out == ""
 
 
 def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:

@@ -73,7 +73,7 @@ def test_an_empty_results_directory_is_an_error(known: Run, capsys: Words) -> No
 
 def test_with_yes_a_beginning_of_a_name_deletes_nothing(known: Run, capsys: Words) -> None:
     said = failed(capsys, "rm", known.id[:-1], "--yes", "--results-dir", str(known.results))
-    assert f"did you mean {known.id}? Give the full name" in said and known.config
+    assert f"did you mean {known.id}? Type the full id" in said and known.config
 
 
 def test_without_yes_the_whole_path_is_shown_and_anything_but_yes_deletes_nothing(

@@ -66,7 +66,7 @@ def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
 
 def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
     empty_run(tmp_path)
-    with pytest.raises(UserError, match="`nanochat-tui --no-ui runs` lists them"):
+    with pytest.raises(UserError, match="List the runs with: nanochat-tui --no-ui runs"):
         find_run("zzz", tmp_path)
 
 
