@@ -1,7 +1,7 @@
-"""The lab: settings, data, models, training, checkpoints and run directories.
+"""The core: settings, data, models, training, checkpoints and run directories.
 
-Nothing here imports a screen or the command line. What a viewer needs (`config`, `events`,
-`runs`) imports neither torch nor numpy; what trains is reached through `registry`.
+It imports neither the screens nor the command line. Packages that viewers use (`settings`, `events`, `runs`) do not
+import torch or numpy; engines are imported through `registry`.
 """
 
 __version__ = "0.1.0"

@@ -1,13 +1,13 @@
-"""The one base of every exception whose message is meant for a person."""
+"""The base classes of exceptions whose message is shown to the user."""
 
 import re
 
-_LONG_WORD = re.compile(r"\S{400,}")  # a name that was typed or read; every usual path is shorter
-_SHOWN = 60  # characters of its beginning, and of its end
+_LONG_WORD = re.compile(r"\S{400,}")  # a typed or read name; every usual path is shorter
+_KEPT = 60  # characters at its beginning and at its end
 
 
 class UserError(Exception):
-    """An error that the user can fix; `str(error)` states what and how in one sentence. Long words are shortened."""
+    """An error that the user can fix; its message says what failed, why, and what to do. Long words are shortened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(_shortened(message))
@@ -18,7 +18,7 @@ class RunNotFoundError(UserError):
 
 
 class SettingsError(UserError):
-    """One or more settings are wrong; `problems` holds a sentence for each."""
+    """One or more invalid settings; `problems` holds a sentence for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(" ".join(problems))
@@ -26,4 +26,4 @@ class SettingsError(UserError):
 
 
 def _shortened(message: str) -> str:
-    return _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN]}…{word[0][-_SHOWN:]}", message)
+    return _LONG_WORD.sub(lambda word: f"{word[0][:_KEPT]}…{word[0][-_KEPT:]}", message)

@@ -24,12 +24,12 @@ from typing import Any
 VERSION = 1
 Event = dict[str, Any]
 
-_LARGEST = 2**63 - 1  # whole number: no file, clock or counter reaches it
-_WHOLE_NUMBERS = (-_LARGEST, _LARGEST)
+_MAX_INTEGER = 2**63 - 1  # no file size, clock or counter reaches it
+_WHOLE_NUMBERS = (-_MAX_INTEGER, _MAX_INTEGER)
 _NUMBERS = (-sys.float_info.max, sys.float_info.max)
-_MOST_STEPS = 2**53  # a float holds every whole number up to here
-_MOST_SECONDS = 1e10  # 300 years
-_END_OF_TIME = 253_402_300_800  # Unix time of the year 10000: the calendar functions end there
+_MAX_STEPS = 2**53  # floats represent all integers up to here
+_MAX_SECONDS = 1e10  # 300 years
+_END_OF_TIME = 253_402_300_800  # Unix time of the year 10000, the limit of calendar functions
 
 NUMBER = (int, float)
 MAYBE_NUMBER = (int, float, type(None))
@@ -52,27 +52,27 @@ KINDS: dict[str, dict[str, tuple[type, ...]]] = {
     "ended": {"reason": (str,), "step": (int,), "exit_code": (int,), "detail": (str, type(None)), "traceback": (str, type(None))},
 }  # fmt: skip
 
-# kind -> field -> the JSON types that it has where it is given
+# kind -> optional field -> the JSON types it may have
 OPTIONAL: dict[str, dict[str, tuple[type, ...]]] = {
     "phase": {"activity": (str,), "cell": (dict,)},
     "engine": {"torch": (str,)},
     "ended": {"tables": (list,)},
 }
 
-# field -> least and greatest value, wherever it is a number; used for manifests too
+# field -> minimum and maximum of its numbers; also used for manifests
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("t", "seconds"), (0, _MOST_SECONDS)),
-    **dict.fromkeys(("step", "from_step"), (0, _MOST_STEPS)),
-    "first_step": (1, _MOST_STEPS),
+    **dict.fromkeys(("t", "seconds"), (0, _MAX_SECONDS)),
+    **dict.fromkeys(("step", "from_step"), (0, _MAX_STEPS)),
+    "first_step": (1, _MAX_STEPS),
     "created_at": (0, _END_OF_TIME),
     **dict.fromkeys(
         ("tokens", "bytes", "steps", "pid", "start", "done", "total", "rung", "cpu_percent", "rss_bytes", "disk_free_bytes",
          "flops_per_token", "peak_flops", "parameters", "vocab_size", "train_tokens", "val_tokens"),
-        (0, _LARGEST),
+        (0, _MAX_INTEGER),
     ),
 }  # fmt: skip
 
-# field -> what its objects hold, where it has any: one, or a list of them
+# field -> fields of its object, or of the objects in its list
 OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
     "choices": {"setting": (str,), "value": (str, int, float), "why": (str,)},
     "gpus": dict.fromkeys(
@@ -82,8 +82,8 @@ OBJECTS: dict[str, dict[str, tuple[type, ...]]] = {
     "cell": {"run": (str, type(None)), "state": (str,), "cell": (str,), "seed": (int,), "rung": (int,), "val_bpb": MAYBE_NUMBER, "seconds": MAYBE_NUMBER, "detail": (str, type(None))},
 }  # fmt: skip
 
-_SEAL = re.compile(rb',"n":([1-9][0-9]{0,17}),"crc":"([0-9a-f]{8})"}\Z')
-_SEAL_LENGTH = 48  # at most
+_CHECKSUM = re.compile(rb',"n":([1-9][0-9]{0,17}),"crc":"([0-9a-f]{8})"}\Z')
+_CHECKSUM_LENGTH = 48  # at most
 _CRC_LENGTH = len(',"crc":"00000000"}')
 _NONFINITE = ("nan", "inf", "-inf")
 
@@ -91,14 +91,14 @@ _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii
 
 
 class NewerSchema(ValueError):
-    """The line was written by a newer version of the lab than this one."""
+    """The line was written by a newer version of this program."""
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
     """Return one line of JSON, newline included, without a checksum."""
     try:
         text = _encoder.encode(event)
-    except ValueError:  # NaN or infinity somewhere: rare, so only then look where
+    except ValueError:  # it contains NaN or infinity, which is rare
         text = _encoder.encode(_without_nonfinite(event))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -111,21 +111,21 @@ def encode_line(event: Mapping[str, Any], number: int) -> bytes:
 
 def parse_line_number(line: bytes) -> int:
     """Return the number of a log's line without its newline; 0 if it has none or does not match its checksum."""
-    seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
-    return int(seal[1]) if seal and seal[2] == b"%08x" % zlib.crc32(line[:-_CRC_LENGTH]) else 0
+    found = _CHECKSUM.search(line, max(0, len(line) - _CHECKSUM_LENGTH))
+    return int(found[1]) if found and found[2] == b"%08x" % zlib.crc32(line[:-_CRC_LENGTH]) else 0
 
 
 def decode(line: bytes) -> Event | None:
-    """The event of one line, or None where the line is not one. NewerSchema if it comes from a later version.
+    """Return the event of a line; None if the line is damaged. Raises NewerSchema if a newer version wrote it.
 
-    A field that may be null may also be missing: it is null then. `n` is there only if the checksum is right.
+    A missing field that may be null is null. `n` is in the event only if the checksum matches.
     """
     number = parse_line_number(line)
-    if not number and _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH)):
+    if not number and _CHECKSUM.search(line, max(0, len(line) - _CHECKSUM_LENGTH)):
         return None
     try:
         event = json.loads(line)
-    except (ValueError, RecursionError):  # brackets nested too deep for the parser
+    except (ValueError, RecursionError):  # RecursionError: brackets nested too deep
         return None
     if not isinstance(event, dict) or type(event.get("v")) is not int or (not number and event.keys() & {"n", "crc"}):
         return None
@@ -136,7 +136,7 @@ def decode(line: bytes) -> Event | None:
 
 
 def _is_event(event: Event) -> bool:
-    """Return whether the object has the fields of its kind; add missing ones that may be null."""
+    """Return whether the object has the fields of its kind, after adding missing ones as null."""
     kind = event.get("kind")
     fields = KINDS.get(kind) if isinstance(kind, str) else None
     if fields is None or not _fits("t", event.get("t"), NUMBER):
@@ -154,22 +154,22 @@ def _is_event(event: Event) -> bool:
 
 
 def has_fields(value: Any, fields: Mapping[str, tuple[type, ...]]) -> bool:
-    """Return whether it is a JSON object with these fields, each number within its range, whatever else it has."""
+    """Return whether a value is a JSON object with these fields, and each number within its range."""
     return isinstance(value, dict) and all(_fits(name, value.get(name), types) for name, types in fields.items())
 
 
 def _fits(name: str, value: Any, types: tuple[type, ...]) -> bool:
-    """Return whether the value has one of the types; a number must also be finite, and in the range of its name."""
+    """Return whether a value has one of the types; a number must also be finite and within the range of its field."""
     kind = type(value)
     if kind not in types:
         return False
     if kind is int:
-        least, most = RANGES.get(name, _WHOLE_NUMBERS)
+        minimum, maximum = RANGES.get(name, _WHOLE_NUMBERS)
     elif kind is float:
-        least, most = RANGES.get(name, _NUMBERS)
+        minimum, maximum = RANGES.get(name, _NUMBERS)
     else:
         return True
-    return bool(least <= value <= most)
+    return bool(minimum <= value <= maximum)
 
 
 def decode_column(event: Event, name: str) -> list[float]:

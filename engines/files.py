@@ -1,7 +1,4 @@
-"""Reads and writes the user's files: every failure is one sentence, and only regular files are replaced.
-
-Every path that a person typed goes through here; files inside a run's directory do not.
-"""
+"""Read and write files at paths that the user typed. Failures are UserErrors; only regular files are replaced."""
 
 import contextlib
 import errno
@@ -21,24 +18,26 @@ _REASONS = {
     errno.EEXIST: "a part of the path is not a directory",
     errno.ENXIO: "no process reads from it",
 }
-_FIFO_PATIENCE = 10.0  # seconds without a byte, after which a FIFO counts as having no writer
+_FIFO_TIMEOUT = 10.0  # seconds to wait for the first byte of a FIFO
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OPEN_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO without a reader
-_TABLE_OF_DESCRIPTORS = ("/dev/", "/proc/")  # /dev/stdout may lead to a file that a shell holds open
+_DEVICE_FOLDERS = ("/dev/", "/proc/")  # /dev/stdout may link to a file that the shell has open
 
 
 def format_os_error(error: Exception) -> str:
-    """Return the reason in an OSError, or in a ValueError about a path that no system call accepts."""
+    """Return the reason of an OSError, or of a ValueError about a path that no system call accepts."""
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__)
     return "the path contains a character that is not allowed in file names"
 
 
 def user_path(text: str | os.PathLike[str], what: str) -> Path:
-    """Return the absolute form of a typed path, with `~` expanded. `what` names it in errors. Raises UserError for a
-    path that no file can have; whether the file exists is not checked."""
+    """Return a typed path as an absolute path, with `~` expanded. The file need not exist.
+
+    `what` names it in errors, as in "config file". Raises UserError for a path that no file can have.
+    """
     if not os.fspath(text).strip():
-        raise UserError(f"the path of the {what} is empty; name one.")
+        raise UserError(f"the path of the {what} is empty. Give a path.")
     try:
         path = Path(text).expanduser().absolute()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -58,12 +57,12 @@ def user_path(text: str | os.PathLike[str], what: str) -> Path:
 
 
 def open_file(path: Path, what: str) -> BinaryIO:
-    """Open for reading: a regular file, a FIFO or a device. `what` names it in errors, as in "config file"."""
+    """Open a regular file, a FIFO or a device for reading. `what` names it in errors, as in "config file"."""
     try:
         file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
-        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not select.select([file], [], [], _FIFO_PATIENCE)[0]:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not select.select([file], [], [], _FIFO_TIMEOUT)[0]:
             file.close()
-            raise UserError(f"{what} {path} cannot be read: no process writes into it. Name a regular file.")
+            raise UserError(f"{what} {path} cannot be read: no process writes to it. Name a regular file.")
         os.set_blocking(file.fileno(), True)
         return file
     except (OSError, ValueError) as error:
@@ -100,24 +99,26 @@ def _open_regular(path: str | os.PathLike[str]) -> tuple[int, int]:
     return fd, status.st_size
 
 
-def read_file(path: Path, what: str, most: int = -1) -> bytes:
-    """Read the whole content, at most `most` bytes if given. `what` names the file in errors, as in "config file"."""
+def read_file(path: Path, what: str, max_bytes: int = -1) -> bytes:
+    """Return the content of a file. Raises UserError if it is unreadable, or larger than `max_bytes` if given.
+
+    `what` names the file in errors, as in "config file".
+    """
     try:
         with open_file(path, what) as file:
-            content = file.read(most + 1 if most >= 0 else -1)
-            if 0 <= most < len(content):
-                raise UserError(f"{what} {path} cannot be read: it is longer than {most:,} bytes.")
+            content = file.read(max_bytes + 1 if max_bytes >= 0 else -1)
+            if 0 <= max_bytes < len(content):
+                raise UserError(f"{what} {path} cannot be read: it is larger than {max_bytes:,} bytes.")
             return content
     except OSError as error:
         raise UserError(f"{what} {path} cannot be read: {format_os_error(error)}.") from None
 
 
 def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") -> None:
-    """Write the whole content, and create missing parent directories.
+    """Write a file, and create missing parent directories.
 
-    A regular file is replaced atomically, and so is the target of a symbolic link; the link stays. A FIFO and a
-    character device are written to. Everything else is refused, and so is a file that is not empty and does not begin
-    with `start`: it is of another format.
+    A regular file or the target of a symbolic link is replaced atomically. A FIFO or a character device is written to.
+    Raises UserError for anything else, and for a non-empty file of another format, which does not begin with `start`.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
@@ -126,9 +127,9 @@ def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") 
         if stat.S_ISDIR(kind):
             raise UserError(f"{what} {path} cannot be written: it is a directory. Name a file in it.")
         if kind and not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
-            raise UserError(f"{what} {path} cannot be written: not a regular file. Choose another path.")
-        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(_TABLE_OF_DESCRIPTORS):
-            _write_into(path, content)
+            raise UserError(f"{what} {path} cannot be written: it is not a regular file. Choose another path.")
+        if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or str(path).startswith(_DEVICE_FOLDERS):
+            _write_to_existing(path, content)
         else:
             _require_start(path, kind, start, what)
             _replace(Path(os.path.realpath(path)), content)
@@ -137,7 +138,7 @@ def write_file(path: Path, content: str | bytes, what: str, start: bytes = b"") 
 
 
 def make_directory(path: Path, what: str) -> None:
-    """Create a directory and its parents where they are missing."""
+    """Create a directory and its missing parents."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -158,12 +159,12 @@ def _require_start(path: Path, kind: int, start: bytes, what: str) -> None:
             found = file.read(len(start))
         if found not in (b"", start):
             raise UserError(
-                f"{what} {path} cannot be written: there is a file that is not a {what}. Choose another path, or "
+                f"{what} {path} cannot be written: the existing file is not a {what}. Choose another path, or "
                 "remove it."
             )
 
 
-def _write_into(path: Path, content: bytes) -> None:
+def _write_to_existing(path: Path, content: bytes) -> None:
     """Write to an existing file, without creating or truncating it."""
     with open(os.open(path, _OPEN_FILE), "wb") as file:
         os.set_blocking(file.fileno(), True)
@@ -171,7 +172,7 @@ def _write_into(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a new file beside the path, flush it to disk, and rename it: readers see the old content or the new."""
+    """Write a temporary file, flush it to disk, and rename it: readers see either the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.stat() if path.exists() else None
     if old and not os.access(path, os.W_OK):

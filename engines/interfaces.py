@@ -1,4 +1,4 @@
-"""What may be asked of any engine: to learn (`Learner`) and to speak (`LanguageModel`)."""
+"""The interfaces that every engine implements: `Learner` trains, `LanguageModel` scores and generates text."""
 
 import dataclasses
 from array import array
@@ -12,21 +12,24 @@ TokenIds = Sequence[int]  # token ids; the token at i + 1 is the target of the t
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Rows of equal length out of a token stream, named by where they begin: an engine may hold the stream on its
-    device. A row that reaches the stream's end goes on at its beginning."""
+    """Rows of equal length from a token stream, given by their start positions.
+
+    An engine may hold the stream on its device. A row that reaches the end of the stream continues at its beginning.
+    """
 
     tokens: memoryview
     starts: Sequence[int]
     row_length: int  # context_length + 1
 
     @classmethod
-    def of(cls, rows: Sequence[TokenIds]) -> "Batch":
-        """A batch of these very rows, all of one length."""
+    def from_rows(cls, rows: Sequence[TokenIds]) -> "Batch":
+        """Return a batch of these rows, which must have equal lengths."""
         tokens = array("I", (token for row in rows for token in row))
         length = len(rows[0])
         return cls(memoryview(tokens), range(0, len(tokens), length), length)
 
     def rows(self) -> list[list[int]]:
+        """Return the tokens of each row."""
         return [self._row(start) for start in self.starts]
 
     def _row(self, start: int) -> list[int]:
@@ -37,7 +40,7 @@ class Batch:
 
 
 class Array(NamedTuple):
-    """Numbers as they lie on disk. `dtype` is the format's name, such as F64; `data` holds prod(shape) numbers."""
+    """An array in the safetensors format: `dtype` is its name, such as F64; `data` holds prod(shape) elements."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -45,22 +48,22 @@ class Array(NamedTuple):
 
 
 class StepHyperparameters(NamedTuple):
-    """Scheduled hyperparameters of one step. Momentum and decay are Muon's; decay is a factor on the weight decay."""
+    """Scheduled hyperparameters of one step. Momentum and decay are those of Muon."""
 
     lr: float
     momentum: float = 0.95
-    decay: float = 1.0
+    decay: float = 1.0  # factor on the weight decay
 
 
 class StepResult(NamedTuple):
-    """A finished step: its mean loss before the update, in nats per token, and the norm of its gradient."""
+    """Mean loss of a step before its update, in nats per token, and the norm of its gradient."""
 
     loss: float
     grad_norm: float
 
 
 class LearnerState(NamedTuple):
-    """All that a learner needs to go on exactly: copies, untouched by later steps."""
+    """Copies of everything that a learner needs to continue exactly."""
 
     model: dict[str, Array]
     optimizer: dict[str, Array]
@@ -80,64 +83,68 @@ class Decision(NamedTuple):
 
 
 class SampledToken(NamedTuple):
-    """A token drawn by a decoder. Probabilities are the model's own, before temperature and truncation."""
+    """A sampled token. Probabilities are those of the model, before temperature, top-k and top-p."""
 
     id: int
     probability: float
-    alternatives: list[tuple[int, float]]  # the likeliest tokens and their probabilities
+    alternatives: list[tuple[int, float]]  # the most likely tokens with their probabilities
 
 
 class Decoder(Protocol):
-    """Texts in the making, one a row: what was read of them is kept, so that a token costs the same at any length."""
+    """Generates text for several rows. Implementations may keep a KV cache."""
 
     def stream(self, settings: SampleSettings, uniforms: Iterable[Sequence[float]]) -> Iterator[list[SampledToken]]:
-        """The next token of each row, drawn by a number in [0, 1) of its own and read; as often as there are such
-        numbers for all rows. More of them may be taken than tokens were asked for yet."""
+        """Yield the next token of each row, sampled with one uniform number in [0, 1) per row, for as many `uniforms`
+        as there are. The iterator may consume more of them than tokens were requested so far."""
 
 
 class LanguageModel(Protocol):
-    """What evaluation and sampling need; never holds optimizer state."""
+    """A model for evaluation and sampling, without optimizer state."""
 
     parameter_count: int
     context_length: int
 
     def logits(self, context: Sequence[int]) -> Sequence[float]:
-        """Unnormalised log-probabilities of the token after `context` (at least one token), one for each id."""
+        """Return the logits of the token after `context` (at least one token), one per token id."""
 
     def score(self, rows: Sequence[TokenIds]) -> Iterable[list[float]]:
-        """For each row the nats of each of its targets: one fewer than its tokens. Rows may differ in length. They
-        may be still in the making: who iterates waits."""
+        """Return the losses of each row's targets in nats: one fewer than its tokens. Rows may differ in length.
+
+        The result may still be computed on the device; iterating waits for it.
+        """
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
-        """A decoder that has read these prompts, of at least one token each."""
+        """Return a decoder that continues these prompts, of at least one token each."""
 
 
 class Learner(Protocol):
-    """A model in training. `step` may return before the device is done; `pop_results` tells what is."""
+    """A model in training. `step` may return before the device is done; `pop_results` returns the finished steps."""
 
     @property
     def model(self) -> LanguageModel: ...
 
     @property
     def decisions(self) -> list[Decision]:
-        """What was decided for the machine, complete after `warm_up`."""
+        """The decisions for settings left to `auto`, complete after `warm_up`."""
 
     @property
     def gpu(self) -> str | None:
-        """The name of the GPU that it works on, if it does."""
+        """The name of its GPU; None if it runs on the CPU."""
 
     def warm_up(self, batch: Batch) -> None:
-        """Compile and allocate what steps like this batch need; nothing else changes."""
+        """Compile code and allocate memory for steps of this batch's shape. Weights do not change."""
 
     def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
-        """One update. Where the loss or a gradient is not finite, the update is left out."""
+        """Train on a batch. The update is skipped if the loss or a gradient is not finite."""
 
     def pop_results(self) -> list[StepResult]:
-        """Results of the steps that are done and not yet told, in order."""
+        """Return the results of finished steps, in order, each once."""
 
     def wait(self) -> None:
-        """Return when every step is done, so that `pop_results` tells them all."""
+        """Wait until every step is finished."""
 
-    def state(self) -> LearnerState: ...
+    def state(self) -> LearnerState:
+        """Return a copy of weights, optimizer state and counters."""
 
-    def load_state(self, state: LearnerState) -> None: ...
+    def load_state(self, state: LearnerState) -> None:
+        """Restore what `state` returned."""

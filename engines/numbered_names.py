@@ -17,5 +17,5 @@ def parse_number(text: str) -> int | None:
 
 
 def parse_numbered(name: str, prefix: str) -> int | None:
-    """Return the 7 of `step-00000007` with the prefix `step-`; None for any other name."""
+    """Return the number after a prefix, such as 7 for `step-00000007` and `step-`; None for any other name."""
     return parse_number(name.removeprefix(prefix)) if name.startswith(prefix) else None

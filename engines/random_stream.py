@@ -1,7 +1,7 @@
-"""Seeded integer randomness: the same numbers on every machine and every Python version.
+"""Seeded random integers: the same numbers on every machine and with every Python version.
 
-Everything random in the lab that has to repeat (initial weights, order of data, generated
-corpora, sampling) draws from here; the standard library's generators promise less.
+Everything random that must be reproducible (initial weights, data order, generated corpora, sampling) uses this module;
+the standard library's generators do not guarantee it.
 """
 
 _MASK = (1 << 64) - 1
@@ -10,7 +10,7 @@ _FEISTEL_ROUNDS = 4  # four rounds make a strong pseudorandom permutation (Luby 
 
 
 def mix(value: int) -> int:
-    """A 64-bit hash: SplitMix64's finaliser (Steele, Lea, Flood, 2014)."""
+    """Return a 64-bit hash: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014)."""
     value &= _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -18,21 +18,22 @@ def mix(value: int) -> int:
 
 
 class RandomStream:
-    """SplitMix64. `state`, one 64-bit integer, is all there is to save and restore."""
+    """A SplitMix64 generator. Its whole state is `state`, a 64-bit integer."""
 
     def __init__(self, seed: int, purpose: str = "") -> None:
-        """Streams of one seed but different purposes are unrelated."""
+        """Streams with the same seed but different purposes are independent."""
         state = mix(seed)
         for byte in purpose.encode():
             state = mix(state + _GOLDEN + byte)
         self.state = state
 
     def u64(self) -> int:
+        """Return a uniform 64-bit integer."""
         self.state = (self.state + _GOLDEN) & _MASK
         return mix(self.state)
 
     def below(self, n: int) -> int:
-        """A uniform integer in [0, n), without bias (Lemire, 2019). `n` is at least 1."""
+        """Return a uniform integer in [0, n), without bias (Lemire, 2019). `n` must be at least 1."""
         product = self.u64() * n
         if product & _MASK < n:
             threshold = (1 << 64) % n
@@ -41,16 +42,16 @@ class RandomStream:
         return product >> 64
 
     def unit(self) -> float:
-        """A uniform float in [0, 1) with 53 random bits."""
+        """Return a uniform float in [0, 1) with 53 random bits."""
         return (self.u64() >> 11) * 2.0**-53
 
     def uniform(self, low: float, high: float) -> float:
-        """A uniform float in [low, high)."""
+        """Return a uniform float in [low, high)."""
         return low + (high - low) * self.unit()
 
 
 class Permutation:
-    """A keyed bijection of range(size): random access, no memory.
+    """A keyed permutation of range(size), with random access and without memory.
 
     A Feistel network on as many bits as `size` needs; outcomes past `size` are enciphered again until they fall
     inside (cycle walking: Black and Rogaway, 2002). Its rounds hash by multiply-shift (Dietzfelbinger, 1997).
@@ -61,7 +62,7 @@ class Permutation:
         bits = max(2, (size - 1).bit_length())
         self._right_bits = bits // 2
         stream = RandomStream(seed, purpose)
-        # Each round hashes one part of the number into the other, in turns: the hash has the other's width.
+        # Rounds alternate: each hashes one half of the number into the other, with the width of the other.
         widths = (bits - self._right_bits, self._right_bits)
         self._rounds = [(stream.u64(), stream.u64() | 1, 64 - widths[turn % 2]) for turn in range(_FEISTEL_ROUNDS)]
 

@@ -1,4 +1,4 @@
-"""From (mode, model kind) to the code that trains or runs it, imported only when asked for."""
+"""The engine of each mode and model kind, imported when it is needed."""
 
 import importlib
 from typing import Protocol, cast
@@ -23,19 +23,19 @@ _FACTORIES = {
 
 
 def check_available(mode: str, model_kind: str) -> None:
-    """UserError if this version cannot build the model."""
+    """Raise UserError if this version has no engine for the model."""
     if (mode, model_kind) not in _FACTORIES:
         known = " or ".join(f"--mode {mode} --model-kind {kind}" for mode, kind in _FACTORIES)
-        raise UserError(f"--mode {mode} with --model-kind {model_kind} is not in this version; use {known}.")
+        raise UserError(f"--mode {mode} with --model-kind {model_kind} is not available. Use {known}.")
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
-    """A freshly initialised model with its optimizer."""
+    """Return a learner with initial weights and a new optimizer."""
     return _factory(settings).new_learner(settings, vocab_size)
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
-    """A trained model, without an optimizer."""
+    """Return a model with the given weights, without an optimizer."""
     return _factory(settings).load_model(settings, vocab_size, weights)
 
 

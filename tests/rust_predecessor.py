@@ -222,7 +222,7 @@ def _train(
     learner = ScalarLearner(model, by_name[optimizer])
     for step in range(steps):
         learner.step(
-            Batch.of(batch()), StepHyperparameters(lr * get_lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0))
+            Batch.from_rows(batch()), StepHyperparameters(lr * get_lr_multiplier(step, steps, schedule, 0.0, 0.5, 0.0))
         )
     return [result.loss for result in learner.pop_results()]
 

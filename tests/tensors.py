@@ -83,7 +83,7 @@ def some_batches(settings: TrainSettings, vocab_size: int = V) -> Batches:
 
 
 def batch_of(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> Batch:
-    return Batch.of(some_rows(settings.batch_size, settings.context_length + 1, vocab_size, seed))
+    return Batch.from_rows(some_rows(settings.batch_size, settings.context_length + 1, vocab_size, seed))
 
 
 def bits_of(learner: TensorLearner) -> dict[str, bytes]:

@@ -98,6 +98,6 @@ def _compute_largest_difference(losses: list[float]) -> float:
     for step in range(len(losses)):
         tokens = [len(alphabet), *map(alphabet.index, documents[step]), len(alphabet)]
         lr = microgpt_baseline.LR * 0.5 * (1 + math.cos(math.pi * step / microgpt_baseline.HORIZON))
-        learner.step(Batch.of([tokens[: microgpt_baseline.CONTEXT + 1]]), StepHyperparameters(lr))
+        learner.step(Batch.from_rows([tokens[: microgpt_baseline.CONTEXT + 1]]), StepHyperparameters(lr))
     results = learner.pop_results()
     return max(abs(result.loss - loss) for result, loss in zip(results, losses, strict=True))

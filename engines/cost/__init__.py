@@ -1,1 +1,1 @@
-"""What a run costs before it starts: parameters, arithmetic, memory, time."""
+"""Estimates of what a run takes before it starts: parameters, FLOPs, memory and time."""

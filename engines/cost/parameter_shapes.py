@@ -1,13 +1,13 @@
-"""What a model is made of, told without building it: its parameters' names, shapes and roles, and its windows."""
+"""Names, shapes and roles of a model's parameters, and its sliding windows, without building the model."""
 
 import math
 
 from engines.settings.train import TrainSettings
 
-VOCAB_MULTIPLE = 64  # of the rows of a gpt's embedding and head: even sizes multiply faster
-SMEAR_CHANNELS = 24  # of the embedding, that smear's gate looks at
-VALUE_CHANNELS = 12  # of the residual stream, that the gate of a value embedding looks at
-MLP_FACTOR = 4
+VOCAB_MULTIPLE = 64  # rows of a gpt's embedding and head are padded to this multiple for faster matrix products
+SMEAR_CHANNELS = 24  # of the embedding, read by the smear gate
+VALUE_CHANNELS = 12  # of the residual stream, read by the gate of a value embedding
+MLP_FACTOR = 4  # hidden channels of an MLP per channel of the model
 
 Shape = tuple[int, ...]
 
@@ -25,33 +25,35 @@ _ROLES = {part: role for role, parts in _PARTS.items() for part in parts}
 
 
 def parameter_shapes(settings: TrainSettings, vocab_size: int) -> dict[str, Shape]:
-    """The shape of every parameter, by the name that checkpoints give it."""
+    """Return the shape of every parameter by its name in checkpoints."""
     if settings.model_kind == "bigram":
         return _bigram(settings, vocab_size)
     return (_gpt if settings.model_kind == "gpt" else _mini_gpt)(settings, vocab_size)
 
 
 def numel(shape: Shape) -> int:
+    """Return the number of elements."""
     return math.prod(shape)
 
 
 def role_of(name: str) -> str:
-    """What a parameter is for."""
+    """Return the role of a parameter, such as "attention"."""
     return _ROLES[name.rpartition(".")[2]]
 
 
 def is_matrix(name: str) -> bool:
-    """Whether a parameter is a matrix inside of a block: what Muon moves."""
+    """Return whether a parameter is a matrix of a layer, which Muon optimises."""
     return "." in name and role_of(name) != "value embeddings"
 
 
 def window_of(settings: TrainSettings, layer: int) -> int:
-    """Tokens that a gpt's layer looks back on, 0 for all: the last layer always sees the whole context."""
+    """Return the sliding window of a gpt layer in tokens; 0 for full attention, which the last layer always has."""
     short = settings.window_pattern[layer % len(settings.window_pattern)] == "S" and layer < settings.layers - 1
     return settings.window if short and settings.window < settings.context_length else 0
 
 
 def pad_vocab_size(vocab_size: int) -> int:
+    """Return the rows of a gpt's embedding and head: the vocabulary size, rounded up to VOCAB_MULTIPLE."""
     return -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
 

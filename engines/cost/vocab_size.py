@@ -1,4 +1,4 @@
-"""Finds the vocabulary of a text before a run: its alphabet is read from the first megabytes."""
+"""Find the vocabulary size of a text before a run: the alphabet is read from its first megabytes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -11,20 +11,20 @@ from engines.settings.resolve import resolve
 from engines.settings.scaling_rules import CHAR_VOCAB
 from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 
-# What the vocabulary depends on, apart from the files.
+# Settings that determine the vocabulary, together with the files.
 _NAMES = ("model_kind", "data", "val_data", "documents", "style", "text_key", "tokenizer", "vocab_size")
-_SAMPLE = 4 << 20  # characters: a tenth of a second
+_MAX_PREVIEW_CHARACTERS = 4 << 20  # read in a tenth of a second
 _TEXTS = ("data", "val_data")
 _BYTE_VOCAB = 257  # with BOS
 _BUILT_IN_VOCAB = {"names": 27, "stories": 55}  # characters of built-in texts, and BOS
 
 
-class Preview(NamedTuple):
-    """What is known of the texts of a run that is being set up."""
+class TextPreview(NamedTuple):
+    """The vocabulary and the problems of the texts of a run that is being set up."""
 
-    texts: tuple[Any, ...] | None = None  # as returned by `texts_of`; None before anything was read
-    vocabulary: tuple[int, str] | None = None  # its size and a note; None where it could not be found out
-    problems: dict[str, str] = {}  # noqa: RUF012 - by the name of the setting
+    texts: tuple[Any, ...] | None = None  # as returned by `vocab_inputs`; None before anything was read
+    vocabulary: tuple[int, str] | None = None  # size and note; None if it is unknown
+    problems: dict[str, str] = {}  # noqa: RUF012 - a sentence by setting
 
 
 def expected_vocab_size(settings: TrainSettings) -> tuple[int, str]:
@@ -38,27 +38,26 @@ def expected_vocab_size(settings: TrainSettings) -> tuple[int, str]:
     return CHAR_VOCAB, "assumed: the alphabet is unknown until the text is read"
 
 
-def texts_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
+def vocab_inputs(given: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the given settings that determine the vocabulary; some of them may be invalid."""
     return tuple(given.get(name) for name in _NAMES)
 
 
-def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> Preview:
-    """Find the texts of given settings and read their beginnings, which may take seconds."""
-    texts = texts_of(given)
+def read_preview(given: Mapping[str, Any], is_cancelled: Callable[[], bool]) -> TextPreview:
+    """Find the texts of given settings and read their beginnings. This may take seconds."""
+    texts = vocab_inputs(given)
     try:
         settings = resolve({name: value for name, value in given.items() if name in _NAMES})
         problems = find_missing_texts(settings)
-        return Preview(texts, None if problems else preview_vocab_size(settings, is_cancelled), problems)
+        return TextPreview(texts, None if problems else preview_vocab_size(settings, is_cancelled), problems)
     except SettingsError:
-        return Preview(texts)
+        return TextPreview(texts)
     except UserError as error:
-        return Preview(texts, None, {"data": str(error)})
+        return TextPreview(texts, None, {"data": str(error)})
 
 
 def find_missing_texts(settings: TrainSettings) -> dict[str, str]:
-    """Return a sentence, by setting, for each of --data and --val-data that names no file, or only files that both
-    name."""
+    """Return a sentence, by setting, for each of --data and --val-data without files of its own."""
     problems = {}
     for name in _TEXTS:
         text = getattr(settings, name)
@@ -79,9 +78,9 @@ def preview_vocab_sizes(settings: Sequence[TrainSettings]) -> list[int]:
     """Return the vocabulary size of each; a shared text is read once. Raises UserError if one cannot be read."""
     known: dict[tuple[Any, ...], int] = {}
     for each in settings:
-        if texts_of(vars(each)) not in known:
-            known[texts_of(vars(each))] = preview_vocab_size(each)[0]
-    return [known[texts_of(vars(each))] for each in settings]
+        if vocab_inputs(vars(each)) not in known:
+            known[vocab_inputs(vars(each))] = preview_vocab_size(each)[0]
+    return [known[vocab_inputs(vars(each))] for each in settings]
 
 
 def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool] = lambda: False) -> tuple[int, str]:
@@ -89,7 +88,7 @@ def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool]
     vocab_size, guess = expected_vocab_size(settings)
     if not guess:
         return vocab_size, ""
-    from engines.data.prepare import train_corpus, val_corpus  # 20 ms, for the texts whose alphabet is not known
+    from engines.data.prepare import train_corpus, val_corpus  # importing it takes 20 ms
 
     corpora = [train_corpus(settings), *([val_corpus(settings)] if settings.val_data else [])]
     alphabet: set[str] = set()
@@ -97,6 +96,6 @@ def preview_vocab_size(settings: TrainSettings, is_cancelled: Callable[[], bool]
     for piece in chain.from_iterable(corpus.chunks() for corpus in corpora):
         alphabet.update(piece.text)
         characters += len(piece.text)
-        if characters >= _SAMPLE or is_cancelled():
+        if characters >= _MAX_PREVIEW_CHARACTERS or is_cancelled():
             return len(alphabet) + 1, f"at least, from the first {characters:,} characters"
     return len(alphabet) + 1, ""

@@ -1,1 +1,1 @@
-"""Text for terminals, JSON and CSV, and the log of an unexpected exception."""
+"""Output as terminal text, JSON and CSV, and the log of an unexpected exception."""

@@ -1,4 +1,4 @@
-"""Logs the traceback of an unexpected exception to a file, so that the user reads one sentence."""
+"""Log the traceback of an unexpected exception to a file; the user sees one sentence."""
 
 import datetime
 import platform
@@ -8,15 +8,14 @@ from pathlib import Path
 
 from engines import __version__
 
-_MAX_REASON = 200  # characters of an exception's text in a sentence; the log has all of it
+_MAX_REASON = 200  # characters of the exception's text in the sentence
 
 
 def describe_crash(error: BaseException, program: str, heading: str = "") -> str:
-    """Log the traceback, and return what failed and where the log is.
+    """Log the traceback, and return a sentence with the reason and the path of the log.
 
-    The log's name begins with `program`, its text with `heading`.
-
-    Values of local variables are never written: they may hold the user's text.
+    The name of the log begins with `program`, its text with `heading`. Values of local variables are not logged,
+    because they may contain the user's text.
     """
     reason = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
     if len(reason) > _MAX_REASON:

@@ -1,4 +1,4 @@
-"""CSV that reads back the same with every parser and from every version of Python."""
+"""CSV that every parser reads alike, written alike by every version of Python."""
 
 import csv
 from collections.abc import Iterable, Sequence

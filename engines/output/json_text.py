@@ -1,4 +1,4 @@
-"""JSON as every parser reads it: no NaN and no infinity, and nothing but printable ASCII."""
+"""JSON that every parser accepts: without NaN and infinity, and in printable ASCII."""
 
 import json
 import math
@@ -16,9 +16,9 @@ def to_json(value: Any, indent: int | None = None) -> str:
     """
     try:
         text = json.dumps(value, indent=indent, allow_nan=False)
-    except ValueError:  # NaN or infinity somewhere: rare, so only then look where
+    except ValueError:  # it contains NaN or infinity, which is rare
         text = json.dumps(without_nonfinite(value), indent=indent, allow_nan=False)
-    return text.replace("\x7f", "\\u007f")  # the one control character that is not escaped yet
+    return text.replace("\x7f", "\\u007f")  # the only control character that json does not escape
 
 
 def without_nonfinite(value: Any) -> Any:
@@ -27,14 +27,14 @@ def without_nonfinite(value: Any) -> Any:
 
 
 def _clean(value: Any) -> tuple[Any, Any]:
-    """Return the copy, and what its parent records: a word, or one for each index of a list."""
+    """Return the copy, and the entry for its parent's `nonfinite`: a word, or words by index of a list."""
     if isinstance(value, float) and not math.isfinite(value):
         return None, str(value)
     if isinstance(value, Mapping):
         found = {name: _clean(item) for name, item in value.items()}
-        bad = {str(name): note for name, (_, note) in found.items() if note}
+        nonfinite = {str(name): note for name, (_, note) in found.items() if note}
         clean = {name: item for name, (item, _) in found.items()}
-        return (clean | {_NONFINITE: value.get(_NONFINITE, {}) | bad} if bad else clean), None
+        return (clean | {_NONFINITE: value.get(_NONFINITE, {}) | nonfinite} if nonfinite else clean), None
     if isinstance(value, list | tuple):
         items = [_clean(item) for item in value]
         return [item for item, _ in items], {str(index): note for index, (_, note) in enumerate(items) if note}

@@ -2,9 +2,9 @@
 
 import re
 
-# ESC, BEL and the rest of C0 have pictures in Unicode, DEL too; new lines and tabs stay.
+# C0 controls such as ESC and BEL, and DEL, have pictures in Unicode. Newlines and tabs are kept.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: 0x2421}
-# C1 controls, embedded bidirectional formatting, lone surrogates, and what neither UTF-8 nor XML can hold.
+# C1 controls, bidirectional formatting, lone surrogates, and noncharacters that UTF-8 or XML cannot contain.
 _UNSAFE = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _ONE_LINE = {0x09: 0x2409, 0x0A: 0x240A}
 _ASCII_SYMBOLS = str.maketrans({
@@ -14,7 +14,7 @@ _ASCII_SYMBOLS = str.maketrans({
 
 
 def visible(text: str) -> str:
-    """Replace every control character but new line and tab with a visible sign.
+    """Replace every control character except newline and tab by a visible sign.
 
     C0 controls and DEL become their Unicode pictures (ESC is ␛). C1 controls, bidirectional formatting characters,
     lone surrogates and noncharacters become U+FFFD.
@@ -25,7 +25,7 @@ def visible(text: str) -> str:
 
 
 def visible_line(text: str) -> str:
-    """Like `visible`, but on one line: new lines and tabs become ␊ and ␉."""
+    """Replace control characters as `visible` does, and also newlines and tabs, by ␊ and ␉."""
     return visible(text).translate(_ONE_LINE)
 
 

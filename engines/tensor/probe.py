@@ -71,7 +71,9 @@ def train(device: str) -> dict[str, Any]:
     settings = resolve({**_TINY_GPT, "device": device})
     learner = registry.new_learner(settings, _VOCAB_SIZE)
     length = settings.context_length + 1
-    batch = Batch.of([[7 * i % _VOCAB_SIZE for i in range(row, row + length)] for row in range(settings.batch_size)])
+    batch = Batch.from_rows(
+        [[7 * i % _VOCAB_SIZE for i in range(row, row + length)] for row in range(settings.batch_size)]
+    )
     learner.warm_up(batch)
     for _ in range(settings.steps):
         learner.step(batch, StepHyperparameters(settings.lr))

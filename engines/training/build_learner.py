@@ -98,7 +98,7 @@ class LearnerBuilder:
         if learner.gpu:
             self._heartbeat.report_gpus()
         self._reporter.enter_phase("compile")
-        learner.warm_up(Batch.of([[BOS] * (settings.context_length + 1)] * settings.batch_size))
+        learner.warm_up(Batch.from_rows([[BOS] * (settings.context_length + 1)] * settings.batch_size))
         return learner
 
     def _record_engine(

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
 from engines.cost.machine import Machine, this_machine
-from engines.cost.vocab_size import Preview, read_preview, texts_of
+from engines.cost.vocab_size import TextPreview, read_preview, vocab_inputs
 from engines.system.gpus import list_gpus
 from screens.shared.background import run_in_background
 from screens.shared.settings_form import SettingsForm
@@ -38,7 +38,7 @@ class NewRun(Vertical):
         super().__init__(id=id)
         self._given = given
         self._machine = this_machine(None)
-        self._preview = Preview()
+        self._preview = TextPreview()
         self._requested_texts: tuple[Any, ...] | None = None
 
     def compose(self) -> ComposeResult:
@@ -72,7 +72,7 @@ class NewRun(Vertical):
 
     def _update_plan(self) -> None:
         form = self.query_one(SettingsForm)
-        is_previewed = texts_of(form.given) == self._preview.texts
+        is_previewed = vocab_inputs(form.given) == self._preview.texts
         if not is_previewed:
             self._read_texts(form.given)
         form.mark(self._preview.problems if is_previewed else {})
@@ -81,16 +81,16 @@ class NewRun(Vertical):
 
     def _read_texts(self, given: dict[str, Any]) -> None:
         """Find the GPU and read the text in a thread; stop reading once the form has another text."""
-        self._requested_texts = requested = texts_of(given)
+        self._requested_texts = requested = vocab_inputs(given)
 
-        def read() -> tuple[Machine, Preview]:
+        def read() -> tuple[Machine, TextPreview]:
             found = list_gpus()
             machine = this_machine(found[0].name if found else None)
             return machine, read_preview(given, lambda: self._requested_texts != requested or not self.is_attached)
 
         run_in_background(self, read, self._show_preview, group="preview")
 
-    def _show_preview(self, found: tuple[Machine, Preview]) -> None:
+    def _show_preview(self, found: tuple[Machine, TextPreview]) -> None:
         machine, preview = found
         if preview.texts == self._requested_texts:
             self._machine, self._preview = machine, preview

@@ -142,7 +142,7 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
 
 
 def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.files._FIFO_PATIENCE", 0.01)
+    monkeypatch.setattr("engines.files._FIFO_TIMEOUT", 0.01)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UserError, match="no process writes into it"):
         read_file(tmp_path / "fifo", "config file")
@@ -151,7 +151,7 @@ def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest
 def test_a_file_longer_than_the_limit_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 11)
     assert len(read_file(tmp_path / "file", "config file", 11)) == 11
-    with pytest.raises(UserError, match="longer than 10 bytes"):
+    with pytest.raises(UserError, match="larger than 10 bytes"):
         read_file(tmp_path / "file", "config file", 10)
-    with pytest.raises(UserError, match="longer than 10 bytes"):
+    with pytest.raises(UserError, match="larger than 10 bytes"):
         read_file(Path("/dev/zero"), "config file", 10)

@@ -161,7 +161,7 @@ def test_no_command_line_ends_in_a_traceback(
 TEXTS = ["", "x" * 5000, "~nosuchuser", "a\0b", "*" * 300, "\udcff"]
 
 
-def texts_of(command: str) -> list[str]:
+def vocab_inputs(command: str) -> list[str]:
     """Flags of a command whose values are texts: paths, names, prompts."""
     declared = [field for settings in COMMANDS[command].settings for field in fields(settings).values()]
     return [field.flag for field in declared if field.kind == "str" and not field.choices] + [
@@ -174,7 +174,7 @@ def test_a_path_or_name_of_any_characters_is_refused_with_a_sentence(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path)
-    for flag in texts_of(command):
+    for flag in vocab_inputs(command):
         for text in TEXTS:
             named = [] if command in ("train", "plan", "ablate", "runs", "studies") else [str(run.path)]
             words = [f"{flag}={text}", *named] if flag.startswith("-") else [text]
@@ -220,7 +220,7 @@ def test_a_file_of_settings_of_any_content_is_refused_with_a_sentence(
 def test_a_path_of_settings_that_is_not_a_file_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.files._FIFO_PATIENCE", 0.05)
+    monkeypatch.setattr("engines.files._FIFO_TIMEOUT", 0.05)
     os.mkfifo(tmp_path / "fifo")
     for path in ("fifo", ".", "none.toml", "a\0b", "x" * 5000, "~nosuchuser/x", "/dev/zero", ""):
         assert carry_out([command, f"--config={path}"]) in (1, 2) or path == ""

@@ -65,8 +65,8 @@ def test_the_plan_is_of_the_characters_in_the_users_text(capsys: pytest.CaptureF
 def test_of_a_long_text_only_the_beginning_is_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.cost.vocab_size._SAMPLE", 100)
-    monkeypatch.setattr("engines.data.readers.text_files._CHUNK", 60)
+    monkeypatch.setattr("engines.cost.vocab_size._MAX_PREVIEW_CHARACTERS", 100)
+    monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 60)
     (tmp_path / "text.txt").write_text("ab" * 100 + "c" * 1000)
     told = Told(capsys, "--data", str(tmp_path / "text.txt"))
     assert "vocabulary 3 (at least, from the first 120 characters)" in told.lines

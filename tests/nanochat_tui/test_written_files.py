@@ -88,7 +88,7 @@ def test_what_is_neither_file_nor_directory_is_left_alone(
 @each_command
 def test_an_empty_path_is_an_error(command: str, results: Path, capsys: Words) -> None:
     assert main(["--no-ui", *COMMANDS[command], "", "--results-dir", str(results)]) == 1
-    assert "is empty; name one" in capsys.readouterr().err
+    assert "is empty. Give a path" in capsys.readouterr().err
 
 
 def test_what_a_command_writes_into_a_results_directory_follows_links_too(results: Path, tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_a_file_of_another_format_is_not_replaced_by_a_page(
     (corpus := tmp_path / "corpus.txt").write_text("all of it")
     (empty := tmp_path / "empty.html").touch()
     assert write(command, corpus, results) == 1
-    assert f"report {corpus} cannot be written: there is a file that is not a report" in capsys.readouterr().err
+    assert f"report {corpus} cannot be written: the existing file is not a report" in capsys.readouterr().err
     assert corpus.read_text() == "all of it"
     assert write(command, empty, results) == write(command, empty, results) == 0 and "</html>" in empty.read_text()

@@ -59,7 +59,7 @@ def test_adamw_and_sgd_agree_with_torch(decay: float, gradients: list[list[float
 @pytest.mark.parametrize("given_settings", KINDS)
 def test_the_first_loss_is_about_the_log_of_the_vocabulary_size(given_settings: dict[str, object]) -> None:
     learner = new_learner(resolve(given_settings), V)
-    learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
+    learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     (result,) = learner.pop_results()
     assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.pop_results() == []
 
@@ -69,11 +69,11 @@ def test_training_lowers_the_loss_and_scores_agree_with_the_loss(given_settings:
     settings = resolve(given_settings)
     learner = new_learner(settings, V)
     for _ in range(60):
-        learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
+        learner.step(Batch.from_rows(ROWS), StepHyperparameters(settings.lr))
     losses = [result.loss for result in learner.pop_results()]
     assert losses[-1] < losses[0] - 0.3
     nats = [n for row in learner.model.score(ROWS) for n in row]
-    learner.step(Batch.of(ROWS), StepHyperparameters(settings.lr))
+    learner.step(Batch.from_rows(ROWS), StepHyperparameters(settings.lr))
     assert math.fsum(nats) / len(nats) == pytest.approx(learner.pop_results()[0].loss)
 
 
@@ -82,10 +82,10 @@ def test_state_is_restored_to_the_last_bit(given_settings: dict[str, object]) ->
     settings = resolve(given_settings)
     one, other = new_learner(settings, V), new_learner(resolve({**given_settings, "seed": 5}), V)
     for _ in range(3):
-        one.step(Batch.of(ROWS), StepHyperparameters(0.01))
+        one.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     other.load_state(one.state())
     for learner in (one, other):
-        learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
+        learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     assert one.state() == other.state() and one.pop_results()[-1] == other.pop_results()[-1]
     again = load_model(settings, V, one.state().model)
     assert again.logits([1, 2]) == one.model.logits([1, 2])
@@ -97,7 +97,7 @@ def test_an_update_that_is_not_finite_is_skipped(given_settings: dict[str, objec
     name, node = next(iter(learner.model.parameters.items()))  # type: ignore[attr-defined]
     node.data[1][0] = math.nan
     before = learner.state()
-    learner.step(Batch.of(ROWS), StepHyperparameters(0.01))
+    learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     (result,) = learner.pop_results()
     assert math.isnan(result.loss) and learner.state() == before, name
 
@@ -106,7 +106,7 @@ def test_an_update_that_is_not_finite_is_skipped(given_settings: dict[str, objec
 def test_a_later_token_changes_no_earlier_score(given_settings: dict[str, object]) -> None:
     learner = new_learner(resolve(given_settings), V)
     for _ in range(5):
-        learner.step(Batch.of(ROWS), StepHyperparameters(0.05))
+        learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.05))
     one, other = learner.model.score([[1, 2, 3, 4, 5], [1, 2, 3, 6, 5]])
     assert one[:2] == other[:2] and one[2] != other[2] and one[3] != other[3]
 

@@ -48,7 +48,7 @@ class MicroGPT:
             document = self.documents[step % len(self.documents)]
             tokens = [self.end, *map(self.alphabet.index, document), self.end]
             lr = 0.01 * 0.5 * (1 + math.cos(math.pi * step / 500))
-            self.learner.step(Batch.of([tokens[:9]]), StepHyperparameters(lr))
+            self.learner.step(Batch.from_rows([tokens[:9]]), StepHyperparameters(lr))
         return [result.loss for result in self.learner.pop_results()]
 
     def sample(self) -> str:

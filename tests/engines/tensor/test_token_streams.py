@@ -36,7 +36,7 @@ def test_the_largest_token_of_each_width_comes_back(typecode: str) -> None:
 
 def test_another_stream_takes_the_place_of_the_last() -> None:
     streams = TokenStreams(torch.device("cpu"))
-    first, second = Batch.of([[1, 2, 3], [4, 5, 6]]), Batch.of([[7, 8, 9], [0, 0, 1]])
+    first, second = Batch.from_rows([[1, 2, 3], [4, 5, 6]]), Batch.from_rows([[7, 8, 9], [0, 0, 1]])
     for batch in (first, second, first):
         assert streams.rows(batch).tolist() == batch.rows()
     bytes_ = Batch(memoryview(array("B", [200, 201, 202])), [1], 3)
