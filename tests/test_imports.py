@@ -1,7 +1,8 @@
-"""The floors: arrows only point down, and nothing heavy is imported where nobody asked for it."""
+"""Layers: imports only point downwards, without cycles, and heavy packages are imported only where they are needed."""
 
 import ast
 import graphlib
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ MAY_IMPORT = {
     "screens": {"engines", "screens"},
     "nanochat_tui": {"engines", "screens", "nanochat_tui"},
 }
-LIGHT_SIDE = (
+LIGHT_PACKAGES = (  # of engines: none of them imports torch
     "engines.ablation.",
     "engines.checkpoints.folders.",
     "engines.cost.",
@@ -36,6 +37,7 @@ LIGHT_SIDE = (
 
 
 def imports_of(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, anywhere in it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -46,25 +48,25 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("floor", MAY_IMPORT)
-def test_a_floor_imports_only_itself_and_those_below(floor: str) -> None:
-    for path in (ROOT / floor).rglob("*.py"):
+@pytest.mark.parametrize("layer", MAY_IMPORT)
+def test_a_layer_imports_only_itself_and_those_below(layer: str) -> None:
+    for path in (ROOT / layer).rglob("*.py"):
         ours = {name for name in imports_of(path) if name.split(".")[0] in MAY_IMPORT}
-        assert {name.split(".")[0] for name in ours} <= MAY_IMPORT[floor], path
-        if floor == "screens":
-            heavy = {name for name in ours if name.startswith("engines.") and not f"{name}.".startswith(LIGHT_SIDE)}
+        assert {name.split(".")[0] for name in ours} <= MAY_IMPORT[layer], path
+        if layer == "screens":
+            heavy = {name for name in ours if name.startswith("engines.") and not f"{name}.".startswith(LIGHT_PACKAGES)}
             assert not heavy, path
 
 
-@pytest.mark.parametrize("floor", MAY_IMPORT)
-def test_no_files_import_each_other_in_a_circle(floor: str) -> None:
+@pytest.mark.parametrize("layer", MAY_IMPORT)
+def test_imports_of_files_have_no_cycle(layer: str) -> None:
     """Imports inside functions and for type checking count too.
 
     One pair is left: a tensor model creates its own decoder.
     """
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in (ROOT / floor).rglob("*.py")
+        for path in (ROOT / layer).rglob("*.py")
     }
     imports = {
         name: {
@@ -76,10 +78,10 @@ def test_no_files_import_each_other_in_a_circle(floor: str) -> None:
         for name, path in modules.items()
     }
     imports.get("engines.tensor.models.gpt", set()).discard("engines.tensor.inference.decoder")
-    assert _circle(imports) == []
+    assert find_cycle(imports) == []
 
 
-def _circle(imports: dict[str, set[str]]) -> list[str]:
+def find_cycle(imports: dict[str, set[str]]) -> list[str]:
     try:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
@@ -87,11 +89,16 @@ def _circle(imports: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def test_imports_of_packages_have_no_cycle() -> None:
+    graph = runpy.run_path(str(ROOT / "tools" / "import_layers.py"))["import_graph"]()
+    assert find_cycle(graph) == []
+
+
 FEATURES = ("ablate", "runs", "sample", "train")
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_no_feature_of_the_screens_imports_another(feature: str) -> None:
+def test_no_screen_imports_another(feature: str) -> None:
     others = tuple(f"screens.{other}." for other in FEATURES if other != feature)
     for path in (ROOT / "screens" / feature).rglob("*.py"):
         assert not {name for name in imports_of(path) if f"{name}.".startswith(others)}, path
@@ -105,19 +112,20 @@ def test_the_chart_imports_nothing_but_widgets_and_ticks() -> None:
 
 
 @pytest.mark.parametrize("package", ["shared", "widgets"])
-def test_what_features_share_imports_no_feature(package: str) -> None:
+def test_shared_packages_import_no_screen(package: str) -> None:
     features = tuple(f"screens.{feature}." for feature in FEATURES)
     for path in (ROOT / "screens" / package).rglob("*.py"):
         assert not {name for name in imports_of(path) if f"{name}.".startswith(features)}, path
 
 
-def test_every_file_says_first_what_it_is_for() -> None:
-    for floor in MAY_IMPORT:
-        for path in (ROOT / floor).rglob("*.py"):
+def test_every_file_begins_with_a_docstring() -> None:
+    for layer in MAY_IMPORT:
+        for path in (ROOT / layer).rglob("*.py"):
             assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 def modules_after(code: str) -> set[str]:
+    """Return the names of all modules that are loaded when a new process has run the code."""
     result = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"], capture_output=True, text=True, cwd=ROOT
     )
@@ -128,24 +136,24 @@ def modules_after(code: str) -> set[str]:
 HEAVY = {"torch", "numpy", "textual", "rich"}
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_loads_no_heavy_package() -> None:
     loaded = modules_after("from nanochat_tui.cli import main\nmain(['--help'])")
     assert loaded.isdisjoint(HEAVY | {"argparse", "subprocess", "platformdirs"})
     assert modules_after("from nanochat_tui.cli import main\nmain(['train', '--help'])").isdisjoint(HEAVY)
 
 
-def test_what_watches_runs_imports_nothing_heavy() -> None:
+def test_watching_runs_loads_no_heavy_package() -> None:
     code = "import engines.settings.train, engines.events, engines.runs.launch, engines.runs.liveness"
     code += ", engines.runs.reader, engines.generation.client"
     assert modules_after(code).isdisjoint(HEAVY)
 
 
-def test_a_headless_scalar_run_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_a_headless_scalar_run_loads_no_heavy_package(tmp_path: Path) -> None:
     words = ["train", "--steps", "3", "--data", str(write_text(tmp_path)), "--results-dir", str(tmp_path)]
     assert modules_after(f"from nanochat_tui.cli import main\nmain({words!r})").isdisjoint(HEAVY)
 
 
-def test_a_scalar_worker_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_a_scalar_worker_loads_no_heavy_package(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 import os, time
@@ -158,16 +166,16 @@ worker.main([str(run.path), f"--lock={{lock}}", f"--since={{time.time_ns()}}"])
     assert modules_after(f"sys.path.append('tests')\n{code}").isdisjoint(HEAVY)
 
 
-def test_a_scalar_run_is_sampled_with_nothing_heavy(tmp_path: Path) -> None:
+def test_sampling_a_scalar_run_loads_no_heavy_package(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     code = f"""
 import json
 from engines.generation.server import SamplingServer
-said = []
-sampler = SamplingServer(said.append)
+replies = []
+sampler = SamplingServer(replies.append)
 sampler.receive(json.dumps({{"id": 1, "checkpoint": {str(get_checkpoint_path(run.checkpoints_dir, 20))!r}}}).encode())
 while sampler.is_busy:
     sampler.advance()
-assert said[-1]["kind"] == "done"
+assert replies[-1]["kind"] == "done"
 """
     assert modules_after(code).isdisjoint(HEAVY)
