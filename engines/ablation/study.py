@@ -20,7 +20,7 @@ from engines.runs import liveness, manifest
 from engines.runs.checked_json import read_checked_json, write_checked_json
 from engines.runs.history import History
 from engines.runs.launch import launch
-from engines.runs.lookup import list_folders, list_remembered_dirs, list_runs, require_name
+from engines.runs.lookup import list_folders, list_runs, list_used_results_dirs, require_name
 from engines.runs.own_runs import delete_run
 from engines.runs.snapshot import describe_damage
 from engines.runs.store import Run
@@ -149,7 +149,7 @@ def list_studies(results: Path) -> list[Study]:
 
 def list_visible_studies(results: Path) -> list[Study]:
     """Return the studies of a results directory, or of every remembered results directory if it has none."""
-    return list_studies(results) or [study for root in list_remembered_dirs() for study in list_studies(root)]
+    return list_studies(results) or [study for root in list_used_results_dirs() for study in list_studies(root)]
 
 
 def find_study(name: str, results: Path) -> Study:
@@ -157,7 +157,7 @@ def find_study(name: str, results: Path) -> Study:
 
     Raises UserError if there is none.
     """
-    return _find(name, results, list_remembered_dirs())
+    return _find(name, results, list_used_results_dirs())
 
 
 def find_own_study(name: str, results: Path) -> Study:

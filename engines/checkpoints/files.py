@@ -1,8 +1,8 @@
 """Checkpoints: written atomically, verified when read, and pruned.
 
 A checkpoint is a folder `step-<n>` with model.safetensors, optimizer.safetensors and tokenizer.json, and
-state.json, which holds the sha256 of each and a seal: its own. It is written under another name and renamed
-when all of it is on disk, so that one with the right name is complete.
+state.json, which holds the SHA-256 of each and, as `seal`, its own. The folder is written under another name, and
+renamed when it is complete and on disk.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds. `progress`: step, position and the like, as the training loop wants them back."""
+    """The content of a checkpoint. `progress`: step, position and other counters of the training loop."""
 
     learner: LearnerState
     tokenizer: dict[str, Any]
@@ -35,7 +35,7 @@ class Checkpoint(NamedTuple):
 
 
 def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> int:
-    """Write step-<n> into an existing folder, durably and atomically; returns its size in bytes."""
+    """Write step-<n> into an existing folder, durably and atomically, and return its size in bytes."""
     final = get_checkpoint_path(folder, step)
     partial = folder / f"{WRITING}{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -58,7 +58,7 @@ def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> int:
     size = sum(file.stat().st_size for file in partial.iterdir())
     _sync_folder(partial)
     replaced = trash_path(final)
-    if final.exists():  # after a roll-back this step is reached again
+    if final.exists():  # after a rollback the same step is reached again
         final.rename(replaced)
     partial.rename(final)
     _sync_folder(folder)
@@ -67,18 +67,18 @@ def write_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> int:
 
 
 def estimate_size(learner: LearnerState) -> int:
-    """About how many bytes a checkpoint of this state takes on disk."""
+    """Return about how many bytes a checkpoint of this state takes on disk."""
     arrays = (*learner.model.values(), *learner.optimizer.values())
     return sum(len(array.data) for array in arrays) + 65_536
 
 
 def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
+    """Return the newest intact checkpoint, and a sentence for each newer one that is damaged."""
     return _read_newest(folder, load_checkpoint)
 
 
 def load_newest_metadata(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Load a checkpoint as `load_newest` does, but without reading parameters and optimizer state."""
+    """Return the same as `load_newest_checkpoint`, but without parameters and optimizer state."""
     return _read_newest(folder, load_metadata)
 
 
@@ -98,7 +98,7 @@ def _read_newest(folder: Path, read: Callable[[Path], Any]) -> tuple[Any, list[s
 
 
 def load_checkpoint(path: Path, with_optimizer: bool = True) -> Checkpoint:
-    """Read one checkpoint folder. UserError if any file is missing or is not what was written."""
+    """Return the content of a checkpoint folder. Raises UserError if a file is missing or damaged."""
     with _convert_errors(path):
         state = _load_state(path / "state.json")
         model = _load_arrays(path / "model.safetensors", state)
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path, with_optimizer: bool = True) -> Checkpoint:
 
 
 def load_metadata(path: Path) -> Checkpoint:
-    """Read the tokenizer, settings and progress of a checkpoint. Raises UserError if they are damaged."""
+    """Return a checkpoint without parameters and optimizer state. Raises UserError if it is damaged."""
     with _convert_errors(path):
         return _build_checkpoint(path, _load_state(path / "state.json"), {}, {})
 
@@ -141,11 +141,11 @@ def _convert_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except shutil.Error as error:  # of copytree: a list of what could not be copied
-        raise UserError(f"{path} could not be copied: {error.args[0][0][2]}.") from None
+        raise UserError(f"{path} cannot be copied: {error.args[0][0][2]}.") from None
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}); use another checkpoint.") from None
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}. Use another checkpoint.") from None
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
-        raise UserError(f"{path / 'state.json'} is damaged; use another checkpoint.") from None
+        raise UserError(f"{path / 'state.json'} is damaged. Use another checkpoint.") from None
 
 
 def _build_checkpoint(
@@ -158,7 +158,7 @@ def _build_checkpoint(
 
 
 def _with_checksum(state: dict[str, Any]) -> bytes:
-    """state.json with its own sha256, taken with zeros in its place: no byte of it changes unnoticed."""
+    """Return state.json with its own SHA-256, computed with zeros in its place: any changed byte is detected."""
     blank = json.dumps({**state, "seal": _NO_SEAL}, indent=1).encode()
     return blank.replace(_format_seal(_NO_SEAL), _format_seal(hashlib.sha256(blank).hexdigest()))
 
@@ -170,7 +170,9 @@ def _load_state(path: Path) -> dict[str, Any]:
     if hashlib.sha256(blank).hexdigest() != state["seal"]:
         raise ValueError
     if state["v"] != SCHEMA:
-        raise UserError(f"{path.parent} has checkpoint schema {state['v']}; this version reads {SCHEMA}.")
+        raise UserError(
+            f"{path.parent} cannot be read: its checkpoint schema is {state['v']}, and this version reads {SCHEMA}."
+        )
     return state
 
 

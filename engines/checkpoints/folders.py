@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, without opening any: folders `step-<n>` beside each other."""
+"""The checkpoint folders of a run, `step-<n>`: their names and steps, without opening them."""
 
 import os
 import shutil
@@ -19,17 +19,18 @@ def list_steps(folder: Path) -> list[int]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UserError(f"the checkpoint folder {folder} cannot be read ({error.strerror}).") from None
+        raise UserError(f"the checkpoint folder {folder} cannot be read: {error.strerror}.") from None
     steps = ((parse_numbered(name, _PREFIX), name) for name in names)
     return sorted(step for step, name in steps if step is not None and name == get_checkpoint_path(folder, step).name)
 
 
 def is_checkpoint(path: str) -> bool:
-    """Return whether the path leads to a checkpoint's folder; False for a name that no file can have."""
+    """Return whether the path is that of a checkpoint; False for text that is not a valid path."""
     return os.path.exists(os.path.join(path, "state.json"))
 
 
 def get_checkpoint_path(folder: Path, step: int) -> Path:
+    """Return the path of the checkpoint of a step, whether it exists or not."""
     return folder / f"{_PREFIX}{step:08d}"
 
 

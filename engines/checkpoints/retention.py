@@ -1,4 +1,4 @@
-"""Old checkpoints are deleted, but never so that fewer intact ones than `keep_last` are left."""
+"""The policy for old checkpoints: the newest `keep_last` intact ones and the best one are kept."""
 
 import shutil
 from collections.abc import Container
@@ -42,7 +42,7 @@ class IntactSteps:
 
 
 def _get_fingerprint(path: Path) -> object:
-    """Return size and change time of each file of a checkpoint; nothing if one is missing."""
+    """Return size, change time and inode of each file of a checkpoint; an empty tuple if one is missing."""
     try:
         files = [(path / name).stat() for name in (*FILES, "state.json")]
     except OSError:
@@ -72,7 +72,7 @@ def prune_checkpoints(
                 removed.append(step)
                 shutil.rmtree(trash)
             except OSError as error:
-                return PruneResult(removed, f"old checkpoints in {folder} could not be removed ({error.strerror}).")
+                return PruneResult(removed, f"old checkpoints in {folder} cannot be deleted: {error.strerror}.")
     return PruneResult(removed)
 
 

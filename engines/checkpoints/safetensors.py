@@ -1,7 +1,7 @@
 """Reads and writes the safetensors format: a JSON header, then raw little-endian numbers.
 
 The format is described at https://github.com/huggingface/safetensors. Written here because its package's
-convenient interfaces need numpy or torch, which scalar runs and viewers do without.
+interfaces need numpy or torch, which scalar runs and viewers do not import.
 """
 
 import json
@@ -15,11 +15,11 @@ from engines.interfaces import Array
 _WIDTHS = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 _MAX_HEADER = 100_000_000  # the format's own limit
 
-assert sys.byteorder == "little", "weights on disk are little-endian, and so must be the machine"
+assert sys.byteorder == "little", "weights on disk are little-endian; big-endian machines are not supported"
 
 
 def dump(arrays: Mapping[str, Array]) -> list[bytes | memoryview]:
-    """The parts of a file, to be written one after another."""
+    """Return the parts of a file, to be written in this order."""
     header: dict[str, object] = {}
     offset = 0
     for name, array in arrays.items():
@@ -27,12 +27,12 @@ def dump(arrays: Mapping[str, Array]) -> list[bytes | memoryview]:
         header[name] = {"dtype": array.dtype, "shape": list(array.shape), "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)  # so that the numbers are aligned
+    encoded += b" " * (-len(encoded) % 8)  # aligns the numbers
     return [len(encoded).to_bytes(8, "little"), encoded, *(array.data for array in arrays.values())]
 
 
 def parse(content: bytes, name: str) -> dict[str, Array]:
-    """The arrays of a file's content; UserError, naming the file `name`, if it is not whole."""
+    """Return the arrays in a file's content. Raises UserError, which names the file `name`, if it is incomplete."""
     try:
         length = int.from_bytes(content[:8], "little")
         if length > _MAX_HEADER:
@@ -41,7 +41,7 @@ def parse(content: bytes, name: str) -> dict[str, Array]:
         data = memoryview(content)[8 + length :]
         return {key: _array(data, entry) for key, entry in header.items() if key != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{name} is not a whole safetensors file; use another checkpoint.") from None
+        raise UserError(f"{name} is not a complete safetensors file. Use another checkpoint.") from None
 
 
 def _array(data: memoryview, entry: dict[str, list[int]]) -> Array:

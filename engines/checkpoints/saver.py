@@ -36,7 +36,7 @@ class CheckpointSaver:
         self._failure: BaseException | None = None
 
     def save(self, step: int, checkpoint: Checkpoint, best_step: int | None) -> None:
-        """Begin to write; the previous one is waited for."""
+        """Start to write a checkpoint, after the previous one is complete. Raises UserError if that one failed."""
         self.wait()
         self._thread = threading.Thread(target=self._write, args=(step, checkpoint, best_step), name="saver")
         self._thread.start()
@@ -46,13 +46,13 @@ class CheckpointSaver:
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
-        """Return when nothing is being written; UserError if the last one could not be."""
+        """Wait until nothing is being written. Raises UserError if the last checkpoint could not be written."""
         if self._thread:
             self._thread.join()
             self._thread = None
         if isinstance(self._failure, OSError):
             raise UserError(
-                f"no checkpoint could be written to {self._folder} ({self._failure.strerror}). "
+                f"no checkpoint could be written to {self._folder}: {self._failure.strerror}. "
                 "Free some space or restore the folder, then resume the run."
             ) from self._failure
         if self._failure:

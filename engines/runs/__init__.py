@@ -1,3 +1,2 @@
-"""A run's directory: created and found (`store`), written (`log`), read (`reader`, `history`), asked (`control`),
-judged alive or not (`liveness`) and set going (`launch`); and its checkpoints, asked to speak in a process of their own
-(`sampler_client`). Light to import: no torch, no numpy."""
+"""The directory of a run: creating, locking, finding, reading, watching, controlling and deleting it, and starting its
+worker. Light to import: no torch, no numpy."""

@@ -11,7 +11,7 @@ from typing import Any
 from engines.files import read_regular
 
 PATH_SETTINGS = ("data", "val_data", "checkpoint_dir")
-PATHS_EDITED = "paths_edited"  # in a manifest that was read, if its paths are not those that were written
+PATHS_EDITED = "paths_edited"  # in a manifest that was read, if its paths have been edited
 _PATHS_CHECKSUM = "paths_checksum"
 CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --checkpoint-dir is given
 
@@ -19,8 +19,8 @@ CHECKPOINTS = "checkpoints"  # the folder of a run's checkpoints, unless --check
 def read_checked_json(path: Path, verified: int | None = None) -> Any:
     """Read what `write_checked_json` wrote, without its checksums. Raises ValueError if the content does not match.
 
-    Paths may be edited, since texts and folders move: where they do not match, the result has `PATHS_EDITED`.
-    Files of version 0.1 have no checksum and are read without this check, and so are files whose CRC-32 is `verified`.
+    Paths may be edited, since texts and folders move: if they do not match, the result has `PATHS_EDITED`.
+    Files of version 0.1 have no checksum and are not verified, nor are files whose CRC-32 is `verified`.
     """
     encoded = read_regular(path)
     content = parse_json(encoded)
@@ -49,7 +49,7 @@ def write_checked_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _split_paths(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the content without its paths, and the paths. The text that a path leads to has a hash of its own."""
+    """Return the content without its paths, and the paths. The text at a path has a hash of its own."""
     others = {name: value for name, value in content.items() if name != CHECKPOINTS}
     paths = {CHECKPOINTS: content[CHECKPOINTS]} if CHECKPOINTS in content else {}
     for name in ("given", "resolved"):
@@ -64,12 +64,12 @@ def _compute_checksum(content: Mapping[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; ValueError if it is none."""
+    """Return the content of a JSON file. Raises ValueError if it is invalid."""
     return parse_json(read_regular(path))
 
 
 def parse_json(encoded: bytes) -> Any:
-    """Parse JSON; ValueError if it is invalid or nested too deep."""
+    """Return the parsed JSON. Raises ValueError if it is invalid or nested too deep."""
     try:
         return json.loads(encoded)
     except RecursionError:
@@ -77,7 +77,7 @@ def parse_json(encoded: bytes) -> Any:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, and on disk when this returns. What no UTF-8 can tell, as of a path, is escaped."""
+    """Write a JSON file atomically and durably. Characters that UTF-8 cannot encode, as in paths, are escaped."""
     partial = path.with_name(f".{path.name}.tmp")
     with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
         json.dump(content, file, indent=1, ensure_ascii=False)

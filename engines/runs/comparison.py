@@ -1,4 +1,4 @@
-"""In which settings runs differ, and in what they came from: their manifests laid side by side."""
+"""Comparison of the settings and origins of several runs, from their manifests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 
-MISSING = object()  # a setting that this run's manifest has not
+MISSING = object()  # value of a setting that a manifest does not have
 _ORIGINS = (("commit", "code", "commit"), ("corpus sha256", "facts", "sha256"), ("host", "hardware", "host"))
-_DIGITS_OF_A_HASH = 12
+_HASH_DIGITS = 12
 
 
 class ComparisonLine(NamedTuple):
-    """One thing, as it is in each of the runs."""
+    """One setting or origin with its text for each run."""
 
     group: str
     name: str
@@ -20,11 +20,12 @@ class ComparisonLine(NamedTuple):
 
     @property
     def differs(self) -> bool:
+        """Whether the runs differ in it."""
         return len(set(self.values)) > 1
 
 
 class ComparedSetting(NamedTuple):
-    """One setting or origin with its values, MISSING where a manifest has none."""
+    """One setting or origin with its value for each run, MISSING where a manifest has none."""
 
     group: str
     name: str
@@ -33,18 +34,21 @@ class ComparedSetting(NamedTuple):
 
     @property
     def line(self) -> ComparisonLine:
+        """The values as text."""
         return ComparisonLine(self.group, self.label, tuple(map(format_setting, self.values)))
 
 
 def get_section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object of a manifest; empty where there is none, or something else in its place."""
+    """Return an object of a manifest; an empty one if it is missing or not an object."""
     found = config.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def compare_settings(configs: Sequence[Mapping[str, Any]]) -> list[ComparedSetting]:
-    """Every setting of any of them, in the order of the declaration, then what the lab no longer or not yet knows, then
-    code, corpus and host."""
+    """Return every setting of any of the runs in the order of declaration, then unknown ones, then code, text and host.
+
+    Unknown settings were written by an earlier or a later version.
+    """
     resolved = [get_section(config, "resolved") for config in configs]
     declared = fields(TrainSettings)
     found = {name for values in resolved for name in values}
@@ -66,11 +70,11 @@ def compare_settings(configs: Sequence[Mapping[str, Any]]) -> list[ComparedSetti
 
 def _get_origin(config: Mapping[str, Any], group: str, name: str) -> Any:
     found = get_section(config, group).get(name)
-    return str(found)[:_DIGITS_OF_A_HASH] if found else MISSING
+    return str(found)[:_HASH_DIGITS] if found else MISSING
 
 
 def format_setting(value: object) -> str:
-    """A value as a person would type it."""
+    """Return a value as the user would type it; `–` if it is missing."""
     if value is MISSING:
         return "–"
     if value is None:

@@ -1,4 +1,4 @@
-"""Requests to a live run: one file each in its `control` folder, done by the worker, answered by an event."""
+"""Control requests to a running worker: one file each in the `control` folder, answered by a `control` event."""
 
 import json
 import os
@@ -13,7 +13,7 @@ VERBS = ("pause", "resume", "stop", "checkpoint", "evaluate", "sample")
 
 
 class Request(NamedTuple):
-    """`name` is the file's name, and so the id that the answering event carries."""
+    """A request. `name` is the file's name, and the id in the event that answers it."""
 
     name: str
     verb: str
@@ -31,23 +31,23 @@ def send_request(control_dir: Path, verb: str) -> Request:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{verb} could not be requested: {control_dir} cannot be written ({error.strerror}).") from None
+        raise UserError(f"{verb} cannot be requested: {control_dir} cannot be written: {error.strerror}.") from None
     return Request(name, verb)
 
 
 class Inbox:
-    """The worker's side. Requests from before `since_ns` were sent to an earlier worker and are deleted unread.
+    """The requests to a worker. Those from before `since_ns` were sent to an earlier worker and are deleted.
 
-    Everything that is not a request is kept: other files, folders, or a file in place of the folder.
+    Files that are not requests are kept, and so is a file in place of the folder.
     """
 
     def __init__(self, control_dir: Path, since_ns: int) -> None:
         self._dir = control_dir
         self._since_ns = since_ns
-        self._undeletable: set[str] = set()  # done, but still there
+        self._undeletable: set[str] = set()  # names of files that are done but could not be deleted
 
     def next(self) -> Request | None:
-        """The oldest request that waits, until it is `done`."""
+        """Return the oldest request that is not done; None if there is none."""
         for name in self._file_names():
             stamp, _, verb = name.removesuffix(".json").partition("-")
             time_ns = parse_number(stamp)
@@ -58,11 +58,12 @@ class Inbox:
             self.done(Request(name, verb))
         return None
 
-    def done(self, send_request: Request) -> None:
+    def done(self, request: Request) -> None:
+        """Delete a request that was performed."""
         try:
-            (self._dir / send_request.name).unlink(missing_ok=True)
+            (self._dir / request.name).unlink(missing_ok=True)
         except OSError:
-            self._undeletable.add(send_request.name)
+            self._undeletable.add(request.name)
 
     def _file_names(self) -> list[str]:
         try:
@@ -70,5 +71,5 @@ class Inbox:
                 return sorted(
                     entry.name for entry in entries if entry.is_file() and entry.name not in self._undeletable
                 )
-        except OSError:  # deleted, not a folder, unreadable, or on a drive that is away
+        except OSError:  # deleted, not a folder, unreadable, or on an unavailable drive
             return []

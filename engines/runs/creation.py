@@ -1,4 +1,4 @@
-"""Creates run directories atomically: they are complete when they appear under their name."""
+"""Creates run directories atomically: a directory is complete when it appears under its name."""
 
 import contextlib
 import os

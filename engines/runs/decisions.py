@@ -1,6 +1,6 @@
 """Decisions of a run for its machine: read from its `engine` event, and repeated when the run continues.
 
-All of them change the order of sums, and so the last bits of every number.
+Each of them changes the order of sums, and so the last bits of every number.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _MACHINE = ("gpu", "torch")  # fields of the event besides its choices
 
 
 def get_choices_by_setting(engine: Event) -> dict[str, str]:
-    """Return the values of an `engine` event by setting; of `8 of 64 rows` the 8."""
+    """Return the values of an `engine` event by setting; `8` for `8 of 64 rows`."""
     return {choice["setting"]: str(choice["value"]).partition(" of ")[0] for choice in engine["choices"]}
 
 
@@ -28,7 +28,7 @@ def parse_recorded_decisions(engine: Event) -> dict[str, Any]:
     for setting, value in get_choices_by_setting(engine).items():
         name = setting.replace("-", "_")
         if name in _AUTO:
-            with contextlib.suppress(ValueError):  # an event that another program wrote
+            with contextlib.suppress(ValueError):  # the event may come from another program
                 recorded[name] = known[name].parse(value)
     return recorded
 
@@ -42,11 +42,11 @@ def repeat_decisions(settings: TrainSettings, engine: Event) -> TrainSettings:
     return dataclasses.replace(settings, **repeated)
 
 
-def explain_decision(decision: Decision, asked: TrainSettings, settings: TrainSettings) -> Decision:
+def explain_decision(decision: Decision, requested: TrainSettings, settings: TrainSettings) -> Decision:
     """Return the decision, with the right reason if an `auto` value was decided by an earlier start of the run."""
     name = decision.setting.replace("-", "_")
-    if name in _AUTO and getattr(asked, name) != getattr(settings, name):
-        return decision._replace(reason="as in the run's first start")
+    if name in _AUTO and getattr(requested, name) != getattr(settings, name):
+        return decision._replace(reason="as at the first start of the run")
     return decision
 
 

@@ -1,4 +1,4 @@
-"""Makes a run of settings, and starts its worker: locked from the first moment, in a session of its own."""
+"""Starts the worker of a run: in a session of its own, holding the run's lock from the start."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from engines.errors import UserError
 from engines.runs.liveness import START_MARK
 from engines.runs.locking import acquire_lock as take_lock
-from engines.runs.lookup import remember_dir
+from engines.runs.lookup import add_used_results_dir
 from engines.runs.store import Run
 from engines.system import bytecode
 from engines.system.subprocesses import python_path
@@ -47,7 +47,7 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
         raise UserError(f"run {run.id} cannot be started: {_reason(error)}.") from None
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
-    remember_dir(run.path.parent.parent)  # while the worker starts
+    add_used_results_dir(run.path.parent.parent)  # while the worker starts
     return worker
 
 

@@ -1,4 +1,4 @@
-"""Is a run alive, and if not, how did it end: derived from lock, events and the worker's log, stored nowhere."""
+"""The state of a run, derived from its lock, events and worker.log. It is not stored."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from engines.files import open_regular
 from engines.runs.history import History
 from engines.runs.store import Run
 
-STUCK_AFTER = 10.0  # seconds without a heartbeat; a worker beats every 2
+STUCK_AFTER = 10.0  # seconds without a heartbeat; a worker records one every 2
 START_MARK = "--- worker started"  # first line of each start in worker.log
 _DUMPS = (b"Fatal Python error", b"Traceback (most recent call last)")
 
@@ -52,12 +52,13 @@ def probe_lock(lock: Path) -> bool:
 
 
 def derive_state(run: Run, history: History) -> str:
-    """One word for how the run is. Probe first, read after: a run that ends in between is not called killed."""
+    """Return the state of a run: one of the keys of `GLYPHS`. `history` may be older than the state of the lock."""
     held = is_lock_held(run.lock_path)
     return derive_live_state(run, history) if held else derive_ended_state(run, history)
 
 
 def derive_live_state(run: Run, history: History) -> str:
+    """Return the state of a run whose lock is held."""
     if _get_seconds_since_written(run.events_path) > STUCK_AFTER:
         return "stuck"
     if history.paused:
@@ -68,7 +69,7 @@ def derive_live_state(run: Run, history: History) -> str:
 
 
 def derive_ended_state(run: Run, history: History) -> str:
-    """For a run whose lock is free and whose events are all read."""
+    """Return the state of a run whose lock is free and whose events were all read."""
     ended = find_ending(run, history)
     if ended:
         return get_state_after(ended["reason"])
@@ -90,7 +91,7 @@ def find_ending(run: Run, history: History) -> Event | None:
     if printed := find_printed_ending(run):
         return printed
     if history.ended is None and not run.path.exists():
-        return _build_ended_event(history.step, "halted", 3, f"the folder of run {run.id}, {run.path}, was deleted")
+        return _build_ended_event(history.step, "halted", 3, f"{run.path}, the folder of run {run.id}, was deleted.")
     return history.ended
 
 
@@ -118,7 +119,7 @@ def _build_ended_event(step: int, reason: str, exit_code: int, detail: str | Non
 
 
 def is_newer(path: Path, other: Path) -> bool:
-    """Compare two files' times of change; False if one of them cannot be read."""
+    """Return whether `path` was modified after `other`; False if one of them cannot be read."""
     try:
         return path.stat().st_mtime_ns > other.stat().st_mtime_ns
     except OSError:
@@ -126,7 +127,7 @@ def is_newer(path: Path, other: Path) -> bool:
 
 
 def read_log_tail(run: Run, size: int = 16_384) -> bytes:
-    """The end of what the latest worker printed."""
+    """Return the end of the output of the latest worker."""
     try:
         with open_regular(run.log_path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))

@@ -1,4 +1,4 @@
-"""The run's lock, which exactly one worker holds: take it, hand it to the worker, check that the worker got it."""
+"""The run's lock, which one worker holds: acquiring it, and checking that a worker received it."""
 
 import fcntl
 import os
@@ -8,18 +8,18 @@ from engines.errors import UserError
 from engines.numbered_names import parse_numbered
 from engines.runs.store import Run
 
-_PATIENCE = 1.0  # seconds; a viewer's probe holds the lock for microseconds
+_TIMEOUT = 1.0  # seconds; a viewer's probe holds the lock for microseconds
 _FIRST_FREE = 3  # a lower descriptor is a standard stream: the redirection of a child's streams would replace the lock
 
 
 def acquire_lock(run: Run) -> int:
-    """Return a descriptor above 2 that holds the run's lock until it is closed. Raises UserError if it is taken."""
+    """Return a descriptor above 2 that holds the run's lock until it is closed. Raises UserError if it is held."""
     fd = _open_lock(run)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     try:
         while not _try_lock(fd):
             if time.monotonic() > deadline:
-                raise UserError(f"run {run.id} is already running; attach to it, or stop it first.")
+                raise UserError(f"run {run.id} is already running. Attach to it, or stop it first.")
             time.sleep(0.02)
     except BaseException:
         os.close(fd)
@@ -40,7 +40,7 @@ def require_lock(run: Run, argument: str) -> int:
     except (OSError, OverflowError):  # not an open descriptor, or the file is gone
         pass
     raise UserError(
-        f"the worker of {run.id} was not started: it did not receive the lock {run.lock_path}. Start it with resume."
+        f"the worker of run {run.id} cannot start: it did not receive the lock {run.lock_path}. Start it with resume."
     )
 
 
@@ -53,7 +53,7 @@ def _open_lock(run: Run) -> int:
             os.close(fd)
     except OSError as error:
         raise UserError(
-            f"run {run.id} cannot be started: {run.lock_path} cannot be opened ({error.strerror})."
+            f"run {run.id} cannot be started: {run.lock_path} cannot be opened: {error.strerror}."
         ) from None
 
 

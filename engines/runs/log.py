@@ -1,4 +1,4 @@
-"""Writes `events.jsonl`: many steps per line, few writes, whole lines only, each with its number and checksum."""
+"""Writes `events.jsonl`: many steps per line, at most 20 writes per second, complete lines with number and checksum."""
 
 import os
 import threading
@@ -10,20 +10,20 @@ from engines import events
 from engines.errors import UserError
 from engines.runs.reader import split_damaged
 
-WRITE_INTERVAL = 0.05  # seconds between writes of steps: at most 20 a second
-_MICROSECONDS = 6  # digits kept of a step's duration
-_END_OF_LOG = 1 << 20  # bytes in which the last number is looked for first
+WRITE_INTERVAL = 0.05  # seconds between writes of steps
+_SECONDS_DIGITS = 6  # decimals of a step's duration
+_TAIL_BYTES = 1 << 20  # the last number is searched here first
 
 
 class LogError(UserError):
-    """The log cannot be written; the run must end, as nobody would see it."""
+    """The log cannot be written. The run must end, as no viewer would see its steps."""
 
 
 class EventLog:
-    """Appends to one run's log. A thread may call `flush_if_due` and `emit` beside the one that trains."""
+    """Appends to one run's log. Another thread may call `flush_if_due` and `emit` during training."""
 
     def __init__(self, path: Path, started_at: float) -> None:
-        """`started_at` is the Unix time of the run's first start: every `t` counts from there."""
+        """`started_at`: Unix time of the run's first start, from which every `t` counts."""
         self.path = path
         self._started_at = started_at
         try:
@@ -32,7 +32,7 @@ class EventLog:
         except OSError as error:
             raise LogError(f"{path} cannot be written: {error.strerror}.") from error
         self._lock = threading.RLock()
-        # A killed writer may have left half a line: it ends before the first line of this one.
+        # A killed writer may have left an incomplete line: end it before the first new line.
         self._pending: list[bytes] = [b"\n"] if is_torn else []
         self._due = 0.0
         self._broken: LogError | None = None
@@ -48,7 +48,7 @@ class EventLog:
         self._progress: list[float] = []
 
     def start_from(self, step: int) -> None:
-        """The next step recorded is `step + 1`."""
+        """Number the next recorded step `step + 1`."""
         with self._lock:
             self._steps_to_pending()
             self.step = step
@@ -56,11 +56,11 @@ class EventLog:
     def record_step(
         self, loss: float, lr: float, seconds: float, grad_norm: float, tokens: int, progress: float | None = None
     ) -> None:
-        """Record a finished step; `tokens` counts from the run's beginning. `progress`: if the schedule follows it."""
+        """Record a finished step. `tokens`: total of the run. `progress`: if the schedule follows it."""
         with self._lock:
             self._losses.append(loss)
             self._lr.append(lr)
-            self._seconds.append(round(seconds, _MICROSECONDS))
+            self._seconds.append(round(seconds, _SECONDS_DIGITS))
             self._grad_norms.append(grad_norm)
             if progress is not None:
                 self._progress.append(progress)
@@ -70,19 +70,19 @@ class EventLog:
                 self.flush()
 
     def emit(self, kind: str, **fields: Any) -> None:
-        """Append one event, after the steps that came before it."""
+        """Append an event after all recorded steps."""
         with self._lock:
             self._steps_to_pending()
             self._append({"v": events.VERSION, "t": self._now(), "kind": kind, **fields})
             self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Write what waits, unless something was written just now."""
+        """Write pending lines, unless some were written within WRITE_INTERVAL."""
         if time.monotonic() >= self._due:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Write all pending lines to the operating system. Raises LogError if that fails."""
         with self._lock:
             if self._broken:
                 raise self._broken
@@ -94,30 +94,34 @@ class EventLog:
             try:
                 _write_all(self._fd, lines)
             except OSError as error:
-                self._broken = LogError(f"{self.path} cannot be written ({error.strerror}); free some disk space.")
+                self._broken = LogError(
+                    f"{self.path} cannot be written: {error.strerror}. Free some disk space, then resume the run."
+                )
                 raise self._broken from error
 
     def sync(self) -> None:
-        """Hand everything to the disk (about 4 ms)."""
+        """Write all pending lines durably to the disk (about 4 ms). Raises LogError if that fails."""
         self.flush()
         try:
             _datasync(self._fd)
         except OSError as error:
-            self._broken = LogError(f"{self.path} cannot be written ({error.strerror}); free some disk space.")
+            self._broken = LogError(
+                f"{self.path} cannot be written: {error.strerror}. Free some disk space, then resume the run."
+            )
             raise self._broken from error
 
     def require_file(self) -> None:
         """Raise LogError, now and at every later write, if the file was deleted or replaced: events would be lost."""
         try:
             found, ours = os.stat(self.path), os.fstat(self._fd)
-            is_there = (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+            exists = (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
         except FileNotFoundError:
-            is_there = False
-        except OSError:  # a drive that is away for a while
+            exists = False
+        except OSError:  # the drive may be unavailable for a while
             return
-        if not is_there:
+        if not exists:
             with self._lock:
-                self._broken = LogError(f"{self.path} was deleted while the run was active; training was stopped.")
+                self._broken = LogError(f"{self.path} was deleted while the run was active. Training was stopped.")
                 raise self._broken
 
     def _now(self) -> float:
@@ -147,12 +151,12 @@ class EventLog:
 
 
 def _find_end(path: Path) -> tuple[int, bool]:
-    """Return the number of a log's last line, 0 if no line has one, and whether the file ends within a line.
+    """Return the number of a log's last line, 0 if no line has one, and whether the file ends with an incomplete line.
 
-    Damaged lines after the last intact one count: readers then see how many are missing.
+    Damaged lines after the last intact one count, so that readers see how many are missing.
     """
     with open(path, "rb") as file:
-        size, part = file.seek(0, os.SEEK_END), _END_OF_LOG
+        size, part = file.seek(0, os.SEEK_END), _TAIL_BYTES
         while True:
             file.seek(max(0, size - part))
             *lines, torn = file.read(min(size, part)).split(b"\n")

@@ -1,4 +1,4 @@
-"""What a manifest records of the machine and the code, so that a run can be repeated."""
+"""The parts of a manifest that describe code, machine and settings, so that a run can be repeated."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def describe_code() -> dict[str, Any]:
-    """Versions of what trains; the commit where the code runs from a git checkout."""
+    """Return the versions of the program and of Python, and the commit if the code runs from a git checkout."""
     return {
         "nanochat_tui": __version__,
         "commit": _read_commit(_ROOT / ".git"),
@@ -26,6 +26,7 @@ def describe_code() -> dict[str, Any]:
 
 
 def describe_hardware() -> dict[str, Any]:
+    """Return the host name, operating system, processor and number of cores."""
     system = os.uname()
     return {
         "host": system.nodename,
@@ -37,7 +38,7 @@ def describe_hardware() -> dict[str, Any]:
 
 
 def read_resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run's manifest. Those that were added to the program later have today's values.
+    """Return the settings of a run's manifest. Settings that were added later have their current defaults.
 
     Raises UserError if a newer version wrote settings that this one does not know.
     """
@@ -50,8 +51,8 @@ def read_resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(resolved.keys() - known.keys()):
         version = config.get("code", {}).get("nanochat_tui")
         raise UserError(
-            f"run {config['run']} has settings that this version does not know ({', '.join(unknown)}); "
-            f"use nanochat-tui {version}."
+            f"run {config['run']} cannot be read: this version does not know its settings {', '.join(unknown)}. "
+            f"Use nanochat-tui {version}."
         )
     if known.keys() <= resolved.keys():
         return dict(resolved)
@@ -59,9 +60,9 @@ def read_resolved_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_commit(git: Path) -> str | None:
-    """The commit that HEAD names, read from the files: starting git would take longer than the run's first steps."""
+    """Return the commit of HEAD, read from the files: starting git would take longer than the run's first steps."""
     try:
-        if git.is_file():  # a worktree names its folder, and that the folder of all
+        if git.is_file():  # a worktree names its own folder, and that one the common folder
             git = git.parent / git.read_text().strip().removeprefix("gitdir: ")
         head = (git / "HEAD").read_text().strip()
         if not head.startswith("ref: "):

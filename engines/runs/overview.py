@@ -1,4 +1,4 @@
-"""A run in a few figures for lists of runs, stored in `summary.json` so that a list does not read whole logs.
+"""The figures of a run for lists of runs, stored in `summary.json` so that a list need not read whole logs.
 
 The worker stores the figures when the run has ended, together with the size and the end of its event log. They are used
 only while both are unchanged and the checksum matches; otherwise the log is read.
@@ -25,11 +25,11 @@ from engines.runs.reader import EventReader
 from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run
 
-TREND = 12  # parts of a run whose mean losses are kept
+TREND = 12  # parts of a run with one mean loss each
 KEY = "overview"  # in summary.json
 _RECENT = 100  # steps whose rates and gradient norms are kept while the log is read
 _TAIL = 1024  # bytes at the end of the log that are compared
-_MOST_BYTES = 256 << 20  # a longer log is not read again when its run ends; a list reads it
+_MAX_LOG_BYTES = 256 << 20  # a longer log is not read again when its run ends; a list reads it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +42,18 @@ class Overview:
     elapsed: float = 0.0  # seconds from the first start to the last event
     tokens_per_second: float = 0.0  # of the newest steps
     loss: float | None = None  # of the last step
-    bpb: float | None = None  # of the last evaluation
+    bpb: float | None = None  # bits per byte of the last evaluation
     best_bpb: float | None = None
     best_step: int | None = None
     guards: tuple[tuple[str, int], ...] = ()  # action and number of alerts, in order of first appearance
     checkpoints: tuple[tuple[int, float | None], ...] = ()  # recorded steps that were not removed, and their bpb
     trend: tuple[float, ...] = ()  # mean losses of equal parts
     reason: str | None = None  # of the `ended` event
-    damage: str = ""  # what of the log could not be read, in a sentence
+    damage: str = ""  # a sentence about what could not be read of the log
 
     @property
     def guard_count(self) -> int:
+        """Number of guard alerts."""
         return sum(count for _, count in self.guards)
 
 
@@ -102,7 +103,7 @@ def _compute_trend(history: History) -> tuple[float, ...]:
 
 
 class LogDigest:
-    """Reads a run's own log for the overview: most of it before the `ended` event, after which a run should exit."""
+    """Reads a run's own log for the overview: most of it before the `ended` event, so that the worker exits soon."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -112,9 +113,9 @@ class LogDigest:
         self.read()
 
     def read(self) -> None:
-        """Read what was written since the last call. A log that is very long, or cannot be read, gives no overview."""
+        """Read what was written since the last call. A very long or unreadable log gives no overview."""
         with contextlib.suppress(OSError):
-            if self._log.stat().st_size <= _MOST_BYTES:
+            if self._log.stat().st_size <= _MAX_LOG_BYTES:
                 for _ in self._history.read(self._reader):
                     pass
 
@@ -143,7 +144,7 @@ class LogDigest:
 
 
 class StoredOverview(NamedTuple):
-    """What `summary.json` holds for lists of runs."""
+    """The part of `summary.json` that lists of runs use."""
 
     overview: Overview
     manifest: int | None  # CRC-32 of the manifest, whose checksum matched when the run ended

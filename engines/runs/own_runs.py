@@ -1,6 +1,6 @@
 """Runs that a command may change: found only in its results directory, and deleted only if they are runs.
 
-Commands that only read also search other directories (`store.find_run`): there a wrong name does no harm.
+Commands that only read also search other directories (`store.find_run`): there a wrong name does no damage.
 """
 
 import contextlib
@@ -12,10 +12,17 @@ from engines.errors import UserError
 from engines.files import format_os_error
 from engines.runs.checked_json import CHECKPOINTS
 from engines.runs.locking import acquire_lock
-from engines.runs.lookup import find_by_name, find_by_path, get_last_run, list_remembered_dirs, list_runs, require_name
+from engines.runs.lookup import (
+    find_by_name,
+    find_by_path,
+    get_last_run,
+    list_runs,
+    list_used_results_dirs,
+    require_name,
+)
 from engines.runs.store import Run
 
-# what the program itself puts into a run's directory
+# files and folders that the program creates in a run's directory
 _OWN_NAMES = {
     "config.json",
     "events.jsonl",
@@ -28,29 +35,29 @@ _OWN_NAMES = {
 }
 
 
-def find_own_run(wanted: str, results: Path, exact: bool = False) -> Run:
+def find_own_run(name: str, results: Path, exact: bool = False) -> Run:
     """Return the run of that id, unambiguous prefix or path, or the `last` one, in this results directory alone.
 
     With `exact` a prefix is not enough.
     """
-    require_name(wanted)
-    if run := find_by_path(wanted):
+    require_name(name)
+    if run := find_by_path(name):
         return run
-    if wanted == "last":
+    if name == "last":
         return get_last_run(list_runs(results), results)
-    found = find_by_name(wanted, results)
+    found = find_by_name(name, results)
     if found is None:
-        raise UserError(f"run {wanted!r} not found in {results}. {_suggest_where_to_look(wanted)}")
-    if exact and found.id != wanted:
-        raise UserError(f"run {wanted!r} not found in {results}; did you mean {found.id}? Type the full id.")
+        raise UserError(f"run {name!r} not found in {results}. {_suggest_directory(name)}")
+    if exact and found.id != name:
+        raise UserError(f"run {name!r} not found in {results}; did you mean {found.id}? Type the full id.")
     return found
 
 
-def _suggest_where_to_look(wanted: str) -> str:
-    """Return where else a run of that name is, or how to list all runs."""
-    for root in list_remembered_dirs():
+def _suggest_directory(name: str) -> str:
+    """Return another results directory that has a run of that name, or how to list all runs."""
+    for root in list_used_results_dirs():
         with contextlib.suppress(UserError):  # of a directory that cannot be read, or of an ambiguous name
-            if find_by_name(wanted, root):
+            if find_by_name(name, root):
                 return f"There is one in {root}: add --results-dir {root}"
     return "List the runs with: nanochat-tui --no-ui runs"
 
@@ -65,7 +72,7 @@ def delete_run(run: Run) -> str:
         if run.path.is_symlink():
             target = os.path.realpath(run.path)
             run.path.unlink()
-            return f"deleted the link {run.id}; the run stays in {target}"
+            return f"deleted the link {run.id}; the run remains in {target}"
         if not run.path.exists():
             return f"run {run.id} was deleted already"
         require_run(run)
@@ -79,7 +86,7 @@ def delete_run(run: Run) -> str:
         raise UserError(
             f"run {run.id} cannot be deleted: {error.filename or run.path}: {format_os_error(error)}."
         ) from None
-    return f"deleted run {run.id}" + (f"; its checkpoints stay in {elsewhere}" if elsewhere else "")
+    return f"deleted run {run.id}" + (f"; its checkpoints remain in {elsewhere}" if elsewhere else "")
 
 
 def require_run(run: Run) -> None:
@@ -92,7 +99,7 @@ def require_run(run: Run) -> None:
             f"run {run.id} cannot be deleted: {error.filename or run.path}: {format_os_error(error)}."
         ) from None
     raise UserError(
-        f"{run.path} is not a run: its config.json and events.jsonl are not those of one. Delete it by hand."
+        f"{run.path} is not a run: its config.json or events.jsonl is not valid. Delete the folder yourself."
     )
 
 
@@ -105,7 +112,7 @@ def _is_recorded(run: Run) -> bool:
 
 
 def _is_part_of_run(run: Run) -> bool:
-    """Return whether it is what a crash may leave of a run: in the folder of runs, with nothing else in it."""
+    """Return whether it is the remainder of a run after a crash: in the folder of runs, without foreign files."""
     names = os.listdir(run.path)
     partial = tuple(f".{name}" for name in _OWN_NAMES)
     foreign = [name for name in names if name not in _OWN_NAMES and not name.startswith(partial)]

@@ -1,4 +1,4 @@
-"""Follows a growing `events.jsonl`: yields whole lines only, counts damaged and missing ones, detects truncation."""
+"""Follows a growing `events.jsonl`: yields complete lines only, counts damaged and missing ones, detects truncation."""
 
 import os
 import re
@@ -10,41 +10,41 @@ from engines import events
 from engines.events import Event
 from engines.files import open_regular
 
-_CHUNK = 4 << 20  # bytes read at a time, so that a long log never fills the memory
-_LONGEST_LINE = 16 << 20  # bytes; the steps of a write take some 100 KB, a long sample less
-_TOO_LONG = b"?"  # replaces such a line, and is not an event
+_CHUNK = 4 << 20  # bytes per read, which bounds the memory for a long log
+_MAX_LINE_BYTES = 16 << 20  # the steps of one write take about 100 KB, a long sample less
+_TOO_LONG = b"?"  # replaces a longer line, and is not an event
 _BEGINNING = re.compile(rb'(?={"v":)')
 
 
 class EventReader:
-    """Reads what was appended since the last `poll`."""
+    """Reads the lines that were appended since the last `poll`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.truncations = 0  # times the file became shorter; what follows is read from its beginning
-        self.problem = ""  # why the log could not be read at the last poll, in a sentence
+        self.truncations = 0  # number of times the file became shorter and was read again from its beginning
+        self.problem = ""  # a sentence if the log could not be read at the last poll
         self._identity: tuple[int, int] | None = None
         self._start_over()
 
     def _start_over(self) -> None:
         self._offset = 0
         self._torn = b""
-        self._is_skipping = False  # the rest of a line that is too long
+        self._is_skipping = False  # within a line that is too long
         self._next_number = 1
         self._newest = b""
         self._is_numbered = False  # whether a line with a number and a checksum was read
         self._lost = 0
         self._damaged_at_end = 0  # damaged lines after the last one that was read
-        self.malformed = 0  # lines that are not events: a crash leaves one, damage more
-        self.newer_schema = ""  # the reason where a later version wrote this log
+        self.malformed = 0  # lines that are not events: a crash leaves one, damage several
+        self.newer_schema = ""  # the reason, if a later version wrote this log
 
     @property
     def lost_lines(self) -> int:
-        """Lines that were recorded and cannot be read. Half a line left by a killed worker does not count."""
+        """Number of recorded lines that cannot be read, without the incomplete line that a killed worker leaves."""
         return self._lost + self._damaged_at_end
 
     def poll(self) -> Iterator[tuple[bytes, Event]]:
-        """Yield each new whole line with its event. If the file cannot be read, yield none and set `problem`."""
+        """Yield each new complete line with its event. If the file cannot be read, yield none and set `problem`."""
         for line in self._lines():
             if line.strip():
                 yield from self._events(line.rstrip(b"\r"))
@@ -55,7 +55,7 @@ class EventReader:
         self.problem = ""
         try:
             with open_regular(self._path) as file:
-                size = os.fstat(file.fileno()).st_size  # what is written from now on is for the next poll
+                size = os.fstat(file.fileno()).st_size  # later lines are read by the next poll
                 self._notice_replacement(file)
                 file.seek(self._offset)
                 while chunk := file.read(min(_CHUNK, size - self._offset)):
@@ -77,7 +77,7 @@ class EventReader:
         *lines, self._torn = (self._torn + chunk).split(b"\n")
         if lines and self._is_skipping:
             lines[0], self._is_skipping = _TOO_LONG, False
-        if self._is_skipping or len(self._torn) > _LONGEST_LINE:
+        if self._is_skipping or len(self._torn) > _MAX_LINE_BYTES:
             self._torn, self._is_skipping = b"", True
         return lines
 
@@ -112,19 +112,19 @@ class EventReader:
             self._count_unnumbered(event)
             return True
         if number is None or number < self._next_number:
-            if line != self._newest:  # a copy of a line loses nothing
+            if line != self._newest:  # a copy of the newest line is not damage
                 self._note_damage()
             return False
-        if number == 1:  # after lines of an earlier version, or none
+        if number == 1:  # earlier lines, if any, were written by an earlier version
             self._count_unnumbered(event)
         self._lost += number - self._next_number
-        self._damaged_at_end = 0  # those lines are among the missing, or are half of a line that was written again
+        self._damaged_at_end = 0  # these lines count as missing, or are an incomplete line that was written again
         self._is_numbered, self._next_number, self._newest = True, number + 1, line
         return True
 
     def _count_unnumbered(self, event: Event) -> None:
         """Count damaged lines before a line that has no number, or before the first that has one."""
-        torn = event["kind"] == "run"  # a killed worker may have left half a line, and this is the next one's first
+        torn = event["kind"] == "run"  # the first line of a worker: the one before may have left an incomplete line
         self._lost += max(0, self._damaged_at_end - torn)
         self._damaged_at_end = 0
 

@@ -1,4 +1,4 @@
-"""A run's state and history, read together from its directory as it is now."""
+"""The state and history of a run, read together from its directory."""
 
 import contextlib
 from collections.abc import Mapping
@@ -14,12 +14,15 @@ from engines.runs.store import Run
 
 
 class Snapshot(NamedTuple):
+    """A run or study at one time."""
+
     state: str
     history: History
-    newer_schema: str  # the reason where a later version wrote the log
+    newer_schema: str  # the reason, if a later version wrote the log
 
     @property
     def is_live(self) -> bool:
+        """Whether its process is running."""
         return self.state in liveness.LIVE_STATES
 
 
@@ -42,7 +45,7 @@ def count_lost_steps(run: Run, history: History) -> None:
 
 
 def describe_damage(run: Run, history: History, kind: str = "run") -> list[str]:
-    """Return a sentence about what of the log could not be read, and one about edited paths, where they apply."""
+    """Return sentences about what could not be read of the log and about edited paths; none if nothing applies."""
     sentences = [f"{kind} {run.id}: {history.damage}"] if history.damage else []
     with contextlib.suppress(UserError):
         sentences += describe_edited_paths(run, run.config)
@@ -50,6 +53,6 @@ def describe_damage(run: Run, history: History, kind: str = "run") -> list[str]:
 
 
 def describe_edited_paths(run: Run, config: Mapping[str, Any]) -> list[str]:
-    """Return a sentence about a manifest whose paths are not those that were written, else nothing."""
-    edited = f"run {run.id}: a path in its config.json was edited after it was written, or is damaged."
+    """Return a sentence if the paths in a manifest were edited; otherwise nothing."""
+    edited = f"run {run.id}: a path in its config.json was edited, or is damaged."
     return [edited] if config.get(PATHS_EDITED) else []

@@ -1,4 +1,4 @@
-"""Run directories: their files, their names, and how they are found."""
+"""The directory of a run: the paths of its files, and its manifest, config.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from engines.runs.checked_json import CHECKPOINTS, read_checked_json, write_chec
 
 CONFIG_SCHEMA = 1
 
-# what a manifest holds, and what its parts do, as far as they are there
+# the fields of a manifest, and those of its parts, as far as they exist, with their types
 _MANIFEST = {"run": (str,), "created_at": NUMBER, "checkpoints": (str,), "given": (dict,), "resolved": (dict,)}
 _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
     "resolved": {"mode": (str,), "model_kind": (str,), "data": (str,), "steps": (int,)},
@@ -23,13 +23,13 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
 
 
 class Run:
-    """The paths of one run, and its manifest."""
+    """The directory of one run. Its id is the name of the directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
 
-    # a path is built when it is used: a list of thousands of runs uses a few of them
+    # paths are built on demand: a list of thousands of runs uses a few of them
 
     @property
     def config_path(self) -> Path:
@@ -57,16 +57,16 @@ class Run:
 
     @property
     def progress_path(self) -> Path:
-        """The progress of a run that reproduces one under a time budget."""
+        """The recorded progress that a reproduction of a run with a time budget repeats."""
         return self.path / "progress.json"
 
     @property
     def results(self) -> Path:
-        """The results directory that contains it."""
+        """The results directory that contains the run."""
         return self.path.parent.parent
 
     def __eq__(self, other: object) -> bool:
-        """Two are the same if their directories are."""
+        """Return whether both have the same directory."""
         return isinstance(other, Run) and self.path == other.path
 
     def __hash__(self) -> int:
@@ -74,35 +74,39 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The manifest; UserError if it is missing or broken."""
+        """The manifest. Raises UserError if it is missing or damaged."""
         return self.read_config()
 
     def read_config(self, verified: int | None = None) -> dict[str, Any]:
-        """Read the manifest; UserError if it is missing or broken.
+        """Return the manifest. Raises UserError if it is missing or damaged.
 
-        `verified` is the CRC-32 of a file whose checksum was verified before: the same bytes are not verified again.
+        `verified`: CRC-32 of a file whose checksum was verified before. The same bytes are not verified again.
         """
         try:
             config = read_checked_json(self.config_path, verified)
         except FileNotFoundError:
             raise UserError(
-                f"run {self.id} has no config.json in {self.path}: it is not a run, or its creation was interrupted."
+                f"run {self.id} cannot be read: config.json not found in {self.path}. "
+                "It is not a run, or its creation was interrupted."
             ) from None
         except OSError as error:
-            raise UserError(f"{self.config_path} cannot be read ({error.strerror}).") from None
+            raise UserError(f"{self.config_path} cannot be read: {error.strerror}.") from None
         except ValueError:
             config = None
         if isinstance(config, dict) and config.get("v", CONFIG_SCHEMA) != CONFIG_SCHEMA:
-            raise UserError(f"run {self.id} was written by another version of nanochat-tui (schema {config['v']}).")
+            raise UserError(
+                f"run {self.id} cannot be read: another version of nanochat-tui wrote it (schema {config['v']})."
+            )
         if not _is_manifest(config):
             raise UserError(
-                f"run {self.id} has a damaged config.json in {self.path}, or an edited one. Restore a copy of it, "
-                f"or remove the run with: nanochat-tui --no-ui rm {self.id}"
+                f"run {self.id} cannot be read: config.json in {self.path} is damaged or was edited. "
+                f"Restore a copy of it, or delete the run with: nanochat-tui --no-ui rm {self.id}"
             )
         return dict(config)
 
     @property
     def checkpoints_dir(self) -> Path:
+        """The folder of its checkpoints. Raises UserError if the manifest cannot be read."""
         return self.checkpoints_of(self.config)
 
     def checkpoints_of(self, config: Mapping[str, Any]) -> Path:
@@ -120,6 +124,7 @@ class Run:
             return 0.0
 
     def write_config(self, config: dict[str, Any]) -> None:
+        """Write the manifest atomically, with its checksums."""
         write_checked_json(self.config_path, {"v": CONFIG_SCHEMA, **config})
 
 

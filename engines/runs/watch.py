@@ -1,6 +1,6 @@
-"""Read-only views of runs: each poll continues reading where the last one stopped.
+"""A read-only view of one run. Each poll continues where the last one stopped.
 
-Only `poll`, `glance`, `is_worth_a_poll` and `refresh` read files, so a viewer calls them from a thread.
+Only `poll`, `poll_overview` and `needs_poll` read files: call them from a thread.
 """
 
 import time
@@ -17,24 +17,24 @@ from engines.runs.overview import Overview, compute_overview, read_stored
 from engines.runs.reader import EventReader
 from engines.runs.store import Run
 
-_RECENT = 10_000  # steps whose rates and gradient norms are kept
-_YIELD_EVERY = 8  # lines after which other threads may run: keys are handled while a long log is read
+_RECENT = 10_000  # steps whose learning rates and gradient norms are kept
+_YIELD_EVERY = 8  # lines after which other threads run, so that keys are handled while a long log is read
 
 
 class WatchedRun:
-    """One run, as far as it has been read."""
+    """One run, as far as it was read."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.history = History(_RECENT)
-        self.is_fully_read = False  # whether the history has been read; if not, only the overview is known
+        self.is_fully_read = False  # whether the history was read; otherwise only the overview is known
         self.state = "starting"
-        self.problem = ""  # why it cannot be read, or not wholly, in a sentence
-        self.config: dict[str, Any] = {}  # the manifest; empty where it cannot be read, and `problem` says why
+        self.problem = ""  # a sentence if it cannot be read completely
+        self.config: dict[str, Any] = {}  # the manifest; empty if it cannot be read, for the reason in `problem`
         self.ending: Event | None = None  # the `ended` event, from the log or from the worker's output
-        self.log_tail = b""  # the end of what the worker printed
+        self.log_tail = b""  # the end of worker.log
         self.is_deleted = False  # the directory was deleted
-        self.lock = RLock()  # held by a poll, and by readers of a history that must not change
+        self.lock = RLock()  # held by a poll, and by code that reads the history while it must not change
         self._overview = Overview()
         self._overview_of: tuple[object, ...] = ()  # version of the history that the overview was computed from
         self._clear_reader()
@@ -47,11 +47,11 @@ class WatchedRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Resolved settings, empty where the manifest cannot be read."""
+        """Resolved settings; empty if the manifest cannot be read."""
         return self.part("resolved")
 
     def part(self, name: str) -> dict[str, Any]:
-        """An object of the manifest; empty where there is none, or something else in its place."""
+        """Return an object of the manifest; an empty one if it is missing or not an object."""
         part = self.config.get(name)
         return part if isinstance(part, dict) else {}
 
@@ -63,11 +63,12 @@ class WatchedRun:
 
     @property
     def is_live(self) -> bool:
+        """Whether the worker is running."""
         return self.state in liveness.LIVE_STATES
 
     @property
     def overview(self) -> Overview:
-        """The run's figures, whether its history has been read or not."""
+        """The run's figures, whether its history was read or not."""
         if self.is_fully_read and self._overview_of != (version := self._version()):
             self._overview, self._overview_of = compute_overview(self.history), version
         return self._overview
@@ -79,19 +80,19 @@ class WatchedRun:
         return (id(history), counts, history.losses[-1:].tobytes(), history.ended is None, history.damage)
 
     def age(self) -> float:
-        """Seconds since the run was created."""
+        """Return the seconds since the run was created."""
         return max(0.0, time.time() - (self.created_at or time.time()))
 
     # --- reading ----------------------------------------------------------------------------------
 
     def poll(self) -> list[Event]:
-        """Read what is new, and give it back; state and history are up to date after it."""
+        """Read and return new events. State and history are up to date afterwards."""
         found: list[Event] = []
         self._read(lambda: self._poll(found))
         return found
 
     def poll_overview(self) -> None:
-        """Bring state and overview up to date and read as little as possible: the history is kept only of live runs."""
+        """Update state and overview with as little reading as possible. Only running runs keep their history."""
         with self.lock:
             if self.is_fully_read:
                 self.poll()
@@ -133,7 +134,7 @@ class WatchedRun:
         self._read_config(stored.manifest)
 
     def _poll(self, found: list[Event]) -> None:
-        held = liveness.probe_lock(self.run.lock_path)  # before reading: a last event is not missed
+        held = liveness.probe_lock(self.run.lock_path)  # before reading, so that no last event is missed
         truncations = self._reader.truncations
         for number, (_, event) in enumerate(self._reader.poll()):
             found.append(event)
@@ -141,12 +142,12 @@ class WatchedRun:
                 time.sleep(0)
         if self._reader.truncations > truncations:
             self.history = History(_RECENT)
-            self.problem = "events.jsonl was replaced or became shorter: it is read again from its beginning."
+            self.problem = "events.jsonl was replaced or truncated; it was read again from its beginning."
         self.history.apply(found)
         self.history.count_damage(self._reader)
         self.is_fully_read = True
-        look_up = liveness.derive_live_state if held else liveness.derive_ended_state
-        self.state = look_up(self.run, self.history)
+        derive_state = liveness.derive_live_state if held else liveness.derive_ended_state
+        self.state = derive_state(self.run, self.history)
         self._read_config()
         self._read_output()
 
@@ -168,9 +169,9 @@ class WatchedRun:
         """Return one sentence about what could not be read; empty if everything was."""
         self.is_deleted = not self.run.path.exists()
         if self.is_deleted:
-            return "its directory is gone."
+            return "its directory was deleted."
         if self._reader.newer_schema:
-            return f"it was written by a newer version of nanochat-tui ({self._reader.newer_schema})."
+            return f"a newer version of nanochat-tui wrote it: {self._reader.newer_schema}."
         return self.history.damage
 
 

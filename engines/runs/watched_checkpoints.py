@@ -1,4 +1,4 @@
-"""The checkpoints of a run that is watched, with what its events report about each."""
+"""The checkpoints of a watched run, each with its evaluation."""
 
 import dataclasses
 from pathlib import Path
@@ -22,7 +22,7 @@ class CheckpointFolder:
 
 
 def list_checkpoints(watch: WatchedRun) -> list[CheckpointFolder]:
-    """A watched run's checkpoints, newest first; none where the run or its folder cannot be read."""
+    """Return the checkpoints of a watched run, newest first; none if the run or its folder cannot be read."""
     try:
         folder = watch.run.checkpoints_of(watch.config) if watch.config else watch.run.checkpoints_dir
         steps = list_steps(folder)

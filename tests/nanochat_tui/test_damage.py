@@ -17,7 +17,9 @@ def test_runs_names_a_damaged_manifest_and_lists_the_others(tmp_path: Path, caps
     broken.config_path.write_bytes(b"[" * 100_000)
     assert main(["--no-ui", "runs", "--results-dir", str(tmp_path / "results")]) == 0
     told = capsys.readouterr()
-    assert whole.id in told.out and f"run {broken.id} has a damaged config.json" in told.err
+    assert (
+        whole.id in told.out and f"run {broken.id} cannot be read: config.json in {broken.path} is damaged" in told.err
+    )
 
 
 @pytest.mark.parametrize("summary", ["{", "null", '{"steps":20,"steps_per_second":"x"}', "[" * 100_000])

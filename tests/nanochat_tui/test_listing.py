@@ -18,7 +18,7 @@ from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
 from engines.output.units import format_duration
 from engines.runs.history import History, read_history
-from engines.runs.lookup import remember_dir
+from engines.runs.lookup import add_used_results_dir
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 from nanochat_tui.headless.event_text import format_metrics
@@ -152,7 +152,7 @@ def test_numbers_keep_their_width() -> None:
 def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: Path, capsys: Words) -> None:
     assert "results directory" not in printed(capsys, "runs", "--results-dir", str(results))
     assert "(another" not in printed(capsys, "show", "finished", "--results-dir", str(results))
-    remember_dir(results)
+    add_used_results_dir(results)
     elsewhere = str(tmp_path / "empty")
     assert rows(capsys, tmp_path / "empty")["finished"]["results directory"] == str(results)
     assert "(another results directory)" in printed(capsys, "show", "finished", "--results-dir", elsewhere)
@@ -163,7 +163,7 @@ def test_runs_of_another_results_directory_are_marked(results: Path, tmp_path: P
 def test_studies_of_another_results_directory_are_marked(tmp_path: Path, capsys: Words) -> None:
     study = create_study(tmp_path / "there", make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {}))
     (tmp_path / "there" / "runs").mkdir()
-    remember_dir(tmp_path / "there")
+    add_used_results_dir(tmp_path / "there")
     assert "  in " not in printed(capsys, "studies", "--results-dir", str(tmp_path / "there"))
     assert printed(capsys, "studies", "--results-dir", str(tmp_path / "here")).endswith(f"  in {study.results}\n")
 
@@ -276,7 +276,7 @@ def test_a_fork_that_would_train_no_step_is_refused(changes: tuple[str, str], tm
 def test_a_results_directory_of_damaged_runs_alone_is_not_called_empty(tmp_path: Path, capsys: Words) -> None:
     make_run(tmp_path).config_path.write_text("{")
     assert main(["--no-ui", "runs", "--results-dir", str(tmp_path / "results")]) == 0
-    assert "damaged config.json" in (said := capsys.readouterr().err) and "no runs yet" not in said
+    assert "is damaged or was edited" in (said := capsys.readouterr().err) and "no runs yet" not in said
 
 
 @pytest.mark.parametrize("command", ["show", "sample", "inspect", "export", "report", "reproduce", "attach"])

@@ -56,7 +56,7 @@ def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) ->
 def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:
     (results / "runs" / "finished" / "config.json").write_text("[")
     assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 1
-    assert "damaged config.json" in capsys.readouterr().err
+    assert "is damaged or was edited" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["folder", "file/page.html"])

@@ -8,7 +8,7 @@ from builders import make_run
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import create_study
-from engines.runs.lookup import list_runs, remember_dir
+from engines.runs.lookup import add_used_results_dir, list_runs
 from engines.runs.store import Run
 from nanochat_tui.cli import main
 
@@ -20,7 +20,7 @@ def known(tmp_path: Path) -> Run:
     """A run in a results directory that is remembered."""
     (tmp_path / "known").mkdir()
     run = make_run(tmp_path / "known")
-    remember_dir(run.results)
+    add_used_results_dir(run.results)
     return run
 
 
@@ -39,7 +39,7 @@ def test_a_run_of_another_results_directory_is_left_alone(
 ) -> None:
     name = {"name": known.id, "last": "last", "prefix": known.id[:-1]}[wanted]
     said = failed(capsys, *command.split(), name, "--results-dir", str(tmp_path / "empty"))
-    assert "there are no runs in" in said if wanted == "last" else f"add --results-dir {known.results}" in said
+    assert "no runs in" in said if wanted == "last" else f"add --results-dir {known.results}" in said
     assert known.config and not known.log_path.exists()
 
 
@@ -54,7 +54,7 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
     plan = make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {})
     study = create_study(tmp_path / "known", plan)
     (tmp_path / "known" / "runs").mkdir()
-    remember_dir(tmp_path / "known")
+    add_used_results_dir(tmp_path / "known")
     for name in (study.id, "last"):
         said = failed(capsys, "ablate", flag, name, "--results-dir", str(tmp_path / "empty"))
         assert f"study {name!r} not found in {tmp_path / 'empty'}" in said

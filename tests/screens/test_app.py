@@ -306,7 +306,7 @@ def write_newer(run: Run) -> None:
 
 
 BROKEN = {
-    delete: "its directory is gone",
+    delete: "its directory was deleted",
     truncate: "became shorter",
     fill_with_garbage: "lines of events.jsonl could not be read",
     write_newer: "newer version of nanochat-tui",
@@ -337,7 +337,7 @@ def test_a_run_that_was_deleted_is_not_come_back_to(results: Path) -> None:
 
     async def scenario(seat: Seat) -> None:
         shutil.rmtree(run.path)
-        await seat.sees("its directory is gone", "press n for a new run")
+        await seat.sees("its directory was deleted", "press n for a new run")
         await seat.press("3")
         await seat.sees("That run is gone. c chooses")
         await seat.press("1")
@@ -398,7 +398,7 @@ def test_a_damaged_manifest_is_told(results: Path) -> None:
     run.config_path.write_text("{not json")
 
     async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: "run amber-fox has a damaged config.json" in " ".join(seat.seen().split()))
+        await seat.until(lambda: "run amber-fox cannot be read: config.json in" in " ".join(seat.seen().split()))
         await seat.press("R")
         await seat.hears("amber-fox cannot be restarted")
 

@@ -83,7 +83,7 @@ def test_a_failed_prune_is_a_warning_and_the_checkpoint_counts_as_saved(
         patch.setattr(files.shutil, "rmtree", lambda path, **how: None if how else fail(path))
         saver.save(2, checkpoint(2), None)
         saver.wait()
-    assert saved[0].warning == "" and "could not be removed (Permission denied)" in saved[1].warning
+    assert saved[0].warning == "" and "cannot be deleted: Permission denied" in saved[1].warning
     saver.save(3, checkpoint(3), None)
     saver.wait()
     assert list_steps(tmp_path) == [3] and saved[2].warning == ""

@@ -40,7 +40,7 @@ def test_a_librarys_notes_are_no_array() -> None:
 def test_a_file_cut_anywhere_is_refused_by_name() -> None:
     whole = content(a=Array("F64", (2,), bytes(16)), b=Array("U8", (3,), b"abc"))
     for length in range(len(whole)):
-        with pytest.raises(UserError, match="a file is not a whole safetensors file"):
+        with pytest.raises(UserError, match="a file is not a complete safetensors file"):
             parse(whole[:length], "a file")
 
 

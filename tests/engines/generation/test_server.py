@@ -191,7 +191,7 @@ def test_what_is_wrong_is_a_reply_and_the_next_request_is_answered(
     heard = process.hear_all(1, 2, 3, 4, 5, 6)
     told = {reply["id"]: reply["message"] for reply in heard if reply["kind"] == "error"}
     assert (
-        told[1] == f"{tmp_path}/nowhere/state.json cannot be read (No such file or directory); use another checkpoint."
+        told[1] == f"{tmp_path}/nowhere/state.json cannot be read: No such file or directory. Use another checkpoint."
     )
     assert "is damaged" in told[2]
     assert told[3].startswith("character 'Ω' at position 0 is not in the model's alphabet")

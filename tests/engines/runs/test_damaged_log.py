@@ -373,7 +373,7 @@ def test_one_bad_run_is_listed_with_its_problem_beside_the_others(tmp_path: Path
     board = WatchedRuns(tmp_path / "results")
     problems = {watch.run.id: (watch.config, watch.problem)[1] for watch in board.refresh()}
     assert "not a regular file" in problems[runs[0].id] and "1 line" in problems[runs[1].id]
-    assert "damaged config.json" in problems[runs[2].id] and problems[runs[3].id] == ""
+    assert "is damaged or was edited" in problems[runs[2].id] and problems[runs[3].id] == ""
 
 
 def test_the_number_of_a_checkpoint_lengthens_a_history_within_bounds() -> None:

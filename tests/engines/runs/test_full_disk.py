@@ -110,7 +110,7 @@ def test_a_checkpoint_directory_of_a_deleted_run_is_not_taken_over(
 
 def test_a_request_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    with full_disk(0), pytest.raises(UserError, match="stop could not be requested"):
+    with full_disk(0), pytest.raises(UserError, match="stop cannot be requested"):
         control.send_request(run.control_dir, "stop")
     assert files_below(run.control_dir) == []
 
@@ -126,8 +126,8 @@ def test_a_worker_that_cannot_be_started_leaves_the_lock_free(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("place", "code", "state", "sentence"),
     [
-        ("event:1", 3, "halted", "events.jsonl cannot be written (No space left on device)"),
-        ("event:4", 3, "halted", "events.jsonl cannot be written (No space left on device)"),
+        ("event:1", 3, "halted", "events.jsonl cannot be written: No space left on device"),
+        ("event:4", 3, "halted", "events.jsonl cannot be written: No space left on device"),
         ("json:1", 1, "crashed", "No space left on device"),
         ("json:2", 0, "finished", ""),
         ("checkpoint:1", 1, "crashed", "no checkpoint could be written"),

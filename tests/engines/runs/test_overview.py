@@ -129,8 +129,7 @@ def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
 ) -> None:
     for number in range(7):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
-    monkeypatch.setattr("engines.runs.board._CHECKED", 3)
-    board = WatchedRuns(tmp_path)
+    board = WatchedRuns(tmp_path, max_checked=3)
     board.refresh()
     version = board.version
     looked: list[str] = []
@@ -145,14 +144,11 @@ def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
     assert board.version == version + 1
 
 
-def test_a_first_refresh_publishes_what_it_has_read_so_far(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_refresh_publishes_what_it_has_read_so_far(run: Run, tmp_path: Path) -> None:
     for number in range(4):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
-    monkeypatch.setattr("engines.runs.board._PUBLISH_INTERVAL", 0.0)
     published: list[int] = []
-    assert len(WatchedRuns(tmp_path).refresh(lambda watches: published.append(len(watches)))) == 5
+    assert len(WatchedRuns(tmp_path, publish_interval=0.0).refresh(lambda watches: published.append(len(watches)))) == 5
     assert published == [1, 2, 3, 4, 5]
 
 

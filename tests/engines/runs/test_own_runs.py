@@ -10,7 +10,7 @@ from builders import finished_run, make_run
 from engines.checkpoints.folders import list_steps
 from engines.errors import UserError
 from engines.runs.locking import acquire_lock
-from engines.runs.lookup import find_run, remember_dir
+from engines.runs.lookup import add_used_results_dir, find_run
 from engines.runs.own_runs import delete_run, find_own_run, require_run
 from engines.runs.store import Run
 
@@ -22,7 +22,7 @@ def everything_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", ["", " ", "last", "known"])
 def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: Path) -> None:
     known = make_run(tmp_path)
-    remember_dir(known.results)
+    add_used_results_dir(known.results)
     wanted = known.id if name == "known" else name
     assert find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
     with pytest.raises(UserError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
@@ -50,7 +50,7 @@ def test_deleting_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None
     run = finished_run(tmp_path, checkpoint_dir=str(tmp_path / "kept"))
     folder = run.checkpoints_dir
     assert folder == tmp_path / "kept" / run.id
-    assert delete_run(run) == f"deleted run {run.id}; its checkpoints stay in {folder}"
+    assert delete_run(run) == f"deleted run {run.id}; its checkpoints remain in {folder}"
     assert not run.path.exists() and list_steps(folder)[-1] == 20
 
 
@@ -59,7 +59,7 @@ def test_of_a_linked_run_only_the_link_is_deleted(tmp_path: Path) -> None:
     link = Run(tmp_path / "others" / "runs" / "link")
     link.path.parent.mkdir(parents=True)
     link.path.symlink_to(run.path)
-    assert "the run stays in" in delete_run(find_own_run("link", tmp_path / "others"))
+    assert "the run remains in" in delete_run(find_own_run("link", tmp_path / "others"))
     assert not link.path.is_symlink() and run.config
 
 

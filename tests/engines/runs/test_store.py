@@ -10,7 +10,7 @@ from builders import make_run
 from engines.errors import UserError
 from engines.runs import creation, lookup
 from engines.runs.creation import create_run_directory
-from engines.runs.lookup import find_run, list_runs, list_runs_in_view, remember_dir
+from engines.runs.lookup import add_used_results_dir, find_run, list_runs, list_runs_in_view
 from engines.runs.store import Run
 
 
@@ -43,7 +43,7 @@ def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
 
 def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    remember_dir(tmp_path / "there")
+    add_used_results_dir(tmp_path / "there")
     assert find_run(run.id, tmp_path / "here").path == run.path
     assert find_run("last", tmp_path / "here").path == run.path
 
@@ -58,7 +58,7 @@ def test_an_empty_name_is_an_error_and_not_the_beginning_of_every_name(name: str
 def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "events.jsonl").touch()
-    with pytest.raises(UserError, match=r"is not a run: it has no config\.json"):
+    with pytest.raises(UserError, match=r"is not a run: config\.json not found in it"):
         find_run(f"{tmp_path}/logs", tmp_path)
     with pytest.raises(UserError, match="not found"):
         find_run(f"{tmp_path}/nothing", tmp_path)
@@ -123,13 +123,13 @@ def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Pa
     folder.mkdir()
     run = make_run(folder)
     assert run.config["resolved"]["data"] == str(folder / "text.txt")
-    remember_dir(folder / "results")
+    add_used_results_dir(folder / "results")
     assert find_run(run.id, tmp_path / "here").path == run.path
 
 
 def test_garbage_in_the_memory_hides_nothing(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
-    remember_dir(tmp_path / "elsewhere")
-    lookup._get_memory_path().write_bytes(b"\xff\xfe\n/a\0b\n\n")
-    remember_dir(tmp_path / "there")
+    add_used_results_dir(tmp_path / "elsewhere")
+    lookup._get_record_path().write_bytes(b"\xff\xfe\n/a\0b\n\n")
+    add_used_results_dir(tmp_path / "there")
     assert find_run(run.id, tmp_path / "here").path == run.path

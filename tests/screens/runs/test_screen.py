@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Input
 
 from engines.runs.launch import launch
 from engines.runs.liveness import GLYPHS
-from engines.runs.lookup import remember_dir
+from engines.runs.lookup import add_used_results_dir
 from engines.runs.store import Run
 from screens.app import DashboardApp
 from screens.messages import FormRequested, RunSelected, RunsRefreshed, SampleRequested
@@ -262,7 +262,7 @@ def test_a_run_that_cannot_be_read_is_told_with_the_reason(results: Path) -> Non
     async def scenario(seat: Seat) -> None:
         reasons = {
             "brave-owl": "damaged",
-            "calm-elm": "has no config.json",
+            "calm-elm": "config.json not found",
             "deep-moss": "newer version",
             "amber-fox": "5 lines of events.jsonl could not be read",
         }
@@ -283,7 +283,7 @@ def test_a_line_about_a_run_that_is_cut_off_says_so(results: Path) -> None:
 
     async def scenario(seat: Seat) -> None:
         await seat.stand_on("amber-fox")
-        await seat.sees("has no config.json")
+        await seat.sees("config.json not found")
         assert seat.seen().splitlines()[-2].endswith("…")
 
     play(results, scenario, (60, 24))
@@ -296,7 +296,7 @@ def test_a_manifest_with_something_else_in_a_place_is_told(results: Path, part: 
 
     async def scenario(seat: Seat) -> None:
         await seat.stand_on("amber-fox")
-        await seat.until(lambda: "damaged config.json" in " ".join(seat.seen().split()))
+        await seat.until(lambda: "is damaged or was edited" in " ".join(seat.seen().split()))
         assert seat.cell("amber-fox", "state").endswith("!")
         await seat.press("space", "down", "d")
         assert "amber-fox" in seat.seen()
@@ -669,14 +669,14 @@ def test_a_run_that_came_back_to_life_behind_the_question_is_not_deleted(results
         await seat.press("D")
         with held(run):
             await seat.press("y")
-            await seat.hears("is already running; attach to it, or stop it first")
+            await seat.hears("is already running. Attach to it, or stop it first")
         assert run.path.exists()
 
     play(results, scenario)
 
 
 def test_a_run_of_another_results_directory_is_marked_and_not_deleted(results: Path, tmp_path: Path) -> None:
-    remember_dir(results)
+    add_used_results_dir(results)
 
     async def scenario(seat: Seat) -> None:
         assert seat.cell("amber-fox", "elsewhere") == str(results)

@@ -128,7 +128,7 @@ async def test_the_error_about_a_deleted_checkpoint_suggests_another(results: Pa
         assert checkpoint
         shutil.rmtree(checkpoint.path)
         await seat.generate()
-        assert "use another checkpoint" in seat.status()
+        assert "Use another checkpoint" in seat.status()
 
 
 async def test_zero_new_tokens_are_not_an_error(results: Path) -> None:
