@@ -157,7 +157,7 @@ def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(files, "SCHEMA", 2)
     write_checkpoint(tmp_path, 1, checkpoint())
     monkeypatch.undo()
-    with pytest.raises(UserError, match="schema 2; this version reads 1"):
+    with pytest.raises(UserError, match="schema is 2, and this version reads 1"):
         load_checkpoint(get_checkpoint_path(tmp_path, 1))
 
 

@@ -64,5 +64,5 @@ def test_a_header_that_describes_no_arrays_is_refused(header: bytes) -> None:
 
 @pytest.mark.parametrize("dtype", ["F64", "F32", "F8"])
 def test_numbers_that_do_not_fill_their_shape_are_refused(dtype: str) -> None:
-    with pytest.raises(UserError, match="a file is not a whole"):
+    with pytest.raises(UserError, match="a file is not a complete"):
         parse(content(a=Array(dtype, (3,), bytes(16))), "a file")

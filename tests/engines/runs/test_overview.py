@@ -164,6 +164,6 @@ def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
     assert read_entry(run)[0]["run"] == run.id and not verified
     edited = run.config_path.read_text().replace('"steps": 20', '"steps": 21')
     run.config_path.write_text(edited)
-    with pytest.raises(UserError, match=r"damaged config\.json"):
+    with pytest.raises(UserError, match=r"is damaged or was edited"):
         read_entry(run)
     assert verified
