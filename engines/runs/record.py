@@ -27,7 +27,7 @@ class RunRecord(NamedTuple):
 
     @property
     def is_live(self) -> bool:
-        """Whether the worker was running when the run was read."""
+        """True if the worker was running when the run was read."""
         return self.state in liveness.LIVE_STATES
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.bench.nanochat import budgets, corpus, report, tasks, upstream_training
-from engines.bench.nanochat.benchmark import Watch, hold, places_of
+from engines.bench.nanochat.benchmark import RaceProgress, build_path_mask, run_race
 from engines.bench.nanochat.settings import SIDES, RaceSettings
 from engines.bench.nanochat.tasks import Race
 from engines.errors import SettingsError
@@ -21,7 +21,7 @@ from nanochat_tui.headless.messages import print_message, print_written
 from nanochat_tui.streams import can_repaint, repaint
 
 if TYPE_CHECKING:
-    from engines.bench.nanochat.processes import Hear
+    from engines.bench.nanochat.processes import OnOutput
 
 _REQUIRED = {
     "upstream": "a work tree of karpathy/nanochat",
@@ -40,10 +40,10 @@ def bench_nanochat(options: Options, command: str) -> int:
     exit_code = 0
     for race in _plan_races(settings, results):
         if settings.dry_run:
-            print(*tasks.show(race, places_of(race)), sep="\n")
+            print(*tasks.format_commands(race, build_path_mask(race)), sep="\n")
             continue
         record, paths = _run(race, command, results / "bench")
-        print(paths[0].read_text() if options.json else report.markdown(record), end="")
+        print(paths[0].read_text() if options.json else report.render_markdown(record), end="")
         print_written(paths)
         if not all(part["status"] == "ok" for side in race.sides for part in record["parts"][side].values()):
             exit_code = 1
@@ -53,7 +53,7 @@ def bench_nanochat(options: Options, command: str) -> int:
 def _run(race: Race, command: str, folder: Path) -> tuple[dict[str, Any], list[Path]]:
     """Run one comparison. An interruption names the folder with the results so far."""
     try:
-        return hold(race, command, folder, Watch(print_message, _stage))
+        return run_race(race, command, folder, RaceProgress(print_message, _stage))
     except KeyboardInterrupt as interruption:
         reason = str(interruption) or "interrupted"
         raise type(interruption)(f"{reason}; the results so far are in {folder}") from None
@@ -74,9 +74,9 @@ def _plan_races(settings: RaceSettings, results: Path) -> list[Race]:
         Race(
             budget=budgets.BUDGETS[name],
             tree=tree,
-            ref=upstream_training.commit(tree, settings.ref),
+            ref=upstream_training.find_commit(tree, settings.ref),
             corpus=text,
-            corpus_id=corpus.identity(text),
+            corpus_id=corpus.compute_identity(text),
             work=user_path(settings.work or results / "race", "--work"),
             device=device,
             sides=sides,
@@ -113,7 +113,7 @@ def _choose_budgets(settings: RaceSettings, device: str, gpu_bytes: int) -> list
     """Return the names of the budgets: --budget, else those of the profile."""
     names = [settings.budget]
     if settings.budget == AUTO:
-        names = budgets.of_profile(settings.profile, device, gpu_bytes, settings.time)
+        names = budgets.choose_budgets(settings.profile, device, gpu_bytes, settings.time)
         print_message(f"--profile {settings.profile}: {', '.join(names)}")
     if settings.short and not any(budgets.BUDGETS[name].short for name in names):
         print_message(f"--short has no effect: {', '.join(names)} has no shorter schedule.")
@@ -129,7 +129,7 @@ def _split_flags(name: str, flags: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _stage(title: str) -> Iterator["Hear"]:
+def _stage(title: str) -> Iterator["OnOutput"]:
     """Show the last line that a process printed: painted over on a terminal, else every few seconds."""
     started = last_line = time.monotonic()
     on_terminal = can_repaint()

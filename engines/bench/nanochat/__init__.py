@@ -1,1 +1,11 @@
-"""The race against karpathy/nanochat: the same text, budget and scorer, a process for everything that is measured."""
+"""`bench nanochat`: a race against karpathy/nanochat with the same text, token budget and scorer on both sides.
+
+Everything is measured in a process of its own. "ours" is nanochat-tui, "upstream" is karpathy/nanochat.
+
+settings, budgets   the options and the sizes of a race       corpus       the text for both sides
+tasks               the processes of a race                   processes    runs one of them
+benchmark           runs a race and records the results       report, table_rows, summaries   the report
+our_training, our_model, our_decoding                         our side
+upstream_training, upstream_model, upstream_seed              the other side
+decoding, scorer, reliability                                 what is measured on both sides
+"""

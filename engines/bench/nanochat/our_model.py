@@ -1,16 +1,16 @@
-"""A model of ours, as the race's scorer wants it."""
+"""Our checkpoint with the interface of the scorer."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engines.bench.nanochat.our_training import last_checkpoint
+from engines.bench.nanochat.our_training import find_last_checkpoint
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.generation.load import load_trained_model
 from engines.interfaces import LanguageModel
 
 
 class OurModel:
-    """A checkpoint of ours; what it is not asked for here it does as everywhere."""
+    """A checkpoint of ours; implements `scorer.ScoredModel`."""
 
     bos = BOS
 
@@ -20,11 +20,12 @@ class OurModel:
         self.token_bytes = tokenizer.token_bytes
         self.context_length = model.context_length
 
-    def nats(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
+    def per_token_loss(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
+        """Yield the loss of each target of each row, in nats."""
         return self._model.score(rows)
 
 
 def open_model(results: Path, device: str) -> OurModel:
-    """The last checkpoint of the only run in a results directory."""
-    speaker = load_trained_model(last_checkpoint(results), device)
+    """Open the last checkpoint of the only run in a results directory."""
+    speaker = load_trained_model(find_last_checkpoint(results), device)
     return OurModel(speaker.model, speaker.tokenizer)

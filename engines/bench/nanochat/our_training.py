@@ -1,4 +1,4 @@
-"""Our side: the commands of a race, and what a run directory tells of one."""
+"""Our side of a race: its commands, and the results in its run directory."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.bench.nanochat import budgets
 from engines.bench.nanochat.budgets import Budget
-from engines.bench.nanochat.summaries import percentiles
+from engines.bench.nanochat.summaries import compute_percentiles
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.errors import UserError
 from engines.runs.history import History, read_history
@@ -18,8 +18,8 @@ from engines.runs.store import Run
 from engines.system.subprocesses import python_path
 
 
-def environment(caches: Path) -> dict[str, str]:
-    """Caches of its own, so that a cold start is one."""
+def build_environment(caches: Path) -> dict[str, str]:
+    """Return variables for separate caches, so that a start without caches can be measured."""
     return {
         "PYTHONPATH": python_path(),
         "XDG_CACHE_HOME": str(caches / "text"),
@@ -29,49 +29,51 @@ def environment(caches: Path) -> dict[str, str]:
     }
 
 
-def train_command(
+def build_train_command(
     python: str, budget: Budget, paths: dict[str, Path], results: Path, steps: int, seed: int, device: str,
     extra: Sequence[str],
 ) -> list[str]:  # fmt: skip
-    """The results directory is the run's alone. What `extra` says comes last, and wins."""
+    """Return the command of a training. `results` is for this run alone; `extra` options override the others."""
     command = [python, "-m", "nanochat_tui", "--no-ui", "train", "--results-dir", str(results)]
     command += ["--data", str(paths["train"]), "--val-data", str(paths["val"])]
     command += ["--seed", str(seed), "--device", device]
-    return [*command, *budgets.our_flags(budget, steps), *extra]
+    return [*command, *budgets.build_our_flags(budget, steps), *extra]
 
 
-def resume_command(python: str, results: Path) -> list[str]:
+def build_resume_command(python: str, results: Path) -> list[str]:
+    """Return the command that resumes a training."""
     return [python, "-m", "nanochat_tui", "--no-ui", "resume", "last", "--results-dir", str(results)]
 
 
-def clear(folder: Path) -> None:
-    """No run of an earlier race stands where a new one will, and nothing is kept for a cold start."""
+def clear_folder(folder: Path) -> None:
+    """Remove the run or the caches of an earlier race."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def the_run(results: Path) -> Run:
+def find_only_run(results: Path) -> Run:
+    """Return the only run in a results directory. Raises UserError if there is none or more than one."""
     runs = list_runs(results)
     if len(runs) != 1:
-        raise UserError(f"{results} holds {len(runs)} runs where one was expected; train again.")
+        raise UserError(f"{results} has {len(runs)} runs instead of one. Train again.")
     return runs[0]
 
 
-def last_checkpoint(results: Path) -> Path:
-    folder = the_run(results).checkpoints_dir
+def find_last_checkpoint(results: Path) -> Path:
+    """Return the last checkpoint of the only run. Raises UserError if there is none."""
+    folder = find_only_run(results).checkpoints_dir
     steps = list_steps(folder)
     if not steps:
-        raise UserError(f"{folder} has no checkpoint; train again.")
+        raise UserError(f"{folder} has no checkpoint. Train again.")
     return get_checkpoint_path(folder, steps[-1])
 
 
 def read_training(results: Path, started_at: float) -> dict[str, Any]:
-    """Figures of one training that was started at that unix time. UserError where it has too few steps."""
-    run = the_run(results)
+    """Return the figures of a training that was started at this Unix time. Raises UserError for fewer than 3 steps."""
+    run = find_only_run(results)
     history = read_history(run)
     if history.step < 3:
-        raise UserError(f"it took {history.step} steps, fewer than 3")
+        raise UserError(f"the training has {history.step} steps, fewer than 3")
     config = run.config
-    # The first step to be over is not an event of its own: the phase's begin, and what comes before it, are.
     seconds = list(history.seconds)
     rates = [history.tokens / history.step / each for each in seconds if each > 0]
     engine = history.engine or {}
@@ -80,25 +82,28 @@ def read_training(results: Path, started_at: float) -> dict[str, Any]:
         "flops_per_token": engine.get("flops_per_token"),
         "steps": history.step,
         "rows": config["resolved"]["batch_size"],
-        "tokens_per_second": percentiles(rates),
+        "tokens_per_second": compute_percentiles(rates),
         "step_seconds": median(seconds),
         "training_seconds": sum(seconds),
-        "first_step_seconds": _first_step(history) + config["created_at"] - started_at,
+        "first_step_seconds": _compute_first_step_end(history) + config["created_at"] - started_at,
         "choices": engine.get("choices", []),
         "phases": {event["phase"]: event["t"] for event in history.phases},
-        "curve": curve(history),
+        "curve": build_eval_curve(history),
         "losses": list(history.losses),
     }
 
 
-def curve(history: History) -> list[tuple[float, float]]:
-    """(seconds of training, bits per byte of val) at each evaluation."""
-    until = [0.0, *accumulate(history.seconds)]
-    return [(until[event["step"]], event["bpb"]) for event in history.evals if event["bpb"] is not None]
+def build_eval_curve(history: History) -> list[tuple[float, float]]:
+    """Return (training seconds, validation bits per byte) of each evaluation."""
+    elapsed = [0.0, *accumulate(history.seconds)]
+    return [(elapsed[event["step"]], event["bpb"]) for event in history.evals if event["bpb"] is not None]
 
 
-def _first_step(history: History) -> float:
-    """Seconds of the run when its first step was over: it follows the evaluation of the model as it begins."""
-    begun = next((event["t"] for event in history.phases if event["phase"] == "train"), 0.0)
-    before = next((event["t"] for event in history.evals if event["step"] == 0), begun)
-    return float(max(begun, before) + history.seconds[0])
+def _compute_first_step_end(history: History) -> float:
+    """Return the seconds of the run at the end of its first step.
+
+    There is no event for it: the step follows the start of the phase and the evaluation of the initial model.
+    """
+    phase_start = next((event["t"] for event in history.phases if event["phase"] == "train"), 0.0)
+    eval_end = next((event["t"] for event in history.evals if event["step"] == 0), phase_start)
+    return float(max(phase_start, eval_end) + history.seconds[0])

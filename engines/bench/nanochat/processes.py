@@ -1,4 +1,4 @@
-"""Runs one process of a race: its output to a log and a listener, its time limit, what it took and how it ended."""
+"""One process of a race: its output, time limit, duration, GPU memory and exit status."""
 
 import contextlib
 import os
@@ -15,37 +15,41 @@ import psutil
 
 from engines.system.gpus import list_gpus
 
-_POLL = 0.2  # seconds between looks at the process
+_POLL = 0.2  # seconds between checks of the process
 _GPU_POLL = 1.0  # seconds between readings of the GPU's memory
-_PATIENCE = 20.0  # seconds that a process has to end by itself once it is asked to
-_TAIL = 20  # lines of a log that tell why a process failed
+_GRACE = 20.0  # seconds that a process has to exit after SIGTERM
+_TAIL = 20  # last lines of the output of a failed process
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
-Hear = Callable[[float, str], None]
+OnOutput = Callable[[float, str], None]  # is called with the elapsed seconds and the latest line
 
 
-class Outcome(NamedTuple):
-    """How a process went. `status`: ok, failed or timeout; `reason` is empty where it is ok."""
+class ProcessOutcome(NamedTuple):
+    """The result of a process. `status` is ok, failed or timeout; `reason` is empty if it is ok."""
 
     status: str
     reason: str
     seconds: float
-    peak_gpu_bytes: int | None  # that it added to what was in use on the first GPU, as its driver tells
+    peak_gpu_bytes: int | None  # of the first GPU, beyond what was in use before, as reported by the driver
     lines: list[str]
-    arrivals: list[float]  # for each line, seconds since the process was started
-    started_at: float  # unix time
+    arrivals: list[float]  # of each line, in seconds since the start of the process
+    started_at: float  # Unix time
 
     @property
     def tail(self) -> list[str]:
+        """The last lines of a process that did not succeed."""
         return [] if self.status == "ok" else self.lines[-_TAIL:]
 
 
-def run(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, limit: float, hear: Hear
-) -> Outcome:
-    """Run it to its end, or until `limit` seconds have passed. `hear` is told the time and its latest line often."""
+def run_process(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, limit: float, on_output: OnOutput
+) -> ProcessOutcome:
+    """Run a command until it exits or `limit` seconds have passed.
+
+    The output is written to `log`; `on_output` is called several times per second.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    before = _gpu_bytes()
+    before = _read_gpu_bytes()
     started_at, started = time.time(), time.monotonic()
     try:
         process = subprocess.Popen(
@@ -58,40 +62,45 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        return Outcome("failed", f"it could not be started ({error.strerror})", 0.0, None, [], [], started_at)
+        return ProcessOutcome("failed", f"could not be started: {error.strerror}", 0.0, None, [], [], started_at)
     lines: list[str] = []
     arrivals: list[float] = []
-    reader = threading.Thread(target=_read, args=(process, log, started, lines, arrivals), daemon=True)
+    reader = threading.Thread(target=_read_output, args=(process, log, started, lines, arrivals), daemon=True)
     reader.start()
     try:
-        most, timed_out = _wait(process, started, limit, before, lines, hear)
+        peak, timed_out = _wait_for_exit(process, started, limit, before, lines, on_output)
     finally:
-        _end(process)
-    reader.join(_PATIENCE)
+        _terminate_tree(process)
+    reader.join(_GRACE)
     seconds = time.monotonic() - started
-    status, reason = _judge(process.returncode, timed_out, limit)
-    return Outcome(status, reason, seconds, most, lines, arrivals, started_at)
+    status, reason = _describe_exit(process.returncode, timed_out, limit)
+    return ProcessOutcome(status, reason, seconds, peak, lines, arrivals, started_at)
 
 
-def _wait(
-    process: "subprocess.Popen[bytes]", started: float, limit: float, before: int | None, lines: list[str], hear: Hear
+def _wait_for_exit(
+    process: "subprocess.Popen[bytes]",
+    started: float,
+    limit: float,
+    before: int | None,
+    lines: list[str],
+    on_output: OnOutput,
 ) -> tuple[int | None, bool]:
-    """The most GPU memory seen in use beyond `before`, and whether the limit was passed."""
-    most = None if before is None else 0
+    """Return the peak of GPU memory beyond `before`, and whether the time limit was exceeded."""
+    peak = None if before is None else 0
     next_reading = 0.0
     while process.poll() is None:
         elapsed = time.monotonic() - started
         if elapsed > limit:
-            return most, True
+            return peak, True
         if before is not None and elapsed >= next_reading:
             next_reading = elapsed + _GPU_POLL
-            most = max(most or 0, (_gpu_bytes() or before) - before)
-        hear(elapsed, lines[-1] if lines else "")
+            peak = max(peak or 0, (_read_gpu_bytes() or before) - before)
+        on_output(elapsed, lines[-1] if lines else "")
         time.sleep(_POLL)
-    return most, False
+    return peak, False
 
 
-def _read(
+def _read_output(
     process: "subprocess.Popen[bytes]", log: Path, started: float, lines: list[str], arrivals: list[float]
 ) -> None:
     assert process.stdout is not None
@@ -103,18 +112,18 @@ def _read(
             file.flush()
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing that it started is left: our `train` has a worker in a session of its own."""
+def _terminate_tree(process: "subprocess.Popen[bytes]") -> None:
+    """Terminate a process and its descendants. The worker of our `train` is in a session of its own."""
     try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return
     if process.poll() is not None:
         return
-    for member in family:
+    for member in tree:
         _signal(member, signal.SIGTERM)
-    psutil.wait_procs(family[1:], timeout=_PATIENCE)
-    for member in family:
+    psutil.wait_procs(tree[1:], timeout=_GRACE)
+    for member in tree:
         _signal(member, signal.SIGKILL)
     process.wait()
 
@@ -124,16 +133,16 @@ def _signal(process: psutil.Process, number: int) -> None:
         process.send_signal(number)
 
 
-def _judge(code: int, timed_out: bool, limit: float) -> tuple[str, str]:
+def _describe_exit(code: int, timed_out: bool, limit: float) -> tuple[str, str]:
     if timed_out:
-        return "timeout", f"it took longer than --timeout {limit:g} s"
+        return "timeout", f"exceeded --timeout {limit:g} s"
     if code == 0:
         return "ok", ""
     if code < 0:
-        return "failed", f"it died of {signal.Signals(-code).name}"
-    return "failed", f"it ended with exit code {code}"
+        return "failed", f"killed by {signal.Signals(-code).name}"
+    return "failed", f"exit code {code}"
 
 
-def _gpu_bytes() -> int | None:
+def _read_gpu_bytes() -> int | None:
     found = list_gpus()
     return found[0].total_bytes - found[0].free_bytes if found else None

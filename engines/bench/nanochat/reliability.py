@@ -1,9 +1,9 @@
-"""What a kill costs: `python -m engines.bench.nanochat.reliability SIDE SPEC` trains whole, again, killed and resumed.
+"""The cost of a killed training: `python -m engines.bench.nanochat.reliability SIDE SPEC`.
 
-SPEC is JSON: `train` and `resume` are commands, in which {name} stands for a training's name and {step} for where to go
-on; `place` is what a training leaves things in. The last line is JSON: steps lost, how far losses then are from
-those of the training that was left alone, how far those of the same seed are from each other, and what becomes of a
-checkpoint of which half is missing.
+It trains twice without interruption, then kills and resumes further trainings. SPEC is JSON: `train` and `resume` are
+commands, in which {name} is the name of a training and {step} the step to resume from, and `place` is the folder of a
+training. The last line is JSON: the steps that were lost, the difference of the losses from those of the uninterrupted
+training, the difference between two trainings with the same seed, and the effect of a truncated checkpoint.
 """
 
 import contextlib
@@ -28,84 +28,93 @@ from engines.runs.history import History, read_history
 from engines.runs.lookup import list_runs
 from engines.runs.reader import EventReader
 
-_POLL = 0.005  # seconds between looks at a run that is to be killed
-_TELL = 1.0  # seconds between lines about it
+_POLL = 0.005  # seconds between reads of the log of a run that is to be killed
+_PRINT_INTERVAL = 1.0  # seconds between lines about it
 
 
-class Resumed(NamedTuple):
-    """Where a training went on, and the losses of all its steps as they stand in the end."""
+class ResumedTraining(NamedTuple):
+    """The step from which a training was resumed, and the final losses of all its steps."""
 
     from_step: int
     losses: list[float]
 
 
-class Trainings(Protocol):
-    """The trainings of a side. Each has a name; the losses of a step that is done again are those of the last time."""
+class TrainingCommands(Protocol):
+    """The trainings of a side, by name. If a step is repeated, its last loss counts."""
 
-    def whole(self, name: str) -> list[float]:
-        """The losses of a training that is left alone."""
+    def train(self, name: str) -> list[float]:
+        """Train without interruption, and return the losses."""
 
-    def killed(self, name: str, at: int) -> int:
-        """Begin one, kill it when `at` steps are told; how many it had told then."""
+    def train_and_kill(self, name: str, step: int) -> int:
+        """Kill a training when it has reported `step` steps, and return the number of reported steps."""
 
-    def resumed(self, name: str) -> Resumed:
-        """Take it up again and let it end. UserError where that fails."""
+    def resume(self, name: str) -> ResumedTraining:
+        """Resume a training to its end. Raises UserError if that fails."""
 
-    def newest_checkpoint(self, name: str) -> Path:
-        """The file with the weights."""
+    def find_newest_checkpoint(self, name: str) -> Path:
+        """Return the file with the newest weights."""
 
 
-def points(steps: int, count: int) -> list[int]:
-    """The same for both sides: not before there is a checkpoint, nor at the end."""
+def choose_kill_steps(steps: int, count: int) -> list[int]:
+    """Return random steps, the same for both sides, after the first checkpoint and before the end."""
     stream = RandomStream(0, "kills")
     return sorted(steps // 5 + int(stream.unit() * steps * 0.7) for _ in range(count))
 
 
-def examine(trainings: Trainings, steps: int, kills: int, at_once: int) -> dict[str, Any]:
-    """All of it, so many kills at once. What fails is told in words where its figure would stand."""
-    alone = trainings.whole("alone")
-    again = trainings.whole("again")
-    names = [f"killed-{place}" for place in range(kills)]
+def measure_reliability(trainings: TrainingCommands, steps: int, kills: int, at_once: int) -> dict[str, Any]:
+    """Run everything, with `at_once` kills at a time. A failure is described in place of its figures."""
+    uninterrupted = trainings.train("alone")
+    repeated = trainings.train("again")
+    names = [f"killed-{index}" for index in range(kills)]
     with ThreadPoolExecutor(at_once) as pool:
-        found = list(pool.map(lambda name, at: _kill(trainings, name, at, alone), names, points(steps, kills)))
+        results = list(
+            pool.map(
+                lambda name, step: _kill_and_resume(trainings, name, step, uninterrupted),
+                names,
+                choose_kill_steps(steps, kills),
+            )
+        )
     return {
         "steps": steps,
-        "same_seed_twice": _apart(alone, again),
-        "kills": found,
-        "truncated": _truncated(trainings, "truncated", points(steps, 1)[0]),
+        "same_seed_twice": _compute_gap(uninterrupted, repeated),
+        "kills": results,
+        "truncated": _truncate_and_resume(trainings, "truncated", choose_kill_steps(steps, 1)[0]),
     }
 
 
-def _kill(trainings: Trainings, name: str, at: int, alone: Sequence[float]) -> dict[str, Any]:
-    told = at
+def _kill_and_resume(
+    trainings: TrainingCommands, name: str, step: int, uninterrupted: Sequence[float]
+) -> dict[str, Any]:
+    reached = step
     try:
-        told = trainings.killed(name, at)
-        resumed = trainings.resumed(name)
+        reached = trainings.train_and_kill(name, step)
+        resumed = trainings.resume(name)
     except UserError as error:
-        return {"at": told, "failed": str(error)}
-    gap = _apart(alone[resumed.from_step :], resumed.losses[resumed.from_step :])
-    return {"at": told, "resumed_from": resumed.from_step, "lost": told - resumed.from_step, "gap": gap}
+        return {"at": reached, "failed": str(error)}
+    gap = _compute_gap(uninterrupted[resumed.from_step :], resumed.losses[resumed.from_step :])
+    return {"at": reached, "resumed_from": resumed.from_step, "lost": reached - resumed.from_step, "gap": gap}
 
 
-def _truncated(trainings: Trainings, name: str, at: int) -> str:
+def _truncate_and_resume(trainings: TrainingCommands, name: str, step: int) -> str:
     try:
-        trainings.killed(name, at)
-        path = trainings.newest_checkpoint(name)
+        trainings.train_and_kill(name, step)
+        path = trainings.find_newest_checkpoint(name)
     except UserError as error:
-        return f"not seen: {error}"
+        return f"not measured: {error}"
     os.truncate(path, path.stat().st_size // 2)
     try:
-        resumed = trainings.resumed(name)
+        resumed = trainings.resume(name)
     except UserError as error:
-        return f"refused, and the training did not go on: {error}"
-    return f"went on from step {resumed.from_step}"
+        return f"the training was not resumed: {error}"
+    return f"resumed from step {resumed.from_step}"
 
 
-def _apart(a: Sequence[float], b: Sequence[float]) -> float:
+def _compute_gap(a: Sequence[float], b: Sequence[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def commands(spec: dict[str, Any], which: str, name: str, step: int = 0) -> list[str]:
+def fill_command(spec: dict[str, Any], which: str, name: str, step: int = 0) -> list[str]:
+    """Return the command `train` or `resume` with name and step filled in."""
     return [word.replace("{name}", name).replace("{step}", str(step)) for word in spec[which]]
 
 
@@ -113,131 +122,132 @@ def commands(spec: dict[str, Any], which: str, name: str, step: int = 0) -> list
 
 
 class OurTrainings:
-    """Runs, each in a results directory of its own."""
+    """Runs of ours, each in a results directory of its own."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
 
-    def whole(self, name: str) -> list[float]:
-        shutil.rmtree(self._place(name), ignore_errors=True)
-        _finish(commands(self._spec, "train", name))
+    def train(self, name: str) -> list[float]:
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+        _run_to_end(fill_command(self._spec, "train", name))
         return self._losses(name)
 
-    def killed(self, name: str, at: int) -> int:
-        shutil.rmtree(self._place(name), ignore_errors=True)
-        process = subprocess.Popen(commands(self._spec, "train", name), stdout=subprocess.DEVNULL)
-        history = self._follow(name, process, at)
-        with contextlib.suppress(ProcessLookupError):  # it was quicker, and has ended by itself
+    def train_and_kill(self, name: str, step: int) -> int:
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+        process = subprocess.Popen(fill_command(self._spec, "train", name), stdout=subprocess.DEVNULL)
+        history = self._wait_for_step(name, process, step)
+        with contextlib.suppress(ProcessLookupError):  # it has already exited
             os.kill(history.runs[-1]["pid"], signal.SIGKILL)
         process.wait()
-        return read_history(our_training.the_run(self._place(name))).step
+        return read_history(our_training.find_only_run(self._folder(name))).step
 
-    def resumed(self, name: str) -> Resumed:
-        _finish(commands(self._spec, "resume", name))
-        events = EventReader(our_training.the_run(self._place(name)).events_path).poll()
+    def resume(self, name: str) -> ResumedTraining:
+        _run_to_end(fill_command(self._spec, "resume", name))
+        events = EventReader(our_training.find_only_run(self._folder(name)).events_path).poll()
         from_step = [event["from_step"] for _, event in events if event["kind"] == "resumed"][-1]
-        return Resumed(from_step, self._losses(name))
+        return ResumedTraining(from_step, self._losses(name))
 
-    def newest_checkpoint(self, name: str) -> Path:
-        return our_training.last_checkpoint(self._place(name)) / "model.safetensors"
+    def find_newest_checkpoint(self, name: str) -> Path:
+        return our_training.find_last_checkpoint(self._folder(name)) / "model.safetensors"
 
-    def _follow(self, name: str, process: "subprocess.Popen[bytes]", at: int) -> History:
-        """Its history when it has told so many steps."""
+    def _wait_for_step(self, name: str, process: "subprocess.Popen[bytes]", step: int) -> History:
+        """Return the history of a run when it has logged `step` steps."""
         history, reader = History(), None
-        told = 0.0
-        while history.step < at:
+        printed_at = 0.0
+        while history.step < step:
             if process.poll() is not None:
-                raise UserError(f"it ended at step {history.step}, before it could be killed at {at}")
-            if reader is None and list_runs(self._place(name)):  # not while its folder is being filled
-                reader = EventReader(our_training.the_run(self._place(name)).events_path)
+                raise UserError(f"the training ended at step {history.step}, before it could be killed at step {step}")
+            if reader is None and list_runs(self._folder(name)):  # its folder is complete
+                reader = EventReader(our_training.find_only_run(self._folder(name)).events_path)
             if reader is not None:
                 history.apply(event for _, event in reader.poll())
-            if time.monotonic() - told > _TELL:
-                told = time.monotonic()
-                print(f"{name}: step {history.step}, to be killed at {at}")
+            if time.monotonic() - printed_at > _PRINT_INTERVAL:
+                printed_at = time.monotonic()
+                print(f"{name}: step {history.step}, to be killed at step {step}")
             time.sleep(_POLL)
         return history
 
-    def _place(self, name: str) -> Path:
+    def _folder(self, name: str) -> Path:
         return Path(self._spec["place"].replace("{name}", name))
 
     def _losses(self, name: str) -> list[float]:
-        return list(read_history(our_training.the_run(self._place(name))).losses)
+        return list(read_history(our_training.find_only_run(self._folder(name))).losses)
 
 
-# --- upstream's -----------------------------------------------------------------------------------
+# --- upstream -----------------------------------------------------------------------------------
 
 
-class TheirTrainings:
-    """Trainings under a model tag each. What they print is all there is of their losses: a moving average."""
+class UpstreamTrainings:
+    """Upstream's trainings, with a model tag each. Losses are recovered from the printed moving averages."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._averages: dict[str, list[float]] = {}
 
-    def whole(self, name: str) -> list[float]:
-        self._averages[name] = self._train(commands(self._spec, "train", name), lambda step: False)
-        return upstream_training.losses_of_averages(self._averages[name])
+    def train(self, name: str) -> list[float]:
+        self._averages[name] = self._run(fill_command(self._spec, "train", name), lambda index: False)
+        return upstream_training.recover_losses(self._averages[name])
 
-    def killed(self, name: str, at: int) -> int:
-        shutil.rmtree(self._place(name), ignore_errors=True)
-        self._averages[name] = self._train(commands(self._spec, "train", name), lambda step: step + 1 >= at)
+    def train_and_kill(self, name: str, step: int) -> int:
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+        self._averages[name] = self._run(fill_command(self._spec, "train", name), lambda index: index + 1 >= step)
         return len(self._averages[name])
 
-    def resumed(self, name: str) -> Resumed:
+    def resume(self, name: str) -> ResumedTraining:
         step = self._newest_step(name)
-        after = self._train(commands(self._spec, "resume", name, step), lambda step: False)
-        return Resumed(step, upstream_training.losses_of_averages([*self._averages[name][:step], *after]))
+        after = self._run(fill_command(self._spec, "resume", name, step), lambda index: False)
+        return ResumedTraining(step, upstream_training.recover_losses([*self._averages[name][:step], *after]))
 
-    def newest_checkpoint(self, name: str) -> Path:
-        return self._place(name) / f"model_{self._newest_step(name):06d}.pt"
+    def find_newest_checkpoint(self, name: str) -> Path:
+        return self._folder(name) / f"model_{self._newest_step(name):06d}.pt"
 
     def _newest_step(self, name: str) -> int:
-        """As its own find_last_step finds it: by the names of files."""
+        """Return the newest step by file name, as upstream's find_last_step does."""
         steps = [
-            int(match[1]) for path in self._place(name).glob("model_*.pt") if (match := re.search(r"(\d+)", path.name))
+            int(match[1]) for path in self._folder(name).glob("model_*.pt") if (match := re.search(r"(\d+)", path.name))
         ]
         if not steps:
-            raise UserError("there is no checkpoint to go on from")
+            raise UserError("no checkpoint to resume from")
         return max(steps)
 
-    def _place(self, name: str) -> Path:
+    def _folder(self, name: str) -> Path:
         return Path(self._spec["place"].replace("{name}", name))
 
-    def _train(self, command: list[str], enough: Callable[[int], bool]) -> list[float]:
-        """The averages that it prints, until it ends or it is killed because it has told enough."""
+    def _run(self, command: list[str], is_enough: Callable[[int], bool]) -> list[float]:
+        """Return the printed averages up to the end, or until `is_enough` is true of a step; then it is killed."""
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         averages = []
         with process:
-            for line in _echoed(process):
+            for line in _print_lines(process):
                 steps, _ = upstream_training.parse_steps([line], [0.0])
                 averages += [step.loss for step in steps]
-                if steps and enough(steps[0].step):
+                if steps and is_enough(steps[0].step):
                     process.kill()
                     break
         if process.returncode > 0:
-            raise UserError(f"upstream ended with exit code {process.returncode}")
+            raise UserError(f"upstream exited with code {process.returncode}")
         return averages
 
 
-def _echoed(process: "subprocess.Popen[str]") -> Iterator[str]:
+def _print_lines(process: "subprocess.Popen[str]") -> Iterator[str]:
     assert process.stdout is not None
     for line in process.stdout:
         print(line, end="")
         yield COLOURS.sub("", line).rstrip("\n")
 
 
-def _finish(command: list[str]) -> None:
-    """Its lines go where ours go. UserError where it does not end well."""
+def _run_to_end(command: list[str]) -> None:
+    """Run a command with our output. Raises UserError if it fails."""
     code = subprocess.run(command).returncode
     if code:
-        raise UserError(f"ours ended with exit code {code}")
+        raise UserError(f"ours exited with code {code}")
 
 
 def main(side: str, spec: str) -> None:
-    told = json.loads(spec)
-    trainings: Trainings = OurTrainings(told) if side == "ours" else TheirTrainings(told)
-    print(json.dumps(examine(trainings, told["steps"], told["kills"], told["at_once"])))
+    """Measure one side and print the results."""
+    parsed = json.loads(spec)
+    trainings: TrainingCommands = OurTrainings(parsed) if side == "ours" else UpstreamTrainings(parsed)
+    print(json.dumps(measure_reliability(trainings, parsed["steps"], parsed["kills"], parsed["at_once"])))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""The one scorer of both sides: bits per byte over every byte of a text.
+"""The scorer of both sides: bits per byte over every byte of a text.
 
-Documents are a stream, each behind a BOS, cut into rows of as many targets as the model's context is long. Nats of all
-tokens but BOS, over ln 2 and the bytes of the text. As a process: `python -m engines.bench.nanochat.scorer SIDE
-CHECKPOINT DEVICE SPLIT=FILE...`, whose last line is JSON. Upstream's process has its modules on the path as well.
+Documents are concatenated, each after a BOS token, and cut into rows with as many targets as the context is long. The
+score is the loss of all tokens but BOS in nats, divided by ln 2 and by the bytes of the text.
+
+`python -m engines.bench.nanochat.scorer SIDE CHECKPOINT DEVICE SPLIT=FILE...` prints JSON in its last line. For
+upstream, its modules must be on the path.
 """
 
 import itertools
@@ -16,29 +18,30 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from engines.bench.nanochat.corpus import documents
+from engines.bench.nanochat.corpus import read_documents
 
-_ROWS = 16  # that are scored together
+_ROWS = 16  # per call of the model
 
 _OPENERS = {"ours": "engines.bench.nanochat.our_model", "upstream": "engines.bench.nanochat.upstream_model"}
 
 
 class ScoredModel(Protocol):
-    """What the scorer asks of a model of either side."""
+    """The interface of a model of either side."""
 
     bos: int
     context_length: int
-    token_bytes: Sequence[int]  # that each token stands for; 0 for BOS
+    token_bytes: Sequence[int]  # number of bytes of each token; 0 for BOS
 
     def encode(self, text: str) -> Iterable[int]:
-        """The tokens of a document, without BOS."""
+        """Return the tokens of a document, without BOS."""
 
-    def nats(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
-        """For each row the nats of each of its targets, one fewer than its tokens. The last row may be shorter."""
+    def per_token_loss(self, rows: Sequence[Sequence[int]]) -> Iterable[list[float]]:
+        """Yield the loss of each target of each row, in nats. A row has one target fewer than tokens; the last row may
+        be shorter."""
 
 
-class Score(NamedTuple):
-    """`scored_bytes` are those of the predicted tokens: as many as the text has, or the figure is not to be used."""
+class TextScore(NamedTuple):
+    """The score of a text. It is valid only if `scored_bytes`, the bytes of all predicted tokens, is `text_bytes`."""
 
     bpb: float
     nats: float
@@ -47,41 +50,42 @@ class Score(NamedTuple):
     text_bytes: int
 
 
-def score(model: ScoredModel, texts: Iterable[str], progress: Callable[[int, int], None]) -> Score:
-    """`progress` hears of tokens done and in all."""
+def score_texts(model: ScoredModel, texts: Iterable[str], report_progress: Callable[[int, int], None]) -> TextScore:
+    """Score documents. `report_progress` is called with the number of scored tokens and their total."""
     stream = array("I")
     text_bytes = 0
     for text in texts:
         stream.append(model.bos)
         stream.fromlist(list(model.encode(text)))
         text_bytes += len(text.encode())
-    nats = []
-    for rows in _portions(stream, model.context_length):
-        for row, found in zip(rows, model.nats(rows), strict=True):
-            nats += [x for x, target in zip(found, row[1:], strict=True) if target != model.bos]
-        progress(len(nats), len(stream))
+    losses = []
+    for rows in _iterate_chunks(stream, model.context_length):
+        for row, found in zip(rows, model.per_token_loss(rows), strict=True):
+            losses += [x for x, target in zip(found, row[1:], strict=True) if target != model.bos]
+        report_progress(len(losses), len(stream))
     scored_bytes = sum(model.token_bytes[token] for token in stream)
-    total = math.fsum(nats)
-    return Score(total / math.log(2) / text_bytes, total, len(nats), scored_bytes, text_bytes)
+    total = math.fsum(losses)
+    return TextScore(total / math.log(2) / text_bytes, total, len(losses), scored_bytes, text_bytes)
 
 
-def _portions(stream: "array[int]", length: int) -> Iterator[list[list[int]]]:
-    """Rows, some at a time; each ends with the token that the next one begins with."""
+def _iterate_chunks(stream: "array[int]", length: int) -> Iterator[list[list[int]]]:
+    """Yield lists of rows. The last token of a row is the first of the next one."""
     starts = iter(range(0, len(stream) - 1, length))
-    while portion := list(itertools.islice(starts, _ROWS)):
-        yield [stream[start : start + length + 1].tolist() for start in portion]
+    while chunk := list(itertools.islice(starts, _ROWS)):
+        yield [stream[start : start + length + 1].tolist() for start in chunk]
 
 
-def _tell(split: str, done: int, total: int) -> None:
+def _print_progress(split: str, done: int, total: int) -> None:
     print(f"scoring {split}: {done:,} of {total:,} tokens")
 
 
 def main(side: str, checkpoint: str, device: str, *splits: str) -> None:
+    """Score each split and print the results."""
     model: ScoredModel = import_module(_OPENERS[side]).open_model(Path(checkpoint), device)
     scores = {}
-    for split, _, path in (word.partition("=") for word in splits):
-        told = partial(_tell, split)
-        scores[split] = score(model, documents(Path(path)), told)
+    for split, _, path in (argument.partition("=") for argument in splits):
+        report_progress = partial(_print_progress, split)
+        scores[split] = score_texts(model, read_documents(Path(path)), report_progress)
     print(json.dumps({split: found._asdict() for split, found in scores.items()}))
 
 

@@ -1,6 +1,7 @@
-"""Runs upstream's training with another seed than the 42 in its source: `python seeded.py SEED FLAG...`.
+"""Upstream's training with another seed: `python upstream_seed.py SEED OPTION...`.
 
-Its files stay as they are. Where they call `torch.manual_seed(42)`, the seed is moved by SEED.
+Upstream has no option for the seed; its source calls `torch.manual_seed(42)`. SEED is added to it, without changing
+upstream's files.
 """
 
 import runpy
@@ -10,10 +11,11 @@ import torch
 
 
 def main() -> None:
-    moved = int(sys.argv[1])
-    plain, on_gpu = torch.manual_seed, torch.cuda.manual_seed
-    torch.manual_seed = lambda seed: plain(seed + moved)
-    torch.cuda.manual_seed = lambda seed: on_gpu(seed + moved)
+    """Patch torch's seeding and run upstream's training script."""
+    offset = int(sys.argv[1])
+    seed_all, seed_gpu = torch.manual_seed, torch.cuda.manual_seed
+    torch.manual_seed = lambda seed: seed_all(seed + offset)
+    torch.cuda.manual_seed = lambda seed: seed_gpu(seed + offset)
     sys.argv = ["base_train", *sys.argv[2:]]
     runpy.run_module("scripts.base_train", run_name="__main__", alter_sys=True)
 

@@ -1,4 +1,4 @@
-"""Whole races: what would run is told, what fails is recorded, what was measured before is kept."""
+"""Whole races: dry runs print the commands, failures are recorded, earlier measurements are kept."""
 
 import json
 import os
@@ -13,15 +13,15 @@ import pytest
 from engines.bench.nanochat import tasks
 from nanochat_tui.cli import main
 
-NAMED = ["nanochat", "--upstream", "x", "--corpus", "y"]
+REQUIRED = ["nanochat", "--upstream", "x", "--corpus", "y"]
 _FAKE_TOKENIZER = """
 import os, pathlib
 pathlib.Path(os.environ["NANOCHAT_BASE_DIR"], "tokenizer").mkdir(exist_ok=True)
 """
 
 
-def tree(folder: Path, training: str) -> Path:
-    """What stands in for a work tree of upstream, with a training script of this text."""
+def make_tree(folder: Path, training: str) -> Path:
+    """Create a fake work tree of upstream with this training script."""
     scripts = folder / "upstream" / "scripts"
     scripts.mkdir(parents=True)
     (scripts / "tok_train.py").write_text(_FAKE_TOKENIZER)
@@ -30,26 +30,36 @@ def tree(folder: Path, training: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's limits are told, not measured: that imports torch, and has a test of its own."""
-    told = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
-    monkeypatch.setattr(tasks, "LIMITS", ("-c", f"print({json.dumps(told)!r})"))
+def fixed_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the measurement of the machine, which imports torch and has a test of its own."""
+    limits = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
+    monkeypatch.setattr(tasks, "LIMITS", ("-c", f"print({json.dumps(limits)!r})"))
 
 
-def corpus(folder: Path) -> Path:
+def make_corpus(folder: Path) -> Path:
     (folder / "corpus").mkdir()
     for split in ("train", "val", "heldout"):
         (folder / "corpus" / f"{split}.jsonl").write_text('{"text": "some words"}\n' * 20)
     return folder / "corpus"
 
 
-def race(folder: Path, *words: str, training: str = "") -> tuple[int, Path]:
-    """The exit code, and where a report of `smoke` is."""
-    upstream = folder / "upstream" if (folder / "upstream").exists() else tree(folder, training)
-    source = folder / "corpus" if (folder / "corpus").exists() else corpus(folder)
-    named = ["--upstream", str(upstream), "--ref", "abc", "--corpus", str(source), "--work", str(folder / "work")]
+def run_race(folder: Path, *options: str, training: str = "") -> tuple[int, Path]:
+    """Run a race; return the exit code, and the path of the report of `smoke`."""
+    upstream = folder / "upstream" if (folder / "upstream").exists() else make_tree(folder, training)
+    source = folder / "corpus" if (folder / "corpus").exists() else make_corpus(folder)
+    required = ["--upstream", str(upstream), "--ref", "abc", "--corpus", str(source), "--work", str(folder / "work")]
     code = main(
-        ["--no-ui", "bench", "nanochat", *named, "--device", "cpu", "--results-dir", str(folder / "results"), *words]
+        [
+            "--no-ui",
+            "bench",
+            "nanochat",
+            *required,
+            "--device",
+            "cpu",
+            "--results-dir",
+            str(folder / "results"),
+            *options,
+        ]
     )
     return code, folder / "results" / "bench" / "nanochat-smoke-cpu.json"
 
@@ -71,10 +81,10 @@ def read(path: Path) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_dry_run_tells_both_sides_commands_and_does_nothing(
+def test_a_dry_run_prints_the_commands_of_both_sides_and_runs_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, ours: str, upstream: tuple[int, ...]
 ) -> None:
-    code, _ = race(tmp_path, "--budget", budget, "--dry-run", "--ours=--micro-batch 32", "--theirs=--fp8")
+    code, _ = run_race(tmp_path, "--budget", budget, "--dry-run", "--ours=--micro-batch 32", "--theirs=--fp8")
     lines = capsys.readouterr().out.splitlines()
     mine = next(line for line in lines if "nanochat_tui --no-ui train" in line)
     theirs = next(line for line in lines if "scripts.base_train" in line)
@@ -87,8 +97,8 @@ def test_a_dry_run_tells_both_sides_commands_and_does_nothing(
     assert sorted(os.listdir(tmp_path)) == ["corpus", "upstream"]
 
 
-def test_a_dry_run_has_an_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    race(tmp_path, "--budget", "smoke", "--dry-run", "--seeds", "2", "--second-start", "--equal-time")
+def test_a_dry_run_prints_the_commands_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_race(tmp_path, "--budget", "smoke", "--dry-run", "--seeds", "2", "--second-start", "--equal-time")
     parts = [line[9:] for line in capsys.readouterr().out.splitlines() if line.startswith("# smoke")]
     assert parts == [
         "machine: limits", "upstream: tokenizer", "ours: train 0", "upstream: train 0", "ours: score train 0",
@@ -102,10 +112,10 @@ def test_a_dry_run_has_an_order(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("budget", "flags"),
     [("q4", "--batch-size 16 --steps 930 --eval-every 24"), ("q6", "--batch-size 32 --steps 740 --eval-every 19")],
 )
-def test_a_short_schedule_is_one_more_training_of_ours(
+def test_a_short_schedule_is_an_additional_training_of_ours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, flags: str
 ) -> None:
-    race(tmp_path, "--budget", budget, "--dry-run", "--short", "--second-start", "--equal-time")
+    run_race(tmp_path, "--budget", budget, "--dry-run", "--short", "--second-start", "--equal-time")
     lines = capsys.readouterr().out.splitlines()
     at = lines.index(f"# {budget}, ours: short")
     assert lines[at - 2] == f"# {budget}, upstream: second start" and lines[at + 2] == f"# {budget}, ours: equal time"
@@ -113,22 +123,24 @@ def test_a_short_schedule_is_one_more_training_of_ours(
     assert f"ours/{budget}-short" in lines[at + 1] and f"{flags} --eval-tokens 0" in lines[at + 1]
 
 
-def test_a_budget_without_a_short_schedule_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    race(tmp_path, "--budget", "s6", "--dry-run", "--short")
-    told = capsys.readouterr()
-    assert "ours: short" not in told.out and "--short: s6 has no shorter schedule" in told.err
+def test_short_has_no_effect_for_a_budget_without_a_short_schedule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_race(tmp_path, "--budget", "s6", "--dry-run", "--short")
+    output = capsys.readouterr()
+    assert "ours: short" not in output.out and "--short has no effect: s6 has no shorter schedule" in output.err
 
 
-def test_the_full_profile_has_the_short_schedules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    race(tmp_path, "--profile", "full", "--dry-run")
+def test_the_full_profile_includes_the_short_schedules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_race(tmp_path, "--profile", "full", "--dry-run")
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.endswith(": short")] == ["# q4, ours: short", "# q6, ours: short"]
 
 
-def test_kills_are_at_as_many_steps_of_both_whatever_a_step_holds(
+def test_both_sides_are_killed_in_trainings_of_the_same_number_of_steps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    race(tmp_path, "--budget", "q4", "--dry-run", "--reliability", "2")
+    run_race(tmp_path, "--budget", "q4", "--dry-run", "--reliability", "2")
     specs = [
         json.loads(shlex.split(line)[-1]) for line in capsys.readouterr().out.splitlines() if ".reliability" in line
     ]
@@ -139,9 +151,9 @@ def test_kills_are_at_as_many_steps_of_both_whatever_a_step_holds(
     assert "--num-iterations=120" in upstream["train"] and "--total-batch-size=131072" in upstream["train"]
 
 
-def test_a_race_needs_neither_torch_nor_the_dashboard_itself(tmp_path: Path) -> None:
-    words = ["--no-ui", "bench", "nanochat", "--upstream", str(tree(tmp_path, "")), "--ref", "abc"]
-    words += ["--corpus", str(corpus(tmp_path)), "--budget", "q4", "--decode", "--reliability", "1", "--dry-run"]
+def test_a_race_imports_neither_torch_nor_the_dashboard(tmp_path: Path) -> None:
+    words = ["--no-ui", "bench", "nanochat", "--upstream", str(make_tree(tmp_path, "")), "--ref", "abc"]
+    words += ["--corpus", str(make_corpus(tmp_path)), "--budget", "q4", "--decode", "--reliability", "1", "--dry-run"]
     code = f"import sys\nfrom nanochat_tui.cli import main\nmain({words!r})\nprint(*sys.modules)"
     root = Path(__file__).parents[4]
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
@@ -151,20 +163,18 @@ def test_a_race_needs_neither_torch_nor_the_dashboard_itself(tmp_path: Path) -> 
 def test_a_side_that_fails_is_recorded_and_the_report_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = "import sys\nprint('out of luck in', __file__)\nsys.exit(3)\n"
-    code, path = race(tmp_path, "--budget", "smoke", "--sides", "upstream", training=script)
+    script = "import sys\nprint('failed in', __file__)\nsys.exit(3)\n"
+    code, path = run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", training=script)
     parts = read(path)["parts"]["upstream"]
     assert code == 1
-    assert (parts["train 0"]["status"], parts["train 0"]["reason"]) == ("failed", "it ended with exit code 3")
-    assert parts["train 0"]["tail"] == ["out of luck in UPSTREAM/scripts/base_train.py"]
-    assert parts["score train 0"] == {"status": "skipped", "reason": "train 0 did not go well"}
-    assert "it ended with exit code 3" in capsys.readouterr().out
+    assert (parts["train 0"]["status"], parts["train 0"]["reason"]) == ("failed", "exit code 3")
+    assert parts["train 0"]["tail"] == ["failed in UPSTREAM/scripts/base_train.py"]
+    assert parts["score train 0"] == {"status": "skipped", "reason": "train 0 did not succeed"}
+    assert "exit code 3" in capsys.readouterr().out
     assert str(tmp_path) not in path.read_text() + path.with_suffix(".md").read_text()
 
 
-def test_inherited_variables_that_matter_are_told_and_others_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_relevant_environment_variables_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TORCH")):
             monkeypatch.delenv(name)
@@ -172,37 +182,37 @@ def test_inherited_variables_that_matter_are_told_and_others_are_not(
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setenv("CUDA_HOME", "/somewhere")
     words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1"]
-    _, path = race(tmp_path, *words, training="raise SystemExit(3)")
+    _, path = run_race(tmp_path, *words, training="raise SystemExit(3)")
     assert read(path)["environment"] == {"OMP_NUM_THREADS": "1"}
 
 
-def test_a_side_that_takes_too_long_is_stopped_and_recorded(tmp_path: Path) -> None:
-    code, path = race(
+def test_a_process_that_exceeds_the_timeout_is_recorded(tmp_path: Path) -> None:
+    code, path = run_race(
         tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="import time; time.sleep(600)"
     )
     assert code == 1
     found = read(path)["parts"]["upstream"]["train 0"]
-    assert (found["status"], found["reason"]) == ("timeout", "it took longer than --timeout 1 s")
+    assert (found["status"], found["reason"]) == ("timeout", "exceeded --timeout 1 s")
 
 
-def test_what_was_measured_of_the_other_side_is_kept(tmp_path: Path) -> None:
-    _, path = race(
+def test_measurements_of_the_other_side_are_kept(tmp_path: Path) -> None:
+    _, path = run_race(
         tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="raise SystemExit(3)"
     )
     known = read(path)
     known["parts"]["ours"] = {"train 0": {"status": "failed", "reason": "of an earlier call"}}
     path.write_text(json.dumps(known))
-    race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1")
+    run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1")
     assert read(path)["parts"]["ours"] == known["parts"]["ours"]
-    race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def")
+    run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def")
     kept = read(path)
     assert kept["parts"]["ours"] == known["parts"]["ours"] and kept["commits"]["upstream"] == "def"
     words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def"]
-    race(tmp_path, *words, "--ours=--threads 1")
-    assert "ours" not in read(path)["parts"]  # those were trained with other flags
+    run_race(tmp_path, *words, "--ours=--threads 1")
+    assert "ours" not in read(path)["parts"]  # it was trained with other options
 
 
-def test_what_a_start_without_caches_took_outlives_later_ones(tmp_path: Path) -> None:
+def test_the_start_without_caches_is_kept_when_later_ones_have_caches(tmp_path: Path) -> None:
     log = Path(__file__).with_name("base_train-92d63d4.log")
     script = f"""
 import os
@@ -210,26 +220,26 @@ print(open({str(log)!r}).read())
 os.makedirs(os.environ["TORCHINDUCTOR_CACHE_DIR"], exist_ok=True)
 """
     words = ["--budget", "s6", "--sides", "upstream"]
-    code, path = race(tmp_path, *words, training=script)
+    code, path = run_race(tmp_path, *words, training=script)
     report = path.with_name("nanochat-s6-cpu.json")
     first = read(report)["parts"]["upstream"]
     assert code == 0 and first["train 0"]["cold"]
     assert first["cold start"]["first_step_seconds"] == first["train 0"]["first_step_seconds"]
-    race(tmp_path, *words, "--missing")
+    run_race(tmp_path, *words, "--missing")
     assert read(report)["parts"]["upstream"] == first
-    race(tmp_path, *words)
+    run_race(tmp_path, *words)
     second = read(report)["parts"]["upstream"]
     assert not second["train 0"]["cold"] and second["cold start"] == first["cold start"]
     assert second["tokenizer"] == {"status": "ok", "seconds": first["tokenizer"]["seconds"]}
 
 
-def test_a_few_steps_without_caches_are_not_told_as_a_whole_training(tmp_path: Path) -> None:
+def test_a_short_start_without_caches_does_not_replace_a_whole_training(tmp_path: Path) -> None:
     log = Path(__file__).with_name("base_train-92d63d4.log")
     words = ["--budget", "s6", "--sides", "upstream"]
-    _, path = race(tmp_path, *words, training=f"print(open({str(log)!r}).read())")
+    _, path = run_race(tmp_path, *words, training=f"print(open({str(log)!r}).read())")
     report = path.with_name("nanochat-s6-cpu.json")
     first = read(report)["parts"]["upstream"]["cold start"]
-    race(tmp_path, *words, "--missing", "--second-start")
+    run_race(tmp_path, *words, "--missing", "--second-start")
     parts = read(report)["parts"]["upstream"]
     assert parts["second start"]["cold"] and parts["cold start"] == first
 
@@ -237,15 +247,17 @@ def test_a_few_steps_without_caches_are_not_told_as_a_whole_training(tmp_path: P
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["nanochat"], "--upstream is needed"),
+        (["nanochat"], "--upstream is required"),
         (["nanochat", "--upstream", "x", "--corpus", "y", "--sides", "theirs"], "--sides must be"),
-        ([*NAMED, "--budget", "q4", "--profile", "full"], "--profile chooses the budgets"),
-        ([*NAMED, "--ours", '"--steps'], "--ours"),
-        (["log", "--seeds", "3"], "--seeds: for bench nanochat"),
+        ([*REQUIRED, "--budget", "q4", "--profile", "full"], "--budget and --profile exclude each other"),
+        ([*REQUIRED, "--ours", '"--steps'], "--ours"),
+        (["log", "--seeds", "3"], "--seeds is an option of bench nanochat"),
         (["nanochat", "--budget", "q5"], "--budget must be one of"),
-        (["log", "--decode", "--time", "1m"], "--decode: for bench nanochat"),
+        (["log", "--decode", "--time", "1m"], "--decode is an option of bench nanochat"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(words: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_and_wrong_options_are_named(
+    words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--no-ui", "bench", *words]) == 2
     assert problem in capsys.readouterr().err

@@ -1,19 +1,19 @@
-"""Both sides of a race train on as many tokens, whatever the sizes of their steps."""
+"""Budgets: both sides of a race train on the same number of tokens."""
 
 import json
 
 import pytest
 
-from engines.bench.nanochat.budgets import BUDGETS, our_flags, upstream_flags
+from engines.bench.nanochat.budgets import BUDGETS, build_our_flags, build_upstream_flags
 
 
 @pytest.mark.parametrize("name", BUDGETS)
-def test_both_sides_are_told_as_many_tokens(name: str) -> None:
+def test_both_sides_train_on_the_same_number_of_tokens(name: str) -> None:
     budget = BUDGETS[name]
-    ours, theirs = our_flags(budget, budget.our_steps), upstream_flags(budget, budget.steps)
+    ours, theirs = build_our_flags(budget, budget.our_steps), build_upstream_flags(budget, budget.steps)
     steps, rows, length = (int(ours[ours.index(flag) + 1]) for flag in ("--steps", "--batch-size", "--context-length"))
-    told = dict(flag.split("=") for flag in theirs)
-    assert steps * rows * length == int(told["--num-iterations"]) * int(told["--total-batch-size"])
+    options = dict(flag.split("=") for flag in theirs)
+    assert steps * rows * length == int(options["--num-iterations"]) * int(options["--total-batch-size"])
 
 
 def test_a_short_schedule_has_fewer_tokens_than_the_whole_training() -> None:
@@ -24,6 +24,6 @@ def test_a_short_schedule_has_fewer_tokens_than_the_whole_training() -> None:
 
 
 @pytest.mark.parametrize("name", BUDGETS)
-def test_what_a_report_tells_of_a_budget_is_what_json_gives_back(name: str) -> None:
-    facts = BUDGETS[name].facts()
-    assert json.loads(json.dumps(facts)) == facts
+def test_the_record_of_a_budget_is_read_back_from_json(name: str) -> None:
+    record = BUDGETS[name].as_json()
+    assert json.loads(json.dumps(record)) == record

@@ -1,4 +1,4 @@
-"""A run of ours becomes figures: its steps, its curve over training seconds, when its first step was over."""
+"""The figures of our run: steps, curve over training time, and end of the first step."""
 
 from itertools import accumulate
 from pathlib import Path
@@ -10,34 +10,34 @@ from engines.bench.nanochat import our_training
 from engines.errors import UserError
 
 
-def test_a_run_becomes_figures(tmp_path: Path) -> None:
+def test_the_figures_of_a_run_agree_with_its_log(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     created = run.config["created_at"]
-    told = our_training.read_training(tmp_path / "results", created - 1.0)
+    training = our_training.read_training(tmp_path / "results", created - 1.0)
     seconds = [each for event in events_of(run, "steps") for each in event["seconds"]]
     evals = events_of(run, "eval")
-    assert told["steps"] == len(told["losses"]) == 20
-    assert told["rows"] == run.config["resolved"]["batch_size"] == 2
-    assert told["training_seconds"] == pytest.approx(sum(seconds))
-    assert [bpb for _, bpb in told["curve"]] == [event["bpb"] for event in evals]
-    until = [0.0, *accumulate(seconds)]
-    assert [at for at, _ in told["curve"]] == pytest.approx([until[event["step"]] for event in evals])
-    assert told["first_step_seconds"] == pytest.approx(1.0 + evals[0]["t"] + seconds[0], abs=0.01)
+    assert training["steps"] == len(training["losses"]) == 20
+    assert training["rows"] == run.config["resolved"]["batch_size"] == 2
+    assert training["training_seconds"] == pytest.approx(sum(seconds))
+    assert [bpb for _, bpb in training["curve"]] == [event["bpb"] for event in evals]
+    elapsed = [0.0, *accumulate(seconds)]
+    assert [at for at, _ in training["curve"]] == pytest.approx([elapsed[event["step"]] for event in evals])
+    assert training["first_step_seconds"] == pytest.approx(1.0 + evals[0]["t"] + seconds[0], abs=0.01)
 
 
-def test_the_only_run_is_meant(tmp_path: Path) -> None:
+def test_a_results_directory_must_have_exactly_one_run(tmp_path: Path) -> None:
     make_run(tmp_path)
     make_run(tmp_path)
-    with pytest.raises(UserError, match="2 runs where one"):
-        our_training.the_run(tmp_path / "results")
-    our_training.clear(tmp_path / "results")
+    with pytest.raises(UserError, match="2 runs instead of one"):
+        our_training.find_only_run(tmp_path / "results")
+    our_training.clear_folder(tmp_path / "results")
     with pytest.raises(UserError, match="0 runs"):
-        our_training.the_run(tmp_path / "results")
+        our_training.find_only_run(tmp_path / "results")
 
 
-def test_a_run_without_steps_or_checkpoints_says_so(tmp_path: Path) -> None:
+def test_a_run_without_steps_or_checkpoints_is_an_error(tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(UserError, match="fewer than 3"):
         our_training.read_training(tmp_path / "results", 0.0)
     with pytest.raises(UserError, match="no checkpoint"):
-        our_training.last_checkpoint(tmp_path / "results")
+        our_training.find_last_checkpoint(tmp_path / "results")
