@@ -5,7 +5,8 @@ The first word after the three backticks is the language, the others say what a 
     ```sh                       every line is executed, in a folder that all blocks of the page share
     ```sh dry                   long, interactive, or needs a GPU or the network: the options are parsed, nothing runs
     ```toml file=tricks.toml    written to that file, for the commands that follow
-    ```text                     output, or anything else that is not a command
+    ```text output              lines that the commands of the last executed block print; `...` stands for others
+    ```text                     anything else that is not a command
 
 Inline code that starts with `nanochat-tui` and `make` is parsed like a dry block.
 """
@@ -33,6 +34,14 @@ class CodeBlock(NamedTuple):
     @property
     def is_dry(self) -> bool:
         return "dry" in self.options
+
+    @property
+    def is_executed(self) -> bool:
+        return self.language == "sh" and not self.is_dry
+
+    @property
+    def is_output(self) -> bool:
+        return "output" in self.options
 
     @property
     def file(self) -> str:

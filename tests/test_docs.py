@@ -120,30 +120,44 @@ def check_arguments(words: list[str], place: str) -> None:
         assert all(missing in problem for problem in error.problems), f"{place}: {' '.join(words)}: {error}"
 
 
-def is_executed(block: CodeBlock) -> bool:
-    return block.language == "sh" and not block.is_dry
-
-
-@pytest.mark.parametrize("page", [page for page in pages() if any(map(is_executed, code_blocks(page)))])
+@pytest.mark.parametrize("page", [page for page in pages() if any(block.is_executed for block in code_blocks(page))])
 def test_every_command_that_takes_seconds_runs(page: str, tmp_path: Path, own_home: Path) -> None:
-    program = tmp_path / "bin" / "nanochat-tui"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m nanochat_tui "$@"\n')
-    program.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "TERM": "dumb",
-    }
+    environment = environment_with_program(tmp_path / "bin")
     folder = tmp_path / "work"
     folder.mkdir()
+    output = ""
     for block in code_blocks(page):
+        place = f"{page}:{block.line}"
         if block.file:
             (folder / block.file).write_text(block.text)
-        if is_executed(block):
-            result = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block.text],
-                cwd=folder, env=environment, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-            assert result.returncode == 0, f"{page}:{block.line}\n{result.stdout}{result.stderr}"
+        elif block.is_executed:
+            output = run_block(block, folder, environment)
+        elif block.is_output:
+            missing = [line for line in block.text.splitlines() if line != "..." and line.strip() not in output]
+            assert not missing, f"{place}: not in the output: {missing}\n{output}"
+
+
+def environment_with_program(folder: Path) -> dict[str, str]:
+    """Return an environment whose path begins with a folder that contains `nanochat-tui`."""
+    folder.mkdir()
+    program = folder / "nanochat-tui"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m nanochat_tui "$@"\n')
+    program.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+
+
+def run_block(block: CodeBlock, folder: Path, environment: dict[str, str]) -> str:
+    """Execute a block as a shell script and return what it prints. Fails if a command does."""
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, f"{block.page}:{block.line}\n{result.stdout}"
+    return result.stdout
