@@ -4,7 +4,7 @@ from seats import Seat
 from textual.widgets import Input, Select, TextArea
 
 from screens.ablate.editor import PlanEditor
-from screens.ablate.figure_table import FigureTable
+from screens.ablate.result_table import ResultTable
 from screens.ablate.screen import AblateScreen
 from screens.ablate.study_view import StudyView
 from screens.shared.settings_form import SettingRow
@@ -17,7 +17,7 @@ def screen_of(seat: Seat) -> AblateScreen:
     return screen
 
 
-def table_of(seat: Seat) -> FigureTable:
+def table_of(seat: Seat) -> ResultTable:
     """Return the table of studies."""
     return screen_of(seat).studies.table
 

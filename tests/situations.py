@@ -7,7 +7,7 @@ from seats import Seat
 from textual.widgets import Input
 
 from screens.ablate.editor import PlanEditor
-from screens.ablate.figure_table import FigureTable
+from screens.ablate.result_table import ResultTable
 from screens.ablate.screen import AblateScreen
 from screens.app import DashboardApp
 from screens.chart import Chart
@@ -273,8 +273,8 @@ SITUATIONS = {
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
     "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
     "ablate": Situation("ablate", _as_opened, (DashboardApp, AblateScreen), again=_list_again),
-    "studies": Situation("ablate", _studies, (AblateScreen, FigureTable), again=_studies, lab="studied"),
-    "study": Situation("ablate", _study, (AblateScreen, FigureTable), again=_study, lab="studied"),
+    "studies": Situation("ablate", _studies, (AblateScreen, ResultTable), again=_studies, lab="studied"),
+    "study": Situation("ablate", _study, (AblateScreen, ResultTable), again=_study, lab="studied"),
     "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
     "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), _effects, "studied"),
     "plan of a study": Situation("ablate", _plan, (PlanEditor,)),

@@ -17,7 +17,7 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 
 _MAX_DRAWS_PER_CELL = 50  # of a random search; more would mean that hardly any combination is valid
-_BOOLEAN_NAMES = {"tie_lm_head": ("tied", "untied")}  # names in the predecessor's tables; others are x and no_x
+_BOOLEAN_NAMES = {"tie_lm_head": ("tied", "untied")}  # names in the Rust program's tables; others are x and no_x
 BASE = "base"
 
 

@@ -27,12 +27,12 @@ from engines.settings.fields import fields
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 
-_DIGITS = 6  # decimals of losses and rates, as in the predecessor's files
+_DIGITS = 6  # decimals of losses and rates, as in the Rust program's files
 _DIFFERENCE_COLUMNS = ("low", "high", "p", "p_corrected")
 
 
 def write_all_tables(study: Study, plan: Plan, results: Mapping[Job, RunResult]) -> list[str]:
-    """Write the tables of `write_study_tables` and copies of them, named as the predecessor named them, into the
+    """Write the tables of `write_study_tables` and copies of them, named as the Rust program named them, into the
     results directory. Return the paths of the copies."""
     tables = write_study_tables(study, plan, results)
     base = resolve(plan.given)
@@ -77,7 +77,7 @@ def portable_paths(study: Study, plan: Plan) -> PortablePaths:
 
 
 def build_run_row(plan: Plan, result: RunResult) -> dict[str, Any]:
-    """Build the row of one run: the predecessor's columns in their order, then new ones."""
+    """Build the row of one run: the Rust program's columns in their order, then new ones."""
     cell = plan.cells[result.job.cell]
     settings = resolve(plan.run_settings(cell, result.job.seed))
     row = {
@@ -117,7 +117,7 @@ def _add_axis_columns(row: dict[str, Any], plan: Plan, settings: TrainSettings) 
 
 
 def build_summary_rows(plan: Plan, analysis: Analysis) -> list[dict[str, Any]]:
-    """Build one row per cell in the plan's order: the columns that the predecessor printed, then new ones."""
+    """Build one row per cell in the plan's order: the columns that the Rust program printed, then new ones."""
     ranks = {cell.cell: rank for rank, cell in enumerate(analysis.cells, 1)}
     return [
         _build_summary_row(plan, cell, ranks[cell.cell]) for cell in sorted(analysis.cells, key=lambda cell: cell.cell)
@@ -166,7 +166,7 @@ def render_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _format_csv_value(name: str, value: Any) -> str:
-    """Format a value as the predecessor did: booleans in lower case, six decimals except for settings, None empty."""
+    """Format a value as the Rust program did: booleans in lower case, six decimals except for settings, None empty."""
     if value is None:
         return ""
     if isinstance(value, float) and name not in fields(TrainSettings):

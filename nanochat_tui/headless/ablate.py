@@ -242,7 +242,7 @@ def _describe_resume(study: Study) -> str:
 
 
 def _print_table(study: Study, ended: Event | None) -> None:
-    """Print a summary line and CSV, in the format of the Rust predecessor; on a terminal, a formatted table."""
+    """Print a summary line and CSV, in the format of the Rust program; on a terminal, a formatted table."""
     plan = study.plan
     results: dict[Any, RunResult] = load_results(study, plan)
     for damage in describe_study_damage(study, read_history(study), results.values()):

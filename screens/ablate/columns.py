@@ -8,31 +8,31 @@ from engines.ablation.formatting import format_difference, format_p, format_spre
 from engines.ablation.plan import Job, Plan
 from engines.ablation.results import RunResult
 from engines.output.units import format_age, format_duration
-from screens.ablate.figure_table import Cell, Column, Rows
 from screens.ablate.reader import RESUMABLE, StudyRow, StudySnapshot
+from screens.ablate.result_table import RankedColumn, StyledText, TableRows
 from screens.shared.formatting import format_count, format_state_glyph, format_text
 
 STUDY_COLUMNS = (
-    Column("state", "state", 1),
-    Column("study", "study", 0),
-    Column("done", "runs", 2, right=True),
-    Column("eta", "ETA", 3, right=True),
-    Column("age", "age", 5, right=True),
-    Column("design", "design", 6),
-    Column("axes", "axes", 4, most=60, least=12),
-    Column("base", "base", 7, most=60, least=12),
+    RankedColumn("state", "state", 1),
+    RankedColumn("study", "study", 0),
+    RankedColumn("done", "runs", 2, is_right_aligned=True),
+    RankedColumn("eta", "ETA", 3, is_right_aligned=True),
+    RankedColumn("age", "age", 5, is_right_aligned=True),
+    RankedColumn("design", "design", 6),
+    RankedColumn("axes", "axes", 4, max_width=60, min_width=12),
+    RankedColumn("base", "base", 7, max_width=60, min_width=12),
 )
 CELL_COLUMNS = (
-    Column("series", " ", 1, most=1),
-    Column("cell", "cell", 0, most=40),
-    Column("bpb", "val bpb", 2, right=True, most=19),
-    Column("difference", "difference", 4, right=True),
-    Column("interval", "95 % CI", 5, right=True),
-    Column("verdict", "verdict", 3, most=26, least=9),
-    Column("seeds", "seeds", 6, right=True),
-    Column("speed", "tok/s", 7, right=True),
-    Column("best", "best bpb", 8, right=True),
-    Column("p", "p (Holm)", 9, right=True),
+    RankedColumn("series", " ", 1, max_width=1),
+    RankedColumn("cell", "cell", 0, max_width=40),
+    RankedColumn("bpb", "val bpb", 2, is_right_aligned=True, max_width=19),
+    RankedColumn("difference", "difference", 4, is_right_aligned=True),
+    RankedColumn("interval", "95 % CI", 5, is_right_aligned=True),
+    RankedColumn("verdict", "verdict", 3, max_width=26, min_width=9),
+    RankedColumn("seeds", "seeds", 6, is_right_aligned=True),
+    RankedColumn("speed", "tok/s", 7, is_right_aligned=True),
+    RankedColumn("best", "best bpb", 8, is_right_aligned=True),
+    RankedColumn("p", "p (Holm)", 9, is_right_aligned=True),
 )
 _FAILED = ("crashed", "killed", "halted", "stuck", "diverged", "unreadable")
 _VERDICT_STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
@@ -42,11 +42,11 @@ _ACTIVE = ("running", "paused", "starting")
 # --- studies ----------------------------------------------------------------------------------------
 
 
-def build_study_rows(studies: list[StudyRow], ascii: bool) -> Rows:
+def build_study_rows(studies: list[StudyRow], ascii: bool) -> TableRows:
     return {row.key: _build_study_row(row, ascii) for row in studies}
 
 
-def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, Cell]:
+def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, StyledText]:
     style = "failed" if row.problem or row.state in _FAILED else "live" if row.state in _ACTIVE else ""
     texts = {
         "state": f"{format_state_glyph(row.watch, ascii)} {row.state}{' !' if row.problem else ''}",
@@ -58,7 +58,9 @@ def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, Cell]:
         "base": format_base(row.plan) if row.plan else "",
         "age": format_age(row.created_at),
     }
-    return {name: Cell(format_text(text, ascii), style if name == "state" else "") for name, text in texts.items()}
+    return {
+        name: StyledText(format_text(text, ascii), style if name == "state" else "") for name, text in texts.items()
+    }
 
 
 def format_axes_line(plan: Plan) -> str:
@@ -78,7 +80,7 @@ def format_base(plan: Plan) -> str:
 # --- cells ------------------------------------------------------------------------------------------
 
 
-def build_cell_rows(snapshot: StudySnapshot, series: Mapping[int, int], ascii: bool) -> Rows:
+def build_cell_rows(snapshot: StudySnapshot, series: Mapping[int, int], ascii: bool) -> TableRows:
     """Build the rows of the cells, the best first. `series` has the number of each cell's curve, if it has one."""
     return {
         str(cell.cell): _build_cell_row(cell, snapshot, series.get(cell.cell), ascii)
@@ -86,23 +88,25 @@ def build_cell_rows(snapshot: StudySnapshot, series: Mapping[int, int], ascii: b
     }
 
 
-def _build_cell_row(cell: CellReport, snapshot: StudySnapshot, series: int | None, ascii: bool) -> dict[str, Cell]:
+def _build_cell_row(
+    cell: CellReport, snapshot: StudySnapshot, series: int | None, ascii: bool
+) -> dict[str, StyledText]:
     difference, _, interval = format_difference(cell.difference).partition(" ")
     verdict_style = "live" if _is_training(cell, snapshot) else _VERDICT_STYLES.get(cell.verdict, "faint")
     p = cell.p_corrected
     row = {
-        "series": Cell(str(series) if series else "", f"series-{series}" if series else ""),
-        "cell": Cell(cell.name, "base" if cell.verdict == "base" else ""),
-        "bpb": Cell(format_spread(cell.val_bpb)),
-        "difference": Cell(difference),
-        "interval": Cell(interval),
-        "verdict": Cell(describe_verdict(cell, snapshot), verdict_style),
-        "seeds": Cell(format_seeds(cell, snapshot)),
-        "speed": Cell(format_count(cell.mean("tokens_per_second")), "faint"),
-        "best": Cell(format_spread(cell.best_bpb), "faint"),
-        "p": Cell(format_p(p) if p is not None and math.isfinite(p) else "", "faint"),
+        "series": StyledText(str(series) if series else "", f"series-{series}" if series else ""),
+        "cell": StyledText(cell.name, "base" if cell.verdict == "base" else ""),
+        "bpb": StyledText(format_spread(cell.val_bpb)),
+        "difference": StyledText(difference),
+        "interval": StyledText(interval),
+        "verdict": StyledText(describe_verdict(cell, snapshot), verdict_style),
+        "seeds": StyledText(format_seeds(cell, snapshot)),
+        "speed": StyledText(format_count(cell.mean("tokens_per_second")), "faint"),
+        "best": StyledText(format_spread(cell.best_bpb), "faint"),
+        "p": StyledText(format_p(p) if p is not None and math.isfinite(p) else "", "faint"),
     }
-    return {name: Cell(format_text(found.text, ascii), found.style) for name, found in row.items()}
+    return {name: StyledText(format_text(found.text, ascii), found.style) for name, found in row.items()}
 
 
 def _is_training(cell: CellReport, snapshot: StudySnapshot) -> bool:

@@ -19,20 +19,22 @@ from engines.ablation.statistics import ALPHA
 from engines.output.units import format_duration
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
-from screens.ablate.cell_curves import CellCurves
 from screens.ablate.columns import (
     CELL_COLUMNS,
     build_cell_rows,
     describe_cell,
+    find_first_job,
     format_axes_line,
     format_base,
     format_design,
 )
 from screens.ablate.effects_view import EffectsView
-from screens.ablate.figure_table import FigureTable
 from screens.ablate.reader import StudySnapshot
+from screens.ablate.series_numbers import SeriesNumbers
+from screens.ablate.result_table import ResultTable
 from screens.chart import Chart
 from screens.shared.formatting import format_bar, format_state, format_text
+from screens.shared.overlay import CurveOverlay, NamedRun
 from screens.widgets.lines import Lines
 
 _BAR_WIDTH = 24
@@ -53,21 +55,23 @@ class StudyView(Vertical):
 
     part: reactive[str] = reactive("", repaint=False)  # shown with the cells: curves, effects, or nothing
 
-    cells = query_one("#cells", FigureTable)
-    curves = query_one("#curves", CellCurves)
+    cells = query_one("#cells", ResultTable)
+    curves = query_one("#curves", CurveOverlay)
     effects = query_one("#effects", EffectsView)
 
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ascii = ascii
         self.snapshot: StudySnapshot | None = None
+        self._numbers = SeriesNumbers()
+        self._watches: dict[Run, WatchedRun] = {}  # of runs that the app does not read
 
     def compose(self) -> ComposeResult:
         yield Lines(id="queue")
         with Vertical(id="cells-pane", classes="pane"):
-            yield FigureTable(CELL_COLUMNS, self._ascii, id="cells")
+            yield ResultTable(CELL_COLUMNS, self._ascii, id="cells")
         yield Lines(id="cell-line")
-        yield CellCurves(self._ascii, id="curves")
+        yield CurveOverlay(self._ascii, id="curves")
         yield EffectsView(self._ascii, id="effects")
 
     def on_mount(self) -> None:
@@ -91,7 +95,8 @@ class StudyView(Vertical):
     def clear(self) -> None:
         """Remove the shown study; another one is being read."""
         self.snapshot = None
-        self.curves.reset_numbers()
+        self._numbers = SeriesNumbers()
+        self._watches.clear()
         self.cells.show({})
         self.query_one("#queue", Lines).show([Text("reading ...")])
 
@@ -106,7 +111,7 @@ class StudyView(Vertical):
         """Show a snapshot. `known` are runs that the app is reading already."""
         is_first, self.snapshot = self.snapshot is None, snapshot
         self._show_queue(snapshot, known)
-        numbers = self.curves.assign_numbers(snapshot)
+        numbers = self._numbers.assign(snapshot)
         self.cells.show(build_cell_rows(snapshot, numbers, self._ascii))
         if is_first:
             self.cells.move_cursor(row=0)
@@ -117,6 +122,20 @@ class StudyView(Vertical):
         title = escape(format_text(f"{snapshot.row.study.id} · {format_axes_line(snapshot.plan)}", self._ascii))
         if pane.border_title != title:  # assigning it repaints the pane
             pane.border_title = title
+
+    def _show_curves(
+        self, snapshot: StudySnapshot, numbers: Mapping[int, int], known: Mapping[Run, WatchedRun]
+    ) -> None:
+        """Show the curve of each numbered cell: the run with its first seed, which all cells share."""
+        runs = {}
+        for cell, number in sorted(numbers.items(), key=lambda item: item[1]):
+            if job := find_first_job(snapshot, cell):
+                run = snapshot.runs[job]
+                watch = known.get(run) or self._watches.setdefault(run, WatchedRun(run))
+                runs[number] = NamedRun(snapshot.plan.cells[cell].name, watch)
+        count = f"{len(runs)} of {len(snapshot.plan.cells)} cells"
+        title = f"curves of {count}, each with its first seed ({snapshot.plan.seeds[0]})"
+        self.curves.show(runs, format_text(title, self._ascii))
 
     @on(DataTable.RowHighlighted)
     def _show_cell(self) -> None:

@@ -113,7 +113,7 @@ class RunsScreen(CommandScreen):
 
     def _take_listing(self, listing: Listing) -> None:
         rows, self._longest = listing.rows, listing.longest
-        self.table.is_growing, self._was_partial = self._was_partial, self.state.is_partial
+        self.table.stays_on_first_row, self._was_partial = self._was_partial, self.state.is_partial
         keys = {row.key for row in rows}
         for row in self._rows or ():
             if row.key not in keys and row.key not in self._deleted and (row is self._row or row.key in self._marks):
