@@ -21,6 +21,7 @@ from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.prompt import PromptPane
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
+from screens.shared.table import KeyedTable
 from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
@@ -262,7 +263,7 @@ SITUATIONS = {
     "inspector": Situation("train", _inspector, (HeatMap,), "real", again=_inspector_again, lab="spoken"),
     "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
     "help": Situation("train", helped, (HelpScreen,), "finished", again=helped),
-    "runs": Situation("runs", _runs, (RunsScreen, RunsTable), again=_runs_again),
+    "runs": Situation("runs", _runs, (RunsScreen, RunsTable, KeyedTable), again=_runs_again),
     "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
     "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
     "difference": Situation("runs", _difference, (DifferenceScreen,), again=_difference_again),
@@ -273,8 +274,8 @@ SITUATIONS = {
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
     "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
     "ablate": Situation("ablate", _as_opened, (DashboardApp, AblateScreen), again=_list_again),
-    "studies": Situation("ablate", _studies, (AblateScreen, ResultTable), again=_studies, lab="studied"),
-    "study": Situation("ablate", _study, (AblateScreen, ResultTable), again=_study, lab="studied"),
+    "studies": Situation("ablate", _studies, (AblateScreen, ResultTable, KeyedTable), again=_studies, lab="studied"),
+    "study": Situation("ablate", _study, (AblateScreen, ResultTable, KeyedTable), again=_study, lab="studied"),
     "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
     "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), _effects, "studied"),
     "plan of a study": Situation("ablate", _plan, (PlanEditor,)),

@@ -30,8 +30,8 @@ from screens.ablate.columns import (
 )
 from screens.ablate.effects_view import EffectsView
 from screens.ablate.reader import StudySnapshot
-from screens.ablate.series_numbers import SeriesNumbers
 from screens.ablate.result_table import ResultTable
+from screens.ablate.series_numbers import SeriesNumbers
 from screens.chart import Chart
 from screens.shared.formatting import format_bar, format_state, format_text
 from screens.shared.overlay import CurveOverlay, NamedRun
@@ -115,7 +115,7 @@ class StudyView(Vertical):
         self.cells.show(build_cell_rows(snapshot, numbers, self._ascii))
         if is_first:
             self.cells.move_cursor(row=0)
-        self.curves.show_cells(snapshot, known)
+        self._show_curves(snapshot, numbers, known)
         self.effects.show(snapshot)
         self._show_cell()
         pane = self.query_one("#cells-pane")
