@@ -1,4 +1,4 @@
-"""bench: which settings belong to what is measured, and the command that its report names."""
+"""bench: options belong to one benchmark, and the report names the command that reproduces it."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from nanochat_tui.cli import main
 TINY = "--depth 1 --width 32 --heads 2 --vocab-size 258 --context-length 16 --batch-size 2 --device cpu".split()
 
 
-def test_bench_step_measures_the_run_that_its_flags_are_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_step_measures_the_model_of_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*TINY, "--window-pattern", "SL", "--no-smear", "--micro-batch", "1", "--results-dir", str(tmp_path)]
     assert main(["--no-ui", "--json", "bench", "step", *words]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -26,7 +26,7 @@ def test_bench_step_measures_the_run_that_its_flags_are_of(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         ("log --depth 6", "--depth is an option of bench step, not of bench log."),
         ("ui --seeds 2", "--seeds is an option of bench nanochat, not of bench ui."),
@@ -38,9 +38,7 @@ def test_bench_step_measures_the_run_that_its_flags_are_of(tmp_path: Path, capsy
         ("step --width 30 --heads 4 --device cpu", "--width 30 must be a multiple of --heads 4."),
     ],
 )
-def test_a_flag_that_is_not_for_what_is_measured_is_refused_in_a_sentence(
-    words: str, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_option_of_another_benchmark_is_refused(words: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--no-ui", "bench", *words.split()]) == 2
     shown = capsys.readouterr()
-    assert shown.err == f"nanochat-tui: {told}\n" and shown.out == ""
+    assert shown.err == f"nanochat-tui: {output}\n" and shown.out == ""

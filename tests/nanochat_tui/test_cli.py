@@ -1,4 +1,4 @@
-"""The command line: a superset of the ancestor's, legal in many forms, and honest about every mistake."""
+"""The command line: options of every form, help, and one sentence per mistake."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def settings(*words: str, command: str = "train") -> dict[str, object]:
     return parse(command, list(words), False).settings
 
 
-def test_the_ancestors_flags_all_parse() -> None:
+def test_all_options_of_the_rust_program_are_accepted() -> None:
     train = (
         "--mode tensor --model-kind mini-gpt --style futuristic --data input.txt --seed 1 --optimizer adamw "
         "--lr-schedule sqrt --tie-lm-head false --input-rmsnorm true --steps 500 --checkpoint-every 10 "
@@ -33,28 +33,31 @@ def test_the_ancestors_flags_all_parse() -> None:
 
 
 @pytest.mark.parametrize("words", ["--tie-lm-head", "--tie-lm-head=true", "--tie-lm-head true", "--tie-lm-head yes"])
-def test_a_yes_can_be_said_in_many_ways(words: str) -> None:
+def test_a_boolean_option_accepts_every_form_of_true(words: str) -> None:
     assert settings(*words.split()) == {"tie_lm_head": True}
 
 
 @pytest.mark.parametrize("words", ["--no-tie-lm-head", "--tie-lm-head=false", "--tie-lm-head off"])
-def test_and_so_can_a_no(words: str) -> None:
+def test_a_boolean_option_accepts_every_form_of_false(words: str) -> None:
     assert settings(*words.split()) == {"tie_lm_head": False}
 
 
-def test_only_what_was_typed_is_given() -> None:
+def test_only_options_on_the_command_line_are_given() -> None:
     assert settings() == {} and settings("--steps", "5") == {"steps": 5} and settings("--lr=auto") == {"lr": "auto"}
 
 
-def test_abbreviations_are_no_flags() -> None:
+def test_abbreviated_options_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"train: unknown option --step; did you mean --steps\?"):
         settings("--step", "5")
 
 
-def test_every_mistake_is_told_in_one_go(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_mistakes_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--steps=-1", "--lr", "x", "--wat", "7", "stray", "--no-ui"]) == 2
-    told = capsys.readouterr().err
-    assert all(word in told for word in ("--steps must", "--lr must", "unknown option --wat")) and told.count("\n") == 3
+    output = capsys.readouterr().err
+    assert (
+        all(word in output for word in ("--steps must", "--lr must", "unknown option --wat"))
+        and output.count("\n") == 3
+    )
 
 
 def test_help_lists_every_command_and_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +68,7 @@ def test_help_lists_every_command_and_every_setting(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert COMMANDS[command].help in " ".join(capsys.readouterr().out.split())
 
@@ -73,7 +76,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "words", [["--no-ui", "--json", "runs"], ["runs", "--json", "--no-ui"], ["--json", "runs", "--no-ui"]]
 )
-def test_no_ui_and_json_may_stand_anywhere(
+def test_global_options_may_be_anywhere(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
@@ -81,20 +84,22 @@ def test_no_ui_and_json_may_stand_anywhere(
 
 
 @pytest.mark.parametrize("words", [[], ["--no-ui"]])
-def test_no_command_shows_the_help_and_is_a_mistake(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_the_help_is_printed_and_the_exit_code_is_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words) == 2 and "commands:" in capsys.readouterr().err
 
 
-def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_refused_with_the_available_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2 and "train" in capsys.readouterr().err
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0 and capsys.readouterr().out.startswith("nanochat-tui 0.")
 
 
 @pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if command.settings])
-def test_a_commands_help_lists_all_its_settings_and_what_they_take(
+def test_the_help_of_a_command_lists_its_settings_with_their_values(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([command, "--help"])
@@ -105,19 +110,19 @@ def test_a_commands_help_lists_all_its_settings_and_what_they_take(
 
 
 @pytest.mark.parametrize("field", fields(TrainSettings).values(), ids=lambda field: field.name)
-def test_every_setting_is_a_flag_that_takes_its_own_default(field: Field) -> None:
+def test_every_setting_is_an_option_that_accepts_its_default(field: Field) -> None:
     typed = str(field.default).lower() if field.default in (None, True, False) else str(field.default)
     assert settings(field.flag, typed) == settings(f"{field.flag}={typed}") == {field.name: field.default}
 
 
-def test_all_wrong_values_are_named_at_once_each_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_values_are_reported_at_once_by_option(capsys: pytest.CaptureFixture[str]) -> None:
     flags = [field.flag for field in fields(TrainSettings).values() if field.kind != "str" or field.choices]
     assert len(flags) > 40 and main(["train", *(f"{flag}=*" for flag in flags)]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert [line.partition(" must be ")[0] for line in told] == [f"nanochat-tui: {flag}" for flag in flags]
+    output = capsys.readouterr().err.splitlines()
+    assert [line.partition(" must be ")[0] for line in output] == [f"nanochat-tui: {flag}" for flag in flags]
 
 
-def test_the_last_of_two_words_on_a_thing_holds() -> None:
+def test_a_repeated_option_has_its_last_value() -> None:
     assert settings("--steps", "5", "--steps", "7", "--tie-lm-head", "--no-tie-lm-head") == {
         "steps": 7,
         "tie_lm_head": False,
@@ -125,7 +130,7 @@ def test_the_last_of_two_words_on_a_thing_holds() -> None:
 
 
 @pytest.mark.parametrize("words", [["--temperature", "-1"], ["--temperature=-1"], ["--temperature", "nan"]])
-def test_a_temperature_that_is_none_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_temperature_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", *words]) == 2
     assert capsys.readouterr().err.startswith("nanochat-tui: --temperature must be ")
 
@@ -136,17 +141,17 @@ def test_a_prompt_may_begin_with_a_dash_or_be_empty() -> None:
 
 
 @pytest.mark.parametrize("word", ["-h", "--help", "help"])
-def test_help_can_be_asked_for_in_three_ways(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_words_print_the_help(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 0 and "commands:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["-V"], ["--no-ui", "--version"], ["--version", "--json"]])
-def test_the_version_is_told_whatever_stands_around_it(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed_with_any_global_options(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0 and capsys.readouterr().out == f"nanochat-tui {__version__}\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         (["show"], "required: RUN"),
         (["train", "--steps"], "--steps: expected one argument"),
@@ -159,15 +164,15 @@ def test_the_version_is_told_whatever_stands_around_it(words: list[str], capsys:
         (["train", "--tokens", "infk"], "--tokens must be a size"),
     ],
 )
-def test_a_mistake_in_the_words_is_one_sentence(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_a_mistake_on_the_command_line_is_one_sentence(
+    words: list[str], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
     shown = capsys.readouterr()
-    assert told in shown.err and shown.err.count("\n") == 1 and shown.out == ""
+    assert output in shown.err and shown.err.count("\n") == 1 and shown.out == ""
 
 
-def test_a_corpus_that_is_not_there_fails_by_its_command(
+def test_a_missing_corpus_is_an_error_of_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

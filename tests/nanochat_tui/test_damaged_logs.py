@@ -50,16 +50,16 @@ def run(trained: Run, tmp_path: Path) -> Run:
     return run
 
 
-def told(capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> Any:
+def run_command(capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> Any:
     capsys.readouterr()
     assert main(["--no-ui", *words, "--results-dir", str(run.path.parent.parent)]) == 0
     return capsys.readouterr()
 
 
-def test_show_and_runs_report_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"run {run.id}: {LOST}" in told(capsys, run, "show", run.id).err
-    assert json.loads(told(capsys, run, "show", run.id, "--json").out)["unreadable"] == LOST
-    (row,) = map(json.loads, told(capsys, run, "runs", "--json").out.splitlines())
+def test_show_and_runs_report_unreadable_steps(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"run {run.id}: {LOST}" in run_command(capsys, run, "show", run.id).err
+    assert json.loads(run_command(capsys, run, "show", run.id, "--json").out)["unreadable"] == LOST
+    (row,) = map(json.loads, run_command(capsys, run, "runs", "--json").out.splitlines())
     assert row["unreadable"] == LOST and row["step"] == 20 and row["state"] == "finished"
 
 
@@ -70,8 +70,10 @@ def test_a_checkpoint_beyond_the_end_of_a_log_shows_that_steps_are_missing(
     write_log(run.events_path, *(event for event in events_of(run) if event["kind"] == "run"))
     (run.summary_path).unlink()
     for words in (["runs"], ["show", "cut"], ["compare", "cut", "cut"]):
-        said = told(capsys, run, *words)
-        assert "run cut: steps 1–20 could not be read." in said.err and "20/20" in said.out + "20/20" * (len(words) > 2)
+        output = run_command(capsys, run, *words)
+        assert "run cut: steps 1–20 could not be read." in output.err and "20/20" in output.out + "20/20" * (
+            len(words) > 2
+        )
     assert read_record(run).history.step == 20
     main(["--no-ui", "attach", str(run.path)])
     assert "cut: steps 1–20 could not be read." in capsys.readouterr().err
@@ -87,25 +89,25 @@ def test_every_command_whose_figures_come_from_a_damaged_log_names_it(
     out = iter(str(tmp_path / f"out-{number}") for number in range(9))
     for command in (["runs"], ["show", run.id], ["report", run.id, "--out", next(out)], ["compare", run.id, run.id],
                     ["export", run.id, "--out", next(out)]):  # fmt: skip
-        said = told(capsys, run, *command)
-        assert f"run {run.id}: {reason}" in said.err, command
+        output = run_command(capsys, run, *command)
+        assert f"run {run.id}: {reason}" in output.err, command
         if "--out" in command:
             command[-1] = next(out)
-        found = json.loads(told(capsys, run, *command, "--json").out)
+        found = json.loads(run_command(capsys, run, *command, "--json").out)
         assert reason in str(found["runs"][0]["unreadable"] if "runs" in found else found["unreadable"]), command
     sample = ["sample", run.id, "--checkpoint", "best", "--count", "1"]
     code = main(["--no-ui", *sample, "--results-dir", str(run.results)])
     assert code == is_deleted and f"run {run.id}: {reason}" in capsys.readouterr().err
 
 
-def test_compare_and_report_say_what_could_not_be_read(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_and_report_name_unreadable_steps(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     page = run.path.parent / "compared.html"
-    said = told(capsys, run, "compare", run.id, run.id, "--json", "--html", str(page))
-    assert f"run {run.id}: {LOST}" in said.err
-    assert [each["unreadable"] for each in json.loads(said.out)["runs"]] == [LOST, LOST]
+    output = run_command(capsys, run, "compare", run.id, run.id, "--json", "--html", str(page))
+    assert f"run {run.id}: {LOST}" in output.err
+    assert [each["unreadable"] for each in json.loads(output.out)["runs"]] == [LOST, LOST]
     assert LOST in page.read_text()
     report = run.path.parent / "report.html"
-    told(capsys, run, "report", run.id, "--out", str(report))
+    run_command(capsys, run, "report", run.id, "--out", str(report))
     assert "teps 11–15 could not be read" in report.read_text() and "loss not finite" not in report.read_text()
 
 
@@ -121,8 +123,8 @@ def test_losses_that_could_not_be_read_are_not_compared(run: Run, capsys: pytest
         (losses, ()), ([1.0, float("nan"), float("nan"), 4.0], [range(2, 4)])))  # fmt: skip
     found = compare_records(whole, part)
     assert found.verdict == IDENTICAL and found.unreadable == 2 and found.losses == (2, 2)
-    said = told(capsys, run, "reproduce", run.id).out
-    assert "15 of 15 identical; 5 could not be read and were not compared" in said
+    output = run_command(capsys, run, "reproduce", run.id).out
+    assert "15 of 15 identical; 5 could not be read and were not compared" in output
 
 
 def evaluation(step: int) -> dict[str, Any]:
@@ -145,14 +147,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("make_bad", BAD.values(), ids=BAD)
-def test_one_bad_run_never_keeps_others_from_being_listed(
+def test_a_damaged_run_does_not_hide_others_from_the_list(
     make_bad: Any, run: Run, trained: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = Run(Path(shutil.copytree(trained.path, run.path.parent / "bad-run")))
     make_bad(bad)
     bad.summary_path.unlink(missing_ok=True)
-    assert run.id in told(capsys, run, "runs").out
-    rows = [json.loads(line) for line in told(capsys, run, "runs", "--json").out.splitlines()]
+    assert run.id in run_command(capsys, run, "runs").out
+    rows = [json.loads(line) for line in run_command(capsys, run, "runs", "--json").out.splitlines()]
     assert run.id in [row["run"] for row in rows]
     for words in (["show", "bad-run"], ["compare", run.id, "bad-run"]):
         code = main(["--no-ui", *words, "--results-dir", str(run.path.parent.parent)])
@@ -173,8 +175,8 @@ def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
     lost = f"run run-1 of {study.id}: 1 line of events.jsonl could not be read."
 
     page = tmp_path / "report.html"
-    said = told(capsys, runs[0], "report", study.id, "--out", str(page), "--json")
-    assert lost in said.err and json.loads(said.out)["unreadable"] == [lost] and lost in page.read_text()
+    output = run_command(capsys, runs[0], "report", study.id, "--out", str(page), "--json")
+    assert lost in output.err and json.loads(output.out)["unreadable"] == [lost] and lost in page.read_text()
     results = load_results(study, plan)
     assert [result.outcome for result in results.values()] == ["finished", "unreadable"]
     assert results[Job(1, plan.seeds[0], 0)].val_bpb is None
@@ -184,19 +186,19 @@ def test_a_study_names_the_damaged_logs_and_scores_no_earlier_evaluation(
     study.events_path.unlink()
     gone = "events.jsonl cannot be read: No such file or directory."
     for words in (["studies"], ["report", study.id, "--out", str(page)]):
-        assert f"study {study.id}: {gone}" in told(capsys, runs[0], *words).err
-    assert json.loads(told(capsys, runs[0], "studies", "--json").out)["unreadable"] == gone
+        assert f"study {study.id}: {gone}" in run_command(capsys, runs[0], *words).err
+    assert json.loads(run_command(capsys, runs[0], "studies", "--json").out)["unreadable"] == gone
 
 
 @pytest.mark.parametrize("name", ["config.json", "events.jsonl", "summary.json", "worker.log", "run.lock"])
 @pytest.mark.filterwarnings("error")
-def test_a_fifo_in_place_of_a_file_keeps_no_command_waiting(
+def test_no_command_waits_for_a_fifo_in_place_of_a_file(
     name: str, run: Run, trained: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = Run(Path(shutil.copytree(trained.path, run.path.parent / "bad-run")))
     (bad.path / name).unlink(missing_ok=True)
     os.mkfifo(bad.path / name)
-    assert run.id in told(capsys, run, "runs").out
+    assert run.id in run_command(capsys, run, "runs").out
     for command in ("show", "report", "export", "attach", "sample", "reproduce"):
         if (command, name) != ("reproduce", "run.lock"):
             assert main(["--no-ui", command, "bad-run", "--results-dir", str(run.results)]) in (0, 1, 5)

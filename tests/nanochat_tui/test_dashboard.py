@@ -1,4 +1,4 @@
-"""When the dashboard opens, when it says why it does not, and what it spares a slow line."""
+"""Opening the dashboard, the reasons for not opening it, and less output over SSH."""
 
 import os
 import subprocess
@@ -26,12 +26,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("words", [("train",), ("train", "--steps", "5"), ("runs",), ("attach", "last"), ("sample",)])
-def test_it_opens_on_a_terminal(words: tuple[str, ...]) -> None:
+def test_the_dashboard_opens_on_a_terminal(words: tuple[str, ...]) -> None:
     assert dashboard.reason_for_headless(words[0], options(*words)) is None
 
 
 @pytest.mark.usefixtures("terminal")
-def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
+def test_commands_that_only_print_do_not_open_it() -> None:
     assert dashboard.reason_for_headless("plan", options("plan")) == ""
     assert dashboard.reason_for_headless("train", options("train", "--detach")) == ""
     assert dashboard.reason_for_headless("train", options("train", as_json=True)) == ""
@@ -43,25 +43,25 @@ def test_nobody_expects_it_of_a_command_that_only_answers() -> None:
     [("--prompt-file", "a.txt"), ("--prompt", "a"), ("--temperature", "0"), ("--count", "3"), ("--checkpoint", "best"),
      ("--model-kind", "mini-gpt"), ("--data", "names")],
 )  # fmt: skip
-def test_what_the_sample_screen_would_ignore_is_sampled_without_it(given: tuple[str, ...]) -> None:
+def test_options_that_the_sample_screen_lacks_are_sampled_headless(given: tuple[str, ...]) -> None:
     assert given[0] in str(dashboard.reason_for_headless("sample", options("sample", *given)))
     assert given[0] in str(dashboard.reason_for_headless("sample", options("sample", "last", *given)))
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_folder_of_a_checkpoint_is_sampled_without_it(tmp_path: Path) -> None:
+def test_a_checkpoint_directory_is_sampled_headless(tmp_path: Path) -> None:
     (tmp_path / "state.json").touch()
     assert "checkpoint" in str(dashboard.reason_for_headless("sample", options("sample", str(tmp_path))))
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_that_cannot_show_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     assert "TERM=dumb" in (dashboard.reason_for_headless("train", options("train")) or "")
 
 
 @pytest.mark.usefixtures("terminal")
-def test_it_is_not_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_open_if_stderr_is_not_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     assert "stderr, on which it is drawn" in (dashboard.reason_for_headless("train", options("train")) or "")
 
@@ -74,7 +74,7 @@ def test_without_a_terminal_the_bare_command_prints_the_help_and_the_reason(caps
 
 
 @pytest.mark.parametrize(("over_ssh", "fps"), [(True, "15 none"), (False, "60 full")])
-def test_a_line_over_ssh_is_spared(over_ssh: bool, fps: str, tmp_path: Path) -> None:
+def test_fewer_frames_are_painted_over_ssh(over_ssh: bool, fps: str, tmp_path: Path) -> None:
     code = (
         "from nanochat_tui import dashboard; dashboard.reduce_terminal_traffic();"
         "from textual import constants; print(constants.MAX_FPS, constants.TEXTUAL_ANIMATIONS)"

@@ -39,11 +39,11 @@ def found(name: str, results: Path, device: str = "auto") -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("todo", "code"), [([GOOD], 0), ([GOOD, DOUBTFUL, NOT_HERE], 0), ([GOOD, BAD, GOOD], 1), ([], 0)]
 )
-def test_only_a_failure_is_one(todo: list[Check], code: int) -> None:
+def test_only_a_failed_check_makes_the_exit_code_1(todo: list[Check], code: int) -> None:
     assert print_findings(todo, as_json=False) == print_findings(todo, as_json=True) == code
 
 
-def test_each_check_is_a_line_with_glyph_and_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_check_is_one_line_with_symbol_and_status(capsys: pytest.CaptureFixture[str]) -> None:
     print_findings([GOOD, NOT_HERE, DOUBTFUL, BAD], as_json=False)
     out, err = capsys.readouterr()
     words = [line.split()[:3] for line in out.splitlines()]
@@ -59,7 +59,7 @@ def test_json_is_a_list_of_findings(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_that_raises_is_a_failure_and_the_others_continue(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_findings([Check("broken", breaks), Check("refused", refuses), GOOD], as_json=False) == 1
     broken, refused, good = capsys.readouterr().out.splitlines()
     assert "ZeroDivisionError: by zero" in broken and refused.endswith("no GPU here; use another.") and "OK" in good
@@ -74,7 +74,7 @@ def test_training_works_here(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert "loss 4." in findings["training on cpu"]["detail"] and "gpu" not in findings
 
 
-def test_devices_that_are_not_here_are_tried_only_when_asked_for(tmp_path: Path) -> None:
+def test_missing_devices_are_checked_only_on_request(tmp_path: Path) -> None:
     names = [check.name for check in list_checks(tmp_path)]
     assert [f"training on {name}" in names for name in ("cpu", "cuda", "mps")] == [True] * 3
     assert "training on cpu" not in [check.name for check in list_checks(tmp_path, "cuda")]
@@ -85,7 +85,9 @@ def test_devices_that_are_not_here_are_tried_only_when_asked_for(tmp_path: Path)
         assert status == FAIL and "torch sees no Metal GPU" in detail
 
 
-def test_a_missing_torch_is_told_once_with_what_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_torch_is_reported_once_with_what_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     status, detail = found("torch", tmp_path)
     assert status == FAIL and "only --mode scalar works" in detail and "pip install torch" in detail
@@ -93,7 +95,7 @@ def test_a_missing_torch_is_told_once_with_what_still_works(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("package", ["rustbpe", "tiktoken", "zstandard", "pyarrow", "textual"])
-def test_a_missing_package_is_told_with_what_it_is_for(
+def test_a_missing_package_is_reported_with_its_purpose(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
@@ -101,7 +103,7 @@ def test_a_missing_package_is_told_with_what_it_is_for(
     assert status == WARN and detail.startswith("not installed; it ") and detail.endswith(f"pip install {package}")
 
 
-def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     status, detail = found("compiler", tmp_path)
@@ -116,22 +118,20 @@ def test_a_machine_without_a_compiler_is_warned(tmp_path: Path, monkeypatch: pyt
     )
 
 
-@pytest.mark.parametrize(("wanted", "status"), [(["3.6", "3.7"], WARN), ([], OK)])
-def test_a_triton_that_our_kernels_are_not_made_for_is_told(
-    wanted: list[str], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("supported", "status"), [(["3.6", "3.7"], WARN), ([], OK)])
+def test_an_unsupported_triton_is_reported(
+    supported: list[str], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "wanted_tritons": wanted}
+    report = {"gpus": ["NVIDIA H200"], "mps": False, "triton": True, "wanted_tritons": supported}
     monkeypatch.setattr(
         "engines.system.doctor.run_probe", lambda question, *_: {"report": report, "compiles": {"seconds": 3}}[question]
     )
     monkeypatch.setattr("engines.system.doctor._check_compiler", lambda: (OK, "g++"))
-    told, detail = found("torch.compile", tmp_path, "cuda")
-    assert told == status and detail.startswith("works on cuda") and ("3.6 or 3.7" in detail) == bool(wanted)
+    actual, detail = found("torch.compile", tmp_path, "cuda")
+    assert actual == status and detail.startswith("works on cuda") and ("3.6 or 3.7" in detail) == bool(supported)
 
 
-def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_cudnn_frontend_is_reported_with_its_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "nvidia-cudnn-frontend"
     pretend_gpus(monkeypatch)
     assert run_check(check(name, tmp_path)) is None
@@ -143,7 +143,7 @@ def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(
 
 
 @pytest.mark.parametrize(
-    ("told_of", "device", "status", "words"),
+    ("listed_gpus", "device", "status", "words"),
     [
         ((), "auto", OK, "no NVIDIA GPU"),
         ((), "cuda", FAIL, "no NVIDIA GPU"),
@@ -151,17 +151,17 @@ def test_a_gpu_that_lacks_cudnn_s_frontend_is_told_what_that_costs(
         ((Gpu(free=20000 * MIB),), "auto", WARN, "another process uses"),
     ],
 )
-def test_gpus_are_told_with_their_memory(
-    told_of: tuple[Gpu, ...],
+def test_gpus_are_reported_with_their_memory(
+    listed_gpus: tuple[Gpu, ...],
     device: str,
     status: str,
     words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend_gpus(monkeypatch, *told_of)
-    told, detail = found("gpu", tmp_path, device)
-    assert told == status and words in detail
+    pretend_gpus(monkeypatch, *listed_gpus)
+    actual, detail = found("gpu", tmp_path, device)
+    assert actual == status and words in detail
 
 
 def test_a_gpu_that_torch_does_not_see_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +173,13 @@ def test_a_gpu_that_torch_does_not_see_is_a_warning(tmp_path: Path, monkeypatch:
     assert status == WARN and "the driver reports NVIDIA H200" in detail
 
 
-def test_results_need_not_exist_and_are_not_made(tmp_path: Path) -> None:
+def test_the_results_directory_need_not_exist_and_is_not_created(tmp_path: Path) -> None:
     results = tmp_path / "not" / "yet"
     status, detail = found("disk", results)
     assert status in (OK, WARN) and str(results) in detail and not results.exists()
 
 
-def test_a_probe_that_hangs_or_fails_is_a_sentence() -> None:
+def test_a_probe_that_hangs_or_fails_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"no answer within 0 s"):
         run_probe("report", seconds=0.01)
     with pytest.raises(UserError, match=r"--device must be one of"):

@@ -1,4 +1,4 @@
-"""export, by the command line: the folder on stdout, everything else on stderr."""
+"""export: the directory on stdout, everything else on stderr."""
 
 import csv
 import json
@@ -22,23 +22,23 @@ from nanochat_tui.cli import main
 RESUMED = next(run for run in RUNS if run.id == "resumed")
 
 
-def test_it_prints_where_and_says_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_directory_and_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(Path(shutil.copytree(RESUMED.path, tmp_path / "runs" / "resumed")))
     with open(run.events_path, "ab") as log:
         log.write(b"damage\n")
     assert main(["--no-ui", "export", str(run.path), "--results-dir", str(tmp_path)]) == 0
-    told = capsys.readouterr()
-    assert told.out == f"{tmp_path / 'exports' / 'resumed' / 'csv'}\n"
-    assert told.err == "not exported from run resumed: 1 line of events.jsonl could not be read.\n"
+    output = capsys.readouterr()
+    assert output.out == f"{tmp_path / 'exports' / 'resumed' / 'csv'}\n"
+    assert output.err == "not exported from run resumed: 1 line of events.jsonl could not be read.\n"
 
 
-def test_json_says_where_and_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_names_the_directory_and_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", str(RESUMED.path), "--format", "jsonl", "--out", str(tmp_path / "out")]
     assert main(["--no-ui", "--json", *words]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["export"] == str(tmp_path / "out") and told["run"] == "resumed" and told["steps"] == 600
-    assert sorted(told["files"]) == sorted(str(path) for path in (tmp_path / "out").iterdir())
-    assert told["state"] == "finished" and told["format"] == "jsonl"
+    output = json.loads(capsys.readouterr().out)
+    assert output["export"] == str(tmp_path / "out") and output["run"] == "resumed" and output["steps"] == 600
+    assert sorted(output["files"]) == sorted(str(path) for path in (tmp_path / "out").iterdir())
+    assert output["state"] == "finished" and output["format"] == "jsonl"
 
 
 def test_a_long_export_shows_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_a_long_export_shows_its_progress(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]) == 0
 
 
-def test_an_export_that_is_there_already_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_export_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--no-ui", "export", str(RESUMED.path), "--out", str(tmp_path / "out")]
     assert [main(words), main(words)] == [0, 1]
     assert (
@@ -69,7 +69,7 @@ def test_a_run_without_a_step_is_exported_with_its_header(tmp_path: Path) -> Non
     assert (tmp_path / "out" / "steps.csv").read_text().startswith("step,t,loss,lr,grad_norm,tokens,seconds,")
 
 
-def test_a_live_run_is_exported_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_running_run_is_exported_up_to_its_current_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"data": str(write_text(tmp_path)), **QUICK, "steps": 10_000_000, "eval_every": 0}
     run = create_run(given, tmp_path / "results")
     worker = launch(run)
@@ -80,9 +80,9 @@ def test_a_live_run_is_exported_as_it_stands(tmp_path: Path, capsys: pytest.Capt
     finally:
         worker.kill()
         worker.wait()
-    told = capsys.readouterr()
-    steps = json.loads(told.out)["steps"]
-    assert f"run {run.id} is running; the export ends at step {steps}" in told.err
+    output = capsys.readouterr()
+    steps = json.loads(output.out)["steps"]
+    assert f"run {run.id} is running; the export ends at step {steps}" in output.err
     with open(tmp_path / "out" / "steps.csv", newline="") as file:
         found = [float(row["loss"]) for row in csv.DictReader(file)]
     assert 0 < len(found) == steps

@@ -80,7 +80,7 @@ def _carry_out(words: list[str]) -> int:
 
 
 @pytest.mark.parametrize("field", ALL, ids=lambda field: field.name)
-def test_an_extreme_value_of_a_setting_is_bounded_or_refused_with_a_short_sentence(field: Field) -> None:
+def test_an_extreme_value_of_a_setting_is_accepted_or_refused_in_a_short_sentence(field: Field) -> None:
     for raw in EXTREMES:
         try:
             value = field.parse(raw)
@@ -95,7 +95,7 @@ def test_an_extreme_value_of_a_setting_is_bounded_or_refused_with_a_short_senten
 
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt", "gpt"])
-def test_a_plan_of_extreme_settings_is_made_at_once_or_refused(kind: str) -> None:
+def test_extreme_settings_are_planned_quickly_or_refused(kind: str) -> None:
     machine = Machine(None, 4)
     for field in fields(TrainSettings).values():
         for raw in [*EXTREMES, field.at_most, field.at_least]:
@@ -112,7 +112,7 @@ def test_a_plan_of_extreme_settings_is_made_at_once_or_refused(kind: str) -> Non
             assert time.monotonic() - started < PATIENCE, (field.name, raw)
 
 
-def test_divisors_of_the_largest_batch_are_found_at_once() -> None:
+def test_divisors_of_the_largest_batch_are_found_quickly() -> None:
     assert divisors(12) == [12, 6, 4, 3, 2, 1] and divisors(1) == [1] and divisors(49) == [49, 7, 1]
     started = time.monotonic()
     assert len(divisors(2**24)) == 25 and divisors(2**31 - 1) == [2**31 - 1, 1]
@@ -123,14 +123,14 @@ def test_divisors_of_the_largest_batch_are_found_at_once() -> None:
     ("given", "sentence"),
     [
         ({"model_kind": "gpt", "layers": 1024, "width": 65536, "heads": 512}, "5.39e+13 parameters"),
-        ({"tokenizer": "bpe", "vocab_size": 1 << 20}, "2.2e+12 parameters, more than the 1e+12"),
+        ({"tokenizer": "bpe", "vocab_size": 1 << 20}, "2.2e+12 parameters, more than the limit of 1e+12"),
         ({"batch_size": 1 << 24, "context_length": 1 << 20}, "tokens per step, more than 4,294,967,296"),
-        ({"steps": 10**12, "batch_size": 1 << 20}, "are more than 1e+18 tokens; lower --steps"),
+        ({"steps": 10**12, "batch_size": 1 << 20}, "is more than 1e+18 tokens; lower --steps"),
         ({"seed": 2**63}, "--seed must be at most 9,223,372,036,854,775,807, not 9223372036854775808"),
         ({"target_bpb": 1, "eval_every": 0}, "--target-bpb needs evaluations: --eval-every must be above 0"),
     ],
 )  # fmt: skip
-def test_what_no_machine_holds_is_refused_with_its_size(given: dict[str, Any], sentence: str) -> None:
+def test_impossible_sizes_are_refused_with_the_size(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError) as error:
         resolve(given)
     assert len(error.value.problems) == 1 and sentence in error.value.problems[0]
@@ -247,7 +247,7 @@ def test_numbers_of_other_commands_are_bounded_too(
     assert sentence in capsys.readouterr().err
 
 
-def test_an_option_that_a_named_run_makes_useless_is_reported(
+def test_an_option_without_effect_on_a_named_run_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path)

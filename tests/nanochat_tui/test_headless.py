@@ -1,4 +1,4 @@
-"""The headless contract, by real processes: exit codes, what goes to stdout, what to stderr, and what goes on."""
+"""Headless commands as real processes: exit codes, stdout, stderr, and runs that continue."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_the_files_used_and_skipped_and_shared_documents_are_reported(lab: Lab) 
     assert "files: 1 used, 3 skipped; 4 of 4 validation documents also in the training text" in shown
 
 
-def test_every_wrong_value_is_told_at_once(lab: Lab) -> None:
+def test_all_wrong_values_are_reported_at_once(lab: Lab) -> None:
     result = lab.on_text("train", "--steps=-1", "--lr", "fast", "--stile", "classic")
     assert result.returncode == 2 and result.stdout == ""
     assert [word in result.stderr for word in ("--steps", "--lr", "--style?")] == [True] * 3
@@ -79,7 +79,7 @@ def test_a_missing_corpus_is_one_sentence(lab: Lab) -> None:
     assert result.returncode == 1 and "missing.txt does not exist" in result.stderr
 
 
-def test_a_corpus_that_is_no_text_is_one_sentence_from_the_worker(lab: Lab) -> None:
+def test_a_binary_corpus_is_one_sentence_from_the_worker(lab: Lab) -> None:
     lab.text.write_bytes(b"good text\xff")
     result = lab.on_text("train", *QUICK)
     assert result.returncode == 1 and "byte 9" in result.stderr
@@ -97,7 +97,7 @@ def test_another_guard_exits_3(lab: Lab) -> None:
     assert read_history(lab.run()).checkpoints[-1]["step"] == read_history(lab.run()).step
 
 
-def test_a_worker_that_dies_exits_5_and_says_how_to_go_on(lab: Lab) -> None:
+def test_a_killed_worker_exits_5_and_the_resume_command_is_printed(lab: Lab) -> None:
     process = lab.start("train", "--data", str(lab.text), *ENDLESS)
     lab.wait_for_steps()
     run = lab.run()
@@ -119,7 +119,7 @@ def test_a_signal_stops_the_run_after_a_checkpoint(number: int, code: int, lab: 
 
 
 @pytest.mark.parametrize("words", [["--help"], ["plan"], ["--json", "plan"]], ids=" ".join)
-def test_a_reader_that_left_is_no_error(words: list[str], lab: Lab) -> None:
+def test_a_closed_stdout_is_not_an_error(words: list[str], lab: Lab) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = lab.start(*words, stdout=writing)
@@ -128,7 +128,7 @@ def test_a_reader_that_left_is_no_error(words: list[str], lab: Lab) -> None:
     assert process.returncode == 141 and "Traceback" not in stderr and "Broken" not in stderr
 
 
-def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
+def test_a_broken_pipe_leaves_the_run_running(lab: Lab) -> None:
     process = lab.start("--json", "train", "--data", str(lab.text), *ENDLESS, stderr=subprocess.DEVNULL)
     assert process.stdout
     process.stdout.readline()
@@ -140,7 +140,7 @@ def test_a_broken_pipe_leaves_the_run_going(lab: Lab) -> None:
     assert lab("stop", run.id).returncode == 0
 
 
-def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
+def test_detach_prints_the_id_and_attach_shows_all_events(lab: Lab) -> None:
     run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
     watcher = lab.start("attach", run_id, "--json")
     lab.wait_for_steps()
@@ -157,7 +157,7 @@ def test_detach_prints_the_id_and_attach_sees_everything(lab: Lab) -> None:
     assert stdout == run.events_path.read_text() and watcher.returncode == 0
 
 
-def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
+def test_interrupting_attach_does_not_stop_the_run(lab: Lab) -> None:
     run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
     lab.wait_for_steps()
     run = lab.run()
@@ -170,13 +170,13 @@ def test_leaving_an_attached_run_stops_nothing(lab: Lab) -> None:
     lab("stop", run_id)
 
 
-def test_resume_goes_on_to_the_end(lab: Lab) -> None:
+def test_resume_continues_to_the_end(lab: Lab) -> None:
     run = create_run({"data": str(lab.text), "steps": 20, "batch_size": 2}, lab.results)
     result = lab("resume", run.id)
     assert result.returncode == 0 and pairs(result.stdout)["steps"] == "20"
 
 
-def test_runs_and_show_tell_state_and_figures(lab: Lab) -> None:
+def test_runs_and_show_print_state_and_metrics(lab: Lab) -> None:
     lab.on_text("train", *QUICK)
     run = lab.run()
     assert f"{run.id}  ✔ finished" in lab("runs").stdout
@@ -186,7 +186,7 @@ def test_runs_and_show_tell_state_and_figures(lab: Lab) -> None:
     assert json.loads(lab("show", "last", "--json").stdout)["state"] == "finished"
 
 
-def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
+def test_rm_confirms_refuses_running_runs_and_deletes(lab: Lab) -> None:
     run_id = lab.on_text("train", *ENDLESS, "--detach").stdout.strip()
     assert "is running. Stop it first" in lab("rm", run_id, "--yes").stderr
     lab("stop", run_id)
@@ -195,7 +195,7 @@ def test_rm_asks_refuses_live_runs_and_deletes(lab: Lab) -> None:
     assert list_runs(lab.results) == []
 
 
-def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:
+def test_sample_uses_the_trained_model(lab: Lab) -> None:
     lab.on_text("train", *QUICK)
     one, again = lab("sample", "--prompt", "the "), lab("sample", "--prompt", "the ")
     assert one.stdout.startswith("the ") and one.stdout == again.stdout and f"run {lab.run().id}" in one.stderr
@@ -205,7 +205,7 @@ def test_sample_speaks_with_the_trained_model(lab: Lab) -> None:
     assert lab("sample", str(folder), "--prompt", "the ").stdout == one.stdout
 
 
-def test_sample_in_json_tells_each_tokens_probability_and_alternatives(lab: Lab) -> None:
+def test_json_samples_have_the_probability_and_alternatives_of_each_token(lab: Lab) -> None:
     lab.on_text("train", *QUICK)
     *tokens, done = map(json.loads, lab("sample", "--json", "--max-new-tokens", "4").stdout.splitlines())
     assert done["kind"] == "done" and done["text"] == "".join(token["text"] for token in tokens)
@@ -214,14 +214,14 @@ def test_sample_in_json_tells_each_tokens_probability_and_alternatives(lab: Lab)
         assert 0 < token["probability"] <= best[0] <= 1 and best == sorted(best, reverse=True)
 
 
-def test_sample_without_a_run_counts_and_says_so(lab: Lab) -> None:
+def test_sample_without_a_run_uses_counts_and_names_them(lab: Lab) -> None:
     result = lab("sample", "--max-new-tokens", "30")
     assert result.returncode == 0 and result.stdout.strip() and "a bigram of the counts in names" in result.stderr
     futuristic = lab("sample", "--data", str(lab.text), "--style", "futuristic", "--max-new-tokens", "300")
     assert len(futuristic.stdout) == 301
 
 
-def test_sample_of_a_kind_that_was_never_trained_is_one_sentence(lab: Lab) -> None:
+def test_sample_of_an_untrained_kind_is_one_sentence(lab: Lab) -> None:
     result = lab("sample", "--model-kind", "mini-gpt")
     assert result.returncode == 1 and "no mini-gpt run" in result.stderr
 
@@ -232,7 +232,7 @@ def test_an_unknown_character_in_a_prompt_is_named_with_its_position(lab: Lab) -
     assert result.returncode == 1 and "'日' at position 4" in result.stderr and result.stdout == ""
 
 
-def test_a_toml_file_and_an_old_runs_config_give_settings_and_flags_win(lab: Lab) -> None:
+def test_options_override_a_toml_file_and_the_config_of_a_run(lab: Lab) -> None:
     (lab.folder / "run.toml").write_text('steps = 7\nbatch-size = 2\noptimizer = "sgd"\n')
     assert pairs(lab.on_text("train", "--config", "run.toml").stdout)["steps"] == "7"
     again = lab("train", "--config", str(lab.run().config_path), "--steps", "5")
@@ -259,7 +259,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
     assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()
 
 
-def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab) -> None:
+def test_resume_with_other_settings_creates_a_run_with_the_history_of_its_parent(lab: Lab) -> None:
     lab.on_text("train", *QUICK)
     parent = lab.run()
     assert "is finished" in lab("resume", parent.id).stderr
@@ -274,7 +274,7 @@ def test_resume_with_other_settings_is_a_new_run_with_its_parents_past(lab: Lab)
     assert refused.returncode == 2 and "--data cannot" in refused.stderr and "--optimizer cannot" in refused.stderr
 
 
-def test_inspect_shows_parameters_attention_and_the_graph_around_a_number(lab: Lab) -> None:
+def test_inspect_prints_parameters_attention_and_the_graph_of_a_value(lab: Lab) -> None:
     lab.on_text("train", "--model-kind", "mini-gpt", "--steps", "5", "--eval-every", "5", "--eval-tokens", "50")
     shown = lab("inspect", "last", "--text", "the dog")
     assert shown.returncode == 0 and "0.fc2" in shown.stdout

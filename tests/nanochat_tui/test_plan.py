@@ -1,4 +1,4 @@
-"""plan: a run's needs, told before it runs, for this machine or another."""
+"""plan: the needs of a run before it starts, on this machine or another."""
 
 import json
 import subprocess
@@ -22,8 +22,8 @@ def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch)
 
 
-class Told:
-    """What `plan` told for these words."""
+class PlanOutput:
+    """The output of `plan` with these options."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *words: str) -> None:
         self.code = main(["--no-ui", "plan", *words])
@@ -35,9 +35,9 @@ class Told:
         return dict(json.loads(self.out))
 
 
-def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, *GPT, "--depth", "6", "--device-name", "NVIDIA H200")
-    assert told.code == 0 and told.err == ""
+def test_the_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    output = PlanOutput(capsys, *GPT, "--depth", "6", "--device-name", "NVIDIA H200")
+    assert output.code == 0 and output.err == ""
     for words in (
         "tensor gpt, layers 6, width 384, heads 3 of 128, vocabulary 8,192",
         "26,345,618: embedding 3,145,728",
@@ -47,36 +47,36 @@ def test_a_plan_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         "with 16 of 64 rows at once",
         "on NVIDIA H200, assuming 32 % of 989 TFLOP/s",
     ):
-        assert words in told.lines
-    assert max(map(len, told.out.splitlines())) <= 120
+        assert words in output.lines
+    assert max(map(len, output.out.splitlines())) <= 120
 
 
-def test_the_plan_is_of_the_characters_in_the_users_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_vocabulary_is_that_of_the_given_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     size = len(set(write_text(tmp_path).read_text())) + 1
-    found = Told(capsys, "--data", str(tmp_path / "text.txt"), "--json").json
+    found = PlanOutput(capsys, "--data", str(tmp_path / "text.txt"), "--json").json
     assert found["vocab_size"] == size and found["parameters"] == 2 * size * size
     assert found["vocab_size_is_assumed"] is False
     (tmp_path / "val.txt").write_text("ÄÖÜ" * 10)
     words = "--data", str(tmp_path / "text.txt"), "--val-data", str(tmp_path / "val.txt")
-    assert Told(capsys, *words, "--json").json["vocab_size"] == size + 3
-    assert Told(capsys, "--data", "pydoc", "--json").json["vocab_size_is_assumed"] is False
+    assert PlanOutput(capsys, *words, "--json").json["vocab_size"] == size + 3
+    assert PlanOutput(capsys, "--data", "pydoc", "--json").json["vocab_size_is_assumed"] is False
 
 
-def test_of_a_long_text_only_the_beginning_is_read(
+def test_only_the_start_of_a_long_text_is_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engines.cost.vocab_size._MAX_PREVIEW_CHARACTERS", 100)
     monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 60)
     (tmp_path / "text.txt").write_text("ab" * 100 + "c" * 1000)
-    told = Told(capsys, "--data", str(tmp_path / "text.txt"))
-    assert "vocabulary 3 (at least, from the first 120 characters)" in told.lines
-    assert Told(capsys, "--data", str(tmp_path / "text.txt"), "--json").json["vocab_size_is_assumed"] is True
+    output = PlanOutput(capsys, "--data", str(tmp_path / "text.txt"))
+    assert "vocabulary 3 (at least, from the first 120 characters)" in output.lines
+    assert PlanOutput(capsys, "--data", str(tmp_path / "text.txt"), "--json").json["vocab_size_is_assumed"] is True
 
 
 @pytest.mark.parametrize("flag", ["--data", "--val-data"])
-def test_a_plan_for_a_text_that_does_not_exist_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, flag, "none.txt")
-    assert told.code == 1 and told.out == "" and "none.txt does not exist" in told.err
+def test_a_missing_text_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output = PlanOutput(capsys, flag, "none.txt")
+    assert output.code == 1 and output.out == "" and "none.txt does not exist" in output.err
 
 
 def test_a_plan_reports_the_files_of_a_folder_and_refuses_the_same_text_twice(
@@ -87,29 +87,29 @@ def test_a_plan_reports_the_files_of_a_folder_and_refuses_the_same_text_twice(
     (tmp_path / "docs" / "a.txt").write_text("some text")
     (tmp_path / "docs" / "b.rst").write_text("some text")
     sentence = "--data docs: 1 file used, 1 skipped (1 .rst). Read other text files by a pattern: 'docs/**/*.rst'."
-    assert sentence in Told(capsys, "--data", "docs").lines
-    assert Told(capsys, "--data", "docs", "--json").json["files"] == [sentence]
-    told = Told(capsys, "--data", "docs/a.txt", "--val-data", "docs/../docs/a.txt")
-    assert told.code == 1 and "names the same files as --data" in told.err
+    assert sentence in PlanOutput(capsys, "--data", "docs").lines
+    assert PlanOutput(capsys, "--data", "docs", "--json").json["files"] == [sentence]
+    output = PlanOutput(capsys, "--data", "docs/a.txt", "--val-data", "docs/../docs/a.txt")
+    assert output.code == 1 and "names the same files as --data" in output.err
 
 
-def test_the_text_key_decides_on_the_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_text_key_selects_the_text_for_the_vocabulary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"content": "abc", "text": 1}')
     words = "--data", str(tmp_path / "a.jsonl"), "--text-key", "content", "--json"
-    assert Told(capsys, *words).json["vocab_size"] == 4
+    assert PlanOutput(capsys, *words).json["vocab_size"] == 4
     given = {"data": str(tmp_path / "a.jsonl"), "text_key": "content"}
     assert read_preview(given, lambda: False).vocabulary == (4, "")
 
 
 def test_a_setting_without_effect_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     words = "--optimizer", "sgd", "--beta1", "0.8"
-    assert "--beta1 0.8 has no effect: it needs --optimizer adamw" in Told(capsys, *words).lines
-    assert len(Told(capsys, *words, "--json").json["warnings"]) == 1
-    assert Told(capsys, "--beta1", "0.8", "--json").json["warnings"] == []
+    assert "--beta1 0.8 has no effect: it needs --optimizer adamw" in PlanOutput(capsys, *words).lines
+    assert len(PlanOutput(capsys, *words, "--json").json["warnings"]) == 1
+    assert PlanOutput(capsys, "--beta1", "0.8", "--json").json["warnings"] == []
 
 
-def test_json_tells_the_same_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    found = Told(capsys, *GPT, "--json", "--device-name", "NVIDIA H200").json
+def test_json_has_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = PlanOutput(capsys, *GPT, "--json", "--device-name", "NVIDIA H200").json
     assert found["parameters"] == sum(found["parameters_by_role"].values()) == 11_534_418
     assert found["tokens"] == found["steps"] * found["tokens_per_step"] == 960 * 65_536
     assert found["flops"] == found["tokens"] * found["flops_per_token"]
@@ -119,36 +119,36 @@ def test_json_tells_the_same_in_numbers(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
 def test_small_models_are_planned_too(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, "--model-kind", kind)
-    assert f"scalar {kind}" in told.lines and "vocabulary 27" in told.lines and "pure Python" in told.lines
-    assert "--depth" not in told.lines
+    output = PlanOutput(capsys, "--model-kind", kind)
+    assert f"scalar {kind}" in output.lines and "vocabulary 27" in output.lines and "pure Python" in output.lines
+    assert "--depth" not in output.lines
 
 
-def test_what_was_set_by_hand_is_not_the_dials(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, *GPT, "--batch-size", "16", "--lr", "0.5")
-    derived, _, overridden = told.lines.partition("overridden")
+def test_explicit_settings_do_not_follow_from_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    output = PlanOutput(capsys, *GPT, "--batch-size", "16", "--lr", "0.5")
+    derived, _, overridden = output.lines.partition("overridden")
     assert overridden.startswith(" batch size 16, lr 0.5")
     assert "steps 1,920" in derived and "batch size" not in derived
-    assert "overridden steps 16" in Told(capsys, *GPT, "--tokens", "1M").lines
+    assert "overridden steps 16" in PlanOutput(capsys, *GPT, "--tokens", "1M").lines
 
 
-def test_a_config_file_is_planned_and_flags_win(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_options_override_the_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('model-kind = "gpt"\nsteps = 7\nbatch-size = 2\n')
-    found = Told(capsys, "--config", str(path), "--steps", "5", "--json").json
+    found = PlanOutput(capsys, "--config", str(path), "--steps", "5", "--json").json
     assert (found["steps"], found["tokens_per_step"]) == (5, 4096)
 
 
-def test_the_gpu_that_is_here_is_planned_for(
+def test_the_plan_is_for_the_gpu_of_the_machine(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_gpus(monkeypatch, Gpu())
-    found = Told(capsys, *GPT, "--json").json
+    found = PlanOutput(capsys, *GPT, "--json").json
     assert found["device"] == "NVIDIA H200" and found["free_bytes"] == 143160 << 20
     assert found["memory"]["micro_batch"] == 32 and found["memory"]["total"] < found["free_bytes"]
-    assert "139.8 GiB free" in Told(capsys, *GPT).lines
-    assert "a CPU with" in Told(capsys, *GPT, "--device", "cpu").lines
-    assert "a CPU with" in Told(capsys).lines  # a scalar run
+    assert "139.8 GiB free" in PlanOutput(capsys, *GPT).lines
+    assert "a CPU with" in PlanOutput(capsys, *GPT, "--device", "cpu").lines
+    assert "a CPU with" in PlanOutput(capsys).lines  # a scalar run
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_gpu_that_is_here_is_planned_for(
         (10, ("--micro-batch", "1"), "does not fit not even one row"),
     ],
 )
-def test_what_does_not_fit_is_told_with_what_would(
+def test_a_plan_that_does_not_fit_names_one_that_does(
     free_mib: int,
     words: tuple[str, ...],
     sentence: str,
@@ -169,27 +169,27 @@ def test_what_does_not_fit_is_told_with_what_would(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend_gpus(monkeypatch, Gpu("NVIDIA L4", 23034 * MIB, free_mib * MIB))
-    told = Told(capsys, *GPT, *words)
-    assert told.code == 0 and sentence in told.lines
+    output = PlanOutput(capsys, *GPT, *words)
+    assert output.code == 0 and sentence in output.lines
 
 
 def test_an_unknown_gpu_has_no_time(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, *GPT, "--device-name", "Voodoo 2")
-    assert told.code == 0 and "unknown on Voodoo 2" in told.lines
-    assert Told(capsys, *GPT, "--device-name", "Voodoo 2", "--json").json["seconds"] is None
+    output = PlanOutput(capsys, *GPT, "--device-name", "Voodoo 2")
+    assert output.code == 0 and "unknown on Voodoo 2" in output.lines
+    assert PlanOutput(capsys, *GPT, "--device-name", "Voodoo 2", "--json").json["seconds"] is None
 
 
-def test_budgets_that_may_end_a_run_early_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "at most 960 steps" in Told(capsys, *GPT, "--target-bpb", "1").lines
-    told = Told(capsys, *GPT, "--time-budget", "5s", "--device-name", "NVIDIA H200")
-    assert "as many as fit into --time-budget" in told.lines and "about 5 s" in told.lines
+def test_budgets_that_may_end_a_run_early_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "at most 960 steps" in PlanOutput(capsys, *GPT, "--target-bpb", "1").lines
+    output = PlanOutput(capsys, *GPT, "--time-budget", "5s", "--device-name", "NVIDIA H200")
+    assert "as many as fit into --time-budget" in output.lines and "about 5 s" in output.lines
 
 
 def test_every_wrong_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    told = Told(capsys, *GPT, "--lr=-1", "--depth", "deep", "--stepz", "5")
-    assert told.code == 2 and told.out == ""
-    assert all(word in told.err for word in ("--lr must", "--depth must", "did you mean --steps?"))
-    assert Told(capsys, "--depth", "4").code == 2
+    output = PlanOutput(capsys, *GPT, "--lr=-1", "--depth", "deep", "--stepz", "5")
+    assert output.code == 2 and output.out == ""
+    assert all(word in output.err for word in ("--lr must", "--depth must", "did you mean --steps?"))
+    assert PlanOutput(capsys, "--depth", "4").code == 2
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def test_every_wrong_setting_is_named(capsys: pytest.CaptureFixture[str]) -> Non
         (("--config", "missing.toml"), 2, "missing.toml cannot be read"),
     ],
 )
-def test_what_cannot_be_planned_is_one_sentence(
+def test_an_impossible_plan_is_one_sentence(
     words: tuple[str, ...], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = Told(capsys, *words)
-    assert told.code == code and sentence in told.err and told.out == ""
+    output = PlanOutput(capsys, *words)
+    assert output.code == code and sentence in output.err and output.out == ""
 
 
-def test_planning_imports_nothing_heavy_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_planning_imports_nothing_heavy_and_writes_nothing(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom nanochat_tui.cli import main\nmain(['plan', '--model-kind', 'gpt'])\n"
         "print({'torch', 'numpy', 'textual', 'rich'} & set(sys.modules))"

@@ -25,7 +25,7 @@ from nanochat_tui.headless.prompt_file import read_prompt
         ("\ufefflé".encode(), "lé"),
     ],
 )
-def test_a_prompt_is_read_from_a_file_or_stdin_without_its_last_line_break(
+def test_a_prompt_is_read_without_its_trailing_newline(
     content: bytes, prompt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "prompt.txt").write_bytes(content)
@@ -47,7 +47,7 @@ def test_a_prompt_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatc
         read_prompt("-", {})
 
 
-def test_two_prompts_are_an_error_of_usage() -> None:
+def test_two_prompts_are_a_usage_error() -> None:
     with pytest.raises(SettingsError, match="--prompt and --prompt-file exclude each other"):
         read_prompt("-", {"prompt": "a"})
 

@@ -1,4 +1,4 @@
-"""--readonly starts, stops, changes, deletes and writes nothing: every command, headless and in the dashboard."""
+"""--readonly: no command, headless or in the dashboard, starts, changes, deletes or writes anything."""
 
 import os
 from pathlib import Path
@@ -54,14 +54,14 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.Popen.__init__", refuse)
 
 
-def test_the_commands_that_only_read_are_those() -> None:
+def test_the_read_only_commands_are_listed_here() -> None:
     assert {name for name, command in COMMANDS.items() if command.is_read_only} == READING
 
 
 @pytest.mark.usefixtures("nothing_starts")
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in READING])
 @pytest.mark.parametrize("where", ["headless", "dashboard"])
-def test_a_command_that_would_write_is_refused_and_leaves_everything_as_it_was(
+def test_a_command_that_would_write_is_refused_and_changes_nothing(
     name: str, where: str, lab: tuple[Path, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "reason_for_headless", lambda *_: None)
@@ -73,13 +73,13 @@ def test_a_command_that_would_write_is_refused_and_leaves_everything_as_it_was(
 
 
 @pytest.mark.parametrize("name", sorted(READING))
-def test_a_command_that_reads_works_and_leaves_everything_as_it_was(
+def test_a_command_that_reads_works_and_changes_nothing(
     name: str, lab: tuple[Path, Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = tree(lab[0])
     code = main(["--readonly", "--no-ui", *words_of(name, lab)])
-    told = capsys.readouterr()
-    assert code == 0, told.err
+    output = capsys.readouterr()
+    assert code == 0, output.err
     assert tree(lab[0]) == before
 
 

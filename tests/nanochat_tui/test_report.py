@@ -1,4 +1,4 @@
-"""report, by the command line: the files on stdout, everything else on stderr."""
+"""report: the files on stdout, everything else on stderr."""
 
 import json
 import shutil
@@ -23,34 +23,34 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def test_it_lies_beside_the_runs_and_every_file_is_told(results: Path, capsys: Words) -> None:
+def test_the_report_is_in_the_results_directory_and_every_file_is_printed(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "finished", "--results-dir", str(results)]) == 0
-    told = capsys.readouterr()
-    written = [Path(line) for line in told.out.splitlines()]
+    output = capsys.readouterr()
+    written = [Path(line) for line in output.out.splitlines()]
     assert written[0] == results / "reports" / "finished.html"
-    assert all(line.startswith(("reading ", "writing ")) for line in told.err.splitlines())  # on a busy machine
+    assert all(line.startswith(("reading ", "writing ")) for line in output.err.splitlines())  # on a busy machine
     assert set(written) == set((results / "reports").iterdir())
     assert "Run finished" in Page(written[0].read_text()).words
 
 
-def test_json_tells_page_and_plots(results: Path, tmp_path: Path, capsys: Words) -> None:
+def test_json_names_the_page_and_the_plots(results: Path, tmp_path: Path, capsys: Words) -> None:
     out = tmp_path / "elsewhere" / "page.html"
     assert main(["--no-ui", "--json", "report", "last", "--results-dir", str(results), "--out", str(out)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["report"] == str(out) and {*told["plots"], str(out)} == set(map(str, out.parent.iterdir()))
+    output = json.loads(capsys.readouterr().out)
+    assert output["report"] == str(out) and {*output["plots"], str(out)} == set(map(str, out.parent.iterdir()))
 
 
-def test_several_runs_are_compared_before_each_has_its_part(results: Path, capsys: Words) -> None:
+def test_a_report_of_several_runs_starts_with_their_comparison(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "finished", "stopped", "finished", "--results-dir", str(results)]) == 0
     page = Page(Path(capsys.readouterr().out.splitlines()[0]).read_text())
     assert page.tables["Results"][0] == ["", "finished", "stopped"]
     assert page.words.index("Comparison") < page.words.index("Run finished") < page.words.index("Run stopped")
 
 
-def test_what_is_neither_run_nor_study_is_named(results: Path, capsys: Words) -> None:
-    assert main(["--no-ui", "report", "nobody", "--results-dir", str(results)]) == 1
-    told = capsys.readouterr()
-    assert "run or study 'nobody' not found in" in told.err and "List them" in told.err and told.out == ""
+def test_a_name_of_neither_run_nor_study_is_refused(results: Path, capsys: Words) -> None:
+    assert main(["--no-ui", "report", "missing", "--results-dir", str(results)]) == 1
+    output = capsys.readouterr()
+    assert "run or study 'missing' not found in" in output.err and "List them" in output.err and output.out == ""
 
 
 def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:
@@ -60,13 +60,15 @@ def test_a_damaged_manifest_is_named(results: Path, capsys: Words) -> None:
 
 
 @pytest.mark.parametrize("place", ["folder", "file/page.html"])
-def test_a_place_that_cannot_be_written_says_so(place: str, results: Path, tmp_path: Path, capsys: Words) -> None:
+def test_a_path_that_cannot_be_written_is_named(place: str, results: Path, tmp_path: Path, capsys: Words) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     words = ["report", "finished", "--results-dir", str(results), "--out", str(tmp_path / place)]
     assert main(["--no-ui", *words]) == 1
-    told = capsys.readouterr()
-    assert str(tmp_path / place.split("/")[0]) in told.err and "cannot be written: " in told.err and told.out == ""
+    output = capsys.readouterr()
+    assert (
+        str(tmp_path / place.split("/")[0]) in output.err and "cannot be written: " in output.err and output.out == ""
+    )
 
 
 def test_a_long_report_shows_what_it_is_doing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

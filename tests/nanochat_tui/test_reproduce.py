@@ -1,4 +1,4 @@
-"""The command `reproduce` on real runs: however they ended, they are trained again and compared."""
+"""reproduce: runs of every ending are trained again and compared."""
 
 import json
 import os
@@ -31,8 +31,8 @@ TINY_GPT = {
 }  # fmt: skip
 
 
-class Reproduced:
-    """What `reproduce` said, as a person or as a script hears it."""
+class Reproduction:
+    """The output of `reproduce`, as text or as JSON."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], run: Run, *words: str) -> None:
         where = ["--results-dir", str(run.path.parent.parent)]
@@ -67,9 +67,9 @@ def edit_loss(run: Run, step: int, loss: float) -> None:
 
 def test_a_scalar_bigram_is_reproduced_bit_for_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path)
-    said = Reproduced(capsys, run)
+    output = Reproduction(capsys, run)
     again = newest(run)
-    assert said.code == 0 and said.stdout.splitlines() == [
+    assert output.code == 0 and output.stdout.splitlines() == [
         f"identical, bit for bit: run {run.id} and its reproduction {again.id}",
         "  losses       20 of 20 identical",
         "  evaluations  5 of 5 identical",
@@ -77,14 +77,14 @@ def test_a_scalar_bigram_is_reproduced_bit_for_bit(tmp_path: Path, capsys: pytes
         "  weights      identical at step 20",
         "  environment  the same",
     ]
-    assert "step 20/20" in said.stderr
+    assert "step 20/20" in output.stderr
     assert again.config["reproduces"] == run.id and again.config["resolved"] == run.config["resolved"]
 
 
-def test_a_mini_gpt_is_reproduced_and_told_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reproduction_of_a_mini_gpt_is_reported_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path, model_kind="mini-gpt")
-    said = Reproduced(capsys, run, "--json")
-    assert said.code == 0 and said.json == {
+    output = Reproduction(capsys, run, "--json")
+    assert output.code == 0 and output.json == {
         "run": run.id,
         "reproduction": newest(run).id,
         "path": str(newest(run).path),
@@ -108,10 +108,12 @@ def test_a_mini_gpt_is_reproduced_and_told_as_json(tmp_path: Path, capsys: pytes
     }
 
 
-def test_a_tensor_run_holds_what_its_machine_decided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tensor_run_is_reproduced_with_the_recorded_decisions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = finished_run(tmp_path, **TINY_GPT)
-    said = Reproduced(capsys, run, "--json")
-    assert said.verdict == "identical" and said.json["weights_same"] and said.json["environment"] == []
+    output = Reproduction(capsys, run, "--json")
+    assert output.verdict == "identical" and output.json["weights_same"] and output.json["environment"] == []
     held = newest(run).config["resolved"]
     assert held["dtype"] == ("bfloat16" if cpu.has_bfloat16_matmul() else "float32")
     assert held["compile"] == "off" and held["threads"] and held["micro_batch"]
@@ -121,41 +123,41 @@ def test_a_changed_text_is_refused_before_anything_runs(tmp_path: Path, capsys: 
     run = finished_run(tmp_path)
     copy = shutil.copy(tmp_path / "text.txt", tmp_path / "copy.txt")
     (tmp_path / "text.txt").write_text(TEXT + "more")
-    said = Reproduced(capsys, run)
-    assert said.code == 1 and "is not the text that" in said.stderr and newest(run) == run
-    assert Reproduced(capsys, run, "--data", str(copy)).code == 0
+    output = Reproduction(capsys, run)
+    assert output.code == 1 and "is not the text that" in output.stderr and newest(run) == run
+    assert Reproduction(capsys, run, "--data", str(copy)).code == 0
 
 
-def test_it_departs_where_the_past_was_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_loss_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path)
     now = read_history(run).losses[6]
     edit_loss(run, 7, now + 0.5)
     config = run.config
     run.write_config({**config, "code": {**config["code"], "python": "3.9.0"}})
-    said = Reproduced(capsys, run)
-    assert said.code == 1 and said.stdout.startswith("diverged: ")
-    assert f"loss at step 7: {now + 0.5!r} in the original, {now!r} in the reproduction" in said.stdout
-    assert "19 of 20 identical, bit for bit" in said.stdout
-    assert "python: cpython 3.9.0 → cpython" in said.stdout
-    found = Reproduced(capsys, run, "--json", "--tolerance", "1").json
+    output = Reproduction(capsys, run)
+    assert output.code == 1 and output.stdout.startswith("diverged: ")
+    assert f"loss at step 7: {now + 0.5!r} in the original, {now!r} in the reproduction" in output.stdout
+    assert "19 of 20 identical, bit for bit" in output.stdout
+    assert "python: cpython 3.9.0 → cpython" in output.stdout
+    found = Reproduction(capsys, run, "--json", "--tolerance", "1").json
     assert found["verdict"] == "rounding" and found["departure"] is None and found["largest"]["step"] == 7
 
 
-def test_a_bpb_that_was_another_departs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_bpb_is_a_divergence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path)
     edit_event(run, "eval", 2, bpb=None)
-    found = Reproduced(capsys, run, "--json").json
+    found = Reproduction(capsys, run, "--json").json
     assert found["departure"]["what"] == "validation bpb" and found["departure"]["step"] == 10
     assert found["departure"]["original"] is None and found["departure"]["size"] is None
 
 
-def test_a_run_that_the_clock_ended_is_replayed_to_its_last_step(
+def test_a_run_with_a_time_budget_is_reproduced_to_its_last_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = finished_run(tmp_path, steps=1_000_000, time_budget=0.2, eval_every=200, eval_tokens=20)
     last = read_history(run).step
     assert 0 < last < 1_000_000
-    found = Reproduced(capsys, run, "--json").json
+    found = Reproduction(capsys, run, "--json").json
     assert found["verdict"] == "identical" and found["losses"]["compared"] == last and found["weights_step"] == last
     again = newest(run).config["resolved"]
     assert again["steps"] == 1_000_000 and again["time_budget"] is None
@@ -168,11 +170,11 @@ def test_a_killed_run_is_compared_up_to_its_last_step_and_whole_once_it_is_resum
     monkeypatch.setenv("PYTHONPATH", TESTS_FOLDER)
     assert launch.launch(run, "killed_worker", {"KILL_AT": "evaluation:12"}).wait() == -signal.SIGKILL
     reached = read_history(run).step
-    killed = Reproduced(capsys, run, "--json").json
+    killed = Reproduction(capsys, run, "--json").json
     assert killed["verdict"] == "identical" and killed["losses"]["compared"] == reached < 200
     assert killed["weights"]["compared"] == 1 and killed["weights_same"]
     assert launch.launch(run).wait() == 0
-    resumed = Reproduced(capsys, run, "--json").json
+    resumed = Reproduction(capsys, run, "--json").json
     assert resumed["verdict"] == "identical" and resumed["last_step"] == 200 and resumed["weights_step"] == 200
 
 
@@ -187,36 +189,36 @@ def test_a_killed_and_resumed_run_with_a_time_budget_is_reproduced_to_the_last_l
     history = read_history(run)
     assert history.losses[: recorded.step] == recorded.losses and history.progress[: recorded.step] == recorded.progress
     assert history.lr[-1] < 0.2 * max(history.lr)
-    found = Reproduced(capsys, run, "--json").json
+    found = Reproduction(capsys, run, "--json").json
     assert found["verdict"] == "identical" and found["losses"] == {"compared": history.step, "same": history.step}
     assert found["weights_same"] and read_history(newest(run)).progress == history.progress
 
 
 @pytest.mark.parametrize("action", ["halt", "rollback"])
-def test_a_run_that_a_guard_halted_or_rolled_back_does_so_again(
+def test_a_guard_halts_or_rolls_back_the_reproduction_too(
     action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = finished_run(tmp_path, optimizer="sgd", lr=1e300, guard_nonfinite=action)
-    found = Reproduced(capsys, run, "--json").json
+    found = Reproduction(capsys, run, "--json").json
     assert found["verdict"] == "identical" and read_history(newest(run)).guards
     assert read_history(newest(run)).rewinds == read_history(run).rewinds
 
 
-def test_a_fork_begins_with_its_checkpoint_or_else_with_its_parent(
+def test_a_fork_is_reproduced_from_its_checkpoint_or_else_from_its_parent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parent = finished_run(tmp_path)
     run = fork_run(parent, {"steps": 30, "lr": 0.01})
     launch.launch(run).wait()
-    said = Reproduced(capsys, run)
-    assert said.code == 0 and "10 of 10 identical; up to step 20 they are copied from the parent" in said.stdout
+    output = Reproduction(capsys, run)
+    assert output.code == 0 and "10 of 10 identical; up to step 20 they are copied from the parent" in output.stdout
     for kept in (parent, run):
         shutil.rmtree(get_checkpoint_path(kept.checkpoints_dir, 20))
-    chain = Reproduced(capsys, run, "--json").json
+    chain = Reproduction(capsys, run, "--json").json
     assert chain["verdict"] == "identical" and chain["losses"] == {"compared": 30, "same": 30}
     assert [again.config.get("reproduces") for again in list_runs(tmp_path / "results")[-2:]] == [parent.id, run.id]
     shutil.rmtree(parent.path)
-    assert "neither that checkpoint nor that run is left" in Reproduced(capsys, run).stderr
+    assert "neither that checkpoint nor that run is left" in Reproduction(capsys, run).stderr
 
 
 def test_an_interrupt_stops_the_reproduction_and_nothing_is_compared(tmp_path: Path) -> None:
@@ -233,14 +235,14 @@ def test_an_interrupt_stops_the_reproduction_and_nothing_is_compared(tmp_path: P
     assert process.returncode == 130 and stdout == "" and "nothing was compared" in stderr
 
 
-def test_what_left_nothing_or_is_live_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_or_running_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path)
-    said = Reproduced(capsys, run)
-    assert said.code == 1 and "nothing to compare with" in said.stderr
+    output = Reproduction(capsys, run)
+    assert output.code == 1 and "nothing to compare with" in output.stderr
     lock = acquire_lock(run)
-    assert lock and "is running" in Reproduced(capsys, run).stderr
+    assert lock and "is running" in Reproduction(capsys, run).stderr
 
 
-def test_a_tolerance_that_is_no_number_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = Reproduced(capsys, make_run(tmp_path), "--tolerance", "-1")
-    assert said.code == 2 and "--tolerance" in said.stderr
+def test_an_invalid_tolerance_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = Reproduction(capsys, make_run(tmp_path), "--tolerance", "-1")
+    assert output.code == 2 and "--tolerance" in output.stderr

@@ -1,4 +1,4 @@
-"""rm, stop, pause, resume: they change runs of the requested results directory and of no other."""
+"""rm, stop, pause, resume: they change only runs of the requested results directory."""
 
 import io
 from pathlib import Path
@@ -27,19 +27,19 @@ def known(tmp_path: Path) -> Run:
 def failed(capsys: Words, *words: str) -> str:
     """Return the sentence that a failing command prints."""
     assert main(["--no-ui", *words]) == 1
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1
-    return said.err
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1
+    return output.err
 
 
-@pytest.mark.parametrize("wanted", ["name", "last", "prefix"])
+@pytest.mark.parametrize("reference", ["name", "last", "prefix"])
 @pytest.mark.parametrize("command", ["rm --yes", "stop", "pause", "resume --detach"])
 def test_a_run_of_another_results_directory_is_left_alone(
-    command: str, wanted: str, known: Run, tmp_path: Path, capsys: Words
+    command: str, reference: str, known: Run, tmp_path: Path, capsys: Words
 ) -> None:
-    name = {"name": known.id, "last": "last", "prefix": known.id[:-1]}[wanted]
-    said = failed(capsys, *command.split(), name, "--results-dir", str(tmp_path / "empty"))
-    assert "no runs in" in said if wanted == "last" else f"add --results-dir {known.results}" in said
+    name = {"name": known.id, "last": "last", "prefix": known.id[:-1]}[reference]
+    output = failed(capsys, *command.split(), name, "--results-dir", str(tmp_path / "empty"))
+    assert "no runs in" in output if reference == "last" else f"add --results-dir {known.results}" in output
     assert known.config and not known.log_path.exists()
 
 
@@ -56,8 +56,8 @@ def test_a_study_of_another_results_directory_is_left_alone(flag: str, tmp_path:
     (tmp_path / "known" / "runs").mkdir()
     add_used_results_dir(tmp_path / "known")
     for name in (study.id, "last"):
-        said = failed(capsys, "ablate", flag, name, "--results-dir", str(tmp_path / "empty"))
-        assert f"study {name!r} not found in {tmp_path / 'empty'}" in said
+        output = failed(capsys, "ablate", flag, name, "--results-dir", str(tmp_path / "empty"))
+        assert f"study {name!r} not found in {tmp_path / 'empty'}" in output
     assert not study.log_path.exists()
 
 
@@ -71,9 +71,9 @@ def test_an_empty_results_directory_is_an_error(known: Run, capsys: Words) -> No
     assert "the path of the results directory is empty" in failed(capsys, "rm", "last", "--yes", "--results-dir", "")
 
 
-def test_with_yes_a_beginning_of_a_name_deletes_nothing(known: Run, capsys: Words) -> None:
-    said = failed(capsys, "rm", known.id[:-1], "--yes", "--results-dir", str(known.results))
-    assert f"did you mean {known.id}? Type the full id" in said and known.config
+def test_with_yes_a_prefix_deletes_nothing(known: Run, capsys: Words) -> None:
+    output = failed(capsys, "rm", known.id[:-1], "--yes", "--results-dir", str(known.results))
+    assert f"did you mean {known.id}? Type the full id" in output and known.config
 
 
 def test_without_yes_the_whole_path_is_shown_and_anything_but_yes_deletes_nothing(
@@ -87,14 +87,14 @@ def test_without_yes_the_whole_path_is_shown_and_anything_but_yes_deletes_nothin
     for answer, code in (("", 1), ("n\n", 1), ("y\n", 0)):
         monkeypatch.setattr("sys.stdin", Terminal(answer))
         assert known.path.exists() and main(words) == code
-        said = capsys.readouterr().err
-        assert str(known.path) in said and ("nothing was deleted" in said) == (code == 1)
+        output = capsys.readouterr().err
+        assert str(known.path) in output and ("nothing was deleted" in output) == (code == 1)
     assert not known.path.exists()
 
 
-def test_one_name_that_is_wrong_deletes_nothing(known: Run, capsys: Words) -> None:
-    said = failed(capsys, "rm", known.id, "nobody", "--yes", "--results-dir", str(known.results))
-    assert "'nobody'" in said and list_runs(known.results) == [known]
+def test_one_wrong_name_deletes_nothing(known: Run, capsys: Words) -> None:
+    output = failed(capsys, "rm", known.id, "missing", "--yes", "--results-dir", str(known.results))
+    assert "'missing'" in output and list_runs(known.results) == [known]
 
 
 def test_a_run_is_deleted_by_its_path_from_anywhere_and_once(known: Run, tmp_path: Path, capsys: Words) -> None:

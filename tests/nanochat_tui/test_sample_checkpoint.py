@@ -20,14 +20,14 @@ def trained(folder: Path, **given: object) -> Run:
     return run
 
 
-def test_the_best_checkpoint_is_there_though_evaluations_and_checkpoints_are_at_other_steps(tmp_path: Path) -> None:
+def test_the_best_checkpoint_exists_even_if_evaluations_and_checkpoints_are_at_different_steps(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=7, checkpoint_every=10, keep_last=1)
     best = read_history(run).best_eval
     assert best and checkpoint_of(run, "best") == get_checkpoint_path(run.checkpoints_dir, best["step"])
     assert checkpoint_of(run, "best").is_dir()
 
 
-def test_a_best_checkpoint_that_is_gone_is_named_with_those_that_remain(tmp_path: Path) -> None:
+def test_a_missing_best_checkpoint_is_reported_with_the_available_ones(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=5)
     shutil.rmtree(checkpoint_of(run, "best"))
     with pytest.raises(UserError, match=r"no checkpoint of its best evaluation, step 20\. Available: last, 10, 15\.$"):
@@ -36,7 +36,7 @@ def test_a_best_checkpoint_that_is_gone_is_named_with_those_that_remain(tmp_path
         checkpoint_of(run, "7")
 
 
-def test_the_best_of_a_run_that_only_got_worse_is_the_untrained_model_which_is_not_kept(tmp_path: Path) -> None:
+def test_the_best_step_of_a_run_that_only_got_worse_is_0_which_has_no_checkpoint(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=20, eval_every=5, lr=100.0)
     with pytest.raises(UserError, match=r"its best evaluation, step 0 \(the untrained model\)\. Available"):
         checkpoint_of(run, "best")

@@ -1,4 +1,4 @@
-"""The standard streams receive no control character, no bare NaN and no traceback, whatever the streams are."""
+"""Standard streams: no control character, bare NaN or traceback, whatever they are connected to."""
 
 import json
 import os
@@ -110,25 +110,25 @@ def test_every_command_is_tested() -> None:
 @pytest.mark.parametrize("command", COMMAND_LINES)
 def test_no_command_prints_a_control_character(command: str, hostile: Run, tmp_path: Path, capsys: Words) -> None:
     main(["--no-ui", *filled(COMMAND_LINES[command], hostile, tmp_path / "out")])
-    said = capsys.readouterr()
-    assert said.out + said.err
-    assert_harmless(said.err, command)
+    output = capsys.readouterr()
+    assert output.out + output.err
+    assert_harmless(output.err, command)
     if command != "sample":  # in a pipe the text is data
-        assert_harmless(said.out, command)
+        assert_harmless(output.out, command)
 
 
 @pytest.mark.parametrize("command", [name for name in COMMAND_LINES if name not in ("doctor", "bench", "ablate")])
 def test_json_is_json_and_has_no_control_character(command: str, hostile: Run, tmp_path: Path, capsys: Words) -> None:
     code = main(["--no-ui", "--json", *filled(COMMAND_LINES[command], hostile, tmp_path / "out")])
-    said = capsys.readouterr()
-    assert code != 0 or said.out or command in ("studies", "rm")
-    for line in filter(None, said.out.split("\n")):
+    output = capsys.readouterr()
+    assert code != 0 or output.out or command in ("studies", "rm")
+    for line in filter(None, output.out.split("\n")):
         json.loads(line, parse_constant=refuse)
     if command not in ("attach", "resume"):  # the log's own lines, byte for byte
-        assert_harmless(said.out, command)
+        assert_harmless(output.out, command)
 
 
-def test_a_sample_in_a_pipe_is_the_text_itself(hostile: Run, capsys: Words) -> None:
+def test_a_sample_in_a_pipe_is_unfiltered(hostile: Run, capsys: Words) -> None:
     words = ["sample", str(hostile.path), "--prompt", "a \x1b\x9b", "--max-new-tokens", "1"]
     assert main(["--no-ui", *words]) == 0
     assert capsys.readouterr().out.startswith("a \x1b\x9b")
@@ -161,7 +161,7 @@ def test_a_terminal_gets_no_control_character_of_a_run(line: str, hostile: Run, 
     assert "\x1b[31m" not in painted.replace("\x1b[31m\x1b", "")
 
 
-def test_markdown_and_pages_hold_no_control_character(hostile: Run, tmp_path: Path, capsys: Words) -> None:
+def test_markdown_and_pages_contain_no_control_character(hostile: Run, tmp_path: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", str(hostile.path), "--out", str(tmp_path / "page.html")]) == 0
     assert_harmless((tmp_path / "page.html").read_text())
     plan = make_plan({"data": hostile.config["resolved"]["data"]}, {"lr": ["0.1", "0.2"]}, {})
@@ -179,7 +179,7 @@ def refuse(word: str) -> Any:
 
 @pytest.mark.parametrize("run", [run for run in RUNS if "nonfinite" in run.id], ids=lambda run: run.id)
 @pytest.mark.parametrize("command", ["show", "runs", "compare", "report"])
-def test_no_json_holds_a_bare_nan(command: str, run: Run, tmp_path: Path, capsys: Words) -> None:
+def test_no_json_contains_a_bare_nan(command: str, run: Run, tmp_path: Path, capsys: Words) -> None:
     copy = Run(tmp_path / "runs" / run.id)
     shutil.copytree(run.path, copy.path)
     words = {"runs": [], "compare": [str(copy.path)] * 2}.get(command, [str(copy.path)])
@@ -306,7 +306,7 @@ def test_a_command_works_with_closed_streams(command: str, closed: str, recorded
 
 @pytest.mark.parametrize("command", ["--help", "runs", "show finished", "compare finished finished"])
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_reader_that_goes_away_ends_a_command_quietly(command: str, stream: str, recorded: Lab) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(command: str, stream: str, recorded: Lab) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     process = recorded.start(*command.split(), **{stream: writer})
@@ -316,15 +316,15 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(command: str, stream: st
     assert "Traceback" not in (out or "") + (err or "") and "Exception ignored" not in (err or "")
 
 
-def test_a_reader_of_errors_that_goes_away_ends_a_command_quietly(recorded: Lab) -> None:
+def test_a_closed_stderr_ends_a_command_quietly(recorded: Lab) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = recorded.start("show", "nobody", stderr=writer)
+    process = recorded.start("show", "missing", stderr=writer)
     os.close(writer)
     assert process.communicate(timeout=60)[0] == "" and process.returncode == 141
 
 
-def test_output_that_cannot_be_written_is_one_sentence(recorded: Lab) -> None:
+def test_a_write_error_is_one_sentence(recorded: Lab) -> None:
     found = in_shell(recorded, 'ulimit -f 0; exec "$@" > full', "show", "finished")
     assert found.returncode == 1
     assert found.stderr == "show failed: cannot write output: File too large.\n"
@@ -346,15 +346,15 @@ def test_an_unexpected_exception_is_one_sentence_and_its_traceback_is_in_a_file(
     words = ["--no-ui", "report", "finished", "--results-dir", str(recorded.results)]
     monkeypatch.setattr(document, "write_report", failing(ZeroDivisionError("division by\nzero")))
     assert main(words) == 1
-    said = capsys.readouterr().err.rpartition("report failed: ")[2]
-    assert said.startswith("ZeroDivisionError: division by zero; the traceback is in ") and said.count("\n") == 1
-    assert "division by\nzero" in Path(said.rpartition(" is in ")[2].strip()).read_text()
+    output = capsys.readouterr().err.rpartition("report failed: ")[2]
+    assert output.startswith("ZeroDivisionError: division by zero; the traceback is in ") and output.count("\n") == 1
+    assert "division by\nzero" in Path(output.rpartition(" is in ")[2].strip()).read_text()
     monkeypatch.setattr(document, "write_report", failing(PermissionError(13, "Permission denied", "/x/y")))
     assert main(words) == 1
     assert capsys.readouterr().err.endswith("report failed: /x/y: Permission denied.\n")
 
 
-def test_a_stream_keeps_what_it_is_but_for_control_characters(capsys: Words) -> None:
+def test_a_visible_stream_changes_only_control_characters(capsys: Words) -> None:
     stream = VisibleStream(sys.stdout)
     assert print("a\x1bb\n\tc", file=stream) is None  # type: ignore[arg-type, func-returns-value]
     stream.writelines(["d\x07"])

@@ -1,4 +1,4 @@
-"""runs, show, studies: figures that do not mislead, and one sentence about each run that cannot be read."""
+"""runs, show, studies: correct metrics, and one sentence per run that cannot be read."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def steps(first: int, losses: list[float], t: float = 1.0) -> dict[str, Any]:
 # --- figures ------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_has_its_throughput_and_its_time_everywhere(results: Path, capsys: Words) -> None:
+def test_every_command_shows_throughput_and_time_of_a_finished_run(results: Path, capsys: Words) -> None:
     run = Run(results / "runs" / "finished")
     history, summary = read_history(run), json.loads(run.summary_path.read_text())
     row = rows(capsys, results)["finished"]
@@ -77,7 +77,7 @@ def test_a_finished_run_has_its_throughput_and_its_time_everywhere(results: Path
         assert json.loads(found)["elapsed_seconds"] == history.last_t
 
 
-def test_a_paused_run_has_no_time_left_that_stands_still(tmp_path: Path, capsys: Words) -> None:
+def test_a_paused_run_shows_no_time_left(tmp_path: Path, capsys: Words) -> None:
     run = make_run(tmp_path)
     append(run, kind="phase", phase="train", done=None, total=None)
     append(run, **steps(1, [3.0, 2.9], t=60.0))
@@ -88,7 +88,7 @@ def test_a_paused_run_has_no_time_left_that_stands_still(tmp_path: Path, capsys:
         assert "paused" in shown and "eta" not in shown and "time 60 s" in shown
 
 
-def test_a_diverged_run_is_as_narrow_as_any(tmp_path: Path, capsys: Words) -> None:
+def test_a_diverged_run_does_not_widen_the_table(tmp_path: Path, capsys: Words) -> None:
     run = make_run(tmp_path)
     append(run, **steps(1, [3.0, 1e300]))
     value = {
@@ -107,7 +107,7 @@ def test_a_diverged_run_is_as_narrow_as_any(tmp_path: Path, capsys: Words) -> No
     assert "loss 1e+300  bpb 1.5e+299" in lines[0] and len(lines[0]) < 120 and "0" * 30 not in "".join(lines)
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_age(tmp_path: Path, capsys: Words) -> None:
+def test_a_clock_that_was_set_back_gives_no_negative_age(tmp_path: Path, capsys: Words) -> None:
     run = make_run(tmp_path)
     run.write_config({**run.config, "created_at": time.time() + 9000})
     assert rows(capsys, run.results)[run.id]["age"] == "< 1 min"
@@ -134,7 +134,7 @@ def test_a_step_has_one_format(tmp_path: Path, capsys: Words) -> None:
     assert shown.count("step 1,500/3,000  ") == 2 and "1500" not in shown
 
 
-def test_numbers_keep_their_width() -> None:
+def test_numbers_have_a_fixed_width() -> None:
     assert [format_loss(value) for value in (2.5, -1.0, 123456.0, 1e300, None)] == [
         "2.5000",
         "-1.0000",
@@ -208,13 +208,15 @@ WAYS = {
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_a_bad_run_is_one_sentence_and_hides_no_other(how: str, results: Path, tmp_path: Path, capsys: Words) -> None:
+def test_a_bad_run_is_one_sentence_and_does_not_hide_others(
+    how: str, results: Path, tmp_path: Path, capsys: Words
+) -> None:
     bad = make_run(tmp_path)
     spoil(bad, how)
     assert main(["--no-ui", "runs", "--results-dir", str(results)]) == 0
-    said = capsys.readouterr()
-    assert "finished" in said.out and said.err.count("\n") == WAYS[how]
-    assert (bad.id in said.err) == bool(WAYS[how])
+    output = capsys.readouterr()
+    assert "finished" in output.out and output.err.count("\n") == WAYS[how]
+    assert (bad.id in output.err) == bool(WAYS[how])
     good = str(results / "runs" / "finished")
     out = ["--out", str(tmp_path / "out")]
     for words in (["show", "finished"], ["show", "last"], ["report", "finished", *out], ["compare", "finished", good],
@@ -223,8 +225,8 @@ def test_a_bad_run_is_one_sentence_and_hides_no_other(how: str, results: Path, t
         assert "Traceback" not in capsys.readouterr().err
     for command in ("show", "report", "export", "attach", "inspect", "sample"):
         code = main(["--no-ui", command, bad.id, "--results-dir", str(results)])
-        said = capsys.readouterr()
-        assert code in (0, 1, 5) and "traceback is in" not in said.err, (command, said.err)
+        output = capsys.readouterr()
+        assert code in (0, 1, 5) and "traceback is in" not in output.err, (command, output.err)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -232,13 +234,15 @@ def test_an_unreadable_run_is_one_sentence(results: Path, tmp_path: Path, capsys
     bad = make_run(tmp_path)
     bad.path.chmod(0)
     assert main(["--no-ui", "runs", "--results-dir", str(results)]) == 0
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     bad.path.chmod(0o700)
-    assert "finished" in said.out and said.err.count("\n") == 1
+    assert "finished" in output.out and output.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"v": 99}', '{"v": 1}', None])
-def test_a_bad_study_is_one_sentence_and_hides_no_other(content: str | None, tmp_path: Path, capsys: Words) -> None:
+def test_a_bad_study_is_one_sentence_and_does_not_hide_others(
+    content: str | None, tmp_path: Path, capsys: Words
+) -> None:
     plan = make_plan({"data": "names"}, {"lr": ["0.1", "0.2"]}, {})
     good, bad = create_study(tmp_path, plan), create_study(tmp_path, plan)
     if content is None:
@@ -247,16 +251,18 @@ def test_a_bad_study_is_one_sentence_and_hides_no_other(content: str | None, tmp
     else:
         bad.config_path.write_text(content)
     assert main(["--no-ui", "studies", "--results-dir", str(tmp_path)]) == 0
-    said = capsys.readouterr()
-    assert good.id in said.out and bad.id not in said.out and said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert good.id in output.out and bad.id not in output.out and output.err.count("\n") == 1
 
 
-def test_fewer_steps_than_were_made_are_refused_and_nothing_is_created(tmp_path: Path, capsys: Words) -> None:
+def test_fewer_steps_than_were_trained_are_refused(tmp_path: Path, capsys: Words) -> None:
     parent = finished_run(tmp_path)
-    for asked in ("10", "20"):
-        assert main(["--no-ui", "resume", parent.id, "--steps", asked, "--results-dir", str(parent.results)]) == 2
-        said = capsys.readouterr().err
-        assert f"--steps {asked} must be above 20, the steps that run {parent.id} has trained." in said
+    for steps_option in ("10", "20"):
+        assert (
+            main(["--no-ui", "resume", parent.id, "--steps", steps_option, "--results-dir", str(parent.results)]) == 2
+        )
+        output = capsys.readouterr().err
+        assert f"--steps {steps_option} must be above 20, the steps that run {parent.id} has trained." in output
     assert os.listdir(parent.results / "runs") == [parent.id]
 
 
@@ -264,19 +270,19 @@ def test_fewer_steps_than_were_made_are_refused_and_nothing_is_created(tmp_path:
 def test_a_fork_that_would_train_no_step_is_refused(changes: tuple[str, str], tmp_path: Path, capsys: Words) -> None:
     parent = finished_run(tmp_path)
     assert main(["--no-ui", "resume", parent.id, *changes, "--results-dir", str(parent.results)]) == 2
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     spent = {"--steps": "20", **dict([changes])}
     spent.pop("--lr", None)
     for flag, value in spent.items():
-        assert f"{flag} {value} is used up at step 20, the checkpoint of run {parent.id}" in said
-    assert said.count("\n") == len(spent)
+        assert f"{flag} {value} is used up at step 20, the checkpoint of run {parent.id}" in output
+    assert output.count("\n") == len(spent)
     assert os.listdir(parent.results / "runs") == [parent.id]
 
 
-def test_a_results_directory_of_damaged_runs_alone_is_not_called_empty(tmp_path: Path, capsys: Words) -> None:
+def test_a_results_directory_with_only_damaged_runs_is_not_empty(tmp_path: Path, capsys: Words) -> None:
     make_run(tmp_path).config_path.write_text("{")
     assert main(["--no-ui", "runs", "--results-dir", str(tmp_path / "results")]) == 0
-    assert "is damaged or was edited" in (said := capsys.readouterr().err) and "no runs yet" not in said
+    assert "is damaged or was edited" in (output := capsys.readouterr().err) and "no runs yet" not in output
 
 
 @pytest.mark.parametrize("command", ["show", "sample", "inspect", "export", "report", "reproduce", "attach"])

@@ -1,4 +1,4 @@
-"""Files of a run that are damaged or named oddly: a sentence, and all else is still told."""
+"""Damaged files and unusual names of runs: one sentence each, and everything else is still shown."""
 
 import os
 from pathlib import Path
@@ -16,21 +16,22 @@ def test_runs_names_a_damaged_manifest_and_lists_the_others(tmp_path: Path, caps
     broken, whole = make_run(tmp_path), make_run(tmp_path)
     broken.config_path.write_bytes(b"[" * 100_000)
     assert main(["--no-ui", "runs", "--results-dir", str(tmp_path / "results")]) == 0
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        whole.id in told.out and f"run {broken.id} cannot be read: config.json in {broken.path} is damaged" in told.err
+        whole.id in output.out
+        and f"run {broken.id} cannot be read: config.json in {broken.path} is damaged" in output.err
     )
 
 
 @pytest.mark.parametrize("summary", ["{", "null", '{"steps":20,"steps_per_second":"x"}', "[" * 100_000])
-def test_a_damaged_summary_is_named(tmp_path: Path, capsys: Words, summary: str) -> None:
+def test_a_damaged_summary_is_reported(tmp_path: Path, capsys: Words, summary: str) -> None:
     run = finished_run(tmp_path)
     run.summary_path.write_text(summary)
     assert main(["--no-ui", "attach", str(run.path)]) == 1
     assert "summary.json is damaged" in capsys.readouterr().err
 
 
-def test_a_path_that_is_no_utf8_is_told(tmp_path: Path, capsys: Words) -> None:
+def test_a_path_that_is_not_utf8_is_printed(tmp_path: Path, capsys: Words) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     run = make_run(folder)
