@@ -144,7 +144,7 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
 def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.files._FIFO_TIMEOUT", 0.01)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(UserError, match="no process writes into it"):
+    with pytest.raises(UserError, match="no process writes to it"):
         read_file(tmp_path / "fifo", "config file")
 
 
