@@ -1,4 +1,4 @@
-"""Events: every event comes back as it was, NaN and all, in plain JSON; whatever else a line holds is no event."""
+"""Events: every event is decoded as it was encoded, also with NaN; any other line is damage."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def values(name: str, types: tuple[type, ...]) -> st.SearchStrategy[Any]:
 
 
 def of_type(name: str, type_: type) -> st.SearchStrategy[Any]:
-    """Values within the range of the name."""
+    """Return a strategy for values within the range of the field."""
     if name not in RANGES or type_ not in (int, float):
         return BY_TYPE[type_]
     least, most = RANGES[name]
@@ -58,7 +58,7 @@ def refuse(word: str) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(EVENTS)
-def test_every_event_comes_back_from_one_line_of_plain_json(event: dict[str, Any]) -> None:
+def test_every_event_is_decoded_from_one_line_of_json(event: dict[str, Any]) -> None:
     line = encode(event)
     assert line.endswith(b"\n") and line.count(b"\n") == 1
     json.loads(line.decode("utf-8"), parse_constant=refuse)
@@ -71,13 +71,13 @@ def test_every_event_comes_back_from_one_line_of_plain_json(event: dict[str, Any
             assert list(map(repr, decode_column(again, name))) == list(map(repr, value))
 
 
-def test_a_number_that_is_not_finite_is_null_and_named() -> None:
+def test_a_nonfinite_number_is_null_and_named() -> None:
     plain = json.loads(encode({"loss": math.nan, "bpb": 1.0, "lr": [1.0, math.inf, -math.inf]}))
     assert plain["loss"] is None and plain["bpb"] == 1.0 and plain["lr"] == [1.0, None, None]
     assert plain["nonfinite"] == {"loss": "nan", "lr": {"1": "inf", "2": "-inf"}}
 
 
-def test_a_path_that_is_no_utf8_comes_back_too() -> None:
+def test_a_path_that_is_not_utf8_is_decoded() -> None:
     event = heartbeat(path="runs/\udcff日")
     assert decode(encode(event)) == event
 
@@ -91,28 +91,28 @@ def test_a_path_that_is_no_utf8_comes_back_too() -> None:
         max_leaves=6,
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_no_line_however_wrong_is_more_than_no_event(line: bytes) -> None:
+def test_an_invalid_line_is_not_an_event(line: bytes) -> None:
     with contextlib.suppress(NewerSchema):
         assert decode(line) is None
 
 
 @pytest.mark.parametrize("name", ["v", "t", "kind", "step"])
 @pytest.mark.parametrize("value", [None, True, "1", [], {}, ["heartbeat"]])
-def test_an_event_with_a_value_of_the_wrong_type_is_none(name: str, value: object) -> None:
+def test_an_event_with_a_value_of_the_wrong_type_is_damaged(name: str, value: object) -> None:
     assert decode(encode(heartbeat())) == heartbeat()
     assert decode(json.dumps(heartbeat(**{name: value})).encode()) is None
 
 
 @pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "1" + "0" * 400, "1" + "0" * 5000])
 @pytest.mark.parametrize("name", ["t", "loss", "step"])
-def test_a_number_beyond_all_reckoning_is_no_event(name: str, number: str) -> None:
+def test_a_number_out_of_range_is_damage(name: str, number: str) -> None:
     line = b'{"v":1,"t":1.0,"kind":"eval","step":3,"loss":2.5,"bpb":1.5,"tokens":9,"bytes":9,"seconds":1,"best":true}'
     assert decode(line) is not None
     fields = {"t": b'"t":1.0', "loss": b'"loss":2.5', "step": b'"step":3'}
     assert decode(line.replace(fields[name], f'"{name}":{number}'.encode())) is None
 
 
-def test_what_may_be_null_is_null_where_it_is_not_told() -> None:
+def test_a_missing_optional_field_is_null() -> None:
     event = decode(b'{"v":1,"t":1,"kind":"phase","phase":"train"}')
     assert event is not None and event["done"] is None and event["total"] is None
 
@@ -126,14 +126,14 @@ def test_what_may_be_null_is_null_where_it_is_not_told() -> None:
         {"kind": "phase", "phase": "train", "done": 1, "total": 2, "cell": "lr=1"},
     ],
 )
-def test_an_event_whose_objects_hold_something_else_is_none(fields: dict[str, Any]) -> None:
+def test_an_event_with_invalid_objects_is_damaged(fields: dict[str, Any]) -> None:
     assert decode(encode({"v": VERSION, "t": 0.5, **fields})) is None
 
 
-def test_brackets_nested_without_end_are_no_event() -> None:
+def test_deeply_nested_brackets_are_damage() -> None:
     assert decode(b"[" * 200_000) is None
 
 
-def test_a_later_schema_is_told_and_not_guessed_at() -> None:
+def test_a_newer_schema_raises_an_exception() -> None:
     with pytest.raises(NewerSchema, match=f"schema {VERSION + 1}"):
         decode(encode(heartbeat(v=VERSION + 1)))

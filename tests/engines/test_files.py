@@ -1,4 +1,4 @@
-"""Files of the user: nothing but a regular file is ever replaced, and every failure is one sentence."""
+"""Files of the user: only regular files are replaced, and every failure is one sentence."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ def test_a_new_file_and_its_folders_are_created(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["page.html"], "a partial file is left"
 
 
-def test_a_regular_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_regular_file_is_replaced_atomically_and_keeps_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
     path.chmod(0o640)
@@ -82,7 +82,7 @@ def test_directories_and_sockets_are_refused_in_one_sentence(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["file/below", "x" * 300, "nul\0", "surrogate\ud800", "loop"])
-def test_a_path_that_cannot_be_opened_is_one_sentence_about_that_path(name: str, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_opened_is_an_error_of_one_sentence(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     for act in (lambda path: write_file(path, "x", "page"), lambda path: read_file(path, "page"),
@@ -102,7 +102,7 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
     assert path.read_text() == "old"
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^config file .*/none\.toml cannot be read: not found\.$"):
         read_file(tmp_path / "none.toml", "config file")
     with pytest.raises(UserError, match="it is a directory"):
@@ -129,7 +129,7 @@ def test_a_typed_path_is_expanded_or_refused(tmp_path: Path, monkeypatch: pytest
         ("~nosuchuser/x", "unknown user"), ("loop", "symbolic links"), (" ", "is empty"),
     ],
 )  # fmt: skip
-def test_a_path_that_no_file_can_have_is_one_sentence(
+def test_an_impossible_path_is_an_error_of_one_sentence(
     text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -141,7 +141,7 @@ def test_a_path_that_no_file_can_have_is_one_sentence(
     assert user_path("none/x", "results directory") == tmp_path / "none" / "x"
 
 
-def test_a_fifo_without_a_writer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fifo_without_a_writer_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.files._FIFO_TIMEOUT", 0.01)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UserError, match="no process writes to it"):

@@ -1,4 +1,4 @@
-"""Numbers in names: ASCII digits of bounded length, and no other name matches or raises."""
+"""Numbers in names: ASCII digits of bounded length match, everything else is ignored."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_only_ascii_digits_match_and_nothing_raises(text: str) -> None:
 
 
 @pytest.mark.parametrize("number", FOREIGN)
-def test_foreign_names_are_no_checkpoints_no_requests_and_no_studies(number: str, tmp_path: Path) -> None:
+def test_foreign_names_are_ignored_as_checkpoints_requests_and_studies(number: str, tmp_path: Path) -> None:
     (tmp_path / f"step-{number}").mkdir()
     checkpoint = tmp_path / "step-00000007"
     checkpoint.mkdir()

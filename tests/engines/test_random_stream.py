@@ -1,4 +1,4 @@
-"""Randomness: the same everywhere, unbiased, and permutations that are bijections."""
+"""Random streams: reproducible and unbiased, and permutations are bijections."""
 
 from collections import Counter
 
@@ -15,12 +15,12 @@ def test_the_stream_is_splitmix64() -> None:
     assert [stream.u64() for _ in range(3)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
 
 
-def test_seeds_and_purposes_give_unrelated_streams() -> None:
+def test_seeds_and_purposes_give_independent_streams() -> None:
     firsts = {RandomStream(seed, purpose).u64() for seed in range(50) for purpose in ("", "a", "b", "ab", "ba")}
     assert len(firsts) == 250
 
 
-def test_state_is_all_there_is_to_save() -> None:
+def test_a_stream_is_restored_from_its_state() -> None:
     stream = RandomStream(3)
     stream.u64()
     again = RandomStream(99)
@@ -51,13 +51,13 @@ def test_a_permutation_of_a_billion_needs_no_memory() -> None:
 
 
 @pytest.mark.parametrize("size", [10, 1000])
-def test_a_permutation_puts_everything_everywhere(size: int) -> None:
+def test_a_permutation_maps_every_index_to_every_position(size: int) -> None:
     places = Counter(Permutation(size, seed)(0) * 10 // size for seed in range(2000))
     assert all(120 < places[tenth] < 280 for tenth in range(10))
 
 
-def test_a_seed_and_purpose_give_these_numbers_on_every_machine_and_in_every_version() -> None:
-    """Recorded. Where this changes, nothing of earlier versions reproduces."""
+def test_the_numbers_of_a_seed_and_purpose_are_reproducible() -> None:
+    """Recorded values: if they change, nothing of earlier versions can be reproduced."""
     stream = RandomStream(1337, "weights")
     assert [stream.u64() for _ in range(2)] == [11991688579464268100, 11462468467354595148]
     assert [stream.below(1000) for _ in range(4)] == [913, 974, 474, 583]
@@ -65,7 +65,7 @@ def test_a_seed_and_purpose_give_these_numbers_on_every_machine_and_in_every_ver
     assert list(map(Permutation(10, 1337, "split"), range(10))) == [5, 1, 3, 9, 8, 6, 4, 0, 2, 7]
 
 
-def test_below_takes_the_largest_and_the_smallest_bound() -> None:
+def test_below_accepts_the_smallest_and_largest_bound() -> None:
     stream = RandomStream(2)
     assert {stream.below(1) for _ in range(20)} == {0}
     assert all(0 <= stream.below((1 << 64) - 1) < (1 << 64) - 1 for _ in range(20))

@@ -1,4 +1,4 @@
-"""The shapes that are told are those that the engines build, and need."""
+"""Parameter shapes: those of the estimates equal those that the engines build."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ OFF = ("value_embeddings", "residual_scalars", "embedding_scalars", "smear", "ba
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_small_models_are_built_as_told(kind: str, tied: bool) -> None:
+def test_shapes_equal_those_of_the_scalar_engine(kind: str, tied: bool) -> None:
     settings = resolve({"model_kind": kind, "tie_lm_head": tied} | ({"layers": 2} if kind == "mini-gpt" else {}))
     built = {name: node.shape for name, node in scalar.init_parameters(settings, 11).items()}
     assert built == parameter_shapes(settings, 11)
@@ -25,7 +25,7 @@ def test_small_models_are_built_as_told(kind: str, tied: bool) -> None:
     "switches",
     [{}, {"kv_heads": 2}, {"tie_lm_head": True}, {"layers": 4}, dict.fromkeys(OFF, False), {"width": 8, "kv_heads": 1}],
 )
-def test_a_gpt_needs_every_parameter_that_is_told_and_no_other(switches: dict[str, Any]) -> None:
+def test_a_gpt_needs_exactly_these_parameters(switches: dict[str, Any]) -> None:
     import torch
 
     from engines.tensor.devices import place
@@ -50,7 +50,7 @@ def test_shapes_of_a_gpt_with_fewer_heads_of_keys_and_values() -> None:
     assert shapes["0.value_embedding"] == (128, 16) and shapes["0.value_gate"] == (2, 12)
 
 
-def test_every_parameter_has_a_role_and_muon_moves_what_is_inside_of_blocks() -> None:
+def test_every_parameter_has_a_role_and_muon_optimises_matrices_of_layers() -> None:
     names = parameter_shapes(resolve(TINY_GPT), 100)
     assert {role_of(name) for name in names} == {
         "embedding", "head", "attention", "mlp", "value embeddings", "gates", "scalars",

@@ -1,4 +1,4 @@
-"""Estimates: what can be counted equals what is counted by hand or built; what is guessed keeps its promises."""
+"""Estimates: counted values equal counts by hand or built models; estimated values are close to measurements."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def gpt(**given: Any) -> TrainSettings:
 # --- counted --------------------------------------------------------------------------------------
 
 
-def test_parameters_of_a_small_gpt_are_those_counted_by_hand() -> None:
+def test_parameters_of_a_small_gpt_equal_a_count_by_hand() -> None:
     found = estimated(10, **TINY_GPT)
     assert found.parameters == {
         "embedding": 64 * 8,  # the vocabulary is rounded up to 64
@@ -50,19 +50,19 @@ def test_parameters_of_a_small_gpt_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(4, 11_534_418), (6, 26_345_618)])
-def test_parameters_of_a_gpt_are_those_of_nanochat(depth: int, parameters: int) -> None:
+def test_parameters_of_a_gpt_equal_those_of_nanochat(depth: int, parameters: int) -> None:
     settings = gpt(depth=depth, vocab_size=8192)
     assert estimate(settings, 8192, H200).parameter_count == parameters
 
 
-def test_parameters_of_small_models_are_those_counted_by_hand() -> None:
+def test_parameters_of_small_models_equal_a_count_by_hand() -> None:
     assert estimated(27).parameters == {"embedding": 27**2, "head": 27**2}
     assert estimated(27, tie_lm_head=True).parameter_count == 27**2
     mini = estimated(27, model_kind="mini-gpt")
     assert mini.parameter_count == 27 * 16 + 16 * 16 + 27 * 16 + 12 * 16**2
 
 
-def test_flops_of_a_small_gpt_are_those_counted_by_hand() -> None:
+def test_flops_of_a_small_gpt_equal_a_count_by_hand() -> None:
     multiplied = 384 + 1024 + 16 + 512  # attention, mlp, gates, head: not what is only looked up
     full = resolve(TINY_GPT | {"window_pattern": "L"})
     assert flops_per_token(full, 10) == 6 * multiplied + 12 * 8 * (16 + 16)
@@ -73,7 +73,7 @@ def test_flops_of_a_small_gpt_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("depth", "seen"), [(4, 3 * 256 + 2048), (6, 4 * 256 + 2 * 2048)])
-def test_layers_with_windows_compare_with_as_many_tokens_as_they_see(depth: int, seen: int) -> None:
+def test_attention_flops_of_windowed_layers_depend_on_the_window(depth: int, seen: int) -> None:
     by_default, full = (flops_per_token(gpt(depth=depth, **how), 8192) for how in ({}, {"window_pattern": "L"}))
     assert full - by_default == 12 * 64 * depth * (depth * 2048 - seen)
 
@@ -82,15 +82,15 @@ def test_layers_with_windows_compare_with_as_many_tokens_as_they_see(depth: int,
     ("depth", "vocab_size", "tokens_per_second", "utilisation"),
     [(4, 8192, 1_495_232, 0.086), (6, 8192, 1_667_052, 0.235), (12, 32768, 549_908, 0.493)],
 )
-def test_flops_agree_with_the_utilisation_that_nanochat_tells_of_itself(
+def test_flops_agree_with_nanochats_reported_utilisation(
     depth: int, vocab_size: int, tokens_per_second: int, utilisation: float
 ) -> None:
-    """Its own figures on one H200, full attention."""
+    """Its own figures on one H200 with full attention."""
     flops = flops_per_token(gpt(depth=depth, vocab_size=vocab_size, window_pattern="L"), vocab_size)
     assert flops * tokens_per_second / 989e12 == pytest.approx(utilisation, abs=0.0006)
 
 
-def test_a_bigram_multiplies_only_by_its_head() -> None:
+def test_a_bigram_has_only_the_flops_of_its_head() -> None:
     assert flops_per_token(resolve({}), 27) == 6 * 27 * 27
 
 
@@ -101,7 +101,7 @@ def test_the_whole_run_is_the_sum_of_its_steps() -> None:
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 @pytest.mark.parametrize("kind", ["gpt", "mini-gpt", "bigram"])
-def test_the_optimizers_memory_is_what_the_engine_keeps(kind: str, optimizer: str) -> None:
+def test_the_optimizer_memory_equals_that_of_the_engine(kind: str, optimizer: str) -> None:
     from engines import registry
 
     wide = {"width": 64, "heads": 2, "layers": 2} if kind != "bigram" else {}
@@ -119,7 +119,7 @@ def test_the_optimizers_memory_is_what_the_engine_keeps(kind: str, optimizer: st
 
 @pytest.mark.parametrize("vocab_size", [64, 6400])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_activations_are_about_what_the_engine_keeps(dtype: str, vocab_size: int) -> None:
+def test_activation_memory_is_close_to_that_of_the_engine(dtype: str, vocab_size: int) -> None:
     import torch
 
     from engines import registry
@@ -154,7 +154,7 @@ def test_the_micro_batch_is_the_largest_divisor_that_fits(batch_size: int, free:
         assert micro * row_bytes > free
 
 
-def test_no_more_rows_are_worked_on_at_once_than_keep_the_device_busy() -> None:
+def test_the_micro_batch_is_limited_to_what_keeps_the_device_busy() -> None:
     settings = gpt(depth=4, device="cpu")
     assert choose_micro_batch(settings, 8192, 1 << 50) == 4 and choose_micro_batch(settings, 8192, 0) == 0
     on_gpu = {depth: resolve_for_machine(gpt(depth=depth, batch_size=64), H200) for depth in (4, 6, 12)}
@@ -170,9 +170,7 @@ def test_no_more_rows_are_worked_on_at_once_than_keep_the_device_busy() -> None:
     ("depth", "vocab_size", "rows", "gib"),
     [(4, 8192, 32, 3.23), (6, 8192, 16, 3.06), (6, 32_768, 64, 17.2), (12, 32_768, 64, 42.6)],
 )
-def test_memory_on_hopper_is_near_the_peaks_that_were_measured(
-    depth: int, vocab_size: int, rows: int, gib: float
-) -> None:
+def test_memory_on_hopper_is_close_to_the_measured_peaks(depth: int, vocab_size: int, rows: int, gib: float) -> None:
     """By `bench step` at 15c12d0 on an H200."""
     found = estimate(gpt(depth=depth, vocab_size=vocab_size, batch_size=rows), vocab_size, H200).memory
     assert found.with_rows(rows) / 2**30 == pytest.approx(gib, rel=0.12)
@@ -180,19 +178,19 @@ def test_memory_on_hopper_is_near_the_peaks_that_were_measured(
     assert elsewhere.activations_per_row > 1.1 * found.activations_per_row
 
 
-def test_divisors_are_told_from_the_largest() -> None:
+def test_divisors_are_sorted_from_the_largest() -> None:
     assert divisors(12) == [12, 6, 4, 3, 2, 1]
 
 
-def test_longer_rows_larger_vocabularies_and_eager_code_keep_more() -> None:
-    def kept(vocab_size: int = 64, **given: Any) -> int:
+def test_longer_rows_larger_vocabularies_and_eager_code_need_more_memory() -> None:
+    def saved(vocab_size: int = 64, **given: Any) -> int:
         return activation_bytes_per_row(resolve(TINY_GPT | given), vocab_size)
 
-    assert kept(context_length=32) == pytest.approx(2 * kept(), rel=1e-3)
-    assert kept(6400) > kept() and kept(layers=3) > kept() and kept(dtype="float32") > kept()
-    assert kept(compile="off") > kept(compile="off", device="cpu")  # which has the loss by portions
-    assert kept(compile="off") > kept() == kept(compile="on", dtype="bfloat16")
-    assert kept(softcap=0.0) > kept()  # then the loss is not one kernel
+    assert saved(context_length=32) == pytest.approx(2 * saved(), rel=1e-3)
+    assert saved(6400) > saved() and saved(layers=3) > saved() and saved(dtype="float32") > saved()
+    assert saved(compile="off") > saved(compile="off", device="cpu")  # which has a chunked loss
+    assert saved(compile="off") > saved() == saved(compile="on", dtype="bfloat16")
+    assert saved(softcap=0.0) > saved()  # then the loss is not one kernel
 
 
 @pytest.mark.parametrize(
@@ -210,7 +208,7 @@ def test_longer_rows_larger_vocabularies_and_eager_code_keep_more() -> None:
         ("", None),
     ],
 )
-def test_a_gpu_is_known_by_the_words_of_its_name(name: str, peak: float | None) -> None:
+def test_a_gpu_model_is_found_by_the_words_of_its_name(name: str, peak: float | None) -> None:
     assert peak_flops(name) == peak
 
 
@@ -223,7 +221,7 @@ def test_wider_models_use_more_of_a_gpu() -> None:
     assert speeds == sorted(speeds) and speeds[2] == pytest.approx(0.27) and speeds[-1] == pytest.approx(0.49)
 
 
-def test_what_is_not_known_of_a_machine_is_said() -> None:
+def test_an_unknown_speed_is_reported_with_the_reason() -> None:
     unknown = estimated(8192, Machine("Voodoo 2", 4), model_kind="gpt")
     assert unknown.seconds is None and "Voodoo 2" in unknown.assumption
     exact = estimated(8192, H200, model_kind="gpt", dtype="float64")
@@ -231,32 +229,32 @@ def test_what_is_not_known_of_a_machine_is_said() -> None:
     assert estimated(8192, model_kind="gpt", device="mps").seconds is None
 
 
-def test_small_models_on_a_gpu_wait_for_its_kernels() -> None:
+def test_small_models_on_a_gpu_are_limited_by_kernel_launches() -> None:
     found = estimated(27, H200, mode="tensor", model_kind="mini-gpt")
     assert found.seconds and found.seconds > 0.1 and "kernels" in found.assumption
 
 
-def test_more_cores_are_faster_and_threads_are_heeded() -> None:
+def test_the_time_depends_on_cores_and_threads() -> None:
     def seconds(cores: int, **given: Any) -> float:
         return estimated(8192, Machine(None, cores), model_kind="gpt", **given).seconds or 0.0
 
     assert seconds(5) == pytest.approx(seconds(2) / 4) and seconds(5, threads=1) == seconds(2) == seconds(1)
 
 
-def test_a_scalar_run_is_as_slow_as_python_and_a_bigram_works_each_token_out_once() -> None:
+def test_the_time_of_a_scalar_bigram_depends_on_distinct_tokens() -> None:
     one, more = (estimated(27, batch_size=rows).seconds for rows in (4, 400))
-    assert one and one == more  # 27 different tokens in either
+    assert one and one == more  # 27 distinct tokens in both
     assert "pure Python" in estimated(27).assumption
 
 
-def test_other_budgets_end_a_run_before_its_steps() -> None:
+def test_the_first_budget_ends_the_run() -> None:
     assert estimated(27, steps=100, tokens=5120).steps == 10
     found = estimated(27, time_budget="5m")
     assert found.seconds == pytest.approx(300, rel=0.01) and found.steps < 1_000_000
     assert estimated(27, steps=3, time_budget="5m").steps == 3
 
 
-def test_what_is_auto_is_decided_as_the_engine_does() -> None:
+def test_auto_is_resolved_as_in_the_engine() -> None:
     from engines.tensor.devices import place
 
     settings = gpt(depth=1)
@@ -284,7 +282,7 @@ def test_the_alphabets_of_built_in_texts_are_known(corpus: str) -> None:
     assert expected_vocab_size(resolve({"data": corpus})) == (len(alphabet) + 1, "")
 
 
-def test_the_vocabulary_of_other_texts_is_assumed_and_says_so() -> None:
+def test_the_vocabulary_of_other_texts_is_marked_as_assumed() -> None:
     size, word = expected_vocab_size(resolve({"data": "book.txt"}))
     assert size == 256 and "assumed" in word
     assert expected_vocab_size(resolve({"style": "futuristic"}))[1]
@@ -297,6 +295,6 @@ def test_the_vocabulary_of_bytes_is_known() -> None:
     assert expected_vocab_size(resolve({"tokenizer": "byte"})) == (ByteTokenizer().vocab_size, "")
 
 
-def test_a_form_can_estimate_at_every_key_without_torch() -> None:
+def test_estimating_imports_no_heavy_packages() -> None:
     code = "import sys, engines.cost.plan; print({'torch', 'numpy', 'rich', 'subprocess'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""Text that is prepared by a process beside: what it finds is there, and what goes wrong is left to be found again."""
+"""Background preparation: its results are in the cache, and its errors are left to the second preparation."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ def settings(**given: object) -> TrainSettings:
     return resolve({"model_kind": "gpt", "depth": 1, "steps": 1, "batch_size": 1, **text, **given})
 
 
-def test_what_was_prepared_beside_is_not_worked_out_again() -> None:
+def test_text_prepared_in_the_background_is_not_prepared_again() -> None:
     told: list[tuple[str, int, int | None]] = []
     with BackgroundPreparation(settings()) as text:
         assert not text.is_done()
@@ -31,7 +31,7 @@ def test_text_that_was_prepared_before_is_done_at_once() -> None:
         assert text._worker.has_reply(30.0) and text.is_done()
 
 
-def test_what_goes_wrong_is_left_to_be_told_later() -> None:
+def test_errors_are_left_to_the_second_preparation() -> None:
     with BackgroundPreparation(settings(data="there-is-no-such.txt")) as text:
         text.wait(lambda *progress: None)
     with BackgroundPreparation(settings()) as text:

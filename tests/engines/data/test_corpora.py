@@ -1,4 +1,4 @@
-"""Corpora: what `--data` can name, and what one reading tells of it."""
+"""Corpora: the texts that `--data` names, and their statistics."""
 
 import gzip
 from pathlib import Path
@@ -33,18 +33,18 @@ def test_the_names_are_the_census_list_of_32000() -> None:
     assert texts("names") == listed
 
 
-def test_python_explains_itself() -> None:
+def test_pydoc_has_the_help_texts_of_python() -> None:
     assert facts("pydoc").documents > 50
     first = next(iter(corpus("stdlib").chunks()))
     assert first.starts_document and "import" in first.text
 
 
-def test_stories_carry_their_information() -> None:
+def test_stories_have_known_information() -> None:
     pieces = list(corpus("stories").chunks())
     assert sum(len(piece.text) for piece in pieces) >= 2000 and all(piece.nats for piece in pieces)
 
 
-def test_a_folder_gives_its_text_files_in_order(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_the_order_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "b.txt").write_text("second")
     (tmp_path / "a.txt").write_text("first")
@@ -55,7 +55,7 @@ def test_a_folder_gives_its_text_files_in_order(tmp_path: Path) -> None:
     assert texts(tmp_path / "**" / "*.txt") == ["first", "second"]
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_an_error(tmp_path: Path) -> None:
     for missing in (tmp_path / "none.txt", tmp_path / "*.txt"):
         with pytest.raises(UserError, match=r"does not exist\. Give a file"):
             corpus(missing)
@@ -70,7 +70,7 @@ def test_lines_can_be_documents(tmp_path: Path) -> None:
     assert texts(path) == [" one \n\ntwo\r\n"]
 
 
-def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Path) -> None:
+def test_futuristic_lines_extend_the_last_file_or_are_documents(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("text")
     pieces = list(corpus(path, style="futuristic").chunks())
@@ -80,14 +80,14 @@ def test_futuristic_lines_go_on_with_the_last_file_or_are_documents(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["", "x"])
-def test_too_little_text_is_told(content: str, tmp_path: Path) -> None:
+def test_too_little_text_is_an_error(content: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(content)
     with pytest.raises(UserError, match=r"has [01] characters; training needs at least 2"):
         facts(path)
 
 
-def test_the_hash_is_of_the_documents_not_of_the_files(tmp_path: Path) -> None:
+def test_the_hash_depends_on_documents_not_on_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one text")
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one text"))
     (tmp_path / "two.jsonl").write_text('{"text": "one "}\n{"text": "text"}\n')
@@ -95,14 +95,14 @@ def test_the_hash_is_of_the_documents_not_of_the_files(tmp_path: Path) -> None:
     assert plain.sha256 == packed.sha256 != split.sha256
 
 
-def test_long_corpora_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_corpora_are_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.data.corpora.max_in_memory_chars", lambda: 100)
     long = Corpus("long", lambda: iter([Chunk("x" * 60), Chunk("y" * 60)]))
     assert scan_corpus(long, lambda done: None).chunks is None
 
 
 @given(st.text(max_size=60))
-def test_characters_survive_the_way_to_tokens_and_back(text: str) -> None:
+def test_any_characters_are_encoded_and_decoded(text: str) -> None:
     tokenizer = CharTokenizer("".join(sorted(set(text))))
     again = from_json(tokenizer.to_json())
     assert again.decode(tokenizer.encode(text)) == text and BOS not in tokenizer.encode(text)
@@ -118,7 +118,7 @@ def test_an_unknown_character_is_named_with_its_position(alphabet: str, text: st
         CharTokenizer(alphabet).encode(text)
 
 
-def test_all_unknown_characters_are_named_once_each_in_a_sentence_of_bounded_length() -> None:
+def test_unknown_characters_are_listed_once_each_in_a_bounded_message() -> None:
     with pytest.raises(UserError, match=r"^characters 'X', '日', ' ', from position 1 are not in .* which is 'abc'\.$"):
         CharTokenizer("abc").encode("aX日bX 日")
     letters = "".join(map(chr, range(0x4E00, 0x6000)))
@@ -127,7 +127,7 @@ def test_all_unknown_characters_are_named_once_each_in_a_sentence_of_bounded_len
     assert len(str(error.value)) < 500
 
 
-def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:
+def test_ascii_alphabets_fit_in_a_byte_and_larger_ones_do_not() -> None:
     assert CharTokenizer("".join(map(chr, range(128)))).typecode == "B"
     assert CharTokenizer("".join(map(chr, range(1000)))).typecode == "H"
     assert CharTokenizer("".join(map(chr, range(0x20000, 0x32000)))).typecode == "I"
@@ -136,24 +136,24 @@ def test_every_ascii_alphabet_fits_a_byte_and_bigger_ones_grow() -> None:
 @pytest.mark.parametrize(
     "data", ["x" * 300, "some words that are no name " * 200, "~nobody-of-this-name/a.txt", "a\0b"]
 )
-def test_a_text_that_can_name_no_file_is_told_in_a_sentence(data: str) -> None:
+def test_an_impossible_file_name_is_an_error_of_one_sentence(data: str) -> None:
     with pytest.raises(UserError, match="--data"):
         corpus(data)
 
 
-def test_a_name_with_glob_characters_is_the_file_of_that_name(tmp_path: Path) -> None:
+def test_a_file_name_with_glob_characters_is_found(tmp_path: Path) -> None:
     (tmp_path / "a[1].txt").write_text("this one")
     (tmp_path / "a1.txt").write_text("not this one")
     assert texts(tmp_path / "a[1].txt") == ["this one"]
 
 
-def test_futuristic_lines_after_nothing_are_a_document(tmp_path: Path) -> None:
+def test_futuristic_lines_after_an_empty_corpus_are_a_document(tmp_path: Path) -> None:
     path = tmp_path / "empty.txt"
     path.write_text("")
     assert list(corpus(path, style="futuristic").chunks()) == [Chunk("\n" + FUTURISTIC_LINES)]
 
 
-def test_one_reading_tells_the_facts_and_how_far_it_is(tmp_path: Path) -> None:
+def test_one_scan_returns_statistics_and_reports_progress(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("né")
     (tmp_path / "b.txt").write_text("日n")
     seen: list[int] = []
@@ -162,18 +162,18 @@ def test_one_reading_tells_the_facts_and_how_far_it_is(tmp_path: Path) -> None:
     assert found.chunks == [Chunk("né"), Chunk("日n")] and seen == [2, 4]
 
 
-def test_a_corpus_can_be_read_again_and_again() -> None:
+def test_a_corpus_can_be_read_repeatedly() -> None:
     for data in ("names", "stories"):
         one = corpus(data)
         assert list(one.chunks()) == list(one.chunks())
 
 
-def test_another_seed_tells_other_stories() -> None:
+def test_another_seed_generates_other_stories() -> None:
     assert texts("stories") == texts("stories") != texts("stories", seed=1)
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=8))
-def test_the_alphabet_is_every_character_once_in_order(written: list[str]) -> None:
+def test_the_alphabet_has_every_character_once_in_order(written: list[str]) -> None:
     text = "".join(written)
     found = scan_corpus(Corpus("any", lambda: iter([*map(Chunk, written), Chunk("xy")])), lambda done: None)
     assert found.alphabet == "".join(sorted({*text, *"xy"}))

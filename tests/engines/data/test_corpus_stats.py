@@ -1,4 +1,4 @@
-"""The user's cache: what was found out once is not found out again, and whatever is wrong with it costs only time."""
+"""Statistics of a corpus and the user's cache: nothing is computed twice, and damage costs only time."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from engines.errors import UserError
 from engines.system import user_cache
 
 
-def test_what_is_remembered_is_recalled() -> None:
+def test_a_stored_object_is_loaded() -> None:
     assert user_cache.cache_get("things", "name") is None
     user_cache.cache_put("things", "name", {"日": [1, None]})
     assert user_cache.cache_get("things", "name") == {"日": [1, None]}
@@ -21,13 +21,13 @@ def test_what_is_remembered_is_recalled() -> None:
     assert user_cache.cache_get("things", "name") == {} and user_cache.cache_get("others", "name") is None
 
 
-def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_directory_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     user_cache.cache_put("things", "name", {})
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [user_cache.cache_dir("things") / "name.json"]
 
 
-def test_a_key_tells_values_and_their_order_apart() -> None:
+def test_a_key_depends_on_values_and_their_order() -> None:
     keys = [
         user_cache.cache_key(),
         user_cache.cache_key(1),
@@ -44,7 +44,7 @@ DAMAGED = ["", "{", "[]", "null", "5", "\udcff", "[" * 100_000]
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:9]))
-def test_what_cannot_be_read_is_forgotten(content: str) -> None:
+def test_an_unreadable_entry_is_ignored(content: str) -> None:
     user_cache.cache_put("things", "name", {})
     (user_cache.cache_dir("things") / "name.json").write_bytes(content.encode(errors="surrogateescape"))
     assert user_cache.cache_get("things", "name") is None
@@ -53,18 +53,18 @@ def test_what_cannot_be_read_is_forgotten(content: str) -> None:
 
 
 def block_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a file stand where the cache should: not even root can write there."""
+    """Put a file in place of the cache directory: not even root can write there."""
     (folder / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "blocked"))
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     block_cache(tmp_path, monkeypatch)
     user_cache.cache_put("things", "name", {})
     assert user_cache.cache_get("things", "name") is None
 
 
-def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_entry_and_leaves_no_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
     user_cache.cache_put("things", "name", {"old": True})
 
     def full(self: Path, text: str) -> None:
@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(monkeypatch: pytest.
 
 
 @pytest.fixture
-def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def cache_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 2)
 
 
@@ -99,21 +99,21 @@ def opened(
     return open_corpus(str(data), documents, style, size, seed)
 
 
-def read_facts(corpus: Corpus) -> CorpusStats:
+def get_stats(corpus: Corpus) -> CorpusStats:
     return get_corpus_stats(corpus, lambda done: None)
 
 
-def reads(corpus: Corpus) -> bool:
-    """Whether its facts take a reading of its text."""
+def reads_text(corpus: Corpus) -> bool:
+    """Return whether the text is read to get its statistics."""
     read: list[int] = []
     get_corpus_stats(corpus, read.append)
     return bool(read)
 
 
-def test_a_second_time_no_text_is_read_and_the_facts_are_the_same(all_worthwhile: None, text: Path) -> None:
-    first, told = read_facts(opened(text)), scan_corpus(opened(text), lambda done: None)
-    assert first == told and not reads(opened(text))
-    assert read_facts(opened(text)) == told._replace(chunks=None)
+def test_cached_statistics_equal_scanned_ones_without_reading_text(cache_everything: None, text: Path) -> None:
+    first, told = get_stats(opened(text)), scan_corpus(opened(text), lambda done: None)
+    assert first == told and not reads_text(opened(text))
+    assert get_stats(opened(text)) == told._replace(chunks=None)
 
 
 def change_size(path: Path) -> None:
@@ -129,58 +129,58 @@ def change_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [change_size, change_time])
-def test_a_file_that_changed_is_read_again(change: Callable[[Path], None], all_worthwhile: None, text: Path) -> None:
-    before = read_facts(opened(text))
+def test_a_changed_file_is_read_again(change: Callable[[Path], None], cache_everything: None, text: Path) -> None:
+    before = get_stats(opened(text))
     change(text)
-    assert reads(opened(text)) and not reads(opened(text))
-    assert read_facts(opened(text)).sha256 != before.sha256
+    assert reads_text(opened(text)) and not reads_text(opened(text))
+    assert get_stats(opened(text)).sha256 != before.sha256
 
 
-def test_a_folder_with_a_file_more_or_fewer_is_read_again(all_worthwhile: None, text: Path) -> None:
-    assert reads(opened(text.parent)) and not reads(opened(text.parent))
+def test_a_folder_with_another_number_of_files_is_read_again(cache_everything: None, text: Path) -> None:
+    assert reads_text(opened(text.parent)) and not reads_text(opened(text.parent))
     (text.parent / "more.txt").write_text("more")
-    assert reads(opened(text.parent)) and not reads(opened(text.parent))
+    assert reads_text(opened(text.parent)) and not reads_text(opened(text.parent))
     (text.parent / "more.txt").unlink()
-    assert not reads(opened(text.parent))  # as it was at first
+    assert not reads_text(opened(text.parent))  # as it was at first
 
 
-def test_the_same_file_under_another_name_in_the_folder_is_the_same(
-    all_worthwhile: None, text: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_relative_path_of_the_same_file_uses_the_same_entry(
+    cache_everything: None, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_facts(opened(text))
+    get_stats(opened(text))
     monkeypatch.chdir(text.parent)
-    assert not reads(opened("text.txt"))
+    assert not reads_text(opened("text.txt"))
 
 
-def test_what_else_makes_another_text_is_read_too(all_worthwhile: None, text: Path) -> None:
+def test_every_setting_that_changes_the_text_has_a_separate_entry(cache_everything: None, text: Path) -> None:
     corpora_of_one_file = [
         opened(text, documents, style) for documents in ("file", "line") for style in ("classic", "futuristic")
     ]
     for corpus in corpora_of_one_file:
-        assert reads(corpus) and not reads(corpus)
-    assert len({read_facts(corpus).sha256 for corpus in corpora_of_one_file}) == 4
+        assert reads_text(corpus) and not reads_text(corpus)
+    assert len({get_stats(corpus).sha256 for corpus in corpora_of_one_file}) == 4
 
 
-def test_stories_are_told_once_for_each_size_and_seed(all_worthwhile: None) -> None:
+def test_stories_are_generated_once_per_size_and_seed(cache_everything: None) -> None:
     for stories in (opened("stories"), opened("stories", size=3000), opened("stories", seed=1)):
-        assert reads(stories) and not reads(stories)
+        assert reads_text(stories) and not reads_text(stories)
 
 
 @pytest.mark.parametrize("data", ["names", "pydoc"])
-def test_what_is_read_at_once_is_not_remembered(data: str, all_worthwhile: None) -> None:
-    assert reads(opened(data)) and reads(opened(data)) and not user_cache.cache_dir("scans").exists()
+def test_statistics_of_fast_corpora_are_not_cached(data: str, cache_everything: None) -> None:
+    assert reads_text(opened(data)) and reads_text(opened(data)) and not user_cache.cache_dir("scans").exists()
 
 
-def test_short_text_leaves_nothing_behind(text: Path) -> None:
-    assert reads(opened(text)) and reads(opened(text)) and not user_cache.cache_dir("scans").exists()
+def test_short_text_is_not_cached(text: Path) -> None:
+    assert reads_text(opened(text)) and reads_text(opened(text)) and not user_cache.cache_dir("scans").exists()
 
 
-def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_standard_library_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text("import this\n" * 100_000)
     monkeypatch.setattr(corpora.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert reads(opened("stdlib")) and not reads(opened("stdlib"))
+    assert reads_text(opened("stdlib")) and not reads_text(opened("stdlib"))
     (tmp_path / "another.py").write_text("import that\n")
-    assert reads(opened("stdlib"))
+    assert reads_text(opened("stdlib"))
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_python_itself_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ],
     ids=str,
 )
-def test_damaged_facts_are_ignored_and_found_again(damage: object, all_worthwhile: None, text: Path) -> None:
-    facts = read_facts(opened(text))
+def test_damaged_statistics_are_ignored_and_computed_again(damage: object, cache_everything: None, text: Path) -> None:
+    facts = get_stats(opened(text))
     (path,) = user_cache.cache_dir("scans").iterdir()
     chunks = user_cache.load_with_checksum(path.read_bytes())
     if isinstance(damage, dict):
@@ -209,32 +209,32 @@ def test_damaged_facts_are_ignored_and_found_again(damage: object, all_worthwhil
         path.write_text(user_cache.dump_with_checksum({name: chunks[name] for name in ("sha256", "characters")}))
     else:
         path.write_text("{}" if damage == "empty" else path.read_text()[:-9])
-    assert read_facts(opened(text)) == facts and not reads(opened(text))
+    assert get_stats(opened(text)) == facts and not reads_text(opened(text))
 
 
-def test_facts_that_cannot_be_chunks_are_found_each_time(
-    all_worthwhile: None, text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_statistics_that_cannot_be_cached_are_computed_each_time(
+    cache_everything: None, text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     block_cache(tmp_path, monkeypatch)
-    assert read_facts(opened(text)) == read_facts(opened(text)) == scan_corpus(opened(text), lambda done: None)
+    assert get_stats(opened(text)) == get_stats(opened(text)) == scan_corpus(opened(text), lambda done: None)
 
 
-def test_a_file_that_is_gone_since_it_was_found_is_told(all_worthwhile: None, text: Path) -> None:
+def test_a_file_deleted_after_selection_is_an_error(cache_everything: None, text: Path) -> None:
     corpus = opened(text)
     text.unlink()
     with pytest.raises(UserError, match=r"text\.txt cannot be read"):
-        read_facts(corpus)
+        get_stats(corpus)
 
 
-def test_a_reading_that_was_broken_off_is_not_remembered(all_worthwhile: None) -> None:
+def test_an_interrupted_scan_is_not_cached(cache_everything: None) -> None:
     def broken() -> Iterator[Chunk]:
         yield Chunk("some text")
         raise UserError("broken")
 
     corpus = Corpus("broken", broken, lambda: ["origin"])
     with pytest.raises(UserError, match="broken"):
-        read_facts(corpus)
-    assert reads(corpus._replace(chunks=lambda: iter([Chunk("all of the text")])))
+        get_stats(corpus)
+    assert reads_text(corpus._replace(chunks=lambda: iter([Chunk("all of the text")])))
 
 
 def test_a_fifo_in_place_of_an_entry_is_reported_and_does_not_block() -> None:

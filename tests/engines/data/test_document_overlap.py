@@ -39,7 +39,7 @@ def links(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ["the file", "a link", "a hard link", "a path through a link"])
-def test_the_same_file_on_both_sides_is_refused_whatever_its_name(name: str, folder: Path) -> None:
+def test_the_same_file_on_both_sides_is_refused_under_any_name(name: str, folder: Path) -> None:
     with pytest.raises(UserError, match="names the same files as --data"):
         prepared(folder / "a.txt", links(folder)[name])
 
@@ -90,20 +90,20 @@ def test_documents_on_both_sides_are_counted(folder: Path) -> None:
     assert any(note.startswith("7 of 12 validation documents also occur in the training text") for note in notes)
 
 
-def test_a_document_is_recognised_however_its_file_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_document_is_found_for_any_chunk_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 10)
     (folder / "val.jsonl").write_text(json.dumps({"text": TEXT}) + "\n" + json.dumps({"text": "new"}))
     assert prepared(folder / "a.txt", folder / "val.jsonl")[0].facts["shared_documents"] == 1
 
 
-def test_duplicates_within_one_corpus_are_reported_and_not_refused(tmp_path: Path) -> None:
+def test_duplicates_within_a_corpus_are_reported_but_accepted(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("emma\nolivia\n" * 50)
     found, notes = prepared(tmp_path / "names.txt", documents="line")
     assert (found.facts["val_documents"], found.facts["shared_documents"]) == (10, 10)
     assert len(notes) == 1 and "10 of 10 validation documents" in notes[0] and "if that is not intended" in notes[0]
 
 
-def test_no_name_of_the_built_in_list_occurs_twice() -> None:
+def test_the_names_corpus_has_no_duplicates() -> None:
     names = [piece.text for piece in open_corpus("names", "file", "classic", 0, 0).chunks()]
     assert len(set(names)) == len(names)
 

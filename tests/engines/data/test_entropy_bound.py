@@ -1,4 +1,4 @@
-"""The entropy floor of exactly the text that is scored, also where --eval-tokens cuts a document."""
+"""The entropy bound of exactly the text that is scored, also if --eval-tokens cuts a document."""
 
 import math
 from array import array
@@ -23,12 +23,12 @@ def data() -> PreparedData:
     return prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
 
 
-def test_the_information_of_a_whole_story_is_the_one_it_was_written_with() -> None:
+def test_a_whole_story_has_the_information_of_its_generation() -> None:
     for story in islice(generate_stories(20_000, 1), 20):
         assert prefix_nats(story.text) == pytest.approx(story.nats, rel=1e-12)
 
 
-def test_the_information_of_a_beginning_never_falls_with_its_length() -> None:
+def test_the_information_of_a_prefix_never_decreases_with_its_length() -> None:
     text = next(generate_stories(1_000, 3)).text
     nats = [prefix_nats(text[:end]) for end in range(len(text) + 1)]
     assert nats[0] == 0.0 and all(after >= before - 1e-9 for before, after in pairwise(nats))
@@ -52,7 +52,7 @@ class FirstOptions:
         return 0
 
 
-def test_the_first_letter_of_a_choice_has_the_probability_of_all_options_that_begin_with_it() -> None:
+def test_a_partial_choice_has_the_probability_of_all_matching_options() -> None:
     walk = FirstOptions()
     with pytest.raises(StopIteration):
         StoryGrammar(walk).run()  # type: ignore[arg-type]
@@ -65,11 +65,11 @@ def test_the_first_letter_of_a_choice_has_the_probability_of_all_options_that_be
         assert prefix_nats(walk.text + letter) - before == pytest.approx(-math.log(probability), abs=1e-12)
 
 
-def test_the_floor_of_all_tokens_is_that_of_the_validation_text(data: PreparedData) -> None:
+def test_the_bound_of_all_tokens_is_that_of_the_validation_text(data: PreparedData) -> None:
     assert stories_entropy_bound(data.packed.val, data.tokenizer) == pytest.approx(data.packed.entropy_bound, rel=1e-9)
 
 
-def test_the_floor_of_a_cut_text_counts_the_documents_and_the_part_that_are_scored(data: PreparedData) -> None:
+def test_the_bound_of_cut_text_covers_exactly_the_scored_text(data: PreparedData) -> None:
     tokens = data.packed.val[:2001]
     found = stories_entropy_bound(tokens, data.tokenizer)
     documents = "".join("\0" if token == BOS else data.tokenizer.decode_token(token) for token in tokens).split("\0")[
@@ -80,12 +80,12 @@ def test_the_floor_of_a_cut_text_counts_the_documents_and_the_part_that_are_scor
     assert found.bpb != data.packed.entropy_bound.bpb if data.packed.entropy_bound else False
 
 
-def test_a_text_of_another_grammar_has_no_floor() -> None:
+def test_text_that_is_not_stories_has_no_bound() -> None:
     tokens = array("B", [BOS, *ByteTokenizer().encode("Once upon a time"), BOS, *ByteTokenizer().encode("no story")])
     assert stories_entropy_bound(memoryview(tokens), ByteTokenizer()) is None
 
 
-def test_an_evaluation_reports_the_floor_of_what_it_scored(tmp_path: Path) -> None:
+def test_an_evaluation_reports_the_bound_of_the_scored_text(tmp_path: Path) -> None:
     run = make_run(tmp_path, data="stories", corpus_size=60_000, eval_tokens=1500, steps=1, eval_every=0)
     found = Rig(run, 0)
     found.train()

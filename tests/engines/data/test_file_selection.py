@@ -1,4 +1,4 @@
-"""The files that --data names: which are used, which are skipped and why, and names that lead to no file."""
+"""The files that --data names: which are used, which are skipped and why, and errors for names without files."""
 
 import os
 import socket
@@ -38,7 +38,7 @@ def test_suffixes_match_in_any_case(suffix: str, tmp_path: Path) -> None:
     assert file_selection.detect_format(tmp_path / f"a.{suffix}") == "." + suffix.lower().split(".")[0]
 
 
-def test_a_pattern_reads_any_text_file_in_any_depth(tmp_path: Path) -> None:
+def test_a_pattern_finds_any_text_file_at_any_depth(tmp_path: Path) -> None:
     touch(tmp_path, "a.md", "deep/b.md", "deep/deeper/c.md", "deep/d.txt", ".hidden/e.md", "deep/.f.md")
     deep = ["a.md", "deep/b.md", "deep/deeper/c.md"]
     for pattern, expected in (
@@ -54,7 +54,7 @@ def test_a_pattern_reads_any_text_file_in_any_depth(tmp_path: Path) -> None:
         assert names(select_files(str(tmp_path / pattern)), tmp_path) == sorted(expected, key=Path), pattern
 
 
-def test_a_relative_pattern_is_read_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_pattern_starts_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "docs/a.md", "docs/b/c.md")
     monkeypatch.chdir(tmp_path)
     assert [str(path) for path in select_files("docs/**/*.md").files] == ["docs/a.md", "docs/b/c.md"]
@@ -82,7 +82,7 @@ def test_a_file_with_several_names_is_used_once(tmp_path: Path) -> None:
     assert found.skipped == {"duplicate names of used files": 2, "broken links": 1}
 
 
-def test_only_regular_files_are_read_and_nothing_blocks(tmp_path: Path) -> None:
+def test_only_regular_files_are_used_without_blocking(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "fifo.txt")
     with socket.socket(socket.AF_UNIX) as unix:
@@ -95,7 +95,7 @@ def test_only_regular_files_are_read_and_nothing_blocks(tmp_path: Path) -> None:
             select_files(str(data))
 
 
-def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.txt", "deep/b.txt")
     scandir = os.scandir
 
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: p
     assert select_files(str(tmp_path)).skipped == {"folders that cannot be read": 1}
 
 
-def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
+def test_a_folder_without_text_is_an_error_that_lists_its_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder without .*: it is empty\."):
         select_files(str(tmp_path))
     touch(tmp_path, "a.rst", "b.rst", "data.json", "x." + "y" * 99)
@@ -116,7 +116,7 @@ def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
         select_files(str(tmp_path))
 
 
-def test_a_setting_is_named_in_its_errors() -> None:
+def test_errors_name_the_setting() -> None:
     for data, reason in (
         ("~nobody-of-this-name/a.txt", "unknown user"),
         ("a\0b", "character"),
@@ -126,7 +126,7 @@ def test_a_setting_is_named_in_its_errors() -> None:
             select_files(data, "--val-data")
 
 
-def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
+def test_files_with_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt"))
     path.write_text("text")
     assert select_files(str(tmp_path)).files == select_files(str(path)).files == [path]

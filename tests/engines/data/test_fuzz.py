@@ -1,4 +1,4 @@
-"""Any bytes under any name are read, or refused in one sentence that names the file: never a traceback or a hang."""
+"""Any file content under any name is read, or refused in one sentence that names the file, without hanging."""
 
 import bz2
 import gzip
@@ -82,7 +82,7 @@ def read(corpus: Corpus) -> None:
 @example(b"a\rb\rc", None, ".txt", "", "line")
 @example(b"[" * 5000, None, ".json", "", "file")
 @example(b"9" * 5000, None, ".jsonl", "", "file")
-def test_any_bytes_under_any_name_are_text_or_are_refused_by_name(
+def test_any_file_content_is_read_or_refused_with_the_file_name(
     content: bytes, damage: tuple[str, int, int] | None, suffix: str, packing: str, documents: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def test_any_bytes_under_any_name_are_text_or_are_refused_by_name(
 
 
 @pytest.mark.parametrize("change", ["deleted", "truncated", "other text", "a folder", "a FIFO", "a loop"])
-def test_a_file_that_changes_between_two_readings_is_refused(
+def test_a_file_that_changes_between_two_reads_is_refused(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
@@ -119,7 +119,7 @@ def test_a_file_that_changes_between_two_readings_is_refused(
         prepare(resolve({"data": str(path)}), change_after_scanning)
 
 
-def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
+def test_changed_text_is_not_cached_under_the_key_of_the_old_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
@@ -139,7 +139,7 @@ def test_text_that_changed_is_not_stored_under_the_key_of_the_old_text(
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_file(
+def test_a_long_line_is_refused_as_a_document_but_not_within_a_file(
     documents: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engines.data.readers.text_files._MAX_LINE_CHARACTERS", 10 << 20)
@@ -156,7 +156,7 @@ def test_a_line_over_the_limit_is_refused_as_a_document_and_read_as_part_of_a_fi
             read(corpus)
 
 
-def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("text")
 

@@ -1,4 +1,4 @@
-"""Packing and order: nothing lost, nothing seen twice in an epoch, and the order a function of seed and position."""
+"""Packing: no text is lost, and the split is a function of text and seed."""
 
 import errno
 import math
@@ -28,25 +28,27 @@ def ignore(done: int) -> None:
     pass
 
 
-def source(*documents: str) -> ScannedCorpus:
+def corpus_of(*documents: str) -> ScannedCorpus:
     corpus = Corpus("test", lambda: map(Chunk, documents))
     return ScannedCorpus(corpus, scan_corpus(corpus, ignore))
 
 
 def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let any corpus be long enough for that."""
+    """Make any corpus long enough to be packed into files."""
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
 
 
-def packed(train: ScannedCorpus, val: ScannedCorpus | None = None, seed: int = 1) -> tuple[PackedTokens, CharTokenizer]:
+def pack_corpora(
+    train: ScannedCorpus, val: ScannedCorpus | None = None, seed: int = 1
+) -> tuple[PackedTokens, CharTokenizer]:
     alphabet = {*train.stats.alphabet, *(val.stats.alphabet if val else "")}
     tokenizer = CharTokenizer("".join(sorted(alphabet)))
     return pack(Split(train, val, seed), tokenizer, ignore), tokenizer
 
 
-def documents_of(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
+def decode_documents(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
     found: list[str] = []
     for token in tokens:
         if token == BOS:
@@ -59,23 +61,26 @@ def documents_of(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
 WORDS = [f"w{number}" for number in range(100)]
 
 
-def test_a_tenth_of_the_documents_is_for_validation_and_both_keep_the_corpus_order() -> None:
-    both, tokenizer = packed(source(*WORDS))
-    train, val = documents_of(both.train, tokenizer), documents_of(both.val, tokenizer)
+def test_a_tenth_of_the_documents_is_for_validation_and_both_sides_keep_the_corpus_order() -> None:
+    both, tokenizer = pack_corpora(corpus_of(*WORDS))
+    train, val = decode_documents(both.train, tokenizer), decode_documents(both.val, tokenizer)
     assert len(val) == 10 and sorted(train + val) == sorted(WORDS)
     for part in (train, val):
         assert part == sorted(part, key=WORDS.index)
 
 
-def test_the_split_follows_the_seed() -> None:
-    vals = {tuple(documents_of(*(lambda p: (p[0].val, p[1]))(packed(source(*WORDS), seed=seed)))) for seed in range(5)}
-    assert len(vals) == 5
+def test_the_split_depends_on_the_seed() -> None:
+    sides = set()
+    for seed in range(5):
+        packed, tokenizer = pack_corpora(corpus_of(*WORDS), seed=seed)
+        sides.add(tuple(decode_documents(packed.val, tokenizer)))
+    assert len(sides) == 5
 
 
 @pytest.mark.parametrize("lines", [7, 50, 400])
 def test_few_documents_are_split_after_a_line_break_near_nine_tenths(lines: int) -> None:
     text = "".join(f"line {number} of the text\n" for number in range(lines))
-    both, tokenizer = packed(source(text[:30], text[30:]))
+    both, tokenizer = pack_corpora(corpus_of(text[:30], text[30:]))
     train, val = (tokenizer.decode(part) for part in (both.train, both.val))
     assert train + val == text and both.val[0] == BOS
     if lines >= 50:
@@ -83,63 +88,63 @@ def test_few_documents_are_split_after_a_line_break_near_nine_tenths(lines: int)
 
 
 @given(st.text("ab\n", min_size=2, max_size=60))
-def test_any_short_text_gives_two_parts_that_begin_with_bos(text: str) -> None:
-    both, tokenizer = packed(source(text))
+def test_both_sides_of_a_short_text_begin_with_bos(text: str) -> None:
+    both, tokenizer = pack_corpora(corpus_of(text))
     assert both.train[0] == both.val[0] == BOS and len(both.train) > 1 and len(both.val) > 1
     assert tokenizer.decode(both.train) + tokenizer.decode(both.val) == text
 
 
-def test_validation_data_of_its_own_leaves_the_corpus_whole() -> None:
-    both, tokenizer = packed(source(*WORDS), source("other", "text"))
-    assert documents_of(both.train, tokenizer) == WORDS
-    assert documents_of(both.val, tokenizer) == ["other", "text"]
+def test_separate_validation_text_leaves_the_corpus_whole() -> None:
+    both, tokenizer = pack_corpora(corpus_of(*WORDS), corpus_of("other", "text"))
+    assert decode_documents(both.train, tokenizer) == WORDS
+    assert decode_documents(both.val, tokenizer) == ["other", "text"]
 
 
-def test_a_long_corpus_is_packed_into_files_to_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_memory, _ = packed(source(*WORDS))
+def test_a_long_corpus_packed_into_files_has_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory, _ = pack_corpora(corpus_of(*WORDS))
     into_files(monkeypatch)
-    for _ in range(2):  # written, then found
-        in_files, _ = packed(source(*WORDS))
+    for _ in range(2):  # written, then loaded
+        in_files, _ = pack_corpora(corpus_of(*WORDS))
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
 
 
-def floor_of(*documents: tuple[float | None, int]) -> EntropyBound | None:
+def estimate_bound(*documents: tuple[float | None, int]) -> EntropyBound | None:
     information = EntropyBoundEstimator()
     for nats, size in documents:
         information.add(nats, size)
     return information.estimate()
 
 
-def test_a_text_of_which_a_part_has_unknown_information_has_no_floor() -> None:
-    assert floor_of((1.0, 4), (None, 4), (3.0, 4)) is None
+def test_text_with_partly_unknown_information_has_no_entropy_bound() -> None:
+    assert estimate_bound((1.0, 4), (None, 4), (3.0, 4)) is None
     plain, extended = (open_corpus("stories", "file", style, 20_000, 1) for style in ("classic", "futuristic"))
     train, val = (ScannedCorpus(corpus, scan_corpus(corpus, ignore)) for corpus in (plain, extended))
-    assert packed(train, train)[0].entropy_bound is not None
-    assert packed(train, val)[0].entropy_bound is None
+    assert pack_corpora(train, train)[0].entropy_bound is not None
+    assert pack_corpora(train, val)[0].entropy_bound is None
 
 
-def test_the_floor_is_the_information_of_the_validation_stories() -> None:
+def test_the_entropy_bound_is_the_information_of_the_validation_stories() -> None:
     data = prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
     floor = data.packed.entropy_bound
     assert floor and 0.2 < floor.bpb < 0.5 and 0 < floor.error < 0.05
-    assert floor_of((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
+    assert estimate_bound((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
 
 
-def split_of(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
+def split_documents(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
     documents = [chr(0x100 + number) for number in range(count)]
-    both, tokenizer = packed(source(*documents), seed=seed)
-    return documents_of(both.train, tokenizer), documents_of(both.val, tokenizer)
+    both, tokenizer = pack_corpora(corpus_of(*documents), seed=seed)
+    return decode_documents(both.train, tokenizer), decode_documents(both.val, tokenizer)
 
 
 @settings(deadline=None, max_examples=60)
 @given(count=st.integers(20, 300), seed=st.integers(0, 1 << 32))
-def test_every_document_is_on_one_side_and_a_tenth_rounded_up_validates(count: int, seed: int) -> None:
-    train, val = split_of(count, seed)
+def test_every_document_is_on_one_side_and_a_tenth_rounded_up_is_for_validation(count: int, seed: int) -> None:
+    train, val = split_documents(count, seed)
     assert len(val) == -(-count // 10) and not set(train) & set(val) and len(train) + len(val) == count
 
 
-def test_twenty_documents_are_the_first_to_be_split_by_document() -> None:
-    by_place, drawn = ({tuple(split_of(count, seed)[1]) for seed in range(9)} for count in (19, 20))
+def test_corpora_of_twenty_documents_and_more_are_split_by_document() -> None:
+    by_place, drawn = ({tuple(split_documents(count, seed)[1]) for seed in range(9)} for count in (19, 20))
     assert by_place == {(chr(0x100 + 17), chr(0x100 + 18))}
     assert len(drawn) > 1 and {len(val) for val in drawn} == {2}
 
@@ -149,9 +154,9 @@ DOCUMENTS = st.lists(st.text("ab\né日", min_size=1, max_size=12), min_size=2, 
 
 @settings(deadline=None, max_examples=30)
 @given(train=DOCUMENTS, val=st.none() | DOCUMENTS, seed=st.integers(0, 9))
-def test_any_corpus_is_packed_into_files_to_the_same_tokens(train: list[str], val: list[str] | None, seed: int) -> None:
+def test_any_corpus_packed_into_files_has_the_same_tokens(train: list[str], val: list[str] | None, seed: int) -> None:
     def tokens() -> list[list[int]]:
-        both, _ = packed(source(*train), source(*val) if val else None, seed)
+        both, _ = pack_corpora(corpus_of(*train), corpus_of(*val) if val else None, seed)
         return [both.train.tolist(), both.val.tolist()]
 
     in_memory = tokens()
@@ -160,73 +165,73 @@ def test_any_corpus_is_packed_into_files_to_the_same_tokens(train: list[str], va
         assert tokens() == tokens() == in_memory
 
 
-def cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> PackedTokens:
+def pack_cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> PackedTokens:
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return packed(source(*documents))[0]
+    return pack_corpora(corpus_of(*documents))[0]
 
 
-def test_files_are_mapped_in_the_width_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    both = cached(monkeypatch, tmp_path, *(chr(number) for number in range(0x100, 0x300)))
+def test_tokens_are_mapped_with_the_width_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both = pack_cached(monkeypatch, tmp_path, *(chr(number) for number in range(0x100, 0x300)))
     assert (both.train.format, both.val.format, both.train.readonly) == ("H", "H", True)
     assert {path.name for path in tmp_path.rglob("*.*")} == {"train.tokens", "val.tokens", "about.json"}
 
 
-def test_what_was_packed_before_is_found_and_not_packed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cached(monkeypatch, tmp_path, *WORDS)
+def test_cached_tokens_are_not_packed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pack_cached(monkeypatch, tmp_path, *WORDS)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     monkeypatch.setattr(packing, "_write_tokens", lambda *arguments: pytest.fail("packed again"))
-    cached(monkeypatch, tmp_path, *WORDS)
+    pack_cached(monkeypatch, tmp_path, *WORDS)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(
+def test_leftovers_of_a_killed_process_with_the_same_id_are_removed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tokens = cached(monkeypatch, tmp_path, *WORDS).val.tolist()
+    tokens = pack_cached(monkeypatch, tmp_path, *WORDS).val.tolist()
     (folder,) = (path.parent for path in tmp_path.rglob("about.json"))
     folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
-    assert cached(monkeypatch, tmp_path, *WORDS).val.tolist() == tokens
+    assert pack_cached(monkeypatch, tmp_path, *WORDS).val.tolist() == tokens
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_what_fails_half_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_interrupted_packing_leaves_no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(done: int) -> None:
         raise KeyboardInterrupt
 
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    long = source(*WORDS)
+    long = corpus_of(*WORDS)
     with pytest.raises(KeyboardInterrupt):
         pack(Split(long, None, 1), CharTokenizer(long.stats.alphabet), broken)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_the_floor_is_kept_beside_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entropy_bound_is_stored_with_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Corpus("known", lambda: (Chunk(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
-    in_memory = packed(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound
+    in_memory = pack_corpora(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound
     into_files(monkeypatch)
     in_files, in_files_again = (
-        packed(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound for _ in range(2)
+        pack_corpora(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound for _ in range(2)
     )
     assert in_files == in_files_again == in_memory is not None
 
 
-def test_a_text_that_no_grammar_wrote_has_no_floor() -> None:
-    assert packed(source(*WORDS))[0].entropy_bound is None and floor_of((1.0, 4)) is None
+def test_other_text_has_no_entropy_bound() -> None:
+    assert pack_corpora(corpus_of(*WORDS))[0].entropy_bound is None and estimate_bound((1.0, 4)) is None
 
 
-def test_the_floor_is_of_the_texts_bytes_with_the_error_of_a_ratio() -> None:
-    floor = floor_of((1.0, 2), (2.0, 4), (3.0, 6))
+def test_the_entropy_bound_is_per_byte_with_the_error_of_a_ratio_estimator() -> None:
+    floor = estimate_bound((1.0, 2), (2.0, 4), (3.0, 6))
     assert floor == pytest.approx((0.5 / math.log(2), 0.0))  # all alike: nothing to doubt
-    floor = floor_of((1.0, 4), (3.0, 4), (2.0, 4))
+    floor = estimate_bound((1.0, 4), (3.0, 4), (2.0, 4))
     assert floor == pytest.approx((0.5 / math.log(2), math.sqrt(2 * 3 / 2) / 12 / math.log(2)))
 
 
-def test_a_piece_that_goes_on_with_a_document_gets_no_bos() -> None:
+def test_a_chunk_that_continues_a_document_gets_no_bos() -> None:
     halves = Corpus("halves", lambda: iter([Chunk("one "), Chunk("text\n", False), Chunk("tw"), Chunk("o", False)]))
-    both, tokenizer = packed(ScannedCorpus(halves, scan_corpus(halves, ignore)), source("other"))
-    assert documents_of(both.train, tokenizer) == ["one text\n", "two"]
+    both, tokenizer = pack_corpora(ScannedCorpus(halves, scan_corpus(halves, ignore)), corpus_of("other"))
+    assert decode_documents(both.train, tokenizer) == ["one text\n", "two"]
 
 
 # --- with any tokenizer ---------------------------------------------------------------------------
@@ -237,32 +242,32 @@ TOKENIZERS = pytest.mark.parametrize("tokenizer", [CharTokenizer("\n abcdefghilm
 
 @TOKENIZERS
 @pytest.mark.parametrize("files", [False, True], ids=["in memory", "in files"])
-def test_text_comes_back_from_packed_tokens_and_its_bytes_are_counted(
+def test_packed_tokens_decode_to_the_text_and_its_bytes_are_counted(
     tokenizer: Tokenizer, files: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if files:
         into_files(monkeypatch)
     train, val = ["one line of the text\n", "another\n"], ["the end"]
     for _ in range(2):
-        found = pack(Split(source(*train), source(*val), 1), tokenizer, ignore)
+        found = pack(Split(corpus_of(*train), corpus_of(*val), 1), tokenizer, ignore)
         assert tokenizer.decode(found.train) == "".join(train) and tokenizer.decode(found.val) == "".join(val)
         assert (list(found.train).count(BOS), list(found.val).count(BOS)) == (2, 1)
         assert found.train_bytes == len("".join(train).encode())
 
 
 def test_bytes_are_counted_not_characters() -> None:
-    assert packed(source("日é"), source("x日"))[0].train_bytes == 5
+    assert pack_corpora(corpus_of("日é"), corpus_of("x日"))[0].train_bytes == 5
 
 
-def test_documents_stay_apart_where_one_portion_of_text_could_hold_both() -> None:
-    found = pack(Split(source("a line", " of the text", " line"), source(" of"), 1), BPE, ignore)
-    assert documents_of(found.train, BPE) == ["a line", " of the text", " line"]
-    assert documents_of(found.val, BPE) == [" of"]
+def test_short_documents_are_not_joined_in_one_chunk() -> None:
+    found = pack(Split(corpus_of("a line", " of the text", " line"), corpus_of(" of"), 1), BPE, ignore)
+    assert decode_documents(found.train, BPE) == ["a line", " of the text", " line"]
+    assert decode_documents(found.val, BPE) == [" of"]
 
 
 def test_progress_counts_every_character_of_both_sides() -> None:
     told: list[int] = []
-    split = Split(source("one\ntwo\n" * 9), None, 1)
+    split = Split(corpus_of("one\ntwo\n" * 9), None, 1)
     pack(split, BPE, told.append)
     assert told == sorted(told) and told[-1] == split.characters == 72
 
@@ -270,8 +275,8 @@ def test_progress_counts_every_character_of_both_sides() -> None:
 # --- what decides the split -----------------------------------------------------------------------
 
 
-def test_what_decides_the_split_is_the_text_and_a_seed_that_draws() -> None:
-    few, many, other = source("few\ndocuments"), source(*WORDS), source(*WORDS[1:])
+def test_the_identity_of_a_split_is_its_text_and_the_seed_if_it_draws() -> None:
+    few, many, other = corpus_of("few\ndocuments"), corpus_of(*WORDS), corpus_of(*WORDS[1:])
     assert Split(few, None, 1).identity() == Split(few, None, 2).identity()
     assert Split(many, None, 1).identity() != Split(many, None, 2).identity()
     assert Split(many, few, 1).identity() == Split(many, few, 2).identity() != Split(many, None, 1).identity()
@@ -285,25 +290,25 @@ def token_folders(folder: Path) -> list[Path]:
     return [path.parent for path in folder.rglob("about.json")]
 
 
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows with every packing of text."""
+def record_packings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with every packing of text."""
     calls: list[int] = []
     write = packing._write_tokens
     monkeypatch.setattr(packing, "_write_tokens", lambda *arguments: calls.append(1) or write(*arguments))
     return calls
 
 
-def test_short_corpora_leave_no_tokens_behind(own_home: Path) -> None:
-    packed(source(*WORDS))
+def test_tokens_of_short_corpora_are_not_cached(own_home: Path) -> None:
+    pack_corpora(corpus_of(*WORDS))
     assert not list(own_home.rglob("*"))
 
 
-def test_other_tokenizers_texts_and_seeds_have_tokens_of_their_own(
+def test_tokenizers_texts_and_seeds_have_separate_cache_entries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    one, other = source(*WORDS), source(*WORDS[1:])
+    one, other = corpus_of(*WORDS), corpus_of(*WORDS[1:])
     for expected, (train, val, seed, tokenizer) in enumerate(
         [
             (one, None, 1, BPE),
@@ -318,7 +323,7 @@ def test_other_tokenizers_texts_and_seeds_have_tokens_of_their_own(
         found = pack(Split(train, val, seed), tokenizer, ignore)
         assert found.val.tolist() == pack(Split(train, val, seed), tokenizer, ignore).val.tolist()
         assert len(token_folders(tmp_path)) == expected
-    pack(Split(one, other, 2), BPE, ignore)  # nothing is drawn: the seed has no say
+    pack(Split(one, other, 2), BPE, ignore)  # the seed draws nothing
     assert len(token_folders(tmp_path)) == 6
 
 
@@ -338,17 +343,17 @@ DAMAGES = {
 def test_damaged_tokens_are_packed_again(damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    split = Split(source(*WORDS), None, 1)
+    split = Split(corpus_of(*WORDS), None, 1)
     expected = pack(split, BPE, ignore).train.tolist()
     (folder,) = token_folders(tmp_path)
     DAMAGES[damage](folder)
-    calls = spied(monkeypatch)
+    calls = record_packings(monkeypatch)
     assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
     assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
 
 
 @pytest.mark.parametrize("blocked", ["the cache", "its tokens"])
-def test_tokens_that_cannot_be_kept_are_held_in_memory_or_in_temporary_files(
+def test_tokens_that_cannot_be_cached_are_held_in_memory_or_temporary_files(
     blocked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file stands where a folder should."""
@@ -361,26 +366,26 @@ def test_tokens_that_cannot_be_kept_are_held_in_memory_or_in_temporary_files(
         monkeypatch.setattr(
             packing, "max_in_memory_chars", lambda max_in_memory_chars=max_in_memory_chars: max_in_memory_chars
         )
-        both, tokenizer = packed(source(*WORDS))
-        assert sorted(documents_of(both.train, tokenizer) + documents_of(both.val, tokenizer)) == sorted(WORDS)
+        both, tokenizer = pack_corpora(corpus_of(*WORDS))
+        assert sorted(decode_documents(both.train, tokenizer) + decode_documents(both.val, tokenizer)) == sorted(WORDS)
         assert file.is_file()
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"cannot be written to .*: No space left on device\. Free space there"):
-        cached(monkeypatch, tmp_path, *WORDS)
+        pack_cached(monkeypatch, tmp_path, *WORDS)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_who_packs_second_takes_what_the_first_has_put_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two runs on one corpus start together."""
+def test_the_second_of_two_writers_uses_the_entry_of_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two runs on one corpus start at the same time."""
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    split = Split(source(*WORDS), None, 1)
+    split = Split(corpus_of(*WORDS), None, 1)
     quicker: list[PackedTokens] = []
 
     def progress(done: int) -> None:
@@ -398,10 +403,10 @@ def test_who_packs_second_takes_what_the_first_has_put_there(monkeypatch: pytest
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_a_reading_that_fails_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_read_error_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    broken = source(*WORDS)
+    broken = corpus_of(*WORDS)
 
     def chunks() -> Iterator[Chunk]:
         yield Chunk("w1")
@@ -412,19 +417,19 @@ def test_a_reading_that_fails_is_told_as_such(monkeypatch: pytest.MonkeyPatch, t
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_who_finds_no_tokens_removes_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cache_miss_removes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Another process may put them there in that moment."""
     removed: list[Path] = []
     remove = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", lambda path, **how: removed.append(path) or remove(path, **how))
-    cached(monkeypatch, tmp_path, *WORDS)
+    pack_cached(monkeypatch, tmp_path, *WORDS)
     assert removed and not set(removed) & set(token_folders(tmp_path))
 
 
 def test_damaged_tokens_that_cannot_be_removed_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cached(monkeypatch, tmp_path, *WORDS)
+    pack_cached(monkeypatch, tmp_path, *WORDS)
     (folder,) = token_folders(tmp_path)
     os.truncate(folder / "train.tokens", 2)
     monkeypatch.setattr(packing.token_cache, "_remove", lambda path: None)
-    both = cached(monkeypatch, tmp_path, *WORDS)
+    both = pack_cached(monkeypatch, tmp_path, *WORDS)
     assert both.train.nbytes > 2 and list(folder.parent.iterdir()) == [folder]

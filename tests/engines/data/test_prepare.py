@@ -1,4 +1,4 @@
-"""From settings to tokens: one tokenizer for both splits, the facts, caches, and progress all the way."""
+"""From settings to tokens: one tokenizer for both sides of the split, facts, caches and progress."""
 
 import json
 import threading
@@ -42,7 +42,7 @@ def test_both_splits_share_an_alphabet_and_bos(tmp_path: Path) -> None:
     assert found.packed.train[0] == found.packed.val[0] == BOS
 
 
-def test_the_facts_are_of_what_was_read(tmp_path: Path) -> None:
+def test_the_facts_describe_the_corpus(tmp_path: Path) -> None:
     facts = prepared(data=write(tmp_path, "a.txt", "one\ntwo é\n"), documents="line").facts
     assert (facts["documents"], facts["characters"], facts["bytes"]) == (2, 8, 9)
     assert facts["train_tokens"] + facts["val_tokens"] == 8 + 3  # a BOS for each, one more for validation's beginning
@@ -50,7 +50,7 @@ def test_the_facts_are_of_what_was_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_the_facts_of_every_kind_of_tokenizer(tokenizer: str, tmp_path: Path) -> None:
+def test_the_facts_describe_every_tokenizer(tokenizer: str, tmp_path: Path) -> None:
     data, val = write(tmp_path, "a.txt", "thé thé thé thé"), write(tmp_path, "b.txt", "the thé")
     found = prepared(data=data, val_data=val, tokenizer=tokenizer, vocab_size=300 if tokenizer == "bpe" else "auto")
     facts = found.facts
@@ -68,14 +68,14 @@ def test_the_facts_of_every_kind_of_tokenizer(tokenizer: str, tmp_path: Path) ->
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_the_same_text_has_the_same_hash_and_another_has_not(tmp_path: Path) -> None:
+def test_the_hash_identifies_the_text(tmp_path: Path) -> None:
     one, same, other = (write(tmp_path, name, text) for name, text in (("a", "text"), ("b", "text"), ("c", "next")))
     hashes = [prepared(data=data, val_data=val).facts for data, val in ((one, other), (same, other), (other, one))]
     assert hashes[0]["sha256"] == hashes[1]["sha256"] != hashes[2]["sha256"] == hashes[0]["val_sha256"]
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_progress_reaches_all_there_is_to_do(tokenizer: str, tmp_path: Path) -> None:
+def test_progress_reaches_the_total(tokenizer: str, tmp_path: Path) -> None:
     reports: Reports = []
     data, val = write(tmp_path, "a.txt", "ab" * 50), write(tmp_path, "b.txt", "ab" * 10)
     prepared(reports, data=data, val_data=val, tokenizer=tokenizer)
@@ -83,7 +83,7 @@ def test_progress_reaches_all_there_is_to_do(tokenizer: str, tmp_path: Path) -> 
     assert reports[-1] == ("pack", 120, 120)
 
 
-def test_the_split_follows_the_seed_and_validation_stories_are_others() -> None:
+def test_the_split_depends_on_the_seed_and_validation_stories_differ() -> None:
     asked = {"data": "stories", "corpus_size": 50_000}
     vals = [prepared(seed=seed, **asked).packed.val.tolist() for seed in (1, 1, 2)]
     assert vals[0] == vals[1] != vals[2]
@@ -92,7 +92,7 @@ def test_the_split_follows_the_seed_and_validation_stories_are_others() -> None:
 
 
 @pytest.mark.parametrize("setting", ["data", "val_data"])
-def test_a_corpus_that_is_not_there_is_told(setting: str, tmp_path: Path) -> None:
+def test_a_missing_file_of_data_is_an_error(setting: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt does not exist"):
         prepared(**{"data": write(tmp_path, "a.txt", "text"), setting: str(tmp_path / "none.txt")})
 
@@ -100,7 +100,7 @@ def test_a_corpus_that_is_not_there_is_told(setting: str, tmp_path: Path) -> Non
 # --- the bpe tokenizer ----------------------------------------------------------------------------
 
 
-def test_a_bpe_tokenizer_has_the_tokens_asked_for_or_what_its_text_gives(tmp_path: Path) -> None:
+def test_a_bpe_tokenizer_has_the_requested_size_unless_the_text_is_too_short(tmp_path: Path) -> None:
     long, short = write(tmp_path, "long.txt", "".join(STORIES)), write(tmp_path, "short.txt", "a few words\n" * 3)
     assert prepared(data=long, tokenizer="bpe", vocab_size=400).facts["vocab_size"] == 400
     assert 257 < prepared(data=short, tokenizer="bpe", vocab_size=400).facts["vocab_size"] < 300
@@ -111,9 +111,11 @@ def tokens_of(found: PreparedData) -> set[str]:
     return {found.tokenizer.decode_token(token) for token in range(257, found.tokenizer.vocab_size)}
 
 
-@pytest.mark.parametrize("worthwhile", [1, 1 << 40], ids=["beside", "here"])
-def test_validation_text_leaves_no_token(worthwhile: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", worthwhile)
+@pytest.mark.parametrize("min_cached", [1, 1 << 40], ids=["subprocess", "same process"])
+def test_the_tokenizer_is_not_trained_on_validation_text(
+    min_cached: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", min_cached)
     data, val = write(tmp_path, "a.txt", "train words\n" * 50), write(tmp_path, "b.txt", "zyzzyva quiz\n" * 500)
     merged = "".join(tokens_of(prepared(data=data, val_data=val, tokenizer="bpe")))
     assert "train" in merged and "words" in merged and not set(merged) & set("zyvqu")
@@ -122,7 +124,7 @@ def test_validation_text_leaves_no_token(worthwhile: int, monkeypatch: pytest.Mo
     assert "train" in merged and not set(merged) & set("zyvqu")
 
 
-def test_documents_drawn_for_validation_leave_no_token(tmp_path: Path) -> None:
+def test_the_tokenizer_is_not_trained_on_held_out_documents(tmp_path: Path) -> None:
     names = ["".join(chr(0x4E00 + 40 * number + place) for place in range(9)) for number in range(100)]
     data = write(tmp_path, "a.txt", "\n".join(names))
     for seed in (1, 2):
@@ -133,7 +135,7 @@ def test_documents_drawn_for_validation_leave_no_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 5_000, 15_000])
-def test_a_tokenizer_learns_from_so_much_text_at_most(
+def test_the_training_text_of_a_tokenizer_is_bounded(
     most: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(bpe, "MAX_CHUNK_CHARACTERS", 1000)
@@ -151,9 +153,7 @@ def noted(read: list[str]) -> Callable[[str], str]:
     return lambda text: read.append(text) or text  # type: ignore[func-returns-value]
 
 
-def test_the_same_tokenizer_is_learnt_here_and_in_another_process(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_subprocess_trains_the_same_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
     here = prepared(**asked)
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
@@ -161,9 +161,7 @@ def test_the_same_tokenizer_is_learnt_here_and_in_another_process(
     assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
 
 
-def test_tokens_are_the_same_whether_one_process_encodes_or_several(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_number_of_processes_changes_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in STORIES))
     asked = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
     here = prepared(**asked)
@@ -176,7 +174,7 @@ def test_tokens_are_the_same_whether_one_process_encodes_or_several(
     assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.entropy_bound is None
 
 
-def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_progress_is_reported_while_a_tokenizer_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
     reports: Reports = []
@@ -185,8 +183,8 @@ def test_progress_is_told_while_a_tokenizer_is_learnt(monkeypatch: pytest.Monkey
     assert len(told) > 5 and told == sorted(told) and 8_500 < told[-1] < 9_500  # without the text for validation
 
 
-def test_reports_come_from_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The worker's report raises what ends the run."""
+def test_progress_is_reported_in_the_calling_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The report callback of a worker raises the exception that ends the run."""
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     threads: set[threading.Thread] = set()
     data = write(tmp_path, "a.txt", "some text\n" * 100)
@@ -195,7 +193,7 @@ def test_reports_come_from_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("during", ["read", "train tokenizer", "pack"])
-def test_a_stop_that_a_report_raises_ends_the_work(
+def test_an_exception_of_the_report_callback_stops_preparing(
     during: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for where, name, value in (
@@ -222,8 +220,8 @@ def test_a_stop_that_a_report_raises_ends_the_work(
 
 
 @pytest.fixture
-def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let any text be long enough for the caches, and too long for memory."""
+def all_min_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make any text long enough to be cached, and too long for memory."""
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
@@ -242,8 +240,8 @@ def same(one: PreparedData, other: PreparedData) -> bool:
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_a_second_start_reads_no_text_and_gives_the_same(
-    tokenizer: str, all_worthwhile: None, asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
+def test_a_second_preparation_reads_no_text_and_gives_the_same_tokens(
+    tokenizer: str, all_min_cached: None, asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepared(**asked, tokenizer=tokenizer)
     monkeypatch.setattr(corpora, "_read_files", lambda *_: pytest.fail("text is read"))
@@ -253,16 +251,16 @@ def test_a_second_start_reads_no_text_and_gives_the_same(
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_caches_change_no_result(tokenizer: str, asked: dict[str, object], request: pytest.FixtureRequest) -> None:
+def test_the_cache_changes_no_result(tokenizer: str, asked: dict[str, object], request: pytest.FixtureRequest) -> None:
     without = prepared(**asked, tokenizer=tokenizer)
-    request.getfixturevalue("all_worthwhile")
+    request.getfixturevalue("all_min_cached")
     assert all(same(prepared(**asked, tokenizer=tokenizer), without) for _ in range(2))
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
 @pytest.mark.parametrize("setting", ["data", "val_data"])
-def test_a_file_that_changed_is_read_encoded_and_learnt_from_again(
-    tokenizer: str, setting: str, all_worthwhile: None, asked: dict[str, object]
+def test_a_changed_file_is_read_and_encoded_and_its_tokenizer_trained_again(
+    tokenizer: str, setting: str, all_min_cached: None, asked: dict[str, object]
 ) -> None:
     before = prepared(**asked, tokenizer=tokenizer)
     Path(str(asked[setting])).write_text("quite another text\n" * 20)
@@ -273,7 +271,7 @@ def test_a_file_that_changed_is_read_encoded_and_learnt_from_again(
     assert decode(after.packed.train if setting == "data" else after.packed.val) == "quite another text\n" * 20
 
 
-def test_stories_are_told_once(all_worthwhile: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stories_are_generated_once(all_min_cached: None, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"data": "stories", "corpus_size": 50_000, "tokenizer": "bpe"}
     first = prepared(**settings)
     monkeypatch.setattr(corpora, "_generate_stories", lambda *_: pytest.fail("stories are told"))
@@ -286,19 +284,19 @@ def kept(kind: str) -> set[str]:
     )
 
 
-def test_a_seed_that_draws_nothing_shares_tokens_and_tokenizer(all_worthwhile: None, asked: dict[str, object]) -> None:
+def test_seeds_that_draw_nothing_share_tokens_and_tokenizer(all_min_cached: None, asked: dict[str, object]) -> None:
     one, other = (prepared(**asked, tokenizer="bpe", seed=seed) for seed in (1, 2))
     assert same(one, other) and len(kept("tokens")) == len(kept("tokenizers")) == 1
 
 
-def test_a_seed_that_draws_the_split_has_tokens_and_tokenizer_of_its_own(all_worthwhile: None, tmp_path: Path) -> None:
+def test_seeds_that_draw_the_split_have_separate_tokens_and_tokenizers(all_min_cached: None, tmp_path: Path) -> None:
     data = write(tmp_path, "a.txt", "\n".join(f"line {number}" for number in range(50)))
     for seed in (1, 2):
         prepared(data=data, documents="line", tokenizer="bpe", seed=seed)
         assert len(kept("tokens")) == len(kept("tokenizers")) == seed and len(kept("scans")) == 1
 
 
-def test_tokenizers_share_no_tokens(all_worthwhile: None, asked: dict[str, object]) -> None:
+def test_tokenizers_have_separate_tokens(all_min_cached: None, asked: dict[str, object]) -> None:
     for number, (tokenizer, size) in enumerate([("char", "auto"), ("byte", "auto"), ("bpe", 300), ("bpe", 320)], 1):
         found = [prepared(**asked, tokenizer=tokenizer, vocab_size=size) for _ in range(2)]
         assert same(*found) and len(kept("tokens")) == number
@@ -306,15 +304,15 @@ def test_tokenizers_share_no_tokens(all_worthwhile: None, asked: dict[str, objec
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_short_text_leaves_nothing_behind(tokenizer: str, asked: dict[str, object], own_home: Path) -> None:
+def test_short_text_is_not_cached(tokenizer: str, asked: dict[str, object], own_home: Path) -> None:
     prepared(**asked, tokenizer=tokenizer)
     assert not list(own_home.rglob("*"))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"kind": "bpe"}', '{"kind": "words"}'])
 @pytest.mark.parametrize("kind", ["scans", "tokenizers"])
-def test_damaged_caches_are_built_again(
-    kind: str, content: str, all_worthwhile: None, asked: dict[str, object]
+def test_damaged_cache_entries_are_rebuilt(
+    kind: str, content: str, all_min_cached: None, asked: dict[str, object]
 ) -> None:
     first = prepared(**asked, tokenizer="bpe")
     for path in user_cache.cache_dir(kind).iterdir():
@@ -323,7 +321,7 @@ def test_damaged_caches_are_built_again(
     assert all(path.read_text() != content for path in user_cache.cache_dir(kind).iterdir())
 
 
-def test_without_a_cache_text_is_read_each_time_and_kept_in_memory_if_it_fits(
+def test_without_a_cache_text_is_read_each_time_and_held_in_memory_if_it_fits(
     asked: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without = prepared(**asked, tokenizer="bpe")

@@ -1,4 +1,4 @@
-"""The cache of prepared text: damage is found by checksum and repaired, and no state of the cache ends a run."""
+"""The token cache: damage is detected by checksum and repaired, and no state of the cache ends a run."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab
 
 @pytest.fixture(autouse=True)
 def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let any text be long enough for the cache, and too long for memory."""
+    """Make any text long enough to be cached, and too long for memory."""
     monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
@@ -49,7 +49,7 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_changed_byte_anywhere_in_the_cache_is_found_reported_and_repaired() -> None:
+def test_a_changed_byte_anywhere_in_the_cache_is_detected_reported_and_repaired() -> None:
     expected = content(prepared())
     assert {path.name.split(".")[-1] for path in entries()} == {"json", "tokens"} and len(entries()) == 5
     for path in entries():
@@ -74,7 +74,7 @@ def test_zeroed_tokens_and_an_edited_entropy_floor_are_not_used() -> None:
     assert content(prepared(notes)) == expected and len(notes) == 2
 
 
-def test_entries_that_were_written_without_a_checksum_are_rebuilt() -> None:
+def test_entries_without_a_checksum_are_rebuilt() -> None:
     expected = content(prepared())
     for path in entries():
         if path.name.endswith(".json"):
@@ -110,7 +110,7 @@ def block_entries_with_folders() -> None:
 
 
 @pytest.mark.parametrize("block", [block_with_a_file, block_entries_with_files, block_entries_with_folders])
-def test_whatever_is_in_the_place_of_the_cache_text_is_prepared(block: Callable[[], None], tmp_path: Path) -> None:
+def test_text_is_prepared_whatever_replaces_the_cache(block: Callable[[], None], tmp_path: Path) -> None:
     expected = content(prepared())
     shutil.rmtree(user_cache.cache_dir(""))
     block()
@@ -119,7 +119,7 @@ def test_whatever_is_in_the_place_of_the_cache_text_is_prepared(block: Callable[
 
 
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "open"])
-def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
+def test_a_full_disk_or_a_missing_permission_leaves_no_partial_entry(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
@@ -140,7 +140,7 @@ def test_a_full_disk_or_a_folder_without_permission_leaves_no_half_entry(
     assert not list(user_cache.cache_dir("tokens").rglob("*"))
 
 
-def test_text_too_long_for_memory_is_packed_into_temporary_files_where_the_cache_cannot_hold_it(
+def test_long_text_is_packed_into_temporary_files_if_it_cannot_be_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = content(prepared())
@@ -168,7 +168,7 @@ def loaded(folder: Path) -> list[int] | None:
     return found.train.tolist() if found else None
 
 
-def test_of_two_writers_each_gets_its_tokens_and_readers_never_see_half_an_entry(tmp_path: Path) -> None:
+def test_concurrent_writers_get_their_tokens_and_readers_see_complete_entries(tmp_path: Path) -> None:
     folder = tmp_path / "entry"
     seen: list[object] = []
 
@@ -188,7 +188,7 @@ def test_tokens_stay_readable_when_another_process_removes_the_entry(tmp_path: P
     assert found and found.train.tolist() == [0, 7]
 
 
-def test_unfinished_entries_are_removed_when_their_writer_has_ended_and_not_before(tmp_path: Path) -> None:
+def test_unfinished_entries_are_removed_after_their_writer_has_exited(tmp_path: Path) -> None:
     live, abandoned = (tmp_path / f".entry.{name}" for name in ("live", "abandoned"))
     for path in (live, abandoned):
         path.mkdir()
@@ -200,7 +200,7 @@ def test_unfinished_entries_are_removed_when_their_writer_has_ended_and_not_befo
     assert sorted(path.name for path in tmp_path.iterdir()) == [".entry.live", "entry"]
 
 
-def test_a_writer_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_writer_leaves_no_files(tmp_path: Path) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 

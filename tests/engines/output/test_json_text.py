@@ -1,4 +1,4 @@
-"""JSON that every parser reads: values come back, and numbers that are not finite are named."""
+"""JSON: values are read back by every parser, and nonfinite numbers are named."""
 
 import json
 import math
@@ -37,24 +37,24 @@ def same(one: Any, other: Any) -> bool:
 
 @given(VALUES.filter(lambda value: "nonfinite" not in repr(value)))
 @example([math.nan, {"a": [1.0, [math.inf]]}, "\x7f\x9b\u202e\ud800"])
-def test_every_value_comes_back_and_numbers_that_are_not_finite_are_named(value: Any) -> None:
+def test_values_are_read_back_and_nonfinite_numbers_are_named(value: Any) -> None:
     text = to_json({"value": value})
     assert text.isascii() and text.isprintable()
     assert same(restore(json.loads(text, parse_constant=refuse)), {"value": value})
 
 
-def test_the_convention_is_that_of_the_event_log() -> None:
+def test_nonfinite_numbers_are_written_as_in_the_event_log() -> None:
     assert to_json({"loss": math.nan, "row": [1.0, -math.inf]}) == (
         '{"loss": null, "row": [1.0, null], "nonfinite": {"loss": "nan", "row": {"1": "-inf"}}}'
     )
 
 
-def test_what_an_event_has_noted_already_is_kept() -> None:
+def test_an_existing_nonfinite_entry_is_kept() -> None:
     value = {"lr": None, "loss": math.nan, "nonfinite": {"lr": "inf"}}
     assert json.loads(to_json(value))["nonfinite"] == {"lr": "inf", "loss": "nan"}
 
 
-def test_named_tuples_are_lists() -> None:
+def test_named_tuples_become_lists() -> None:
     class Pair(NamedTuple):
         a: float
         b: float

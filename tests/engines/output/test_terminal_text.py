@@ -1,4 +1,4 @@
-"""Text for a terminal: control characters are seen and have no effect."""
+"""Terminal text: control characters become visible and have no effect."""
 
 import unicodedata
 
@@ -13,7 +13,7 @@ CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 @given(st.text())
 @example(CONTROLS + BIDI + "\ud800\udfff\ufffe\uffff")
-def test_no_control_character_but_new_line_and_tab_is_left(text: str) -> None:
+def test_only_newlines_and_tabs_remain_of_control_characters(text: str) -> None:
     for character in visible(text):
         assert character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs"), hex(ord(character))
         assert character not in BIDI

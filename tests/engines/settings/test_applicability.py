@@ -1,4 +1,4 @@
-"""A setting has an effect on a run, or its requirement gives the reason: shown by training with other values."""
+"""Applicability: a setting changes the run, or its requirement gives the reason; shown by training."""
 
 import dataclasses
 import gc
@@ -110,7 +110,7 @@ ROTARY_OFF = {"model_kind": "gpt", "rotary": False}
 
 @pytest.fixture(autouse=True)
 def worker_leaves_no_trace() -> Iterator[None]:
-    """A worker changes its process for good."""
+    """A worker changes its process permanently."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
@@ -131,13 +131,13 @@ def given_to(configuration: str, folder: Path, **changes: Any) -> dict[str, Any]
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, ...]]:
-    """Observations of the configurations as they are, each made once."""
+    """Return the observations of the unchanged configurations, each made once."""
     folder = tmp_path_factory.mktemp("unchanged")
     return cache(lambda configuration: observe(given_to(configuration, folder), folder))
 
 
 def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
-    """All that a run with these settings leaves behind, without times and names."""
+    """Return everything that a run with these settings writes, without times and names."""
     run = create_run(given, folder / "results")
     Worker(run, time.time_ns()).work()
     events = events_of(run, "step", "eval", "sample", "checkpoint", "ended")
@@ -149,7 +149,7 @@ def observe(given: dict[str, Any], folder: Path) -> tuple[Any, ...]:
 
 
 def changeable(name: str, configuration: str, folder: Path) -> bool:
-    """Return whether the setting has an effect there, and another value fits the other settings."""
+    """Return whether the setting has an effect, and another value is valid with the other settings."""
     given = given_to(configuration, folder)
     try:
         other = resolve({**given, name: OTHER[name]})
@@ -158,7 +158,7 @@ def changeable(name: str, configuration: str, folder: Path) -> bool:
     return name not in find_unmet_requirements(resolve(given)) and getattr(other, name) != getattr(resolve(given), name)
 
 
-def test_every_setting_is_either_tried_here_or_named_as_tried_elsewhere() -> None:
+def test_every_setting_is_covered_here_or_elsewhere() -> None:
     assert OTHER.keys() | ELSEWHERE.keys() == fields(TrainSettings).keys() and not OTHER.keys() & ELSEWHERE.keys()
 
 
@@ -216,18 +216,18 @@ def test_settings_that_do_not_apply_change_nothing_and_are_reported(
         ({"model_kind": "gpt", "depth": 5, "layers": 2, "width": 64}, "--depth 5 has no effect: --layers and --width"),
     ],
 )  # fmt: skip
-def test_a_given_setting_without_effect_is_named_with_the_reason(given: dict[str, Any], warning: str) -> None:
+def test_a_given_setting_without_effect_is_reported_with_the_reason(given: dict[str, Any], warning: str) -> None:
     (found,) = describe_ineffective_settings(given, resolve(given))
     assert warning in found
 
 
-def test_what_is_asked_for_and_has_an_effect_gives_no_warning() -> None:
+def test_given_settings_with_an_effect_give_no_warning() -> None:
     for given in ({}, {"model_kind": "gpt", "window": 64, "depth": 6}, {"data": "stories", "corpus_size": 5_000}):
         assert describe_ineffective_settings(given, resolve(given)) == []
 
 
 @pytest.mark.parametrize("pick", ["grid", "one-at-a-time", "random"])
-def test_an_axis_without_effect_in_any_cell_unmet_is_error(pick: str) -> None:
+def test_an_axis_without_effect_in_any_cell_is_refused(pick: str) -> None:
     axes = {"beta1": (0.8, 0.9), "lr": (0.1, 0.2)}
     with pytest.raises(SettingsError, match="--axis beta1 has no effect in any cell: it needs --optimizer adamw"):
         make_plan({"optimizer": "sgd"}, axes, {"pick": pick})
@@ -235,7 +235,7 @@ def test_an_axis_without_effect_in_any_cell_unmet_is_error(pick: str) -> None:
         make_plan({}, {"prompt": ("a", "b")}, {"pick": pick})
 
 
-def test_a_study_trains_no_run_twice_where_an_axis_has_no_effect() -> None:
+def test_a_study_has_no_duplicate_runs_if_an_axis_has_no_effect() -> None:
     plan = make_plan({}, {"optimizer": ("adamw", "sgd"), "beta1": (0.8, 0.9)}, {})
     assert [cell.name for cell in plan.cells] == [
         "optimizer=adamw_beta1=0.8", "optimizer=adamw_beta1=0.9", "optimizer=sgd_beta1=0.8",
@@ -244,7 +244,7 @@ def test_a_study_trains_no_run_twice_where_an_axis_has_no_effect() -> None:
     assert "it is the same as optimizer=sgd_beta1=0.8; --beta1 0.9 has no effect" in dropped.reason
 
 
-def test_the_settings_that_apply_are_known_while_others_are_still_wrong() -> None:
+def test_applicable_settings_are_found_while_others_are_invalid() -> None:
     assert "qk_scale" in find_applicable_settings({"model_kind": "gpt"}) and "qk_scale" not in find_applicable_settings(
         {}
     )
@@ -252,7 +252,7 @@ def test_the_settings_that_apply_are_known_while_others_are_still_wrong() -> Non
     assert find_applicable_settings({"model_kind": "x"}) == find_applicable_settings({})
 
 
-def test_neutral_values_stand_for_no_setting_that_has_an_effect() -> None:
+def test_only_settings_without_effect_are_neutralised() -> None:
     settings = resolve({"optimizer": "sgd", "beta1": 0.1})
     changed = {
         field.name

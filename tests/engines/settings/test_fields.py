@@ -1,4 +1,4 @@
-"""Fields: sizes and times as people write them, impossible numbers refused, faults named by their source."""
+"""Fields: sizes and durations in every notation, invalid numbers refused, errors that name their source."""
 
 import pytest
 from hypothesis import given, settings
@@ -32,12 +32,12 @@ def test_a_size_is_exact(number: int, unit: str, ending: str) -> None:
     [("size", "infk"), ("size", "1e999M"), ("duration", "1e308h"), ("int", "1e400"), ("float", "1e400"),
      ("float", 10**400), ("int", "9" * 5000)],
 )  # fmt: skip
-def test_what_no_machine_holds_is_refused_with_a_sentence(kind: str, raw: object) -> None:
+def test_excessive_sizes_are_refused_with_a_sentence(kind: str, raw: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         field(kind).parse(raw)
 
 
-def test_auto_is_a_value_only_where_it_is_the_default() -> None:
+def test_auto_is_valid_only_if_it_is_the_default() -> None:
     assert field("int", AUTO).parse("auto") == AUTO
     with pytest.raises(ValueError, match="a whole number, not 'auto'"):
         field("int", 5).parse("auto")
@@ -46,7 +46,7 @@ def test_auto_is_a_value_only_where_it_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("raw", [None, "none", ""])
-def test_nothing_is_a_value_only_where_it_is_optional(raw: object) -> None:
+def test_none_is_valid_only_for_optional_settings(raw: object) -> None:
     assert field("int", None, optional=True).parse(raw) is None
     with pytest.raises(ValueError, match="must be"):
         field("int").parse(raw)
@@ -60,25 +60,25 @@ def test_a_choice_is_one_of_those_listed() -> None:
             choice.parse(raw)
 
 
-def test_a_fault_is_named_by_its_flag_or_by_its_name_in_a_file() -> None:
+def test_errors_name_the_flag_or_the_key_in_a_file() -> None:
     for source, shown in (("", "--batch-size must"), ("a.toml", "a.toml: batch_size must")):
         with pytest.raises(SettingsError) as error:
             parse_settings(TrainSettings, {"batch_size": 0}, source)
         assert error.value.problems[0].startswith(shown)
 
 
-def test_fields_come_in_the_order_of_their_declaration() -> None:
+def test_fields_are_listed_in_declaration_order() -> None:
     assert list(fields(TrainSettings))[:2] == ["mode", "model_kind"]
     assert fields(TrainSettings)["lr_schedule"].flag == "--lr-schedule"
 
 
-def test_a_default_is_shown_as_one_would_type_it() -> None:
+def test_a_default_is_formatted_as_typed() -> None:
     assert [format_default(field("x", default)) for default in (None, AUTO, "", 0.5)] == ["", "", "", "0.5"]
     assert format_default(field("bool", True)) == "true"
 
 
 @pytest.mark.parametrize("kind", ["int", "size"])
-def test_a_number_of_hundreds_of_digits_is_no_setting(kind: str) -> None:
+def test_a_number_of_hundreds_of_digits_is_refused(kind: str) -> None:
     field = Field(name="steps", group="training", kind=kind, default=1, help="")
     with pytest.raises(ValueError, match="must be a"):
         field.parse("9" * 400)

@@ -1,4 +1,4 @@
-"""Settings: one parser behind flags, files and manifests; every mistake told; every `auto` decided."""
+"""Training settings: one parser for flags, files and manifests; all problems reported; every `auto` resolved."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ ALL = [*fields(TrainSettings).values(), *fields(SampleSettings).values()]
 
 
 @pytest.mark.parametrize("field", ALL, ids=lambda field: field.name)
-def test_every_default_is_a_legal_value(field: Field) -> None:
+def test_every_default_is_valid(field: Field) -> None:
     assert field.parse(field.default) == field.default
     if field.default is not None:
         assert field.parse(str(field.default)) == field.default
@@ -26,7 +26,7 @@ def test_every_default_is_a_legal_value(field: Field) -> None:
 
 @settings(max_examples=300)
 @given(raw=st.text(max_size=8) | st.floats() | st.integers() | st.booleans() | st.none() | st.lists(st.integers()))
-def test_a_value_is_understood_or_refused_with_a_sentence(raw: object) -> None:
+def test_a_value_is_parsed_or_refused_with_a_sentence(raw: object) -> None:
     for field in ALL:
         try:
             value = field.parse(raw)
@@ -44,7 +44,7 @@ def test_a_value_is_understood_or_refused_with_a_sentence(raw: object) -> None:
         ("int", "1e6", 1_000_000), ("int", "1_000", 1000), ("bool", "yes", True), ("bool", "OFF", False),
     ],
 )  # fmt: skip
-def test_people_write_numbers_in_many_ways(kind: str, text: str, value: object) -> None:
+def test_numbers_are_parsed_in_every_notation(kind: str, text: str, value: object) -> None:
     assert Field("x", "g", kind, 0, "").parse(text) == value
 
 
@@ -53,7 +53,7 @@ def test_people_write_numbers_in_many_ways(kind: str, text: str, value: object) 
     [("int", "1.5"), ("int", True), ("int", 3.0), ("float", "nan"), ("float", "inf"), ("float", True), ("bool", "x"),
      ("size", "ten"), ("duration", "5 parsecs"), ("duration", "5m3"), ("str", 5)],
 )  # fmt: skip
-def test_what_is_no_such_value_is_refused(kind: str, raw: object) -> None:
+def test_invalid_values_are_refused(kind: str, raw: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         Field("x", "g", kind, 0, "").parse(raw)
 
@@ -68,26 +68,26 @@ def test_bounds_hold() -> None:
         Field("x", "g", "float", 0.5, "", above=0).parse("0")
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     with pytest.raises(SettingsError) as error:
         parse_settings(TrainSettings, {"lr": "x", "steps": -1, "mode": "quantum", "wat": 1})
     assert len(error.value.problems) == 4
 
 
-def test_resolving_leaves_auto_only_to_what_the_machine_decides() -> None:
+def test_resolving_leaves_auto_only_for_the_workers_decisions() -> None:
     for kind in ("bigram", "mini-gpt", "gpt"):
         resolved = dataclasses.asdict(resolve({"model_kind": kind}))
         left = {name for name, value in resolved.items() if value == AUTO}
         assert left == {"device", "dtype", "compile"}
 
 
-def test_a_machine_that_is_asked_for_is_kept() -> None:
+def test_given_machine_settings_are_kept() -> None:
     asked = {"device": "cpu", "dtype": "float64", "compile": "off", "threads": 3, "micro_batch": 2}
     settings = resolve({"model_kind": "gpt", **asked})
     assert {name: getattr(settings, name) for name in asked} == asked
 
 
-def test_each_kind_has_the_engine_text_and_optimizer_that_suit_it() -> None:
+def test_each_model_kind_has_its_engine_text_and_optimizer() -> None:
     def suits(**given: object) -> tuple[str, str, str, str]:
         settings = resolve(given)
         return settings.mode, settings.data, settings.tokenizer, settings.optimizer
@@ -97,7 +97,7 @@ def test_each_kind_has_the_engine_text_and_optimizer_that_suit_it() -> None:
     assert suits(mode="tensor", data="pydoc") == ("tensor", "pydoc", "char", "adamw")
 
 
-def test_parts_that_a_model_has_not_are_off() -> None:
+def test_settings_that_a_model_lacks_are_off() -> None:
     settings = resolve({"model_kind": "mini-gpt"})
     assert (settings.depth, settings.kv_heads, settings.embedding_lr, settings.window_pattern) == (0, 0, 0.0, "")
     assert not (settings.rotary or settings.smear or settings.polar_express)
@@ -106,7 +106,7 @@ def test_parts_that_a_model_has_not_are_off() -> None:
 
 
 @pytest.mark.parametrize(("context_length", "window"), [(2048, 256), (100, 12), (12, 2)])
-def test_windows_of_a_gpt_are_an_eighth_of_its_context(context_length: int, window: int) -> None:
+def test_the_window_of_a_gpt_is_an_eighth_of_its_context(context_length: int, window: int) -> None:
     settings = resolve({"model_kind": "gpt", "context_length": context_length})
     assert (settings.window_pattern, settings.window) == ("SSSL", window)
 
@@ -131,7 +131,7 @@ def test_steps_follow_from_the_budget(asked: dict[str, object], steps: int) -> N
     assert resolve(asked).steps == steps
 
 
-def test_a_given_value_changes_what_follows_from_it() -> None:
+def test_derived_values_follow_a_given_value() -> None:
     assert resolve({"steps": 100}).eval_every == 10 and resolve({"steps": 100, "eval_every": 7}).sample_every == 7
     assert resolve({"optimizer": "sgd"}).lr > resolve({}).lr
 
@@ -174,7 +174,7 @@ def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], se
     assert len(error.value.problems) == 1 and sentence in error.value.problems[0]
 
 
-def test_contradictions_are_told_together() -> None:
+def test_contradictions_are_reported_together() -> None:
     with pytest.raises(SettingsError) as error:
         resolve({"depth": 4, "kv_heads": 2, "device": "cpu", "polar_express": True, "vocab_size": 300})
     assert len(error.value.problems) == 5
@@ -183,7 +183,7 @@ def test_contradictions_are_told_together() -> None:
     assert len(error.value.problems) == 3
 
 
-def test_odd_heads_fit_a_gpt_without_rotary_positions() -> None:
+def test_odd_head_sizes_are_valid_without_rotary_embeddings() -> None:
     assert resolve({**GPT, "width": 6, "heads": 2, "rotary": False}).rotary is False
 
 
@@ -196,7 +196,7 @@ def test_a_config_file_is_toml_or_the_manifest_of_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["steps =", "[1, 2", 'steps = "many"', "unknown = 1"])
-def test_a_bad_config_file_is_named(content: str, tmp_path: Path) -> None:
+def test_an_invalid_config_file_is_an_error_with_its_name(content: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(content)
     with pytest.raises(SettingsError, match=r"bad\.toml"):

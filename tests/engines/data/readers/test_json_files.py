@@ -1,4 +1,4 @@
-"""Documents of JSON files: lines, arrays, other keys, chat records, and what is said of a file that has no text."""
+"""JSON files: lines, arrays, other keys, chat records, and errors for files without text."""
 
 import json
 from pathlib import Path
@@ -46,25 +46,25 @@ def test_a_json_file_is_an_array_of_objects_or_strings_or_json_lines(content: st
         ("[" * 100_000, "is not valid JSON"),
     ],
 )
-def test_a_json_file_without_text_is_refused_with_the_place(content: str, message: str, tmp_path: Path) -> None:
+def test_the_element_of_a_json_file_without_text_is_reported(content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"a\.json.*{message}"):
         list(read_json(write(tmp_path, "a.json", content)))
 
 
-def test_an_array_too_long_for_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_files, "_MAX_ARRAY_CHARACTERS", 10)
     with pytest.raises(UserError, match="Convert it to JSON lines"):
         list(read_json(write(tmp_path, "a.json", json.dumps(RECORDS))))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.NDJSON", "a.json"])
-def test_text_key_names_another_key(name: str, tmp_path: Path) -> None:
+def test_text_key_selects_another_key(name: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, '{"content": "one", "id": 1}\n{"content": "two"}\n')
     corpus = open_corpus(str(path), "file", "classic", 0, 0, "content")
     assert [piece.text for piece in corpus.chunks()] == ["one", "two"]
 
 
-def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path) -> None:
+def test_a_missing_key_is_reported_with_the_keys_that_hold_text(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": 1, **{f"key{number}": "x" for number in range(9)}}))
     with pytest.raises(UserError, match=r"'key0', 'key1', .*, …. Choose one with --text-key") as error:
         list(read_json_lines(path))
@@ -72,13 +72,13 @@ def test_keys_that_hold_text_are_offered_where_the_key_is_missing(tmp_path: Path
 
 
 @pytest.mark.parametrize("key", ["messages", "conversations"])
-def test_chat_records_are_identified_with_what_to_do(key: str, tmp_path: Path) -> None:
+def test_chat_records_are_identified_with_a_remedy(key: str, tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"id": "x", key: [{"role": "user", "content": "hello"}]}))
     with pytest.raises(UserError, match=rf'line 1: a chat record with "{key}" instead of a text\. .*jq -c'):
         list(read_json_lines(path))
 
 
-def test_another_text_key_is_another_corpus_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_text_key_has_a_separate_cache_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
     path = write(tmp_path, "a.jsonl", json.dumps({"a": "first text", "b": "text two"}))
     texts = []

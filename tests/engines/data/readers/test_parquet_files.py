@@ -1,4 +1,4 @@
-"""Parquet: the column `text` of one file or many, and a sentence that names the file where there is none."""
+"""Parquet files: one column of one file or many, and errors that name the file."""
 
 import sys
 from pathlib import Path
@@ -21,25 +21,23 @@ def write(path: Path, column: object, name: str = "text", **how: int) -> Path:
 
 @settings(max_examples=20)
 @given(written=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=30))
-def test_texts_come_back_and_empty_ones_are_left_out(
-    written: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_texts_are_read_without_empty_ones(written: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("parquet") / "a.parquet", pyarrow.array(written, pyarrow.string()))
     assert list(read_parquet(path)) == [text for text in written if text]
 
 
-def test_many_row_groups_come_in_order_and_nothing_is_no_text(tmp_path: Path) -> None:
+def test_row_groups_are_read_in_order_and_nulls_are_skipped(tmp_path: Path) -> None:
     written = [f"text {number}" if number % 3 else None for number in range(3000)]
     path = write(tmp_path / "a.parquet", written, row_group_size=700)
     assert list(read_parquet(path)) == [text for text in written if text]
 
 
 @pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
-def test_short_and_large_strings_are_text(kind: pyarrow.DataType, tmp_path: Path) -> None:
+def test_strings_and_large_strings_are_text(kind: pyarrow.DataType, tmp_path: Path) -> None:
     assert list(read_parquet(write(tmp_path / "a.parquet", pyarrow.array(["日", "é"], kind)))) == ["日", "é"]
 
 
-def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+def test_shards_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     for number in (2, 0, 1):
         write(tmp_path / f"shard-{number:05}.parquet", [f"{number} one", f"{number} two"])
     (tmp_path / "README.md").write_text("no text of ours")
@@ -61,25 +59,25 @@ def test_every_text_is_a_document_and_formats_may_be_mixed(tmp_path: Path) -> No
     ("column", "name"),
     [(["text"], "content"), ([1], "text"), ([b"bytes"], "text"), ([["a", "list"]], "text"), ([None], "text")],
 )
-def test_a_file_without_a_column_of_texts_is_named(column: list[object], name: str, tmp_path: Path) -> None:
+def test_a_file_without_the_column_is_an_error(column: list[object], name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'bad\.parquet has no column "text" of strings; columns: id, \w+\.'):
         list(read_parquet(write(tmp_path / "bad.parquet", column, name)))
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", b"PAR1" + bytes(100) + b"PAR1"])
-def test_what_is_no_parquet_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_an_error_of_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet: ") as raised:
         list(read_parquet(tmp_path / "bad.parquet"))
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_a_deleted_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.parquet cannot be read: not found"):
         list(read_parquet(tmp_path / "none.parquet"))
 
 
-def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
+def test_a_truncated_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.parquet", [f"{number} some words" for number in range(5000)])
     whole = path.read_bytes()
     page = parquet.read_metadata(path).row_group(0).column(1).data_page_offset
@@ -89,14 +87,14 @@ def test_a_file_that_was_cut_off_or_spoilt_is_named(tmp_path: Path) -> None:
             list(read_parquet(path))
 
 
-def test_strings_that_are_no_utf8_are_named(tmp_path: Path) -> None:
+def test_strings_that_are_not_utf8_are_an_error(tmp_path: Path) -> None:
     wrong = pyarrow.array([b"fine", b"\xff"]).view(pyarrow.string())
     with pytest.raises(UserError, match=r"bad\.parquet cannot be read as parquet: .*utf-8"):
         list(read_parquet(write(tmp_path / "bad.parquet", wrong)))
 
 
 @pytest.mark.parametrize("missing", ["pyarrow", "pyarrow.parquet"])
-def test_without_pyarrow_it_is_told_what_to_install(
+def test_a_missing_pyarrow_is_an_error_with_the_package_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.parquet", ["text"])
@@ -108,7 +106,7 @@ def test_without_pyarrow_it_is_told_what_to_install(
     assert next(open_corpus(str(tmp_path / "b.txt"), "file", "classic", 0, 0).chunks()).text
 
 
-def test_what_is_wrong_with_our_text_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+def test_errors_of_our_own_code_are_not_blamed_on_the_file(tmp_path: Path) -> None:
     """An error of who reads comes as it is: of a full disk, say."""
     path = write(tmp_path / "a.parquet", ["one", "two"])
     with pytest.raises(OSError, match="full"):
@@ -121,19 +119,19 @@ def test_a_dictionary_encoded_column_is_text(tmp_path: Path) -> None:
     assert list(read_parquet(write(tmp_path / "a.parquet", column))) == ["one", "two", "one"]
 
 
-def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path) -> None:
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r'a\.parquet has 2 columns "text"'):
         list(read_parquet(tmp_path / "a.parquet"))
 
 
-def test_another_column_is_read_by_its_name(tmp_path: Path) -> None:
+def test_another_column_can_be_selected(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", ["one", "two"], "content")
     assert list(read_parquet(path, "content")) == ["one", "two"]
 
 
-def test_a_folder_named_like_a_file_is_not_read(tmp_path: Path) -> None:
+def test_a_folder_with_the_suffix_of_a_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").mkdir()
     with pytest.raises(UserError, match="cannot be read: it is not a regular file"):
         list(read_parquet(tmp_path / "a.parquet"))

@@ -1,4 +1,4 @@
-"""Text files: any size in bounded memory, and where a file is no text it is told which byte."""
+"""Text files: any size in bounded memory, and errors with the offset of the first invalid byte."""
 
 import bz2
 import gzip
@@ -37,27 +37,27 @@ def write(folder: Path, name: str, content: bytes) -> Path:
 
 @pytest.mark.parametrize("suffix", PACKERS)
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50))
-def test_text_comes_back_however_it_is_packed(suffix: str, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_text_is_read_from_every_compression(suffix: str, text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("text"), f"a.txt{suffix}", text.encode())
     assert "".join(text_files.read_chunks(path)) == text.removeprefix("\ufeff")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_characters_that_lie_across_chunks_stay_whole(suffix: str, tmp_path: Path) -> None:
+def test_characters_across_chunks_are_decoded(suffix: str, tmp_path: Path) -> None:
     text = "x" * (CHUNK - 1) + "日本" + "y" * CHUNK
     assert "".join(text_files.read_chunks(write(tmp_path, f"a.txt{suffix}", text.encode()))) == text
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
 @pytest.mark.parametrize("offset", [0, 5, CHUNK - 1, CHUNK, CHUNK + 7])
-def test_the_first_wrong_byte_is_named(suffix: str, offset: int, tmp_path: Path) -> None:
+def test_the_first_invalid_byte_is_reported(suffix: str, offset: int, tmp_path: Path) -> None:
     path = write(tmp_path, f"bad.txt{suffix}", b"x" * offset + b"\xff" + b"y" * 9)
     with pytest.raises(UserError, match=rf"bad\.txt.*byte {offset}\b"):
         list(text_files.read_chunks(path))
 
 
 @pytest.mark.parametrize("cut", [1, 2])
-def test_a_character_cut_off_at_the_end_is_named(cut: int, tmp_path: Path) -> None:
+def test_an_incomplete_character_at_the_end_is_an_error(cut: int, tmp_path: Path) -> None:
     path = write(tmp_path, "cut.txt", "ab日".encode()[:-cut])
     with pytest.raises(UserError, match="byte 2 is invalid"):
         list(text_files.read_chunks(path))
@@ -69,7 +69,7 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_a_truncated_archive_is_named(suffix: str, tmp_path: Path) -> None:
+def test_a_truncated_archive_is_an_error(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"cut.txt{suffix}", bytes(range(32, 127)) * 5000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"cut\.txt"):
@@ -77,25 +77,25 @@ def test_a_truncated_archive_is_named(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_what_is_no_archive_is_named(suffix: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_an_error(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"plain.txt{suffix}"
     path.write_text("just text")
     with pytest.raises(UserError, match=r"plain\.txt"):
         list(text_files.read_chunks(path))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt cannot be read"):
         list(text_files.read_chunks(tmp_path / "none.txt"))
 
 
-def test_records_are_the_text_of_json_lines(tmp_path: Path) -> None:
+def test_json_lines_are_read_as_texts(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl.gz", '{"text": "one\\ntwo"}\n\n{"text": "日", "id": 3}\n'.encode())
     assert list(json_files.read_json_lines(path)) == ["one\ntwo", "日"]
 
 
 @pytest.mark.parametrize("line", ["{", '{"txt": "a"}', '{"text": 5}', '"text"', "[1]"])
-def test_a_record_without_text_is_named_by_its_line(line: str, tmp_path: Path) -> None:
+def test_the_line_of_a_record_without_text_is_reported(line: str, tmp_path: Path) -> None:
     path = write(tmp_path, "bad.jsonl", f'{{"text": "fine"}}\n{line}\n'.encode())
     with pytest.raises(UserError, match=r"bad\.jsonl, line 2"):
         list(json_files.read_json_lines(path))
@@ -104,11 +104,11 @@ def test_a_record_without_text_is_named_by_its_line(line: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "lines"), [("a\nb\n", ["a", "b"]), ("a\nb", ["a", "b"]), ("", []), ("\n\n", ["", ""])]
 )
-def test_lines_have_no_ends(content: str, lines: list[str], tmp_path: Path) -> None:
+def test_lines_are_read_without_line_ends(content: str, lines: list[str], tmp_path: Path) -> None:
     assert list(text_files.read_lines(write(tmp_path, "a.txt", content.encode()))) == lines
 
 
-def test_a_big_file_is_read_in_small_pieces(tmp_path: Path) -> None:
+def test_a_large_file_is_read_in_small_chunks(tmp_path: Path) -> None:
     path = write(tmp_path, "big.txt.gz", b"0123456789abcdef" * (1 << 19))
     sizes = [len(piece) for piece in text_files.read_chunks(path)]
     assert sum(sizes) == 1 << 23 and max(sizes) <= CHUNK + io.DEFAULT_BUFFER_SIZE
@@ -120,7 +120,7 @@ def test_a_big_file_is_read_in_small_pieces(tmp_path: Path) -> None:
     bad=st.sampled_from([b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xe6\x97", b"\xf5\x80"]),
     chunk=st.integers(1, 9),
 )
-def test_the_first_wrong_byte_is_named_wherever_chunks_end(
+def test_the_first_invalid_byte_is_reported_for_any_chunk_size(
     text: str, bad: bytes, chunk: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("text"), "bad.txt", text.encode() + bad)
@@ -131,18 +131,18 @@ def test_the_first_wrong_byte_is_named_wherever_chunks_end(
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_a_byte_order_mark_is_no_text_at_the_beginning_only(suffix: str, tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_removed_at_the_beginning_only(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"a.txt{suffix}", "\ufeffone\ufeff".encode())
     assert "".join(text_files.read_chunks(path)) == "one\ufeff"
 
 
-def test_a_mark_where_a_later_chunk_begins_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_byte_order_mark_at_a_later_chunk_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "_CHUNK_BYTES", 3)
     assert list(text_files.read_chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()))) == ["one", "\ufeff", "two"]
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_an_archive_cut_after_any_byte_is_refused(suffix: str, tmp_path: Path) -> None:
+def test_an_archive_truncated_at_any_byte_is_refused(suffix: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"cut.txt{suffix}", b"a few words, and a few words more\n" * 9)
     whole = path.read_bytes()
     for length in range(1, len(whole)):
@@ -152,7 +152,7 @@ def test_an_archive_cut_after_any_byte_is_refused(suffix: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_archives_one_after_another_are_one_text(suffix: str, tmp_path: Path) -> None:
+def test_concatenated_archives_are_one_text(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(b"".join(PACKERS[suffix](bytes([byte])) for byte in "héllo 日本\n".encode()))
     assert "".join(text_files.read_chunks(path)) == "héllo 日本\n"
@@ -164,7 +164,7 @@ def test_a_zero_byte_far_into_a_file_is_found(tmp_path: Path) -> None:
         list(text_files.read_chunks(path))
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_read_as_a_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         list(text_files.read_chunks(tmp_path))
 
@@ -176,7 +176,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
      ("a.parquet", True, ".parquet"), ("a.md", False, ".txt"), ("a.gz", False, ".txt"), ("txt", False, ".txt"),
      ("a.txt.bak", False, ".txt"), ("a.jsonl.bak", False, ".txt")],
 )  # fmt: skip
-def test_a_files_name_tells_its_format(name: str, is_corpus: bool, form: str, tmp_path: Path) -> None:
+def test_the_format_follows_from_the_file_name(name: str, is_corpus: bool, form: str, tmp_path: Path) -> None:
     (tmp_path / "always.txt").touch()
     (tmp_path / name).touch()
     assert (tmp_path / name in file_selection.find_files(str(tmp_path))) is is_corpus
@@ -185,16 +185,14 @@ def test_a_files_name_tells_its_format(name: str, is_corpus: bool, form: str, tm
 
 @settings(deadline=None, max_examples=50)
 @given(text=st.text("ab\n\r\u2028", max_size=30), chunk=st.integers(1, 5))
-def test_lines_are_the_same_wherever_chunks_end(
-    text: str, chunk: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_lines_do_not_depend_on_the_chunk_size(text: str, chunk: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("text"), "a.txt", text.encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "_CHUNK_BYTES", chunk)
         assert list(text_files.read_lines(path)) == text.removesuffix("\n").split("\n") if text else [""]
 
 
-def test_a_line_too_long_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "_CHUNK_BYTES", 16)
     monkeypatch.setattr(text_files, "_MAX_LINE_CHARACTERS", 100)
     assert len(list(text_files.read_lines(write(tmp_path, "fine.txt", b"x" * 90 + b"\n" + b"y" * 90)))) == 2
@@ -203,7 +201,7 @@ def test_a_line_too_long_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
-def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: Path) -> None:
+def test_the_line_of_a_lone_surrogate_is_reported(half: str, tmp_path: Path) -> None:
     path = write(tmp_path, "half.jsonl", f'{{"text": "\\ud83d\\ude00"}}\n{{"text": "{half}"}}\n'.encode())
     records = json_files.read_json_lines(path)
     assert next(records) == "😀"
@@ -211,7 +209,7 @@ def test_half_a_character_in_a_record_is_named_by_its_line(half: str, tmp_path: 
         next(records)
 
 
-def test_a_record_nested_without_end_is_named_by_its_line(tmp_path: Path) -> None:
+def test_the_line_of_a_deeply_nested_record_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"deep\.jsonl, line 1"):
         list(json_files.read_json_lines(write(tmp_path, "deep.jsonl", b"[" * 100_000)))
 
@@ -253,7 +251,7 @@ NOT_TEXT = {
 
 
 @pytest.mark.parametrize("kind", NOT_TEXT)
-def test_a_file_that_is_not_text_is_named_by_its_kind(kind: str, tmp_path: Path) -> None:
+def test_other_formats_are_identified(kind: str, tmp_path: Path) -> None:
     for name in ("a.txt", "a", "a.bin", "a.jsonl"):
         path = tmp_path / name
         path.write_bytes(NOT_TEXT[kind])
@@ -262,7 +260,7 @@ def test_a_file_that_is_not_text_is_named_by_its_kind(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_a_compressed_archive_is_named_as_an_archive(suffix: str, tmp_path: Path) -> None:
+def test_a_compressed_archive_is_identified(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a tar archive; unpack it"):
         list(text_files.read_chunks(write(tmp_path, f"a.tar{suffix}", tar(b"text"))))
 
@@ -279,7 +277,7 @@ def test_compressions_are_recognised_in_any_case(suffix: str, tmp_path: Path) ->
     assert "".join(text_files.read_chunks(path)) == "some text"
 
 
-def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp_path: Path) -> None:
+def test_a_file_that_is_not_regular_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.txt")
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     (tmp_path / "below").symlink_to("below/x")
@@ -296,7 +294,7 @@ def test_what_cannot_be_opened_as_a_regular_file_is_named_and_does_not_block(tmp
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_a_stop_signal_while_a_file_is_unpacked_is_not_taken_for_a_damaged_file(suffix: str, tmp_path: Path) -> None:
+def test_a_stop_signal_during_decompression_is_not_reported_as_damage(suffix: str, tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 
@@ -311,7 +309,7 @@ def test_a_stop_signal_while_a_file_is_unpacked_is_not_taken_for_a_damaged_file(
             list(text_files.read_chunks(path))
 
 
-def test_a_small_archive_of_endless_text_is_read_in_bounded_pieces(tmp_path: Path) -> None:
+def test_a_small_archive_of_long_text_is_read_in_bounded_chunks(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt.zst", b" " * (200 << 20))
     assert path.stat().st_size < 30_000
     assert max(map(len, text_files.read_chunks(path))) <= 40 << 20
