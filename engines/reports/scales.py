@@ -1,4 +1,4 @@
-"""Round steps, ticks and their labels, for whatever draws an axis: the dashboard's charts and the plots of reports."""
+"""Ticks of an axis and their labels, for the dashboard's charts and the plots of reports."""
 
 import math
 
@@ -7,7 +7,7 @@ _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def nice_step(least: float) -> float:
-    """The least of 1, 2, 2.5 and 5 times a power of ten that is no smaller."""
+    """Return the smallest step of 1, 2, 2.5 or 5 times a power of ten that is at least `least`."""
     if not 0 < least < math.inf:
         return 1.0
     exponent = math.floor(math.log10(least))
@@ -18,7 +18,7 @@ def nice_step(least: float) -> float:
 
 
 def nice_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values from low to high, both included where they are round; at most so many."""
+    """Return at most `most` round values between `low` and `high`, both included."""
     if most < 1 or not low < high:
         return []
     step = nice_step((high - low) / most)
@@ -26,14 +26,18 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def multiples(step: float, low: float, high: float, most: int) -> list[float]:
+    """Return the multiples of `step` between `low` and `high`."""
     first = math.ceil(low / step - 1e-9)
-    ticks = [(first + place) * step for place in range(most + 1)]
+    ticks = [(first + index) * step for index in range(most + 1)]
     return [tick for tick in ticks if tick <= high + step * 1e-9]
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Between logarithms to base ten: powers of ten, with 2 and 5 times them where there is room; round values where
-    no power of ten lies between."""
+    """Return ticks of a log scale between two logarithms to base ten.
+
+    They are powers of ten, and 2 and 5 times them if at most `most` result; without a power of ten in between, they are
+    round values.
+    """
     decades = range(math.floor(low), math.ceil(high) + 1)
     for factors in ((1, 2, 5), (1,)):
         ticks = [factor * 10.0**power for power in decades if abs(power) < 300 for factor in factors]
@@ -46,13 +50,13 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def labels(values: list[float]) -> list[str]:
-    """Ticks' labels, with more digits where they would read alike."""
+    """Return the labels of ticks, with more digits if two of them would be equal."""
     texts = [_short(value) for value in values]
     return texts if len(set(texts)) == len(texts) else [f"{value:.10g}" for value in values]
 
 
 def _short(value: float) -> str:
-    """250, 1.25k, 2.5M, 0.001; never more than seven characters."""
+    """Format a number with at most seven characters: 250, 1.25k, 2.5M, 0.001."""
     size = abs(value)
     for scale, suffix in _SUFFIXES:
         if scale <= size < 1000 * scale:

@@ -52,17 +52,17 @@ class CountBigram:
 def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
     """Count the pairs of a whole corpus. Raises UserError if the corpus cannot be read."""
     corpus = open_corpus(settings.data, "file", settings.style, _STORIES_SIZE, seed=0)
-    facts = scan_corpus(corpus, lambda done: None)
-    tokenizer = CharTokenizer(facts.alphabet)
-    model = CountBigram(tokenizer.vocab_size, documents_end=facts.documents > 1)
+    stats = scan_corpus(corpus, lambda done: None)
+    tokenizer = CharTokenizer(stats.alphabet)
+    model = CountBigram(tokenizer.vocab_size, documents_end=stats.documents > 1)
     last = BOS
-    for piece in facts.chunks if facts.chunks is not None else corpus.chunks():
-        tokens = tokenizer.encode(piece.text)
-        if piece.starts_document and last != BOS:
+    for chunk in stats.chunks if stats.chunks is not None else corpus.chunks():
+        tokens = tokenizer.encode(chunk.text)
+        if chunk.starts_document and last != BOS:
             model.add((last, BOS))
-        model.add([BOS if piece.starts_document else last, *tokens])
+        model.add([BOS if chunk.starts_document else last, *tokens])
         last = tokens[-1]
-    if facts.documents > 1:
+    if stats.documents > 1:
         model.add((last, BOS))
     if settings.style == "futuristic":
         for word in FUTURISTIC_WORDS:

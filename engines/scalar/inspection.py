@@ -26,16 +26,16 @@ def inspect(checkpoint: Path, text: str | None, node: str, depth: int, top: int)
     `depth` levels with the `top` largest derivatives each. Raises UserError if the checkpoint or the node does not
     exist, or if the checkpoint is not a scalar model's.
     """
-    speaker = load_trained_model(checkpoint)
-    if not isinstance(speaker.model, ScalarBigram | ScalarMiniGPT):
-        raise UserError(f"{speaker.origin} is not a scalar model. inspect needs a run with --mode scalar.")
-    tokenizer = speaker.tokenizer
+    loaded = load_trained_model(checkpoint)
+    if not isinstance(loaded.model, ScalarBigram | ScalarMiniGPT):
+        raise UserError(f"{loaded.origin} is not a scalar model. inspect needs a run with --mode scalar.")
+    tokenizer = loaded.tokenizer
     if text is None:
         text = tokenizer.decode(range(1, _DEFAULT_TOKENS))
-    traced = trace.trace_loss(speaker.model, [BOS, *tokenizer.encode(text)])
+    traced = trace.trace_loss(loaded.model, [BOS, *tokenizer.encode(text)])
     vocabulary = [tokenizer.decode_token(token) or "BOS" for token in range(tokenizer.vocab_size)]
     result = {
-        "origin": speaker.origin,
+        "origin": loaded.origin,
         "text": tokenizer.decode(traced.tokens),
         "loss": traced.loss,
         "vocabulary": vocabulary,

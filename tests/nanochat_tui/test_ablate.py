@@ -15,7 +15,7 @@ import pytest
 from builders import write_text
 from lab import Lab
 from patience import PATIENCE
-from rust_predecessor import OWN, predecessors_text, train_bigram
+from rust_program import OWN, predecessors_text, train_bigram
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, list_studies

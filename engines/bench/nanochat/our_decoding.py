@@ -43,11 +43,11 @@ def measure(model: LanguageModel, prompt: list[int], batch: int, new_tokens: int
 def main(results: str, device: str) -> None:
     """Measure all batch sizes and print the results."""
     compile = "on" if device == "cuda" else "off"
-    speaker = load_trained_model(find_last_checkpoint(Path(results)), device, compile)
-    model = speaker.model
+    loaded = load_trained_model(find_last_checkpoint(Path(results)), device, compile)
+    model = loaded.model
     new_tokens = min(NEW_TOKENS, model.context_length // 4)
     length = min(PROMPT_TOKENS, model.context_length - new_tokens)
-    prompt = [BOS, *speaker.tokenizer.encode(_TEXT * length)][:length]
+    prompt = [BOS, *loaded.tokenizer.encode(_TEXT * length)][:length]
     sweep = []
     for batch in BATCHES:
         print(f"generating {batch} texts at once")
@@ -59,7 +59,7 @@ def main(results: str, device: str) -> None:
         "n_embd": settings["width"],
         "n_head": settings["heads"],
         "n_kv_head": settings["kv_heads"],
-        "vocab_size": speaker.tokenizer.vocab_size,
+        "vocab_size": loaded.tokenizer.vocab_size,
     }
     print(json.dumps({"model_config": config, "prompt_tokens": length, "decode_tokens": new_tokens, "sweep": sweep}))
 

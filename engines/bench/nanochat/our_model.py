@@ -27,5 +27,5 @@ class OurModel:
 
 def open_model(results: Path, device: str) -> OurModel:
     """Open the last checkpoint of the only run in a results directory."""
-    speaker = load_trained_model(find_last_checkpoint(results), device)
-    return OurModel(speaker.model, speaker.tokenizer)
+    loaded = load_trained_model(find_last_checkpoint(results), device)
+    return OurModel(loaded.model, loaded.tokenizer)

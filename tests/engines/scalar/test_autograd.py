@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rust_predecessor import floored_cross_entropy
+from rust_program import floored_cross_entropy
 
 from engines.scalar import autograd
 from engines.scalar.autograd import Node, Tape

@@ -1,4 +1,4 @@
-"""The scalar engine against numbers printed by others: karpathy's microgpt and the Rust ancestor."""
+"""The scalar engine reproduces the figures of karpathy's microgpt and of the Rust program nanochat-rs-next."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rust_predecessor import OWN, PARITY, Figures, predecessors_text, train_bigram, train_gpt
+from rust_program import OWN, PARITY, Figures, load_original_text, train_bigram, train_gpt
 
 from engines.interfaces import Batch, StepHyperparameters
 from engines.random_stream import RandomStream
@@ -23,7 +23,7 @@ NAMES = Path(__file__).parents[3] / "engines" / "data" / "names.txt"
 
 
 class MicroGPT:
-    """microgpt's data, initial weights and loop around our model and optimizer."""
+    """Data, initial weights and training loop of microgpt, with our model and optimizer."""
 
     def __init__(self, names: Path, steps: int) -> None:
         random.seed(42)
@@ -61,8 +61,8 @@ class MicroGPT:
         return "".join(self.alphabet[token] for token in tokens[1:] if token != self.end)
 
 
-@pytest.mark.skipif(not PARITY.exists(), reason="the names that microgpt was recorded on are not ours to commit")
-def test_the_500_losses_and_20_samples_of_microgpt() -> None:
+@pytest.mark.skipif(not PARITY.exists(), reason="the names of the recording are not part of this repository")
+def test_500_losses_and_20_samples_agree_with_microgpt() -> None:
     recorded = json.loads((PARITY / "microgpt_names_500.json").read_text())
     micro = MicroGPT(PARITY / "names.txt", recorded["steps"])
     losses = micro.train()
@@ -70,15 +70,15 @@ def test_the_500_losses_and_20_samples_of_microgpt() -> None:
     assert [micro.sample() for _ in range(20)] == recorded["samples"]
 
 
-def test_forty_steps_on_the_bundled_names_are_what_was_recorded() -> None:
-    """To the last bit on Linux, whatever the Python version; other systems have an `exp` of their own."""
+def test_forty_losses_on_the_bundled_names_agree_with_the_recording() -> None:
+    """To the last bit on Linux with any Python version; other systems have a different `exp`."""
     losses = MicroGPTOnOurStream(40).train()
     recorded = json.loads(TRACE.read_text())["losses"]
     assert losses == (recorded if sys.platform == "linux" else pytest.approx(recorded, rel=1e-12))
 
 
 class MicroGPTOnOurStream(MicroGPT):
-    """Initial weights from our own stream: `random.gauss` promises no bits across Python versions."""
+    """microgpt with initial weights of our own stream, since `random.gauss` may differ between Python versions."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(NAMES, steps)
@@ -89,7 +89,7 @@ class MicroGPTOnOurStream(MicroGPT):
 
 
 @pytest.mark.parametrize(
-    ("how", "own", "printed"),
+    ("settings", "own", "printed"),
     [
         ({"optimizer": "adamw", "steps": 200, "seed": 42}, "2.048603 3.194830 3.157699", "3.889961 3.279437 3.223855"),
         ({"optimizer": "sgd", "steps": 500}, "3.379096 3.338556 3.325785", "3.364276 3.360818 3.362494"),
@@ -109,16 +109,18 @@ class MicroGPTOnOurStream(MicroGPT):
         ),
     ],
 )  # fmt: skip
-def test_the_predecessors_bigram_to_every_digit(how: dict[str, Any], own: str, printed: str) -> None:
-    """Final loss, validation loss and mean of the last 50 losses; it did not print every validation loss."""
-    assert shown(train_bigram(OWN["futuristic"], **how)) == own.split()
-    if (text := predecessors_text("futuristic")) is not None:
-        found = shown(train_bigram(text, **how))
+def test_every_printed_digit_of_the_rust_programs_bigram_is_reproduced(
+    settings: dict[str, Any], own: str, printed: str
+) -> None:
+    """Final loss, validation loss and mean of the last 50 losses; "-" if the validation loss was not printed."""
+    assert format_figures(train_bigram(OWN["futuristic"], **settings)) == own.split()
+    if (text := load_original_text("futuristic")) is not None:
+        found = format_figures(train_bigram(text, **settings))
         assert [a for a, b in zip(found, printed.split(), strict=True) if b != "-"] == printed.replace("- ", "").split()
 
 
 @pytest.mark.parametrize(
-    ("style", "how", "own", "printed"),
+    ("style", "settings", "own", "printed"),
     [
         ("classic", {"optimizer": "sgd", "steps": 200}, "3.366920 3.366734 3.366986", "3.295412 3.295873 3.295738"),
         ("futuristic", {"optimizer": "sgd", "steps": 500}, "3.366187 3.366564 3.366419", "3.365785 3.366902 3.366486"),
@@ -136,11 +138,13 @@ def test_the_predecessors_bigram_to_every_digit(how: dict[str, Any], own: str, p
         ),
     ],
 )
-def test_the_predecessors_mini_gpt_to_every_digit(style: str, how: dict[str, Any], own: str, printed: str) -> None:
-    assert shown(train_gpt(OWN[style], **how)) == own.split()
-    if (text := predecessors_text(style)) is not None:
-        assert shown(train_gpt(text, **how)) == printed.split()
+def test_every_printed_digit_of_the_rust_programs_mini_gpt_is_reproduced(
+    style: str, settings: dict[str, Any], own: str, printed: str
+) -> None:
+    assert format_figures(train_gpt(OWN[style], **settings)) == own.split()
+    if (text := load_original_text(style)) is not None:
+        assert format_figures(train_gpt(text, **settings)) == printed.split()
 
 
-def shown(figures: Figures) -> list[str]:
+def format_figures(figures: Figures) -> list[str]:
     return [f"{figure:.6f}" for figure in figures]

@@ -1,8 +1,8 @@
-"""The random numbers, data and loop of the Rust predecessor, to compare the scalar engine with the figures it printed.
+"""Random numbers, data and training loop of the Rust program nanochat-rs-next, to reproduce the figures it printed.
 
-Its generator: ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. Its texts are not part of this repository:
-where they lie beside the checkout, its printed figures are compared to every digit. Everywhere, the same loop runs on
-texts of our own, whose figures were recorded when those of the predecessor's texts agreed.
+Its generator is ChaCha with 12 rounds, keyed by PCG32 outputs of the seed. Its texts are not part of this repository:
+if they are available next to the checkout, its printed figures are compared to every digit. The same loop always runs
+on texts of our own, whose figures were recorded when those of the program's texts agreed.
 """
 
 import math
@@ -47,7 +47,7 @@ _M32, _M64 = (1 << 32) - 1, (1 << 64) - 1
 
 
 class StdRng:
-    """rand's StdRng::seed_from_u64."""
+    """The generator of `rand::StdRng::seed_from_u64`."""
 
     def __init__(self, seed: int) -> None:
         self._key = []
@@ -102,7 +102,7 @@ class StdRng:
 
 
 class FlooredBigram(ScalarBigram):
-    """A bigram with the predecessor's loss and epsilon."""
+    """A bigram with loss and epsilon of the Rust program."""
 
     rms_eps = 1e-8
 
@@ -112,14 +112,14 @@ class FlooredBigram(ScalarBigram):
 
 
 class FlooredMiniGPT(ScalarMiniGPT):
-    """A mini-gpt with the predecessor's loss."""
+    """A mini-gpt with the loss of the Rust program."""
 
     def loss(self, tape: Tape, batch: Sequence[TokenIds]) -> Node:
         return floored_cross_entropy(tape, self.forward(tape, [row[:-1] for row in batch]), list_targets(batch))
 
 
 def floored_cross_entropy(tape: Tape, logits: Node, targets: Targets, floor: float = _FLOOR) -> Node:
-    """Sum −weight · log(p + floor) over all targets, as the predecessor does: (T, V) gives (1, 1)."""
+    """Sum −weight · log(p + floor) over all targets, as the Rust program does: (T, V) gives (1, 1)."""
     probabilities = [softmax(row) for row in logits.data]
     loss = 0.0
     for p, weighted in zip(probabilities, targets, strict=True):
@@ -152,16 +152,16 @@ class Tokens(NamedTuple):
     vocab_size: int
 
 
-def predecessors_text(style: str) -> str | None:
-    """Return the text that the predecessor was trained on, or None where it does not lie beside this checkout."""
+def load_original_text(style: str) -> str | None:
+    """Return the text that the Rust program was trained on, or None if it is not available."""
     if not PARITY.exists():
         return None
     text = (PARITY / "ancestor_input.txt").read_text()
     return text if style == "classic" else text + "\n" + (PARITY / "ancestor_futuristic.txt").read_text()
 
 
-def tokens(text: str) -> Tokens:
-    """Encode a text as the predecessor does: characters in their order from 1 on, after BOS; a tenth validates."""
+def encode_text(text: str) -> Tokens:
+    """Encode a text as the Rust program does: sorted characters from 1 on, after BOS; a tenth is for validation."""
     ids = {character: index for index, character in enumerate(sorted(set(text)), 1)}
     stream = [0, *(ids[character] for character in text)]
     val = round_half_up(len(stream) * 0.1)
@@ -183,7 +183,7 @@ def train_bigram(
     schedule: str = "linear",
     seed: int = 1337,
 ) -> Figures:
-    data, stream = tokens(text), StdRng(seed ^ _BIGRAM_DATA)
+    data, stream = encode_text(text), StdRng(seed ^ _BIGRAM_DATA)
     model = FlooredBigram(init_bigram(data.vocab_size, tied, StdRng(seed)), rmsnorm)
     pairs = len(data.train) - 1
 
@@ -196,7 +196,7 @@ def train_bigram(
 
 
 def train_gpt(text: str, optimizer: str, steps: int, rmsnorm: bool = False, seed: int = 1337) -> Figures:
-    data, stream = tokens(text), StdRng(seed ^ _GPT_DATA)
+    data, stream = encode_text(text), StdRng(seed ^ _GPT_DATA)
     model = FlooredMiniGPT(init_mini_gpt(data.vocab_size, 16, 1, 8, True, StdRng(seed)), 4, rmsnorm, False)
 
     def batch() -> list[list[int]]:
