@@ -15,7 +15,7 @@ import pytest
 from builders import write_text
 from lab import Lab
 from patience import PATIENCE
-from rust_program import OWN, predecessors_text, train_bigram
+from rust_program import OWN, load_original_text, train_bigram
 
 from engines.ablation.plan import make_plan
 from engines.ablation.study import Study, list_studies
@@ -59,7 +59,7 @@ ON_OUR_TEXT = {
 
 def test_the_default_cells_match_the_predecessor_to_every_digit() -> None:
     """Uses the predecessor's random numbers and text in the scalar engine, for the default axes."""
-    texts = ((OWN["futuristic"], ON_OUR_TEXT), (predecessors_text("futuristic"), PRINTED))
+    texts = ((OWN["futuristic"], ON_OUR_TEXT), (load_original_text("futuristic"), PRINTED))
     for text, expected in texts:
         if text is not None:
             rows = {cell.name: _predecessor_row(text, cell.changes) for cell in make_plan({}, {}, {}).cells}
