@@ -36,7 +36,7 @@ class SamplerClient:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is running."""
+        """True if the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def request(self, checkpoint: Path, prompt: str, settings: Mapping[str, Any] | None = None) -> int:

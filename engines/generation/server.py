@@ -82,7 +82,7 @@ class SamplingServer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any request is waiting or active."""
+        """True if any request is waiting or active."""
         return bool(self._waiting or self._active)
 
     def receive(self, line: bytes) -> None:

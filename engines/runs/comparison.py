@@ -20,7 +20,7 @@ class ComparisonLine(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the runs differ in it."""
+        """True if the runs differ in it."""
         return len(set(self.values)) > 1
 
 

@@ -22,7 +22,7 @@ class Snapshot(NamedTuple):
 
     @property
     def is_live(self) -> bool:
-        """Whether its process is running."""
+        """True if its process is running."""
         return self.state in liveness.LIVE_STATES
 
 

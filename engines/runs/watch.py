@@ -63,7 +63,7 @@ class WatchedRun:
 
     @property
     def is_live(self) -> bool:
-        """Whether the worker is running."""
+        """True if the worker is running."""
         return self.state in liveness.LIVE_STATES
 
     @property

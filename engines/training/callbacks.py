@@ -1,4 +1,4 @@
-"""What happens between training steps: checkpoints, evaluations and samples, each at most once per step."""
+"""Checkpoints, evaluations and samples between training steps, each at most once per step."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Creates a run from settings: resolved, checked, and with a manifest."""
+"""Creates a run: settings resolved and checked, manifest written."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from engines.settings.train import BUILT_IN_CORPORA, TrainSettings
 def create_run(
     given: Mapping[str, Any], results: Path, origin: Mapping[str, Any] | None = None, fill: Fill | None = None
 ) -> Run:
-    """Create a run with these settings, without starting it. Raises UserError, and leaves nothing behind, on failure.
+    """Create a run with these settings, without starting it. Raises UserError on failure, and leaves nothing behind.
 
     `origin` is added to the manifest: the run or study that this one comes from. `fill` adds further files.
     """
@@ -49,7 +49,7 @@ def create_resolved_run(
 
 
 def _with_absolute_paths(settings: TrainSettings) -> dict[str, Any]:
-    """A resumed run may be started from another folder."""
+    """Return the settings with absolute paths, as a run may be resumed from another directory."""
     resolved = dataclasses.asdict(settings)
     for name in ("data", "val_data"):
         if resolved[name] and resolved[name] not in BUILT_IN_CORPORA:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from engines.interfaces import LanguageModel, TokenIds
 
-_TOKENS_AT_ONCE = 1 << 17
+CHUNK_TOKENS = 1 << 17  # targets that are scored at once
 _NONZERO = bytes([0] + [1] * 255)
-_IN_THE_MAKING = 4  # portions of rows that a device may work on before the host waits for the first
+_MAX_PENDING = 4  # chunks of rows that a device may work on before the host waits for the first
 
 
 class Targets(NamedTuple):
-    """Tokens of which all but the first are to be scored, and what is known of them before any model is."""
+    """Tokens, of which all but the first are scored, and what is known about them without a model."""
 
     tokens: memoryview
     size: int  # of the text, in bytes
@@ -22,14 +22,14 @@ class Targets(NamedTuple):
 
     @classmethod
     def of(cls, tokens: memoryview, token_bytes: Sequence[int], limit: int = 0) -> "Targets":
-        """The first `limit` targets among `tokens`; 0: all."""
+        """Return the first `limit` targets among `tokens`; 0: all. `token_bytes`: bytes of text of each token id."""
         tokens = tokens[: limit + 1] if limit else tokens
         targets = tokens[1:]
         return cls(tokens, sum(map(token_bytes.__getitem__, targets)), _is_not_zero(targets))
 
 
 def _is_not_zero(tokens: memoryview) -> bytes:
-    """Return for each token 0 if it is 0 (BOS), else 1. Bytes are combined as two large integers: no loop in Python."""
+    """Return for each token 0 if it is 0 (BOS), else 1. Bytes are combined as large integers, without a Python loop."""
     content, count = tokens.tobytes(), len(tokens)
     combined = 0
     for offset in range(tokens.itemsize):
@@ -38,7 +38,7 @@ def _is_not_zero(tokens: memoryview) -> bytes:
 
 
 class Evaluation(NamedTuple):
-    """`loss`: nats per token, BOS included. `bpb`: nats of the text's tokens / (ln 2 · bytes); BOS is not scored."""
+    """`loss`: nats per token, BOS included. `bpb`: nats of the text without BOS / (ln 2 · bytes)."""
 
     loss: float
     bpb: float
@@ -46,38 +46,44 @@ class Evaluation(NamedTuple):
     bytes: int
 
 
-def evaluate(model: LanguageModel, targets: Targets, context_length: int, between: Callable[[], None]) -> Evaluation:
-    """Score the targets in rows of `context_length`; `between` runs every few rows."""
+def evaluate(
+    model: LanguageModel,
+    targets: Targets,
+    context_length: int,
+    between: Callable[[], None],
+    chunk_tokens: int = CHUNK_TOKENS,
+) -> Evaluation:
+    """Return the evaluation of a model, in rows of `context_length` tokens. `between` is called after each chunk of `chunk_tokens` targets."""
     tokens, size, is_text = targets
     all_nats: list[float] = []
-    for nats in _scores(model, _portions(tokens, context_length), between):
+    for nats in _score_chunks(model, _split_rows(tokens, context_length, chunk_tokens), between):
         all_nats += nats
     text_nats = list(compress(all_nats, is_text))
     bpb = _total(text_nats) / math.log(2) / size if size else math.nan
     return Evaluation(_mean(all_nats), bpb, len(is_text), size)
 
 
-def _portions(tokens: memoryview, context_length: int) -> Iterator[list[TokenIds]]:
-    """Rows, some at a time; each row ends with the token that the next one begins with."""
+def _split_rows(tokens: memoryview, context_length: int, chunk_tokens: int) -> Iterator[list[TokenIds]]:
+    """Yield chunks of rows. Each row ends with the token that the next one begins with."""
     targets = len(tokens) - 1
-    stride = max(1, _TOKENS_AT_ONCE // context_length) * context_length
+    stride = max(1, chunk_tokens // context_length) * context_length
     for begin in range(0, targets, stride):
         starts = range(begin, min(begin + stride, targets), context_length)
         yield [tokens[start : start + context_length + 1].tolist() for start in starts]
 
 
-def _scores(
-    model: LanguageModel, portions: Iterable[list[TokenIds]], between: Callable[[], None]
+def _score_chunks(
+    model: LanguageModel, chunks: Iterable[list[TokenIds]], between: Callable[[], None]
 ) -> Iterator[list[float]]:
-    """The nats of every row, read only when a few portions more are on their way."""
+    """Yield the nats of every row. A chunk is read only when a few later ones were dispatched."""
     pending: deque[Iterable[list[float]]] = deque()
-    for rows in portions:
+    for rows in chunks:
         pending.append(model.score(rows))
-        if len(pending) > _IN_THE_MAKING:
+        if len(pending) > _MAX_PENDING:
             yield from pending.popleft()
         between()
-    for found in pending:
-        yield from found
+    for nats in pending:
+        yield from nats
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -85,8 +91,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _total(values: Sequence[float]) -> float:
-    """Exactly rounded, the same on every Python version; NaN or infinite sums stay what they are."""
+    """Return the exactly rounded sum, the same on every Python version; NaN if it is not defined."""
     try:
         return math.fsum(values)
-    except (OverflowError, ValueError):  # infinities of both signs, or a sum past the largest float
+    except (OverflowError, ValueError):  # infinities of both signs, or a sum beyond the largest float
         return math.nan

@@ -17,17 +17,17 @@ from engines.training.resumption import is_fixed
 
 
 def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | None = None) -> Run:
-    """Create a run from the parent's newest intact checkpoint, without starting it. SettingsError names fixed settings.
+    """Create a run from the parent's newest intact checkpoint, without starting it. `mark` is added to its manifest.
 
-    `mark` is added to its manifest.
+    Raises SettingsError if a change is not possible, and UserError if the parent cannot be continued.
     """
     _require_changeable(changes)
     config = parent.config
     step, complaints = find_newest_intact(parent.checkpoints_dir)
     if step is None:
         raise UserError(
-            f"run {parent.id} has no intact checkpoint in {parent.checkpoints_dir}; start a new run with --config. "
-            + " ".join(complaints)
+            f"run {parent.id} cannot be continued: no intact checkpoint in {parent.checkpoints_dir}. "
+            "Start a new run with --config. " + " ".join(complaints)
         )
     if changes.get("steps", step + 1) <= step:
         raise SettingsError(
@@ -36,7 +36,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     lines: list[bytes] = []
     history = read_resumable_history(parent, lines)
     given = {**config["given"], **{name: config["resolved"][name] for name in _list_path_settings(config)}, **changes}
-    if mark is None:  # the queue of a study decides itself how far a run goes
+    if mark is None:  # the queue of a study sets the budgets of its runs
         _require_work(parent, resolve(given), step, history)
     origin = {"run": parent.id, "step": step, "seconds": history.last_t, "damaged": complaints}
     results = parent.path.parent.parent
@@ -52,7 +52,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
 def _require_changeable(changes: Mapping[str, Any]) -> None:
     known = fields(TrainSettings)
     problems = [
-        f"{known[name].flag} cannot change while a run continues; start a new run with --config."
+        f"{known[name].flag} cannot change while a run continues. Start a new run with --config."
         for name in changes
         if is_fixed(name)
     ]
@@ -79,5 +79,5 @@ def _require_work(parent: Run, settings: TrainSettings, step: int, history: Hist
 
 
 def _list_path_settings(config: Mapping[str, Any]) -> list[str]:
-    """Settings that were typed as relative paths, perhaps in another folder."""
+    """Return settings that may have been typed as relative paths, in another directory."""
     return [name for name in ("data", "val_data") if name in config["given"]]

@@ -58,7 +58,7 @@ class Restorer:
     def roll_back(self) -> bool:
         """Undo all steps after the newest checkpoint, and continue from it with the data that follows.
 
-        Return False, with nothing changed, if there is no checkpoint or the run was rolled back too often.
+        Return False, with nothing changed, if no checkpoint exists or the run was rolled back too often.
         """
         self._callbacks.wait_for_checkpoint()
         self._rollbacks += 1

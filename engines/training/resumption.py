@@ -1,4 +1,4 @@
-"""Check that a run can continue exactly where it ended: its checkpoints, its settings, its tokenizer."""
+"""Checks that a run can continue exactly where it ended: its checkpoints, settings and tokenizer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 
 _FIXED_GROUPS = ("model", "gpt", "data")
-_FIXED = ("optimizer", "batch_size")  # what a checkpoint's optimizer state and position mean depends on these
+_FIXED = ("optimizer", "batch_size")  # the meaning of a checkpoint's optimizer state and position depends on these
 
 
 class ResumeInfo(NamedTuple):
-    """The newest checkpoint, as far as it can be read without its arrays, and sentences for the user."""
+    """The tokenizer of the newest checkpoint, and sentences for the user."""
 
     tokenizer: dict[str, Any]
     notes: list[str]
@@ -28,7 +28,7 @@ def is_fixed(name: str) -> bool:
 
 
 def check_resumable(run: Run, config: Mapping[str, Any], history: History) -> ResumeInfo | None:
-    """Return where a run continues; None if it starts from the beginning because it never had a checkpoint.
+    """Return the tokenizer to continue with; None if the run never had a checkpoint and starts from step 0.
 
     Raises UserError if its checkpoints are damaged or missing, or if they were written with other settings.
     """
@@ -53,7 +53,9 @@ def check_resumable(run: Run, config: Mapping[str, Any], history: History) -> Re
     if parent and parent["step"] == step:
         notes = parent.get("damaged", [])
     elif recorded and max(recorded) > step and not complaints:
-        notes = [f"the checkpoint of step {max(recorded)} is missing in {folder}: the run continues from step {step}."]
+        notes = [
+            f"the checkpoint of step {max(recorded)} was not found in {folder}: the run continues from step {step}."
+        ]
     return ResumeInfo(found.tokenizer, notes)
 
 

@@ -1,6 +1,6 @@
-"""The schedule of one run: its progress at each step, by steps or by the clock, and its end.
+"""The schedule of one run: its progress at each step, by steps or by the clock, and its last step.
 
-Where a time budget is set, progress depends on the clock. It is fixed when a step is dispatched and logged with it, so
+With a time budget, progress depends on the clock. It is fixed when a step is dispatched and logged with it, so
 that a resumed run and a reproduction repeat the same steps: they use the recorded values.
 """
 
@@ -19,7 +19,7 @@ from engines.settings.train import TrainSettings
 from engines.training.schedules import compute_at_progress, compute_at_step
 
 _INTERVALS = ("eval_every", "checkpoint_every", "sample_every")
-_PARTS = 10  # of a run, at the end of which intervals that are `auto` are due under a time budget
+_AUTO_PARTS = 10  # under a time budget, intervals that are `auto` are due after each tenth of the run
 
 
 class PlannedStep(NamedTuple):
@@ -87,7 +87,7 @@ class RunSchedule:
     def is_due(self, name: str, step: int) -> bool:
         """Return whether an interval, named as its setting, ends at `step`, the number of steps dispatched."""
         if name in self._automatic:
-            return step == 0 or math.floor(_PARTS * self._latest) > math.floor(_PARTS * self._before)
+            return step == 0 or math.floor(_AUTO_PARTS * self._latest) > math.floor(_AUTO_PARTS * self._before)
         every: int = getattr(self._settings, name)
         return every > 0 and step % every == 0
 
@@ -127,7 +127,7 @@ class RunSchedule:
 
 
 def _find_automatic_intervals(given: Mapping[str, Any]) -> list[str]:
-    """Return the intervals that are `auto`; the others follow --eval-every if that is given."""
+    """Return the intervals that are `auto`; none if --eval-every is given, which the others then follow."""
     automatic = [name for name in _INTERVALS if given.get(name, AUTO) == AUTO]
     return automatic if "eval_every" in automatic else []
 
@@ -139,4 +139,4 @@ def _read_progress(run: Run) -> list[float | None]:
             return progress
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise UserError(f"{run.progress_path} is missing or damaged; reproduce the original run again.")
+    raise UserError(f"{run.progress_path} is missing or damaged. Reproduce the original run again.")

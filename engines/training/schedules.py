@@ -1,7 +1,7 @@
 """Learning rate, Muon's momentum and weight decay of each step: by its number, or by the progress of the run.
 
-Progress is the part of the run that is done, between 0 and 1. The formulas by step are those by progress with warmup
-and warmdown rounded to whole steps; they are kept apart, so that runs without a time budget repeat to the last bit.
+Progress is the fraction of the run that is done, between 0 and 1. The formulas by step are those by progress with
+warmup and warmdown rounded to whole steps. They are separate, so that runs without a time budget repeat exactly.
 """
 
 import math
@@ -16,7 +16,7 @@ _DECAYS: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
     "constant": lambda progress: 1.0,
 }
-_MOMENTUM_STEPS = 400  # of a rise, at most up to the warmdown
+_MOMENTUM_STEPS = 400  # length of the rise, unless the warmdown begins earlier
 _MOMENTUM = 0.95  # without a schedule
 _FIRST_MOMENTUM, _PEAK_MOMENTUM, _LAST_MOMENTUM = 0.85, 0.97, 0.90
 
@@ -46,7 +46,7 @@ def compute_at_progress(progress: float, step: int, settings: TrainSettings) -> 
 
 
 def round_half_up(value: float) -> int:
-    """Halves go up, where Python's `round` goes to the even neighbour."""
+    """Return the nearest integer; halves are rounded up, while Python's `round` rounds them to even."""
     return math.floor(value + 0.5)
 
 
@@ -56,7 +56,7 @@ def round_half_up(value: float) -> int:
 def get_lr_multiplier(
     step: int, horizon: int, schedule: str, warmup_fraction: float, warmdown_fraction: float, final_fraction: float
 ) -> float:
-    """The part of the peak learning rate that the update after `step` finished steps of `horizon` uses."""
+    """Return the factor on the peak learning rate for the update after `step` finished steps out of `horizon`."""
     warmup = round_half_up(warmup_fraction * horizon)
     warmdown = round_half_up(warmdown_fraction * horizon)
     if step < warmup:
@@ -69,7 +69,7 @@ def get_lr_multiplier(
 
 
 def get_momentum(step: int, horizon: int, settings: TrainSettings) -> float:
-    """Muon's momentum: it rises while gradients still turn fast, and falls again with the learning rate."""
+    """Return Muon's momentum: it rises while gradients change fast, and falls again with the learning rate."""
     if not settings.momentum_schedule:
         return _MOMENTUM
     warmdown = round_half_up(settings.warmdown_fraction * horizon)
@@ -83,7 +83,7 @@ def get_momentum(step: int, horizon: int, settings: TrainSettings) -> float:
 
 
 def get_weight_decay_multiplier(step: int, horizon: int) -> float:
-    """The part of the weight decay that is left after `step` steps: half a cosine."""
+    """Return the factor on the weight decay after `step` steps: half a cosine, from 1 to 0."""
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / horizon))) if horizon else 1.0
 
 

@@ -93,7 +93,7 @@ class Worker:
 
     @property
     def _is_continued(self) -> bool:
-        """Whether the run was started before, or is a fork."""
+        """True if the run was started before, or is a fork."""
         return bool(self._history.runs) or "parent" in self._config
 
     def _prepare_data_and_learner(self, settings: TrainSettings) -> tuple[Any, Any]:

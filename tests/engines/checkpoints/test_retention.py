@@ -113,7 +113,7 @@ def test_a_fork_begins_with_the_newest_intact_checkpoint(tmp_path: Path) -> None
     assert any(f"step-{steps[-1]:08d}" in note["message"] for note in history.notes)
     for step in steps[:-1]:
         damage(run.checkpoints_dir, step)
-    with pytest.raises(UserError, match="has no intact checkpoint"):
+    with pytest.raises(UserError, match="no intact checkpoint in"):
         fork_run(run, {"steps": 30})
     assert len(list((tmp_path / "results" / "runs").iterdir())) == 2
 

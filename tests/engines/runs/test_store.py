@@ -72,7 +72,7 @@ def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to("runs")  # a ring: root may read everything else
-    with pytest.raises(UserError, match=r"runs cannot be read \(.*\); choose another with --results-dir"):
+    with pytest.raises(UserError, match=r"runs cannot be read: .*. Choose another directory with --results-dir"):
         list_runs_in_view(tmp_path)
 
 

@@ -324,7 +324,7 @@ def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
     again = create_replay(past, past.last, derive_settings(past, {}), tmp_path / "results", None)
     for content in ('{"progress": [2.0]}', '{"progress": 3}', "[", None):
         again.progress_path.unlink() if content is None else again.progress_path.write_text(content)
-        with pytest.raises(UserError, match=r"progress.json is missing or damaged; reproduce the original run again"):
+        with pytest.raises(UserError, match=r"progress.json is missing or damaged. Reproduce the original run again"):
             Rig(again, 0)
 
 
