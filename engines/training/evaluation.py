@@ -53,7 +53,10 @@ def evaluate(
     between: Callable[[], None],
     chunk_tokens: int = CHUNK_TOKENS,
 ) -> Evaluation:
-    """Return the evaluation of a model, in rows of `context_length` tokens. `between` is called after each chunk of `chunk_tokens` targets."""
+    """Return the evaluation of a model, in rows of `context_length` tokens.
+
+    `between` is called after each chunk of `chunk_tokens` targets.
+    """
     tokens, size, is_text = targets
     all_nats: list[float] = []
     for nats in _score_chunks(model, _split_rows(tokens, context_length, chunk_tokens), between):

@@ -69,7 +69,7 @@ def test_a_newest_checkpoint_that_is_missing_is_reported(tmp_path: Path) -> None
     *_, older, newest = list_steps(run.checkpoints_dir)
     shutil.rmtree(get_checkpoint_path(run.checkpoints_dir, newest))
     assert launch(run).wait() == 0
-    assert f"step {newest} is missing" in read_history(run).notes[0]["message"]
+    assert f"step {newest} was not found" in read_history(run).notes[0]["message"]
     assert events_of(run, "resumed")[0]["from_step"] == older
 
 
