@@ -1,4 +1,4 @@
-"""The queue of a study whose tables cannot be written: the disk is full."""
+"""Queue of a study whose tables cannot be written, because the disk is full."""
 
 import sys
 from typing import Any

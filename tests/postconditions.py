@@ -212,9 +212,9 @@ def _chart(seat: Seat) -> Chart:
 
 
 def _window(seat: Seat) -> Any:
-    painting = _chart(seat)._painting
-    assert painting
-    return painting.view
+    drawing = _chart(seat)._drawing
+    assert drawing
+    return drawing.view
 
 
 def _cursor(seat: Seat) -> HeatMap:

@@ -44,6 +44,7 @@ class CellReport:
 
     @property
     def p_corrected(self) -> float | None:
+        """The Holm-adjusted p-value of the difference; None if it was not tested."""
         return self.difference.p_corrected if self.difference else None
 
     @property

@@ -56,10 +56,12 @@ class CellSelection:
 
 
 def build_cell_name(changes: Mapping[str, Any]) -> str:
+    """Build a name such as `lr=0.1_input_rmsnorm` from a cell's changes."""
     return "_".join(_name_change(name, value) for name, value in changes.items()) or BASE
 
 
 def count_combinations(axes: Sequence[Axis]) -> int:
+    """Return the number of cells of a full grid."""
     return math.prod(len(axis.values) for axis in axes)
 
 

@@ -39,15 +39,18 @@ def format_verdict(cell: CellReport) -> str:
 
 
 def format_integer(value: float | None) -> str:
+    """Format a count with thousands separators; empty if unknown."""
     return "" if value is None else f"{value:,.0f}"
 
 
 def format_comparisons(analysis: Analysis) -> str:
+    """Format the number of comparisons: `5 comparisons`."""
     count = analysis.comparisons
     return f"{count} comparison{'s' * (count != 1)}"
 
 
 def format_p(value: float | None) -> str:
+    """Format a p-value with two digits; empty if there is none."""
     return "" if value is None else f"{value:.2g}"
 
 

@@ -58,6 +58,7 @@ class Plan:
 
     @property
     def base_index(self) -> int:
+        """The index of the cell that the others are compared with."""
         return [cell.name for cell in self.cells].index(self.base)
 
     @property
@@ -70,6 +71,7 @@ class Plan:
         return {**self.given, **cell.changes, "seed": seed}
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of plan.json; `plan_from_json` is the inverse."""
         return dataclasses.asdict(self)
 
 

@@ -54,6 +54,7 @@ class _ActiveRun(NamedTuple):
     slot: Slot
 
     def has_ended(self) -> bool:
+        """Return whether the run has ended: by its handle, or by its lock if an earlier queue started it."""
         return self.handle.poll() is not None if self.handle else not liveness.is_lock_held(self.run.lock_path)
 
 

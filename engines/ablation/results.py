@@ -57,6 +57,7 @@ class RunResult:
 
     @property
     def best_bpb(self) -> float | None:
+        """The lowest bits per byte of all evaluations; None if there is no finite one."""
         return min((point.bpb for point in self.curve if math.isfinite(point.bpb)), default=None)
 
     @property
@@ -66,10 +67,12 @@ class RunResult:
 
     @property
     def steps_per_second(self) -> float | None:
+        """Mean over the training time; None if no step was made."""
         return self.steps / self.train_seconds if self.train_seconds else None
 
     @property
     def tokens_per_second(self) -> float | None:
+        """Mean over the training time; None if no step was made."""
         return self.tokens / self.train_seconds if self.train_seconds else None
 
     def find_target(self, target_bpb: float) -> EvalPoint | None:

@@ -35,18 +35,22 @@ class Study(Run):
 
     @property
     def config_path(self) -> Path:
+        """The plan, which takes the place of a run's manifest."""
         return self.path / "plan.json"
 
     @property
     def lock_path(self) -> Path:
+        """Locked while the queue is running."""
         return self.path / "lock"
 
     @property
     def log_path(self) -> Path:
+        """Output of the queue process."""
         return self.path / "queue.log"
 
     @property
     def links_dir(self) -> Path:
+        """Links to the runs, one per job."""
         return self.path / "runs"
 
     def read_config(self, verified: int | None = None) -> dict[str, Any]:

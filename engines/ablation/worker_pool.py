@@ -80,6 +80,7 @@ class PoolWorker:
 
     @property
     def is_free(self) -> bool:
+        """True if the process can train another run."""
         return not self._is_busy and self._run_count < MAX_RUNS_PER_PROCESS and self._process.poll() is None
 
     def train(self, run: Run) -> None:

@@ -43,6 +43,7 @@ _ACTIVE = ("running", "paused", "starting")
 
 
 def build_study_rows(studies: list[StudyRow], ascii: bool) -> TableRows:
+    """Build the rows of the list of studies."""
     return {row.key: _build_study_row(row, ascii) for row in studies}
 
 
@@ -69,6 +70,7 @@ def format_axes_line(plan: Plan) -> str:
 
 
 def format_design(plan: Plan) -> str:
+    """Format the design: `grid`, `random + halving`."""
     return plan.options.pick + (" + halving" if plan.options.halving else "")
 
 

@@ -157,4 +157,5 @@ def changed_options(options: StudySettings) -> dict[str, Any]:
 
 
 def format_cell_name(plan: Plan, cell: Cell) -> str:
+    """Format a cell's name, and mark the base."""
     return f"{cell.name} (base)" if cell.name == plan.base else cell.name

@@ -90,12 +90,14 @@ class PlanEditor(Vertical):
         self._compute_preview()
 
     def focus_first(self) -> None:
+        """Focus the axes."""
         self.query_one("#axes").focus(scroll_visible=False)
 
     # --- entries ------------------------------------------------------------------------------------
 
     @property
     def draft(self) -> Draft:
+        """The entries as they are typed."""
         return Draft(self.query_one(TextArea).text, self.query_one(SettingsForm).given, dict(self._options))
 
     @on(TextArea.Changed)

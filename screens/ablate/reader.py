@@ -40,6 +40,7 @@ class StudyRow:
 
     @property
     def key(self) -> str:
+        """The path of the study's directory."""
         return str(self.study.path)
 
 

@@ -122,6 +122,7 @@ class AblateScreen(CommandScreen):
         self._refresh_studies()
 
     def action_open(self) -> None:
+        """Open the study at the cursor, or the run of the cell at the cursor."""
         if self.view == "editor":
             self.notify("Press f5 to start this study.")
         elif self.view == "study":
@@ -206,21 +207,25 @@ class AblateScreen(CommandScreen):
         self._refresh_studies()
 
     def action_pause(self) -> None:
+        """Pause the current study, or resume it if it is paused."""
         row = None if self.refuse_if_readonly() else self._require_row()
         if row:
             self.request_action(row.watch, run_actions.pause_or_resume)
 
     def action_stop(self) -> None:
+        """Stop the current study after a confirmation."""
         row = None if self.refuse_if_readonly() else self._require_row()
         if row:
             self.request_action(row.watch, actions.stop)
 
     def action_resume(self) -> None:
+        """Resume the current study: train what is missing."""
         row = None if self.refuse_if_readonly() else self._require_row()
         if row:
             self.request_action(row.watch, lambda _: actions.resume(row))
 
     def action_report(self) -> None:
+        """Write the report of the open study in a thread."""
         snapshot = None if self.refuse_if_readonly() else self._require_snapshot("w to write its report")
         if snapshot:
             message = f"writing the report of {snapshot.row.study.id} ..."
@@ -231,6 +236,7 @@ class AblateScreen(CommandScreen):
     # --- new studies --------------------------------------------------------------------------------
 
     async def action_new(self) -> None:
+        """Open the plan of a new study."""
         if self.view == "editor":
             self.notify("This is the plan of a new study. Press f5 to start it.")
         elif not self.query(PlanEditor):
@@ -255,6 +261,7 @@ class AblateScreen(CommandScreen):
             self.view = "editor"
 
     def on_plan_editor_submitted(self, message: PlanEditor.Submitted) -> None:
+        """Start the submitted study in a thread."""
         if self.refuse_if_readonly() or self._is_starting:  # f5 was pressed twice in rapid succession
             return
         self._is_starting = True

@@ -40,9 +40,11 @@ class StudyList(Vertical):
 
     @property
     def row_at_cursor(self) -> StudyRow | None:
+        """The study at the cursor; None if there is none."""
         return self.find_row(self.table.key_at_cursor)
 
     def find_row(self, key: str) -> StudyRow | None:
+        """Return the study with this key, or None if there is none."""
         return next((row for row in self.rows or () if row.key == key), None)
 
     def show(self, rows: list[StudyRow]) -> None:

@@ -102,6 +102,7 @@ class StudyView(Vertical):
 
     @property
     def cell_at_cursor(self) -> CellReport | None:
+        """The cell at the cursor; None while the study is being read."""
         key = self.cells.key_at_cursor
         if self.snapshot is None or not key:
             return None
