@@ -6,7 +6,7 @@ from typing import BinaryIO
 from engines.errors import SettingsError, UserError
 from engines.files import format_os_error, open_file, user_path
 
-_MAX_BYTES = 1 << 22  # more than any model's context
+MAX_BYTES = 1 << 22  # more than any model's context
 
 
 def read_prompt(name: str, settings: dict[str, object]) -> str:
@@ -32,9 +32,9 @@ def _open_stdin() -> BinaryIO:
 def _read_text(file: BinaryIO, what: str) -> str:
     """Return the text of a file. `what` names the file in errors."""
     try:
-        content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise UserError(f"{what} is longer than {_MAX_BYTES >> 20} MiB. Use a shorter prompt.")
+        content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UserError(f"{what} is longer than {MAX_BYTES >> 20} MiB. Use a shorter prompt.")
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{what} cannot be read: {format_os_error(error)}.") from None

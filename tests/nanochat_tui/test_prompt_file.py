@@ -9,8 +9,7 @@ import pytest
 
 from engines.errors import SettingsError, UserError
 from nanochat_tui.cli import main
-from nanochat_tui.headless import prompt_file
-from nanochat_tui.headless.prompt_file import read_prompt
+from nanochat_tui.headless.prompt_file import MAX_BYTES, read_prompt
 
 
 @pytest.mark.parametrize(
@@ -35,13 +34,12 @@ def test_a_prompt_is_read_without_its_trailing_newline(
 
 def test_a_prompt_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "latin1").write_bytes("é".encode("latin-1"))
-    (tmp_path / "long").write_bytes(b"x" * 20)
-    monkeypatch.setattr(prompt_file, "_MAX_BYTES", 10)
+    (tmp_path / "long").write_bytes(b"x" * (MAX_BYTES + 1))
     for name, reason in (("none", "not found"), ("", "directory"), ("latin1", "byte 0 is invalid"), ("long", "longer")):
         with pytest.raises(UserError, match=reason):
             read_prompt(str(tmp_path / name), {})
     with pytest.raises(UserError, match="unknown user"):
-        read_prompt("~nobody-of-this-name/a", {})
+        read_prompt("~unknown-user/a", {})
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UserError, match="stdin is closed"):
         read_prompt("-", {})

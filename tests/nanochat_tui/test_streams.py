@@ -231,7 +231,7 @@ def test_a_signal_while_the_worker_starts_stops_the_run_and_is_not_lost(
     assert main(["--no-ui", *words]) == code
     assert "stopping after a checkpoint" in capsys.readouterr().err
     assert not liveness.is_lock_held(list_runs(tmp_path)[0].lock_path)
-    assert main(["--no-ui", *words, "--detach"]) == code, "nobody follows it: the signal is for the command"
+    assert main(["--no-ui", *words, "--detach"]) == code, "the run is not followed: the signal is for the command"
     assert f"train {word}" in capsys.readouterr().err
     (detached,) = [run for run in list_runs(tmp_path) if liveness.is_lock_held(run.lock_path)]
     assert main(["--no-ui", "stop", detached.id, "--results-dir", str(tmp_path)]) == 0
