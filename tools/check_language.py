@@ -1,8 +1,9 @@
 """Check that names, docstrings, comments, UI text and docs are standard English: `python tools/check_language.py`.
 
-Each rule is a pattern that must not return, and what to write instead. `RULES` apply to every line of text, and
-`NAME_WORDS` to the words of names in Python files (`_tell_viewer` has the words `tell` and `viewer`). A rule belongs
-here only if a match is almost always an error; everything else is left to the reviewer (CONTRIBUTING.md).
+Each rule is a pattern that must not return, and what to write instead. `RULES` apply to every line of text,
+`NAME_WORDS` to all words of names in Python files (`_tell_viewer` has `tell` and `viewer`), `FUNCTION_VERBS` to the first
+word of functions. A rule belongs here only if a match is almost always an error; everything else is left to the
+reviewer (CONTRIBUTING.md).
 
 Prints one line per match and exits with 1 if there is any. `--areas` prints the number of matches per folder instead.
 """
@@ -47,19 +48,32 @@ RULES = {
     r"\b(?:how to have (?:it|them) again|laid? (?:over|beside) each other|lay runs)\b": "reproduce; overlay; compare",
     r"\bancestor'?s?\b": "the Rust program (nanochat-rs-next)",
     r"\bgradients? by (?:it|a|the)\b": "gradient with respect to",
-    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "see the glossary in CONTRIBUTING.md",
+    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction effects; device; attention weights",
     r"\bwithout a (?:word|last word)\b": "unexpectedly",
     r"\bthe (?:door|face)\b|\bthree floors\b": "CLI, TUI; layers",
 }
 
-NAME_WORDS = {
-    "told tell tells say says said speak speaks speaker speech speeches hear heard look looks": "show, print, log",
-    "take took": "read, pop, parse, claim, capture: say what happens",
-    "meet meets obey mind minds mend recall remember": "handle, check, fix, restore, cache",
-    "crew shelf tale voice pulse prospect sight ink trip haste slide": "the term of the field: worker pool, …",
-    "wanted asked whoever beside meanwhile": "name the content: request, pending, required, background",
-    "ancestor": "rust_program",
-}
+
+def by_word(table: dict[str, str]) -> dict[str, str]:
+    """Return the words of a table, each with what to write instead."""
+    return {word: instead for words, instead in table.items() for word in words.split()}
+
+
+NAME_WORDS = by_word(
+    {
+        "told tell tells said says heard hears speaks speaker speech speeches": "show, print, log",
+        "crew shelf tale voice pulse prospect sight ink trip haste slide": "the term of the field: worker pool, …",
+        "wanted asked whoever beside meanwhile": "name the content: request, pending, required, background",
+        "ancestor": "rust_program",
+    }
+)
+FUNCTION_VERBS = by_word(
+    {
+        "say speak hear look": "show, print, log, check",
+        "take": "read, pop, parse, claim, capture: say what happens",
+        "meet obey mind mend recall remember": "handle, check, fix, restore, cache",
+    }
+)
 
 OPENING = re.compile(r"(?:What|Whether|How|Who|Whom|Where|Which|Why|When|That)\b")
 
@@ -91,14 +105,17 @@ def check_text(path: str, text: str) -> Iterator[Match]:
 
 
 def check_python(path: str, text: str) -> Iterator[Match]:
-    """Apply `NAME_WORDS` to the names that a Python file defines, and check how its docstrings begin."""
-    words = {word: instead for line, instead in NAME_WORDS.items() for word in line.split()}
+    """Check the names that a Python file defines, and how its docstrings begin."""
     tree = ast.parse(text)
     for name, number in defined_names(tree):
         for word in split_name(name):
-            if word in words and name != "tell":  # io's method
-                yield Match(path, number, name, words[word])
+            if word in NAME_WORDS and name != "tell":  # a method of files
+                yield Match(path, number, name, NAME_WORDS[word])
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            verb = split_name(node.name)[0] if node.name.strip("_") else ""
+            if verb in FUNCTION_VERBS:
+                yield Match(path, node.lineno, node.name, FUNCTION_VERBS[verb])
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node) or ""
             if opening := OPENING.match(docstring):
