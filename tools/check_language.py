@@ -1,8 +1,8 @@
 """Check that names, docstrings, comments, UI text and docs are standard English: `python tools/check_language.py`.
 
 Each rule is a pattern that must not return, and what to write instead. `RULES` apply to every line of text,
-`NAME_WORDS` to all words of names in Python files (`_tell_viewer` has `tell` and `viewer`), `FUNCTION_VERBS` to the first
-word of functions. A rule belongs here only if a match is almost always an error; everything else is left to the
+`NAME_WORDS` to all words of names in Python files (`_tell_viewer` has `tell` and `viewer`), `FUNCTION_VERBS` to the
+first word of functions. A rule belongs here only if a match is almost always an error; everything else is left to the
 reviewer (CONTRIBUTING.md).
 
 Prints one line per match and exits with 1 if there is any. `--areas` prints the number of matches per folder instead.
@@ -48,7 +48,7 @@ RULES = {
     r"\b(?:how to have (?:it|them) again|laid? (?:over|beside) each other|lay runs)\b": "reproduce; overlay; compare",
     r"\bancestor'?s?\b": "the Rust program (nanochat-rs-next)",
     r"\bgradients? by (?:it|a|the)\b": "gradient with respect to",
-    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction effects; device; attention weights",
+    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction; device; attention",
     r"\bwithout a (?:word|last word)\b": "unexpectedly",
     r"\bthe (?:door|face)\b|\bthree floors\b": "CLI, TUI; layers",
 }
