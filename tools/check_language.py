@@ -48,7 +48,7 @@ RULES = {
     r"\b(?:how to have (?:it|them) again|laid? (?:over|beside) each other|lay runs)\b": "reproduce; overlay; compare",
     r"\bancestor'?s?\b": "the Rust program (nanochat-rs-next)",
     r"\bgradients? by (?:it|a|the)\b": "gradient with respect to",
-    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction; device; attention",
+    r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction effect; device",
     r"\bwithout a (?:word|last word)\b": "unexpectedly",
     r"\bthe (?:door|face)\b|\bthree floors\b": "CLI, TUI; layers",
 }
