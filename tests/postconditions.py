@@ -63,7 +63,7 @@ def _screen(seat: Seat, cls: type[ScreenType]) -> ScreenType:
 
 
 LEAVES = becomes(lambda seat: seat.app._exit)
-NOTHING_TO_CLOSE = says("there is nothing to step out of")
+NOTHING_TO_CLOSE = says("There is nothing to close")
 
 
 # --- the train screen -------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ NOTHING_TO_CLOSE = says("there is nothing to step out of")
 
 def _of_run(live: PostCondition, ended: PostCondition) -> PostCondition:
     in_view = when(lambda seat: seat.live.run_watch and seat.live.run_watch.is_live, live, ended)
-    return when(lambda seat: _view(seat) == "live", in_view, says("no run is in view"))
+    return when(lambda seat: _view(seat) == "live", in_view, says("No run is shown"))
 
 
 def _tab(name: str) -> PostCondition:
@@ -83,7 +83,9 @@ def _tab(name: str) -> PostCondition:
     def has_focus(seat: Seat) -> bool:
         return seat.screen.query_one(f"TabPane#{name}").has_focus_within
 
-    shown = when(lambda seat: active(seat) == name, either(becomes(has_focus), says("in view")), becomes(active, name))
+    shown = when(
+        lambda seat: active(seat) == name, either(becomes(has_focus), says("already in focus")), becomes(active, name)
+    )
     return _of_run(shown, shown)
 
 
@@ -97,7 +99,7 @@ _ENDED = says("is not running")
 TRAIN: dict[str, PostCondition] = {
     "train.new": when(
         lambda seat: _view(seat) == "new",
-        says("this is the form of a new run"),
+        says("The form is already open"),
         becomes(lambda seat: _view(seat) == "new" and bool(seat.screen.query_one("#form").size)),
     ),
     "train.pause": _of_run(requests("pause"), _ENDED),
@@ -108,7 +110,7 @@ TRAIN: dict[str, PostCondition] = {
     "train.evaluate": _of_run(requests("evaluate"), _ENDED),
     "train.sample": _of_run(requests("sample"), _ENDED),
     **{f"train.{name}": _tab(name) for name in ("samples", "guards", "events", "log", "inspector")},
-    "train.maximise": _of_run(*[becomes(lambda seat: isinstance(seat.screen.maximized, Chart))] * 2),
+    "train.maximize": _of_run(*[becomes(lambda seat: isinstance(seat.screen.maximized, Chart))] * 2),
     "train.back": when(
         lambda seat: _view(seat) == "live" and seat.screen.focused is not seat.screen.query_one(Chart),
         becomes(lambda seat: seat.screen.query_one(Chart).has_focus),

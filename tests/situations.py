@@ -37,7 +37,7 @@ async def _run_again(seat: Seat) -> None:
     """Out of the form, of the chart alone and of what stands in another tab."""
     screen = seat.screen
     assert isinstance(screen, TrainScreen)
-    while screen._view == "new" or screen.maximized or screen.focused is not seat.live.query_one(Chart):
+    while screen.view == "new" or screen.maximized or screen.focused is not seat.live.query_one(Chart):
         await seat.press("escape")
     seat.live.show_tab("samples")
     await seat.pilot.pause()

@@ -205,7 +205,7 @@ class RunsScreen(CommandScreen):
         elif self.overlay.display:
             self._close_overlay()
         else:
-            self.notify("there is nothing to step out of; q leaves.")
+            self.notify("There is nothing to close. Press q to leave.")
 
     def action_sort(self) -> None:
         names = columns.SORTED_BY

@@ -73,7 +73,7 @@ class Alternatives(Static):
         self._token = token
         self.set_class(token is None, "-empty")
         self.border_title = replace_symbols(f"Alternatives · {place}" if place else "Alternatives", self._ascii)
-        self.border_subtitle = f"sampled: {format_bits(token.bits)}" if token else ""
+        self.border_subtitle = f"Sampled: {format_bits(token.bits)}" if token else ""
         self._draw()
 
     def _draw(self) -> None:

@@ -98,7 +98,8 @@ class Inspector(Vertical):
     def _show_result(self, result: dict[str, Any]) -> None:
         self._result = result
         self.remove_class("-empty")
-        status = f"{result['origin']}: loss {result['loss']:.4f} nats per token on {result['text']!r}"
+        origin = str(result["origin"])
+        status = f"{origin[:1].upper()}{origin[1:]}, loss {result['loss']:.4f} nats per token on {result['text']!r}"
         self.query_one("#inspector-status", Static).update(status)
         options = self.query_one("#tensors", OptionList)
         highlighted = options.highlighted or 0

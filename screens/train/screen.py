@@ -1,6 +1,5 @@
-"""The train screen: the form of a new run, or a run as it goes."""
+"""The train screen: the form of a new run, or the live view of a run."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input, TabbedContent
+from textual.getters import query_one
+from textual.widgets import Input, TabbedContent
 
 from engines.errors import SettingsError, UserError
 from engines.runs.store import Run
@@ -22,165 +21,146 @@ from screens.shared.command_screen import CommandScreen
 from screens.shared.run_actions import RunAction
 from screens.train.live import LiveView
 from screens.train.new_run import NewRun
+from screens.train.run_views import FORM, LIVE, RunViews
 from screens.widgets.header import AppHeader
 from screens.widgets.keys import Keys
 
 
 class TrainScreen(CommandScreen):
-    """Starts runs, watches one, and passes on what is asked of it."""
+    """Starts runs, shows one, and sends requests to it."""
 
     CSS_PATH = "train.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New", id="train.new", tooltip="The form of a new run"),
-        Binding("p", "pause", "Pause", id="train.pause", tooltip="Hold the run, or let it go on"),
-        Binding("S", "stop", "Stop", id="train.stop", tooltip="End the run after a checkpoint"),
-        Binding("r", "resume", "Resume", id="train.resume", tooltip="Go on from the last checkpoint"),
-        Binding("R", "restart", "Restart", id="train.restart", tooltip="A new run with its settings", show=False),
-        Binding("C", "ask('checkpoint')", "Checkpoint", id="train.checkpoint", tooltip="Checkpoint now", show=False),
-        Binding("E", "ask('evaluate')", "Evaluate", id="train.evaluate", tooltip="Evaluate now", show=False),
-        Binding("V", "ask('sample')", "Sample", id="train.sample", tooltip="Let it speak now", show=False),
-        Binding("v", "tab('samples')", "Samples", id="train.samples", tooltip="What the model says", show=False),
-        Binding("g", "tab('guards')", "Guards", id="train.guards", tooltip="Guards that tripped", show=False),
-        Binding("w", "tab('events')", "Events", id="train.events", tooltip="Show what has happened", show=False),
-        Binding("l", "tab('log')", "Log", id="train.log", tooltip="What the worker printed", show=False),
-        Binding(
-            "m",
-            "tab('inspector')",
-            "Inspector",
-            id="train.inspector",
-            show=False,
-            tooltip="Show parameters, gradients and attention",
-        ),
-        Binding("enter", "maximise", "Maximise", id="train.maximise", tooltip="The chart alone", show=False),
-        Binding("escape", "back", "Back", id="train.back", tooltip="One step back", show=False),
-    ]
+        Binding("n", "new", "New", id="train.new", tooltip="Open the form of a new run"),
+        Binding("p", "pause", "Pause", id="train.pause", tooltip="Pause the run, or resume it if it is paused"),
+        Binding("S", "stop", "Stop", id="train.stop", tooltip="Stop the run after a checkpoint"),
+        Binding("r", "resume", "Resume", id="train.resume", tooltip="Resume the run from its last checkpoint"),
+        Binding("R", "restart", "Restart", id="train.restart", show=False,
+                tooltip="Restart with changes: open the form with the settings of this run"),
+        Binding("C", "request('checkpoint')", "Checkpoint", id="train.checkpoint", show=False,
+                tooltip="Write a checkpoint now"),
+        Binding("E", "request('evaluate')", "Evaluate", id="train.evaluate", show=False,
+                tooltip="Evaluate on the validation set now"),
+        Binding("V", "request('sample')", "Sample", id="train.sample", show=False, tooltip="Generate a sample now"),
+        Binding("v", "tab('samples')", "Samples", id="train.samples", show=False,
+                tooltip="Show the samples that were generated during training"),
+        Binding("g", "tab('guards')", "Guards", id="train.guards", show=False, tooltip="Show guards that have tripped"),
+        Binding("w", "tab('events')", "Events", id="train.events", show=False,
+                tooltip="Show evaluations, checkpoints and other events"),
+        Binding("l", "tab('log')", "Log", id="train.log", show=False, tooltip="Show the output of the worker"),
+        Binding("m", "tab('inspector')", "Inspector", id="train.inspector", show=False,
+                tooltip="Show parameters, gradients and attention weights of the newest checkpoint"),
+        Binding("enter", "maximize_chart", "Maximize", id="train.maximize", show=False, tooltip="Maximize the chart"),
+        Binding("escape", "back", "Back", id="train.back", show=False, tooltip="Go back one step"),
+    ]  # fmt: skip
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._switching = asyncio.Lock()  # rapid keys may request two views at once
+    views = query_one(RunViews)
 
     def compose(self) -> ComposeResult:
+        yield AppHeader("train", self.state)
         state = self.state
-        first = "live" if state.selected else "new"
-        yield AppHeader("train", state)
-        with ContentSwitcher(id="content", initial=first):
-            yield self._made(first)
+        yield RunViews(LIVE if state.selected else FORM, state.user_config.train, state.ascii)
         yield Keys()
 
     async def on_mount(self) -> None:
         await self.show_selected()
 
     async def on_screen_resume(self) -> None:
-        """A run that was deleted meanwhile is not come back to."""
+        """Show the run that was selected on another screen, or the form if the run has been deleted."""
         self.query_one(AppHeader).update_status()
-        state = self.state
         await self.show_selected()
-        if run := state.selected:
-            run_in_background(self, run.path.exists, partial(self._take_existence, run), group="existence")
+        if run := self.state.selected:
+            run_in_background(self, run.path.exists, partial(self._show_form_if_deleted, run), group="existence")
 
-    async def _take_existence(self, run: Run, exists: bool) -> None:
+    async def _show_form_if_deleted(self, run: Run, exists: bool) -> None:
         if not exists and self.state.selected == run:
             self.state.selected = None
-            await self._show("new")
+            await self.views.show(FORM)
 
     def on_runs_refreshed(self) -> None:
         self.query_one(AppHeader).update_status()
 
-    # --- form or run --------------------------------------------------------------------------------
-
-    def _made(self, view: str, given: Mapping[str, Any] | None = None) -> Widget:
-        if view == "live":
-            return LiveView(self.state.ascii, id="live")
-        return NewRun(self.state.user_config.train if given is None else given, id="new")
+    # --- the form and the run -----------------------------------------------------------------------
 
     @property
-    def _view(self) -> str | None:
-        return self.query_one(ContentSwitcher).current
-
-    @property
-    def _live(self) -> LiveView | None:
-        return self.query_one(LiveView) if self.query(LiveView) else None
-
-    async def _show(self, view: str) -> None:
-        """Each view is made when it is first wanted: the form has many parts, and most look at runs only."""
-        async with self._switching:
-            await self._switch(view)
-
-    async def _switch(self, view: str) -> None:
-        switcher = self.query_one(ContentSwitcher)
-        if not switcher.query(f"#{view}"):
-            await switcher.add_content(self._made(view), id=view)
-        switcher.current = view
-        self.query_one("#form" if view == "new" else Chart).focus()
+    def view(self) -> str | None:
+        """The id of the view that is shown."""
+        return self.views.current
 
     async def show_selected(self) -> None:
-        """Show the run that was chosen meanwhile."""
-        run = self.state.selected
-        live = self._live
-        if run and (live is None or live.run_watch is None or live.run_watch.run != run):
+        """Show the run that all screens have selected, unless it is in the live view already."""
+        run, known = self.state.selected, self.views.known_run
+        if run and (known is None or known.run != run):
             await self.show_run(run)
 
     async def show_run(self, run: Run) -> None:
         self.state.selected = run
-        await self._show("live")
-        self.query_one(LiveView).open_run(self.state.board.watch_of(run))
+        await self.views.show_run(self.state.board.watch_of(run))
 
     async def show_form(self, given: Mapping[str, Any]) -> None:
-        """A form that begins with these settings."""
-        async with self._switching:
-            switcher = self.query_one(ContentSwitcher)
-            switcher.current = None  # otherwise the new form stays hidden if the old one was visible
-            await switcher.query("#new").remove()
-            await switcher.add_content(self._made("new", given), id="new")
-            await self._switch("new")
+        await self.views.show_form(given)
 
     async def on_new_run_start_requested(self, message: NewRun.StartRequested) -> None:
-        if self.refuse_if_readonly() or self._view != "new":  # of two f5 in a row the second arrives late
+        if self.refuse_if_readonly() or self.view != FORM:  # of two f5 in a row the second arrives late
             return
         if is_busy(self, "start"):
-            self.notify("starting a run ...")
+            self.notify("Starting a run ...")
             return
         origin = self.state.user_config.origin_of(message.given)
-        create = partial(_create_run, message.given, self.state.results, origin)
-        run_in_background(self, create, self.show_run, self._show_why_not_started, group="start")
+        start = partial(_start_run, message.given, self.state.results, origin)
+        run_in_background(self, start, self.show_run, self._show_start_error, group="start")
 
-    def _show_why_not_started(self, error: UserError) -> None:
+    def _show_start_error(self, error: UserError) -> None:
         problems = error.problems if isinstance(error, SettingsError) else [str(error)]
         self.notify("\n".join(problems), severity="error")
 
-    # --- keys ---------------------------------------------------------------------------------------
-
-    async def action_new(self) -> None:
-        if self._view == "new":
-            self.notify("this is the form of a new run; f5 starts it.")
-        await self._show("new")
+    # --- requests to the run ------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        self._order(run_actions.pause_or_resume)
+        self._request_action(run_actions.pause_or_resume)
 
     def action_stop(self) -> None:
-        self._order(run_actions.stop)
+        self._request_action(run_actions.stop)
 
     def action_resume(self) -> None:
-        self._order(run_actions.resume)
+        self._request_action(run_actions.resume)
 
-    def action_ask(self, verb: str) -> None:
-        self._order(partial(run_actions.request, verb))
+    def action_request(self, verb: str) -> None:
+        self._request_action(partial(run_actions.request, verb))
 
     def action_restart(self) -> None:
-        watch = None if self.refuse_if_readonly() else self._watch()
+        watch = None if self.refuse_if_readonly() else self._visible_run()
         if watch:
             self.open_restart_form(watch)
 
+    def _request_action(self, make_action: Callable[[WatchedRun], RunAction]) -> None:
+        watch = None if self.refuse_if_readonly() else self._visible_run()
+        if watch:
+            self.request_action(watch, make_action)
+
+    def _visible_run(self) -> WatchedRun | None:
+        """Return the run that is shown, or notify the user that there is none."""
+        watch = self.views.visible_run
+        if watch is None:
+            self.notify("No run is shown. Press f5 to start one, 2 to list all runs.")
+        return watch
+
+    # --- what is shown ------------------------------------------------------------------------------
+
+    async def action_new(self) -> None:
+        if self.view == FORM:
+            self.notify("The form is already open. Press f5 to start the run.")
+        await self.views.show(FORM)
+
     def action_tab(self, name: str) -> None:
-        """Show it; what is shown already takes the keys that scroll."""
-        if not self._watch():
+        """Show a tab, or focus it if it is shown, so that it can be scrolled."""
+        if not self._visible_run():
             return
         if self.maximized:
             self.minimize()
         tabs = self.query_one(TabbedContent)
         if not tabs.display:
-            self.notify(f"there is no room for {name}: the terminal is too low.")
+            self.notify(f"No room for {name}: the terminal is too small.")
         elif tabs.active != name:
             self.query_one(LiveView).show_tab(name)
         else:
@@ -191,42 +171,26 @@ class TrainScreen(CommandScreen):
             if widget.focusable and widget is not self.focused:
                 widget.focus()
                 return
-        self.notify(f"{name} is in view; arrows scroll, esc leaves.")
+        self.notify(f"{name.capitalize()} already in focus: arrows scroll, esc goes back.")
 
-    def action_maximise(self) -> None:
-        if self._watch():
+    def action_maximize_chart(self) -> None:
+        if self._visible_run():
             self.query_one(Chart).focus()
             self.maximize(self.query_one(Chart), container=False)
 
     async def action_back(self) -> None:
-        live = self._live
+        """Undo one step: the maximized chart, the form over a run, or the focus of an input or tab."""
         if self.maximized:
             self.minimize()
-        elif self._view == "new" and live and live.run_watch:
-            await self._show("live")
-        elif self._view == "new" and isinstance(self.focused, Input):
-            self.query_one("#form").focus()
-        elif self._view == "live" and self.focused is not self.query_one(Chart):
-            self.query_one(Chart).focus()
+        elif self.view == FORM and self.views.known_run:
+            await self.views.show(LIVE)
+        elif isinstance(self.focused, Input) or (self.view == LIVE and self.focused is not self.query_one(Chart)):
+            self.views.focus_main_widget()
         else:
-            self.notify("there is nothing to step out of; q leaves.")
-
-    def _watch(self) -> WatchedRun | None:
-        """The run in view; where there is none, the app says so."""
-        live = self._live
-        if live is None or live.run_watch is None or self._view != "live":
-            self.notify("no run is in view; f5 starts one, 2 lists all.")
-            return None
-        return live.run_watch
-
-    def _order(self, make: Callable[[WatchedRun], RunAction]) -> None:
-        """RunAction it of the run in view."""
-        watch = None if self.refuse_if_readonly() else self._watch()
-        if watch:
-            self.request_action(watch, make)
+            self.notify("There is nothing to close. Press q to leave.")
 
 
-def _create_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any]) -> Run:
+def _start_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any]) -> Run:
     run = create_run(given, results, origin)
     run_actions.start(run)
     return run

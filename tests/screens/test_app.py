@@ -151,8 +151,8 @@ def test_a_sentence_said_again_stands_on_the_screen_once(results: Path) -> None:
             await pilot.pause()
             return [said.message for said in app._notifications]
 
-    nothing_to_command = "no run is in view; f5 starts one, 2 lists all."
-    assert asyncio.run(scenario()) == [nothing_to_command, "there is nothing to step out of; q leaves."]
+    nothing_to_command = "No run is shown. Press f5 to start one, 2 to list all runs."
+    assert asyncio.run(scenario()) == [nothing_to_command, "There is nothing to close. Press q to leave."]
 
 
 def test_leaving_while_nothing_lives_says_nothing(results: Path) -> None:

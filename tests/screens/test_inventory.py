@@ -33,7 +33,7 @@ WANTED = {
     "app": {"1": "open.train", "2": "open.runs", "3": "open.sample", "4": "open.ablate", "q": "leave"},
     "help": {"question_mark": "help"},
     "train": {"S": "train.stop", "p": "train.pause", "r": "train.resume", "g": "train.guards", "l": "train.log"},
-    "view": {"enter": "train.maximise", "escape": "train.back"},
+    "view": {"enter": "train.maximize", "escape": "train.back"},
     "chart": {"y": "chart.log", "x": "chart.axis", "s": "chart.smooth", "f": "chart.follow", "0": "chart.reset_zoom"},
     "window": {"plus": "chart.zoom_in", "minus": "chart.zoom_out", "left": "chart.left", "right": "chart.right"},
     "cross": {"c": "chart.cross"},

@@ -61,7 +61,7 @@ def form_of(seat: Seat) -> SettingsForm:
 def is_in_view(seat: Seat, view: str) -> bool:
     """Return whether the train screen shows it."""
     screen = seat.screen
-    return isinstance(screen, TrainScreen) and screen._view == view and bool(screen.query_one(f"#{view}").size)
+    return isinstance(screen, TrainScreen) and screen.view == view and bool(screen.query_one(f"#{view}").size)
 
 
 def test_f5_starts_one_run_with_what_was_typed_and_a_double_press_no_second_one(tmp_path: Path) -> None:

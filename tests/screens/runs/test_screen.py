@@ -360,7 +360,7 @@ def test_escape_leaves_the_filter_and_then_clears_it(results: Path) -> None:
         await seat.press("escape")
         assert len(seat.ids) == 4 and not seat.screen.filter_input.display
         await seat.press("escape")
-        assert "nothing to step out of" in seat.app.said[-1]
+        assert "nothing to close" in seat.app.said[-1]
 
     play(results, scenario)
 
