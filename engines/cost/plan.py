@@ -24,14 +24,17 @@ class Estimate:
 
     @property
     def parameter_count(self) -> int:
+        """The number of parameters of all roles."""
         return sum(self.parameters.values())
 
     @property
     def tokens(self) -> int:
+        """The number of training tokens of the whole run."""
         return self.steps * self.tokens_per_step
 
     @property
     def flops(self) -> int:
+        """The training FLOPs of the whole run."""
         return self.tokens * self.flops_per_token
 
 

@@ -132,11 +132,13 @@ class TextDigest:
         self._sha256 = hashlib.sha256()
 
     def add(self, encoded: bytes, starts_document: bool) -> None:
+        """Add the UTF-8 bytes of the next chunk."""
         if starts_document:
             self._sha256.update(b"\0")
         self._sha256.update(encoded)
 
     def hexdigest(self) -> str:
+        """Return the digest of the documents so far, as hexadecimal digits."""
         return self._sha256.hexdigest()
 
 

@@ -19,6 +19,7 @@ class OverlapCounter:
         self._is_val = False
 
     def add(self, chunk: SplitChunk) -> None:
+        """Add the next chunk of a document."""
         if self._current is not None and not chunk.starts_document:
             self._current.update(_normalize(chunk))
             return

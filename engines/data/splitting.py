@@ -54,6 +54,7 @@ class Split(NamedTuple):
 
     @property
     def characters(self) -> int:
+        """The number of characters of both sides."""
         return self.source.stats.characters + (self.val.stats.characters if self.val else 0)
 
     @property
@@ -77,6 +78,7 @@ class Split(NamedTuple):
             yield from _split_by_document(self.source, self.seed)
 
     def training_chunks(self) -> Iterator[SplitChunk]:
+        """Yield the training text alone."""
         return (chunk for chunk in self.chunks() if not chunk.is_val)
 
 

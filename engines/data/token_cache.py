@@ -28,7 +28,8 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 class TokenSink(Protocol):
     """A token stream that is being written."""
 
-    def extend(self, tokens: "array[int]", /) -> None: ...
+    def extend(self, tokens: "array[int]", /) -> None:
+        """Append tokens to the stream."""
 
 
 class StoredTokens(NamedTuple):

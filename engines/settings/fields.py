@@ -48,10 +48,12 @@ class Field:
 
     @property
     def flag(self) -> str:
+        """The command-line flag, such as --batch-size."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def label(self) -> str:
+        """The name in words, such as "batch size"."""
         return self.name.replace("_", " ")
 
     @property

@@ -19,9 +19,11 @@ class Requirement(NamedTuple):
     unmet_is_error: bool = False
 
     def format_error(self, flag: str, values: Mapping[str, Any]) -> str:
+        """Return the error for a setting that was given although this requirement is unmet."""
         return f"{flag} cannot be used with {flag_of(self.name)} {values[self.name]}; it needs {self.description}."
 
     def format_warning(self, flag: str, value: object) -> str:
+        """Return the warning for a setting that has no effect because this requirement is unmet."""
         shown = {True: flag, False: f"--no-{flag[2:]}"}[value] if isinstance(value, bool) else f"{flag} {value}"
         return f"{shown} has no effect: it needs {self.description}."
 

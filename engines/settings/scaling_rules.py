@@ -84,6 +84,7 @@ def derive_budget(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def derive_warmup_fraction(steps: int, warmdown_fraction: float) -> float:
+    """Return the fraction of the run over which the learning rate rises."""
     return min(_MAX_WARMUP_FRACTION, _WARMUP_STEPS / steps, 1.0 - warmdown_fraction) if steps else 0.0
 
 

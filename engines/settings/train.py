@@ -159,6 +159,7 @@ class TrainSettings:
 
     @property
     def tokens_per_step(self) -> int:
+        """The number of tokens in a batch."""
         return self.batch_size * self.context_length
 
 

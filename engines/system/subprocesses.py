@@ -50,6 +50,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     def send(self, value: Any) -> None:

@@ -73,9 +73,11 @@ class StoryGenerator:
         self.choices: list[ChosenOption] = []
 
     def literal(self, text: str) -> None:
+        """Append text that is not a choice."""
         self.parts.append(text)
 
     def choose(self, options: OptionSet) -> int:
+        """Draw an option and return its index."""
         option = bisect_right(options.bounds, self._below(options.bounds[-1]))
         self.parts.append(options.texts[option])
         self.choices.append(options.choice(option))
@@ -91,11 +93,13 @@ class StoryParser:
         self.choices: list[ChosenOption] = []
 
     def literal(self, text: str) -> None:
+        """Skip text that is not a choice. Raises ValueError if the text differs."""
         if not self.text.startswith(text, self.position):
             raise ValueError(f"at position {self.position}: no choice matches, expected {text!r}")
         self.position += len(text)
 
     def choose(self, options: OptionSet) -> int:
+        """Return the index of the option that the text contains. Raises ValueError if there is none."""
         matching = [i for i, text in enumerate(options.texts) if self.text.startswith(text, self.position)]
         if not matching:
             raise ValueError(f"at position {self.position}: no choice of {options.name!r} matches")
@@ -141,6 +145,7 @@ class StoryGrammar:
         self.present: list[str] = []
 
     def run(self) -> None:
+        """Generate or parse one story, up to and including its end."""
         self.opening()
         sentences = in_scene = 1
         while on := self.choose(self.continuation_options(sentences, in_scene)):
@@ -152,6 +157,7 @@ class StoryGrammar:
             in_scene = in_scene + 1 if on == 1 else 1
 
     def continuation_options(self, sentences: int, in_scene: int) -> OptionSet:
+        """Return the options after a sentence: the end, the same scene, or the next scene."""
         return weighted("end or on", {_END: sentences, " ": SENTENCE_WEIGHT, "\n": 5 * in_scene})
 
     def expand(self, *parts: str | OptionSet) -> list[str]:
@@ -212,7 +218,7 @@ class StoryGrammar:
         self.arrive(cast, place)
 
     def next_scene(self) -> None:
-        """Somebody goes to a new place or back to an old one, alone or with others."""
+        """Expand a change of scene: somebody goes to a new place or back to an old one, alone or with others."""
         _, actor, _ = self.expand(LATER, ", ", equally_likely("person", tuple(self.place_of)), " ", WENT)
         old = [place for place in self.visited if place != self.place_of[actor]]
         ways = {" back to the ": equally_likely("place", old), " to the ": without_used(PLACES, self.visited)}
@@ -231,7 +237,7 @@ class StoryGrammar:
     # ---- sentences
 
     def sentence(self) -> None:
-        """Somebody present does something, a stranger or the pet acts, or somebody comes."""
+        """Expand a sentence: a person, a stranger or the pet does something, or somebody arrives."""
         absent = [person for person in self.place_of if person not in self.present]
         weight_of = dict.fromkeys(self.present, 12) | {"The": 12}
         if absent:
@@ -251,7 +257,7 @@ class StoryGrammar:
             self.action(subject)
 
     def action(self, actor: str) -> None:
-        """The actor does something that is possible with the people and things at hand."""
+        """Expand an action that is possible with the people and things at hand."""
         things = self.location_of.items()
         at_hand = {
             "other": [person for person in self.present if person != actor],
@@ -296,7 +302,7 @@ class StoryGrammar:
                 self.expand(f'?" "{answer}," said {asked}', MANNERS)
 
     def search(self, actor: str, thing: str) -> None:
-        """The actor searches a spot. Whether the thing is there is not a choice, because it follows from the story."""
+        """Expand a search. Whether the thing is at the spot is not a choice, because it follows from the story."""
         weight_of = dict.fromkeys(SPOTS[self.place].texts, 1)
         if self.location_of[thing].place == self.place:
             weight_of[self.location_of[thing].spot] = 3

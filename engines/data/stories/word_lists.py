@@ -22,23 +22,28 @@ class OptionSet(NamedTuple):
     bounds: Sequence[int]
 
     def choice(self, option: int) -> ChosenOption:
+        """Return the record of choosing the option with this index."""
         bounds = self.bounds
         return ChosenOption(self.name, option, bounds[option] - (bounds[option - 1] if option else 0), bounds[-1])
 
 
 def equally_likely(name: str, texts: Sequence[str]) -> OptionSet:
+    """Return options of equal weight."""
     return OptionSet(name, texts, range(1, len(texts) + 1))
 
 
 def words(name: str, texts: str) -> OptionSet:
+    """Return equally likely options from a comma-separated list."""
     return equally_likely(name, tuple(texts.split(", ")))
 
 
 def weighted(name: str, weight_of: dict[str, int]) -> OptionSet:
+    """Return options with these weights by text."""
     return OptionSet(name, tuple(weight_of), tuple(accumulate(weight_of.values())))
 
 
 def without_used(options: OptionSet, used: Sequence[str]) -> OptionSet:
+    """Return the options that are not in `used`, equally likely."""
     return equally_likely(options.name, [text for text in options.texts if text not in used])
 
 

@@ -45,6 +45,7 @@ class Tokenizer(Protocol):
 
 
 def smallest_typecode(vocab_size: int) -> TypeCode:
+    """Return the typecode of the narrowest array that holds every token id."""
     return "B" if vocab_size <= 1 << 8 else "H" if vocab_size <= 1 << 16 else "I"
 
 

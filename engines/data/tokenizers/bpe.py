@@ -53,11 +53,13 @@ class BPETokenizer(ByteLevelTokenizer):
         return tokens
 
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that describes the tokenizer."""
         merged = [token_bytes.decode("latin-1") for token_bytes in self._vocabulary[len(BYTES) + 1 :]]
         return {"kind": "bpe", "pattern": self._pattern, "merged": merged}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "BPETokenizer":
+        """Build the tokenizer from its description. Raises a built-in exception if it is damaged."""
         merged = [token_bytes.encode("latin-1") for token_bytes in content["merged"]]
         if len({*BYTES, *merged}) != len(BYTES) + len(merged):
             raise ValueError("two tokens have the same bytes")

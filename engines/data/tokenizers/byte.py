@@ -26,12 +26,15 @@ class ByteLevelTokenizer:
         self.token_bytes: Sequence[int] = list(map(len, self._vocabulary))
 
     def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(map(self._vocabulary.__getitem__, tokens)).decode(errors="replace")
 
     def decode_token(self, token: int) -> str:
+        """Return the text of one token by itself."""
         return self._vocabulary[token].decode(errors="replace")
 
     def stream_decoder(self) -> StreamDecoder:
+        """Return a new decoder for one text."""
         return _ByteStreamDecoder(self._vocabulary)
 
 
@@ -47,6 +50,7 @@ class ByteTokenizer(ByteLevelTokenizer):
         return array("H", ids.decode("latin-1").encode(_UTF_16))  # widens every byte, faster than any loop
 
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that describes the tokenizer."""
         return {"kind": "byte"}
 
 

@@ -48,19 +48,24 @@ class CharTokenizer:
         return bytes(self._ids.get(chr(code), _UNKNOWN) for code in range(256))
 
     def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of tokens; BOS decodes to nothing."""
         return "".join(self.decode_token(token) for token in tokens)
 
     def decode_token(self, token: int) -> str:
+        """Return the character of a token; an empty string for BOS."""
         return "" if token == BOS else self.alphabet[token - 1]
 
     def stream_decoder(self) -> StreamDecoder:
+        """Return a new decoder for one text."""
         return _CharStreamDecoder(self)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that describes the tokenizer."""
         return {"kind": "char", "alphabet": self.alphabet}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "CharTokenizer":
+        """Build the tokenizer from its description. Raises a built-in exception if it is damaged."""
         alphabet = content["alphabet"]
         if not isinstance(alphabet, str) or len(set(alphabet)) != len(alphabet):
             raise ValueError("an alphabet must be a string without repeated characters")
