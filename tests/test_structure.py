@@ -24,12 +24,7 @@ TOO_LARGE_CLASSES: set[str] = set(
 """.split()
 )
 TOO_LONG_FUNCTIONS: set[str] = set()
-SHARED_CLASS_NAMES: set[str] = set(
-    """
-    Cell ChartApp Column Corpus Gpu Lab Line Marks Outcome Page Part Place Plot Point Reading Record Row Score
-    Seat Step Tally Trace Watch _Curve
-""".split()
-)
+SHARED_CLASS_NAMES: set[str] = set("ChartApp Gpu Learner Page Place Seat Submitted Terminal".split())
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -4,12 +4,12 @@ from rich.text import Text
 from textual.events import Click
 from textual.widget import Widget
 
+from engines.output.terminal_text import replace_symbols
 from screens.state import AppState
 from screens.widgets.pointer import content_offset
 
 _MODES = (("train", "1 Train"), ("runs", "2 Runs"), ("sample", "3 Sample"), ("ablate", "4 Ablate"))
 _INDENT = 1
-_ASCII = str.maketrans("●▲·", "*!-")
 
 
 class AppHeader(Widget):
@@ -62,4 +62,4 @@ class AppHeader(Widget):
         if self._state.readonly:
             parts.append("read-only")
         status = " · ".join(parts)
-        return status.translate(_ASCII) if self._state.ascii else status
+        return replace_symbols(status, self._state.ascii)
