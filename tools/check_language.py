@@ -46,7 +46,7 @@ RULES = {
     r"\bwhich is not here\b|\bis not there\b|\bis there\b(?! a)": "not installed, not found; exists, is available",
     r"\b(?:by lot|mends?|mended|reckon(?:s|ed)?|minds? the|out of reach of)\b": "at random; fix; compute; check",
     r"\b(?:how to have (?:it|them) again|laid? (?:over|beside) each other|lay runs)\b": "reproduce; overlay; compare",
-    r"\bancestor'?s?\b": "the Rust program (nanochat-rs-next)",
+    r"(?<!\.)\bancestor'?s?\b": "the Rust program (nanochat-rs-next)",
     r"\bgradients? by (?:it|a|the)\b": "gradient with respect to",
     r"\b(?:endless bits|beyond the sum|where tensors live|who looks at whom)\b": "∞ bits; interaction effect; device",
     r"\bwithout a (?:word|last word)\b": "unexpectedly",
