@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ class Race(NamedTuple):
     kills_at_once: int
     our_flags: list[str]
     their_flags: list[str]
+    limits_command: Sequence[str] = LIMITS
 
     @property
     def text(self) -> Path:
@@ -97,7 +98,7 @@ def list_tasks(race: Race, record: Record) -> Iterator[RaceTask]:
 
 def build_machine_task(race: Race) -> RaceTask:
     """Return the process that measures the machine and its limits."""
-    command = [sys.executable, *LIMITS, race.device]
+    command = [sys.executable, *race.limits_command, race.device]
     environment = {"PYTHONPATH": python_path()}
 
     def read(outcome: ProcessOutcome) -> dict[str, Any]:

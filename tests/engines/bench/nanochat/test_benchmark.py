@@ -1,263 +1,109 @@
-"""Whole races: dry runs print the commands, failures are recorded, earlier measurements are kept."""
+"""Races: failures are recorded, and earlier measurements are kept."""
 
 import json
 import os
-import shlex
-import subprocess
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_race import make_corpus, make_tree
 
-from engines.bench.nanochat import tasks
-from nanochat_tui.cli import main
+from engines.bench.nanochat import corpus
+from engines.bench.nanochat.benchmark import RaceProgress, run_race
+from engines.bench.nanochat.budgets import BUDGETS
+from engines.bench.nanochat.tasks import Race
 
-REQUIRED = ["nanochat", "--upstream", "x", "--corpus", "y"]
-_FAKE_TOKENIZER = """
-import os, pathlib
-pathlib.Path(os.environ["NANOCHAT_BASE_DIR"], "tokenizer").mkdir(exist_ok=True)
-"""
-
-
-def make_tree(folder: Path, training: str) -> Path:
-    """Create a fake work tree of upstream with this training script."""
-    scripts = folder / "upstream" / "scripts"
-    scripts.mkdir(parents=True)
-    (scripts / "tok_train.py").write_text(_FAKE_TOKENIZER)
-    (scripts / "base_train.py").write_text(training)
-    return folder / "upstream"
+LIMITS = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
+SILENT = RaceProgress(lambda text: None, lambda title: nullcontext(lambda seconds, line: None))
 
 
-@pytest.fixture(autouse=True)
-def fixed_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the measurement of the machine, which imports torch and has a test of its own."""
-    limits = {"device": "cpu", "torch": "2.13", "matmul_flops": 1e12, "copy_bytes": 1e10}
-    monkeypatch.setattr(tasks, "LIMITS", ("-c", f"print({json.dumps(limits)!r})"))
-
-
-def make_corpus(folder: Path) -> Path:
-    (folder / "corpus").mkdir()
-    for split in ("train", "val", "heldout"):
-        (folder / "corpus" / f"{split}.jsonl").write_text('{"text": "some words"}\n' * 20)
-    return folder / "corpus"
-
-
-def run_race(folder: Path, *options: str, training: str = "") -> tuple[int, Path]:
-    """Run a race; return the exit code, and the path of the report of `smoke`."""
-    upstream = folder / "upstream" if (folder / "upstream").exists() else make_tree(folder, training)
-    source = folder / "corpus" if (folder / "corpus").exists() else make_corpus(folder)
-    required = ["--upstream", str(upstream), "--ref", "abc", "--corpus", str(source), "--work", str(folder / "work")]
-    code = main(
-        [
-            "--no-ui",
-            "bench",
-            "nanochat",
-            *required,
-            "--device",
-            "cpu",
-            "--results-dir",
-            str(folder / "results"),
-            *options,
-        ]
+@pytest.fixture
+def race(tmp_path: Path) -> Race:
+    """Return a race of upstream's side alone, with limits of the machine that are not measured."""
+    source = make_corpus(tmp_path)
+    return Race(
+        budget=BUDGETS["smoke"],
+        tree=tmp_path / "upstream",
+        ref="abc",
+        corpus=source,
+        corpus_id=corpus.compute_identity(source),
+        work=tmp_path / "work",
+        device="cpu",
+        sides=("upstream",),
+        missing=False,
+        seeds=1,
+        timeout=60.0,
+        equal_time=False,
+        second_start=False,
+        short=False,
+        decode=False,
+        reliability=0,
+        kills_at_once=1,
+        our_flags=[],
+        their_flags=[],
+        limits_command=("-c", f"print({json.dumps(LIMITS)!r})"),
     )
-    return code, folder / "results" / "bench" / "nanochat-smoke-cpu.json"
 
 
-def read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text()))
+def run(race: Race) -> tuple[dict[str, Any], Path]:
+    """Run a race; return the record as it was written, and its path."""
+    _, paths = run_race(race, "bench nanochat", race.work.parent / "reports", SILENT)
+    return json.loads(paths[0].read_text()), paths[0]
 
 
-@pytest.mark.parametrize(
-    ("budget", "ours", "upstream"),
-    [
-        ("q4", "--depth 4 --vocab-size 8192 --context-length 2048 --batch-size 32 --steps 960", (4, 480, 131_072, 64)),
-        ("q6", "--depth 6 --vocab-size 8192 --context-length 2048 --batch-size 64 --steps 1260", (6, 630, 262_144, 64)),
-        ("s6", "--depth 6 --vocab-size 32768 --context-length 2048 --batch-size 128 --steps 60", (6, 60, 262_144, 32)),
-        (
-            "s12",
-            "--depth 12 --vocab-size 32768 --context-length 2048 --batch-size 256 --steps 60",
-            (12, 60, 524_288, 32),
-        ),
-    ],
-)
-def test_a_dry_run_prints_the_commands_of_both_sides_and_runs_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, ours: str, upstream: tuple[int, ...]
-) -> None:
-    code, _ = run_race(tmp_path, "--budget", budget, "--dry-run", "--ours=--micro-batch 32", "--theirs=--fp8")
-    lines = capsys.readouterr().out.splitlines()
-    mine = next(line for line in lines if "nanochat_tui --no-ui train" in line)
-    theirs = next(line for line in lines if "scripts.base_train" in line)
-    depth, steps, tokens, rows = upstream
-    assert code == 0 and ours in mine and mine.endswith("--micro-batch 32")
-    flags = f"--depth={depth} --max-seq-len=2048 --window-pattern=L --num-iterations={steps}"
-    assert f"{flags} --total-batch-size={tokens} --device-batch-size={rows}" in theirs and theirs.endswith("--fp8")
-    assert any("scorer upstream" in line for line in lines) is budget.startswith("q")
-    assert str(tmp_path) not in "\n".join(lines)
-    assert sorted(os.listdir(tmp_path)) == ["corpus", "upstream"]
-
-
-def test_a_dry_run_prints_the_commands_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_race(tmp_path, "--budget", "smoke", "--dry-run", "--seeds", "2", "--second-start", "--equal-time")
-    parts = [line[9:] for line in capsys.readouterr().out.splitlines() if line.startswith("# smoke")]
-    assert parts == [
-        "machine: limits", "upstream: tokenizer", "ours: train 0", "upstream: train 0", "ours: score train 0",
-        "upstream: score train 0", "ours: train 1", "upstream: train 1", "ours: score train 1",
-        "upstream: score train 1", "ours: second start", "upstream: second start", "ours: equal time",
-        "ours: score equal time",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("budget", "flags"),
-    [("q4", "--batch-size 16 --steps 930 --eval-every 24"), ("q6", "--batch-size 32 --steps 740 --eval-every 19")],
-)
-def test_a_short_schedule_is_an_additional_training_of_ours(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], budget: str, flags: str
-) -> None:
-    run_race(tmp_path, "--budget", budget, "--dry-run", "--short", "--second-start", "--equal-time")
-    lines = capsys.readouterr().out.splitlines()
-    at = lines.index(f"# {budget}, ours: short")
-    assert lines[at - 2] == f"# {budget}, upstream: second start" and lines[at + 2] == f"# {budget}, ours: equal time"
-    assert f"caches/ours-{budget}-short" in lines[at + 1] and f"ours-{budget}-short" not in lines[at - 5]
-    assert f"ours/{budget}-short" in lines[at + 1] and f"{flags} --eval-tokens 0" in lines[at + 1]
-
-
-def test_short_has_no_effect_for_a_budget_without_a_short_schedule(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_race(tmp_path, "--budget", "s6", "--dry-run", "--short")
-    output = capsys.readouterr()
-    assert "ours: short" not in output.out and "--short has no effect: s6 has no shorter schedule" in output.err
-
-
-def test_the_full_profile_includes_the_short_schedules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_race(tmp_path, "--profile", "full", "--dry-run")
-    lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.endswith(": short")] == ["# q4, ours: short", "# q6, ours: short"]
-
-
-def test_both_sides_are_killed_in_trainings_of_the_same_number_of_steps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_race(tmp_path, "--budget", "q4", "--dry-run", "--reliability", "2")
-    specs = [
-        json.loads(shlex.split(line)[-1]) for line in capsys.readouterr().out.splitlines() if ".reliability" in line
-    ]
-    ours, upstream = specs
-    assert ours["steps"] == upstream["steps"] == 120
-    train = ours["train"]
-    assert [train[train.index(flag) + 1] for flag in ("--batch-size", "--steps")] == ["32", "120"]
-    assert "--num-iterations=120" in upstream["train"] and "--total-batch-size=131072" in upstream["train"]
-
-
-def test_a_race_imports_neither_torch_nor_the_dashboard(tmp_path: Path) -> None:
-    words = ["--no-ui", "bench", "nanochat", "--upstream", str(make_tree(tmp_path, "")), "--ref", "abc"]
-    words += ["--corpus", str(make_corpus(tmp_path)), "--budget", "q4", "--decode", "--reliability", "1", "--dry-run"]
-    code = f"import sys\nfrom nanochat_tui.cli import main\nmain({words!r})\nprint(*sys.modules)"
-    root = Path(__file__).parents[4]
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
-    assert {"torch", "textual", "rich"}.isdisjoint(result.stdout.splitlines()[-1].split())
-
-
-def test_a_side_that_fails_is_recorded_and_the_report_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = "import sys\nprint('failed in', __file__)\nsys.exit(3)\n"
-    code, path = run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", training=script)
-    parts = read(path)["parts"]["upstream"]
-    assert code == 1
-    assert (parts["train 0"]["status"], parts["train 0"]["reason"]) == ("failed", "exit code 3")
-    assert parts["train 0"]["tail"] == ["failed in UPSTREAM/scripts/base_train.py"]
-    assert parts["score train 0"] == {"status": "skipped", "reason": "train 0 did not succeed"}
-    assert "exit code 3" in capsys.readouterr().out
-    assert str(tmp_path) not in path.read_text() + path.with_suffix(".md").read_text()
-
-
-def test_only_relevant_environment_variables_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_relevant_environment_variables_are_recorded(race: Race, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TORCH")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setenv("CUDA_HOME", "/somewhere")
-    words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1"]
-    _, path = run_race(tmp_path, *words, training="raise SystemExit(3)")
-    assert read(path)["environment"] == {"OMP_NUM_THREADS": "1"}
+    make_tree(race.tree.parent, "raise SystemExit(3)")
+    assert run(race)[0]["environment"] == {"OMP_NUM_THREADS": "1"}
 
 
-def test_a_process_that_exceeds_the_timeout_is_recorded(tmp_path: Path) -> None:
-    code, path = run_race(
-        tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="import time; time.sleep(600)"
-    )
-    assert code == 1
-    found = read(path)["parts"]["upstream"]["train 0"]
-    assert (found["status"], found["reason"]) == ("timeout", "exceeded --timeout 1 s")
+def test_a_process_that_exceeds_the_timeout_is_recorded(race: Race) -> None:
+    make_tree(race.tree.parent, "import time; time.sleep(600)")
+    part = run(race._replace(timeout=1.0))[0]["parts"]["upstream"]["train 0"]
+    assert (part["status"], part["reason"]) == ("timeout", "exceeded --timeout 1 s")
 
 
-def test_measurements_of_the_other_side_are_kept(tmp_path: Path) -> None:
-    _, path = run_race(
-        tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", training="raise SystemExit(3)"
-    )
-    known = read(path)
+def test_measurements_of_the_other_side_are_kept(race: Race) -> None:
+    make_tree(race.tree.parent, "raise SystemExit(3)")
+    known, path = run(race)
     known["parts"]["ours"] = {"train 0": {"status": "failed", "reason": "of an earlier call"}}
     path.write_text(json.dumps(known))
-    run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1")
-    assert read(path)["parts"]["ours"] == known["parts"]["ours"]
-    run_race(tmp_path, "--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def")
-    kept = read(path)
+    assert run(race)[0]["parts"]["ours"] == known["parts"]["ours"]
+    of_other_commit = race._replace(ref="def")
+    kept, _ = run(of_other_commit)
     assert kept["parts"]["ours"] == known["parts"]["ours"] and kept["commits"]["upstream"] == "def"
-    words = ["--budget", "smoke", "--sides", "upstream", "--timeout", "1", "--ref", "def"]
-    run_race(tmp_path, *words, "--ours=--threads 1")
-    assert "ours" not in read(path)["parts"]  # it was trained with other options
+    with_other_options = of_other_commit._replace(our_flags=["--threads", "1"])
+    assert "ours" not in run(with_other_options)[0]["parts"]
 
 
-def test_the_start_without_caches_is_kept_when_later_ones_have_caches(tmp_path: Path) -> None:
+def test_the_start_without_caches_is_kept_when_later_ones_have_caches(race: Race) -> None:
     log = Path(__file__).with_name("base_train-92d63d4.log")
     script = f"""
 import os
 print(open({str(log)!r}).read())
 os.makedirs(os.environ["TORCHINDUCTOR_CACHE_DIR"], exist_ok=True)
 """
-    words = ["--budget", "s6", "--sides", "upstream"]
-    code, path = run_race(tmp_path, *words, training=script)
-    report = path.with_name("nanochat-s6-cpu.json")
-    first = read(report)["parts"]["upstream"]
-    assert code == 0 and first["train 0"]["cold"]
+    make_tree(race.tree.parent, script)
+    race = race._replace(budget=BUDGETS["s6"])
+    first = run(race)[0]["parts"]["upstream"]
+    assert first["train 0"]["status"] == "ok" and first["train 0"]["cold"]
     assert first["cold start"]["first_step_seconds"] == first["train 0"]["first_step_seconds"]
-    run_race(tmp_path, *words, "--missing")
-    assert read(report)["parts"]["upstream"] == first
-    run_race(tmp_path, *words)
-    second = read(report)["parts"]["upstream"]
+    assert run(race._replace(missing=True))[0]["parts"]["upstream"] == first
+    second = run(race)[0]["parts"]["upstream"]
     assert not second["train 0"]["cold"] and second["cold start"] == first["cold start"]
     assert second["tokenizer"] == {"status": "ok", "seconds": first["tokenizer"]["seconds"]}
 
 
-def test_a_short_start_without_caches_does_not_replace_a_whole_training(tmp_path: Path) -> None:
+def test_a_short_start_without_caches_does_not_replace_a_whole_training(race: Race) -> None:
     log = Path(__file__).with_name("base_train-92d63d4.log")
-    words = ["--budget", "s6", "--sides", "upstream"]
-    _, path = run_race(tmp_path, *words, training=f"print(open({str(log)!r}).read())")
-    report = path.with_name("nanochat-s6-cpu.json")
-    first = read(report)["parts"]["upstream"]["cold start"]
-    run_race(tmp_path, *words, "--missing", "--second-start")
-    parts = read(report)["parts"]["upstream"]
+    make_tree(race.tree.parent, f"print(open({str(log)!r}).read())")
+    race = race._replace(budget=BUDGETS["s6"])
+    first = run(race)[0]["parts"]["upstream"]["cold start"]
+    parts = run(race._replace(missing=True, second_start=True))[0]["parts"]["upstream"]
     assert parts["second start"]["cold"] and parts["cold start"] == first
-
-
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (["nanochat"], "--upstream is required"),
-        (["nanochat", "--upstream", "x", "--corpus", "y", "--sides", "theirs"], "--sides must be"),
-        ([*REQUIRED, "--budget", "q4", "--profile", "full"], "--budget and --profile exclude each other"),
-        ([*REQUIRED, "--ours", '"--steps'], "--ours"),
-        (["log", "--seeds", "3"], "--seeds is an option of bench nanochat"),
-        (["nanochat", "--budget", "q5"], "--budget must be one of"),
-        (["log", "--decode", "--time", "1m"], "--decode is an option of bench nanochat"),
-    ],
-)
-def test_missing_and_wrong_options_are_named(
-    words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--no-ui", "bench", *words]) == 2
-    assert problem in capsys.readouterr().err
