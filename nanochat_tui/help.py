@@ -13,7 +13,7 @@ GLOBAL_OPTIONS = {
     "--readonly": "read-only mode: start, change, delete and write nothing",
     "--ascii": "draw the dashboard with ASCII characters only",
     "--json": "print events and results as JSON lines on stdout",
-    "--user-config": "headless: use the results directory and the settings of the user config file",
+    "--user-config": "headless: use the results directory and (train, plan) the settings of the user config file",
     "--version": "print the version",
 }
 _ENVIRONMENT = {

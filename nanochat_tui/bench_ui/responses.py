@@ -23,7 +23,7 @@ _IDLE_RUNS, _MANY_RUNS = 600, 5000
 _MEASURED = 15.0  # seconds
 _REPETITIONS = 3
 _TABS = 7  # form fields that apply to every run
-_VISITS = {"3": "temperature", "4": "No study yet", "1": "time budget"}  # keys, and a text of their screens alone
+SCREEN_KEYS = {"3": "Generate", "4": "No studies yet", "1": "time budget"}  # and a text of that screen alone
 
 
 # Source code that runs the program with reads of a manifest that never return.
@@ -59,7 +59,7 @@ def first_visits(folder: Path) -> list[Figure]:
     """Measure the first switch to each screen."""
     create_ended_runs(folder, 3)
     visits = []
-    for key, text in _VISITS.items():
+    for key, text in SCREEN_KEYS.items():
         for _ in range(_REPETITIONS):
             with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
                 terminal.wait_for("run-00000", 60)
@@ -116,10 +116,10 @@ def hanging(folder: Path) -> list[Figure]:
     with Terminal(["runs", "--results-dir", str(folder)], command=(sys.executable, "-c", HANGING)) as terminal:
         terminal.wait_for("reading", 60)
         time.sleep(_STARTUP)
-        terminal.press("3", "temperature", 60)
+        terminal.press("3", SCREEN_KEYS["3"], 60)
         for _ in range(5):
             keys.append(1e3 * terminal.press("2", "reading", 30))
-            keys.append(1e3 * terminal.press("3", "temperature", 30))
+            keys.append(1e3 * terminal.press("3", SCREEN_KEYS["3"], 30))
         started = time.perf_counter()
         terminal.send("q")
         terminal.process.wait(30)

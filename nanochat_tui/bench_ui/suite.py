@@ -26,10 +26,7 @@ _WINDOW = 2_000  # steps in view after one key press, in a run of twice as many
 _PRESSES = 60  # per key
 _MEASURED = 20.0  # seconds
 _STARTUP = 3.0  # seconds after which the app has finished starting
-_GUARDS, _SAMPLES = (
-    ("g", "no guard has tripped"),
-    ("v", "it has not spoken yet"),
-)  # keys, and the texts that they alone paint
+TAB_KEYS = {"g": "no guard has tripped", "v": "No samples yet"}  # and a text of that tab alone
 
 
 def measure(report_progress: Callable[[str], None]) -> Report:
@@ -179,7 +176,7 @@ def _measure_presses(terminal: Terminal) -> list[float]:
     """Return the milliseconds of each key press."""
     times = []
     for _ in range(_PRESSES):
-        for key, text in (_GUARDS, _SAMPLES):
+        for key, text in TAB_KEYS.items():
             times.append(1e3 * terminal.press(key, text))
             time.sleep(0.05)
     return times
