@@ -12,7 +12,7 @@ from engines.interfaces import Batch, LanguageModel
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from engines.tensor import factory
-from engines.tensor.devices import place
+from engines.tensor.devices import resolve_device
 from engines.tensor.models.gpt import GPT
 from engines.tensor.trainer import TensorLearner
 
@@ -50,22 +50,24 @@ def awake_gpt(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> GP
     """A gpt whose parameters are all random: when training begins many are zero, and hide what they multiply."""
     random = torch.Generator().manual_seed(seed)
     shapes = parameter_shapes(settings, vocab_size)
-    where = place(settings)
-    parameters = {
+    config = resolve_device(settings)
+    weights = {
         name: torch.randn(shape, generator=random, dtype=torch.float64).mul(
             0.7 * shape[-1] ** -0.5 if "." in name else 0.7
         )
         for name, shape in shapes.items()
     }
-    held = {name: part.to(where.device, where.weights) for name, part in parameters.items()}
-    return GPT(held, where, settings, vocab_size)
+    on_device = {name: weight.to(config.device, config.weight_dtype) for name, weight in weights.items()}
+    model = factory.build_model(settings, vocab_size, on_device, config)
+    assert isinstance(model, GPT)
+    return model
 
 
 def wake(learner: TensorLearner, seed: int = 1) -> None:
     """Give every parameter random numbers, of the size of what training ends with."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in learner.model.parameters.values():
+        for parameter in learner.model.weights.values():
             parameter += 0.2 * torch.randn(parameter.shape, generator=random, dtype=torch.float64)
 
 
@@ -97,7 +99,7 @@ def bits_of(learner: TensorLearner) -> dict[str, bytes]:
 def gradients_of(learner: TensorLearner) -> dict[str, Tensor]:
     """Copies of the last step's gradients."""
     found = {}
-    for name, parameter in learner.model.parameters.items():
+    for name, parameter in learner.model.weights.items():
         assert parameter.grad is not None
         found[name] = parameter.grad.clone()
     return found
@@ -105,7 +107,7 @@ def gradients_of(learner: TensorLearner) -> dict[str, Tensor]:
 
 def weights_of(learner: TensorLearner) -> dict[str, Tensor]:
     """Copies of the weights."""
-    return {name: parameter.detach().clone() for name, parameter in learner.model.parameters.items()}
+    return {name: parameter.detach().clone() for name, parameter in learner.model.weights.items()}
 
 
 def nats_of(model: LanguageModel, rows: list[list[int]]) -> list[list[float]]:

@@ -19,7 +19,7 @@ from engines.errors import SettingsError
 from engines.interfaces import Learner
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
-from engines.tensor.devices import place
+from engines.tensor.devices import resolve_device
 from engines.training.schedules import compute_at_step
 
 # The sizes that are measured if no settings are given.
@@ -50,7 +50,7 @@ def measure(
     """
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = [_resolve({"device": default_device, **size}) for size in ([given] if given else _SIZES[default_device])]
-    device = place(sizes[0]).device.type
+    device = resolve_device(sizes[0]).device.type
     if device not in _SIZES:
         raise SettingsError([f"--device {device}: bench step supports {' and '.join(_SIZES)} only."])
     report_progress("matrix products and copies")

@@ -1,4 +1,4 @@
-"""Between tensors and the arrays of a checkpoint."""
+"""Converts between tensors and the arrays of a checkpoint."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
 def to_array(tensor: Tensor) -> Array:
-    """A copy of a tensor as it lies on disk."""
-    held = bytearray(tensor.numel() * tensor.element_size())
-    torch.frombuffer(held, dtype=tensor.dtype).copy_(tensor.detach().flatten())
-    return Array(_NAMES[tensor.dtype], tuple(tensor.shape), memoryview(held))
+    """Return a copy of a tensor, in the layout of a checkpoint file."""
+    buffer = bytearray(tensor.numel() * tensor.element_size())
+    torch.frombuffer(buffer, dtype=tensor.dtype).copy_(tensor.detach().flatten())
+    return Array(_NAMES[tensor.dtype], tuple(tensor.shape), memoryview(buffer))
 
 
 def to_tensor(array: Array) -> Tensor:
-    """A new tensor on the CPU."""
+    """Return a new tensor on the CPU."""
     return torch.frombuffer(bytearray(array.data), dtype=_DTYPES[array.dtype]).reshape(array.shape)

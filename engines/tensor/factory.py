@@ -1,5 +1,7 @@
 """Builds the tensor engine's models and learners from settings."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -7,43 +9,55 @@ from engines.interfaces import Array, LanguageModel, Learner
 from engines.scalar import factory as scalar
 from engines.settings.train import TrainSettings
 from engines.tensor.arrays import to_tensor
-from engines.tensor.devices import Place, place
-from engines.tensor.fast import precompile as kernels_ahead
+from engines.tensor.devices import DeviceConfig, resolve_device
+from engines.tensor.fast import precompile
+from engines.tensor.fast.apply import use_fused_loss_on_cpu
+from engines.tensor.inference.decoder import CachedDecoding
 from engines.tensor.micro_batch import MicroBatch
-from engines.tensor.models import gpt
-from engines.tensor.models.base import Bigram, MiniGPT, Parameters, TensorModel
-from engines.tensor.optim.param_groups import optimizer_of
+from engines.tensor.models.base import TensorModel
+from engines.tensor.models.bigram import Bigram
+from engines.tensor.models.gpt import GPT, initial_weights
+from engines.tensor.models.mini_gpt import MiniGPT
+from engines.tensor.optim.param_groups import build_optimizer
 from engines.tensor.trainer import TensorLearner
 
 
 def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
-    where = place(settings)
-    kernels_ahead.begin(settings, vocab_size, where)
-    initial = _initial_parameters(settings, vocab_size)
-    optimizer = optimizer_of(settings, initial, where)
-    views = optimizer.parameters()
-    speaks_little = where._replace(compiled=False)  # the learner compiles training; for a sample it does not pay
-    model = _model(settings, {name: views[name] for name in initial}, speaks_little, vocab_size)
-    micro_batch = MicroBatch(settings, vocab_size, where)
-    return TensorLearner(model, optimizer, settings, where, micro_batch)
+    """Return a learner with initial weights. Raises UserError if a setting is not available on this machine."""
+    config = resolve_device(settings)
+    precompile.start(settings, vocab_size, config)
+    initial = _initial_weights(settings, vocab_size)
+    optimizer = build_optimizer(settings, initial, config)
+    parameters = optimizer.parameters()
+    weights = {name: parameters[name] for name in initial}
+    # training is compiled by the learner; for an occasional sample, compilation does not pay
+    model = build_model(settings, vocab_size, weights, config._replace(is_compiled=False))
+    return TensorLearner(model, optimizer, settings, config, MicroBatch(settings, vocab_size, config))
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
-    where = place(settings)
-    held = {name: to_tensor(array).to(where.device, where.weights) for name, array in weights.items()}
-    return _model(settings, held, where, vocab_size)
+    """Return a model with the weights of a checkpoint. Raises UserError as `new_learner`."""
+    config = resolve_device(settings)
+    tensors = {name: to_tensor(array).to(config.device, config.weight_dtype) for name, array in weights.items()}
+    return build_model(settings, vocab_size, tensors, config)
 
 
-def _initial_parameters(settings: TrainSettings, vocab_size: int) -> dict[str, Tensor]:
+def build_model(
+    settings: TrainSettings, vocab_size: int, weights: Mapping[str, Tensor], config: DeviceConfig
+) -> TensorModel:
+    """Return a model with these weights, by checkpoint name."""
+    if settings.model_kind == "bigram":
+        return Bigram(weights, config, settings.input_rmsnorm)
+    if settings.model_kind == "mini-gpt":
+        return MiniGPT(weights, config, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
+    model = GPT(settings, vocab_size, weights, config)
+    model.make_decoder = CachedDecoding()
+    use_fused_loss_on_cpu(model)
+    return model
+
+
+def _initial_weights(settings: TrainSettings, vocab_size: int) -> dict[str, Tensor]:
     if settings.model_kind == "gpt":
-        return gpt.initial_parameters(settings, vocab_size)
+        return initial_weights(settings, vocab_size)
     nodes = scalar.init_parameters(settings, vocab_size)
     return {name: torch.tensor(node.data, dtype=torch.float64) for name, node in nodes.items()}
-
-
-def _model(settings: TrainSettings, parameters: Parameters, where: Place, vocab_size: int) -> TensorModel:
-    if settings.model_kind == "bigram":
-        return Bigram(parameters, where, settings.input_rmsnorm)
-    if settings.model_kind == "mini-gpt":
-        return MiniGPT(parameters, where, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
-    return gpt.GPT(parameters, where, settings, vocab_size)

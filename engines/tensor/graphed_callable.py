@@ -1,4 +1,4 @@
-"""Work on a CUDA device that is recorded once and replayed: a launch for all of its kernels instead of one for each."""
+"""A function captured as a CUDA graph: one launch for all of its kernels."""
 
 from collections.abc import Callable
 
@@ -6,28 +6,33 @@ import torch
 from torch import Tensor
 
 
-class Recorded:
-    """A function of tensors, replayed. Its results lie where the next call puts its own."""
+class GraphedCallable:
+    """A function of tensors that is replayed. A result is overwritten by the next call."""
 
     def __init__(
-        self, function: Callable[..., Tensor], example: tuple[Tensor, ...], beside: "Recorded | None" = None
+        self,
+        function: Callable[..., Tensor],
+        example: tuple[Tensor, ...],
+        share_memory_with: "GraphedCallable | None" = None,
     ) -> None:
-        """`function` is called on `example` twice: in a rehearsal kernels are compiled, chosen and loaded. It must not
-        wait for the device. It shares memory with `beside`, which never runs at the same time."""
+        """Call `function` on `example` twice: once to compile and load its kernels, once to capture them.
+
+        It must not synchronise with the device. `share_memory_with` never runs at the same time.
+        """
         self._inputs = tuple(tensor.clone() for tensor in example)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        warmup_stream = torch.cuda.Stream()
+        warmup_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warmup_stream):
             function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(warmup_stream)
         self._graph = torch.cuda.CUDAGraph()
-        pool = beside._graph.pool() if beside else None
-        # what other threads do is no part of it: one may still compile a kernel that is here already
+        pool = share_memory_with._graph.pool() if share_memory_with else None
+        # thread-local: another thread may still compile a kernel, which is not part of the graph
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._output = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        for held, new in zip(self._inputs, inputs, strict=True):
-            held.copy_(new)
+        for static, new in zip(self._inputs, inputs, strict=True):
+            static.copy_(new)
         self._graph.replay()
         return self._output

@@ -1,4 +1,4 @@
-"""How many rows of a batch are worked on at once: as many as were asked for, or as fit and keep the device busy."""
+"""The number of rows that a step computes at once: as requested, or as many as fit and keep the device busy."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, divisors
 from engines.errors import UserError
 from engines.interfaces import Decision
 from engines.settings.train import TrainSettings
-from engines.tensor.devices import Place, device_name
+from engines.tensor.devices import DeviceConfig, device_name
 
 
 class DoesNotFit(UserError):
@@ -19,36 +19,37 @@ class DoesNotFit(UserError):
 class MicroBatch:
     """A divisor of the batch size."""
 
-    def __init__(self, settings: TrainSettings, vocab_size: int, where: Place) -> None:
-        self._asked = settings.micro_batch
+    def __init__(self, settings: TrainSettings, vocab_size: int, config: DeviceConfig) -> None:
+        self._requested = settings.micro_batch
         self._batch_size = settings.batch_size
-        self.rows = self._asked or _fitting(settings, vocab_size, where)
-        busy = "the processor" if where.device.type == "cpu" else "the GPU"
-        self._why = "asked for" if self._asked else f"they fit in memory and keep {busy} busy"
+        self.rows = self._requested or _estimate(settings, vocab_size, config)
+        device = "CPU" if config.device.type == "cpu" else "GPU"
+        self._reason = "requested" if self._requested else f"fits in memory and keeps the {device} busy"
 
     @property
     def decisions(self) -> list[Decision]:
-        return [Decision("micro-batch", f"{self.rows} of {self._batch_size} rows", self._why)]
+        return [Decision("micro-batch", f"{self.rows} of {self._batch_size} rows", self._reason)]
 
     def halve(self) -> None:
-        """Go on with about half as many. UserError where that is not ours to decide, or one row is too much."""
+        """Take about half as many rows. Raises UserError if the size was requested, or one row is too large."""
         smaller = [rows for rows in divisors(self._batch_size) if rows <= self.rows // 2]
         if not smaller:
-            raise UserError("not even one row fits in the GPU's memory; lower --context-length or --depth.")
-        if self._asked:
+            raise UserError("a single row does not fit in the GPU's memory. Lower --context-length or --depth.")
+        if self._requested:
             raise DoesNotFit(
-                f"--micro-batch {self.rows} does not fit in the GPU's memory; try {smaller[0]}, or 0 to have one found."
+                f"--micro-batch {self.rows} does not fit in the GPU's memory. Try {smaller[0]}, or 0 to choose it "
+                "automatically."
             )
         self.rows = smaller[0]
 
 
-def _fitting(settings: TrainSettings, vocab_size: int, where: Place) -> int:
-    on_gpu = where.device.type == "cuda"
-    free = torch.cuda.mem_get_info(where.device)[0] if on_gpu else psutil.virtual_memory().available
-    decided = dataclasses.replace(
+def _estimate(settings: TrainSettings, vocab_size: int, config: DeviceConfig) -> int:
+    is_gpu = config.device.type == "cuda"
+    free = torch.cuda.mem_get_info(config.device)[0] if is_gpu else psutil.virtual_memory().available
+    resolved = dataclasses.replace(
         settings,
-        device=where.device.type,
-        dtype=str(where.dtype).removeprefix("torch."),
-        compile="on" if where.compiled else "off",
+        device=config.device.type,
+        dtype=str(config.dtype).removeprefix("torch."),
+        compile="on" if config.is_compiled else "off",
     )
-    return max(1, choose_micro_batch(decided, vocab_size, int(USABLE_MEMORY * free), device_name(where.device)))
+    return max(1, choose_micro_batch(resolved, vocab_size, int(USABLE_MEMORY * free), device_name(config.device)))

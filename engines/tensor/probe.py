@@ -18,7 +18,7 @@ from engines import registry
 from engines.errors import UserError
 from engines.interfaces import Batch, StepHyperparameters
 from engines.settings.resolve import resolve
-from engines.tensor.devices import TRITONS, is_hopper, multiplies_by_tiles
+from engines.tensor.devices import SUPPORTED_TRITON, has_tiled_matmul, is_hopper
 
 _TINY_GPT = {
     "model_kind": "gpt", "tokenizer": "char", "depth": 1, "width": 64, "heads": 1, "context_length": 32,
@@ -47,8 +47,8 @@ def report(device: str) -> dict[str, Any]:
 def _wanted_tritons() -> list[str]:
     """Versions that compile our kernels, where there is a GPU that they are for and another version."""
     gpu = torch.device("cuda")
-    lacks = torch.cuda.is_available() and is_hopper(gpu) and not multiplies_by_tiles(gpu, torch.bfloat16, 64)
-    return list(TRITONS) if lacks else []
+    lacks = torch.cuda.is_available() and is_hopper(gpu) and not has_tiled_matmul(gpu, torch.bfloat16, 64)
+    return list(SUPPORTED_TRITON) if lacks else []
 
 
 def compiles(device: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Token streams on the device: the rows of a batch are gathered there, so that a step copies only where they begin."""
+"""Token streams on the device, where the rows of a batch are gathered: a step copies only their start positions."""
 
 import warnings
 
@@ -6,35 +6,37 @@ import torch
 from torch import Tensor
 
 from engines.interfaces import Batch
-from engines.tensor.devices import sent
+from engines.tensor.async_copy import to_device
 
+# The signed dtype of each unsigned format, and the mask that undoes its sign extension.
 _SIGNED = {"B": (torch.uint8, 0xFF), "H": (torch.int16, 0xFFFF), "I": (torch.int32, 0xFFFFFFFF)}
-_LARGEST_PART = 0.25  # of the free memory of a GPU that a stream may take; a larger one stays on the host
+_MAX_MEMORY_FRACTION = 0.25  # of a GPU's free memory; a larger stream stays on the host
 
 
 class TokenStreams:
-    """Holds the stream of the last batch on the device, or on the host where it is too large."""
+    """Keeps the token stream of the last batch on the device, or on the host if it is too large."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._held: memoryview | None = None
+        self._source: memoryview | None = None
         self._stream = torch.empty(0)
         self._mask = 0
 
-    def rows(self, batch: Batch) -> Tensor:
-        """Token ids (B, row_length) on the device, as int64. Nothing waits for them."""
-        if batch.tokens is not self._held:
-            self._hold(batch.tokens)
-        starts = sent(torch.tensor(batch.starts), self._stream.device)
-        places = starts[:, None] + torch.arange(batch.row_length, device=starts.device)
-        rows = self._stream[places % len(self._stream)]
-        return sent(rows, self._device).long() & self._mask
+    def gather_rows(self, batch: Batch) -> Tensor:
+        """Return token ids (B, row_length) on the device, as int64, without waiting for it."""
+        if batch.tokens is not self._source:
+            self._load(batch.tokens)
+        starts = to_device(torch.tensor(batch.starts), self._stream.device)
+        positions = starts[:, None] + torch.arange(batch.row_length, device=starts.device)
+        rows = self._stream[positions % len(self._stream)]
+        return to_device(rows, self._device).long() & self._mask
 
-    def _hold(self, tokens: memoryview) -> None:
+    def _load(self, tokens: memoryview) -> None:
         dtype, self._mask = _SIGNED[tokens.format]
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given buffer is not writable")  # nor is it written to
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # it is only read
             stream = torch.frombuffer(tokens, dtype=dtype)
-        fits = self._device.type != "cuda" or tokens.nbytes <= _LARGEST_PART * torch.cuda.mem_get_info(self._device)[0]
+        is_on_gpu = self._device.type == "cuda"
+        fits = not is_on_gpu or tokens.nbytes <= _MAX_MEMORY_FRACTION * torch.cuda.mem_get_info(self._device)[0]
         self._stream = stream.to(self._device) if fits else stream
-        self._held = tokens
+        self._source = tokens

@@ -1,9 +1,9 @@
-"""Causal attention by cuDNN, whole or within a window, of which it skips what nobody sees; torch asks it for neither
-windows nor results within larger tensors.
+"""Causal attention by cuDNN, full or within a sliding window, writing into given tensors.
 
-A window of a quarter of 2,048 tokens takes a third to a half of the time of all (docs/performance/). What is here is
-how cuDNN is asked: a graph of one operation for each shape, built once, and run on torch's stream and memory. Needs the
-package nvidia-cudnn-frontend; `engines.tensor.models.attention_context` has the plain form.
+torch calls cuDNN with neither windows nor given outputs. Attention within a quarter of 2,048 tokens takes a third to a
+half of the time of full attention (docs/performance/). For each shape a graph of one operation is built once and run on
+torch's stream and memory. Needs the package nvidia-cudnn-frontend. The reference is
+`engines.tensor.models.attention_context`.
 """
 
 import functools
@@ -15,52 +15,54 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-_LARGEST_HEAD = 128  # numbers, of cuDNN's gradients
-_CAPABILITY = (8, 0)  # of the oldest devices that it does this on
+_MAX_HEAD_SIZE = 128  # of cuDNN's backward pass
+_MIN_CAPABILITY = (8, 0)
 _DTYPES = (torch.bfloat16, torch.float16)
 
 
 @functools.cache
-def is_there(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
-    """Whether this machine can."""
+def is_available(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+    """Return whether this device, dtype and head size are supported, and the package is installed."""
     return (
         device.type == "cuda"
         and dtype in _DTYPES
-        and head_size <= _LARGEST_HEAD
+        and head_size <= _MAX_HEAD_SIZE
         and head_size % 8 == 0
-        and torch.cuda.get_device_capability(device) >= _CAPABILITY
+        and torch.cuda.get_device_capability(device) >= _MIN_CAPABILITY
         and importlib.util.find_spec("cudnn") is not None
     )
 
 
-class Found(NamedTuple):
-    """Of attention, what its gradients need."""
+class AttentionOutput(NamedTuple):
+    """Results of the forward pass, which the backward pass reads."""
 
     values: Tensor  # (B, heads, T, D)
-    log_sums: Tensor  # (B, heads, T, 1), float32: the logarithm of each query's sum of weights
+    logsumexp: Tensor  # (B, heads, T, 1), float32, of each query's scores
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, found: Found, window: int) -> None:
-    """For q (B, heads, T, D), k and v (B, key heads, T, D): writes what each query finds in the `window` positions that
-    end with its own, 0 for all. Numbers of a head must lie beside each other, the rest may lie as it wants."""
-    graph = _forward(_kind(q), _kind(k), _kind(v), _kind(found.values), window, q.device)
-    graph.run([q, k, v, *found])
+def attend(q: Tensor, k: Tensor, v: Tensor, output: AttentionOutput, window: int) -> None:
+    """Write attention of q (B, heads, T, D), k and v (B, kv_heads, T, D) into `output`.
+
+    Each query sees the last `window` positions up to its own, all if 0. The last dimension must be contiguous.
+    """
+    graph = _forward(_spec(q), _spec(k), _spec(v), _spec(output.values), window, q.device)
+    graph.run([q, k, v, *output])
 
 
-def pass_back(
-    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, found: Found, window: int, results: Sequence[Tensor]
+def backward(
+    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, output: AttentionOutput, window: int, grads: Sequence[Tensor]
 ) -> None:
-    """Writes the gradients by q, k and v, of one by the values found."""
-    kinds = [_kind(tensor) for tensor in (q, k, v, found.values, gradient, *results)]
-    graph = _backward(*kinds, window, q.device)
-    graph.run([q, k, v, found.values, gradient, found.log_sums, *results])
+    """Write the gradients by q, k and v into `grads`, from the `gradient` by the output's values."""
+    specs = [_spec(tensor) for tensor in (q, k, v, output.values, gradient, *grads)]
+    graph = _backward(*specs, window, q.device)
+    graph.run([q, k, v, output.values, gradient, output.logsumexp, *grads])
 
 
 # --- cuDNN's graphs -----------------------------------------------------------------------------------
 
 
-class _Kind(NamedTuple):
-    """What a graph is made for: tensors of one kind may take each other's place."""
+class _TensorSpec(NamedTuple):
+    """Layout of a tensor that a graph is built for."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -68,10 +70,10 @@ class _Kind(NamedTuple):
 
 
 class _Graph:
-    """One operation of cuDNN, ready to run."""
+    """A built cuDNN operation."""
 
     def __init__(self, graph: Any, tensors: Sequence[Any], device: torch.device) -> None:
-        """`tensors`: its inputs and outputs in the order in which `run` takes theirs."""
+        """`tensors`: the graph's inputs and outputs, in the order of `run`'s."""
         import cudnn
 
         self._graph, self._tensors, self._device = graph, tensors, device
@@ -92,8 +94,8 @@ class _Graph:
         self._graph.execute(dict(zip(self._tensors, addresses, strict=True)), workspace.data_ptr(), handle=handle)
 
 
-def _kind(tensor: Tensor) -> _Kind:
-    return _Kind(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+def _spec(tensor: Tensor) -> _TensorSpec:
+    return _TensorSpec(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
 
 @functools.cache
@@ -105,36 +107,39 @@ def _handle(device: torch.device) -> Any:
 
 
 @functools.cache
-def _forward(q: _Kind, k: _Kind, v: _Kind, found: _Kind, window: int, device: torch.device) -> _Graph:
+def _forward(
+    q: _TensorSpec, k: _TensorSpec, v: _TensorSpec, output: _TensorSpec, window: int, device: torch.device
+) -> _Graph:
     graph = _new_graph(device)
-    inputs = [_input(graph, kind) for kind in (q, k, v)]
-    values, log_sums = graph.sdpa(*inputs, generate_stats=True, **_masking(q, window))
-    return _Graph(graph, [*inputs, _output(values, found), _output(log_sums, _sums_of(q))], device)
+    inputs = [_input(graph, spec) for spec in (q, k, v)]
+    values, logsumexp = graph.sdpa(*inputs, generate_stats=True, **_mask_options(q, window))
+    return _Graph(graph, [*inputs, _output(values, output), _output(logsumexp, _logsumexp_spec(q))], device)
 
 
 @functools.cache
 def _backward(
-    q: _Kind, k: _Kind, v: _Kind, found: _Kind, gradient: _Kind, by_q: _Kind, by_k: _Kind, by_v: _Kind,
+    q: _TensorSpec, k: _TensorSpec, v: _TensorSpec, output: _TensorSpec, gradient: _TensorSpec,
+    q_grad: _TensorSpec, k_grad: _TensorSpec, v_grad: _TensorSpec,
     window: int, device: torch.device,
 ) -> _Graph:  # fmt: skip
     graph = _new_graph(device)
-    inputs = [_input(graph, kind) for kind in (q, k, v, found, gradient, _sums_of(q))]
-    gradients = graph.sdpa_backward(*inputs, **_masking(q, window))
-    outputs = [_output(tensor, kind) for tensor, kind in zip(gradients, (by_q, by_k, by_v), strict=True)]
+    inputs = [_input(graph, spec) for spec in (q, k, v, output, gradient, _logsumexp_spec(q))]
+    gradients = graph.sdpa_backward(*inputs, **_mask_options(q, window))
+    outputs = [_output(tensor, spec) for tensor, spec in zip(gradients, (q_grad, k_grad, v_grad), strict=True)]
     return _Graph(graph, [*inputs, *outputs], device)
 
 
-def _masking(q: _Kind, window: int) -> dict[str, Any]:
+def _mask_options(q: _TensorSpec, window: int) -> dict[str, Any]:
     import cudnn
 
     causal = {"diagonal_alignment": cudnn.diagonal_alignment.TOP_LEFT, "diagonal_band_right_bound": 0}
-    within = {"diagonal_band_left_bound": window} if window else {}
-    return {"attn_scale": 1.0 / math.sqrt(q.shape[-1]), **causal, **within}
+    window_options = {"diagonal_band_left_bound": window} if window else {}
+    return {"attn_scale": 1.0 / math.sqrt(q.shape[-1]), **causal, **window_options}
 
 
-def _sums_of(q: _Kind) -> _Kind:
+def _logsumexp_spec(q: _TensorSpec) -> _TensorSpec:
     rows, heads, length, _ = q.shape
-    return _Kind((rows, heads, length, 1), (heads * length, length, 1, 1), torch.float32)
+    return _TensorSpec((rows, heads, length, 1), (heads * length, length, 1, 1), torch.float32)
 
 
 def _new_graph(device: torch.device) -> Any:
@@ -144,13 +149,13 @@ def _new_graph(device: torch.device) -> Any:
     return cudnn.pygraph(intermediate_data_type=float32, compute_data_type=float32, handle=_handle(device))
 
 
-def _input(graph: Any, kind: _Kind) -> Any:
-    return graph.tensor(dim=list(kind.shape), stride=list(kind.stride), data_type=_data_type(kind.dtype))
+def _input(graph: Any, spec: _TensorSpec) -> Any:
+    return graph.tensor(dim=list(spec.shape), stride=list(spec.stride), data_type=_data_type(spec.dtype))
 
 
-def _output(tensor: Any, kind: _Kind) -> Any:
-    tensor.set_output(True).set_dim(list(kind.shape)).set_stride(list(kind.stride))
-    return tensor.set_data_type(_data_type(kind.dtype))
+def _output(tensor: Any, spec: _TensorSpec) -> Any:
+    tensor.set_output(True).set_dim(list(spec.shape)).set_stride(list(spec.stride))
+    return tensor.set_data_type(_data_type(spec.dtype))
 
 
 def _data_type(dtype: torch.dtype) -> Any:

@@ -1,6 +1,6 @@
 """Compiles our own kernels for Hopper in a thread, while torch's compiler is imported and the model is built.
 
-Each takes a second or two where nothing is cached, most of it outside of Python. Triton's code for one depends on
+Each takes a second or two config nothing is cached, most of it outside of Python. Triton's code for one depends on
 types, sizes of tiles and on which numbers are multiples of sixteen: tiny tensors of the same kinds have it compiled.
 """
 
@@ -11,32 +11,32 @@ from torch import Tensor
 
 from engines.cost.parameter_shapes import pad_vocab_size
 from engines.settings.train import TrainSettings
-from engines.tensor.devices import Place, multiplies_by_tiles
+from engines.tensor.devices import DeviceConfig, has_tiled_matmul
 from engines.tensor.fast import cudnn_attention
 
 _ROWS = 256  # of the tiny tensors
 
 
-def begin(settings: TrainSettings, vocab_size: int, where: Place) -> threading.Thread | None:
-    """Nobody needs to wait: whoever comes to a kernel earlier compiles it. None where there are no such kernels."""
-    if settings.model_kind != "gpt" or not where.compiled:
+def start(settings: TrainSettings, vocab_size: int, config: DeviceConfig) -> threading.Thread | None:
+    """Nobody needs to wait: whoever comes to a kernel earlier compiles it. None config there are no such kernels."""
+    if settings.model_kind != "gpt" or not config.is_compiled:
         return None
-    if not multiplies_by_tiles(where.device, where.dtype, settings.width):
+    if not has_tiled_matmul(config.device, config.dtype, settings.width):
         return None
-    thread = threading.Thread(target=_compile, args=(settings, vocab_size, where), name="kernels ahead")
+    thread = threading.Thread(target=_compile, args=(settings, vocab_size, config), name="kernels ahead")
     thread.start()
     return thread
 
 
 @torch.no_grad()
-def _compile(settings: TrainSettings, vocab_size: int, where: Place) -> None:
+def _compile(settings: TrainSettings, vocab_size: int, config: DeviceConfig) -> None:
     """In the order in which a step comes to them; backwards last."""
     from engines.tensor.kernels import tiled_matmul  # needs triton
-    from engines.tensor.kernels.cross_entropy import losses_and_gradients_of_head
-    from engines.tensor.kernels.rotary import turn, turn_back
+    from engines.tensor.kernels.cross_entropy import head_losses_and_gradients
+    from engines.tensor.kernels.rotary import rotate_heads, rotate_heads_backward
 
-    def some(*shape: int, dtype: torch.dtype = where.dtype) -> Tensor:
-        return torch.zeros(shape, dtype=dtype, device=where.device)
+    def some(*shape: int, dtype: torch.dtype = config.dtype) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device=config.device)
 
     width, length = settings.width, settings.context_length
     head_size = width // settings.heads
@@ -44,22 +44,24 @@ def _compile(settings: TrainSettings, vocab_size: int, where: Place) -> None:
     scale = settings.qk_scale if settings.qk_norm else None
     angles, factors = some(length, head_size), some(_ROWS, dtype=torch.float32)
     joint = some(1, length, heads, head_size)
-    attends_jointly = cudnn_attention.is_there(where.device, where.dtype, head_size) and not settings.document_mask
-    if attends_jointly and tiled_matmul.turns_heads(head_size, length):
+    attends_jointly = (
+        cudnn_attention.is_available(config.device, config.dtype, head_size) and not settings.document_mask
+    )
+    if attends_jointly and tiled_matmul.can_rotate_heads(head_size, length):
         weights = some(heads * head_size, width)
-        tiled_matmul.turned_heads(some(length, width), weights, angles, turned, scale, 1e-6)
+        tiled_matmul.rotated_heads(some(length, width), weights, angles, turned, scale, 1e-6)
     elif attends_jointly:
-        turn(joint, angles, turned, scale, 1e-6)
+        rotate_heads(joint, angles, turned, scale, 1e-6)
     if settings.activation == "relu2":
         x, fc = some(_ROWS, width), some(4 * width, width)
-        tiled_matmul.sums(x, some(width, width), x)
-        squared = tiled_matmul.squares(x, fc, factors)
+        tiled_matmul.add_matmul(x, some(width, width), x)
+        squared = tiled_matmul.relu2_matmul(x, fc, factors)
     if settings.softcap:
         targets = some(_ROWS, dtype=torch.long)
-        losses_and_gradients_of_head(
+        head_losses_and_gradients(
             some(_ROWS, width), some(pad_vocab_size(vocab_size), width), targets, settings.softcap, vocab_size
         )
     if settings.activation == "relu2":
-        tiled_matmul.slopes(x, fc, factors, squared)
+        tiled_matmul.relu2_gradient_matmul(x, fc, factors, squared)
     if attends_jointly:
-        turn_back(joint.clone(), joint, some(1, length, turned, dtype=torch.float32), angles, scale)
+        rotate_heads_backward(joint.clone(), joint, some(1, length, turned, dtype=torch.float32), angles, scale)

@@ -1,4 +1,4 @@
-"""Turns: a token of each row is drawn and read, again and again, without the host. A turn is a recorded graph."""
+"""Decoding without the host: a step samples a token of each row and reads it. It is captured as a CUDA graph."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -7,58 +7,62 @@ import torch
 from torch import Tensor
 
 from engines.settings.sample import SampleSettings
-from engines.tensor.graphed_callable import Recorded
-from engines.tensor.inference.sampling import Drawing, chosen
+from engines.tensor.graphed_callable import GraphedCallable
+from engines.tensor.inference.sampling import PendingSamples, sample_tokens
+
+NextLogits = Callable[[Tensor], Tensor]
 
 
-class Turns:
-    """Room for the turns that are taken at once. What they need lies at addresses that never change."""
+class CapturedDecode:
+    """A captured decoding step, and the buffers of the steps that run at once."""
 
-    MOST = 16  # at once: enough to hide the host's work, few enough to stop soon
+    MAX_STEPS = 16  # at once: enough to hide the host's work, few enough to stop soon
 
     def __init__(self, settings: SampleSettings, logits: Tensor) -> None:
-        """For rows of which `logits` (B, V) tell what follows."""
+        """`logits` (B, V) of the next token of each row, as an example."""
         rows, device = len(logits), logits.device
         self.settings = settings
         self.logits = torch.zeros_like(logits)
-        self._uniforms = torch.zeros(self.MOST, rows, device=device)
-        self._before = torch.empty(self.MOST, *logits.shape, dtype=logits.dtype, device=device)
-        self._tokens = torch.zeros(self.MOST, rows, dtype=torch.long, device=device)
-        self._turn = torch.zeros(1, dtype=torch.long, device=device)
-        self._recorded: Recorded | None = None
+        self._uniforms = torch.zeros(self.MAX_STEPS, rows, device=device)
+        self._logits_before = torch.empty(self.MAX_STEPS, *logits.shape, dtype=logits.dtype, device=device)
+        self._tokens = torch.zeros(self.MAX_STEPS, rows, dtype=torch.long, device=device)
+        self._step = torch.zeros(1, dtype=torch.long, device=device)
+        self._graph: GraphedCallable | None = None
 
-    def record(
-        self, next_logits: Callable[[Tensor], Tensor], lengths: Tensor, changing: Sequence[Tensor], compiled: bool
+    def capture(
+        self, next_logits: NextLogits, lengths: Tensor, other_state: Sequence[Tensor], is_compiled: bool
     ) -> None:
-        """Rehearse and record a turn: `next_logits` reads tokens (B) behind the rows, `lengths` (B) long. What reading
-        changes is put back; the rows must have room for a token. Nothing of `next_logits` is held afterwards."""
+        """Capture a step. `next_logits` reads tokens (B) after rows of `lengths` (B) and changes `other_state`.
 
-        def turn() -> Tensor:
-            return self._draw_and_read(next_logits, lengths)
+        State is restored afterwards. Rows must have room for one more token. No reference to `next_logits` is kept.
+        """
 
-        changing = [*changing, lengths]
-        kept = [tensor.clone() for tensor in changing]
-        self._recorded = Recorded(torch.compile(turn, dynamic=False) if compiled else turn, ())
-        for tensor, old in zip(changing, kept, strict=True):
+        def step() -> Tensor:
+            return self._sample_and_read(next_logits, lengths)
+
+        state = [*other_state, lengths]
+        saved = [tensor.clone() for tensor in state]
+        self._graph = GraphedCallable(torch.compile(step, dynamic=False) if is_compiled else step, ())
+        for tensor, old in zip(state, saved, strict=True):
             tensor.copy_(old)
-        gc.freeze()  # looking through torch's and its compiler's objects takes as long as hundreds of turns
+        gc.freeze()  # collecting among the compiler's objects takes as long as hundreds of steps
 
-    def take(self, logits: Tensor, uniforms: Tensor) -> Drawing:
-        """As many turns as there are rows of `uniforms` (turns, B), the first from `logits`; nothing waits for them."""
-        assert self._recorded is not None
-        turns = len(uniforms)
+    def run(self, logits: Tensor, uniforms: Tensor) -> PendingSamples:
+        """Run as many steps as there are rows of `uniforms` (steps, B), the first from `logits`, without waiting."""
+        assert self._graph is not None
+        steps = len(uniforms)
         self.logits.copy_(logits)
-        self._uniforms[:turns].copy_(uniforms)
-        self._turn.zero_()
-        for _ in range(turns):
-            self._recorded()
-        return Drawing(self._before[:turns], self._tokens[:turns])
+        self._uniforms[:steps].copy_(uniforms)
+        self._step.zero_()
+        for _ in range(steps):
+            self._graph()
+        return PendingSamples(self._logits_before[:steps], self._tokens[:steps])
 
-    def _draw_and_read(self, next_logits: Callable[[Tensor], Tensor], lengths: Tensor) -> Tensor:
-        self._before.index_copy_(0, self._turn, self.logits.unsqueeze(0))
-        tokens = chosen(self.logits, self.settings, self._uniforms[self._turn].squeeze(0))
-        self._tokens.index_copy_(0, self._turn, tokens.unsqueeze(0))
+    def _sample_and_read(self, next_logits: NextLogits, lengths: Tensor) -> Tensor:
+        self._logits_before.index_copy_(0, self._step, self.logits.unsqueeze(0))
+        tokens = sample_tokens(self.logits, self.settings, self._uniforms[self._step].squeeze(0))
+        self._tokens.index_copy_(0, self._step, tokens.unsqueeze(0))
         self.logits.copy_(next_logits(tokens))
         lengths += 1
-        self._turn += 1
+        self._step += 1
         return tokens

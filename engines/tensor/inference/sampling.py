@@ -1,4 +1,4 @@
-"""Draws tokens on the device, as `engines.generation.decoding.draw` does on the host, and tells what was drawn."""
+"""Samples tokens on the device, as `engines.generation.decoding` does on the host."""
 
 import torch
 from torch import Tensor
@@ -6,60 +6,63 @@ from torch import Tensor
 from engines.generation.decoding import ALTERNATIVES
 from engines.interfaces import SampledToken
 from engines.settings.sample import SampleSettings
-from engines.tensor.devices import exact_dtype
-from engines.tensor.models.base import Arrival
+from engines.tensor.async_copy import AsyncCopy
+from engines.tensor.devices import accumulation_dtype
 
-_COLDEST = 1e-30  # float32 divides by it safely; below it a temperature changes nothing any more
+_MIN_TEMPERATURE = 1e-30  # float32 divides by it safely; a lower temperature samples the same
 
 
-def chosen(logits: Tensor, settings: SampleSettings, uniforms: Tensor) -> Tensor:
-    """Sample a token (B) for each row of logits (B, V) with a number in [0, 1) each: temperature, top-k, then top-p.
-    Temperature 0 is greedy."""
+def sample_tokens(logits: Tensor, settings: SampleSettings, uniforms: Tensor) -> Tensor:
+    """Return a token (B) for each row of logits (B, V) by a number (B) in [0, 1): temperature, top-k, then top-p.
+
+    Temperature 0 is greedy.
+    """
     if settings.top_k == 1 or settings.temperature == 0:
         return logits.argmax(-1)
-    colder = (logits - logits.amax(-1, keepdim=True)) / max(settings.temperature, _COLDEST)
-    ordered, tokens = colder.softmax(-1).sort(stable=True, dim=-1, descending=True)  # of equals the first, as `draw`
+    scaled = (logits - logits.amax(-1, keepdim=True)) / max(settings.temperature, _MIN_TEMPERATURE)
+    # stable: of equal probabilities the first token comes first, as on the host
+    probabilities, tokens = scaled.softmax(-1).sort(stable=True, dim=-1, descending=True)
     if settings.top_k:
-        ordered[:, settings.top_k :] = 0.0
+        probabilities[:, settings.top_k :] = 0.0
     if settings.top_p < 1.0:
-        before = ordered.cumsum(-1) - ordered
-        ordered = ordered.where(before < settings.top_p * ordered.sum(-1, keepdim=True), 0.0)
-    held = ordered.cumsum(-1)
-    place = (held <= uniforms[:, None] * held[:, -1:]).sum(-1, keepdim=True)
-    place = place.where(place < (ordered > 0.0).sum(-1, keepdim=True), 0)  # rounding left a crumb
-    return tokens.gather(-1, place).squeeze(-1)
+        before = probabilities.cumsum(-1) - probabilities
+        probabilities = probabilities.where(before < settings.top_p * probabilities.sum(-1, keepdim=True), 0.0)
+    cumulative = probabilities.cumsum(-1)
+    index = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(-1, keepdim=True)
+    index = index.where(index < (probabilities > 0.0).sum(-1, keepdim=True), 0)  # rounding may pass the last token
+    return tokens.gather(-1, index).squeeze(-1)
 
 
-class Drawing:
-    """Tokens on their way to the host, with their probabilities and the likeliest others."""
+class PendingSamples:
+    """Sampled tokens on their way to the host, with their probabilities and likely alternatives."""
 
     def __init__(self, logits: Tensor, tokens: Tensor) -> None:
-        """Logits (turns, B, V), and tokens (turns, B) that were drawn from them."""
-        self.turns = len(tokens)
+        """`logits` (steps, B, V), and `tokens` (steps, B) sampled from them."""
+        self.steps = len(tokens)
         probabilities = logits.softmax(-1)
-        likeliest, chances = _likeliest(probabilities, min(ALTERNATIVES, logits.shape[-1]))
+        alternatives, chances = _top_k(probabilities, min(ALTERNATIVES, logits.shape[-1]))
         tokens = tokens.unsqueeze(-1)
-        parts = tokens, probabilities.gather(-1, tokens), likeliest, chances
-        exact = exact_dtype(logits.device)  # it holds a token's number, too
-        self._arrival = Arrival(torch.cat([part.to(exact) for part in parts], dim=-1))
+        parts = tokens, probabilities.gather(-1, tokens), alternatives, chances
+        dtype = accumulation_dtype(logits.device)  # it represents every token id
+        self._copy = AsyncCopy(torch.cat([part.to(dtype) for part in parts], dim=-1))
 
-    def told(self) -> list[list[SampledToken]]:
-        """For each turn what was drawn for each row; waits for it."""
-        return [[_told(row) for row in turn] for turn in self._arrival.numbers().tolist()]
+    def wait(self) -> list[list[SampledToken]]:
+        """Return each step's tokens, one per row."""
+        return [[_to_sampled_token(row) for row in step] for step in self._copy.wait().tolist()]
 
 
-def _likeliest(probabilities: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest (..., count) and where they are, of equals the first: found one by one, which for few beats topk."""
-    rest, places, values = probabilities.clone(), [], []
-    for _ in range(count):
-        value, place = rest.max(-1, keepdim=True)
-        rest.scatter_(-1, place, -1.0)
-        places.append(place)
+def _top_k(probabilities: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the indices and values (..., k) of the largest, of equals the first. For small k faster than topk."""
+    rest, indices, values = probabilities.clone(), [], []
+    for _ in range(k):
+        value, index = rest.max(-1, keepdim=True)
+        rest.scatter_(-1, index, -1.0)
+        indices.append(index)
         values.append(value)
-    return torch.cat(places, dim=-1), torch.cat(values, dim=-1)
+    return torch.cat(indices, dim=-1), torch.cat(values, dim=-1)
 
 
-def _told(numbers: list[float]) -> SampledToken:
-    token, probability, *likeliest = numbers
-    half = len(likeliest) // 2
-    return SampledToken(int(token), probability, list(zip(map(int, likeliest[:half]), likeliest[half:], strict=True)))
+def _to_sampled_token(numbers: list[float]) -> SampledToken:
+    token, probability, *rest = numbers
+    half = len(rest) // 2
+    return SampledToken(int(token), probability, list(zip(map(int, rest[:half]), rest[half:], strict=True)))

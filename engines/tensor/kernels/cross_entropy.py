@@ -1,7 +1,7 @@
 """The losses of soft-capped logits and their gradients in one kernel, a program for each row (Triton); on Hopper the
 product that makes the logits writes gradients itself, and a kernel completes them.
 
-`engines.tensor.fast.cross_entropy.head_nats` is the reference, and tests/engines/tensor/test_cuda.py compares the two.
+Reference: `engines.tensor.models.layers.softcapped_cross_entropy`; tests/engines/tensor/test_cuda.py compares both.
 """
 
 import torch
@@ -27,14 +27,14 @@ def losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab_
     return losses
 
 
-def losses_and_gradients_of_head(
+def head_losses_and_gradients(
     hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of hidden states (N, C) and a head (padded V, C) the losses (N), the gradients (N, padded V) by raw logits in
     multiples of a unit of each row, and these units (N)."""
-    from engines.tensor.kernels.tiled_matmul import powers  # for Hopper's Triton only
+    from engines.tensor.kernels.tiled_matmul import exp_matmul  # for Hopper's Triton only
 
-    gradients, sums = powers(hidden, head, softcap, vocab_size)
+    gradients, sums = exp_matmul(hidden, head, softcap, vocab_size)
     losses, units = (torch.empty(len(hidden), dtype=torch.float32, device=hidden.device) for _ in range(2))
     _completed_rows[(triton.cdiv(len(hidden), _ROWS),)](
         hidden.contiguous(), head.contiguous(), targets, sums, gradients, losses, units,

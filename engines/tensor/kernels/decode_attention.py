@@ -1,7 +1,7 @@
 """Attention of one query, a program for each head and part of the positions (Triton): keys and values are read once, by
 all of the GPU. The idea is Flash-Decoding's (Dao and others, 2023).
 
-Reference: `engines.tensor.inference.decode_attention.attend_one`; tests/engines/tensor/test_cuda.py compares both.
+Reference: `engines.tensor.inference.decode_attention`; tests/engines/tensor/test_cuda.py compares both.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 _BLOCK, _WARPS = 64, 4  # positions that a program holds at once, and its warps
 
 
-def parts_of_attention(
+def attend_chunks(
     q: Tensor, keys: Tensor, values: Tensor, begins: Tensor, ends: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `engines.tensor.inference.decode_attention` says. Keys and values lie alike."""

@@ -1,7 +1,7 @@
 """The norm of queries and keys and their rotary positions in one kernel, and both backwards, in place (Triton).
 
 Of all heads of a joint projection, a program some of them. A rotation leaves a norm as it is, so what comes first is
-left to choose; `GPT._attended` is the plain form. On Hopper the product that makes the heads turns them itself.
+left to choose; `models.gpt.Attention` is the reference. On Hopper the product that makes the heads turns them itself.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 _ROWS = 32  # heads of tokens that a program turns
 
 
-def turn(joint: Tensor, angles: Tensor, count: int, scale: float | None, eps: float) -> Tensor:
+def rotate_heads(joint: Tensor, angles: Tensor, count: int, scale: float | None, eps: float) -> Tensor:
     """Turns the first `count` heads of joint projections (B, T, heads, D) by the angles (T, D) of their positions,
     cosines beside sines, after a norm and times `scale` unless that is None; gives each head's factor (B, T, count)
     from before to after the norm, in float32."""
@@ -25,8 +25,10 @@ def turn(joint: Tensor, angles: Tensor, count: int, scale: float | None, eps: fl
     return factors
 
 
-def turn_back(gradient: Tensor, joint: Tensor, factors: Tensor, angles: Tensor, scale: float | None) -> None:
-    """Turns the `gradient` (B, T, heads, D) by what `turn` made into the one by what it was made of."""
+def rotate_heads_backward(
+    gradient: Tensor, joint: Tensor, factors: Tensor, angles: Tensor, scale: float | None
+) -> None:
+    """Turns the `gradient` (B, T, heads, D) by what `rotate_heads` made into the one by what it was made of."""
     _, length, heads, size = joint.shape
     _turn_back[_programs(factors)](
         gradient, joint, factors, angles, factors.numel(), length, factors.shape[2], heads, size, scale or 1.0,

@@ -32,49 +32,49 @@ _REGISTERS, _FEW_REGISTERS = 232, 24  # of a thread that multiplies, and that fe
 _BITS_A_NAT = gl.constexpr(1.4426950408889634)  # 1 / ln 2: powers are of two
 
 
-def tiles(columns: int) -> int:
+def count_column_tiles(columns: int) -> int:
     """That a product of so many columns has beside each other."""
     return -(-columns // _COLUMNS)
 
 
-def sums(a: Tensor, b: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+def add_matmul(a: Tensor, b: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
     """ab' + more (N, M) of a (N, K), b (M, K) and more (N, M); and the sums (tiles, N) of its squares, in float32, over
     the columns of each tile."""
     result = torch.empty_like(more)
-    by_tile = torch.empty(tiles(len(b)), len(a), dtype=torch.float32, device=a.device)
+    by_tile = torch.empty(count_column_tiles(len(b)), len(a), dtype=torch.float32, device=a.device)
     _launch(a, b, result, "sums", beside=more, by_row=by_tile)
     return result, by_tile
 
 
-def squares(a: Tensor, b: Tensor, factors: Tensor) -> Tensor:
+def relu2_matmul(a: Tensor, b: Tensor, factors: Tensor) -> Tensor:
     """relu(factors ab')² (N, M) of a (N, K), b (M, K) and a factor (N), in float32, of each row."""
     result = a.new_empty(len(a), len(b))
     _launch(a, b, result, "squares", by_row=factors)
     return result
 
 
-def slopes(a: Tensor, b: Tensor, factors: Tensor, squared: Tensor) -> Tensor:
+def relu2_gradient_matmul(a: Tensor, b: Tensor, factors: Tensor, squared: Tensor) -> Tensor:
     """The product factors ab' (N, M) times the slope of relu()² where that is `squared` (N, M): 2 relu()."""
     result = torch.empty_like(squared)
     _launch(a, b, result, "slopes", beside=squared, by_row=factors)
     return result
 
 
-def powers(a: Tensor, b: Tensor, softcap: float, count: int) -> tuple[Tensor, Tensor]:
+def exp_matmul(a: Tensor, b: Tensor, softcap: float, count: int) -> tuple[Tensor, Tensor]:
     """Of raw logits ab' (N, padded V), with t = tanh(logit / softcap) and e = exp(softcap t): e (1 - t²), zero from
     column `count` on, and the sums (tiles, N) of e, in float32, over the columns of each tile."""
     result = a.new_empty(len(a), len(b))
-    by_tile = torch.empty(tiles(len(b)), len(a), dtype=torch.float32, device=a.device)
+    by_tile = torch.empty(count_column_tiles(len(b)), len(a), dtype=torch.float32, device=a.device)
     _launch(a, b, result, "powers", by_row=by_tile, scale=softcap, count=count)
     return result, by_tile
 
 
-def turns_heads(head_size: int, length: int) -> bool:
-    """Whether `turned_heads` can: a tile is one head of positions that follow each other."""
+def can_rotate_heads(head_size: int, length: int) -> bool:
+    """Whether `rotated_heads` can: a tile is one head of positions that follow each other."""
     return head_size == _COLUMNS and length % _ROWS == 0
 
 
-def turned_heads(
+def rotated_heads(
     a: Tensor, b: Tensor, angles: Tensor, count: int, scale: float | None, eps: float
 ) -> tuple[Tensor, Tensor]:
     """The product ab' (N, heads D), of which the first `count` heads are turned by the `angles` (T, D) of their

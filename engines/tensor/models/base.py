@@ -1,196 +1,102 @@
-"""What all tensor models share, and the scalar engine's two on tensors (see `engines.scalar.models`)."""
+"""What all models of the tensor engine share: their weights by checkpoint name, scoring and decoding."""
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.generation.decoding import FullContextDecoder
 from engines.interfaces import Decoder, TokenIds
-from engines.tensor.devices import Place, sent
-from engines.tensor.models.layers import relu2, rmsnorm
+from engines.tensor.async_copy import to_device
+from engines.tensor.devices import DeviceConfig
+from engines.tensor.scores import ChunkScores, Scores
 
-RMS_EPS = 1e-5
-_TOKENS_AT_ONCE = 4096
+_TOKENS_PER_CHUNK = 4096
 
-Parameters = dict[str, Tensor]
+MakeDecoder = Callable[["TensorModel", Sequence[TokenIds]], Decoder]
 
 
-class TensorModel:
-    """All but the way from tokens to logits. Parameters may be leaves that collect gradients, or plain tensors."""
+class TensorModel(nn.Module):
+    """A language model of torch modules. Subclasses define `forward`, from tokens to logits."""
 
     context_length: int
 
-    def __init__(self, parameters: Parameters, where: Place) -> None:
-        self.parameters = parameters
-        self.parameter_count = sum(parameter.numel() for parameter in parameters.values())
-        self.device, self.dtype = where.device, where.dtype
-        self._compiled: Callable[[Tensor], Tensor] | None = None
-        self._rows_at_once = 0  # that are scored together; 0: a few thousand tokens
-        self._row_length = 0  # that compiled code was made for
+    def __init__(self, weights: Mapping[str, Tensor], config: DeviceConfig) -> None:
+        """`weights` by checkpoint name, on the device of `config`; parameters are used as they are, not copied."""
+        super().__init__()
+        self.weights = {name: _as_parameter(weight) for name, weight in weights.items()}
+        self.parameter_count = sum(weight.numel() for weight in self.weights.values())
+        self.config = config
+        self.device, self.dtype = config.device, config.dtype
+        self.make_decoder: MakeDecoder = _make_full_context_decoder
+        self._compiled_loss: Callable[[Tensor], Tensor] | None = None
+        self._rows_per_chunk = 0  # scored together; 0: a few thousand tokens
+        self._compiled_row_length = 0
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, V) of what follows each of the tokens (B, T), in float32 or float64."""
-        raise NotImplementedError
-
-    def nats(self, rows: Tensor) -> Tensor:
-        """The loss (B, T) of each target in rows (B, T + 1) of tokens."""
-        logits = self.forward(rows[:, :-1])
+    def per_token_loss(self, rows: Tensor) -> Tensor:
+        """Return the loss (B, T) of predicting each next token in `rows` (B, T + 1), in nats."""
+        logits = self(rows[:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none").view(len(rows), -1)
 
-    def nats_in_regions(self) -> Callable[[Tensor], Tensor]:
-        """`nats` as compiled code for rows of one length, in parts where it has some that are alike."""
-        return torch.compile(self.nats, dynamic=False)
+    def layer_weights(self, layer: int) -> dict[str, nn.Parameter]:
+        """Return the weights of a layer, by checkpoint name without the layer's number."""
+        prefix = f"{layer}."
+        return {name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)}
 
-    def score_with(self, rows_at_once: int, row_length: int, compiled: Callable[[Tensor], Tensor] | None) -> None:
-        """Score in portions that training knows to fit, and by its compiled `nats` where there is one: scoring then
-        needs no compilation of its own. Its result may lie where the next call puts its own."""
-        self._rows_at_once, self._row_length, self._compiled = rows_at_once, row_length, compiled
+    def score_in_chunks(
+        self, rows_per_chunk: int, row_length: int, compiled_loss: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        """Score with chunks that training has shown to fit in memory, and with its compiled loss if there is one.
 
-    def weight(self, name: str) -> Tensor:
-        """A parameter in the precision of the computation."""
-        return self.parameters[name].to(self.dtype)
+        `compiled_loss` takes rows (rows_per_chunk, row_length); its result may be overwritten by its next call.
+        """
+        self._rows_per_chunk, self._compiled_row_length = rows_per_chunk, row_length
+        self._compiled_loss = compiled_loss
 
     @torch.no_grad()
     def logits(self, context: TokenIds) -> list[float]:
+        """Return the logits (V) of the token after `context`, of which the last `context_length` tokens count."""
         context = context[-self.context_length :]
-        found: list[float] = self.forward(self.tensor([context], len(context)))[0, -1].tolist()
-        return found
+        logits: list[float] = self(self.pad_rows([context], len(context)))[0, -1].tolist()
+        return logits
 
-    def score(self, rows: Sequence[TokenIds]) -> "Scores":
-        at_once = self._rows_at_once or max(1, _TOKENS_AT_ONCE // max(map(len, rows)))
-        return Scores([self._score(rows[i : i + at_once]) for i in range(0, len(rows), at_once)])
+    def score(self, rows: Sequence[TokenIds]) -> Scores:
+        """Return the per-token losses of `rows`, which may differ in length; computed while they are iterated."""
+        size = self._rows_per_chunk or max(1, _TOKENS_PER_CHUNK // max(map(len, rows)))
+        return Scores([self._score_chunk(rows[i : i + size]) for i in range(0, len(rows), size)])
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        """Return a decoder that has read `prompts`."""
+        return self.make_decoder(self, prompts)
 
-    def tensor(self, rows: Sequence[TokenIds], length: int) -> Tensor:
-        """Rows on the device, filled up with zeros to a length."""
-        numbers = array("q")  # torch would take three times as long to read lists of lists
+    def pad_rows(self, rows: Sequence[TokenIds], length: int) -> Tensor:
+        """Return rows padded with zeros to `length`, as a tensor (B, length) on the device."""
+        ids = array("q")  # torch takes three times as long to read lists of lists
         for row in rows:
-            numbers.extend(row)
-            numbers.extend(repeat(0, length - len(row)))
-        return sent(torch.frombuffer(numbers, dtype=torch.long).view(len(rows), length), self.device)
+            ids.extend(row)
+            ids.extend(repeat(0, length - len(row)))
+        return to_device(torch.frombuffer(ids, dtype=torch.long).view(len(rows), length), self.device)
 
     @torch.no_grad()
-    def _score(self, rows: Sequence[TokenIds]) -> "_Portion":
-        """Shorter rows are filled up: no model lets a later token change an earlier loss."""
+    def _score_chunk(self, rows: Sequence[TokenIds]) -> ChunkScores:
+        """Padding changes no loss: no model lets a later token change an earlier one."""
         lengths = [len(row) for row in rows]
-        fixed = self._compiled is not None and max(lengths) <= self._row_length
-        longest = self._row_length if fixed else max(lengths)
-        filled: list[TokenIds] = [*rows, *[()] * (self._rows_at_once - len(rows) if fixed else 0)]
-        nats = (self._compiled if self._compiled and fixed else self.nats)(self.tensor(filled, longest))
-        return _Portion(nats[: len(rows)], [length - 1 for length in lengths])
+        if self._compiled_loss and max(lengths) <= self._compiled_row_length:
+            padded = [*rows, *[()] * (self._rows_per_chunk - len(rows))]
+            losses = self._compiled_loss(self.pad_rows(padded, self._compiled_row_length))
+        else:
+            losses = self.per_token_loss(self.pad_rows(rows, max(lengths)))
+        return ChunkScores(losses[: len(rows)], [length - 1 for length in lengths])
 
 
-class Scores:
-    """The nats of rows, which may be still in the making; to be iterated once."""
-
-    def __init__(self, portions: Sequence["_Portion"]) -> None:
-        self._portions = portions
-
-    def __iter__(self) -> Iterator[list[float]]:
-        for portion in self._portions:
-            yield from portion.rows()
+def _as_parameter(weight: Tensor) -> nn.Parameter:
+    if isinstance(weight, nn.Parameter):
+        return weight
+    return nn.Parameter(weight, requires_grad=weight.requires_grad)
 
 
-class _Portion:
-    """The nats of some rows on their way to the host."""
-
-    def __init__(self, nats: Tensor, lengths: list[int]) -> None:
-        self._lengths = lengths
-        self._arrival = Arrival(nats)
-
-    def rows(self) -> Iterator[list[float]]:
-        for values, length in zip(self._arrival.numbers().tolist(), self._lengths, strict=True):
-            yield values[:length]
-
-
-class Arrival:
-    """Numbers that a device sends to the host while both go on."""
-
-    def __init__(self, leaving: Tensor) -> None:
-        self._event: torch.cuda.Event | None = None
-        self._numbers = leaving
-        if leaving.is_cuda:
-            self._numbers = torch.empty(leaving.shape, dtype=leaving.dtype, pin_memory=True)
-            self._numbers.copy_(leaving, non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record()
-
-    def is_there(self) -> bool:
-        return self._event is None or self._event.query()
-
-    def numbers(self) -> Tensor:
-        """Waits for them."""
-        if self._event:
-            self._event.synchronize()
-        return self._numbers
-
-
-class Bigram(TensorModel):
-    """logits = rmsnorm?(E[token]) · headᵀ."""
-
-    context_length = 1
-
-    def __init__(self, parameters: Parameters, where: Place, input_rmsnorm: bool) -> None:
-        super().__init__(parameters, where)
-        self._input_rmsnorm = input_rmsnorm
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        table = self.weight("embedding")
-        h = F.embedding(tokens, table)  # (B, T, V)
-        if self._input_rmsnorm:
-            h = rmsnorm(h, RMS_EPS)
-        return exact(h @ (self.weight("head") if "head" in self.parameters else table).T)
-
-
-class MiniGPT(TensorModel):
-    """microgpt's GPT: learned positions, pre-norm blocks, causal attention, a ReLU² MLP, no biases."""
-
-    def __init__(
-        self, parameters: Parameters, where: Place, heads: int, input_rmsnorm: bool, final_rmsnorm: bool
-    ) -> None:
-        super().__init__(parameters, where)
-        self.context_length = len(parameters["wpe"])
-        self._layers = sum(name.endswith(".wq") for name in parameters)
-        self._heads = heads
-        self._input_rmsnorm = input_rmsnorm
-        self._final_rmsnorm = final_rmsnorm
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        wte = self.weight("wte")
-        x = F.embedding(tokens, wte) + self.weight("wpe")[: tokens.shape[1]]  # (B, T, C)
-        if self._input_rmsnorm:
-            x = rmsnorm(x, RMS_EPS)
-        for layer in range(self._layers):
-            x = x + self._attention(rmsnorm(x, RMS_EPS), layer) @ self.weight(f"{layer}.wo").T
-            h = relu2(rmsnorm(x, RMS_EPS) @ self.weight(f"{layer}.fc1").T)  # (B, T, 4C)
-            x = x + h @ self.weight(f"{layer}.fc2").T
-        if self._final_rmsnorm:
-            x = rmsnorm(x, RMS_EPS)
-        return exact(x @ (self.weight("head") if "head" in self.parameters else wte).T)  # (B, T, V)
-
-    def _attention(self, h: Tensor, layer: int) -> Tensor:
-        q, k, v = (
-            (h @ self.weight(f"{layer}.{name}").T).unflatten(2, (self._heads, -1)).transpose(1, 2)
-            for name in ("wq", "wk", "wv")
-        )  # (B, heads, T, C / heads)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x (..., C) times the transposed weight (K, C). Of a single row the compiler makes one kernel with what stands
-    around it; a library's matrix product would be a launch of its own that keeps few processors busy."""
-    if torch.compiler.is_compiling() and x.numel() == x.shape[-1]:
-        summed: Tensor = (exact(x).unsqueeze(-2) * exact(weight)).sum(-1)
-        return summed.to(x.dtype)
-    return x @ weight.T
-
-
-def exact(logits: Tensor) -> Tensor:
-    """In the precision that losses and sums are taken in: float32 at least."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _make_full_context_decoder(model: TensorModel, prompts: Sequence[TokenIds]) -> Decoder:
+    return FullContextDecoder(model.logits, model.context_length, prompts)

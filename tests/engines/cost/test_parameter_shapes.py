@@ -28,15 +28,16 @@ def test_shapes_equal_those_of_the_scalar_engine(kind: str, tied: bool) -> None:
 def test_a_gpt_needs_exactly_these_parameters(switches: dict[str, Any]) -> None:
     import torch
 
-    from engines.tensor.devices import place
+    from engines.tensor.devices import resolve_device
     from engines.tensor.models.gpt import GPT
 
     settings = resolve({**TINY_GPT, "device": "cpu", **switches})
     parameters = {
         name: torch.full(shape, 0.1).requires_grad_() for name, shape in parameter_shapes(settings, 100).items()
     }
-    GPT(parameters, place(settings), settings, 100).nats(torch.arange(34).view(2, 17)).mean().backward()
-    assert [name for name, parameter in parameters.items() if parameter.grad is None] == []
+    model = GPT(settings, 100, parameters, resolve_device(settings))
+    model.per_token_loss(torch.arange(34).view(2, 17)).mean().backward()
+    assert [name for name, weight in model.weights.items() if weight.grad is None] == []
 
 
 def test_shapes_of_a_gpt_with_fewer_heads_of_keys_and_values() -> None:

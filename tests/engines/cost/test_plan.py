@@ -127,7 +127,7 @@ def test_activation_memory_is_close_to_that_of_the_engine(dtype: str, vocab_size
     shape = {"layers": 4, "width": 128, "context_length": 128, "batch_size": 4}
     settings = gpt(tokenizer="char", device="cpu", dtype=dtype, compile="off", **shape)
     model: Any = registry.new_learner(settings, vocab_size).model
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters.values()}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.weights.values()}
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -137,7 +137,7 @@ def test_activation_memory_is_close_to_that_of_the_engine(dtype: str, vocab_size
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        nats = model.nats(torch.zeros(4, 129, dtype=torch.long))
+        nats = model.per_token_loss(torch.zeros(4, 129, dtype=torch.long))
     assert nats.shape == (4, 128)
     assert sum(kept.values()) / 4 == pytest.approx(activation_bytes_per_row(settings, vocab_size), rel=0.25)
 
@@ -255,16 +255,16 @@ def test_the_first_budget_ends_the_run() -> None:
 
 
 def test_auto_is_resolved_as_in_the_engine() -> None:
-    from engines.tensor.devices import place
+    from engines.tensor.devices import resolve_device
 
     settings = gpt(depth=1)
     assert resolve_for_machine(settings, PROCESSOR).dtype == "float32"
     assert (
         resolve_for_machine(resolve({"mode": "tensor"}), Machine(None, 4, has_bfloat16_matmul=True)).dtype == "float32"
     )
-    found, where = resolve_for_machine(settings, this_machine()), place(gpt(depth=1, device="cpu"))
+    found, where = resolve_for_machine(settings, this_machine()), resolve_device(gpt(depth=1, device="cpu"))
     assert (found.device, found.dtype, found.compile) == ("cpu", str(where.dtype).removeprefix("torch."), "off")
-    assert where.compiled is False
+    assert where.is_compiled is False
     on_gpu = resolve_for_machine(settings, H200)
     assert (on_gpu.device, on_gpu.dtype, on_gpu.compile) == ("cuda", "bfloat16", "regions")
     assert resolve_for_machine(gpt(depth=12), H200).compile == "on"  # it trains for long

@@ -1,4 +1,4 @@
-"""The gpt compiled in regions: they compute what the whole does, and layers of one form share their code."""
+"""A GPT compiled per block: the results are those of the model, and blocks of one kind share their code."""
 
 from functools import partial
 from typing import Any
@@ -8,42 +8,45 @@ import torch
 from tensors import SWITCHES, TINY_GPT, awake_gpt, exact_gpt, some_rows
 from torch._dynamo.utils import counters
 
+from engines.tensor.compile import compile_per_block
+from engines.tensor.models.gpt import GPT
+
 pytestmark = pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
 
 
 @pytest.fixture(autouse=True)
 def traced_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Regions are traced and guarded as ever, but run as they are: making kernels takes minutes on a processor."""
+    """Trace and guard as usual, but run eagerly: compiling kernels takes minutes on a CPU."""
     torch._dynamo.reset()
     counters.clear()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
-def gradients_of(nats: Any, parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | None]:
-    found = torch.autograd.grad(nats.mean(), list(parameters.values()), allow_unused=True)
-    return dict(zip(parameters, found, strict=True))
+def gradients_of(losses: torch.Tensor, model: GPT) -> dict[str, torch.Tensor | None]:
+    found = torch.autograd.grad(losses.mean(), list(model.weights.values()), allow_unused=True)
+    return dict(zip(model.weights, found, strict=True))
+
+
+def trainable_gpt(**settings: Any) -> GPT:
+    model = awake_gpt(exact_gpt(**settings))
+    model.requires_grad_()
+    return model
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
-def test_regions_compute_what_the_whole_does(switches: dict[str, Any]) -> None:
-    model = awake_gpt(exact_gpt(**switches))
-    for parameter in model.parameters.values():
-        parameter.requires_grad_()
+def test_compiled_blocks_compute_what_the_model_computes(switches: dict[str, Any]) -> None:
+    model, compiled = trainable_gpt(**switches), trainable_gpt(**switches)
     rows = torch.tensor(some_rows(3, TINY_GPT["context_length"] + 1))
-    plain, regions = model.nats(rows), model.nats_in_regions()(rows)
-    assert torch.equal(plain, regions)
-    expected = gradients_of(plain, model.parameters)
-    for name, found in gradients_of(regions, model.parameters).items():
+    plain, losses = model.per_token_loss(rows), compile_per_block(compiled)(rows)
+    assert torch.equal(plain, losses)
+    expected = gradients_of(plain, model)
+    for name, found in gradients_of(losses, compiled).items():
         torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("how, blocks", [({}, 2), ({"value_embeddings": False}, 1)], ids=str)
-def test_layers_of_one_form_share_their_code(how: dict[str, Any], blocks: int) -> None:
-    model = awake_gpt(exact_gpt(layers=8, window_pattern="L", **how))
-    for parameter in model.parameters.values():
-        parameter.requires_grad_()
+@pytest.mark.parametrize("settings, kinds", [({}, 2), ({"value_embeddings": False}, 1)], ids=str)
+def test_blocks_of_one_kind_share_their_code(settings: dict[str, Any], kinds: int) -> None:
     rows = torch.tensor(some_rows(3, TINY_GPT["context_length"] + 1))
     for _ in range(2):
-        model.nats_in_regions()(rows)
-    around = 2  # the opening, and what ends with the losses
-    assert counters["stats"]["unique_graphs"] == around + blocks
+        compile_per_block(trainable_gpt(layers=8, window_pattern="L", **settings))(rows)
+    assert counters["stats"]["unique_graphs"] == kinds + 2  # and the embedding, and the head with the loss

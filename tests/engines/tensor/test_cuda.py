@@ -22,17 +22,21 @@ from engines.interfaces import StepHyperparameters, StepResult
 from engines.settings.resolve import resolve
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
-from engines.tensor.devices import Place, multiplies_by_tiles, place
+from engines.tensor.compile import compile_loss
+from engines.tensor.devices import DeviceConfig, has_tiled_matmul, resolve_device
 from engines.tensor.fast import cross_entropy as losses_module
-from engines.tensor.fast import precompile as kernels_ahead
-from engines.tensor.fast.cross_entropy import head_nats
-from engines.tensor.fast.joint_attention import Turning, attend_jointly, project_jointly
-from engines.tensor.fast.tiled_mlp import add_product, relu2_mlp
-from engines.tensor.inference.decode_attention import attend_one
+from engines.tensor.fast import precompile
+from engines.tensor.fast.apply import build_training_model
+from engines.tensor.fast.cross_entropy import fused_cross_entropy
+from engines.tensor.fast.joint_attention import RotaryParams, attend_jointly, project_qkv_jointly
+from engines.tensor.fast.tiled_mlp import add_linear, relu2_mlp
+from engines.tensor.inference.decode_attention import decode_attention
 from engines.tensor.inference.decoder import CachedDecoder
-from engines.tensor.models.gpt import rotated
-from engines.tensor.optim.flat_buffers import Bank
-from engines.tensor.optim.optimizer import AdamW, Pace
+from engines.tensor.models.gpt import GPT
+from engines.tensor.models.layers import apply_rotary_emb, softcapped_cross_entropy
+from engines.tensor.optim.adamw import AdamW
+from engines.tensor.optim.flat_buffers import FlatBuffer
+from engines.tensor.optim.optimizer import DeviceHyperparameters
 from engines.training.evaluation import Targets, evaluate
 from engines.training.schedules import compute_at_step
 
@@ -81,20 +85,25 @@ def losses(settings: TrainSettings, steps: int) -> list[float]:
 def gradients(settings: TrainSettings) -> dict[str, Tensor]:
     """Of the mean loss, by every parameter."""
     model = awake_gpt(settings)
-    for parameter in model.parameters.values():
+    for parameter in model.weights.values():
         parameter.requires_grad_()
-    whole = model.nats if settings.compile == "off" else torch.compile(model.nats, dynamic=False)
-    nats = model.nats_in_regions() if settings.compile == "regions" else whole
-    nats(torch.tensor(some_rows(8, settings.context_length + 1, vocab_size=6), device="cuda")).mean().backward()
-    return {name: parameter.grad.double() for name, parameter in model.parameters.items() if parameter.grad is not None}
+    loss = training_loss(model, settings)
+    loss(torch.tensor(some_rows(8, settings.context_length + 1, vocab_size=6), device="cuda")).mean().backward()
+    return {name: parameter.grad.double() for name, parameter in model.weights.items() if parameter.grad is not None}
 
 
-def with_gradients(nats: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """As a learner scores: torch 2.11 gets document masks wrong where no gradient is wanted."""
+def training_loss(model: GPT, settings: TrainSettings) -> Callable[[Tensor], Tensor]:
+    """Return the loss that a learner of these settings computes."""
+    config = resolve_device(settings)
+    return compile_loss(build_training_model(model, config), config)
+
+
+def with_gradients(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Score as a learner does: torch 2.11 computes document masks wrongly without gradients."""
 
     def score(rows: Tensor) -> Tensor:
         with torch.enable_grad():
-            return nats(rows).detach()
+            return loss(rows).detach()
 
     return score
 
@@ -107,10 +116,9 @@ def test_fused_attention_masks_as_plain_attention_does(masks: dict[str, Any], co
     expected = torch.tensor(nats_of(awake_gpt(plain), rows))
     model = awake_gpt(fused)
     if compile != "off":
-        for parameter in model.parameters.values():
+        for parameter in model.weights.values():
             parameter.requires_grad_()  # as a learner's
-        whole = torch.compile(model.nats, dynamic=False)
-        model.score_with(3, 161, with_gradients(whole if compile == "on" else model.nats_in_regions()))
+        model.score_in_chunks(3, 161, with_gradients(training_loss(model, fused)))
     assert torch.allclose(torch.tensor(nats_of(model, rows)), expected, rtol=2e-3, atol=2e-3)
 
 
@@ -136,14 +144,14 @@ def test_joint_attention_is_the_plain_one(
 
     @torch.compile(dynamic=False)
     def jointly(x: Tensor, weights: Tensor, more: Tensor) -> Tensor:
-        turning = Turning(torch.cat((cos, sin), dim=1), scale, 1e-6)
-        joint, factors = project_jointly(x, weights, size, key_heads, turning)
+        params = RotaryParams(torch.cat((cos, sin), dim=1), scale, 1e-6)
+        joint, factors = project_qkv_jointly(x, weights, size, key_heads, params)
         v = joint[:, :, -key_heads:].detach() + more
-        return attend_jointly(joint, factors, v, turning, torch.tensor(window))
+        return attend_jointly(joint, factors, v, params, torch.tensor(window))
 
     def plainly(x: Tensor, weights: Tensor, more: Tensor) -> Tensor:
         q, k, v = (x @ weights.T).unflatten(2, (-1, size)).split([heads, key_heads, key_heads], dim=2)
-        q, k = (rotated(part, cos.double().unsqueeze(-2), sin.double().unsqueeze(-2)) for part in (q, k))
+        q, k = (apply_rotary_emb(part, cos.double().unsqueeze(-2), sin.double().unsqueeze(-2)) for part in (q, k))
         if scale is not None:
             q, k = (scale * F.rms_norm(part, (size,), eps=1e-6) for part in (q, k))
         positions = torch.arange(length, device="cuda")
@@ -230,9 +238,9 @@ def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
 ) -> None:
     from engines.tensor.kernels import cross_entropy as loss_kernel
 
-    by_tiles = by_tiles and multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64)
-    monkeypatch.setattr(losses_module, "multiplies_by_tiles", lambda *_: by_tiles)
-    form = "losses_and_gradients_of_head" if by_tiles else "losses_and_gradients"
+    by_tiles = by_tiles and has_tiled_matmul(torch.device("cuda"), torch.bfloat16, 64)
+    monkeypatch.setattr(losses_module, "has_tiled_matmul", lambda *_: by_tiles)
+    form = "head_losses_and_gradients" if by_tiles else "losses_and_gradients"
     kernel = Mock(wraps=getattr(loss_kernel, form))
     monkeypatch.setattr(loss_kernel, form, kernel)
     random = torch.Generator().manual_seed(4)
@@ -242,8 +250,8 @@ def test_the_fused_loss_and_its_gradients_are_the_plain_ones(
     weights = torch.rand(512, generator=random).cuda()
     exact = [part.detach().double().requires_grad_() for part in (hidden, head)]
     rounded = [part.detach().requires_grad_() for part in (hidden, head)]
-    expected, plain = head_nats(*exact, targets, 15.0, vocab_size), head_nats(*rounded, targets, 15.0, vocab_size)
-    found = torch.compile(head_nats, dynamic=False)(hidden, head, targets, 15.0, vocab_size)
+    expected, plain = (softcapped_cross_entropy(*parts, targets, 15.0, vocab_size) for parts in (exact, rounded))
+    found = torch.compile(fused_cross_entropy, dynamic=False)(hidden, head, targets, 15.0, vocab_size)
     for losses in (expected, plain, found):
         (losses * weights).sum().backward()
     assert kernel.call_count == 1
@@ -269,7 +277,7 @@ def test_an_mlp_with_norm_and_activation_in_its_products_is_the_plain_one(rows: 
 
     @torch.compile(dynamic=False, fullgraph=True)
     def by_tiles(x: Tensor, a: Tensor, o: Tensor, fc: Tensor, proj: Tensor) -> tuple[Tensor, Tensor]:
-        x, factors = add_product(x, a, o, 1e-6)
+        x, factors = add_linear(x, a, o, 1e-6)
         return x, relu2_mlp(x, factors, fc, proj)
 
     x, a, o, fc, proj = exact
@@ -298,8 +306,8 @@ def test_attention_in_parts_finds_what_plain_attention_finds(
     ends = torch.randint(1, positions + 1, (rows,), generator=random).cuda()
     begins = (ends - torch.randint(1, 80, (rows,), generator=random).cuda()).clamp_min(0)
     for first in (begins, torch.zeros_like(begins)):
-        found = attend_one(q, keys, values, first, ends)
-        expected = attend_one(*(part.double() for part in (q, keys, values)), first, ends)
+        found = decode_attention(q, keys, values, first, ends)
+        expected = decode_attention(*(part.double() for part in (q, keys, values)), first, ends)
         assert torch.allclose(found.double(), expected, rtol=0.02, atol=2e-3 if dtype == torch.float32 else 0.03)
 
 
@@ -307,7 +315,7 @@ def test_training_with_the_fused_loss_goes_as_with_the_plain_one(monkeypatch: py
     settings = gpt(compile="on", dtype="bfloat16")
     fused = losses(settings, STABLE_BFLOAT16_STEPS)
     torch._dynamo.reset()
-    monkeypatch.setattr("engines.tensor.fast.cross_entropy._LARGEST_FUSED_SOFTCAP", 0.0)
+    monkeypatch.setattr("engines.tensor.fast.apply.MAX_FUSED_SOFTCAP", 0.0)
     assert losses(settings, STABLE_BFLOAT16_STEPS) == pytest.approx(fused, abs=2e-3)
 
 
@@ -371,7 +379,7 @@ def test_kernels_compiled_ahead_are_all_that_training_takes(heads: int) -> None:
         return [len(cache[0]) for kernel in kernels for cache in kernel.device_caches.values()]
 
     settings = gpt(width=128, heads=heads, context_length=128, dtype="bfloat16", compile="regions")
-    thread = kernels_ahead.begin(settings, V, place(settings))
+    thread = precompile.start(settings, V, resolve_device(settings))
     assert thread is not None
     thread.join()
     ahead = forms()
@@ -414,21 +422,23 @@ def test_adamw_in_one_pass_gives_the_formulas_numbers_and_leaves_bad_updates_out
 
     weights = numbers()
     kinds = [("cpu", torch.float64), ("cuda", torch.float32)]
-    places = [Place(torch.device(name), dtype, dtype, False, []) for name, dtype in kinds]
-    by_formula, in_one_pass = (AdamW(Bank({"w": weights}, where), 0.7, 0.8, 0.95, 1e-8, 0.1) for where in places)
+    places = [DeviceConfig(torch.device(name), dtype, dtype, False, []) for name, dtype in kinds]
+    by_formula, in_one_pass = (AdamW(FlatBuffer({"w": weights}, where), 0.7, 0.8, 0.95, 1e-8, 0.1) for where in places)
     for step in range(8):
         gradients = numbers() if step not in (0, 4) else torch.full((300, 1001), math.nan)
         for rule in (by_formula, in_one_pass):
-            device = rule.bank.weights.device
-            before = [tensor.clone() for tensor in (rule.bank.weights, *rule.kept().values())]
-            rule.bank.gradients.copy_(gradients.flatten())
+            device = rule.buffer.weights.device
+            before = [tensor.clone() for tensor in (rule.buffer.weights, *rule.state().values())]
+            rule.buffer.gradients.copy_(gradients.flatten())
             pace = torch.tensor([0.01 / (1 + step), 0.0, 0.0, 1.0], dtype=torch.float64, device=device)
-            rule.update(Pace(*pace.unbind()), torch.isfinite(rule.bank.gradients).all())
-            after = [rule.bank.weights, *rule.kept().values()]
+            rule.update(DeviceHyperparameters(*pace.unbind()), torch.isfinite(rule.buffer.gradients).all())
+            after = [rule.buffer.weights, *rule.state().values()]
             assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [step in (0, 4)] * 4
-    torch.testing.assert_close(in_one_pass.bank.weights.cpu().double(), by_formula.bank.weights, rtol=1e-5, atol=1e-6)
-    for name, kept in by_formula.kept().items():
-        found = in_one_pass.kept()[name].cpu()
+    torch.testing.assert_close(
+        in_one_pass.buffer.weights.cpu().double(), by_formula.buffer.weights, rtol=1e-5, atol=1e-6
+    )
+    for name, kept in by_formula.state().items():
+        found = in_one_pass.state()[name].cpu()
         assert found.dtype == (torch.int64 if name == "updates" else torch.float32)
         torch.testing.assert_close(found.to(kept.dtype), kept, rtol=1e-5, atol=1e-6)
 
@@ -436,7 +446,7 @@ def test_adamw_in_one_pass_gives_the_formulas_numbers_and_leaves_bad_updates_out
 def test_a_micro_batch_that_cannot_fit_is_an_error_that_says_what_to_try() -> None:
     huge = gpt(batch_size=1 << 14, micro_batch=1 << 14, context_length=2048, vocab_size=32768, tokenizer="bpe")
     learner = learner_of(huge, vocab_size=32768)
-    with pytest.raises(UserError, match=r"--micro-batch 16384 does not fit in the GPU's memory; try 8192"):
+    with pytest.raises(UserError, match=r"--micro-batch 16384 does not fit in the GPU's memory. Try 8192"):
         learner.warm_up(batch_of(huge))
 
 

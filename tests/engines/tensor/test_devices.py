@@ -17,7 +17,7 @@ from engines.settings.train import TrainSettings
 from engines.system import cpu
 from engines.tensor import devices
 from engines.tensor.arrays import to_array, to_tensor
-from engines.tensor.devices import Place, multiplies_by_tiles, place
+from engines.tensor.devices import DeviceConfig, has_tiled_matmul, resolve_device
 
 
 def gpt(**given: Any) -> TrainSettings:
@@ -37,8 +37,8 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> No
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: capability)
 
 
-def chosen(where: Place) -> dict[str, tuple[str, str]]:
-    return {choice.setting: (choice.value, choice.reason) for choice in where.decisions}
+def chosen(config: DeviceConfig) -> dict[str, tuple[str, str]]:
+    return {choice.setting: (choice.value, choice.reason) for choice in config.decisions}
 
 
 def test_torch_does_not_complain_of_a_missing_numpy() -> None:
@@ -49,30 +49,30 @@ def test_torch_does_not_complain_of_a_missing_numpy() -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str) -> None:
-    with pytest.raises(UserError, match=rf"^--device {device}: torch sees no .* GPU here; use --device cpu") as error:
-        place(gpt(device=device))
+    with pytest.raises(UserError, match=rf"^--device {device}: torch finds no .* GPU. Use --device cpu") as error:
+        resolve_device(gpt(device=device))
     assert "\n" not in str(error.value)
 
 
 def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
-    where = place(gpt(threads=0))
-    assert where[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
-    assert chosen(where) == {
-        "device": ("cpu", "torch sees no GPU"),
-        "dtype": ("float32", "the fastest precision here"),
-        "compile": ("off", "compiling takes longer than it saves here"),
+    config = resolve_device(gpt(threads=0))
+    assert config[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
+    assert chosen(config) == {
+        "device": ("cpu", "torch finds no GPU"),
+        "dtype": ("float32", "fastest on this device"),
+        "compile": ("off", "compilation takes longer than it saves"),
         "threads": (str(cpu.default_threads()), "one fewer than the usable cores"),
     }
 
 
 def test_a_gpt_takes_bfloat16_on_a_processor_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: True)
-    where = place(gpt())
-    assert (where.dtype, where.weights) == (torch.bfloat16, torch.float32)
-    assert chosen(where)["dtype"] == ("bfloat16", "the processor multiplies it fastest; weights stay in float32")
-    assert place(gpt(dtype="float32")).dtype == torch.float32
-    assert place(resolve({"model_kind": "mini-gpt", "mode": "tensor"})).dtype == torch.float32
+    config = resolve_device(gpt())
+    assert (config.dtype, config.weight_dtype) == (torch.bfloat16, torch.float32)
+    assert chosen(config)["dtype"] == ("bfloat16", "fastest on this CPU; weights are kept in float32")
+    assert resolve_device(gpt(dtype="float32")).dtype == torch.float32
+    assert resolve_device(resolve({"model_kind": "mini-gpt", "mode": "tensor"})).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])
@@ -80,20 +80,20 @@ def test_auto_with_a_gpu_names_it_and_takes_the_precision_it_is_made_for(
     capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_gpu(monkeypatch, capability)
-    found = chosen(place(gpt()))
+    found = chosen(resolve_device(gpt()))
     assert found["device"] == ("cuda", "NVIDIA Pretended") and found["dtype"][0] == dtype
 
 
 def test_a_gpu_that_has_no_compiler_goes_without_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with_gpu(monkeypatch, (9, 0))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    where = place(gpt())
-    assert not where.compiled and chosen(where)["compile"] == (
+    config = resolve_device(gpt())
+    assert not config.is_compiled and chosen(config)["compile"] == (
         "off",
-        "the package triton is not here, and training is slower without",
+        "the package triton is not installed; training is slower without it",
     )
-    with pytest.raises(UserError, match="--compile on needs the package triton, which is not here"):
-        place(gpt(compile="on"))
+    with pytest.raises(UserError, match="--compile on: the package triton is not installed"):
+        resolve_device(gpt(compile="on"))
 
 
 @pytest.mark.parametrize(
@@ -111,40 +111,40 @@ def test_kernels_for_hopper_are_for_tritons_that_are_known_to_compile_them(
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (hopper, 0))
     monkeypatch.setattr("importlib.metadata.version", version)
     monkeypatch.setattr(devices, "_triton_version", devices._triton_version.__wrapped__)  # what it remembers is real
-    assert multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 64) == can
-    assert not multiplies_by_tiles(torch.device("cuda"), torch.bfloat16, 4)  # rows of 8 bytes
-    assert not multiplies_by_tiles(torch.device("cuda"), torch.float32, 64)
+    assert has_tiled_matmul(torch.device("cuda"), torch.bfloat16, 64) == can
+    assert not has_tiled_matmul(torch.device("cuda"), torch.bfloat16, 4)  # rows of 8 bytes
+    assert not has_tiled_matmul(torch.device("cuda"), torch.float32, 64)
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in ("CC", "CXX"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match=r"--compile on needs a C compiler \(g\+\+\), which is not here; install it"):
-        place(gpt(device="cpu", compile="on"))
-    assert not place(gpt(device="cpu", compile="off")).compiled
+    with pytest.raises(UserError, match=r"--compile on: a C compiler \(g\+\+\) is not installed. Install it"):
+        resolve_device(gpt(device="cpu", compile="on"))
+    assert not resolve_device(gpt(device="cpu", compile="off")).is_compiled
 
 
 def test_what_was_asked_for_is_kept_and_recorded_as_such() -> None:
-    where = place(gpt(device="cpu", dtype="bfloat16", compile="off", threads=2))
-    assert where[:4] == (torch.device("cpu"), torch.bfloat16, torch.float32, False)
+    config = resolve_device(gpt(device="cpu", dtype="bfloat16", compile="off", threads=2))
+    assert config[:4] == (torch.device("cpu"), torch.bfloat16, torch.float32, False)
     values = {"device": "cpu", "dtype": "bfloat16", "compile": "off", "threads": "2"}
-    assert chosen(where) == {name: (value, "asked for") for name, value in values.items()}
+    assert chosen(config) == {name: (value, "requested") for name, value in values.items()}
     assert torch.get_num_threads() == 2
-    place(gpt(threads=1))
+    resolve_device(gpt(threads=1))
     assert torch.get_num_threads() == 1
 
 
 def test_only_float64_has_weights_that_are_not_float32() -> None:
-    found = {dtype: place(gpt(dtype=dtype)).weights for dtype in ("float32", "bfloat16", "float64")}
+    found = {dtype: resolve_device(gpt(dtype=dtype)).weight_dtype for dtype in ("float32", "bfloat16", "float64")}
     assert found == {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 
 
 def test_float64_does_not_exist_on_metal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(UserError, match="--dtype float64 does not exist on --device mps; use float32"):
-        place(gpt(dtype="float64"))
-    assert chosen(place(gpt()))["device"] == ("mps", "a Metal GPU")
+    with pytest.raises(UserError, match="--dtype float64 is not supported by --device mps"):
+        resolve_device(gpt(dtype="float64"))
+    assert chosen(resolve_device(gpt()))["device"] == ("mps", "a Metal GPU")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -114,7 +114,7 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
     for learner in (ours, theirs):
         learner.step(Batch.from_rows(rows), StepHyperparameters(0.05))
     assert_near(gradients_of(ours), expected)
-    assert_near(ours.model.parameters, {name: to_tensor(array) for name, array in theirs.state().model.items()})
+    assert_near(ours.model.weights, {name: to_tensor(array) for name, array in theirs.state().model.items()})
     (mine,), (other,) = ours.pop_results(), theirs.pop_results()
     assert mine == pytest.approx(other, rel=1e-12)
 

@@ -127,4 +127,4 @@ def test_a_device_that_is_not_there_ends_a_run_with_one_sentence(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     run = finished_run(tmp_path, **{**GPT, "device": "cuda"})
     (ended,) = events_of(run, "ended")
-    assert ended["exit_code"] == 1 and ended["detail"].startswith("--device cuda: torch sees no CUDA GPU here")
+    assert ended["exit_code"] == 1 and ended["detail"].startswith("--device cuda: torch finds no CUDA GPU")

@@ -24,25 +24,25 @@ def batches(draw: st.DrawFn) -> Batch:
 
 @given(batch=batches())
 def test_rows_are_the_batchs_past_the_streams_end_too(batch: Batch) -> None:
-    rows = TokenStreams(torch.device("cpu")).rows(batch)
+    rows = TokenStreams(torch.device("cpu")).gather_rows(batch)
     assert rows.dtype == torch.int64 and rows.tolist() == batch.rows()
 
 
 @pytest.mark.parametrize("typecode", "BHI")
 def test_the_largest_token_of_each_width_comes_back(typecode: str) -> None:
     tokens = memoryview(array(typecode, [LARGEST[typecode], 0, LARGEST[typecode] // 2 + 1]))
-    assert TokenStreams(torch.device("cpu")).rows(Batch(tokens, [0], 3)).tolist() == [tokens.tolist()]
+    assert TokenStreams(torch.device("cpu")).gather_rows(Batch(tokens, [0], 3)).tolist() == [tokens.tolist()]
 
 
 def test_another_stream_takes_the_place_of_the_last() -> None:
     streams = TokenStreams(torch.device("cpu"))
     first, second = Batch.from_rows([[1, 2, 3], [4, 5, 6]]), Batch.from_rows([[7, 8, 9], [0, 0, 1]])
     for batch in (first, second, first):
-        assert streams.rows(batch).tolist() == batch.rows()
+        assert streams.gather_rows(batch).tolist() == batch.rows()
     bytes_ = Batch(memoryview(array("B", [200, 201, 202])), [1], 3)
-    assert streams.rows(bytes_).tolist() == [[201, 202, 200]]
+    assert streams.gather_rows(bytes_).tolist() == [[201, 202, 200]]
 
 
 def test_a_stream_that_cannot_be_written_to_is_read() -> None:
     tokens = memoryview(bytes([1, 2, 250])).cast("B")
-    assert TokenStreams(torch.device("cpu")).rows(Batch(tokens, [0], 3)).tolist() == [[1, 2, 250]]
+    assert TokenStreams(torch.device("cpu")).gather_rows(Batch(tokens, [0], 3)).tolist() == [[1, 2, 250]]

@@ -101,7 +101,7 @@ def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_says_so(kind: str, b
     settings = settings_of(kind)
     learner = learner_of(settings)
     train(learner, settings, range(2))
-    name, parameter = next(iter(learner.model.parameters.items()))
+    name, parameter = next(iter(learner.model.weights.items()))
     own = parameter.detach()[:].clone()
     with torch.no_grad():
         parameter.fill_(bad)
@@ -120,7 +120,7 @@ def test_a_gradient_that_is_not_finite_changes_no_bit_though_the_loss_is(kind: s
     learner = learner_of(settings)
     train(learner, settings, range(2))
     before = weights_and_memory(learner)
-    parameter = list(learner.model.parameters.values())[-1]
+    parameter = list(learner.model.weights.values())[-1]
     handle = parameter.register_hook(lambda gradient: gradient * math.inf)
     ((loss, norm),) = train(learner, settings, range(2, 3))
     assert math.isfinite(loss) and not math.isfinite(norm) and weights_and_memory(learner) == before
@@ -165,15 +165,15 @@ def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int
 
 def forgetful(learner: TensorLearner, most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let no more than `most` rows fit in memory; the numbers of rows that were tried."""
-    tried, nats = [], learner.model.nats
+    tried, per_token_loss = [], learner.model.per_token_loss
 
     def with_little_memory(rows: Tensor) -> Tensor:
         tried.append(len(rows))
         if len(rows) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return nats(rows)
+        return per_token_loss(rows)
 
-    monkeypatch.setattr(learner, "_nats", with_little_memory)
+    monkeypatch.setattr(learner, "_loss", with_little_memory)
     return tried
 
 
@@ -208,7 +208,7 @@ def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pyt
         held.append(weakref.ref(large))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(learner, "_nats", with_little_memory)
+    monkeypatch.setattr(learner, "_loss", with_little_memory)
     gc.disable()
     try:
         with pytest.raises(UserError, match="next try"):
@@ -222,7 +222,7 @@ def test_a_micro_batch_that_was_asked_for_is_not_halved(monkeypatch: pytest.Monk
     settings = exact_gpt(batch_size=12, micro_batch=6)
     learner = learner_of(settings)
     forgetful(learner, 3, monkeypatch)
-    with pytest.raises(UserError, match=r"--micro-batch 6 does not fit in the GPU's memory; try 3, or 0"):
+    with pytest.raises(UserError, match=r"--micro-batch 6 does not fit in the GPU's memory. Try 3, or 0"):
         learner.warm_up(batch_of(settings))
 
 
@@ -230,7 +230,7 @@ def test_not_one_row_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = exact_gpt()
     learner = learner_of(settings)
     forgetful(learner, 0, monkeypatch)
-    with pytest.raises(UserError, match="not even one row fits"):
+    with pytest.raises(UserError, match="a single row does not fit"):
         learner.warm_up(batch_of(settings))
 
 
@@ -242,7 +242,7 @@ def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothin
     train(learner, settings, range(2))
     before = bits_of(learner)
     forgetful(learner, 3, monkeypatch)
-    with pytest.raises(UserError, match=r"out of memory at 4 rows at once.*--micro-batch 2"):
+    with pytest.raises(UserError, match=r"out of memory with --micro-batch 4.*--micro-batch 2"):
         learner.step(batch_of(settings), StepHyperparameters(settings.lr))
     assert bits_of(learner) == before and learner.pop_results() == []
 
@@ -299,7 +299,7 @@ def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch:
     asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
     as_asked = learner_of(resolve(asked))
     assert [choice.value for choice in as_asked.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
-    assert {choice.reason for choice in as_asked.decisions} == {"asked for"} and as_asked.gpu is None
+    assert {choice.reason for choice in as_asked.decisions} == {"requested"} and as_asked.gpu is None
     decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).decisions}
     assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
     assert all(choice.reason for choice in decided.values())

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.tensor.fast import cross_entropy as losses
-from engines.tensor.fast.cross_entropy import capped, head_nats
+from engines.tensor.fast.cross_entropy import fused_cross_entropy
+from engines.tensor.models.layers import tanh_softcap
 
 
 def leaves(count: int, width: int, padded_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -23,15 +24,15 @@ def test_losses_and_gradients_by_portions_are_those_of_the_formula(
     count: int, dtype: torch.dtype, tolerance: float, softcap: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each loss with a weight of its own; the head's rows beyond the vocabulary get no gradient."""
-    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", 5 * 24)
+    monkeypatch.setattr(losses, "_LOGITS_PER_CHUNK", 5 * 24)
     hidden, head = leaves(count, width=16, padded_size=24, dtype=dtype)
     exact = [leaf.detach().double().requires_grad_() for leaf in (hidden, head)]
     random = torch.Generator().manual_seed(6)
     targets = torch.randint(19, (count,), generator=random)
     weights = torch.randn(count, generator=random)
 
-    expected = F.cross_entropy(capped((exact[0] @ exact[1].T)[:, :19], softcap), targets, reduction="none")
-    found = head_nats(hidden, head, targets, softcap, 19)
+    expected = F.cross_entropy(tanh_softcap((exact[0] @ exact[1].T)[:, :19], softcap), targets, reduction="none")
+    found = fused_cross_entropy(hidden, head, targets, softcap, 19)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
     wanted = torch.autograd.grad((expected * weights).sum(), exact)
@@ -42,4 +43,4 @@ def test_losses_and_gradients_by_portions_are_those_of_the_formula(
 
 def test_the_compiler_is_told_of_the_fused_form_what_it_does() -> None:
     hidden, head = leaves(7, width=16, padded_size=24, dtype=torch.float32)
-    torch.library.opcheck(losses._fused, (hidden, head, torch.arange(7), 15.0, 19))
+    torch.library.opcheck(losses._losses_and_gradients, (hidden, head, torch.arange(7), 15.0, 19))

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from tensors import awake_gpt, exact_gpt, some_rows
 from torch import Tensor
 
-from engines.tensor.fast.joint_attention import Turning
-from engines.tensor.models import gpt as gpt_module
-from engines.tensor.models.gpt import GPT, rotated
+from engines.tensor.fast import joint_attention
+from engines.tensor.fast.joint_attention import JointAttention, RotaryParams
+from engines.tensor.models.gpt import GPT
+from engines.tensor.models.layers import apply_rotary_emb
 
 SWITCHES: list[dict[str, Any]] = [
     {},
@@ -21,18 +22,18 @@ SWITCHES: list[dict[str, Any]] = [
 
 
 def project_plainly(
-    x: Tensor, weights: Tensor, head_size: int, key_heads: int, turning: Turning
+    x: Tensor, weights: Tensor, head_size: int, key_heads: int, params: RotaryParams
 ) -> tuple[Tensor, Tensor]:
-    """`project_jointly`, by formulas."""
+    """`project_qkv_jointly`, by formulas."""
     joint = F.linear(x, weights).unflatten(2, (-1, head_size))
-    cos, sin = turning.angles.unsqueeze(-2).chunk(2, dim=-1)
-    both = rotated(joint[:, :, :-key_heads], cos, sin)
-    if turning.scale is not None:
-        both = turning.scale * F.rms_norm(both, both.shape[-1:], eps=turning.eps)
+    cos, sin = params.angles.unsqueeze(-2).chunk(2, dim=-1)
+    both = apply_rotary_emb(joint[:, :, :-key_heads], cos, sin)
+    if params.scale is not None:
+        both = params.scale * F.rms_norm(both, both.shape[-1:], eps=params.eps)
     return torch.cat((both, joint[:, :, -key_heads:]), dim=2), torch.empty(0)
 
 
-def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, turning: Turning, window: Tensor) -> Tensor:
+def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, params: RotaryParams, window: Tensor) -> Tensor:
     """`attend_jointly`, by formulas."""
     key_heads, length = v.shape[2], v.shape[1]
     own = joint[:, :, -key_heads:]
@@ -45,21 +46,21 @@ def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, turning: Turning, 
 
 
 def losses_and_gradients(model: GPT) -> list[Tensor]:
-    for parameter in model.parameters.values():
+    for parameter in model.weights.values():
         parameter.requires_grad_()
-    losses = model.nats(torch.tensor(some_rows(3, 13)))
-    return [losses, *torch.autograd.grad(losses.sum(), list(model.parameters.values()))]
+    losses = model.per_token_loss(torch.tensor(some_rows(3, 13)))
+    return [losses, *torch.autograd.grad(losses.sum(), list(model.weights.values()))]
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
-def test_the_model_means_by_a_joint_projection_what_it_means_by_three(
+def test_joint_attention_computes_what_attention_computes(
     switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apart, joint = (awake_gpt(exact_gpt(**switches)) for _ in range(2))
-    expected = losses_and_gradients(apart)
-    joint._attends_jointly = True  # as where cuDNN is
-    joint._in_regions = True  # as compiled code is
-    monkeypatch.setattr(gpt_module, "project_jointly", project_plainly)
-    monkeypatch.setattr(gpt_module, "attend_jointly", attend_plainly)
+    plain, joint = (awake_gpt(exact_gpt(**switches)) for _ in range(2))
+    expected = losses_and_gradients(plain)
+    for block in joint.layers:
+        block.attention = JointAttention(block.attention)
+    monkeypatch.setattr(joint_attention, "project_qkv_jointly", project_plainly)
+    monkeypatch.setattr(joint_attention, "attend_jointly", attend_plainly)
     for found, wanted in zip(losses_and_gradients(joint), expected, strict=True):
         torch.testing.assert_close(found, wanted)

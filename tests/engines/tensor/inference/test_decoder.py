@@ -16,15 +16,23 @@ from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import softmax
 from engines.generation.sampling import generate
 from engines.settings.sample import SampleSettings
-from engines.tensor.devices import place
-from engines.tensor.inference import captured_decode as turns
+from engines.tensor import factory
+from engines.tensor.devices import resolve_device
+from engines.tensor.inference import captured_decode
 from engines.tensor.inference.decoder import CachedDecoder
+from engines.tensor.inference.fuse import fuse_for_inference
 from engines.tensor.models.gpt import GPT
 
 LIKELIEST = SampleSettings(top_k=1)
 PROMPTS = [[BOS], [BOS, 7, 7, 3, 21], [4, 9, BOS, 12, 8, 30, 2, 2, 11]]  # each may meet the context's end elsewhere
 
 every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
+
+
+def decoder_of(model: GPT, prompts: list[list[int]]) -> CachedDecoder:
+    decoder = model.decoder(prompts)
+    assert isinstance(decoder, CachedDecoder)
+    return decoder
 
 
 class Whole:
@@ -52,11 +60,11 @@ class Whole:
 
 def assert_same(model: GPT, prompts: list[list[int]], count: int, forced: list[list[int]] | None = None) -> list[int]:
     """Both ways say the same after each of `count` tokens, the likeliest ones or those forced on them; all of them."""
-    cached = CachedDecoder(model, prompts)
+    cached = decoder_of(model, prompts)
     whole = [Whole(model, prompt) for prompt in prompts]
     said = []
     for step in range(count):
-        found = cached.draw(LIKELIEST, [0.5] * len(prompts))
+        found = cached.sample(LIKELIEST, [0.5] * len(prompts))
         expected = [text.likeliest() for text in whole]
         assert [drawn.id for drawn in found] == [token for token, _ in expected], f"token {step}"
         assert [drawn.probability for drawn in found] == pytest.approx([p for _, p in expected], rel=1e-9)
@@ -105,7 +113,7 @@ def test_rows_of_any_lengths_are_read_beside_each_other(
 
 def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
     prompt = [BOS, 3, 4]
-    decoder = CachedDecoder(awake_gpt(exact_gpt()), [prompt, prompt])
+    decoder = decoder_of(awake_gpt(exact_gpt()), [prompt, prompt])
     decoder.read([1, 2])
     assert prompt == [BOS, 3, 4]
 
@@ -113,11 +121,11 @@ def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
 @every_switch
 def test_equal_prompts_are_read_once(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = awake_gpt(exact_gpt(**switches))
-    hidden = Mock(wraps=model.hidden)
-    monkeypatch.setattr(GPT, "hidden", hidden)
+    hidden_states = Mock(wraps=model.hidden_states)
+    monkeypatch.setattr(GPT, "hidden_states", hidden_states)
     prompts = [[BOS, 7, 7, BOS, 3], [BOS, 2], [BOS, 7, 7, BOS, 3], [BOS, 7, 7, BOS, 3]]
-    CachedDecoder(model, prompts)
-    assert len(hidden.call_args.args[0]) == 2
+    decoder_of(model, prompts)
+    assert len(hidden_states.call_args.args[0]) == 2
     monkeypatch.undo()
     assert_same(model, prompts, 20)
 
@@ -142,26 +150,26 @@ def test_the_next_decoder_reads_where_the_last_one_did_and_says_what_the_model_h
     switches: dict[str, Any],
 ) -> None:
     model = awake_gpt(exact_gpt(**switches))
-    CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3)
-    room = model.spare_room
-    for layer in room.cache.values:
+    decoder_of(model, PROMPTS).sample(LIKELIEST, [0.5] * 3)
+    state = model.make_decoder.spare_state
+    for layer in state.cache.values:
         layer.fill_(float("nan"))
-    for parameter in model.parameters.values():
+    for parameter in model.weights.values():
         parameter += 0.01
     assert_same(model, PROMPTS[::-1], 20)
-    assert model.spare_room is room
+    assert model.make_decoder.spare_state is state
 
 
 def test_decoders_of_the_same_time_or_of_other_sizes_have_rooms_of_their_own() -> None:
     model = awake_gpt(exact_gpt())
-    CachedDecoder(model, PROMPTS)
-    first, second = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
-    expected = second.draw(LIKELIEST, [0.5] * 3)
+    decoder_of(model, PROMPTS)
+    first, second = decoder_of(model, PROMPTS), decoder_of(model, PROMPTS)
+    expected = second.sample(LIKELIEST, [0.5] * 3)
     first.read([1, 2, 3])
     second.read([one.id for one in expected])
     first.read([4, 5, 6])
-    assert second.draw(LIKELIEST, [0.5] * 3) != first.draw(LIKELIEST, [0.5] * 3)
-    assert CachedDecoder(model, PROMPTS).draw(LIKELIEST, [0.5] * 3) == expected
+    assert second.sample(LIKELIEST, [0.5] * 3) != first.sample(LIKELIEST, [0.5] * 3)
+    assert decoder_of(model, PROMPTS).sample(LIKELIEST, [0.5] * 3) == expected
     del first, second
     assert_same(model, PROMPTS[:2], 5)
 
@@ -170,13 +178,13 @@ def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorded = Mock(return_value=lambda: None)
-    monkeypatch.setattr(turns, "Recorded", lambda work, example: recorded())
+    monkeypatch.setattr(captured_decode, "GraphedCallable", lambda work, example: recorded())
     model = awake_gpt(exact_gpt())
     gc.disable()
     try:
         for _ in range(2):
-            decoder = CachedDecoder(model, PROMPTS)
-            list(decoder._stream_ahead(LIKELIEST, iter([[0.5] * 3] * 5)))
+            decoder = decoder_of(model, PROMPTS)
+            list(decoder.stream_ahead(LIKELIEST, iter([[0.5] * 3] * 5)))
             gone = weakref.ref(decoder)
             del decoder
             assert gone() is None
@@ -191,7 +199,7 @@ def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_n
 @pytest.fixture
 def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn without a GPU: its work is done where a graph would be replayed. test_cuda.py has the graphs."""
-    monkeypatch.setattr(turns, "Recorded", lambda work, example: work)
+    monkeypatch.setattr(captured_decode, "GraphedCallable", lambda work, example: work)
 
 
 @every_switch
@@ -200,15 +208,15 @@ def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict
     model = awake_gpt(exact_gpt(**switches))
     how = SampleSettings(temperature=1.3)
     uniforms = [[(7 * turn + 3 * row) % 10 / 10 for row in range(3)] for turn in range(40)]
-    by_itself = list(CachedDecoder(model, PROMPTS)._stream_ahead(how, iter(uniforms)))
-    assert by_itself == list(CachedDecoder(model, PROMPTS).stream(how, uniforms))
+    by_itself = list(decoder_of(model, PROMPTS).stream_ahead(how, iter(uniforms)))
+    assert by_itself == list(decoder_of(model, PROMPTS).stream(how, uniforms))
     assert len(by_itself) == 40 > 3 * model.context_length
 
 
 def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = Mock(side_effect=lambda work, example: work)
-    monkeypatch.setattr(turns, "Recorded", recorded)
-    stream = CachedDecoder(awake_gpt(exact_gpt()), PROMPTS)._stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
+    monkeypatch.setattr(captured_decode, "GraphedCallable", recorded)
+    stream = decoder_of(awake_gpt(exact_gpt()), PROMPTS).stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
     next(stream)
     assert not recorded.called
     next(stream)
@@ -218,30 +226,30 @@ def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: py
 @pytest.mark.usefixtures("unrecorded")
 def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
     model = awake_gpt(exact_gpt(context_length=60))
-    ahead, plain = CachedDecoder(model, PROMPTS), CachedDecoder(model, PROMPTS)
+    ahead, plain = decoder_of(model, PROMPTS), decoder_of(model, PROMPTS)
     uniforms = [[0.2, 0.5, 0.9]] * 18
     for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(temperature=0.0), SampleSettings(top_k=3)):
         expected = []
         for numbers in uniforms:
-            expected.append(plain.draw(how, numbers))
+            expected.append(plain.sample(how, numbers))
             plain.read([one.id for one in expected[-1]])
-        assert list(ahead._stream_ahead(how, iter(uniforms))) == expected
+        assert list(ahead.stream_ahead(how, iter(uniforms))) == expected
 
 
 @pytest.mark.usefixtures("unrecorded")
 def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
-    decoder = CachedDecoder(awake_gpt(exact_gpt()), [[BOS]])
-    assert list(decoder._stream_ahead(LIKELIEST, iter([]))) == []
-    assert len(list(decoder._stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
+    decoder = decoder_of(awake_gpt(exact_gpt()), [[BOS]])
+    assert list(decoder.stream_ahead(LIKELIEST, iter([]))) == []
+    assert len(list(decoder.stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
 
 
 def test_a_model_in_bfloat16_decodes_in_float32_on_a_processor_and_says_nearly_the_same() -> None:
     exact = awake_gpt(exact_gpt())
     settings = exact_gpt(dtype="bfloat16")
-    coarse = GPT({name: part.float() for name, part in exact.parameters.items()}, place(settings), settings, V)
-    ready = coarse.ready_to_read()
-    assert ready.dtype == torch.float32 and coarse.dtype == torch.bfloat16
+    weights = {name: weight.float() for name, weight in exact.weights.items()}
+    coarse = factory.build_model(settings, V, weights, resolve_device(settings))
+    assert fuse_for_inference(coarse).dtype == torch.float32 and coarse.dtype == torch.bfloat16
     found, expected = (
-        CachedDecoder(model, [[BOS, 7, 7, 3, 21]]).draw(LIKELIEST, [0.5])[0].probability for model in (coarse, exact)
+        decoder_of(model, [[BOS, 7, 7, 3, 21]]).sample(LIKELIEST, [0.5])[0].probability for model in (coarse, exact)
     )
     assert found == pytest.approx(expected, rel=1e-4)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engines.generation.decoding import sample_token, softmax
 from engines.settings.sample import SampleSettings
-from engines.tensor.inference.sampling import Drawing, chosen
+from engines.tensor.inference.sampling import PendingSamples, sample_tokens
 
 LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
 HOW = st.builds(
@@ -37,8 +37,8 @@ def test_the_device_draws_the_token_that_the_host_draws(
 
 def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch.dtype = torch.float64) -> list[float]:
     tensor = torch.tensor([logits], dtype=dtype)
-    tokens = chosen(tensor, how, torch.tensor([uniform]))
-    ((found,),) = Drawing(tensor.unsqueeze(0), tokens.unsqueeze(0)).told()
+    tokens = sample_tokens(tensor, how, torch.tensor([uniform]))
+    ((found,),) = PendingSamples(tensor.unsqueeze(0), tokens.unsqueeze(0)).wait()
     likeliest, chances = zip(*found.alternatives, strict=True)
     return [found.id, found.probability, *likeliest, *chances]
 
@@ -76,4 +76,4 @@ def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
 
 def test_each_row_has_a_number_of_its_own() -> None:
     logits = torch.zeros(3, 4)
-    assert chosen(logits, SampleSettings(), torch.tensor([0.1, 0.6, 0.9])).tolist() == [0, 2, 3]
+    assert sample_tokens(logits, SampleSettings(), torch.tensor([0.1, 0.6, 0.9])).tolist() == [0, 2, 3]

@@ -10,8 +10,7 @@ from tensors import exact_gpt
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
-from engines.tensor.models import attention_context as reading_module
-from engines.tensor.models.attention_context import Rows
+from engines.tensor.models.attention_context import FullSequence
 
 HEADS = 4
 
@@ -24,19 +23,19 @@ HEADS = 4
     window=st.integers(0, 8),
     document_mask=st.booleans(),
     kv_heads=st.sampled_from([1, 2, 4]),
-    smallest_portion=st.sampled_from([1, 99]),
+    min_chunked_window=st.sampled_from([1, 99]),
     seed=st.integers(0, 99),
 )
 def test_attention_finds_what_a_loop_over_positions_finds(
-    rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, smallest_portion: int, seed: int
+    rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, min_chunked_window: int, seed: int
 ) -> None:
-    reading = Rows(exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows))
+    context = FullSequence(
+        exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows), min_chunked_window
+    )
     random = torch.Generator().manual_seed(seed)
     shapes = [(len(rows), heads, len(rows[0]), 6) for heads in (HEADS, kv_heads, kv_heads)]
     q, k, v = (torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading_module, "_SMALLEST_PORTION", smallest_portion)
-        found = reading.attend(0, q, k, v, window)
+    found = context.attend(0, q, k, v, window)
     for b, row in enumerate(rows):
         for t in range(len(row)):
             seen = [s for s in range(t + 1) if t - s < (window or len(row))]
@@ -60,23 +59,23 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
     drawn = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
     asked = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
     results = []
-    for smallest_portion in (1, 99):
-        reading = Rows(exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long))
+    for min_chunked_window in (1, 99):
+        context = FullSequence(
+            exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), min_chunked_window
+        )
         parts = [part.clone().requires_grad_() for part in drawn]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reading_module, "_SMALLEST_PORTION", smallest_portion)
-            found = reading.attend(0, *(part.transpose(1, 2) for part in parts), window)
+        found = context.attend(0, *(part.transpose(1, 2) for part in parts), window)
         results.append([found, *torch.autograd.grad(found, parts, asked)])
     for in_portions, masked in zip(*results, strict=True):
         torch.testing.assert_close(in_portions, masked, rtol=0, atol=1e-12)
 
 
 def test_layers_of_different_windows_do_not_share_a_mask() -> None:
-    reading = Rows(exact_gpt(), torch.ones(1, 6, dtype=torch.long))
+    context = FullSequence(exact_gpt(), torch.ones(1, 6, dtype=torch.long))
     random = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, HEADS, 6, 4, generator=random, dtype=torch.float64) for _ in range(3))
-    first = [reading.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
-    second = [reading.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
+    first = [context.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
+    second = [context.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
     assert all(map(torch.equal, first, second))
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
 
@@ -84,6 +83,6 @@ def test_layers_of_different_windows_do_not_share_a_mask() -> None:
 def test_the_embedding_before_a_document_is_nothing() -> None:
     x = torch.arange(1.0, 9.0).view(1, 4, 2)
     tokens = torch.tensor([[5, 6, BOS, 7]])
-    before = {mask: Rows(exact_gpt(document_mask=mask), tokens).previous(x) for mask in (False, True)}
+    before = {mask: FullSequence(exact_gpt(document_mask=mask), tokens).previous(x) for mask in (False, True)}
     assert before[False].tolist() == [[[0, 0], [1, 2], [3, 4], [5, 6]]]
     assert before[True].tolist() == [[[0, 0], [1, 2], [0, 0], [5, 6]]]

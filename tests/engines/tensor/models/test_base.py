@@ -13,8 +13,9 @@ from torch import Tensor
 
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.settings.resolve import resolve
-from engines.tensor.devices import place
-from engines.tensor.models.base import Bigram, TensorModel
+from engines.tensor.devices import resolve_device
+from engines.tensor.models.base import TensorModel
+from engines.tensor.models.bigram import Bigram
 from engines.training.evaluation import Targets, evaluate
 
 ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=13), min_size=1, max_size=9)
@@ -31,7 +32,7 @@ def assert_scored_as_alone(model: TensorModel, rows: list[list[int]]) -> None:
     found = nats_of(model, rows)
     assert [len(nats) for nats in found] == [len(row) - 1 for row in rows]
     for row, nats in zip(rows, found, strict=True):
-        alone = model.nats(torch.tensor([row]))[0]
+        alone = model.per_token_loss(torch.tensor([row]))[0]
         assert nats == pytest.approx(alone.tolist(), rel=1e-11)
 
 
@@ -44,7 +45,7 @@ def test_rows_of_unequal_lengths_are_scored_as_each_alone(rows: list[list[int]],
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_rows_are_scored_in_portions_that_training_knows_to_fit(at_once: int) -> None:
     for model in (mini_gpt(), awake_gpt(exact_gpt())):
-        model.score_with(at_once, 13, None)
+        model.score_in_chunks(at_once, 13, None)
         assert_scored_as_alone(model, some_rows(5, 13) + some_rows(2, 4))
 
 
@@ -67,7 +68,7 @@ class Compiled:
     def __call__(self, rows: Tensor) -> Tensor:
         assert rows.shape == self._shape
         self.calls += 1
-        return self._model.nats(rows)
+        return self._model.per_token_loss(rows)
 
 
 @settings(deadline=None, max_examples=15)
@@ -75,7 +76,7 @@ class Compiled:
 def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: list[list[int]]) -> None:
     model = awake_gpt(exact_gpt())
     compiled = Compiled(model, (4, 13))
-    model.score_with(4, 13, compiled)
+    model.score_in_chunks(4, 13, compiled)
     assert_scored_as_alone(model, rows)
     assert compiled.calls == -(-len(rows) // 4)
 
@@ -83,7 +84,7 @@ def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: li
 def test_rows_longer_than_those_of_training_are_scored_without_it() -> None:
     model = awake_gpt(exact_gpt())
     compiled = Compiled(model, (4, 9))
-    model.score_with(4, 9, compiled)
+    model.score_in_chunks(4, 9, compiled)
     assert_scored_as_alone(model, some_rows(2, 13))
     assert compiled.calls == 0
 
@@ -91,21 +92,21 @@ def test_rows_longer_than_those_of_training_are_scored_without_it() -> None:
 def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_behind() -> None:
     how = exact_gpt()
     learner = learner_of(how)
-    learner._where = learner._where._replace(compiled=True)
+    learner._config = learner._config._replace(is_compiled=True)
     with_gradients = []
 
-    def nats(rows: Tensor) -> Tensor:
+    def per_token_loss(rows: Tensor) -> Tensor:
         with_gradients.append(torch.is_grad_enabled())
-        return learner.model.nats(rows)
+        return learner.model.per_token_loss(rows)
 
-    learner._nats = nats  # stands for compiled code
+    learner._loss = per_token_loss  # stands for compiled code
     learner.warm_up(batch_of(how))
-    before = [parameter.grad.clone() for parameter in learner.model.parameters.values() if parameter.grad is not None]
+    before = [parameter.grad.clone() for parameter in learner.model.weights.values() if parameter.grad is not None]
     scores = learner.model.score(some_rows(4, 13))
-    assert all(not portion._arrival.numbers().requires_grad for portion in scores._portions)
+    assert all(not chunk._copy.wait().requires_grad for chunk in scores._chunks)
     list(scores)
     assert with_gradients and all(with_gradients)
-    assert all(map(torch.equal, before, [parameter.grad for parameter in learner.model.parameters.values()]))
+    assert all(map(torch.equal, before, [parameter.grad for parameter in learner.model.weights.values()]))
 
 
 # --- bits per byte --------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def bigram(probabilities: list[list[float]]) -> Bigram:
         "embedding": torch.eye(len(probabilities), dtype=torch.float64),
         "head": torch.tensor(probabilities, dtype=torch.float64).log().T,
     }
-    return Bigram(parameters, place(resolve({"model_kind": "bigram", **EXACT})), input_rmsnorm=False)
+    return Bigram(parameters, resolve_device(resolve({"model_kind": "bigram", **EXACT})), input_rmsnorm=False)
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 8])
@@ -147,5 +148,5 @@ def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
         return evaluate(model, Targets.of(stream, TOKENIZER.token_bytes), 12, lambda: None).bpb
 
     expected = bpb()
-    model.score_with(4, 13, Compiled(model, (4, 13)))
+    model.score_in_chunks(4, 13, Compiled(model, (4, 13)))
     assert bpb() == pytest.approx(expected, rel=1e-12)

@@ -1,6 +1,7 @@
 """The gpt: what it is made of, what it sees, and that its numbers are those of its formulas worked out plainly."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from torch import Tensor
 from engines.cost.parameter_shapes import parameter_shapes, window_of
 from engines.data.tokenizers import BOS
 from engines.settings.train import TrainSettings
-from engines.tensor.devices import place
-from engines.tensor.models.attention_context import Rows
-from engines.tensor.models.base import product
-from engines.tensor.models.gpt import GPT, initial_parameters
+from engines.tensor.devices import resolve_device
+from engines.tensor.models.attention_context import FullSequence
+from engines.tensor.models.gpt import GPT, initial_weights
+from engines.tensor.models.layers import linear
 
 every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
 
@@ -27,7 +28,7 @@ def tokens_of(rows: int = 2, length: int = 12, seed: int = 1) -> Tensor:
 def again(model: GPT, **given: Any) -> GPT:
     """The same parameters, read by other settings."""
     settings = exact_gpt(**given)
-    return GPT(model.parameters, place(settings), settings, V)
+    return gpt_of(settings, model.weights)
 
 
 def moved(one: Tensor, other: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def moved(one: Tensor, other: Tensor) -> Tensor:
 @every_switch
 def test_parameters_are_those_that_are_told(switches: dict[str, Any]) -> None:
     settings = exact_gpt(**switches)
-    assert {name: tuple(part.shape) for name, part in initial_parameters(settings, V).items()} == parameter_shapes(
+    assert {name: tuple(part.shape) for name, part in initial_weights(settings, V).items()} == parameter_shapes(
         settings, V
     )
 
@@ -57,13 +58,13 @@ def test_parameters_are_those_that_are_told(switches: dict[str, Any]) -> None:
     ],
 )
 def test_a_part_that_is_off_has_no_parameters(switch: str, gone: set[str]) -> None:
-    usual, without = (set(initial_parameters(exact_gpt(**how), V)) for how in ({}, {switch: False}))
+    usual, without = (set(initial_weights(exact_gpt(**how), V)) for how in ({}, {switch: False}))
     assert usual - without == gone and without < usual
 
 
 @pytest.mark.parametrize("layers", range(1, 6))
 def test_every_other_layer_has_a_value_embedding_and_the_last_one_does(layers: int) -> None:
-    names = initial_parameters(exact_gpt(layers=layers), V)
+    names = initial_weights(exact_gpt(layers=layers), V)
     assert [layer for layer in range(layers) if f"{layer}.value_embedding" in names] == [*range(layers)][::-1][::2][
         ::-1
     ]
@@ -71,18 +72,18 @@ def test_every_other_layer_has_a_value_embedding_and_the_last_one_does(layers: i
 
 def test_a_tied_head_is_the_embedding() -> None:
     tied = awake_gpt(exact_gpt(tie_lm_head=True))
-    assert "head" not in tied.parameters
-    apart = GPT({**tied.parameters, "head": tied.parameters["wte"].clone()}, *_of(exact_gpt()))
+    assert "head" not in tied.weights
+    apart = gpt_of(exact_gpt(), {**tied.weights, "head": tied.weights["wte"].clone()})
     assert torch.equal(tied.forward(tokens_of()), apart.forward(tokens_of()))
 
 
-def _of(settings: TrainSettings) -> tuple[Any, TrainSettings, int]:
-    return place(settings), settings, V
+def gpt_of(settings: TrainSettings, weights: Mapping[str, Tensor]) -> GPT:
+    return GPT(settings, V, weights, resolve_device(settings))
 
 
-def test_initial_parameters_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_alone() -> None:
     one, same, other = (
-        initial_parameters(exact_gpt(**how), V) for how in ({}, {"dtype": "float32", "threads": 2}, {"seed": 5})
+        initial_weights(exact_gpt(**how), V) for how in ({}, {"dtype": "float32", "threads": 2}, {"seed": 5})
     )
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["wte"], other["wte"]) and one["wte"].std() == pytest.approx(0.8, rel=0.1)
@@ -91,16 +92,16 @@ def test_initial_parameters_depend_on_the_seed_alone() -> None:
 @every_switch
 def test_before_training_the_loss_is_that_of_a_guess(switches: dict[str, Any]) -> None:
     settings = exact_gpt(**switches)
-    model = GPT({name: part.double() for name, part in initial_parameters(settings, V).items()}, *_of(settings))
+    model = gpt_of(settings, {name: part.double() for name, part in initial_weights(settings, V).items()})
     rows = tokens_of(8, 13)
     small = 0.05 if settings.tie_lm_head else 0.005  # a tied head is twenty times larger
-    assert float(model.nats(rows).mean()) == pytest.approx(math.log(V), abs=small)
+    assert float(model.per_token_loss(rows).mean()) == pytest.approx(math.log(V), abs=small)
 
 
 def test_before_training_no_block_does_anything() -> None:
-    model = GPT({name: part.double() for name, part in initial_parameters(exact_gpt(), V).items()}, *_of(exact_gpt()))
-    silent = {name: torch.zeros_like(part) if name[0].isdigit() else part for name, part in model.parameters.items()}
-    assert torch.equal(model.forward(tokens_of()), GPT(silent, *_of(exact_gpt())).forward(tokens_of()))
+    model = gpt_of(exact_gpt(), {name: part.double() for name, part in initial_weights(exact_gpt(), V).items()})
+    silent = {name: torch.zeros_like(part) if name[0].isdigit() else part for name, part in model.weights.items()}
+    assert torch.equal(model.forward(tokens_of()), gpt_of(exact_gpt(), silent).forward(tokens_of()))
 
 
 # --- what it computes -----------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def test_logits_are_those_of_the_formulas_worked_out_plainly(switches: dict[str,
     settings = exact_gpt(**switches)
     model, (row,) = awake_gpt(settings), some_rows(1, 12, vocab_size=6)  # so that some are BOS
     assert BOS in row[1:]
-    expected = plain_logits(settings, model.parameters, row)
+    expected = plain_logits(settings, model.weights, row)
     torch.testing.assert_close(model.forward(torch.tensor([row]))[0], expected, rtol=1e-9, atol=1e-9)
 
 
@@ -178,7 +179,10 @@ def turned(h: Tensor, position: int, base: float) -> Tensor:
 def test_logits_are_as_many_as_tokens_though_the_parameters_are_rounded_up(vocab_size: int) -> None:
     model = awake_gpt(exact_gpt(), vocab_size)
     assert model.forward(torch.zeros(3, 7, dtype=torch.long)).shape == (3, 7, vocab_size)
-    assert len(model.parameters["wte"]) % 64 == 0 and model.nats(torch.zeros(3, 8, dtype=torch.long)).shape == (3, 7)
+    assert len(model.weights["wte"]) % 64 == 0 and model.per_token_loss(torch.zeros(3, 8, dtype=torch.long)).shape == (
+        3,
+        7,
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,9 +197,9 @@ def test_logits_are_as_many_as_tokens_though_the_parameters_are_rounded_up(vocab
 )  # fmt: skip
 def test_every_switch_changes_what_the_same_parameters_say(switch: dict[str, Any]) -> None:
     usual = awake_gpt(exact_gpt())
-    kept = {name: part for name, part in usual.parameters.items() if name in parameter_shapes(exact_gpt(**switch), V)}
+    kept = {name: part for name, part in usual.weights.items() if name in parameter_shapes(exact_gpt(**switch), V)}
     tokens = torch.tensor([[0, 4, 7, 0, 9, 3, 8, 2]])
-    assert moved(usual.forward(tokens), GPT(kept, *_of(exact_gpt(**switch))).forward(tokens)).max() > 1e-3
+    assert moved(usual.forward(tokens), gpt_of(exact_gpt(**switch), kept).forward(tokens)).max() > 1e-3
 
 
 def test_softcap_bounds_the_logits() -> None:
@@ -208,7 +212,7 @@ def test_softcap_bounds_the_logits() -> None:
 
 def test_fewer_heads_of_keys_and_values_are_as_many_that_repeat() -> None:
     few = awake_gpt(exact_gpt(kv_heads=2))
-    parameters = dict(few.parameters)
+    parameters = dict(few.weights)
     for name, part in parameters.items():
         role = name.partition(".")[2]
         if role in ("k", "v"):
@@ -217,14 +221,14 @@ def test_fewer_heads_of_keys_and_values_are_as_many_that_repeat() -> None:
             parameters[name] = part.unflatten(1, (2, -1)).repeat_interleave(2, 1).flatten(1, 2)
         if role == "value_gate":
             parameters[name] = part.repeat_interleave(2, 0)
-    many = GPT(parameters, *_of(exact_gpt()))
+    many = gpt_of(exact_gpt(), parameters)
     torch.testing.assert_close(few.forward(tokens_of()), many.forward(tokens_of()), rtol=0, atol=1e-12)
 
 
 def test_bfloat16_computes_nearly_the_same_and_gives_logits_in_float32() -> None:
     exact = awake_gpt(exact_gpt(softcap=0.0))
     settings = exact_gpt(softcap=0.0, dtype="bfloat16")
-    coarse = GPT({name: part.float() for name, part in exact.parameters.items()}, *_of(settings))
+    coarse = gpt_of(settings, {name: part.float() for name, part in exact.weights.items()})
     found, expected = coarse.forward(tokens_of()), exact.forward(tokens_of())
     assert found.dtype == torch.float32 and 1e-4 < (found - expected).abs().mean() < 0.05 * expected.std()
 
@@ -246,7 +250,8 @@ def test_a_later_token_changes_no_earlier_logit(switches: dict[str, Any]) -> Non
 def test_tokens_outside_of_all_windows_change_no_logit(smear: bool) -> None:
     settings = exact_gpt(smear=smear, window_pattern="S", window=3, layers=2)
     model = awake_gpt(settings)
-    model.windows = [3, 3]  # or the last layer would see everything
+    for block in model.layers:
+        block.attention.window = 3  # or the last layer would see everything
     reach = 2 * (3 - 1) + smear
     row = tokens_of(1)
     for distance in range(12):
@@ -258,7 +263,7 @@ def test_tokens_outside_of_all_windows_change_no_logit(smear: bool) -> None:
 
 def test_the_last_layer_sees_past_the_windows_of_the_others() -> None:
     model = awake_gpt(exact_gpt(window_pattern="S", window=2, smear=False))
-    assert model.windows == [2, 2, 0]
+    assert [block.attention.window for block in model.layers] == [2, 2, 0]
     changed = tokens_of(1)
     changed[0, 0] = (changed[0, 0] + 1) % V
     assert moved(model.forward(changed), model.forward(tokens_of(1)))[0, 11] > 1e-6
@@ -280,7 +285,7 @@ def test_without_a_document_mask_it_does_not() -> None:
     assert moved(one, other).min() > 1e-6
 
 
-class Later(Rows):
+class Later(FullSequence):
     """Rows that begin some positions further on."""
 
     def at_positions(self, table: Tensor) -> Tensor:
@@ -291,7 +296,7 @@ class Later(Rows):
 def test_only_relative_positions_matter(how: dict[str, Any]) -> None:
     settings = exact_gpt(rotary_base=30.0, **how)
     model, tokens = awake_gpt(settings), tokens_of(2, 8)
-    later = model.logits_of(model.hidden(tokens, Later(settings, tokens)))
+    later = model.project_to_logits(model.hidden_states(tokens, Later(settings, tokens)))
     torch.testing.assert_close(later, model.forward(tokens), rtol=0, atol=1e-9)
 
 
@@ -304,7 +309,7 @@ def test_rotary_positions_are_all_that_one_layer_knows_of_order(rotary: bool) ->
 
 def test_a_single_row_s_product_is_the_same_compiled_as_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = torch.randn(1, 1, 5, dtype=torch.float32), torch.randn(3, 5)
-    plain = product(x, weight)
+    plain = linear(x, weight)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(product(x, weight), plain)
-    assert product(x.repeat(1, 2, 1), weight).shape == (1, 2, 3)
+    torch.testing.assert_close(linear(x, weight), plain)
+    assert linear(x.repeat(1, 2, 1), weight).shape == (1, 2, 3)

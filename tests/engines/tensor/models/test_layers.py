@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.tensor.models.layers import relu2, rmsnorm
+from engines.tensor.models.layers import relu2, rms_norm
 
 EPS = 1e-3
 PAIRS = [
-    (lambda x: rmsnorm(x, EPS), lambda x: F.rms_norm(x, (x.shape[-1],), eps=EPS)),
+    (lambda x: rms_norm(x, EPS), lambda x: F.rms_norm(x, (x.shape[-1],), eps=EPS)),
     (relu2, lambda x: F.relu(x).square()),
 ]
 Formula = Callable[[Tensor], Tensor]
@@ -42,7 +42,7 @@ def test_values_and_gradients_are_torch_s(
     torch.testing.assert_close(mine.double(), its, rtol=tolerance, atol=tolerance * float(its.abs().max()))
 
 
-@pytest.mark.parametrize("formula", [lambda x: rmsnorm(x, EPS), relu2], ids=["rmsnorm", "relu2"])
+@pytest.mark.parametrize("formula", [lambda x: rms_norm(x, EPS), relu2], ids=["rmsnorm", "relu2"])
 def test_gradients_are_those_of_differences(formula: Formula) -> None:
     x = numbers(torch.float64)[0][:2, :3].detach().requires_grad_()
     shifted = (x.detach() + 0.01).requires_grad_()  # away from 0, where relu2's second derivative jumps

@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.linalg import matrix_norm, svdvals, vector_norm
 
-from engines.tensor.devices import Place
-from engines.tensor.optim.flat_buffers import Bank
-from engines.tensor.optim.muon import Muon, MuonSwitches
-from engines.tensor.optim.optimizer import Pace
+from engines.tensor.devices import DeviceConfig
+from engines.tensor.optim.flat_buffers import FlatBuffer
+from engines.tensor.optim.muon import Muon, MuonOptions
+from engines.tensor.optim.optimizer import DeviceHyperparameters
 
-ON, OFF = MuonSwitches(*[True] * 5), MuonSwitches(*[False] * 5)
+ON, OFF = MuonOptions(*[True] * 5), MuonOptions(*[False] * 5)
 SHAPES = [(6, 6), (12, 5), (4, 9), (1, 7), (7, 1)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def place(dtype: torch.dtype = torch.float64, compiled: bool = False) -> Place:
-    return Place(torch.device("cpu"), dtype, torch.promote_types(dtype, torch.float32), compiled, [])
+def config_of(dtype: torch.dtype = torch.float64, is_compiled: bool = False) -> DeviceConfig:
+    return DeviceConfig(torch.device("cpu"), dtype, torch.promote_types(dtype, torch.float32), is_compiled, [])
 
 
-def muon_of(matrices: Tensor, weight_decay: float, switches: MuonSwitches, where: Place) -> Muon:
-    bank = Bank({str(index): matrix for index, matrix in enumerate(matrices)}, where)
-    return Muon(bank, weight_decay, switches, where)
+def muon_of(matrices: Tensor, weight_decay: float, options: MuonOptions, config: DeviceConfig) -> Muon:
+    buffer = FlatBuffer({str(index): matrix for index, matrix in enumerate(matrices)}, config)
+    return Muon(buffer, weight_decay, options, config)
 
 
 def random(seed: int, *shape: int) -> Tensor:
@@ -38,22 +38,25 @@ def random(seed: int, *shape: int) -> Tensor:
 def trained(
     weights: Tensor,
     gradients: list[Tensor],
-    switches: MuonSwitches = ON,
+    options: MuonOptions = ON,
     weight_decay: float = 0.0,
     dtype: torch.dtype = torch.float64,
-    **pace: float,
+    **hyperparameters: float,
 ) -> Tensor:
     """What (K, m, n) weights become after an update by each of the gradients."""
-    muon = muon_of(weights, weight_decay, switches, place(dtype))
+    muon = muon_of(weights, weight_decay, options, config_of(dtype))
     for gradient in gradients:
-        update(muon, gradient, **pace)
-    return muon.bank.stacked(muon.bank.weights).clone()
+        update(muon, gradient, **hyperparameters)
+    return muon.buffer.stack(muon.buffer.weights).clone()
 
 
-def update(muon: Muon, gradient: Tensor, good: bool = True, **pace: float) -> None:
-    at = {"lr": 0.1, "momentum": 0.9, "decay": 1.0, "wanted": 1.0, **pace}
-    muon.bank.gradients.copy_(gradient.flatten())
-    muon.update(Pace(*(torch.tensor(at[name], dtype=torch.float64) for name in Pace._fields)), torch.tensor(good))
+def update(muon: Muon, gradient: Tensor, is_valid: bool = True, **hyperparameters: float) -> None:
+    at = {"lr": 0.1, "momentum": 0.9, "weight_decay_multiplier": 1.0, "apply_update": 1.0, **hyperparameters}
+    muon.buffer.gradients.copy_(gradient.flatten())
+    muon.update(
+        DeviceHyperparameters(*(torch.tensor(at[name], dtype=torch.float64) for name in DeviceHyperparameters._fields)),
+        torch.tensor(is_valid),
+    )
 
 
 def direction(gradient: Tensor, **how: Any) -> Tensor:
@@ -114,13 +117,13 @@ def test_a_direction_is_nearly_orthogonal(shape: tuple[int, int], express: bool,
     for seed in range(20):
         left, _, right = torch.linalg.svd(random(seed, *shape), full_matrices=False)
         stretched = torch.linspace(0.05, 1.0, min(shape), dtype=torch.float64)
-        found = svdvals(direction(left * stretched @ right, switches=OFF._replace(polar_express=express)))
+        found = svdvals(direction(left * stretched @ right, options=OFF._replace(polar_express=express)))
         assert found.min() > lowest and found.max() < highest
 
 
 def test_polar_express_comes_nearer_to_orthogonal_than_the_quintic() -> None:
     def distance(express: bool) -> float:
-        found = svdvals(direction(random(3, 16, 16), switches=OFF._replace(polar_express=express)))
+        found = svdvals(direction(random(3, 16, 16), options=OFF._replace(polar_express=express)))
         return float((found - 1).square().mean())
 
     assert distance(True) < distance(False) / 2
@@ -130,12 +133,12 @@ def test_polar_express_comes_nearer_to_orthogonal_than_the_quintic() -> None:
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
 def test_a_renormalized_direction_has_the_norm_of_an_orthogonal_matrix(shape: tuple[int, int], scale: float) -> None:
     gradient = scale * random(1, *shape)
-    found = direction(gradient, switches=OFF._replace(renormalization=True))
+    found = direction(gradient, options=OFF._replace(renormalization=True))
     assert float(matrix_norm(found)) == pytest.approx(math.sqrt(min(shape)), rel=1e-6)
 
 
 def test_without_renormalization_the_norm_is_another() -> None:
-    assert abs(float(matrix_norm(direction(random(1, 6, 6), switches=OFF))) - math.sqrt(6)) > 0.05
+    assert abs(float(matrix_norm(direction(random(1, 6, 6), options=OFF))) - math.sqrt(6)) > 0.05
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
@@ -148,21 +151,19 @@ def test_with_row_equilibration_the_size_of_a_gradients_rows_does_not_matter(
     gradient = random(1, *shape)
     scaled = torch.tensor(factors, dtype=torch.float64)[:, None] * gradient
     equal = OFF._replace(row_equilibration=True)
-    torch.testing.assert_close(
-        direction(scaled, switches=equal), direction(gradient, switches=equal), rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(direction(scaled, options=equal), direction(gradient, options=equal), rtol=0, atol=1e-4)
 
 
 def test_without_row_equilibration_it_does() -> None:
     gradient = random(1, 6, 6)
     scaled = torch.tensor([1.0, 1, 1, 1, 1, 20], dtype=torch.float64)[:, None] * gradient
-    assert (direction(scaled, switches=OFF) - direction(gradient, switches=OFF)).abs().max() > 0.1
+    assert (direction(scaled, options=OFF) - direction(gradient, options=OFF)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_variance_reduction_keeps_the_norm_and_evens_out_the_longer_side(shape: tuple[int, int]) -> None:
-    usual = direction(random(1, *shape), switches=OFF)
-    even = direction(random(1, *shape), switches=OFF._replace(variance_reduction=True))
+    usual = direction(random(1, *shape), options=OFF)
+    even = direction(random(1, *shape), options=OFF._replace(variance_reduction=True))
     assert float(matrix_norm(even)) == pytest.approx(float(matrix_norm(usual)))
     over = 1 if shape[0] >= shape[1] else 0
     sizes, usual_sizes = vector_norm(even, dim=over), vector_norm(usual, dim=over)
@@ -173,12 +174,12 @@ def test_neurons_whose_updates_were_large_move_less() -> None:
     unusual = random(1, 1, 12, 4)
     loud = unusual.clone()
     loud[:, 0] *= 50  # the first neuron's updates before
-    switches = OFF._replace(variance_reduction=True)
+    options = OFF._replace(variance_reduction=True)
 
     def last_move(before: Tensor) -> Tensor:
         start = torch.zeros(1, 12, 4)
-        first = trained(start, [before], switches, momentum=0.0)
-        return trained(start, [before, unusual], switches, momentum=0.0)[0] - first[0]
+        first = trained(start, [before], options, momentum=0.0)
+        return trained(start, [before, unusual], options, momentum=0.0)[0] - first[0]
 
     assert vector_norm(last_move(loud)[0]) < 0.8 * vector_norm(last_move(unusual)[0])
 
@@ -191,9 +192,9 @@ SIGNS = [random(1, 1, 5, 5), random(2, 1, 5, 5)]
 def decayed(cautious: bool, left: float = 1.0) -> Tensor:
     """What the decay of one update takes away."""
     weights, gradient = SIGNS
-    switches = OFF._replace(cautious_decay=cautious)
-    without = trained(weights, [gradient], switches, 0.0, decay=left)
-    return without - trained(weights, [gradient], switches, 0.5, decay=left)
+    options = OFF._replace(cautious_decay=cautious)
+    without = trained(weights, [gradient], options, 0.0, weight_decay_multiplier=left)
+    return without - trained(weights, [gradient], options, 0.5, weight_decay_multiplier=left)
 
 
 def test_decay_takes_a_part_of_every_weight() -> None:
@@ -223,14 +224,14 @@ def test_no_gradient_moves_nothing(shape: tuple[int, int], dtype: torch.dtype) -
     assert torch.equal(trained(weights, [torch.zeros(2, *shape)] * 2, dtype=dtype).double(), weights)
 
 
-@pytest.mark.parametrize("switches", [ON, OFF], ids=["on", "off"])
+@pytest.mark.parametrize("options", [ON, OFF], ids=["on", "off"])
 def test_products_in_bfloat16_leave_weights_in_float32_and_the_direction_nearly_orthogonal(
-    switches: MuonSwitches,
+    options: MuonOptions,
 ) -> None:
     gradient = random(1, 32, 32)
-    moved = trained(torch.zeros(1, 32, 32), [gradient[None]], switches, dtype=torch.bfloat16, lr=1.0, momentum=0.0)
+    moved = trained(torch.zeros(1, 32, 32), [gradient[None]], options, dtype=torch.bfloat16, lr=1.0, momentum=0.0)
     assert moved.dtype == torch.float32
-    exact = direction(gradient, switches=switches)
+    exact = direction(gradient, options=options)
     likeness = float((-moved[0].double() * exact).sum() / matrix_norm(moved[0].double()) / matrix_norm(exact))
     assert likeness > 0.99
 
@@ -250,12 +251,16 @@ def test_little_is_compiled_for_banks_of_all_shapes_and_it_moves_them_as_plain_c
     before = counts["unique_graphs"]
     for shape in [(24, 24, 24), (6, 48, 12), (6, 12, 48), (3, 3, 12), (2, 8, 8)]:
         weight_decay = 1 / shape[0]
-        plain, compiled = (muon_of(random(1, *shape), weight_decay, ON, place(compiled=on)) for on in (False, True))
+        plain, compiled = (
+            muon_of(random(1, *shape), weight_decay, ON, config_of(is_compiled=on)) for on in (False, True)
+        )
         for step in range(4):
             for muon in (plain, compiled):
-                update(muon, random(2 + step, *shape), good=step != 2, lr=0.1 / (1 + step), momentum=0.8 + step / 20)
-        torch.testing.assert_close(compiled.bank.weights, plain.bank.weights, rtol=1e-9, atol=1e-9)
-        for name, kept in plain.kept().items():
-            torch.testing.assert_close(compiled.kept()[name], kept, rtol=1e-9, atol=1e-9)
+                update(
+                    muon, random(2 + step, *shape), is_valid=step != 2, lr=0.1 / (1 + step), momentum=0.8 + step / 20
+                )
+        torch.testing.assert_close(compiled.buffer.weights, plain.buffer.weights, rtol=1e-9, atol=1e-9)
+        for name, kept in plain.state().items():
+            torch.testing.assert_close(compiled.state()[name], kept, rtol=1e-9, atol=1e-9)
     # all that is before the products; all that is after them, for either longer side
     assert counts["unique_graphs"] - before == 3

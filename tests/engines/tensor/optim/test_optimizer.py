@@ -1,4 +1,4 @@
-"""Banks, SGD and AdamW: torch agrees, and an update that is not finite or not wanted changes no bit."""
+"""Banks, SGD and AdamW: torch agrees, and an update that is not finite or not apply_update changes no bit."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engines.tensor.devices import Place
-from engines.tensor.optim.flat_buffers import Bank
-from engines.tensor.optim.muon import Muon, MuonSwitches
-from engines.tensor.optim.optimizer import SGD, AdamW, Optimizer, Pace, Rule
+from engines.tensor.devices import DeviceConfig
+from engines.tensor.optim.adamw import SGD, AdamW
+from engines.tensor.optim.flat_buffers import FlatBuffer
+from engines.tensor.optim.muon import Muon, MuonOptions
+from engines.tensor.optim.optimizer import DeviceHyperparameters, Optimizer, UpdateRule
 
-WHERE = Place(torch.device("cpu"), torch.float64, torch.float64, False, [])
+CPU_CONFIG = DeviceConfig(torch.device("cpu"), torch.float64, torch.float64, False, [])
 SHAPES = {"a": (3, 4), "b": (5,), "c": (2, 4)}
-ALL_ON = MuonSwitches(*[True] * 5)
+ALL_ON = MuonOptions(*[True] * 5)
 
 
 def some_parameters(seed: int = 1) -> dict[str, Tensor]:
@@ -24,98 +25,104 @@ def some_parameters(seed: int = 1) -> dict[str, Tensor]:
     return {name: torch.randn(shape, generator=random, dtype=torch.float64) for name, shape in SHAPES.items()}
 
 
-def pace(lr: float = 0.01, momentum: float = 0.9, decay: float = 1.0, wanted: float = 1.0) -> Pace:
-    return Pace(*torch.tensor([lr, momentum, decay, wanted], dtype=torch.float64).unbind())
+def hyperparameters(
+    lr: float = 0.01, momentum: float = 0.9, weight_decay_multiplier: float = 1.0, apply_update: float = 1.0
+) -> DeviceHyperparameters:
+    return DeviceHyperparameters(
+        *torch.tensor([lr, momentum, weight_decay_multiplier, apply_update], dtype=torch.float64).unbind()
+    )
 
 
-def fill(bank: Bank, gradients: dict[str, Tensor]) -> None:
-    for name, parameter in bank.parameters.items():
+def fill(buffer: FlatBuffer, gradients: dict[str, Tensor]) -> None:
+    for name, parameter in buffer.parameters.items():
         assert parameter.grad is not None
         parameter.grad.copy_(gradients[name])
 
 
 def test_gradients_of_a_banks_parameters_lie_in_the_bank() -> None:
-    bank = Bank(some_parameters(), WHERE)
-    sum(parameter.square().sum() for parameter in bank.parameters.values()).backward()  # type: ignore[union-attr]
-    assert torch.equal(bank.gradients, 2 * bank.weights)
-    assert bank.weights.count_nonzero() == 3 * 4 + 5 + 2 * 4
+    buffer = FlatBuffer(some_parameters(), CPU_CONFIG)
+    sum(parameter.square().sum() for parameter in buffer.parameters.values()).backward()  # type: ignore[union-attr]
+    assert torch.equal(buffer.gradients, 2 * buffer.weights)
+    assert buffer.weights.count_nonzero() == 3 * 4 + 5 + 2 * 4
 
 
 def test_parameters_of_one_shape_lie_without_gaps_as_one_stack() -> None:
     parts = {name: torch.full((2, 3), float(name)) for name in ("0", "1", "2")}
-    bank = Bank(parts, WHERE)
-    assert torch.equal(bank.stacked(bank.weights), torch.stack([part.double() for part in parts.values()]))
+    buffer = FlatBuffer(parts, CPU_CONFIG)
+    assert torch.equal(buffer.stack(buffer.weights), torch.stack([part.double() for part in parts.values()]))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @settings(deadline=None, max_examples=20)
 @given(seeds=st.lists(st.integers(0, 999), min_size=1, max_size=6), rate=st.floats(0.1, 5.0))
 def test_adamw_and_sgd_on_a_bank_are_torchs(decay: float, seeds: list[int], rate: float) -> None:
-    pairs: list[tuple[Callable[[Bank], Rule], Callable[[list[Tensor]], torch.optim.Optimizer]]] = [
+    pairs: list[tuple[Callable[[FlatBuffer], UpdateRule], Callable[[list[Tensor]], torch.optim.Optimizer]]] = [
         (
-            lambda bank: AdamW(bank, rate, 0.8, 0.95, 1e-8, decay),
+            lambda buffer: AdamW(buffer, rate, 0.8, 0.95, 1e-8, decay),
             lambda p: torch.optim.AdamW(p, 0.01 * rate, (0.8, 0.95), 1e-8, decay),
         ),
         (SGD, lambda p: torch.optim.SGD(p, 0.01)),
     ]
     for make, theirs_of in pairs:
-        bank = Bank(some_parameters(), WHERE)
-        ours = make(bank)
+        buffer = FlatBuffer(some_parameters(), CPU_CONFIG)
+        ours = make(buffer)
         expected = {name: part.requires_grad_() for name, part in some_parameters().items()}
         theirs = theirs_of(list(expected.values()))
         for seed in seeds:
             gradients = some_parameters(seed)
-            fill(bank, gradients)
+            fill(buffer, gradients)
             with torch.no_grad():
-                ours.update(pace(), torch.tensor(True))
+                ours.update(hyperparameters(), torch.tensor(True))
             for name, part in expected.items():
                 part.grad = gradients[name]
             theirs.step()
-        for name, parameter in bank.parameters.items():
+        for name, parameter in buffer.parameters.items():
             torch.testing.assert_close(parameter, expected[name], rtol=0, atol=1e-12)
 
 
 def test_zeros_between_parameters_stay_zero() -> None:
-    bank = Bank(some_parameters(), WHERE)
-    optimizer = Optimizer({"all": AdamW(bank, 1.0, 0.9, 0.99, 1e-8, 0.1)})
+    buffer = FlatBuffer(some_parameters(), CPU_CONFIG)
+    optimizer = Optimizer({"all": AdamW(buffer, 1.0, 0.9, 0.99, 1e-8, 0.1)})
     for seed in range(3):
-        fill(bank, some_parameters(seed))
-        optimizer.update(torch.tensor(1.0), pace())
-    inside = sum(int(parameter.count_nonzero()) for parameter in bank.parameters.values())
-    assert bank.weights.count_nonzero() == inside < len(bank.weights)
+        fill(buffer, some_parameters(seed))
+        optimizer.step(torch.tensor(1.0), hyperparameters())
+    inside = sum(int(parameter.count_nonzero()) for parameter in buffer.parameters.values())
+    assert buffer.weights.count_nonzero() == inside < len(buffer.weights)
 
 
 # --- an optimizer of several rules ----------------------------------------------------------------
 
 
-def three_rules() -> tuple[Optimizer, dict[str, Bank]]:
+def three_rules() -> tuple[Optimizer, dict[str, FlatBuffer]]:
     parts = some_parameters()
-    banks = {name: Bank({name: part}, WHERE) for name, part in parts.items()}
-    rules: dict[str, Rule] = {
-        "a": Muon(banks["a"], 0.1, ALL_ON, WHERE),
-        "b": AdamW(banks["b"], 1.0, 0.9, 0.99, 1e-8, 0.1),
-        "c": SGD(banks["c"]),
+    buffers = {name: FlatBuffer({name: part}, CPU_CONFIG) for name, part in parts.items()}
+    rules: dict[str, UpdateRule] = {
+        "a": Muon(buffers["a"], 0.1, ALL_ON, CPU_CONFIG),
+        "b": AdamW(buffers["b"], 1.0, 0.9, 0.99, 1e-8, 0.1),
+        "c": SGD(buffers["c"]),
     }
-    return Optimizer(rules), banks
+    return Optimizer(rules), buffers
 
 
-def update(optimizer: Optimizer, banks: dict[str, Bank], gradients: dict[str, Tensor], loss: float = 1.0) -> Tensor:
-    for name, bank in banks.items():
-        fill(bank, {name: gradients[name]})
-    return optimizer.update(torch.tensor(loss), pace())
+def update(
+    optimizer: Optimizer, buffers: dict[str, FlatBuffer], gradients: dict[str, Tensor], loss: float = 1.0
+) -> Tensor:
+    for name, buffer in buffers.items():
+        fill(buffer, {name: gradients[name]})
+    return optimizer.step(torch.tensor(loss), hyperparameters())
 
 
 def bits(optimizer: Optimizer) -> dict[str, bytes]:
-    tensors = {**optimizer.parameters(), **optimizer.kept()}
+    tensors = {**optimizer.parameters(), **optimizer.state()}
     return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
 
 
 def test_an_update_tells_the_loss_and_the_norm_of_the_whole_gradient() -> None:
-    optimizer, banks = three_rules()
+    optimizer, buffers = three_rules()
     gradients = some_parameters(2)
-    for name, bank in banks.items():
-        fill(bank, {name: gradients[name]})
-    loss, norm = optimizer.update(torch.tensor(1.75), pace()).tolist()
+    for name, buffer in buffers.items():
+        fill(buffer, {name: gradients[name]})
+    loss, norm = optimizer.step(torch.tensor(1.75), hyperparameters()).tolist()
     assert loss == 1.75
     assert norm == pytest.approx(math.hypot(*(x for part in gradients.values() for x in part.flatten().tolist())))
 
@@ -123,16 +130,16 @@ def test_an_update_tells_the_loss_and_the_norm_of_the_whole_gradient() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["a", "b", "c", "loss"])
 def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad: float, where: str) -> None:
-    optimizer, banks = three_rules()
-    update(optimizer, banks, some_parameters(2))
+    optimizer, buffers = three_rules()
+    update(optimizer, buffers, some_parameters(2))
     before = bits(optimizer)
     gradients = some_parameters(3)
     if where != "loss":
         gradients[where].view(-1)[1] = bad
-    told = update(optimizer, banks, gradients, bad if where == "loss" else 1.0)
+    told = update(optimizer, buffers, gradients, bad if where == "loss" else 1.0)
     assert bits(optimizer) == before
     assert not math.isfinite(told[0 if where == "loss" else 1])
-    update(optimizer, banks, some_parameters(4))  # and nothing of it is left behind
+    update(optimizer, buffers, some_parameters(4))  # and nothing of it is left behind
     other, its_banks = three_rules()
     for seed in (2, 4):
         update(other, its_banks, some_parameters(seed))
@@ -140,20 +147,20 @@ def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad
 
 
 def test_an_update_that_is_not_wanted_changes_nothing() -> None:
-    optimizer, banks = three_rules()
-    for name, bank in banks.items():
-        fill(bank, {name: some_parameters(2)[name]})
+    optimizer, buffers = three_rules()
+    for name, buffer in buffers.items():
+        fill(buffer, {name: some_parameters(2)[name]})
     before = bits(optimizer)
-    optimizer.update(torch.tensor(1.0), pace(wanted=0.0))
+    optimizer.step(torch.tensor(1.0), hyperparameters(apply_update=0.0))
     assert bits(optimizer) == before
-    optimizer.update(torch.tensor(1.0), pace())
+    optimizer.step(torch.tensor(1.0), hyperparameters())
     after = bits(optimizer)
     assert [name for name in before if after[name] == before[name]] == []
 
 
 def test_gradients_are_put_back_to_zero_where_they_lie() -> None:
-    optimizer, banks = three_rules()
-    update(optimizer, banks, some_parameters(2))
-    optimizer.zero_gradients()
-    assert all(bank.gradients.count_nonzero() == 0 for bank in banks.values())
+    optimizer, buffers = three_rules()
+    update(optimizer, buffers, some_parameters(2))
+    optimizer.zero_grad()
+    assert all(buffer.gradients.count_nonzero() == 0 for buffer in buffers.values())
     assert all(parameter.grad is not None for parameter in optimizer.parameters().values())
