@@ -68,5 +68,5 @@ def test_anything_but_a_gpt_with_a_bpe_tokenizer_is_an_error(given: dict[str, An
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is available")
 def test_an_unavailable_device_is_an_error_before_anything_is_measured() -> None:
-    with pytest.raises(UserError, match="torch sees no CUDA GPU"):
+    with pytest.raises(UserError, match="torch finds no CUDA GPU"):
         measure({"device": "cuda"})
