@@ -1,4 +1,4 @@
-"""Builds what tests begin with: small corpora, runs, runs that have ended, and GPUs that a driver tells of."""
+"""Builds the objects that tests start with: small corpora, runs, finished runs, and the GPUs of a simulated driver."""
 
 import json
 import sys
@@ -31,11 +31,12 @@ def write_text(folder: Path, text: str = TEXT) -> Path:
 
 
 def make_run(folder: Path, **given: Any) -> Run:
-    """A run that takes a fraction of a second, not started."""
+    """Create a run that trains for a fraction of a second, without starting it."""
     return create_run({"data": str(write_text(folder)), **QUICK, **given}, folder / "results")
 
 
 def finished_run(folder: Path, **given: Any) -> Run:
+    """Create a run and train it to its end."""
     run = make_run(folder, **given)
     launch(run).wait()
     return run
@@ -46,13 +47,13 @@ def numbers(*values: float) -> Array:
 
 
 def checkpoint(step: int = 1) -> Checkpoint:
-    """A checkpoint of two parameters."""
+    """Return a checkpoint of two parameters."""
     learner = LearnerState({"w": numbers(1.0, 2.0)}, {"m": numbers(3.0)}, {"updates": step})
     return Checkpoint(learner, {"kind": "char", "alphabet": "ab"}, {"mode": "scalar"}, {"step": step})
 
 
 def flip_a_bit(path: Path) -> None:
-    """Damage a file in its middle."""
+    """Flip one bit in the middle of a file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -63,7 +64,7 @@ def events_of(run: Run, *kinds: str) -> list[dict[str, Any]]:
 
 
 def write_log(path: Path, *past: dict[str, Any]) -> None:
-    """A log of these events, numbered and with checksums, as a worker writes it."""
+    """Write a log of these events, with numbers and checksums, as a worker does."""
     path.write_bytes(b"".join(events.encode_line(event, number) for number, event in enumerate(past, 1)))
 
 
@@ -73,7 +74,7 @@ def weights_sha256(run: Run, step: int) -> str:
 
 
 def pretend_gpus(monkeypatch: "pytest.MonkeyPatch", *gpus: Gpu, parts: tuple[Gpu, ...] = ()) -> Nvml:
-    """Let the driver tell of these GPUs; of none: let there be no driver."""
+    """Simulate a driver that lists these GPUs."""
     nvml = Nvml(*gpus, parts=parts)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

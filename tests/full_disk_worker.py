@@ -1,4 +1,4 @@
-"""A worker whose disk is full from the n-th write to a place on, as `FULL_AT=<place>:<n>` says.
+"""A worker whose disk is full from the n-th write to a place, according to `FULL_AT=<place>:<n>`.
 
 Places: `event` (a write of the event log), `json` (config.json with the facts first, then summary.json), `checkpoint`.
 """

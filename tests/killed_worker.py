@@ -1,7 +1,7 @@
-"""A worker that kills itself with SIGKILL in the middle of something, as `KILL_AT=<place>:<n>` says.
+"""A worker that kills itself with SIGKILL at the place and count in `KILL_AT=<place>:<n>`.
 
-Places: `checkpoint` (half of the n-th file of a checkpoint written), `rename` (just before the n-th checkpoint gets
-its name), `named` (just after), `evaluation` (before the n-th chunk is scored), `event` (half of the n-th write done).
+Places: `checkpoint` (half of the n-th file of a checkpoint is written), `rename` (just before the n-th checkpoint is
+renamed), `named` (just after), `evaluation` (before the n-th chunk is scored), `event` (half of the n-th write).
 """
 
 import os
@@ -19,14 +19,14 @@ _place, _, _number = os.environ["KILL_AT"].partition(":")
 _left = int(_number)
 
 
-def _die_at(place: str, last_act: Callable[[], object] = lambda: None) -> None:
-    """Counts down; at zero does half of the thing, then dies as under `kill -9`."""
+def _kill_at(place: str, before: Callable[[], object] = lambda: None) -> None:
+    """Count down; at zero, call `before` and exit as by `kill -9`."""
     global _left
     if place != _place:
         return
     _left -= 1
     if _left == 0:
-        last_act()
+        before()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -35,26 +35,26 @@ _write_file, _write_all, _evaluate, _rename = files._write_file, log._write_all,
 
 def write_file(path: Path, parts: Any) -> str:
     content = b"".join(parts)
-    _die_at("checkpoint", lambda: path.write_bytes(content[: len(content) // 2]))
+    _kill_at("checkpoint", lambda: path.write_bytes(content[: len(content) // 2]))
     return _write_file(path, [content])
 
 
 def write_all(fd: int, content: bytes) -> None:
-    _die_at("event", lambda: os.write(fd, content[: len(content) // 2]))
+    _kill_at("event", lambda: os.write(fd, content[: len(content) // 2]))
     _write_all(fd, content)
 
 
 def evaluate(*arguments: Any) -> Any:
-    _die_at("evaluation")
+    _kill_at("evaluation")
     return _evaluate(*arguments)
 
 
 def rename(self: Path, target: Path) -> Path:
     if target.name.startswith("step-"):
-        _die_at("rename")
+        _kill_at("rename")
     result = _rename(self, target)
     if target.name.startswith("step-"):
-        _die_at("named")
+        _kill_at("named")
     return result
 
 

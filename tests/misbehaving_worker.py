@@ -1,4 +1,4 @@
-"""A worker whose model fails at the step that `MISBEHAVE=<how>:<step>` names: by an exception, or by a segfault."""
+"""A worker whose model fails at the step in `MISBEHAVE=<how>:<step>`, with an exception or a segfault."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""A worker on a machine with `USABLE_CORES` cores, whose tokenizer training finds other merges with `OTHER_MERGES`."""
+"""A worker on a simulated machine with `USABLE_CORES` cores; with `OTHER_MERGES`, tokenizer training finds others."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A worker whose wall clock jumps: CLOCK_STEPS lists seconds, one of which is added at every hundredth look at it."""
+"""A worker whose wall clock jumps: CLOCK_STEPS lists seconds; one more is added after every hundred reads."""
 
 import os
 import sys
@@ -8,14 +8,14 @@ from engines.training import worker
 
 _jumps = [float(word) for word in os.environ["CLOCK_STEPS"].split(",")]
 _real_time = time.time
-_looks = 0
+_reads = 0
 
 
 def stepping_time() -> float:
     """Return the real time, moved by the jumps that are due."""
-    global _looks
-    _looks += 1
-    return _real_time() + sum(_jumps[: _looks // 100])
+    global _reads
+    _reads += 1
+    return _real_time() + sum(_jumps[: _reads // 100])
 
 
 time.time = stepping_time

@@ -1,4 +1,4 @@
-"""A worker that believes it compiles: as on a GPU, but in no time."""
+"""A worker in which torch.compile does nothing: compiled code paths, as on a GPU, without the time to compile."""
 
 import sys
 from typing import Any

@@ -203,6 +203,7 @@ def _write_line(out: IO[bytes], value: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Serve requests from stdin until it is closed."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries is not a reply
     lines: SimpleQueue[bytes] = SimpleQueue()

@@ -89,6 +89,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
+        """IDENTICAL, ROUNDING (within the tolerance) or DIVERGED."""
         if self.divergence:
             return DIVERGED
         tallies = (self.losses, self.evals, self.samples, self.weights)

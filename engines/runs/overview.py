@@ -134,7 +134,7 @@ class LogDigest:
         return {**summary, KEY: {**content, "checksum": _compute_checksum(content)}}
 
     def _manifest_crc(self) -> int | None:
-        """CRC-32 of the run's manifest, so that a list does not verify its checksum again; None if it is damaged."""
+        """Return the CRC-32 of the manifest, so that lists need not verify it again; None if it is damaged."""
         try:
             encoded = read_regular(self._run.config_path)
             self._run.read_config()

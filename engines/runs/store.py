@@ -33,26 +33,32 @@ class Run:
 
     @property
     def config_path(self) -> Path:
+        """The manifest."""
         return self.path / "config.json"
 
     @property
     def events_path(self) -> Path:
+        """The event log."""
         return self.path / "events.jsonl"
 
     @property
     def control_dir(self) -> Path:
+        """The folder of control requests."""
         return self.path / "control"
 
     @property
     def lock_path(self) -> Path:
+        """The lock that its worker holds."""
         return self.path / "run.lock"
 
     @property
     def log_path(self) -> Path:
+        """The output of its workers."""
         return self.path / "worker.log"
 
     @property
     def summary_path(self) -> Path:
+        """The figures of the run once it has ended."""
         return self.path / "summary.json"
 
     @property

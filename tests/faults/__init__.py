@@ -1,4 +1,4 @@
-"""The fault campaign: kills, damaged files, full disks, strange input and random keys, for as long as one likes.
+"""The fault campaign: kills, damaged files, full disks, invalid input and random keys, for any length of time.
 
 `make faults` runs every part, `make faults PART=kills N=200` one of them; results accumulate per commit in
 `results/faults.json` and are summarised in `results/faults.md`. `campaign.py` runs parts and keeps the results,

@@ -18,14 +18,14 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full number of cases")
     parser.add_argument("--results", type=Path, default=campaign.RESULTS, help="folder of faults.json and faults.md")
     parser.add_argument("--commit", help="what is tested, where the checkout is a copy without its history")
-    asked = parser.parse_args()
-    commit = asked.commit or campaign.commit()
+    options = parser.parse_args()
+    commit = options.commit or campaign.commit()
     violated = False
-    for name in asked.part or filter(campaign.runs_here, campaign.NAMES):
-        seed = campaign.next_seed(asked.results, commit, name) if asked.seed is None else asked.seed
-        cases = asked.cases or max(1, round(campaign.part(name).target * asked.scale))
+    for name in options.part or filter(campaign.runs_here, campaign.NAMES):
+        seed = campaign.next_seed(options.results, commit, name) if options.seed is None else options.seed
+        cases = options.cases or max(1, round(campaign.part(name).target * options.scale))
         tally = campaign.run_part(name, cases, seed, lambda line: print(line, file=sys.stderr, flush=True))
-        campaign.record(asked.results, commit, name, tally, seed)
+        campaign.record(options.results, commit, name, tally, seed)
         print(f"{name}: {tally.cases:,} cases with seed {seed}, {len(tally.violations)} violations", flush=True)
         violated = violated or bool(tally.violations)
     return 1 if violated else 0

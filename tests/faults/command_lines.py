@@ -1,4 +1,4 @@
-"""Generated command lines in this process: a documented exit code and at least a sentence, for any words at all."""
+"""Generated command lines in this process: a documented exit code and at least one sentence, for any words."""
 
 import os
 import random

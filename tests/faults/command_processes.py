@@ -1,4 +1,4 @@
-"""Generated command lines as separate processes, with real workers behind them."""
+"""Generated command lines as separate processes, with real workers."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Damaged files of runs, studies and the cache: figures stay right, or the damage is reported; never neither."""
+"""Damaged files of runs, studies and the cache: figures are right, or the damage is reported."""
 
 import os
 import random

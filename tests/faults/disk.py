@@ -1,4 +1,4 @@
-"""Full disks: every command that writes reports it in one sentence, and what was recorded before stays.
+"""Full disks: every command that writes reports them in one sentence, and earlier records are kept.
 
 Two kinds of full disk: a limit on the size of any file that a process may write (`ulimit -f`), which reaches every
 write path, and a small tmpfs, where mounting is allowed, which is full for everything at once.

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of a gpt on a GPU: it ends with the losses of one that was never killed, up to rounding."""
+"""SIGKILL at any moment of a gpt on a GPU: it ends with the losses of a run that was not killed, up to rounding."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Random keys, clicks and sizes of the terminal in the app, the palette among them: none crashes it."""
+"""Random keys, clicks and terminal sizes in the app, including the command palette: none crashes it."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what was killed resumes to the losses and weights of a run that never was."""
+"""SIGKILL at any moment: a killed run resumes to the losses and weights of a run that was not killed."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""A temporary folder that is home, working directory and temporary directory, and the only place written to."""
+"""A temporary folder that is home, working and temporary directory; nothing is written elsewhere."""
 
 import contextlib
 import io

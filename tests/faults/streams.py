@@ -1,4 +1,4 @@
-"""Circumstances: closed streams, deleted folders, racing launchers, clock steps, and many live runs."""
+"""Circumstances: closed streams, deleted folders, concurrent launchers, clock steps, and many running runs."""
 
 import json
 import os

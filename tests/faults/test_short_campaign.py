@@ -1,4 +1,4 @@
-"""The short form of the fault campaign: a few cases of every part; `make faults` tries them all."""
+"""The short form of the fault campaign: a few cases of every part; `make faults` runs all of them."""
 
 import os
 import random
@@ -46,7 +46,7 @@ def test_the_campaign_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     victim.write_text("the restriction ends with the sandbox")
 
 
-def test_the_same_seed_draws_the_same_cases_again() -> None:
+def test_the_same_seed_gives_the_same_cases() -> None:
     first, second, other = (
         generated(random.Random(seed), command_lines.command_lines(), 200) for seed in ("same", "same", "other")
     )

@@ -1,4 +1,4 @@
-"""Checkpoints and their format: whole or refused, read by others, thinned out, written beside the training."""
+"""Checkpoints: intact or refused, readable by others, pruned, and written during training."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from engines.errors import UserError
         lambda arrays: "__metadata__" not in arrays
     )
 )
-def test_the_formats_own_library_reads_what_we_write_and_we_what_it_writes(arrays: dict[str, list[float]]) -> None:
+def test_files_are_exchanged_with_the_safetensors_library(arrays: dict[str, list[float]]) -> None:
     ours = b"".join(safetensors.dump({name: numbers(*values) for name, values in arrays.items()}))
     plain = {name: numpy.array(values) for name, values in arrays.items()}
     path = Path(os.environ["HOME"]) / "w.safetensors"
@@ -36,7 +36,7 @@ def test_the_formats_own_library_reads_what_we_write_and_we_what_it_writes(array
         assert bytes(stored.data) == plain[name].tobytes() and stored.dtype == "F64"
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_loaded_checkpoint_equals_the_written_one(tmp_path: Path) -> None:
     size = write_checkpoint(tmp_path, 7, checkpoint(7))
     again = load_checkpoint(get_checkpoint_path(tmp_path, 7))
     assert again.progress == {"step": 7} and again.learner.counters == {"updates": 7}
@@ -64,7 +64,7 @@ def test_any_damage_is_refused_and_the_file_is_named(file: str, harm: str, tmp_p
         load_checkpoint(path.parent)
 
 
-def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_told(tmp_path: Path) -> None:
+def test_the_newest_intact_checkpoint_is_used_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         write_checkpoint(tmp_path, step, checkpoint(step))
     (get_checkpoint_path(tmp_path, 3) / "state.json").write_text("{")
@@ -72,7 +72,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_told(tmp_path
     assert found and found.progress["step"] == 2 and len(complaints) == 1 and "step-00000003" in complaints[0]
 
 
-def test_what_a_killed_writer_left_is_not_seen_and_is_swept_up(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_killed_writer_are_ignored_and_deleted(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 1, checkpoint())
     (tmp_path / ".writing-step-00000002").mkdir()
     assert list_steps(tmp_path) == [1]
@@ -84,14 +84,16 @@ def test_what_a_killed_writer_left_is_not_seen_and_is_swept_up(tmp_path: Path) -
     ("keep_last", "best", "kept"),
     [(2, 1, [1, 4, 5]), (1, None, [5]), (0, None, [1, 2, 3, 4, 5]), (9, 2, [1, 2, 3, 4, 5])],
 )
-def test_the_last_and_the_best_are_kept(keep_last: int, best: int | None, kept: list[int], tmp_path: Path) -> None:
+def test_the_last_checkpoints_and_the_best_one_are_kept(
+    keep_last: int, best: int | None, kept: list[int], tmp_path: Path
+) -> None:
     for step in range(1, 6):
         write_checkpoint(tmp_path, step, checkpoint(step))
     removed, problem = prune_checkpoints(tmp_path, keep_last, best)
     assert list_steps(tmp_path) == kept and sorted(kept + removed) == [1, 2, 3, 4, 5] and not problem
 
 
-def test_a_failure_to_save_is_raised_where_it_is_waited_for(tmp_path: Path) -> None:
+def test_a_failure_to_save_is_raised_by_wait(tmp_path: Path) -> None:
     saver = CheckpointSaver(tmp_path / "missing", 1, lambda saved: None)
     saver.save(1, checkpoint(), None)
     with pytest.raises(UserError, match="no checkpoint could be written"):
@@ -108,7 +110,7 @@ def test_saving_reports_when_it_is_durable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [*FILES, "state.json"])
-def test_not_one_byte_of_any_file_changes_unnoticed(file: str, tmp_path: Path) -> None:
+def test_every_changed_byte_is_detected(file: str, tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 1, checkpoint())
     path = get_checkpoint_path(tmp_path, 1) / file
     whole = path.read_bytes()
@@ -123,7 +125,7 @@ def test_not_one_byte_of_any_file_changes_unnoticed(file: str, tmp_path: Path) -
 
 @settings(deadline=None, max_examples=50)
 @given(prompt=st.text() | st.just('"seal": "' + "0" * 64 + '"'), position=st.integers(0, 1 << 62), lr=st.floats(0, 1))
-def test_settings_and_progress_come_back_whatever_they_hold(prompt: str, position: int, lr: float) -> None:
+def test_any_settings_and_progress_are_read_back(prompt: str, position: int, lr: float) -> None:
     folder = Path(os.environ["HOME"])
     learner, tokenizer, *_ = checkpoint()
     kept = {"prompt": prompt, "lr": lr, "val_data": None}
@@ -132,7 +134,7 @@ def test_settings_and_progress_come_back_whatever_they_hold(prompt: str, positio
     assert again.settings == kept and again.progress == {"position": position}
 
 
-def test_a_step_reached_again_replaces_its_checkpoint_and_is_never_half_there(
+def test_a_step_reached_again_replaces_its_checkpoint_atomically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleted: list[str] = []
@@ -149,11 +151,11 @@ def test_a_step_reached_again_replaces_its_checkpoint_and_is_never_half_there(
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000008"]
 
 
-def test_where_nothing_was_written_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+def test_an_interrupted_first_checkpoint_is_not_used(tmp_path: Path) -> None:
     assert list_steps(tmp_path / "none") == [] and load_newest_checkpoint(tmp_path) == (None, [])
 
 
-def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_schema_is_distinguished_from_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "SCHEMA", 2)
     write_checkpoint(tmp_path, 1, checkpoint())
     monkeypatch.undo()
@@ -161,12 +163,12 @@ def test_a_later_schema_is_told_from_damage(tmp_path: Path, monkeypatch: pytest.
         load_checkpoint(get_checkpoint_path(tmp_path, 1))
 
 
-def test_a_failure_after_the_write_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_a_failure_after_the_write_is_raised_unchanged(tmp_path: Path) -> None:
     def fail(saved: SavedCheckpoint) -> None:
-        raise RuntimeError("nobody listens")
+        raise RuntimeError("no listener")
 
     saver = CheckpointSaver(tmp_path, 1, fail)
     saver.save(1, checkpoint(), None)
-    with pytest.raises(RuntimeError, match="nobody listens"):
+    with pytest.raises(RuntimeError, match="no listener"):
         saver.save(2, checkpoint(2), None)
     assert list_steps(tmp_path) == [1]

@@ -1,4 +1,4 @@
-"""Pruning: damaged checkpoints never count as kept, and what cannot be removed is a warning."""
+"""Pruning: damaged checkpoints do not count as kept, and a failed deletion is a warning."""
 
 import errno
 import shutil
@@ -89,7 +89,7 @@ def test_a_failed_prune_is_a_warning_and_the_checkpoint_counts_as_saved(
     assert list_steps(tmp_path) == [3] and saved[2].warning == ""
 
 
-def test_a_damaged_checkpoint_that_pruning_meets_is_reported(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_found_by_pruning_is_reported(tmp_path: Path) -> None:
     saved: list[SavedCheckpoint] = []
     write_steps(tmp_path, 1, 2)
     damage(tmp_path, 2)

@@ -1,4 +1,4 @@
-"""The safetensors format: what its own library writes is read, whatever is not whole is refused."""
+"""The safetensors format: files of its own library are read, and incomplete ones are refused."""
 
 import numpy
 import pytest
@@ -33,7 +33,7 @@ def test_the_numbers_begin_at_a_multiple_of_eight_bytes() -> None:
         assert len(header) % 8 == 0 and int.from_bytes(header_bytes, "little") == len(header)
 
 
-def test_a_librarys_notes_are_no_array() -> None:
+def test_metadata_of_the_library_is_not_an_array() -> None:
     assert list(parse(save({"a": numpy.ones(1)}, {"made by": "another"}), "a file")) == ["a"]
 
 
@@ -46,7 +46,7 @@ def test_a_file_cut_anywhere_is_refused_by_name() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(place=st.integers(0, 200), change=st.integers(1, 255), rest=st.binary(max_size=20))
-def test_a_harmed_file_is_read_or_refused_and_nothing_else(place: int, change: int, rest: bytes) -> None:
+def test_a_damaged_file_is_read_or_refused_without_another_exception(place: int, change: int, rest: bytes) -> None:
     harmed = bytearray(content(a=Array("F64", (2,), bytes(16)), b=Array("U8", (3,), b"abc")) + rest)
     harmed[place % len(harmed)] ^= change
     try:

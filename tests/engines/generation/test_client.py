@@ -1,4 +1,4 @@
-"""The dashboard's end of the sampling process: hears every token, never waits, and tells when the process dies."""
+"""The dashboard's client of the sampling process: it receives every token, never waits, and reports an exit."""
 
 import signal
 import sys
@@ -33,13 +33,13 @@ def client() -> Iterator[SamplerClient]:
 
 
 def poll_until(client: SamplerClient, seen: Callable[[Reply], bool]) -> list[Reply]:
-    heard: list[Reply] = []
+    received: list[Reply] = []
     deadline = time.monotonic() + PATIENCE
-    while not any(map(seen, heard)):
-        assert time.monotonic() < deadline, heard[-5:]
+    while not any(map(seen, received)):
+        assert time.monotonic() < deadline, received[-5:]
         time.sleep(0.005)
-        heard += client.poll()
-    return heard
+        received += client.poll()
+    return received
 
 
 def is_token(reply: Reply) -> bool:
@@ -61,12 +61,12 @@ def process_of(client: SamplerClient) -> Any:
 def test_a_request_is_answered_token_by_token(client: SamplerClient, checkpoint: Path) -> None:
     assert not client.is_running and client.poll() == []
     id = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
-    heard = poll_until(client, is_last)
+    received = poll_until(client, is_last)
     assert client.is_running
-    assert [reply["kind"] for reply in heard] == ["loading", *["token"] * heard[-1]["tokens"], "done"]
-    assert {reply["id"] for reply in heard} == {id}
+    assert [reply["kind"] for reply in received] == ["loading", *["token"] * received[-1]["tokens"], "done"]
+    assert {reply["id"] for reply in received} == {id}
     again = client.request(checkpoint, "the ", {"max_new_tokens": 30, "seed": 2})
-    texts = [reply["text"] for reply in heard if is_token(reply)]
+    texts = [reply["text"] for reply in received if is_token(reply)]
     assert again != id and [reply["text"] for reply in poll_until(client, is_last) if is_token(reply)] == texts
 
 
@@ -105,32 +105,32 @@ def test_no_call_waits_for_the_process(client: SamplerClient, checkpoint: Path) 
     assert any(reply["id"] == 2 for reply in poll_until(client, lambda reply: reply["id"] == 2 and is_token(reply)))
 
 
-def test_a_killed_process_is_told_to_every_request_and_the_next_starts_another(
+def test_a_killed_process_is_an_error_of_every_request_and_the_next_one_starts_another(
     client: SamplerClient, checkpoint: Path
 ) -> None:
     first, second = (client.request(checkpoint, "the ", ENDLESS) for _ in range(2))
     poll_until(client, is_token)
     process_of(client).kill()
-    heard = poll_until(client, is_last)
-    told = "the sampling process was killed by SIGKILL. Send the prompt again to start another."
-    assert heard[-2:] == [{"id": id, "kind": "error", "message": told} for id in (first, second)]
+    received = poll_until(client, is_last)
+    message = "the sampling process was killed by SIGKILL. Send the prompt again to start another."
+    assert received[-2:] == [{"id": id, "kind": "error", "message": message} for id in (first, second)]
     assert not client.is_running and client.poll() == []
     client.request(checkpoint, "the ", {"max_new_tokens": 1})
     assert [reply["kind"] for reply in poll_until(client, is_last)] == ["loading", "token", "done"]
 
 
-def test_a_death_between_two_requests_is_told_to_the_first(client: SamplerClient, checkpoint: Path) -> None:
+def test_an_exit_between_two_requests_is_an_error_of_the_first(client: SamplerClient, checkpoint: Path) -> None:
     first = client.request(checkpoint, "the ", ENDLESS)
     poll_until(client, is_token)
     process_of(client).kill()
     process_of(client).wait()
     second = client.request(checkpoint, "the ", {"max_new_tokens": 1})
-    heard = poll_until(client, lambda reply: is_last(reply) and reply["id"] == second)
-    assert [reply["kind"] for reply in heard if reply["id"] == first and is_last(reply)] == ["error"]
-    assert heard[-1]["kind"] == "done" and client.is_running
+    received = poll_until(client, lambda reply: is_last(reply) and reply["id"] == second)
+    assert [reply["kind"] for reply in received if reply["id"] == first and is_last(reply)] == ["error"]
+    assert received[-1]["kind"] == "done" and client.is_running
 
 
-def test_a_process_that_does_not_start_is_told(
+def test_a_process_that_does_not_start_is_an_error(
     client: SamplerClient, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")

@@ -1,4 +1,4 @@
-"""Draws follow the probabilities, whatever the temperature and the cuts; a rereading decoder sees its context alone."""
+"""Sampled tokens follow the probabilities for all settings; the decoder passes only its context to the model."""
 
 import math
 from collections import Counter
@@ -20,12 +20,12 @@ def drawn(logits: Sequence[float], count: int = 20_000, **how: float) -> Counter
     return Counter(sample_token(logits, SampleSettings(**how), stream.unit()) for _ in range(count))  # type: ignore[arg-type]
 
 
-def test_draws_follow_the_probabilities() -> None:
+def test_sampled_tokens_follow_the_probabilities() -> None:
     counts = drawn(LOGITS, temperature=1.0)
     assert [round(counts[i] / 20_000, 1) for i in range(2)] == [0.5, 0.3]
 
 
-def test_a_number_between_0_and_1_picks_the_token_whose_share_it_falls_into() -> None:
+def test_a_number_between_0_and_1_selects_the_token_whose_interval_contains_it() -> None:
     numbers = (0.0, 0.49, 0.51, 0.79, 0.81, 0.94, 0.96, 1.0 - 2.0**-53)
     assert [sample_token(LOGITS, SampleSettings(temperature=1.0), number) for number in numbers] == [
         0,
@@ -45,7 +45,7 @@ def test_temperature_sharpens_and_flattens() -> None:
 
 
 @pytest.mark.parametrize("others", [{}, {"top_k": 3}, {"top_p": 0.2}])
-def test_temperature_0_takes_the_likeliest_token_and_of_equals_the_first(others: dict[str, float]) -> None:
+def test_temperature_0_chooses_the_likeliest_token_and_the_first_of_equals(others: dict[str, float]) -> None:
     for number in (0.0, 0.5, 1.0 - 2.0**-53):
         how = SampleSettings(temperature=0.0, **others)  # type: ignore[arg-type]
         assert (
@@ -99,7 +99,7 @@ class Successor:
         return [20.0 if token == (context[-1] + 1) % 5 else 0.0 for token in range(5)]
 
 
-def test_each_row_goes_on_from_its_own_text() -> None:
+def test_each_row_continues_its_own_text() -> None:
     decoder = FullContextDecoder(Successor().logits, 3, [[1], [0, 3]])
     texts: list[list[int]] = [[], []]
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_each_row_goes_on_from_its_own_text() -> None:
     assert texts == [[2, 3, 4], [4, 0, 1]]
 
 
-def test_a_rereading_decoder_shows_the_model_the_last_tokens_that_fit() -> None:
+def test_a_full_context_decoder_passes_the_last_tokens_that_fit() -> None:
     model = Successor()
     decoder = FullContextDecoder(model.logits, 3, [[4, 3, 2, 1]])
     decoder.sample_tokens(SampleSettings(), [0.5])
@@ -119,12 +119,12 @@ def test_a_rereading_decoder_shows_the_model_the_last_tokens_that_fit() -> None:
     assert model.contexts == [[3, 2, 1], [2, 1, 0]]
 
 
-def test_a_draw_is_not_read_by_itself() -> None:
+def test_sampling_a_token_does_not_append_it() -> None:
     decoder = FullContextDecoder(Successor().logits, 3, [[1]])
     assert decoder.sample_tokens(SampleSettings(), [0.5]) == decoder.sample_tokens(SampleSettings(), [0.5])
 
 
-def test_a_drawn_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
+def test_probabilities_of_a_sampled_token_do_not_depend_on_the_temperature() -> None:
     probabilities = [0.04, 0.4, 0.3, 0.1, 0.1, 0.06]
     decoder = FullContextDecoder(lambda context: [math.log(p) for p in probabilities], 1, [[0]])
     (found,) = decoder.sample_tokens(SampleSettings(temperature=0.001, top_k=1), [0.99])

@@ -1,4 +1,4 @@
-"""Sampling and evaluation: samples are drawn side by side as each alone, and bits per byte is what it says."""
+"""Sampling: a sample in a batch equals the sample alone. Evaluation: bits per byte have their defined value."""
 
 import math
 from array import array
@@ -59,7 +59,7 @@ def test_a_sample_ends_with_the_document_or_at_its_length() -> None:
     assert end.id == BOS and end.text == "" and end.probability == 1.0
 
 
-def test_the_last_token_of_a_sample_says_so() -> None:
+def test_the_last_token_of_a_sample_is_marked() -> None:
     three = generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(max_new_tokens=3))
     assert [token.last for token in three] == [False, False, True]
     (end,) = generate(Fixed(1.0, 0.0, 0.0), CharTokenizer("ab"), SampleSettings())
@@ -76,7 +76,7 @@ def test_a_sample_is_a_function_of_its_seed_and_index() -> None:
 
 
 @given(samples=st.lists(st.integers(0, 50), unique=True, max_size=6), bos=st.floats(0.05, 0.6))
-def test_samples_are_drawn_side_by_side_as_each_alone(samples: list[int], bos: float) -> None:
+def test_samples_of_a_batch_equal_samples_generated_alone(samples: list[int], bos: float) -> None:
     """Though some end earlier than others."""
 
     def drawn(samples: Sequence[int]) -> list[GeneratedToken]:
@@ -89,12 +89,12 @@ def test_samples_are_drawn_side_by_side_as_each_alone(samples: list[int], bos: f
         assert [token for token in together if token.sample == sample] == drawn([sample])
 
 
-def test_samples_take_turns() -> None:
+def test_samples_alternate() -> None:
     tokens = generate(Fixed(0.0, 0.5, 0.5), CharTokenizer("ab"), SampleSettings(max_new_tokens=2), (3, 1))
     assert [token.sample for token in tokens] == [3, 1, 3, 1]
 
 
-def test_a_character_of_several_tokens_comes_whole_or_as_a_replacement_where_the_sample_ends() -> None:
+def test_a_character_of_several_tokens_is_complete_or_a_replacement_at_the_end_of_the_sample() -> None:
     tokenizer = ByteTokenizer()
     first, second = tokenizer.encode("é")
     one_after_another = Circle(tokenizer.vocab_size, {BOS: first, first: second, second: first})
@@ -117,7 +117,7 @@ def test_documents_fill_their_length_unless_there_is_a_prompt() -> None:
     assert "\n" not in generate_documents(model, CharTokenizer("ab"), SampleSettings(max_new_tokens=40, prompt="a"))
 
 
-def test_bits_per_byte_counts_the_texts_bytes_and_no_ends() -> None:
+def test_bits_per_byte_count_the_bytes_of_the_text_without_bos() -> None:
     tokenizer = CharTokenizer("aé")  # 1 and 2 bytes
     tokens = memoryview(array("B", [BOS, 1, 2, BOS, 2]))
     result = evaluate(Fixed(0.5, 0.25, 0.25), Targets.of(tokens, tokenizer.token_bytes), 2, lambda: None)
@@ -133,14 +133,14 @@ def test_every_token_is_scored_once(length: int, context: int, limit: int) -> No
     assert result.tokens == result.bytes == min(length - 1, limit or length)
 
 
-def test_an_unknown_character_in_the_prompt_is_told_before_anything_is_drawn() -> None:
+def test_an_unknown_character_in_the_prompt_is_an_error_before_the_first_token() -> None:
     model = Fixed(0.5, 0.5)
     with pytest.raises(UserError, match="character 'x' at position 1"):
         next(generate(model, CharTokenizer("a"), SampleSettings(prompt="ax")))
     assert model.contexts == []
 
 
-def test_a_token_tells_the_models_own_probabilities_whatever_the_temperature() -> None:
+def test_probabilities_of_a_token_do_not_depend_on_the_temperature() -> None:
     tokenizer = CharTokenizer("abcdef")
     model = Fixed(0.0, 0.4, 0.3, 0.1, 0.1, 0.06, 0.04)
     (token,) = generate(model, tokenizer, SampleSettings(temperature=0.001, max_new_tokens=1))
@@ -149,7 +149,7 @@ def test_a_token_tells_the_models_own_probabilities_whatever_the_temperature() -
     assert [p for _, p in token.alternatives] == pytest.approx([0.4, 0.3, 0.1, 0.1, 0.06])
 
 
-def test_no_tokens_asked_for_is_no_text() -> None:
+def test_no_tokens_give_no_text() -> None:
     nothing = SampleSettings(max_new_tokens=0)
     assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), nothing)) == []
     assert list(generate(Fixed(0.5, 0.5), CharTokenizer("a"), SampleSettings(), ())) == []

@@ -1,4 +1,4 @@
-"""Two records of one training: when they are called identical, identical to rounding, or departed, and where."""
+"""Comparing two records of one training: identical, identical up to rounding, or diverged, and where."""
 
 import math
 from pathlib import Path
@@ -45,7 +45,7 @@ def with_loss(step: int, loss: float) -> list[float]:
     return [loss if at == step else usual for at, usual in enumerate(LOSSES, 1)]
 
 
-def test_the_same_is_identical() -> None:
+def test_equal_records_are_identical() -> None:
     found = compare_records(record(), record())
     assert found.verdict == IDENTICAL and found.first is None and found.largest is None and found.environment == []
     assert (found.losses, found.evals, found.samples, found.weights) == (
@@ -63,7 +63,7 @@ def test_a_record_is_identical_to_itself_whatever_its_numbers(losses: list[float
 
 
 @given(NUMBERS, NUMBERS)
-def test_distance_is_symmetric_and_zero_only_for_what_is_the_same(a: float, b: float) -> None:
+def test_distance_is_symmetric_and_zero_only_for_equal_numbers(a: float, b: float) -> None:
     assert compute_distance(a, b) == compute_distance(b, a) >= 0
     same = a == b or (math.isnan(a) and math.isnan(b))
     assert (compute_distance(a, b) == 0) == same or abs(a - b) < 1e-300
@@ -77,14 +77,14 @@ def test_distance_is_relative_above_one_and_absolute_below(a: float, b: float, a
     assert compute_distance(a, b) == pytest.approx(apart)
 
 
-def test_a_last_bit_is_rounding_and_is_named() -> None:
+def test_a_difference_in_the_last_bit_is_rounding_and_is_reported() -> None:
     found = compare_records(record(), record(losses=with_loss(3, math.nextafter(2.25, 3)), weights={2: "aa", 4: "cc"}))
     assert found.verdict == ROUNDING and found.losses == MatchCount(4, 3) and found.divergence is None
     assert found.first and found.first == found.largest and found.first.step == 3 and found.first.size < 1e-15
     assert found.weights_same is False and found.weights == MatchCount(2, 1)
 
 
-def test_it_departs_at_the_first_number_beyond_the_tolerance() -> None:
+def test_a_run_diverges_at_the_first_number_beyond_the_tolerance() -> None:
     losses = [3.0, 2.5 + 1e-9, 2.25 * (1 + 2 * TOLERANCE), 2.9]
     found = compare_records(record(), record(losses=losses))
     assert found.verdict == DIVERGED
@@ -97,14 +97,14 @@ def test_it_departs_at_the_first_number_beyond_the_tolerance() -> None:
     )
 
 
-def test_a_nan_where_there_was_none_departs_and_nan_is_equal_to_nan() -> None:
+def test_a_new_nan_diverges_and_nan_equals_nan() -> None:
     broken = with_loss(2, math.nan)
     assert compare_records(record(losses=broken), record(losses=broken)).verdict == IDENTICAL
     found = compare_records(record(), record(losses=broken))
     assert found.verdict == DIVERGED and found.divergence and found.divergence.size == math.inf
 
 
-def test_an_evaluation_departs_too_but_after_the_loss_of_its_step() -> None:
+def test_an_evaluation_diverges_after_the_loss_of_its_step() -> None:
     worse = {0: EvalScores(3.0, 4.5), 4: EvalScores(2.0, 3.6)}
     found = compare_records(record(), record(evals=worse))
     assert (
@@ -114,13 +114,13 @@ def test_an_evaluation_departs_too_but_after_the_loss_of_its_step() -> None:
     assert both.divergence and both.divergence.what == "loss"
 
 
-def test_another_sample_departs_only_where_no_number_explains_it() -> None:
-    said = {4: "the cat"}
-    found = compare_records(record(), record(samples=said))
+def test_another_sample_diverges_only_if_no_number_explains_it() -> None:
+    texts = {4: "the cat"}
+    found = compare_records(record(), record(samples=texts))
     assert found.divergence and found.divergence[:4] == ("sample", 4, "the dog", "the cat")
-    rounded = compare_records(record(), record(samples=said, losses=with_loss(1, 3.0 + 1e-9)))
+    rounded = compare_records(record(), record(samples=texts, losses=with_loss(1, 3.0 + 1e-9)))
     assert rounded.verdict == ROUNDING and rounded.samples == MatchCount(1, 0)
-    assert compare_records(record(), record(samples=said, weights={4: "cc"})).verdict == ROUNDING
+    assert compare_records(record(), record(samples=texts, weights={4: "cc"})).verdict == ROUNDING
 
 
 def grown(by: float, beginning: float) -> list[float]:
@@ -128,7 +128,7 @@ def grown(by: float, beginning: float) -> list[float]:
     return [2.0 + min(0.5, 2.0 * beginning * by**step) for step in range(60)]
 
 
-def test_what_grows_from_a_last_bit_without_a_jump_is_magnified_rounding() -> None:
+def test_a_difference_that_grows_from_the_last_bit_without_a_jump_is_magnified_rounding() -> None:
     usual = record(losses=[2.0] * 60)
     found = compare_records(usual, record(losses=grown(1.5, 1e-7)))
     assert found.verdict == DIVERGED and found.is_magnified_rounding and found.growth == pytest.approx(1.5)
@@ -142,7 +142,7 @@ def test_other_weights_alone_are_rounding() -> None:
     assert found.verdict == ROUNDING and found.largest is None and found.weights_same is False
 
 
-def test_only_what_both_have_is_compared() -> None:
+def test_only_values_in_both_records_are_compared() -> None:
     found = compare_records(
         record(evals={0: EvalScores(3.0, 4.5), 3: EvalScores(9.0, 9.0)}), record(losses=LOSSES[:2], weights={})
     )
@@ -150,12 +150,12 @@ def test_only_what_both_have_is_compared() -> None:
     assert found.weights == MatchCount(0, 0) and found.weights_step is None and found.weights_same is None
 
 
-def test_what_was_copied_is_not_compared() -> None:
+def test_copied_steps_are_not_compared() -> None:
     found = compare_records(record(), record(losses=with_loss(2, 9.0), evals={0: EvalScores(9.0, 9.0)}), after=2)
     assert found.losses == MatchCount(2, 2) and found.evals == MatchCount(0, 0) and found.weights == MatchCount(1, 1)
 
 
-def test_the_environment_tells_what_changed_and_what_was_not_recorded() -> None:
+def test_the_environment_lists_changes_and_missing_records() -> None:
     found = compare_records(record(), record(environment={"python": "3.14", "torch": "2.13"}))
     assert found.environment == [EnvironmentChange("python", "3.13", "3.14"), EnvironmentChange("torch", None, "2.13")]
     assert found.verdict == IDENTICAL
@@ -164,8 +164,8 @@ def test_the_environment_tells_what_changed_and_what_was_not_recorded() -> None:
 # --- what is trained again ------------------------------------------------------------------------
 
 
-def write_events(run: Run, *told: dict[str, Any]) -> None:
-    run.events_path.write_bytes(b"".join(events.encode({"v": 1, "t": 0, **event}) for event in told))
+def write_events(run: Run, *recorded: dict[str, Any]) -> None:
+    run.events_path.write_bytes(b"".join(events.encode({"v": 1, "t": 0, **event}) for event in recorded))
 
 
 def steps(first: int, last: int) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def resumed(step: int, reason: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "last"),
+    ("recorded", "last"),
     [
         ([steps(1, 10)], 10),
         ([steps(1, 10), resumed(5, "rollback"), steps(6, 12)], 12),
@@ -187,22 +187,26 @@ def resumed(step: int, reason: str) -> dict[str, Any]:
         ([steps(1, 10), resumed(5, "rollback"), steps(6, 8), resumed(5, "resume"), steps(6, 9)], 9),
         ([steps(1, 10), resumed(5, "rollback"), steps(6, 8), resumed(7, "resume"), steps(8, 9)], 5),
     ],
-    ids=["straight", "rolled back", "died after a roll-back", "forgot the roll-back", "resumed after the roll-back"],
+    ids=[
+        "straight",
+        "rolled back",
+        "killed after a rollback",
+        "resumed before the rollback",
+        "resumed after the rollback",
+    ],
 )
-def test_the_last_step_is_one_that_training_again_reaches_in_the_same_way(
-    told: list[dict[str, Any]], last: int, tmp_path: Path
-) -> None:
+def test_the_last_step_is_one_that_can_be_repeated(recorded: list[dict[str, Any]], last: int, tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    write_events(run, *told)
+    write_events(run, *recorded)
     assert read_recorded_run(run).last == last
 
 
-def test_what_auto_became_is_held_unless_another_device_is_asked_for(tmp_path: Path) -> None:
+def test_decisions_are_kept_unless_another_device_is_requested(tmp_path: Path) -> None:
     run = make_run(tmp_path, mode="tensor")
     chosen = {"device": "cuda", "dtype": "bfloat16", "compile": "on", "micro-batch": "1 of 2 rows"}
     choices = [{"setting": name, "value": value, "why": ""} for name, value in chosen.items()]
-    told = {"kind": "engine", "choices": choices, "gpu": "NVIDIA H200", "flops_per_token": 1, "peak_flops": None}
-    write_events(run, told, steps(1, 7))
+    engine = {"kind": "engine", "choices": choices, "gpu": "NVIDIA H200", "flops_per_token": 1, "peak_flops": None}
+    write_events(run, engine, steps(1, 7))
     held, elsewhere = (
         derive_settings(read_recorded_run(run), {}),
         derive_settings(read_recorded_run(run), {"device": "cpu"}),

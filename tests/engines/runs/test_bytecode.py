@@ -1,4 +1,4 @@
-"""Compiled modules of a torch that came without: kept in the user's cache, so that a second start is quicker."""
+"""Bytecode of a torch that was installed without: kept in the user's cache, so that a second start is faster."""
 
 import importlib.util
 import os
@@ -24,21 +24,21 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return origin.parent
 
 
-def test_a_torch_with_bytecode_beside_it_is_left_as_it_is(package: Path) -> None:
+def test_a_torch_with_bytecode_is_left_unchanged(package: Path) -> None:
     (package / "__pycache__").mkdir()
     assert bytecode.environment() == {}
 
 
-def test_no_torch_needs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_compiled_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert bytecode.environment() == {}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the user's cache is in another place")
-def test_what_is_imported_without_bytecode_is_kept_in_the_users_cache(package: Path, tmp_path: Path) -> None:
-    told = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **bytecode.environment()}
-    told["PYTHONPATH"] = str(package.parent)
-    subprocess.run([sys.executable, "-c", "import torch"], env=told, check=True)
+def test_bytecode_of_imported_modules_is_kept_in_the_users_cache(package: Path, tmp_path: Path) -> None:
+    printed = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **bytecode.environment()}
+    printed["PYTHONPATH"] = str(package.parent)
+    subprocess.run([sys.executable, "-c", "import torch"], env=printed, check=True)
     assert not (package / "__pycache__").exists()
     kept = [path.name for path in (tmp_path / "cache" / "nanochat-tui" / "bytecode").rglob("*.pyc")]
     assert any(name.startswith("__init__.cpython") for name in kept)
@@ -56,7 +56,7 @@ def compiler(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
-def test_a_first_start_has_the_compilers_bytecode_made_elsewhere_and_a_second_one_nothing(compiler: Path) -> None:
+def test_only_a_first_start_compiles_bytecode_in_other_processes(compiler: Path) -> None:
     unused = compiler.parent / "testing" / "much.py"
     unused.parent.mkdir()
     unused.write_text("compiled = False\n")
@@ -70,12 +70,12 @@ def test_a_first_start_has_the_compilers_bytecode_made_elsewhere_and_a_second_on
     assert bytecode.compile_ahead() is None
 
 
-def test_few_cores_have_enough_to_do(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bytecode_is_compiled_on_few_cores(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.bytecode.usable_cores", lambda: 2)
     assert bytecode.compile_ahead() is None
 
 
-def test_bytecode_that_is_kept_beside_torch_is_left_to_others(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytecode_in_the_folder_of_torch_is_not_managed(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.pycache_prefix", None)
     assert bytecode.compile_ahead() is None
 

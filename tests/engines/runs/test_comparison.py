@@ -1,4 +1,4 @@
-"""Manifests side by side: every setting once, what differs, and what is missing."""
+"""Comparing manifests: every setting once, the differences, and missing values."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def lines(*configs: dict[str, Any]) -> dict[str, ComparisonLine]:
     return {setting.name: setting.line for setting in compare_settings(configs)}
 
 
-def test_only_what_is_not_the_same_differs() -> None:
+def test_only_settings_with_different_values_differ() -> None:
     found = lines(config(lr=0.1, seed=1, depth=2), config(lr=0.3, seed=1, depth=2))
     assert [name for name, line in found.items() if line.differs] == ["lr"]
     assert found["lr"].values == ("0.1", "0.3")
@@ -28,21 +28,21 @@ def test_a_setting_that_a_manifest_lacks_differs_from_none() -> None:
     assert found["val_data"].values == ("none", "–") and found["val_data"].differs
 
 
-def test_settings_stand_in_the_order_of_the_declaration_and_unknown_ones_behind() -> None:
+def test_settings_are_in_the_order_of_declaration_and_unknown_ones_last() -> None:
     declared = [name for name in fields(TrainSettings) if name in ("seed", "lr", "mode")]
     found = list(lines(config(zebra=1, seed=1), config(lr=1, mode="x", apple=2)))
     assert found == [*declared, "apple", "zebra", "commit", "sha256", "host"]
     assert lines(config(zebra=1))["zebra"].group == "other"
 
 
-def test_origins_are_told_and_hashes_cut() -> None:
+def test_origins_are_listed_with_short_hashes() -> None:
     found = lines({"code": {"commit": "c" * 40}, "facts": {"sha256": "f" * 64}, "hardware": {"host": "a"}}, {})
     assert found["commit"].values == ("c" * 12, "–") and found["sha256"].values == ("f" * 12, "–")
     assert found["host"].values == ("a", "–")
 
 
 @pytest.mark.parametrize("odd", [None, 3, "text", [1], {"resolved": None}])
-def test_anything_in_the_place_of_a_part_is_no_part(odd: Any) -> None:
+def test_a_section_of_another_type_counts_as_missing(odd: Any) -> None:
     found = lines({"resolved": odd, "code": odd, "facts": odd, "hardware": odd}, config(lr=1))
     assert found["lr"].values == ("–", "1")
 
@@ -50,5 +50,5 @@ def test_anything_in_the_place_of_a_part_is_no_part(odd: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(True, "true"), (None, "none"), (1e-5, "1e-05"), (MISSING, "–"), ("A", "A")]
 )
-def test_values_are_told_as_a_person_types_them(value: object, words: str) -> None:
+def test_values_are_formatted_as_the_user_types_them(value: object, words: str) -> None:
     assert format_setting(value) == words

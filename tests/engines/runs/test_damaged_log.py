@@ -124,9 +124,7 @@ def test_lost_and_copied_lines_are_reported_or_change_nothing(
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_a_log_that_was_cut_off_is_as_it_was_at_that_time(
-    lines: list[bytes], scratch: Path, data: st.DataObject
-) -> None:
+def test_a_truncated_log_gives_the_history_of_that_time(lines: list[bytes], scratch: Path, data: st.DataObject) -> None:
     content = b"".join(lines)
     size = data.draw(st.integers(0, len(content)))
     whole = content[:size].rpartition(b"\n")[0].splitlines(keepends=True)
@@ -181,7 +179,7 @@ def test_a_lost_evaluation_is_counted(lines: list[bytes], scratch: Path) -> None
     )
 
 
-def test_half_a_line_of_a_killed_worker_is_no_loss(lines: list[bytes], scratch: Path) -> None:
+def test_an_incomplete_line_of_a_killed_worker_is_not_a_loss(lines: list[bytes], scratch: Path) -> None:
     scratch.write_bytes(b"".join(lines[:-1]) + lines[-1][:9])
     log = EventLog(scratch, time.time())
     log.emit("run", pid=3, host="lab", start=3)
@@ -214,7 +212,7 @@ def test_steps_after_a_gap_keep_their_numbers() -> None:
     assert history.missing == [range(3, 5)] and history.step == 4 and history.last_loss is None
 
 
-def test_steps_that_were_repeated_replace_those_that_a_lost_event_undid() -> None:
+def test_repeated_steps_replace_those_undone_by_a_lost_event() -> None:
     history = History()
     history.apply([steps(1, [5.0, 4.0, 3.0]), steps(2, [2.0, 1.0])])
     assert history.losses == array("d", [5.0, 2.0, 1.0]) and history.damage
@@ -266,7 +264,7 @@ def test_an_event_out_of_range_counts_as_damage_and_allocates_nothing(tmp_path: 
     assert history.losses == array("d", [5.0, 4.0]) and history.damage == "1 line of events.jsonl could not be read."
 
 
-def test_a_line_too_long_is_skipped_and_the_next_one_is_read(tmp_path: Path) -> None:
+def test_a_line_that_is_too_long_is_skipped_and_the_next_one_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     write_log(path, steps(1, [5.0]))
     with open(path, "ab") as log:
@@ -278,7 +276,7 @@ def test_a_line_too_long_is_skipped_and_the_next_one_is_read(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo], ids=["directory", "fifo"])
-def test_a_log_that_is_no_file_is_a_problem_and_no_error(tmp_path: Path, make: Any) -> None:
+def test_a_log_that_is_not_a_file_is_a_problem_and_not_an_exception(tmp_path: Path, make: Any) -> None:
     path = tmp_path / "events.jsonl"
     make(path)
     assert read(path).damage == "events.jsonl cannot be read: it is not a regular file."
@@ -337,7 +335,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("damage", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_run_whose_log_was_lost_is_not_resumed_and_its_checkpoints_stay(tmp_path: Path, damage: Any) -> None:
+def test_a_run_whose_log_was_lost_is_not_resumed_and_keeps_its_checkpoints(tmp_path: Path, damage: Any) -> None:
     run = make_run(tmp_path, steps=10)
     assert launch(run).wait() == 0
     kept = sorted(run.checkpoints_dir.rglob("*"))
@@ -363,7 +361,7 @@ def test_a_log_without_its_last_lines_is_continued_from_the_checkpoint_and_the_g
     assert history.damage.startswith("steps 1–20 could not be read")
 
 
-def test_one_bad_run_is_listed_with_its_problem_beside_the_others(tmp_path: Path) -> None:
+def test_a_damaged_run_is_listed_with_its_problem_among_the_others(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, steps=10) for _ in range(4)]
     runs[0].events_path.unlink()
     runs[0].events_path.mkdir()

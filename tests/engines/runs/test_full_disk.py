@@ -74,7 +74,7 @@ CREATIONS: dict[str, Callable[[Run], object]] = {
 
 @pytest.mark.parametrize("free", [0, 600, 3000])
 @pytest.mark.parametrize("create", CREATIONS.values(), ids=CREATIONS.keys())
-def test_what_cannot_be_created_on_a_full_disk_leaves_nothing_behind(
+def test_a_run_that_cannot_be_created_on_a_full_disk_leaves_nothing_behind(
     create: Callable[[Run], object], free: int, trained: Run
 ) -> None:
     plan_of(trained)
@@ -97,7 +97,7 @@ def test_a_results_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
         make_run(tmp_path)
 
 
-def test_a_checkpoint_directory_of_a_deleted_run_is_not_taken_over(
+def test_the_checkpoint_directory_of_a_deleted_run_is_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "urandom", lambda size: bytes(size))  # always the same name
@@ -207,7 +207,7 @@ def test_foreign_content_does_not_end_a_run(add: Callable[[Run], object], tmp_pa
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "events.jsonl"])
-def test_foreign_content_in_the_place_of_something_else_is_reported(name: str, tmp_path: Path) -> None:
+def test_foreign_content_in_place_of_a_file_or_folder_is_reported(name: str, tmp_path: Path) -> None:
     run = make_run(tmp_path)
     if name == "events.jsonl":
         run.events_path.unlink()

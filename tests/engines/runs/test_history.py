@@ -1,4 +1,4 @@
-"""History: the sum of events, in which a run that went back takes its later points with it."""
+"""History: the sum of events; going back to a checkpoint removes later steps and evaluations."""
 
 import math
 from array import array
@@ -44,7 +44,7 @@ def test_a_viewer_keeps_the_newest_rates_alone() -> None:
     assert history.lr == array("d", [7.0]) and history.step == 3
 
 
-def test_a_new_start_forgets_how_the_last_one_ended() -> None:
+def test_a_new_start_clears_the_previous_ending() -> None:
     history = History()
     history.apply([{"t": 1.0, "kind": "ended", "reason": "stopped", "step": 1, "exit_code": 0}])
     history.apply([{"t": 9.0, "kind": "run", "pid": 1, "host": "lab", "start": 2}])
@@ -77,7 +77,7 @@ def test_progress_that_no_run_can_have_is_counted_and_leaves_no_trace(progress: 
     assert history.progress == array("d", [0.25]) and history.fraction_done(1000) == 0.25
 
 
-def test_progress_is_that_of_its_steps_where_only_some_have_it() -> None:
+def test_progress_belongs_to_its_steps_if_only_some_have_it() -> None:
     history = History()
     resumed = {"t": 2.0, "kind": "resumed", "from_step": 4, "reason": "resume"}
     history.apply([steps(1, [5.0, 4.0]), {**steps(3, [3.0, 2.0, 1.0]), "progress": [0.1, 0.2, 0.3]}, resumed])
@@ -86,7 +86,7 @@ def test_progress_is_that_of_its_steps_where_only_some_have_it() -> None:
     assert list(history.progress[2:4]) == [0.1, 0.2] and history.last_progress is None
 
 
-def test_time_left_and_the_share_that_is_done_follow_the_clock_under_a_time_budget() -> None:
+def test_time_left_and_fraction_done_follow_the_clock_under_a_time_budget() -> None:
     by_steps, by_time = History(), History()
     by_steps.apply([steps(1, [1.0] * 10)])
     by_time.apply([{**steps(1, [1.0] * 10), "progress": [0.02 * n for n in range(10, 20)]}])
@@ -115,7 +115,7 @@ def test_columns_of_unequal_length_are_counted_not_applied() -> None:
         {"first_step": 7},
     ],
 )
-def test_steps_that_make_no_sense_are_counted_and_passed_over(damage: dict[str, Any]) -> None:
+def test_invalid_steps_are_counted_and_skipped(damage: dict[str, Any]) -> None:
     history = History()
     history.apply([steps(1, [5.0]), {**steps(2, [4.0]), **damage}, steps(2, [3.0])])
     assert history.bad_events == 1 and history.losses == array("d", [5.0, 3.0])

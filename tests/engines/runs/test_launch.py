@@ -1,4 +1,4 @@
-"""Launching: locked from the first moment, alone in its session, deaf to the user's own files."""
+"""Launching: the run is locked from the start, the worker has its own session and ignores the user's modules."""
 
 import os
 import resource
@@ -47,7 +47,9 @@ def test_a_worker_outlives_the_hang_up_of_its_terminal(tmp_path: Path) -> None:
     assert worker.wait() == 143
 
 
-def test_a_file_of_the_users_does_not_stand_in_for_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_in_the_working_directory_does_not_replace_the_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path)
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     monkeypatch.chdir(tmp_path)
@@ -96,7 +98,7 @@ def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
     assert history.checkpoints[-1]["step"] == history.step == history.ended["step"]
 
 
-def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
+def test_a_worker_records_a_heartbeat_every_two_seconds(tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG)
     worker = launch(run)
     wait_for(run, b'"heartbeat"')
@@ -106,7 +108,7 @@ def test_a_worker_that_beats_is_seen_every_two_seconds(tmp_path: Path) -> None:
     assert 1.9 < events_of(run, "heartbeat")[0]["t"] < 4
 
 
-def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
+def test_settings_that_cannot_be_trained_create_no_run(tmp_path: Path) -> None:
     for given in ({"data": str(tmp_path / "none.txt")}, {"mode": "scalar", "model_kind": "gpt"}):
         with pytest.raises(UserError):
             create_run(given, tmp_path)
@@ -115,7 +117,7 @@ def test_what_cannot_be_trained_leaves_no_run_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_halts_the_run_and_the_last_word_is_in_the_workers_log(tmp_path: Path) -> None:
+def test_a_full_disk_halts_the_run_and_its_ending_is_in_worker_log(tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG)
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, unlimited[1]))  # no file of the worker may grow past this

@@ -1,4 +1,4 @@
-"""State is derived, and never confused: every recorded ending, and what a live run looks like."""
+"""The derived state of a run: every recorded ending, and every state of a running worker."""
 
 import fcntl
 import os
@@ -63,14 +63,16 @@ RESUME = {"kind": "control", "request": "2-resume.json", "verb": "resume", "outc
     ("events", "state"),
     [((), "starting"), ((TRAIN,), "running"), ((TRAIN, PAUSE), "paused"), ((TRAIN, PAUSE, RESUME), "running")],
 )
-def test_a_held_lock_means_alive(events: tuple[dict[str, object], ...], state: str, tmp_path: Path) -> None:
+def test_a_held_lock_means_that_the_worker_is_running(
+    events: tuple[dict[str, object], ...], state: str, tmp_path: Path
+) -> None:
     run, lock = live_run(tmp_path)
     assert liveness.derive_state(run, history(*events)) == state
     os.close(lock)
     assert liveness.derive_state(run, history(*events)) == "killed"
 
 
-def test_a_live_run_that_has_not_written_for_ten_seconds_is_stuck(tmp_path: Path) -> None:
+def test_a_running_run_without_a_heartbeat_for_ten_seconds_is_stuck(tmp_path: Path) -> None:
     run, lock = live_run(tmp_path)
     long_ago = time.time() - liveness.STUCK_AFTER - 1
     os.utime(run.events_path, (long_ago, long_ago))
@@ -87,7 +89,7 @@ def test_probing_leaves_the_lock_free(tmp_path: Path) -> None:
     os.close(again)
 
 
-def test_a_crash_of_an_earlier_start_does_not_colour_a_later_kill(tmp_path: Path) -> None:
+def test_a_crash_of_an_earlier_start_does_not_affect_the_state_of_a_killed_run(tmp_path: Path) -> None:
     run, lock = live_run(tmp_path)
     os.close(lock)
     mark = liveness.START_MARK

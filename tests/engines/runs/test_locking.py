@@ -73,7 +73,7 @@ def test_the_lock_never_gets_the_descriptor_of_a_standard_stream(tmp_path: Path)
         os.close(fd)
 
 
-def test_of_many_launchers_of_one_run_exactly_one_starts_a_worker(tmp_path: Path) -> None:
+def test_exactly_one_of_many_launchers_starts_a_worker(tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG)
     workers, refusals = [], []
 

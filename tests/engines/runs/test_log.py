@@ -1,4 +1,4 @@
-"""The event log: what is recorded is read back to the bit, in whole lines, few writes, or an error is raised."""
+"""The event log: everything recorded is read back exactly, in complete lines and few writes, or an error is raised."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def same(a: float, b: float) -> bool:
 
 @settings(deadline=None, max_examples=50)
 @given(steps=st.lists(st.tuples(numbers, numbers), max_size=50), flush_after=st.sets(st.integers(0, 50)))
-def test_every_number_comes_back_to_the_bit(
+def test_every_number_is_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[float, float]], flush_after: set[int]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
@@ -69,7 +69,7 @@ def test_steps_come_before_the_event_that_follows_them(tmp_path: Path) -> None:
     assert kinds == ["phase", "steps", "heartbeat"]
 
 
-def test_twenty_thousand_steps_take_few_writes(tmp_path: Path) -> None:
+def test_twenty_thousand_steps_need_few_writes(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl", time.time())
     started = time.monotonic()
     for step in range(20_000):

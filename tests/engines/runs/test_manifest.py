@@ -1,4 +1,4 @@
-"""What a manifest records of the code."""
+"""The description of the code in a manifest."""
 
 import subprocess
 from pathlib import Path
@@ -9,10 +9,10 @@ from engines.runs import manifest
 
 
 def git(folder: Path, *words: str) -> str:
-    told = subprocess.run(
+    expected = subprocess.run(
         ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, capture_output=True, check=True
     )
-    return told.stdout.decode().strip()
+    return expected.stdout.decode().strip()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     return checkout
 
 
-def test_the_commit_is_git_s_own_in_a_checkout_a_worktree_and_on_no_branch(
+def test_the_commit_is_that_of_git_in_a_checkout_a_worktree_and_without_a_branch(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worktree = checkout.parent / "worktree"
@@ -42,6 +42,6 @@ def test_the_commit_is_git_s_own_in_a_checkout_a_worktree_and_on_no_branch(
         assert manifest.describe_code()["commit"] == git(folder, "rev-parse", "HEAD")
 
 
-def test_code_that_is_no_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_outside_a_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "_ROOT", tmp_path)
     assert manifest.describe_code()["commit"] is None

@@ -1,4 +1,4 @@
-"""The figures that a run stores for lists: the same as its log gives, and used only while they belong to that log."""
+"""The stored overview of a run: equal to that of its log, and used only while it matches the log."""
 
 import json
 import os
@@ -45,14 +45,14 @@ def is_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_a_list_of_ended_runs_reads_no_log(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = compute_overview(read_history(run))
+    expected = compute_overview(read_history(run))
     read = is_read(monkeypatch)
     (watch,) = WatchedRuns(run.path.parent.parent).refresh()
-    assert read_entry(run) == (run.config, "finished", wanted)
-    assert (watch.state, watch.overview, watch.is_fully_read) == ("finished", wanted, False)
+    assert read_entry(run) == (run.config, "finished", expected)
+    assert (watch.state, watch.overview, watch.is_fully_read) == ("finished", expected, False)
     assert read == []
     watch.poll()
-    assert watch.is_fully_read and watch.overview == wanted and read == [run.events_path]
+    assert watch.is_fully_read and watch.overview == expected and read == [run.events_path]
 
 
 def damaged(text: str) -> str:
@@ -90,7 +90,7 @@ def test_a_resumed_run_has_no_stored_figures_while_it_trains(run: Run) -> None:
     assert watch.overview.step == 20
 
 
-def test_the_figures_of_every_ending_survive_being_stored(tmp_path: Path) -> None:
+def test_the_overview_of_every_ending_is_read_back(tmp_path: Path) -> None:
     for recorded in RUNS:
         history = read_history(recorded)
         if history.ended is None:
@@ -124,7 +124,7 @@ def test_runs_without_stored_figures_keep_no_history_in_a_list(run: Run) -> None
     assert watch.overview.step == 20 and not watch.history.step and not watch.is_fully_read
 
 
-def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
+def test_ended_runs_are_checked_in_turn_without_reading_them(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(7):
@@ -132,19 +132,19 @@ def test_ended_runs_are_looked_at_in_turn_and_nothing_is_read_of_them(
     board = WatchedRuns(tmp_path, max_checked=3)
     board.refresh()
     version = board.version
-    looked: list[str] = []
-    look = WatchedRun.needs_poll
-    monkeypatch.setattr(WatchedRun, "needs_poll", lambda watch: looked.append(watch.run.id) or look(watch))
+    checked: list[str] = []
+    needs_poll = WatchedRun.needs_poll
+    monkeypatch.setattr(WatchedRun, "needs_poll", lambda watch: checked.append(watch.run.id) or needs_poll(watch))
     for _ in range(3):
         board.refresh()
-    assert len(looked) == 3 + 3 + 2 and len(set(looked)) == 8 and board.version == version
+    assert len(checked) == 3 + 3 + 2 and len(set(checked)) == 8 and board.version == version
     append(Run(tmp_path / "runs" / "other-3"))
     board.request_check(Run(tmp_path / "runs" / "other-3"))
     board.refresh()
     assert board.version == version + 1
 
 
-def test_a_first_refresh_publishes_what_it_has_read_so_far(run: Run, tmp_path: Path) -> None:
+def test_a_first_refresh_publishes_the_runs_read_so_far(run: Run, tmp_path: Path) -> None:
     for number in range(4):
         shutil.copytree(run.path, tmp_path / "runs" / f"other-{number}")
     published: list[int] = []
@@ -152,13 +152,11 @@ def test_a_first_refresh_publishes_what_it_has_read_so_far(run: Run, tmp_path: P
     assert published == [1, 2, 3, 4, 5]
 
 
-def test_an_empty_history_has_empty_figures() -> None:
+def test_an_empty_history_has_an_empty_overview() -> None:
     assert compute_overview(History()) == Overview()
 
 
-def test_a_list_verifies_a_manifest_only_where_its_bytes_have_changed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_verifies_a_manifest_only_if_its_bytes_have_changed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
     monkeypatch.setattr(checked_json, "_compute_checksum", lambda content: verified.append(content))
     assert read_entry(run)[0]["run"] == run.id and not verified

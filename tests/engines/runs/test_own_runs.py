@@ -1,4 +1,4 @@
-"""Commands that change runs: they act in their own results directory, and delete nothing but runs."""
+"""Commands that change runs: they act in their own results directory, and delete only runs."""
 
 import os
 import shutil
@@ -23,16 +23,16 @@ def everything_in(folder: Path) -> list[str]:
 def test_a_run_of_another_results_directory_is_never_found(name: str, tmp_path: Path) -> None:
     known = make_run(tmp_path)
     add_used_results_dir(known.results)
-    wanted = known.id if name == "known" else name
+    name = known.id if name == "known" else name
     assert find_run(known.id, tmp_path / "empty") == known, "the other directory is not remembered"
     with pytest.raises(UserError, match=f"--results-dir {known.results}" if name == "known" else "empty|no runs"):
-        find_own_run(wanted, tmp_path / "empty")
+        find_own_run(name, tmp_path / "empty")
 
 
-def test_own_runs_are_found_by_name_beginning_path_and_last(tmp_path: Path) -> None:
+def test_own_runs_are_found_by_name_prefix_path_and_last(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    for wanted in (run.id, run.id[:-1], "last", str(run.path), f"{run.path}/"):
-        assert find_own_run(wanted, run.results) == run
+    for name in (run.id, run.id[:-1], "last", str(run.path), f"{run.path}/"):
+        assert find_own_run(name, run.results) == run
     assert find_own_run(run.id, run.results, exact=True) == run
     with pytest.raises(UserError, match=f"did you mean {run.id}"):
         find_own_run(run.id[:-1], run.results, exact=True)
@@ -54,7 +54,7 @@ def test_deleting_a_run_never_follows_its_checkpoint_dir(tmp_path: Path) -> None
     assert not run.path.exists() and list_steps(folder)[-1] == 20
 
 
-def test_of_a_linked_run_only_the_link_is_deleted(tmp_path: Path) -> None:
+def test_only_the_link_of_a_linked_run_is_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     link = Run(tmp_path / "others" / "runs" / "link")
     link.path.parent.mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_a_folder_that_is_not_a_run_is_never_deleted(names: list[str], place: st
 
 
 def test_a_manifest_alone_does_not_make_a_folder_a_run(tmp_path: Path) -> None:
-    """Somebody copied a run's config.json beside a project, to train again with --config."""
+    """The config.json of a run was copied into a project folder, to train again with --config."""
     project = tmp_path / "project"
     project.mkdir()
     (project / "main.py").touch()
@@ -111,14 +111,14 @@ def test_a_damaged_run_is_deleted_from_its_results_directory(damage: str, tmp_pa
     assert not run.path.exists()
 
 
-def test_a_run_that_another_process_deleted_is_one_sentence(tmp_path: Path) -> None:
+def test_a_run_that_another_process_deleted_is_reported_in_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     shutil.rmtree(run.path)
     with pytest.raises(UserError, match=rf"run {run.id} cannot be deleted: .*: not found\.$"):
         require_run(run)
 
 
-def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
+def test_a_running_run_is_not_deleted(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     lock = acquire_lock(run)
     try:
@@ -129,7 +129,9 @@ def test_a_live_run_is_not_deleted(tmp_path: Path) -> None:
     assert run.config
 
 
-def test_a_directory_that_cannot_be_deleted_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_deleted_is_reported_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path)
 
     def refuse(path: Path) -> None:

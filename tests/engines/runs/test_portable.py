@@ -1,4 +1,4 @@
-"""Paths in what is handed on."""
+"""Portable paths in reports and exports."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PortablePaths:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("/data/results/runs/a-b/checkpoints", "./results/runs/a-b/checkpoints"),
         ("/data/results", "./results"),
@@ -35,8 +35,8 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PortablePaths:
         ("https://example.org/data/results/x", "https://example.org/data/results/x"),
     ],
 )
-def test_a_path_is_told_as_others_may_find_it(text: str, told: str, others: PortablePaths) -> None:
-    assert others.text(text) == told
+def test_a_path_is_written_in_a_portable_way(text: str, expected: str, others: PortablePaths) -> None:
+    assert others.text(text) == expected
 
 
 def test_below_the_working_directory_it_is_relative(others: PortablePaths) -> None:
@@ -48,7 +48,7 @@ def test_the_root_as_working_directory_makes_nothing_relative(monkeypatch: pytes
     assert PortablePaths(Path("/data/results"), {"/far/a.txt": None}).text("/far/a.txt /x/y/z") == "a.txt z"
 
 
-def test_all_texts_in_a_value_are_gone_through_and_nothing_else(others: PortablePaths) -> None:
+def test_all_texts_in_a_value_are_replaced_and_nothing_else(others: PortablePaths) -> None:
     path = "/far/away/a.txt"
     value = {"/far/away/key": [path, 1, None], "cell": Cell(path, {"data": path}), "pair": (path, 2.5)}
     assert others.inside(value) == {
@@ -56,7 +56,7 @@ def test_all_texts_in_a_value_are_gone_through_and_nothing_else(others: Portable
     }  # fmt: skip
 
 
-def test_a_manifest_tells_the_sha256_of_the_texts_that_it_names() -> None:
+def test_a_manifest_gives_the_sha256_of_the_texts_that_it_names() -> None:
     given = {"data": "a.txt", "val_data": "/b.txt", "checkpoint_dir": "/kept", "lr": 0.1}
     resolved = {**given, "data": "/lab/a.txt", "model_kind": "gpt"}
     config = {"given": given, "resolved": resolved, "facts": {"sha256": "aa", "val_sha256": "bb"}}

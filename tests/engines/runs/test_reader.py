@@ -1,4 +1,4 @@
-"""The reader: whole lines however they arrive, garbage counted, truncation and newer schemas noticed."""
+"""The reader: complete lines however they arrive, garbage counted, truncation and newer schemas detected."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def steps_of(reader: EventReader) -> list[int]:
 
 @settings(deadline=None, max_examples=50)
 @given(cuts=st.lists(st.integers(0, 400), max_size=10))
-def test_lines_torn_anywhere_arrive_whole(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+def test_lines_split_anywhere_are_read_completely(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
     path = tmp_path_factory.mktemp("reader") / "events.jsonl"
     content = b"".join(LINE % step for step in range(8))
     reader = EventReader(path)
@@ -55,7 +55,7 @@ json_values = st.recursive(
                          "phase", "nonfinite", "reason", "verb"]), json_values,
     ),
 )  # fmt: skip
-def test_no_event_however_wrong_stops_a_viewer(
+def test_no_invalid_event_stops_a_viewer(
     tmp_path_factory: pytest.TempPathFactory, kind: str, fields: dict[str, object]
 ) -> None:
     path = tmp_path_factory.mktemp("reader") / "events.jsonl"
@@ -78,7 +78,7 @@ def test_a_truncated_file_is_read_from_its_beginning_and_counted(tmp_path: Path)
     assert steps_of(reader) == [7] and reader.truncations == 1
 
 
-def test_a_newer_schema_is_told_and_not_guessed_at(tmp_path: Path) -> None:
+def test_a_newer_schema_is_reported_and_not_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"v":2,"t":0,"kind":"heartbeat","step":1}\n')
     reader = EventReader(path)

@@ -1,4 +1,4 @@
-"""Run directories: unique names, found by any clear beginning and from anywhere, removed without collateral damage."""
+"""Run directories: unique names, found by id, prefix or path, deleted without side effects."""
 
 import os
 import threading
@@ -35,13 +35,13 @@ def test_an_ambiguous_prefix_names_the_candidates(tmp_path: Path) -> None:
     assert find_run("calm-f", tmp_path).id == "calm-fox"
 
 
-def test_an_id_that_begins_another_is_still_found(tmp_path: Path) -> None:
+def test_an_id_that_is_a_prefix_of_another_is_found(tmp_path: Path) -> None:
     for name in ("calm-owl", "calm-owl-2"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     assert find_run("calm-owl", tmp_path).id == "calm-owl"
 
 
-def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path: Path) -> None:
+def test_runs_are_found_from_other_directories_after_their_first_start(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
     add_used_results_dir(tmp_path / "there")
     assert find_run(run.id, tmp_path / "here").path == run.path
@@ -49,7 +49,7 @@ def test_runs_are_found_from_elsewhere_once_their_folder_is_remembered(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t"])
-def test_an_empty_name_is_an_error_and_not_the_beginning_of_every_name(name: str, tmp_path: Path) -> None:
+def test_an_empty_name_is_an_error_and_not_a_prefix_of_every_name(name: str, tmp_path: Path) -> None:
     empty_run(tmp_path)
     with pytest.raises(UserError, match="name of a run is empty"):
         find_run(name, tmp_path)
@@ -64,7 +64,7 @@ def test_a_folder_with_nothing_but_a_log_is_not_a_run(tmp_path: Path) -> None:
         find_run(f"{tmp_path}/nothing", tmp_path)
 
 
-def test_a_missing_run_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_run_is_reported_with_advice(tmp_path: Path) -> None:
     empty_run(tmp_path)
     with pytest.raises(UserError, match="List the runs with: nanochat-tui --no-ui runs"):
         find_run("zzz", tmp_path)
@@ -76,7 +76,7 @@ def test_a_results_directory_that_cannot_be_read_is_named(tmp_path: Path) -> Non
         list_runs_in_view(tmp_path)
 
 
-def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hundred_runs_created_at_once_have_a_hundred_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(creation.os, "urandom", lambda size: bytes(size))  # always the same draw
     found: list[str] = []
     threads = [
@@ -90,7 +90,7 @@ def test_a_hundred_runs_made_at_once_have_a_hundred_names(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"[" * 100_000, b'{"v":1}', b"9" * 5000])
-def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_manifest_is_reported_and_does_not_hide_other_runs(tmp_path: Path, content: bytes) -> None:
     run, other = make_run(tmp_path), make_run(tmp_path)
     run.config_path.write_bytes(content)
     with pytest.raises(UserError, match=f"damaged .* nanochat-tui --no-ui rm {run.id}"):
@@ -111,14 +111,14 @@ def test_a_damaged_manifest_is_told_and_does_not_hide_other_runs(tmp_path: Path,
         {"parent": 3},
     ],
 )
-def test_a_manifest_with_something_else_in_a_place_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
+def test_a_manifest_with_a_value_of_another_type_is_damaged(tmp_path: Path, damage: dict[str, object]) -> None:
     run = make_run(tmp_path)
     run.write_config(run.config | damage)
     with pytest.raises(UserError, match="damaged"):
         _ = run.config
 
 
-def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_read_back_from_manifest_and_list_of_directories(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     run = make_run(folder)
@@ -127,7 +127,7 @@ def test_a_path_that_is_no_utf8_comes_back_from_manifest_and_memory(tmp_path: Pa
     assert find_run(run.id, tmp_path / "here").path == run.path
 
 
-def test_garbage_in_the_memory_hides_nothing(tmp_path: Path) -> None:
+def test_garbage_in_the_list_of_directories_hides_nothing(tmp_path: Path) -> None:
     run = empty_run(tmp_path / "there")
     add_used_results_dir(tmp_path / "elsewhere")
     lookup._get_record_path().write_bytes(b"\xff\xfe\n/a\0b\n\n")

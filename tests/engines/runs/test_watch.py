@@ -1,4 +1,4 @@
-"""Runs as whoever watches sees them: what becomes of a worker is known at the next look."""
+"""Watched runs: the state of a worker is known after the next refresh."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def wait_for(board: WatchedRuns, state: str) -> None:
         assert time.monotonic() < deadline, "it never came"
 
 
-def test_a_killed_worker_is_told_at_the_next_look_and_looks_are_less_than_two_seconds_apart(
+def test_a_killed_worker_appears_at_the_next_refresh_within_two_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path, steps=1_000_000, eval_every=0)

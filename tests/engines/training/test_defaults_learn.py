@@ -1,4 +1,4 @@
-"""The defaults learn: what a newcomer gets without a flag is a trained model."""
+"""The default settings train a model that has learned from its text."""
 
 import dataclasses
 import json
@@ -29,11 +29,11 @@ def test_the_default_bigram_on_names_ends_near_the_counts(tmp_path: Path) -> Non
 
 def test_the_default_mini_gpt_on_names_learns_more_than_any_bigram(tmp_path: Path) -> None:
     """By the tensor engine, which is the scalar one to nine digits (tensor/test_parity.py), in a tenth of the time."""
-    asked = {"model_kind": "mini-gpt", "sample_tokens": 0, "eval_every": 0, "eval_tokens": 0}
-    a_newcomers, ours = (dataclasses.asdict(resolve(given)) for given in (asked, {**asked, **EXACT}))
+    given = {"model_kind": "mini-gpt", "sample_tokens": 0, "eval_every": 0, "eval_tokens": 0}
+    a_newcomers, ours = (dataclasses.asdict(resolve(each)) for each in (given, {**given, **EXACT}))
     assert {name for name in ours if ours[name] != a_newcomers[name]} == EXACT.keys()
 
-    run = create_run({**asked, **EXACT}, tmp_path)
+    run = create_run({**given, **EXACT}, tmp_path)
     assert launch(run).wait() == 0
     summary = json.loads(run.summary_path.read_text())
     assert summary["steps"] == 500 and summary["val_loss"] <= 2.45

@@ -1,4 +1,4 @@
-"""The pulse: a beat tells how the machine is doing, and its GPUs where a run works on one."""
+"""The heartbeat: it records metrics of the machine, and of the GPUs that a run uses."""
 
 import sys
 import threading
@@ -45,7 +45,7 @@ def first_gauges(folder: Path, on_gpu: bool) -> dict[str, Any]:
     return found[0]
 
 
-def test_a_beat_tells_of_the_gpus_of_a_run_that_works_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_of_a_run_on_a_gpu_reports_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, Gpu(), Gpu("NVIDIA L4"))
     assert [gpu["name"] for gpu in first_gauges(tmp_path, on_gpu=True)["gpus"]] == ["NVIDIA H200", "NVIDIA L4"]
 
@@ -63,7 +63,7 @@ def test_a_run_without_a_gpu_never_asks_for_one(tmp_path: Path, monkeypatch: pyt
     assert nvml.asked == [] and "engines.system.gpus" not in sys.modules
 
 
-def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
+def test_a_metric_that_fails_is_null_and_the_heartbeat_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
@@ -87,7 +87,7 @@ def test_a_gauge_that_fails_is_left_out_and_the_heartbeat_continues(
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
-def test_a_log_that_is_gone_fails_once_and_for_all(replaced: bool, tmp_path: Path) -> None:
+def test_a_deleted_log_fails_at_every_later_write(replaced: bool, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     log = EventLog(path, started_at=0.0)
     failed = threading.Event()

@@ -1,4 +1,4 @@
-"""The training loop alone, against learners whose results lag behind: what is logged and what is saved always agree."""
+"""The training loop with learners whose results lag behind: the log and the checkpoints always agree."""
 
 import shutil
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def test_a_rollback_that_is_given_up_keeps_the_steps_in_flight(
 
 
 @lagging
-def test_a_halt_for_a_loss_that_is_not_finite_logs_every_step_and_saves_none(lag: int, tmp_path: Path) -> None:
+def test_a_halt_for_a_loss_that_is_not_finite_logs_every_step_and_saves_no_checkpoint(lag: int, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, **BRIEF)
     found.learner.bad = {15}
     ending = found.train()
@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_while_paused_ends(lag: int, tmp_path: Path) -> No
 
 
 @lagging
-def test_what_is_requested_is_done_for_the_step_that_was_reached(lag: int, whole: Rig, tmp_path: Path) -> None:
+def test_a_request_is_performed_for_the_current_step(lag: int, whole: Rig, tmp_path: Path) -> None:
     found = rig(tmp_path, lag, {13: "checkpoint", 24: "evaluate"}, **{**BRIEF, "keep_best": False})
     assert found.train().reason == "finished"
     assert_agrees(found)
@@ -186,7 +186,7 @@ def test_a_token_budget_ends_the_run_at_its_step(lag: int, tmp_path: Path) -> No
 
 
 @lagging
-def test_a_time_budget_counts_what_is_collected(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_budget_counts_collected_steps(lag: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tick(monkeypatch, lambda: 0.01)
     found = rig(tmp_path, lag, **{**BRIEF, "steps": 1000, "time_budget": 2.0})
     assert found.train() == Ending("finished", 0, "the time budget is used up")

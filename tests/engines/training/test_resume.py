@@ -1,4 +1,4 @@
-"""A run that was killed, however often and wherever, ends with the losses and weights of one that was not."""
+"""A killed run ends with the losses and weights of a run that was not killed, wherever and however often it was."""
 
 import random
 import signal
@@ -70,9 +70,9 @@ def test_killed_at_random_moments_resumes_exactly(uninterrupted: Run, tmp_path: 
     killed = 0
     while killed < RANDOM_KILLS:
         before = run.events_path.stat().st_size
-        wanted = before + chance.randrange(1, 12_000)  # a whole run writes some 55 kB
+        expected = before + chance.randrange(1, 12_000)  # a whole run writes some 55 kB
         worker = launch.launch(run)
-        while worker.poll() is None and run.events_path.stat().st_size < wanted:
+        while worker.poll() is None and run.events_path.stat().st_size < expected:
             time.sleep(chance.random() * 0.002)
         worker.kill()
         if worker.wait() == 0:  # too late: start over with another
@@ -88,7 +88,7 @@ def test_fifty_kills_are_tried() -> None:
     assert sum(map(len, INSIDE.values())) + RANDOM_KILLS == 50
 
 
-def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(uninterrupted: Run, tmp_path: Path) -> None:
+def test_the_checkpoint_before_a_damaged_newest_one_is_used(uninterrupted: Run, tmp_path: Path) -> None:
     run = make_run(tmp_path, **SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", TESTS_FOLDER)

@@ -44,7 +44,7 @@ def refusal(run: Run) -> str:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["in the run", "--checkpoint-dir"])
-def test_a_run_whose_checkpoints_are_gone_is_not_started_again_from_step_0(elsewhere: bool, tmp_path: Path) -> None:
+def test_a_run_whose_checkpoints_were_deleted_is_not_started_again_from_step_0(elsewhere: bool, tmp_path: Path) -> None:
     given = {"checkpoint_dir": str(tmp_path / "drive")} if elsewhere else {}
     run = finished_run(tmp_path, **given)
     folder = run.checkpoints_dir
@@ -130,7 +130,7 @@ def test_a_fork_is_not_refused_for_what_it_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"width": 8}, {"rotary": False}, {"optimizer": "sgd"}, {"tokenizer": "byte"}])
-def test_what_a_checkpoint_depends_on_cannot_change_in_a_fork(change: dict[str, Any], tmp_path: Path) -> None:
+def test_settings_that_a_checkpoint_depends_on_cannot_change_in_a_fork(change: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot change"):
         fork_run(make_run(tmp_path), change)
 
@@ -163,7 +163,7 @@ def engine(torch: str = "2.11", **choices: str) -> dict[str, Any]:
     return {"choices": listed, "gpu": None, "torch": torch, "flops_per_token": 1, "peak_flops": None}
 
 
-def test_all_five_decisions_are_recorded_and_repeated_where_the_machine_can(
+def test_all_five_decisions_are_recorded_and_repeated_if_the_machine_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, mode="tensor", device="cpu", steps=3)
@@ -177,7 +177,7 @@ def test_all_five_decisions_are_recorded_and_repeated_where_the_machine_can(
     assert note["message"] == "the rest of the run is exact only up to rounding: threads is 1 and was 3."
 
 
-def test_a_decision_is_repeated_unless_another_device_or_value_is_asked_for() -> None:
+def test_a_decision_is_repeated_unless_another_device_or_value_is_requested() -> None:
     before = engine(device="cuda", dtype="bfloat16", compile="regions", threads="15", micro_batch="8 of 64 rows")
     given = {"mode": "tensor", "model_kind": "gpt", "batch_size": 64}
     repeated = repeat_decisions(resolve(given), before)
@@ -188,15 +188,15 @@ def test_a_decision_is_repeated_unless_another_device_or_value_is_asked_for() ->
     assert repeat_decisions(resolve(given), engine(threads="²", device="toaster")) == resolve(given)
 
 
-def test_what_this_machine_lacks_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = resolve({"mode": "tensor", "model_kind": "gpt"})
-    on_gpu = repeat_decisions(asked, engine(device="cuda", dtype="bfloat16", threads="1"))
+def test_a_decision_that_this_machine_cannot_repeat_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    requested = resolve({"mode": "tensor", "model_kind": "gpt"})
+    on_gpu = repeat_decisions(requested, engine(device="cuda", dtype="bfloat16", threads="1"))
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
-    assert devices.keep_available(asked, on_gpu) == asked
-    compiled = repeat_decisions(asked, engine(device="cpu", dtype="bfloat16", compile="on", threads="1"))
-    assert devices.keep_available(asked, compiled).compile == "on"
+    assert devices.keep_available(requested, on_gpu) == requested
+    compiled = repeat_decisions(requested, engine(device="cpu", dtype="bfloat16", compile="on", threads="1"))
+    assert devices.keep_available(requested, compiled).compile == "on"
     monkeypatch.setattr(devices, "_missing_for_compile", lambda device: "a C compiler")
-    kept = devices.keep_available(asked, compiled)
+    kept = devices.keep_available(requested, compiled)
     assert (kept.compile, kept.dtype, kept.threads) == ("auto", "bfloat16", 1)
 
 
@@ -207,7 +207,7 @@ def test_a_micro_batch_that_does_not_fit_is_distinguished_from_other_errors() ->
         micro_batch.MicroBatch(settings, 10, place).halve()
 
 
-def test_another_gpu_or_torch_is_a_difference_and_what_old_logs_lack_is_not() -> None:
+def test_another_gpu_or_torch_is_a_difference_and_fields_missing_in_old_logs_are_not() -> None:
     assert describe_differences(engine(device="cpu"), engine(device="cpu", threads="3")) == ""
     assert "torch is 2.12 and was 2.11" in describe_differences(engine(), engine(torch="2.12"))
     other = {**engine(), "gpu": "NVIDIA L4"}

@@ -48,9 +48,11 @@ def plans(settings: TrainSettings, steps: int, **how: Any) -> list[StepHyperpara
 # --- by steps and tokens --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", [{}, {"steps": 37, "warmup_fraction": 0.3}, GPT, {**GPT, "lr_schedule": "cosine"}])
-def test_without_a_time_budget_every_number_is_that_of_its_step_to_the_last_bit(asked: dict[str, Any]) -> None:
-    settings = resolve(asked)
+@pytest.mark.parametrize(
+    "requested", [{}, {"steps": 37, "warmup_fraction": 0.3}, GPT, {**GPT, "lr_schedule": "cosine"}]
+)
+def test_without_a_time_budget_every_number_is_that_of_its_step_to_the_last_bit(requested: dict[str, Any]) -> None:
+    settings = resolve(requested)
     schedule = settings.lr_schedule, settings.warmup_fraction, settings.warmdown_fraction, settings.final_lr_fraction
     for step, found in enumerate(plans(settings, settings.steps + 1)):
         lr = settings.lr * get_lr_multiplier(step, settings.steps, *schedule)
@@ -67,7 +69,7 @@ def test_a_token_budget_below_the_steps_shapes_the_schedule_as_so_many_steps() -
     assert plans(resolve({"tokens": 100_000}), 50) == plans(resolve({"steps": -(-100_000 // 512)}), 50)
 
 
-def test_a_target_and_a_stop_shape_nothing() -> None:
+def test_a_target_and_a_stop_do_not_change_the_schedule() -> None:
     plain = plans(resolve({"steps": 100}), 100)
     assert plans(resolve({"steps": 100, "target_bpb": 1.0}), 100) == plain
     assert plans(resolve({"steps": 100}), 50, stop_at=50) == plain[:50]
@@ -103,10 +105,12 @@ def test_progress_by_steps_gives_the_schedule_by_steps(
     assert found == pytest.approx(compute_at_step(step, settings, settings.steps), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("asked", [{}, {"warmdown_fraction": 1.0}, {"warmdown_fraction": 0.0, "warmup_fraction": 1.0}])
+@pytest.mark.parametrize(
+    "requested", [{}, {"warmdown_fraction": 1.0}, {"warmdown_fraction": 0.0, "warmup_fraction": 1.0}]
+)
 @pytest.mark.parametrize("progress", [0.0, 1e-300, 0.5, 1.0])
-def test_hyperparameters_stay_in_their_bounds_at_any_progress(asked: dict[str, Any], progress: float) -> None:
-    settings = resolve({**GPT, **asked})
+def test_hyperparameters_stay_in_their_bounds_at_any_progress(requested: dict[str, Any], progress: float) -> None:
+    settings = resolve({**GPT, **requested})
     found = compute_at_progress(progress, 0, settings)
     assert 0 < found.lr <= settings.lr and 0.85 <= found.momentum <= 0.97 and 0 <= found.decay <= 1
 
@@ -223,7 +227,7 @@ def timed(folder: Path, lag: int, **given: Any) -> Rig:
 
 @lagging
 @pytest.mark.parametrize("intervals", [{}, {"eval_every": "auto", "checkpoint_every": "auto"}], ids=["steps", "tenths"])
-def test_a_killed_run_repeats_what_was_logged_and_its_reproduction_all_of_it(
+def test_a_killed_run_repeats_its_logged_steps_and_its_reproduction_repeats_all_of_them(
     lag: int, intervals: dict[str, Any], tmp_path: Path
 ) -> None:
     killed = timed(tmp_path, lag, **intervals)
@@ -317,7 +321,7 @@ def test_a_fork_with_more_time_follows_its_own_budget(tmp_path: Path) -> None:
     assert list(history.progress[steps:]) == sorted(history.progress[steps:]) and history.progress[-1] > 0.97
 
 
-def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_progress_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     found = timed(tmp_path, 0, time_budget=0.3)
     found.train()
     past = read_recorded_run(found.run)
@@ -329,7 +333,7 @@ def test_a_missing_progress_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [{"schedule": "2"}, {"stop_at": 1.5}, {"stop_at": [3]}])
-def test_a_damaged_manifest_is_one_sentence(damage: dict[str, Any], tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported_in_one_sentence(damage: dict[str, Any], tmp_path: Path) -> None:
     run = make_run(tmp_path)
     with pytest.raises(UserError, match=r"config.json is damaged \(schedule, stop_at\)\. Restore it from a copy"):
         RunSchedule.of(run, {**run.config, **damage}, TrainSettings(**run.config["resolved"]))
@@ -347,7 +351,7 @@ def test_a_run_without_a_time_budget_logs_no_progress(tmp_path: Path) -> None:
 
 
 @lagging
-def test_a_run_that_stops_at_a_step_and_its_continuation_are_one_whole_run(lag: int, tmp_path: Path) -> None:
+def test_a_run_that_stops_at_a_step_and_its_continuation_equal_one_run(lag: int, tmp_path: Path) -> None:
     how = {"steps": 60, "eval_every": 10, "sample_tokens": 0}
     whole = rig(tmp_path / "whole", 0, **how)
     whole.train()

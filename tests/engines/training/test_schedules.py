@@ -1,4 +1,4 @@
-"""Schedules: the learning rate's warmup, plateau and warmdown, the ancestor's rounding, and Muon's numbers."""
+"""Schedules: warmup, plateau and warmdown of the learning rate as in the Rust program, momentum and weight decay."""
 
 import math
 
@@ -18,7 +18,7 @@ def test_halves_are_rounded_up_where_python_rounds_to_even() -> None:
     assert [round_half_up(x) for x in (0.5, 1.5, 2.5, 2.4)] == [1, 2, 3, 2]
 
 
-def test_linear_holds_until_the_middle_and_then_falls_as_the_ancestors() -> None:
+def test_linear_is_constant_until_the_middle_and_then_falls_like_that_of_the_rust_program() -> None:
     assert curve(5, "linear") == pytest.approx([1.0, 1.0, 1.0, 2 / 3, 1 / 3])
     assert curve(4, "linear") == [1.0, 1.0, 1.0, 0.5]
 
@@ -35,17 +35,17 @@ def test_warmup_rises_and_never_starts_at_zero() -> None:
     assert curve(10, "linear", warmup=0.4, warmdown=0.0)[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-def test_constant_stays_and_the_final_fraction_is_a_floor() -> None:
+def test_a_constant_schedule_stays_and_the_final_fraction_is_a_minimum() -> None:
     assert set(curve(10, "constant")) == {1.0}
     assert get_lr_multiplier(10, 10, "linear", 0.0, 0.5, 0.1) == pytest.approx(0.1)
 
 
-def test_a_horizon_of_nothing_is_no_error() -> None:
+def test_a_horizon_of_zero_steps_is_accepted() -> None:
     assert get_lr_multiplier(0, 0, "linear", 0.0, 0.5, 0.0) == 1.0
 
 
 @pytest.mark.parametrize("schedule", ["linear", "sqrt"])
-def test_every_horizon_has_the_ancestors_curve(schedule: str) -> None:
+def test_every_horizon_has_the_curve_of_the_rust_program(schedule: str) -> None:
     for total in range(60):
         down = total // 2 + total % 2  # half of it, halves up
         for step in range(total + 1):
@@ -92,7 +92,7 @@ def test_the_momentum_of_a_short_run_is_at_its_peak_when_the_warmdown_begins() -
     assert values[:41] == sorted(values[:41]) and values[40:] == sorted(values[40:], reverse=True)
 
 
-def test_momentum_without_a_schedule_stays() -> None:
+def test_momentum_without_a_schedule_is_constant() -> None:
     assert set(momenta(50, momentum_schedule=False)) == {0.95}
 
 
@@ -103,7 +103,7 @@ def test_momentum_stays_in_its_bounds_without_a_warmdown_and_with_nothing_else(d
         assert all(0.85 <= value <= 0.97 for value in values)
 
 
-def test_decay_leaves_by_half_a_cosine() -> None:
+def test_weight_decay_follows_half_a_cosine() -> None:
     assert [get_weight_decay_multiplier(step, 4) for step in (0, 1, 2, 4, 9)] == pytest.approx(
         [1.0, 0.5 + math.sqrt(0.125), 0.5, 0.0, 0.0]
     )
