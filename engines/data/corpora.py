@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.resources
-import os
 import sysconfig
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +11,8 @@ from typing import Any, NamedTuple
 from engines.data import file_selection
 from engines.data.file_selection import Selection
 from engines.data.readers import json_files, parquet_files, text_files
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.errors import UserError
-
-_MAX_IN_MEMORY_CHARS = 1 << 28
-_BYTES_PER_CHAR = 64  # of memory, for each character held, which takes 1 to 4: text uses at most 1/16 of the memory
 
 FUTURISTIC_LINES = (
     "the neon tram hums over the quantum harbor while orbital gardens open their glass petals\n"
@@ -92,20 +89,13 @@ def open_corpus(
     return _append_futuristic_lines(corpus, extends_document=documents == "file" and data not in built_in)
 
 
-def max_in_memory_chars() -> int:
-    """Return the length of text that is held in memory; a longer corpus is read again when it is needed."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(_MAX_IN_MEMORY_CHARS, memory // _BYTES_PER_CHAR)
-
-
-def scan_corpus(corpus: Corpus, progress: Callable[[int], None]) -> CorpusStats:
+def scan_corpus(corpus: Corpus, progress: Callable[[int], None], limits: TextLimits = DEFAULT_LIMITS) -> CorpusStats:
     """Read a whole corpus once. `progress` receives the characters read so far. Raises UserError if it is too short."""
     digest = TextDigest()
     alphabet: set[str] = set()
     seen_ascii = b""
     documents = characters = size = 0
     chunks: list[Chunk] | None = []
-    limit = max_in_memory_chars()
     for chunk in corpus.chunks():
         encoded = chunk.text.encode()
         digest.add(encoded, chunk.starts_document)
@@ -117,7 +107,7 @@ def scan_corpus(corpus: Corpus, progress: Callable[[int], None]) -> CorpusStats:
         size += len(encoded)
         if chunks is not None:
             chunks.append(chunk)
-            if characters > limit:
+            if characters > limits.max_in_memory:
                 chunks = None
         progress(characters)
     if characters < 2:

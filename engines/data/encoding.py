@@ -3,22 +3,24 @@
 from collections.abc import Iterable, Iterator
 
 from engines.data.splitting import EncodedChunk, SplitChunk
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import Tokenizer
 from engines.system.cpu import usable_cores
 
-_MIN_PARALLEL_CHARACTERS = 1 << 22  # a shorter text is encoded before a process has started
 _MAX_PROCESSES = 16  # reading the corpus keeps no more of them busy
 
 
-def encode_chunks(chunks: Iterable[SplitChunk], tokenizer: Tokenizer, characters: int) -> Iterator[EncodedChunk]:
+def encode_chunks(
+    chunks: Iterable[SplitChunk], tokenizer: Tokenizer, characters: int, limits: TextLimits = DEFAULT_LIMITS
+) -> Iterator[EncodedChunk]:
     """Yield every chunk, possibly cut anew, with its tokens. `characters` is the length of all chunks."""
     if not tokenizer.is_splittable:
         chunks = rechunk(chunks)
         processes = min(_MAX_PROCESSES, usable_cores() - 1)
-        if characters >= _MIN_PARALLEL_CHARACTERS and processes:
+        if characters >= limits.min_parallel and processes:
             from engines.data.parallel_encoding import encode_in_subprocesses
 
-            return encode_in_subprocesses(chunks, tokenizer, processes)
+            return encode_in_subprocesses(chunks, tokenizer, processes, limits.parallel_batch)
     return ((chunk, tokenizer.encode(chunk.text)) for chunk in chunks)
 
 

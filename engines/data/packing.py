@@ -3,17 +3,18 @@
 Tokens of a short corpus are held in memory, those of a longer one in memory-mapped files of the user's cache.
 """
 
+import functools
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from engines.data import token_cache
-from engines.data.corpora import max_in_memory_chars
 from engines.data.document_overlap import OverlapCounter
 from engines.data.encoding import encode_chunks
 from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator
 from engines.data.splitting import Split, SplitChunk
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.token_cache import CacheWriteError, StoredTokens, TokenSink
 from engines.data.tokenizers import BOS, Tokenizer
 from engines.errors import UserError
@@ -45,10 +46,20 @@ class _Figures(NamedTuple):
     shared_documents: int
 
 
-def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = ignore_note) -> PackedTokens:
+_Write = Callable[[TokenSink, TokenSink], _Figures]  # writes the tokens of both sides
+
+
+def pack(
+    split: Split,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    note: Note = ignore_note,
+    limits: TextLimits = DEFAULT_LIMITS,
+) -> PackedTokens:
     """Return both token streams. `progress` receives the characters done, `note` problems of the cache."""
-    if split.characters < user_cache.MIN_CACHED_CHARACTERS:
-        return _pack_in_memory(split, tokenizer, progress)
+    write = functools.partial(_write_tokens, split, tokenizer, progress, limits)
+    if split.characters < limits.min_cached:
+        return _pack_in_memory(tokenizer, write)
     key = user_cache.cache_key(_CACHE_VERSION, tokenizer.to_json(), split.identity())
     folder = user_cache.cache_dir("tokens") / key
 
@@ -58,17 +69,17 @@ def pack(split: Split, tokenizer: Tokenizer, progress: Progress, note: Note = ig
     if stored := token_cache.load(folder, tokenizer.typecode, _Figures._fields, report_verified, note):
         return _from_stored(stored)
     try:
-        return _pack_into_files(folder, split, tokenizer, progress)
+        return _pack_into_files(folder, tokenizer, write)
     except CacheWriteError as error:
         note(
             f"the prepared tokens cannot be stored in {folder.parent}: {error}. They are prepared again at each start."
         )
-        if split.characters <= max_in_memory_chars():
-            return _pack_in_memory(split, tokenizer, progress)
-        return _pack_into_temporary_files(split, tokenizer, progress)
+        if split.characters <= limits.max_in_memory:
+            return _pack_in_memory(tokenizer, write)
+        return _pack_into_temporary_files(tokenizer, write)
 
 
-def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
+def _pack_into_temporary_files(tokenizer: Tokenizer, write: _Write) -> PackedTokens:
     """Pack text whose tokens may not fit in memory into files that are deleted at once, and stay mapped."""
     import tempfile
 
@@ -79,16 +90,13 @@ def _pack_into_temporary_files(split: Split, tokenizer: Tokenizer, progress: Pro
         raise UserError(f"{failure}: {error.strerror}. Free space there.") from None
     with temporary as folder:
         try:
-            return _pack_into_files(Path(folder) / "tokens", split, tokenizer, progress)
+            return _pack_into_files(Path(folder) / "tokens", tokenizer, write)
         except CacheWriteError as error:
             raise UserError(f"{failure}: {error}. Free space there.") from None
 
 
-def _pack_into_files(folder: Path, split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
-    def write(train: TokenSink, val: TokenSink) -> dict[str, Any]:
-        return _write_tokens(split, tokenizer, train, val, progress)._asdict()
-
-    return _from_stored(token_cache.store(folder, tokenizer.typecode, write))
+def _pack_into_files(folder: Path, tokenizer: Tokenizer, write: _Write) -> PackedTokens:
+    return _from_stored(token_cache.store(folder, tokenizer.typecode, lambda *sinks: write(*sinks)._asdict()))
 
 
 def _from_stored(tokens: StoredTokens) -> PackedTokens:
@@ -97,21 +105,26 @@ def _from_stored(tokens: StoredTokens) -> PackedTokens:
     return PackedTokens(tokens.train, tokens.val, EntropyBound(*bound) if bound else None, **figures)
 
 
-def _pack_in_memory(split: Split, tokenizer: Tokenizer, progress: Progress) -> PackedTokens:
+def _pack_in_memory(tokenizer: Tokenizer, write: _Write) -> PackedTokens:
     train_tokens, val_tokens = array(tokenizer.typecode), array(tokenizer.typecode)
-    figures = _write_tokens(split, tokenizer, train_tokens, val_tokens, progress)
+    figures = write(train_tokens, val_tokens)
     return PackedTokens(memoryview(train_tokens), memoryview(val_tokens), *figures)
 
 
 def _write_tokens(
-    split: Split, tokenizer: Tokenizer, train_tokens: TokenSink, val_tokens: TokenSink, progress: Progress
+    split: Split,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    limits: TextLimits,
+    train_tokens: TokenSink,
+    val_tokens: TokenSink,
 ) -> _Figures:
     bos = array(tokenizer.typecode, [BOS])
     bound = EntropyBoundEstimator()  # of the validation documents
     overlap = OverlapCounter()
     characters = train_bytes = val_documents = 0
     chunks = _with_recorded_information(split.chunks(), bound)
-    for chunk, encoded in encode_chunks(chunks, tokenizer, split.characters):
+    for chunk, encoded in encode_chunks(chunks, tokenizer, split.characters, limits):
         tokens = val_tokens if chunk.is_val else train_tokens
         if chunk.starts_document:
             tokens.extend(bos)

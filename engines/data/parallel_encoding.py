@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from engines.data.splitting import EncodedChunk, SplitChunk
+from engines.data.text_limits import DEFAULT_LIMITS
 from engines.data.tokenizers import Tokenizer, TypeCode, from_json
 from engines.system.subprocesses import WorkerProcess, encode_message, read_messages
 
-_BATCH_CHARACTERS = 1 << 19
-
 
 def encode_in_subprocesses(
-    chunks: Iterable[SplitChunk], tokenizer: Tokenizer, processes: int
+    chunks: Iterable[SplitChunk],
+    tokenizer: Tokenizer,
+    processes: int,
+    batch_characters: int = DEFAULT_LIMITS.parallel_batch,
 ) -> Iterator[EncodedChunk]:
     """Yield every chunk with its tokens, in order. Each process has one batch; meanwhile the next ones are read."""
     with ExitStack() as stack:
@@ -21,7 +23,7 @@ def encode_in_subprocesses(
         for worker in idle:
             worker.send(tokenizer.to_json())
         busy: deque[tuple[WorkerProcess, list[SplitChunk]]] = deque()
-        for batch in _batches(chunks):
+        for batch in _batches(chunks, batch_characters):
             if not idle:
                 worker, earlier = busy.popleft()
                 yield from _receive_batch(worker, earlier, tokenizer.typecode)
@@ -33,13 +35,13 @@ def encode_in_subprocesses(
             yield from _receive_batch(worker, batch, tokenizer.typecode)
 
 
-def _batches(chunks: Iterable[SplitChunk]) -> Iterator[list[SplitChunk]]:
+def _batches(chunks: Iterable[SplitChunk], batch_characters: int) -> Iterator[list[SplitChunk]]:
     batch: list[SplitChunk] = []
     size = 0
     for chunk in chunks:
         batch.append(chunk)
         size += len(chunk.text)
-        if size >= _BATCH_CHARACTERS:
+        if size >= batch_characters:
             yield batch
             batch, size = [], 0
     if batch:

@@ -12,15 +12,14 @@ from engines.data.corpus_stats import get_corpus_stats
 from engines.data.file_selection import Selection, describe_selections, select_train_and_val
 from engines.data.packing import PackedTokens, pack
 from engines.data.splitting import ScannedCorpus, Split
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from engines.errors import UserError
 from engines.settings.train import TrainSettings
-from engines.system import user_cache
-from engines.system.user_cache import Note, cache_get, cache_put, ignore_note
+from engines.system.user_cache import Note, cache_get, cache_key, cache_put, ignore_note
 
 ReportProgress = Callable[[str, int, int | None], None]  # activity, characters done, total characters if known
 
-MAX_TOKENIZER_TRAINING_CHARACTERS = 200_000_000  # of the training text, for a bpe tokenizer
 _BPE_VERSION = 1  # of how it is trained: a tokenizer of another version is not used
 
 
@@ -33,7 +32,11 @@ class PreparedData(NamedTuple):
 
 
 def prepare(
-    settings: TrainSettings, report: ReportProgress, note: Note = ignore_note, tokenizer: Tokenizer | None = None
+    settings: TrainSettings,
+    report: ReportProgress,
+    note: Note = ignore_note,
+    tokenizer: Tokenizer | None = None,
+    limits: TextLimits = DEFAULT_LIMITS,
 ) -> PreparedData:
     """Prepare everything that training needs of its data. Raises UserError if the text is unusable.
 
@@ -43,13 +46,13 @@ def prepare(
     sides = select_train_and_val(settings.data, settings.val_data)
     for sentence in describe_selections(*sides):
         note(sentence)
-    source = _scan(_open_train_corpus(settings, sides[0]), report, note)
-    val = _scan(_open_val_corpus(settings, sides[1]), report, note) if settings.val_data else None
+    source = _scan(_open_train_corpus(settings, sides[0]), report, note, limits)
+    val = _scan(_open_val_corpus(settings, sides[1]), report, note, limits) if settings.val_data else None
     if val and val.stats.sha256 == source.stats.sha256:
         raise _same_text_error(settings)
     split = Split(source, val, settings.seed)
-    tokenizer = tokenizer or _build_tokenizer(settings, split, report, note)
-    packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note)
+    tokenizer = tokenizer or _build_tokenizer(settings, split, report, note, limits)
+    packed = pack(split, tokenizer, lambda done: report("pack", done, split.characters), note, limits)
     if len(packed.val) < 2:
         raise UserError(f"--data {settings.data} is too short to hold out text for validation. Give --val-data.")
     _report_overlap(settings, packed, note)
@@ -79,8 +82,8 @@ def _open_val_corpus(settings: TrainSettings, selection: Selection | None) -> Co
     return open_corpus(settings.val_data or "", settings.documents, "classic", size, seed, *how)
 
 
-def _scan(corpus: Corpus, report: ReportProgress, note: Note) -> ScannedCorpus:
-    return ScannedCorpus(corpus, get_corpus_stats(corpus, lambda done: report("read", done, None), note))
+def _scan(corpus: Corpus, report: ReportProgress, note: Note, limits: TextLimits) -> ScannedCorpus:
+    return ScannedCorpus(corpus, get_corpus_stats(corpus, lambda done: report("read", done, None), note, limits))
 
 
 def _report_overlap(settings: TrainSettings, packed: PackedTokens, note: Note) -> None:
@@ -132,27 +135,32 @@ def _collect_facts(
 # --- the tokenizer --------------------------------------------------------------------------------
 
 
-def _build_tokenizer(settings: TrainSettings, split: Split, report: ReportProgress, note: Note) -> Tokenizer:
+def _build_tokenizer(
+    settings: TrainSettings, split: Split, report: ReportProgress, note: Note, limits: TextLimits
+) -> Tokenizer:
     if settings.tokenizer == "byte":
         return ByteTokenizer()
     if settings.tokenizer == "bpe":
-        return _train_bpe_tokenizer(settings.vocab_size, split, report, note)
+        return _train_bpe_tokenizer(settings.vocab_size, split, report, note, limits)
     alphabet = set(split.source.stats.alphabet) | set(split.val.stats.alphabet if split.val else "")
     return CharTokenizer("".join(sorted(alphabet)))
 
 
-def _train_bpe_tokenizer(vocab_size: int, split: Split, report: ReportProgress, note: Note) -> Tokenizer:
+def _train_bpe_tokenizer(
+    vocab_size: int, split: Split, report: ReportProgress, note: Note, limits: TextLimits
+) -> Tokenizer:
     """Train on the training text alone, or load the tokenizer from the cache. A short text yields fewer tokens."""
     from engines.data.tokenizers.bpe import SPLIT_PATTERN, BPETokenizer
     from engines.data.tokenizers.bpe_training import train_bpe, train_in_subprocess
 
     merges = vocab_size - ByteTokenizer().vocab_size
-    if split.characters < user_cache.MIN_CACHED_CHARACTERS:
-        return BPETokenizer(train_bpe(_training_texts(split), merges))
-    key = user_cache.cache_key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
+    texts = _training_texts(split, limits.max_tokenizer_training)
+    if split.characters < limits.min_cached:
+        return BPETokenizer(train_bpe(texts, merges))
+    key = cache_key(_BPE_VERSION, SPLIT_PATTERN, vocab_size, split.identity())
     if known := _load_tokenizer(key, note):
         return known
-    merged = train_in_subprocess(_training_texts(split), merges, lambda done: report("train tokenizer", done, None))
+    merged = train_in_subprocess(texts, merges, lambda done: report("train tokenizer", done, None))
     trained = BPETokenizer(merged)
     cache_put("tokenizers", key, trained.to_json())
     return trained
@@ -166,11 +174,11 @@ def _load_tokenizer(key: str, note: Note) -> Tokenizer | None:
         return None
 
 
-def _training_texts(split: Split) -> Iterator[str]:
+def _training_texts(split: Split, max_characters: int) -> Iterator[str]:
     """Yield texts of moderate length, cut between words."""
     from engines.data.encoding import rechunk
 
-    left = MAX_TOKENIZER_TRAINING_CHARACTERS
+    left = max_characters
     for chunk in rechunk(split.training_chunks()):
         if left <= 0:
             return

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from engines.data.corpora import open_corpus, scan_corpus
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import FullContextDecoder
 from engines.interfaces import Decoder, TokenIds
@@ -49,10 +50,10 @@ class CountBigram:
         return FullContextDecoder(self.logits, self.context_length, prompts)
 
 
-def fit_counts(settings: CountSettings) -> tuple[CountBigram, CharTokenizer]:
+def fit_counts(settings: CountSettings, limits: TextLimits = DEFAULT_LIMITS) -> tuple[CountBigram, CharTokenizer]:
     """Count the pairs of a whole corpus. Raises UserError if the corpus cannot be read."""
     corpus = open_corpus(settings.data, "file", settings.style, _STORIES_SIZE, seed=0)
-    stats = scan_corpus(corpus, lambda done: None)
+    stats = scan_corpus(corpus, lambda done: None, limits)
     tokenizer = CharTokenizer(stats.alphabet)
     model = CountBigram(tokenizer.vocab_size, documents_end=stats.documents > 1)
     last = BOS

@@ -13,8 +13,6 @@ from typing import Any
 
 from engines.files import read_regular
 
-MIN_CACHED_CHARACTERS = 1_000_000  # results of a shorter text are computed again, in less than half a second
-
 Note = Callable[[str], None]  # receives one sentence for the user
 
 

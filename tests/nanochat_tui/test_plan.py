@@ -62,14 +62,10 @@ def test_the_vocabulary_is_that_of_the_given_text(capsys: pytest.CaptureFixture[
     assert PlanOutput(capsys, "--data", "pydoc", "--json").json["vocab_size_is_assumed"] is False
 
 
-def test_only_the_start_of_a_long_text_is_read(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engines.cost.vocab_size._MAX_PREVIEW_CHARACTERS", 100)
-    monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 60)
-    (tmp_path / "text.txt").write_text("ab" * 100 + "c" * 1000)
+def test_only_the_start_of_a_long_text_is_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("ab" * (2 << 20) + "c" * (1 << 20))
     output = PlanOutput(capsys, "--data", str(tmp_path / "text.txt"))
-    assert "vocabulary 3 (at least, from the first 120 characters)" in output.lines
+    assert "vocabulary 3 (at least, from the first 4,194,304 characters)" in output.lines
     assert PlanOutput(capsys, "--data", str(tmp_path / "text.txt"), "--json").json["vocab_size_is_assumed"] is True
 
 

@@ -9,7 +9,7 @@ from engines.data.readers.text_files import read_chunks, read_lines
 from engines.errors import UserError
 
 _CHAT_KEYS = ("messages", "conversations", "conversation")
-_MAX_ARRAY_CHARACTERS = 256 << 20  # an array is held in memory as a whole
+MAX_ARRAY_CHARACTERS = 256 << 20  # an array is held in memory as a whole
 _MAX_LISTED_KEYS = 5  # in an error
 
 
@@ -20,7 +20,7 @@ def read_json_lines(path: Path, key: str = "text") -> Iterator[str]:
             yield _extract_text(_parse(line), key, f"{path}, line {number}")
 
 
-def read_json(path: Path, key: str = "text") -> Iterator[str]:
+def read_json(path: Path, key: str = "text", max_characters: int = MAX_ARRAY_CHARACTERS) -> Iterator[str]:
     """Yield the texts of an array of objects or strings. A file that does not begin with [ is read as JSON lines."""
     if not _begins_with_bracket(path):
         yield from read_json_lines(path, key)
@@ -28,8 +28,8 @@ def read_json(path: Path, key: str = "text") -> Iterator[str]:
     content = ""
     for text in read_chunks(path):
         content += text
-        if len(content) > _MAX_ARRAY_CHARACTERS:
-            limit = f"{_MAX_ARRAY_CHARACTERS >> 20} Mi characters"
+        if len(content) > max_characters:
+            limit = f"{max_characters >> 20} Mi characters"
             raise UserError(f"{path} is too large: a JSON array of over {limit}. Convert it to JSON lines: jq -c '.[]'")
     found = _parse(content)
     if not isinstance(found, list):

@@ -13,16 +13,16 @@ from engines.data.readers.file_signatures import identify_format
 from engines.errors import UserError
 from engines.files import format_os_error
 
-_CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 _COMPRESSED_CHUNK_BYTES = 1 << 10  # of a .zst file: they decompress to 32 MiB at most, which are held in memory
-_MAX_LINE_CHARACTERS = 64 << 20  # a line is held in memory as a whole
+MAX_LINE_CHARACTERS = 64 << 20  # a line is held in memory as a whole
 
 
-def read_chunks(path: Path) -> Iterator[str]:
+def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
     """Yield the text of a file in chunks. Raises UserError with the offset of the first byte that is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0  # bytes given to the decoder before this chunk
-    for data in _read_bytes(path):
+    for data in _read_bytes(path, chunk_bytes):
         if offset == 0 and (description := identify_format(data)):
             raise UserError(f"{path} is not plain text: it is {description}.")
         pending = len(decoder.getstate()[0])
@@ -42,14 +42,14 @@ def read_chunks(path: Path) -> Iterator[str]:
         raise _utf8_error(path, offset - len(decoder.getstate()[0]))
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, max_characters: int = MAX_LINE_CHARACTERS, chunk_bytes: int = CHUNK_BYTES) -> Iterator[str]:
     """Yield the lines of a file without their ends. Raises UserError for a line that is too long."""
     rest = ""
-    for text in read_chunks(path):
+    for text in read_chunks(path, chunk_bytes):
         *complete, rest = (rest + text).split("\n")
         yield from complete
-        if len(rest) > _MAX_LINE_CHARACTERS:
-            limit = f"{_MAX_LINE_CHARACTERS >> 20} Mi characters"
+        if len(rest) > max_characters:
+            limit = f"{max_characters >> 20} Mi characters"
             raise UserError(f"{path} has a line of over {limit}. Use --documents file, or break the line.")
     if rest:
         yield rest
@@ -72,12 +72,12 @@ def _utf8_error(path: Path, offset: int) -> UserError:
     return UserError(f"{path} is not UTF-8 text: byte {offset}{decompressed} is invalid. Convert it, or leave it out.")
 
 
-def _read_bytes(path: Path) -> Iterator[bytes]:
+def _read_bytes(path: Path, chunk_bytes: int) -> Iterator[bytes]:
     """Yield the decompressed content. Only errors of reading and decompressing are caught, not a stop signal."""
     decompress, errors = _DECOMPRESSORS[detect_compression(path)]()
     with open_regular(path) as file:
         try:
-            yield from decompress(file)
+            yield from decompress(file, chunk_bytes)
         except errors as error:
             raise UserError(f"{path} cannot be decompressed: {error}. Compress it again.") from None
         except OSError as error:
@@ -86,11 +86,11 @@ def _read_bytes(path: Path) -> Iterator[bytes]:
 
 # --- decompression --------------------------------------------------------------------------------
 
-_Decompressor = tuple[Callable[[IO[bytes]], Iterator[bytes]], tuple[type[Exception], ...]]
+_Decompressor = tuple[Callable[[IO[bytes], int], Iterator[bytes]], tuple[type[Exception], ...]]
 
 
-def _read_in_chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while data := file.read(_CHUNK_BYTES):
+def _read_in_chunks(file: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
+    while data := file.read(chunk_bytes):
         yield data
 
 
@@ -102,7 +102,7 @@ def _gzip() -> _Decompressor:
     import gzip
     import zlib
 
-    return lambda file: _read_in_chunks(gzip.open(file)), (EOFError, gzip.BadGzipFile, zlib.error)  # type: ignore[arg-type]
+    return lambda file, size: _read_in_chunks(gzip.open(file), size), (EOFError, gzip.BadGzipFile, zlib.error)  # type: ignore[arg-type]
 
 
 def _xz() -> _Decompressor:
@@ -110,7 +110,7 @@ def _xz() -> _Decompressor:
         import lzma
     except ImportError:
         raise UserError(".xz files cannot be read: this Python was built without lzma. Decompress them.") from None
-    return lambda file: _read_in_chunks(lzma.open(file)), (EOFError, lzma.LZMAError, MemoryError)
+    return lambda file, size: _read_in_chunks(lzma.open(file), size), (EOFError, lzma.LZMAError, MemoryError)
 
 
 def _zstandard() -> _Decompressor:
@@ -133,15 +133,15 @@ def _zstandard() -> _Decompressor:
         if frame is not None and not frame.eof:
             raise EOFError("it ends too early")
 
-    return lambda file: _join_chunks(decompress(file)), (EOFError, zstandard.ZstdError)
+    return lambda file, size: _join_chunks(decompress(file), size), (EOFError, zstandard.ZstdError)
 
 
-def _join_chunks(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _join_chunks(parts: Iterator[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """Join small parts: the first chunk must contain the bytes that identify a format."""
     buffer = io.BytesIO()
     for part in parts:
         buffer.write(part)
-        if buffer.tell() >= _CHUNK_BYTES:
+        if buffer.tell() >= chunk_bytes:
             yield buffer.getvalue()
             buffer = io.BytesIO()
     if buffer.tell():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.data.corpora import FUTURISTIC_LINES, Chunk, Corpus, CorpusStats, open_corpus, scan_corpus
+from engines.data.text_limits import TextLimits
 from engines.data.tokenizers import BOS, CharTokenizer, from_json
 from engines.errors import UserError
 
@@ -95,10 +96,9 @@ def test_the_hash_depends_on_documents_not_on_files(tmp_path: Path) -> None:
     assert plain.sha256 == packed.sha256 != split.sha256
 
 
-def test_long_corpora_are_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.corpora.max_in_memory_chars", lambda: 100)
+def test_long_corpora_are_not_held_in_memory() -> None:
     long = Corpus("long", lambda: iter([Chunk("x" * 60), Chunk("y" * 60)]))
-    assert scan_corpus(long, lambda done: None).chunks is None
+    assert scan_corpus(long, lambda done: None, TextLimits(max_in_memory=100)).chunks is None
 
 
 @given(st.text(max_size=60))

@@ -9,6 +9,7 @@ import pytest
 from engines.data import corpora
 from engines.data.corpora import Chunk, Corpus, CorpusStats, open_corpus, scan_corpus
 from engines.data.corpus_stats import get_corpus_stats
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.errors import UserError
 from engines.system import user_cache
 
@@ -81,9 +82,7 @@ def test_a_full_disk_keeps_the_old_entry_and_leaves_no_other_file(monkeypatch: p
 # --- what readings told ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cache_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 2)
+CACHED = TextLimits(min_cached=2)  # any text is long enough to be cached
 
 
 @pytest.fixture
@@ -99,18 +98,18 @@ def opened(
     return open_corpus(str(data), documents, style, size, seed)
 
 
-def get_stats(corpus: Corpus) -> CorpusStats:
-    return get_corpus_stats(corpus, lambda done: None)
+def get_stats(corpus: Corpus, limits: TextLimits = CACHED) -> CorpusStats:
+    return get_corpus_stats(corpus, lambda done: None, limits=limits)
 
 
-def reads_text(corpus: Corpus) -> bool:
+def reads_text(corpus: Corpus, limits: TextLimits = CACHED) -> bool:
     """Return whether the text is read to get its statistics."""
     read: list[int] = []
-    get_corpus_stats(corpus, read.append)
+    get_corpus_stats(corpus, read.append, limits=limits)
     return bool(read)
 
 
-def test_cached_statistics_equal_scanned_ones_without_reading_text(cache_everything: None, text: Path) -> None:
+def test_cached_statistics_equal_scanned_ones_without_reading_text(text: Path) -> None:
     first, told = get_stats(opened(text)), scan_corpus(opened(text), lambda done: None)
     assert first == told and not reads_text(opened(text))
     assert get_stats(opened(text)) == told._replace(chunks=None)
@@ -129,14 +128,14 @@ def change_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [change_size, change_time])
-def test_a_changed_file_is_read_again(change: Callable[[Path], None], cache_everything: None, text: Path) -> None:
+def test_a_changed_file_is_read_again(change: Callable[[Path], None], text: Path) -> None:
     before = get_stats(opened(text))
     change(text)
     assert reads_text(opened(text)) and not reads_text(opened(text))
     assert get_stats(opened(text)).sha256 != before.sha256
 
 
-def test_a_folder_with_another_number_of_files_is_read_again(cache_everything: None, text: Path) -> None:
+def test_a_folder_with_another_number_of_files_is_read_again(text: Path) -> None:
     assert reads_text(opened(text.parent)) and not reads_text(opened(text.parent))
     (text.parent / "more.txt").write_text("more")
     assert reads_text(opened(text.parent)) and not reads_text(opened(text.parent))
@@ -144,15 +143,13 @@ def test_a_folder_with_another_number_of_files_is_read_again(cache_everything: N
     assert not reads_text(opened(text.parent))  # as it was at first
 
 
-def test_a_relative_path_of_the_same_file_uses_the_same_entry(
-    cache_everything: None, text: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_of_the_same_file_uses_the_same_entry(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get_stats(opened(text))
     monkeypatch.chdir(text.parent)
     assert not reads_text(opened("text.txt"))
 
 
-def test_every_setting_that_changes_the_text_has_a_separate_entry(cache_everything: None, text: Path) -> None:
+def test_every_setting_that_changes_the_text_has_a_separate_entry(text: Path) -> None:
     corpora_of_one_file = [
         opened(text, documents, style) for documents in ("file", "line") for style in ("classic", "futuristic")
     ]
@@ -161,18 +158,19 @@ def test_every_setting_that_changes_the_text_has_a_separate_entry(cache_everythi
     assert len({get_stats(corpus).sha256 for corpus in corpora_of_one_file}) == 4
 
 
-def test_stories_are_generated_once_per_size_and_seed(cache_everything: None) -> None:
+def test_stories_are_generated_once_per_size_and_seed() -> None:
     for stories in (opened("stories"), opened("stories", size=3000), opened("stories", seed=1)):
         assert reads_text(stories) and not reads_text(stories)
 
 
 @pytest.mark.parametrize("data", ["names", "pydoc"])
-def test_statistics_of_fast_corpora_are_not_cached(data: str, cache_everything: None) -> None:
+def test_statistics_of_fast_corpora_are_not_cached(data: str) -> None:
     assert reads_text(opened(data)) and reads_text(opened(data)) and not user_cache.cache_dir("scans").exists()
 
 
 def test_short_text_is_not_cached(text: Path) -> None:
-    assert reads_text(opened(text)) and reads_text(opened(text)) and not user_cache.cache_dir("scans").exists()
+    assert reads_text(opened(text), DEFAULT_LIMITS) and reads_text(opened(text), DEFAULT_LIMITS)
+    assert not user_cache.cache_dir("scans").exists()
 
 
 def test_the_standard_library_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ def test_the_standard_library_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_
     ],
     ids=str,
 )
-def test_damaged_statistics_are_ignored_and_computed_again(damage: object, cache_everything: None, text: Path) -> None:
+def test_damaged_statistics_are_ignored_and_computed_again(damage: object, text: Path) -> None:
     facts = get_stats(opened(text))
     (path,) = user_cache.cache_dir("scans").iterdir()
     chunks = user_cache.load_with_checksum(path.read_bytes())
@@ -213,20 +211,20 @@ def test_damaged_statistics_are_ignored_and_computed_again(damage: object, cache
 
 
 def test_statistics_that_cannot_be_cached_are_computed_each_time(
-    cache_everything: None, text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     block_cache(tmp_path, monkeypatch)
     assert get_stats(opened(text)) == get_stats(opened(text)) == scan_corpus(opened(text), lambda done: None)
 
 
-def test_a_file_deleted_after_selection_is_an_error(cache_everything: None, text: Path) -> None:
+def test_a_file_deleted_after_selection_is_an_error(text: Path) -> None:
     corpus = opened(text)
     text.unlink()
     with pytest.raises(UserError, match=r"text\.txt cannot be read"):
         get_stats(corpus)
 
 
-def test_an_interrupted_scan_is_not_cached(cache_everything: None) -> None:
+def test_an_interrupted_scan_is_not_cached() -> None:
     def broken() -> Iterator[Chunk]:
         yield Chunk("some text")
         raise UserError("broken")

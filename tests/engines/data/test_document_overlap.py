@@ -9,6 +9,7 @@ import pytest
 
 from engines.data.corpora import open_corpus
 from engines.data.prepare import PreparedData, prepare
+from engines.data.readers.text_files import CHUNK_BYTES
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 
@@ -90,10 +91,11 @@ def test_documents_on_both_sides_are_counted(folder: Path) -> None:
     assert any(note.startswith("7 of 12 validation documents also occur in the training text") for note in notes)
 
 
-def test_a_shared_document_is_found_for_any_chunk_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.data.readers.text_files._CHUNK_BYTES", 10)
-    (folder / "val.jsonl").write_text(json.dumps({"text": TEXT}) + "\n" + json.dumps({"text": "new"}))
-    assert prepared(folder / "a.txt", folder / "val.jsonl")[0].facts["shared_documents"] == 1
+def test_a_shared_document_is_found_if_its_file_is_read_in_chunks(tmp_path: Path) -> None:
+    text = "a line of the text\n" * (CHUNK_BYTES // 10)
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "val.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": "new"}))
+    assert prepared(tmp_path / "a.txt", tmp_path / "val.jsonl")[0].facts["shared_documents"] == 1
 
 
 def test_duplicates_within_a_corpus_are_reported_but_accepted(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from engines.data.encoding import encode_chunks, rechunk
 from engines.data.parallel_encoding import encode_in_subprocesses
 from engines.data.splitting import SplitChunk
 from engines.data.stories.grammar import generate_stories
+from engines.data.text_limits import DEFAULT_LIMITS
 from engines.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, bpe
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
@@ -111,12 +112,8 @@ def test_chunks_are_kept_for_a_byte_tokenizer() -> None:
 # --- subprocesses ---------------------------------------------------------------------------------
 
 LINES = [story.text for story in generate_stories(60_000, 3)]
+SMALL_BATCH = 5_000  # characters
 MANY = [chunk for number, text in enumerate(LINES) for chunk in document(text, [9], number % 10 == 0)]
-
-
-@pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel_encoding, "_BATCH_CHARACTERS", 5_000)
 
 
 @pytest.fixture
@@ -133,10 +130,8 @@ def are_running(workers: list[WorkerProcess]) -> list[bool]:
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_subprocesses_return_the_same_chunks_and_tokens_in_order(
-    processes: int, small_batches: None, workers: list[WorkerProcess]
-) -> None:
-    beside = list(encode_in_subprocesses(rechunk(MANY), BPE, processes))
+def test_subprocesses_return_the_same_chunks_and_tokens_in_order(processes: int, workers: list[WorkerProcess]) -> None:
+    beside = list(encode_in_subprocesses(rechunk(MANY), BPE, processes, SMALL_BATCH))
     assert beside == list(encode_chunks(MANY, BPE, 1)) and {tokens.typecode for _, tokens in beside} == {"H"}
     assert len(workers) == processes and not any(are_running(workers))
 
@@ -164,19 +159,19 @@ def test_long_text_uses_all_cores_but_one(cores: int, expected: int, monkeypatch
     asked = [0]
     monkeypatch.setattr(encoding, "usable_cores", lambda: cores)
     monkeypatch.setattr(
-        parallel_encoding, "encode_in_subprocesses", lambda chunks, tokenizer, processes: asked.append(processes) or []
+        parallel_encoding,
+        "encode_in_subprocesses",
+        lambda chunks, tokenizer, processes, batch: asked.append(processes) or [],
     )
-    encode_chunks(MANY, BPE, encoding._MIN_PARALLEL_CHARACTERS)
+    encode_chunks(MANY, BPE, DEFAULT_LIMITS.min_parallel)
     assert asked[-1] == expected
-    encode_chunks(MANY, BPE, encoding._MIN_PARALLEL_CHARACTERS - 1)
+    encode_chunks(MANY, BPE, DEFAULT_LIMITS.min_parallel - 1)
     encode_chunks(MANY, ByteTokenizer(), 1 << 40)
     assert len(asked) <= 2
 
 
 @pytest.mark.parametrize("before", ["the text", "half of it"])
-def test_a_killed_process_is_an_error_and_ends_the_others(
-    before: str, small_batches: None, workers: list[WorkerProcess]
-) -> None:
+def test_a_killed_process_is_an_error_and_ends_the_others(before: str, workers: list[WorkerProcess]) -> None:
     def chunks() -> Iterator[SplitChunk]:
         for number, chunk in enumerate(rechunk(MANY)):
             if number == (0 if before == "the text" else len(LINES) // 2):
@@ -186,7 +181,7 @@ def test_a_killed_process_is_an_error_and_ends_the_others(
     with pytest.raises(
         UserError, match=r"engines\.data\.parallel_encoding was killed by SIGKILL\. Free memory and start again"
     ):
-        list(encode_in_subprocesses(chunks(), BPE, 3))
+        list(encode_in_subprocesses(chunks(), BPE, 3, SMALL_BATCH))
     assert len(workers) == 3 and not any(are_running(workers))
 
 
@@ -210,8 +205,8 @@ def test_a_process_killed_while_sending_tokens_is_an_error(workers: list[WorkerP
     assert not any(are_running(workers))
 
 
-def test_processes_end_when_the_iterator_is_deleted(small_batches: None, workers: list[WorkerProcess]) -> None:
-    encoded = encode_in_subprocesses(rechunk(MANY), BPE, 2)
+def test_processes_end_when_the_iterator_is_deleted(workers: list[WorkerProcess]) -> None:
+    encoded = encode_in_subprocesses(rechunk(MANY), BPE, 2, SMALL_BATCH)
     next(encoded)
     assert are_running(workers) == [True, True]
     del encoded
@@ -219,9 +214,7 @@ def test_processes_end_when_the_iterator_is_deleted(small_batches: None, workers
 
 
 @pytest.mark.parametrize("stopped", ["reading", "writing"])
-def test_processes_end_when_encoding_is_interrupted(
-    stopped: str, small_batches: None, workers: list[WorkerProcess]
-) -> None:
+def test_processes_end_when_encoding_is_interrupted(stopped: str, workers: list[WorkerProcess]) -> None:
     def chunks() -> Iterator[SplitChunk]:
         for number, chunk in enumerate(rechunk(MANY)):
             if stopped == "reading" and number == len(LINES) // 2:
@@ -229,7 +222,7 @@ def test_processes_end_when_encoding_is_interrupted(
             yield chunk
 
     with pytest.raises(KeyboardInterrupt):
-        for number, _ in enumerate(encode_in_subprocesses(chunks(), BPE, 2)):
+        for number, _ in enumerate(encode_in_subprocesses(chunks(), BPE, 2, SMALL_BATCH)):
             if stopped == "writing" and number == 5:
                 raise KeyboardInterrupt
     assert are_running(workers) == [False, False]
@@ -253,11 +246,11 @@ def test_an_interrupt_while_sending_is_raised_unchanged(workers: list[WorkerProc
     assert are_running(workers) == [False]
 
 
-def test_processes_do_not_inherit_the_lock_of_a_run(small_batches: None, tmp_path: Path) -> None:
+def test_processes_do_not_inherit_the_lock_of_a_run(tmp_path: Path) -> None:
     lock = os.open(tmp_path / "run.lock", os.O_CREAT | os.O_RDWR)
     os.set_inheritable(lock, True)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    encoded = encode_in_subprocesses(rechunk(MANY), BPE, 2)
+    encoded = encode_in_subprocesses(rechunk(MANY), BPE, 2, SMALL_BATCH)
     next(encoded)
     os.close(lock)
     with open(tmp_path / "run.lock") as again:

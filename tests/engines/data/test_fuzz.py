@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engines.data import corpora
 from engines.data.corpora import Corpus, scan_corpus
 from engines.data.prepare import prepare, train_corpus
+from engines.data.text_limits import TextLimits
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 
@@ -96,10 +96,7 @@ def test_any_file_content_is_read_or_refused_with_the_file_name(
 
 
 @pytest.mark.parametrize("change", ["deleted", "truncated", "other text", "a folder", "a FIFO", "a loop"])
-def test_a_file_that_changes_between_two_reads_is_refused(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
+def test_a_file_that_changes_between_two_reads_is_refused(change: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("some text\n" * 100)
 
@@ -116,43 +113,38 @@ def test_a_file_that_changes_between_two_reads_is_refused(
                 path.symlink_to(path)
 
     with pytest.raises(UserError, match=r"a\.txt (cannot be read: |changed while it was read)"):
-        prepare(resolve({"data": str(path)}), change_after_scanning)
+        prepare(resolve({"data": str(path)}), change_after_scanning, limits=TextLimits(max_in_memory=1))
 
 
 def test_changed_text_is_not_cached_under_the_key_of_the_old_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
     path = tmp_path / "a.txt"
     path.write_text("some text\n" * 100)
-    given = resolve({"data": str(path)})
+    given, limits = resolve({"data": str(path)}), TextLimits(min_cached=1, max_in_memory=1)
 
     def change_after_scanning(activity: str, done: int, total: int | None) -> None:
         if activity == "read" and done == 1000:
             path.write_text("text some\n" * 100)
 
     with pytest.raises(UserError, match="changed while it was read"):
-        prepare(given, change_after_scanning)
-    found = prepare(given, lambda *progress: None)
+        prepare(given, change_after_scanning, limits=limits)
+    found = prepare(given, lambda *progress: None, limits=limits)
     assert "some text" not in found.tokenizer.decode(found.packed.train)
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_a_long_line_is_refused_as_a_document_but_not_within_a_file(
-    documents: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engines.data.readers.text_files._MAX_LINE_CHARACTERS", 10 << 20)
+def test_a_long_line_is_refused_as_a_document_but_not_within_a_file(documents: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with open(path, "wb") as file:
         file.truncate(0)
-        for _ in range(16):
+        for _ in range(66):
             file.write(b"x" * (1 << 20))
     corpus = train_corpus(resolve({"data": str(path), "documents": documents}))
     if documents == "file":
-        assert scan_corpus(corpus, lambda done: None).characters == 16 << 20
+        assert scan_corpus(corpus, lambda done: None).characters == 66 << 20
     else:
-        with pytest.raises(UserError, match=r"a\.txt has a line of over 10 Mi characters"):
+        with pytest.raises(UserError, match=r"a\.txt has a line of over 64 Mi characters"):
             read(corpus)
 
 

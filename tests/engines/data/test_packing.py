@@ -11,41 +11,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.data import corpora, packing
+from engines.data import packing
 from engines.data.corpora import Chunk, Corpus, open_corpus, scan_corpus
 from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator
 from engines.data.packing import PackedTokens, pack
 from engines.data.prepare import prepare
 from engines.data.splitting import ScannedCorpus, Split
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
 from engines.settings.resolve import resolve
-from engines.system import user_cache
 
 
 def ignore(done: int) -> None:
     pass
 
 
-def corpus_of(*documents: str) -> ScannedCorpus:
+IN_FILES = TextLimits(min_cached=1, max_in_memory=1)  # any corpus is long enough to be packed into files
+
+
+def corpus_of(*documents: str, limits: TextLimits = DEFAULT_LIMITS) -> ScannedCorpus:
     corpus = Corpus("test", lambda: map(Chunk, documents))
-    return ScannedCorpus(corpus, scan_corpus(corpus, ignore))
-
-
-def into_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make any corpus long enough to be packed into files."""
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
-    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
+    return ScannedCorpus(corpus, scan_corpus(corpus, ignore, limits))
 
 
 def pack_corpora(
-    train: ScannedCorpus, val: ScannedCorpus | None = None, seed: int = 1
+    train: ScannedCorpus, val: ScannedCorpus | None = None, seed: int = 1, limits: TextLimits = DEFAULT_LIMITS
 ) -> tuple[PackedTokens, CharTokenizer]:
     alphabet = {*train.stats.alphabet, *(val.stats.alphabet if val else "")}
     tokenizer = CharTokenizer("".join(sorted(alphabet)))
-    return pack(Split(train, val, seed), tokenizer, ignore), tokenizer
+    return pack(Split(train, val, seed), tokenizer, ignore, limits=limits), tokenizer
 
 
 def decode_documents(tokens: memoryview, tokenizer: CharTokenizer) -> list[str]:
@@ -100,11 +96,10 @@ def test_separate_validation_text_leaves_the_corpus_whole() -> None:
     assert decode_documents(both.val, tokenizer) == ["other", "text"]
 
 
-def test_a_long_corpus_packed_into_files_has_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_corpus_packed_into_files_has_the_same_tokens() -> None:
     in_memory, _ = pack_corpora(corpus_of(*WORDS))
-    into_files(monkeypatch)
     for _ in range(2):  # written, then loaded
-        in_files, _ = pack_corpora(corpus_of(*WORDS))
+        in_files, _ = pack_corpora(corpus_of(*WORDS, limits=IN_FILES), limits=IN_FILES)
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
 
 
@@ -155,20 +150,17 @@ DOCUMENTS = st.lists(st.text("ab\né日", min_size=1, max_size=12), min_size=2, 
 @settings(deadline=None, max_examples=30)
 @given(train=DOCUMENTS, val=st.none() | DOCUMENTS, seed=st.integers(0, 9))
 def test_any_corpus_packed_into_files_has_the_same_tokens(train: list[str], val: list[str] | None, seed: int) -> None:
-    def tokens() -> list[list[int]]:
-        both, _ = pack_corpora(corpus_of(*train), corpus_of(*val) if val else None, seed)
+    def tokens(limits: TextLimits = DEFAULT_LIMITS) -> list[list[int]]:
+        val_corpus = corpus_of(*val, limits=limits) if val else None
+        both, _ = pack_corpora(corpus_of(*train, limits=limits), val_corpus, seed, limits)
         return [both.train.tolist(), both.val.tolist()]
 
-    in_memory = tokens()
-    with pytest.MonkeyPatch.context() as patch:
-        into_files(patch)
-        assert tokens() == tokens() == in_memory
+    assert tokens(IN_FILES) == tokens(IN_FILES) == tokens()
 
 
 def pack_cached(monkeypatch: pytest.MonkeyPatch, folder: Path, *documents: str) -> PackedTokens:
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return pack_corpora(corpus_of(*documents))[0]
+    return pack_corpora(corpus_of(*documents, limits=IN_FILES), limits=IN_FILES)[0]
 
 
 def test_tokens_are_mapped_with_the_width_of_the_vocabulary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -199,21 +191,18 @@ def test_an_interrupted_packing_leaves_no_files(monkeypatch: pytest.MonkeyPatch,
     def broken(done: int) -> None:
         raise KeyboardInterrupt
 
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    long = corpus_of(*WORDS)
+    long = corpus_of(*WORDS, limits=IN_FILES)
     with pytest.raises(KeyboardInterrupt):
-        pack(Split(long, None, 1), CharTokenizer(long.stats.alphabet), broken)
+        pack(Split(long, None, 1), CharTokenizer(long.stats.alphabet), broken, limits=IN_FILES)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_the_entropy_bound_is_stored_with_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entropy_bound_is_stored_with_the_tokens() -> None:
     corpus = Corpus("known", lambda: (Chunk(word, nats=float(i % 7)) for i, word in enumerate(WORDS)))
     in_memory = pack_corpora(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound
-    into_files(monkeypatch)
-    in_files, in_files_again = (
-        pack_corpora(ScannedCorpus(corpus, scan_corpus(corpus, ignore)))[0].entropy_bound for _ in range(2)
-    )
+    long = ScannedCorpus(corpus, scan_corpus(corpus, ignore, IN_FILES))
+    in_files, in_files_again = (pack_corpora(long, limits=IN_FILES)[0].entropy_bound for _ in range(2))
     assert in_files == in_files_again == in_memory is not None
 
 
@@ -241,15 +230,12 @@ TOKENIZERS = pytest.mark.parametrize("tokenizer", [CharTokenizer("\n abcdefghilm
 
 
 @TOKENIZERS
-@pytest.mark.parametrize("files", [False, True], ids=["in memory", "in files"])
-def test_packed_tokens_decode_to_the_text_and_its_bytes_are_counted(
-    tokenizer: Tokenizer, files: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if files:
-        into_files(monkeypatch)
+@pytest.mark.parametrize("limits", [DEFAULT_LIMITS, IN_FILES], ids=["in memory", "in files"])
+def test_packed_tokens_decode_to_the_text_and_its_bytes_are_counted(tokenizer: Tokenizer, limits: TextLimits) -> None:
     train, val = ["one line of the text\n", "another\n"], ["the end"]
     for _ in range(2):
-        found = pack(Split(corpus_of(*train), corpus_of(*val), 1), tokenizer, ignore)
+        split = Split(corpus_of(*train, limits=limits), corpus_of(*val, limits=limits), 1)
+        found = pack(split, tokenizer, ignore, limits=limits)
         assert tokenizer.decode(found.train) == "".join(train) and tokenizer.decode(found.val) == "".join(val)
         assert (list(found.train).count(BOS), list(found.val).count(BOS)) == (2, 1)
         assert found.train_bytes == len("".join(train).encode())
@@ -306,9 +292,8 @@ def test_tokens_of_short_corpora_are_not_cached(own_home: Path) -> None:
 def test_tokenizers_texts_and_seeds_have_separate_cache_entries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    one, other = corpus_of(*WORDS), corpus_of(*WORDS[1:])
+    one, other = corpus_of(*WORDS, limits=IN_FILES), corpus_of(*WORDS[1:], limits=IN_FILES)
     for expected, (train, val, seed, tokenizer) in enumerate(
         [
             (one, None, 1, BPE),
@@ -320,16 +305,16 @@ def test_tokenizers_texts_and_seeds_have_separate_cache_entries(
         ],
         1,
     ):
-        found = pack(Split(train, val, seed), tokenizer, ignore)
-        assert found.val.tolist() == pack(Split(train, val, seed), tokenizer, ignore).val.tolist()
+        found = pack(Split(train, val, seed), tokenizer, ignore, limits=IN_FILES)
+        assert found.val.tolist() == pack(Split(train, val, seed), tokenizer, ignore, limits=IN_FILES).val.tolist()
         assert len(token_folders(tmp_path)) == expected
-    pack(Split(one, other, 2), BPE, ignore)  # the seed draws nothing
+    pack(Split(one, other, 2), BPE, ignore, limits=IN_FILES)  # the seed draws nothing
     assert len(token_folders(tmp_path)) == 6
 
 
 DAMAGES = {
-    "nothing about them": lambda folder: (folder / "about.json").unlink(),
-    "half of what is said": lambda folder: (folder / "about.json").write_text('{"floor": nu'),
+    "no figures": lambda folder: (folder / "about.json").unlink(),
+    "half of the figures": lambda folder: (folder / "about.json").write_text('{"floor": nu'),
     "an older file": lambda folder: (folder / "about.json").write_text('{"floor": null}'),
     "not an object": lambda folder: (folder / "about.json").write_text("[]"),
     "tokens gone": lambda folder: (folder / "train.tokens").unlink(),
@@ -341,32 +326,27 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_tokens_are_packed_again(damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    split = Split(corpus_of(*WORDS), None, 1)
-    expected = pack(split, BPE, ignore).train.tolist()
+    split = Split(corpus_of(*WORDS, limits=IN_FILES), None, 1)
+    expected = pack(split, BPE, ignore, limits=IN_FILES).train.tolist()
     (folder,) = token_folders(tmp_path)
     DAMAGES[damage](folder)
     calls = record_packings(monkeypatch)
-    assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
-    assert pack(split, BPE, ignore).train.tolist() == expected and calls == [1]
+    assert pack(split, BPE, ignore, limits=IN_FILES).train.tolist() == expected and calls == [1]
+    assert pack(split, BPE, ignore, limits=IN_FILES).train.tolist() == expected and calls == [1]
 
 
 @pytest.mark.parametrize("blocked", ["the cache", "its tokens"])
 def test_tokens_that_cannot_be_cached_are_held_in_memory_or_temporary_files(
     blocked: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file stands where a folder should."""
-    into_files(monkeypatch)
+    """A file is in place of a folder."""
     file = tmp_path / "cache" if blocked == "the cache" else tmp_path / "cache" / "nanochat-tui" / "tokens"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for max_in_memory_chars in (1, 1 << 20):
-        monkeypatch.setattr(
-            packing, "max_in_memory_chars", lambda max_in_memory_chars=max_in_memory_chars: max_in_memory_chars
-        )
-        both, tokenizer = pack_corpora(corpus_of(*WORDS))
+    for limits in (IN_FILES, TextLimits(min_cached=1, max_in_memory=1 << 20)):
+        both, tokenizer = pack_corpora(corpus_of(*WORDS, limits=IN_FILES), limits=limits)
         assert sorted(decode_documents(both.train, tokenizer) + decode_documents(both.val, tokenizer)) == sorted(WORDS)
         assert file.is_file()
 
@@ -383,9 +363,8 @@ def test_a_full_disk_is_reported_and_leaves_no_files(monkeypatch: pytest.MonkeyP
 
 def test_the_second_of_two_writers_uses_the_entry_of_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two runs on one corpus start at the same time."""
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    split = Split(corpus_of(*WORDS), None, 1)
+    split = Split(corpus_of(*WORDS, limits=IN_FILES), None, 1)
     quicker: list[PackedTokens] = []
 
     def progress(done: int) -> None:
@@ -395,25 +374,24 @@ def test_the_second_of_two_writers_uses_the_entry_of_the_first(monkeypatch: pyte
     def first() -> PackedTokens:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "getpid", lambda: 1)
-            return pack(split, BPE, ignore)
+            return pack(split, BPE, ignore, limits=IN_FILES)
 
-    second = pack(split, BPE, progress)
+    second = pack(split, BPE, progress, limits=IN_FILES)
     assert second.train.tolist() == quicker[0].train.tolist()
     (folder,) = token_folders(tmp_path)
     assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_read_error_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    into_files(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    broken = corpus_of(*WORDS)
+    broken = corpus_of(*WORDS, limits=IN_FILES)
 
     def chunks() -> Iterator[Chunk]:
         yield Chunk("w1")
         raise UserError("a.txt cannot be read (gone).")
 
     with pytest.raises(UserError, match=r"a\.txt cannot be read"):
-        pack(Split(broken._replace(corpus=Corpus("gone", chunks)), None, 1), BPE, ignore)
+        pack(Split(broken._replace(corpus=Corpus("gone", chunks)), None, 1), BPE, ignore, limits=IN_FILES)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

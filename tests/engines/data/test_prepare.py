@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.data import corpora, encoding, packing, parallel_encoding
-from engines.data import prepare as module
+from engines.data import corpora, encoding
 from engines.data.prepare import PreparedData, prepare
 from engines.data.stories.grammar import generate_stories
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, bpe, bpe_training
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
@@ -27,8 +27,16 @@ def write(folder: Path, name: str, text: str) -> str:
     return str(folder / name)
 
 
-def prepared(reports: Reports | None = None, **asked: object) -> PreparedData:
-    return prepare(resolve(asked), lambda *report: None if reports is None else reports.append(report))
+CACHED = TextLimits(min_cached=1, max_in_memory=1)  # any text is long enough to be cached, and too long for memory
+
+
+def prepared(reports: Reports | None = None, limits: TextLimits = DEFAULT_LIMITS, **given: object) -> PreparedData:
+    report = ([] if reports is None else reports).append
+    return prepare(resolve(given), lambda *progress: report(progress), limits=limits)
+
+
+def prepared_with_cache(reports: Reports | None = None, **given: object) -> PreparedData:
+    return prepared(reports, CACHED, **given)
 
 
 # --- alphabet, facts, progress --------------------------------------------------------------------
@@ -84,10 +92,10 @@ def test_progress_reaches_the_total(tokenizer: str, tmp_path: Path) -> None:
 
 
 def test_the_split_depends_on_the_seed_and_validation_stories_differ() -> None:
-    asked = {"data": "stories", "corpus_size": 50_000}
-    vals = [prepared(seed=seed, **asked).packed.val.tolist() for seed in (1, 1, 2)]
+    given_settings = {"data": "stories", "corpus_size": 50_000}
+    vals = [prepared(seed=seed, **given_settings).packed.val.tolist() for seed in (1, 1, 2)]
     assert vals[0] == vals[1] != vals[2]
-    own = prepared(val_data="stories", **asked).packed
+    own = prepared(val_data="stories", **given_settings).packed
     assert own.train.tolist() != own.val.tolist()
 
 
@@ -111,16 +119,13 @@ def tokens_of(found: PreparedData) -> set[str]:
     return {found.tokenizer.decode_token(token) for token in range(257, found.tokenizer.vocab_size)}
 
 
-@pytest.mark.parametrize("min_cached", [1, 1 << 40], ids=["subprocess", "same process"])
-def test_the_tokenizer_is_not_trained_on_validation_text(
-    min_cached: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", min_cached)
+@pytest.mark.parametrize("limits", [CACHED, DEFAULT_LIMITS], ids=["subprocess", "same process"])
+def test_the_tokenizer_is_not_trained_on_validation_text(limits: TextLimits, tmp_path: Path) -> None:
     data, val = write(tmp_path, "a.txt", "train words\n" * 50), write(tmp_path, "b.txt", "zyzzyva quiz\n" * 500)
-    merged = "".join(tokens_of(prepared(data=data, val_data=val, tokenizer="bpe")))
+    merged = "".join(tokens_of(prepared(limits=limits, data=data, val_data=val, tokenizer="bpe")))
     assert "train" in merged and "words" in merged and not set(merged) & set("zyvqu")
     few = write(tmp_path, "few.txt", "train words\n" * 90 + "zyzzyva quiz\n" * 9)  # the last tenth
-    merged = "".join(tokens_of(prepared(data=few, tokenizer="bpe")))
+    merged = "".join(tokens_of(prepared(limits=limits, data=few, tokenizer="bpe")))
     assert "train" in merged and not set(merged) & set("zyvqu")
 
 
@@ -140,12 +145,12 @@ def test_the_training_text_of_a_tokenizer_is_bounded(
 ) -> None:
     monkeypatch.setattr(bpe, "MAX_CHUNK_CHARACTERS", 1000)
     monkeypatch.setattr(bpe, "_SEARCH", 100)
-    monkeypatch.setattr(module, "MAX_TOKENIZER_TRAINING_CHARACTERS", most)
     read: list[str] = []
     train_bpe = bpe_training.train_bpe
     monkeypatch.setattr(bpe_training, "train_bpe", lambda texts, count: train_bpe(map(noted(read), texts), count))
     text = "".join(STORIES)
-    prepared(data=write(tmp_path, "a.txt", text), tokenizer="bpe")
+    limits = TextLimits(max_tokenizer_training=most)
+    prepared(limits=limits, data=write(tmp_path, "a.txt", text), tokenizer="bpe")
     assert text.startswith("".join(read)) and most <= len("".join(read)) < most + 1000
 
 
@@ -153,42 +158,38 @@ def noted(read: list[str]) -> Callable[[str], str]:
     return lambda text: read.append(text) or text  # type: ignore[func-returns-value]
 
 
-def test_a_subprocess_trains_the_same_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
-    here = prepared(**asked)
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
-    beside = prepared(**asked)
+def test_a_subprocess_trains_the_same_tokenizer(tmp_path: Path) -> None:
+    given_settings = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
+    here = prepared(**given_settings)
+    beside = prepared_with_cache(**given_settings)
     assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
 
 
 def test_the_number_of_processes_changes_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in STORIES))
-    asked = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
-    here = prepared(**asked)
-    monkeypatch.setattr(encoding, "_MIN_PARALLEL_CHARACTERS", 1)
-    monkeypatch.setattr(parallel_encoding, "_BATCH_CHARACTERS", 2000)
+    given_settings = {"data": str(tmp_path / "a.jsonl"), "tokenizer": "bpe"}
+    here = prepared(**given_settings)
     monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
     monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
-    beside = prepared(**asked)
+    beside = prepared(limits=TextLimits(min_parallel=1, parallel_batch=2000), **given_settings)
     assert bytes(beside.packed.train) == bytes(here.packed.train) and beside.facts == here.facts
     assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.entropy_bound is None
 
 
 def test_progress_is_reported_while_a_tokenizer_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
     reports: Reports = []
-    prepared(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
+    prepared_with_cache(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
     told = [done for activity, done, total in reports if activity == "train tokenizer" and total is None]
     assert len(told) > 5 and told == sorted(told) and 8_500 < told[-1] < 9_500  # without the text for validation
 
 
-def test_progress_is_reported_in_the_calling_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_progress_is_reported_in_the_calling_thread(tmp_path: Path) -> None:
     """The report callback of a worker raises the exception that ends the run."""
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
     threads: set[threading.Thread] = set()
     data = write(tmp_path, "a.txt", "some text\n" * 100)
-    prepare(resolve({"data": data, "tokenizer": "bpe"}), lambda *_: threads.add(threading.current_thread()))
+    settings = resolve({"data": data, "tokenizer": "bpe"})
+    prepare(settings, lambda *_: threads.add(threading.current_thread()), limits=CACHED)
     assert threads == {threading.current_thread()}
 
 
@@ -196,12 +197,8 @@ def test_progress_is_reported_in_the_calling_thread(monkeypatch: pytest.MonkeyPa
 def test_an_exception_of_the_report_callback_stops_preparing(
     during: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for where, name, value in (
-        (user_cache, "MIN_CACHED_CHARACTERS", 1),
-        (bpe_training, "_REPORT_INTERVAL", 0.001),
-        (encoding, "_MIN_PARALLEL_CHARACTERS", 1),
-    ):
-        monkeypatch.setattr(where, name, value)
+    monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
+    limits = TextLimits(min_cached=1, min_parallel=1)
 
     def stop(activity: str, done: int, total: int | None) -> None:
         if activity == during:
@@ -209,26 +206,18 @@ def test_an_exception_of_the_report_callback_stops_preparing(
 
     data = write(tmp_path, "a.txt", "some text\n" * 1000)
     with pytest.raises(InterruptedError):
-        prepare(resolve({"data": data, "tokenizer": "bpe"}), stop)
+        prepare(resolve({"data": data, "tokenizer": "bpe"}), stop, limits=limits)
     assert not psutil.Process().children()
     left = {"read": set(), "train tokenizer": {"scans"}, "pack": {"scans", "tokenizers"}}[during]
     assert {path.parent.name for path in user_cache.cache_dir("").rglob("*") if path.is_file()} == left
-    assert prepared(data=data, tokenizer="bpe").facts["documents"] == 1
+    assert prepared(limits=limits, data=data, tokenizer="bpe").facts["documents"] == 1
 
 
 # --- a second start -------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def all_min_cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make any text long enough to be cached, and too long for memory."""
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
-    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> dict[str, object]:
+def given_settings(tmp_path: Path) -> dict[str, object]:
     return {"data": write(tmp_path, "a.txt", "".join(STORIES)), "val_data": write(tmp_path, "b.txt", "some val text\n")}
 
 
@@ -241,41 +230,40 @@ def same(one: PreparedData, other: PreparedData) -> bool:
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
 def test_a_second_preparation_reads_no_text_and_gives_the_same_tokens(
-    tokenizer: str, all_min_cached: None, asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    tokenizer: str, given_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepared(**asked, tokenizer=tokenizer)
+    first = prepared_with_cache(**given_settings, tokenizer=tokenizer)
     monkeypatch.setattr(corpora, "_read_files", lambda *_: pytest.fail("text is read"))
-    monkeypatch.setattr(bpe_training, "train_in_subprocess", lambda *_: pytest.fail("a tokenizer is learnt"))
+    monkeypatch.setattr(bpe_training, "train_in_subprocess", lambda *_: pytest.fail("a tokenizer is trained"))
     reports: Reports = []
-    assert same(prepared(reports, **asked, tokenizer=tokenizer), first) and reports == []
+    assert same(prepared_with_cache(reports, **given_settings, tokenizer=tokenizer), first) and reports == []
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_the_cache_changes_no_result(tokenizer: str, asked: dict[str, object], request: pytest.FixtureRequest) -> None:
-    without = prepared(**asked, tokenizer=tokenizer)
-    request.getfixturevalue("all_min_cached")
-    assert all(same(prepared(**asked, tokenizer=tokenizer), without) for _ in range(2))
+def test_the_cache_changes_no_result(tokenizer: str, given_settings: dict[str, object]) -> None:
+    without = prepared(**given_settings, tokenizer=tokenizer)
+    assert all(same(prepared_with_cache(**given_settings, tokenizer=tokenizer), without) for _ in range(2))
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
 @pytest.mark.parametrize("setting", ["data", "val_data"])
 def test_a_changed_file_is_read_and_encoded_and_its_tokenizer_trained_again(
-    tokenizer: str, setting: str, all_min_cached: None, asked: dict[str, object]
+    tokenizer: str, setting: str, given_settings: dict[str, object]
 ) -> None:
-    before = prepared(**asked, tokenizer=tokenizer)
-    Path(str(asked[setting])).write_text("quite another text\n" * 20)
-    after = prepared(**asked, tokenizer=tokenizer)
+    before = prepared_with_cache(**given_settings, tokenizer=tokenizer)
+    Path(str(given_settings[setting])).write_text("quite another text\n" * 20)
+    after = prepared_with_cache(**given_settings, tokenizer=tokenizer)
     sides = [(bytes(found.packed.train), bytes(found.packed.val)) for found in (before, after)]
     assert sides[0][0 if setting == "data" else 1] != sides[1][0 if setting == "data" else 1]
     decode = after.tokenizer.decode
     assert decode(after.packed.train if setting == "data" else after.packed.val) == "quite another text\n" * 20
 
 
-def test_stories_are_generated_once(all_min_cached: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stories_are_generated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"data": "stories", "corpus_size": 50_000, "tokenizer": "bpe"}
-    first = prepared(**settings)
-    monkeypatch.setattr(corpora, "_generate_stories", lambda *_: pytest.fail("stories are told"))
-    assert same(prepared(**settings), first) and first.packed.entropy_bound
+    first = prepared_with_cache(**settings)
+    monkeypatch.setattr(corpora, "_generate_stories", lambda *_: pytest.fail("stories are generated"))
+    assert same(prepared_with_cache(**settings), first) and first.packed.entropy_bound
 
 
 def kept(kind: str) -> set[str]:
@@ -284,50 +272,46 @@ def kept(kind: str) -> set[str]:
     )
 
 
-def test_seeds_that_draw_nothing_share_tokens_and_tokenizer(all_min_cached: None, asked: dict[str, object]) -> None:
-    one, other = (prepared(**asked, tokenizer="bpe", seed=seed) for seed in (1, 2))
+def test_seeds_that_draw_nothing_share_tokens_and_tokenizer(given_settings: dict[str, object]) -> None:
+    one, other = (prepared_with_cache(**given_settings, tokenizer="bpe", seed=seed) for seed in (1, 2))
     assert same(one, other) and len(kept("tokens")) == len(kept("tokenizers")) == 1
 
 
-def test_seeds_that_draw_the_split_have_separate_tokens_and_tokenizers(all_min_cached: None, tmp_path: Path) -> None:
+def test_seeds_that_draw_the_split_have_separate_tokens_and_tokenizers(tmp_path: Path) -> None:
     data = write(tmp_path, "a.txt", "\n".join(f"line {number}" for number in range(50)))
     for seed in (1, 2):
-        prepared(data=data, documents="line", tokenizer="bpe", seed=seed)
+        prepared_with_cache(data=data, documents="line", tokenizer="bpe", seed=seed)
         assert len(kept("tokens")) == len(kept("tokenizers")) == seed and len(kept("scans")) == 1
 
 
-def test_tokenizers_have_separate_tokens(all_min_cached: None, asked: dict[str, object]) -> None:
+def test_tokenizers_have_separate_tokens(given_settings: dict[str, object]) -> None:
     for number, (tokenizer, size) in enumerate([("char", "auto"), ("byte", "auto"), ("bpe", 300), ("bpe", 320)], 1):
-        found = [prepared(**asked, tokenizer=tokenizer, vocab_size=size) for _ in range(2)]
+        found = [prepared_with_cache(**given_settings, tokenizer=tokenizer, vocab_size=size) for _ in range(2)]
         assert same(*found) and len(kept("tokens")) == number
     assert len(kept("tokenizers")) == 2
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "bpe"])
-def test_short_text_is_not_cached(tokenizer: str, asked: dict[str, object], own_home: Path) -> None:
-    prepared(**asked, tokenizer=tokenizer)
+def test_short_text_is_not_cached(tokenizer: str, given_settings: dict[str, object], own_home: Path) -> None:
+    prepared(**given_settings, tokenizer=tokenizer)
     assert not list(own_home.rglob("*"))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"kind": "bpe"}', '{"kind": "words"}'])
 @pytest.mark.parametrize("kind", ["scans", "tokenizers"])
-def test_damaged_cache_entries_are_rebuilt(
-    kind: str, content: str, all_min_cached: None, asked: dict[str, object]
-) -> None:
-    first = prepared(**asked, tokenizer="bpe")
+def test_damaged_cache_entries_are_rebuilt(kind: str, content: str, given_settings: dict[str, object]) -> None:
+    first = prepared_with_cache(**given_settings, tokenizer="bpe")
     for path in user_cache.cache_dir(kind).iterdir():
         path.write_text(content)
-    assert same(prepared(**asked, tokenizer="bpe"), first)
+    assert same(prepared_with_cache(**given_settings, tokenizer="bpe"), first)
     assert all(path.read_text() != content for path in user_cache.cache_dir(kind).iterdir())
 
 
 def test_without_a_cache_text_is_read_each_time_and_held_in_memory_if_it_fits(
-    asked: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    given_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    without = prepared(**asked, tokenizer="bpe")
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
+    without = prepared(**given_settings, tokenizer="bpe")
     (tmp_path / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
-    assert same(prepared(**asked, tokenizer="bpe"), without)
-    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
-    assert same(prepared(**asked, tokenizer="bpe"), without)
+    assert same(prepared(limits=TextLimits(min_cached=1), **given_settings, tokenizer="bpe"), without)
+    assert same(prepared_with_cache(**given_settings, tokenizer="bpe"), without)

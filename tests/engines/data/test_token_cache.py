@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.data import corpora, packing, token_cache
+from engines.data import token_cache
 from engines.data.prepare import PreparedData, prepare
+from engines.data.text_limits import TextLimits
 from engines.data.token_cache import CacheWriteError, TokenSink
 from engines.errors import UserError
 from engines.settings.resolve import resolve
@@ -22,16 +23,12 @@ from engines.system import user_cache
 SETTINGS = {"data": "stories", "corpus_size": 20_000, "tokenizer": "bpe", "vocab_size": 270}
 
 
-@pytest.fixture(autouse=True)
-def all_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make any text long enough to be cached, and too long for memory."""
-    monkeypatch.setattr(user_cache, "MIN_CACHED_CHARACTERS", 1)
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 1)
-    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1)
+CACHED = TextLimits(min_cached=1, max_in_memory=1)  # any text is long enough to be cached, and too long for memory
 
 
-def prepared(notes: list[str] | None = None) -> PreparedData:
-    return prepare(resolve(SETTINGS), lambda *progress: None, ([] if notes is None else notes).append)
+def prepared(notes: list[str] | None = None, limits: TextLimits = CACHED) -> PreparedData:
+    note = ([] if notes is None else notes).append
+    return prepare(resolve(SETTINGS), lambda *progress: None, note, limits=limits)
 
 
 def content(found: PreparedData) -> tuple[object, ...]:
@@ -132,10 +129,9 @@ def test_a_full_disk_or_a_missing_permission_leaves_no_partial_entry(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     notes: list[str] = []
-    monkeypatch.setattr(packing, "max_in_memory_chars", lambda: 1 << 30)
     with monkeypatch.context() as patch:
         patch.setattr(*failing, fail)
-        assert content(prepared(notes)) == expected
+        assert content(prepared(notes, TextLimits(min_cached=1))) == expected
     assert len(notes) == 1 and "cannot be stored" in notes[0]
     assert not list(user_cache.cache_dir("tokens").rglob("*"))
 

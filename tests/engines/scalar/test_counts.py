@@ -9,6 +9,7 @@ import pytest
 
 from engines.data import corpora
 from engines.data.corpora import FUTURISTIC_LINES
+from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import BOS
 from engines.scalar.counts import FUTURISTIC_WORDS, fit_counts
 from engines.settings.sample import CountSettings
@@ -19,9 +20,9 @@ def write_document(folder: Path, name: str, text: str) -> str:
     return str(folder / name)
 
 
-def fit_and_count(data: str, style: str = "classic") -> dict[tuple[str, str], int]:
+def fit_and_count(data: str, style: str = "classic", limits: TextLimits = DEFAULT_LIMITS) -> dict[tuple[str, str], int]:
     """Return the counts of pairs of characters; "" is the start or end of a document."""
-    model, tokenizer = fit_counts(CountSettings(data=data, style=style))
+    model, tokenizer = fit_counts(CountSettings(data=data, style=style), limits)
     found = {}
     for current in range(tokenizer.vocab_size):
         for target, logit in enumerate(model.logits([current])):
@@ -60,14 +61,11 @@ def test_the_counts_of_names_are_complete_and_every_row_is_a_distribution() -> N
         assert math.fsum(math.exp(-n) for n in row) == pytest.approx(1.0)
 
 
-def test_a_corpus_that_does_not_fit_into_memory_has_the_same_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corpus_that_does_not_fit_into_memory_has_the_same_counts(tmp_path: Path) -> None:
     write_document(tmp_path, "a.txt", "some text of a few words\n" * 9)
     write_document(tmp_path, "b.txt", "other text")
     in_memory = fit_and_count(str(tmp_path))
-    monkeypatch.setattr(corpora, "max_in_memory_chars", lambda: 5)
-    assert fit_and_count(str(tmp_path)) == in_memory
+    assert fit_and_count(str(tmp_path), limits=TextLimits(max_in_memory=5)) == in_memory
 
 
 def test_futuristic_words_count_four_hundred_times(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from engines.data.corpora import open_corpus
 from engines.data.prepare import prepare
-from engines.data.readers import json_files
 from engines.data.readers.json_files import read_json, read_json_lines
+from engines.data.text_limits import TextLimits
 from engines.errors import UserError
 from engines.settings.resolve import resolve
 
@@ -51,10 +51,9 @@ def test_the_element_of_a_json_file_without_text_is_reported(content: str, messa
         list(read_json(write(tmp_path, "a.json", content)))
 
 
-def test_an_array_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_files, "_MAX_ARRAY_CHARACTERS", 10)
+def test_an_array_over_the_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Convert it to JSON lines"):
-        list(read_json(write(tmp_path, "a.json", json.dumps(RECORDS))))
+        list(read_json(write(tmp_path, "a.json", json.dumps(RECORDS)), max_characters=10))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.NDJSON", "a.json"])
@@ -78,11 +77,12 @@ def test_chat_records_are_identified_with_a_remedy(key: str, tmp_path: Path) -> 
         list(read_json_lines(path))
 
 
-def test_another_text_key_has_a_separate_cache_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.system.user_cache.MIN_CACHED_CHARACTERS", 1)
+def test_another_text_key_has_a_separate_cache_entry(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", json.dumps({"a": "first text", "b": "text two"}))
     texts = []
     for key in ("a", "b"):
-        found = prepare(resolve({"data": str(path), "text_key": key}), lambda *progress: None)
+        found = prepare(
+            resolve({"data": str(path), "text_key": key}), lambda *progress: None, limits=TextLimits(min_cached=1)
+        )
         texts.append(found.tokenizer.decode([*found.packed.train, *found.packed.val]))
     assert texts == ["first text", "text two"]

@@ -124,10 +124,8 @@ def test_the_first_invalid_byte_is_reported_for_any_chunk_size(
     text: str, bad: bytes, chunk: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("text"), "bad.txt", text.encode() + bad)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_CHUNK_BYTES", chunk)
-        with pytest.raises(UserError, match=f"byte {len(text.encode())} is invalid"):
-            list(text_files.read_chunks(path))
+    with pytest.raises(UserError, match=f"byte {len(text.encode())} is invalid"):
+        list(text_files.read_chunks(path, chunk))
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -136,9 +134,12 @@ def test_a_byte_order_mark_is_removed_at_the_beginning_only(suffix: str, tmp_pat
     assert "".join(text_files.read_chunks(path)) == "one\ufeff"
 
 
-def test_a_byte_order_mark_at_a_later_chunk_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_files, "_CHUNK_BYTES", 3)
-    assert list(text_files.read_chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()))) == ["one", "\ufeff", "two"]
+def test_a_byte_order_mark_at_a_later_chunk_is_text(tmp_path: Path) -> None:
+    assert list(text_files.read_chunks(write(tmp_path, "a.txt", "one\ufefftwo".encode()), 3)) == [
+        "one",
+        "\ufeff",
+        "two",
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -187,17 +188,15 @@ def test_the_format_follows_from_the_file_name(name: str, is_corpus: bool, form:
 @given(text=st.text("ab\n\r\u2028", max_size=30), chunk=st.integers(1, 5))
 def test_lines_do_not_depend_on_the_chunk_size(text: str, chunk: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.mktemp("text"), "a.txt", text.encode())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "_CHUNK_BYTES", chunk)
-        assert list(text_files.read_lines(path)) == text.removesuffix("\n").split("\n") if text else [""]
+    found = list(text_files.read_lines(path, chunk_bytes=chunk))
+    assert found == text.removesuffix("\n").split("\n") if text else [""]
 
 
-def test_a_line_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_files, "_CHUNK_BYTES", 16)
-    monkeypatch.setattr(text_files, "_MAX_LINE_CHARACTERS", 100)
-    assert len(list(text_files.read_lines(write(tmp_path, "fine.txt", b"x" * 90 + b"\n" + b"y" * 90)))) == 2
+def test_a_line_over_the_limit_is_refused(tmp_path: Path) -> None:
+    valid = write(tmp_path, "valid.txt", b"x" * 90 + b"\n" + b"y" * 90)
+    assert len(list(text_files.read_lines(valid, 100, 16))) == 2
     with pytest.raises(UserError, match=r"long\.txt has a line of over"):
-        list(text_files.read_lines(write(tmp_path, "long.txt", b"x" * 200)))
+        list(text_files.read_lines(write(tmp_path, "long.txt", b"x" * 200), 100, 16))
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
