@@ -1,6 +1,7 @@
 """Measure CPU time, memory, output and response times of the dashboard, from outside through a terminal."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import tempfile
@@ -33,6 +34,7 @@ def measure(report_progress: Callable[[str], None]) -> Report:
     """Return all figures. `report_progress` is called with what is measured next."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as temporary:
+        os.environ["XDG_STATE_HOME"] = temporary  # so that no runs and studies of other directories are listed
         for what, measure_part in (
             (f"keys while a run writes {_FAST:,} steps per second", _measure_keys),
             (f"a run of {_LONG_RUN:,} steps", _measure_long_run),
