@@ -1,1 +1,1 @@
-"""Output as terminal text, JSON and CSV, and the log of an unexpected exception."""
+"""Output as terminal text, JSON and CSV, units and axis ticks, and the log of an unexpected exception."""

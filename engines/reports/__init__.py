@@ -5,5 +5,5 @@ run_report, comparison_report, study_report        the sections of each kind of 
 run_plots, study_plots                             the contents of their plots
 plot          plot data and scales                 downsampling  a million steps as a few hundred bins
 plot_svg, interval_svg                             plots and confidence intervals as SVG
-page, markup  HTML                                 scales, colours  ticks and colours
+page, markup  HTML                                 colours
 """

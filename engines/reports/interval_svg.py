@@ -7,7 +7,7 @@ from engines.ablation.analysis import Analysis
 from engines.ablation.effects import Effect
 from engines.ablation.formatting import format_difference, format_value
 from engines.ablation.statistics import CONFIDENCE, PairedDifference
-from engines.reports import scales
+from engines.output.ticks import labels, nice_ticks
 from engines.reports.colours import series_colour
 from engines.reports.markup import Safe, tag
 from engines.reports.plot import Scale
@@ -58,9 +58,9 @@ def draw_intervals(title: str, unit: str, rows: Sequence[IntervalRow]) -> Safe:
     rows = rows[:MAX_ROWS]
     bottom = _TOP + _ROW * len(rows)
     scale = _choose_scale(rows)
-    ticks = scales.nice_ticks(scale.low, scale.high, 6)
+    ticks = nice_ticks(scale.low, scale.high, 6)
     parts = [draw_line(_x_pixel(scale, tick), _TOP, _x_pixel(scale, tick), bottom, "grid") for tick in ticks]
-    for tick, label in zip(ticks, scales.labels(ticks), strict=True):
+    for tick, label in zip(ticks, labels(ticks), strict=True):
         parts.append(draw_text(_x_pixel(scale, tick), bottom + 16, label, "middle", "faint"))
     parts.append(draw_line(_x_pixel(scale, 0.0), _TOP, _x_pixel(scale, 0.0), bottom, "faint"))
     label = f"difference in {unit}, {100 * CONFIDENCE:.0f} % confidence interval; left is better"
@@ -96,8 +96,8 @@ def _draw_row(scale: Scale, row: IntervalRow, y: float) -> Safe:
     is_dot_visible = abs(mean) <= max(abs(scale.low), abs(scale.high))
     figures = format_difference(row.difference)
     tooltip = tag("title", f"{row.name}: {figures} {row.verdict}".strip())
-    labels = [draw_text(_LEFT - 10, y + 4, name, "end"), draw_text(WIDTH - 6, y + 4, figures, "end")]
-    return tag("g", tooltip, *labels, bar, *arrows, *([dot] if is_dot_visible else []))
+    texts = [draw_text(_LEFT - 10, y + 4, name, "end"), draw_text(WIDTH - 6, y + 4, figures, "end")]
+    return tag("g", tooltip, *texts, bar, *arrows, *([dot] if is_dot_visible else []))
 
 
 def _draw_arrow(x: float, y: float, direction: int, colour: str, series: str) -> Safe:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from engines.reports import scales
+from engines.output.ticks import labels, log_ticks, nice_ticks
 from engines.reports.colours import ELEMENT_COLOURS, series_colour
 from engines.reports.markup import Safe, join, tag
 from engines.reports.plot import Band, Curve, Dot, Mark, PlotData, Scale, choose_y_scale
@@ -101,12 +101,12 @@ def fmt(value: float) -> str:
 
 def _draw_axes(area: _PlotArea, plot: PlotData) -> Iterator[Safe]:
     low, high = area.y.low, area.y.high
-    ticks = scales.log_ticks(math.log10(low), math.log10(high), 7) if area.y.log else scales.nice_ticks(low, high, 6)
-    for value, label in zip(ticks, scales.labels(ticks), strict=True):
+    ticks = log_ticks(math.log10(low), math.log10(high), 7) if area.y.log else nice_ticks(low, high, 6)
+    for value, label in zip(ticks, labels(ticks), strict=True):
         yield draw_line(area.left, area.y_pixel(value), area.right, area.y_pixel(value), "grid")
         yield draw_text(area.left - 6, area.y_pixel(value) + 4, label, "end", "faint")
-    ticks = [tick for tick in scales.nice_ticks(area.x.low, area.x.high, 8) if tick == round(tick)]  # steps, tokens
-    for value, label in zip(ticks, scales.labels(ticks), strict=True):
+    ticks = [tick for tick in nice_ticks(area.x.low, area.x.high, 8) if tick == round(tick)]  # steps, tokens
+    for value, label in zip(ticks, labels(ticks), strict=True):
         yield draw_line(area.x_pixel(value), area.bottom, area.x_pixel(value), area.bottom + 4, "faint")
         yield draw_text(area.x_pixel(value), area.bottom + 17, label, "middle", "faint")
     yield draw_line(area.left, area.bottom, area.right, area.bottom, "faint")

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from engines.reports.scales import labels, log_ticks, multiples, nice_step, nice_ticks
+from engines.output.ticks import labels, log_ticks, multiples, nice_step, nice_ticks
 
 __all__ = [
     "YScale",

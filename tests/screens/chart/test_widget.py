@@ -398,7 +398,7 @@ async def test_in_ascii_all_that_is_said_is_ascii() -> None:
 
 def test_the_chart_knows_nothing_of_runs() -> None:
     for path in (Path(__file__).parents[3] / "screens" / "chart").glob("*.py"):
-        text = path.read_text().replace("from engines.reports.scales import", "")  # which is arithmetic
+        text = path.read_text().replace("from engines.output.ticks import", "")  # which is arithmetic
         assert "engines" not in text, path
 
 
