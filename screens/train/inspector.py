@@ -129,7 +129,7 @@ class Inspector(Vertical):
         values, gradients = self.query_one("#values", HeatMap), self.query_one("#gradients", HeatMap)
         rows, vocabulary = tensor["shape"][0], self._result["vocabulary"]
         labels = _escape_tokens(vocabulary) if rows == len(vocabulary) else [str(row) for row in range(rows)]
-        values.border_title, gradients.border_title = tensor["name"], f"Gradient of {tensor['name']}"
+        values.border_title, gradients.border_title = tensor["name"], f"{tensor['name']}.grad"
         values.show(tensor["values"], labels)
         gradients.show(tensor["gradients"], labels)
         gradients.display = True

@@ -60,7 +60,7 @@ async def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: 
         gradients = seat.screen.query_one("#gradients", HeatMap)
         for entry in found["parameters"]:  # type: ignore[attr-defined]
             values = await choose(seat, entry["name"])
-            assert values.border_title == entry["name"] and gradients.border_title == f"Gradient of {entry['name']}"
+            assert values.border_title == entry["name"] and gradients.border_title == f"{entry['name']}.grad"
             assert values.rows == json.loads(json.dumps(entry["values"])) and gradients.rows == entry["gradients"]
             assert gradients.display
 

@@ -234,12 +234,12 @@ async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> N
 
 async def test_a_guard_that_trips_is_shown_at_once(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-    trip = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
+    alert = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
     with held(run):
         async with seated(tmp_path, run=run) as seat:
             await seat.press("g")
             await seat.sees("no guard has tripped")
-            append(run, {"t": 0.2, "kind": "guard", **trip})
+            append(run, {"t": 0.2, "kind": "guard", **alert})
             await seat.sees("▲ spike", "lower the rate")
 
 

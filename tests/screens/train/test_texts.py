@@ -12,9 +12,9 @@ from screens.train.tab_texts import render_events
 
 def test_an_unknown_action_and_an_activity_without_progress_are_shown(tmp_path: Path) -> None:
     watch = WatchedRun(make_run(tmp_path))
-    trip = {"rule": "spike", "step": 3, "action": "shrug", "value": 1.0, "threshold": None, "hint": "so it goes"}
+    alert = {"rule": "spike", "step": 3, "action": "shrug", "value": 1.0, "threshold": None, "hint": "so it goes"}
     phase = {"t": 1.0, "kind": "phase", "phase": "data", "activity": "reading", "done": None, "total": None}
-    watch.history.apply([{"t": 1.0, "kind": "guard", **trip}, phase])
+    watch.history.apply([{"t": 1.0, "kind": "guard", **alert}, phase])
     assert "? spike" in render_guards(watch, ascii=False).plain
     assert "(reading 0 characters)" in render_phases(watch, ascii=False).plain
 
