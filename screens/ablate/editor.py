@@ -30,7 +30,7 @@ from screens.ablate.draft import (
 )
 from screens.shared.background import run_in_background
 from screens.shared.formatting import format_text
-from screens.shared.settings_form import SettingRow, SettingsForm, as_typed
+from screens.shared.settings_form import SettingRow, SettingsForm, format_as_typed
 from screens.widgets.hint import Hint
 
 _PREVIEW_DELAY = 0.2  # seconds after the last key
@@ -58,7 +58,7 @@ class PlanEditor(Vertical):
         self._template = template
         self._ascii = ascii
         options = changed_options(template.options) if template else {}
-        self._options = {name: as_typed(value) for name, value in options.items()}
+        self._options = {name: format_as_typed(value) for name, value in options.items()}
         self._timer: Timer | None = None
         self.preview: PlanPreview | None = None  # None while it is being computed
         self._starts_after_preview = False

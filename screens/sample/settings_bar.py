@@ -13,6 +13,7 @@ from textual.widgets import Input, Label, Static
 from engines.settings.fields import Field, fields, format_default
 from engines.settings.sample import SampleSettings
 from screens.sample.prompt import LEAVE_INPUT
+from screens.shared.formatting import format_label
 
 _SHORT_LABELS = {
     "temperature": "Temp",
@@ -34,7 +35,7 @@ class SettingValidator(Validator):
         try:
             self._field.parse(value.strip() or format_default(self._field))
         except ValueError as error:
-            return self.failure(f"{_capitalize(self._field.label)} {error}.")
+            return self.failure(f"{format_label(self._field.label)} {error}.")
         return self.success()
 
 
@@ -44,10 +45,10 @@ class SettingEntry(Horizontal):
     def __init__(self, field: Field) -> None:
         super().__init__(id=f"setting-{field.name}")
         self.field = field
-        self.tooltip = f"{_capitalize(field.help)}."
+        self.tooltip = f"{field.help[:1].upper()}{field.help[1:]}."
 
     def compose(self) -> ComposeResult:
-        yield Label(_capitalize(self.field.label), classes="long")
+        yield Label(format_label(self.field.label), classes="long")
         yield Label(_SHORT_LABELS[self.field.name], classes="short")
         default = format_default(self.field)
         yield Input(default, placeholder=default, compact=True, validators=SettingValidator(self.field))
@@ -128,7 +129,3 @@ class SettingsBar(Vertical):
         line = self.query_one("#problem", Static)
         line.display = bool(problems)
         line.update(" ".join(problems))
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -15,6 +15,9 @@ _ASCII_STATES = {
 }  # fmt: skip
 _GUARD_GLYPHS = {"warn": "▲", "halt": "■", "rollback": "✕"}
 _ASCII_GUARD_GLYPHS = {"warn": "!", "halt": "#", "rollback": "x"}
+_ABBREVIATIONS = {
+    "gpt": "GPT", "kv": "KV", "lm": "LM", "lr": "LR", "qk": "QK", "rmsnorm": "RMSNorm", "val": "validation",
+}  # fmt: skip
 _SPARKS = "▁▂▃▄▅▆▇█"
 _ASCII_SPARKS = "_.-~=+*#"
 
@@ -22,6 +25,12 @@ _ASCII_SPARKS = "_.-~=+*#"
 def format_text(text: str, ascii: bool) -> str:
     """Return foreign text without control characters; if `ascii`, with our symbols replaced too."""
     return replace_symbols(shown(text), ascii)
+
+
+def format_label(name: str) -> str:
+    """Return the name of a setting or group in sentence case, with abbreviations as they are usually written."""
+    words = " ".join(_ABBREVIATIONS.get(word, word) for word in name.split())
+    return words[:1].upper() + words[1:]
 
 
 def format_state(watch: WatchedRun, ascii: bool) -> str:

@@ -1,4 +1,4 @@
-"""The form of a new run, made from the settings' declaration: what is typed is checked at once, by the one parser."""
+"""A form for the settings of a run. Values are checked while they are typed, by the parser of the command line."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,17 +13,18 @@ from textual.widgets import Collapsible, Input, Label, Select, Static
 from engines.settings.applicability import find_applicable_settings
 from engines.settings.fields import Field, fields
 from engines.settings.train import TrainSettings
+from screens.shared.formatting import format_label
 
-FIRST = ("model_kind", "mode", "depth", "data", "steps", "time_budget", "batch_size", "lr", "seed")
-_FIRST_TITLE = "the run"
+COMMON_SETTINGS = ("model_kind", "mode", "depth", "data", "steps", "time_budget", "batch_size", "lr", "seed")
+_COMMON_TITLE = "Run"
 
 
 class SettingsForm(VerticalScroll):
-    """A row for each setting: the usual ones on top, the others by group, folded up."""
+    """One row per setting: the common ones first, the others in collapsed groups."""
 
     @dataclasses.dataclass
     class Changed(Message):
-        """Something was typed or chosen."""
+        """A value was typed or selected."""
 
         form: "SettingsForm"
 
@@ -32,52 +33,52 @@ class SettingsForm(VerticalScroll):
             return self.form
 
     @dataclasses.dataclass
-    class Looked(Message):
-        """Somebody stands on a setting, or beside all."""
+    class RowFocused(Message):
+        """A setting got the focus; `field` is None if it was another widget of the form."""
 
         field: Field | None
 
     def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
         super().__init__(id=id)
-        self._typed = {name: as_typed(value) for name, value in given.items()}
+        self._typed = {name: format_as_typed(value) for name, value in given.items()}
         self._problems: dict[str, str] = {}
-        self._found: dict[str, str] = {}  # problems found outside of the form, as whole sentences
+        self._external_problems: dict[str, str] = {}  # found outside of the form, as whole sentences
         self._groups: dict[str, list[Field]] = {}
         for name, field in fields(TrainSettings).items():
-            if name not in FIRST:
-                self._groups.setdefault(field.group, []).append(field)
+            if name not in COMMON_SETTINGS:
+                self._groups.setdefault(format_label(field.group), []).append(field)
 
     def compose(self) -> ComposeResult:
         declared = fields(TrainSettings)
-        folded, open_ = (">", "v") if self.app.has_class("-ascii") else ("▶", "▼")
-        yield Static(_FIRST_TITLE, classes="group")
-        yield from self._rows([declared[name] for name in FIRST])
-        for group, members in self._groups.items():
-            touched = any(field.name in self._typed for field in members)
-            with Collapsible(title=group, collapsed=not touched, collapsed_symbol=folded, expanded_symbol=open_):
-                yield from self._rows(members) if touched else ()
+        collapsed, expanded = (">", "v") if self.app.has_class("-ascii") else ("▶", "▼")
+        yield Static(_COMMON_TITLE, classes="group")
+        yield from self._build_rows([declared[name] for name in COMMON_SETTINGS])
+        for title, members in self._groups.items():
+            is_set = any(field.name in self._typed for field in members)
+            with Collapsible(title=title, collapsed=not is_set, collapsed_symbol=collapsed, expanded_symbol=expanded):
+                yield from self._build_rows(members) if is_set else ()
 
     @property
     def given(self) -> dict[str, Any]:
-        """What differs from the defaults, as it was typed."""
+        """The settings that are not empty, as they were typed."""
         return {name: typed for name, typed in self._typed.items() if typed}
 
     @property
     def problems(self) -> list[str]:
-        """A sentence for each row that cannot be understood."""
+        """One sentence per value that is not valid."""
         declared = fields(TrainSettings)
-        wrong = [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
-        return wrong + list(self._found.values())
+        invalid = [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
+        return invalid + list(self._external_problems.values())
 
-    def mark(self, problems: Mapping[str, str]) -> None:
+    def show_problems(self, problems: Mapping[str, str]) -> None:
         """Show problems that were found outside of the form, by setting, in their rows."""
-        self._found = dict(problems)
+        self._external_problems = dict(problems)
         for row in self.query(SettingRow):
             row.show_problem(problems.get(row.field.name, ""))
 
     def on_descendant_focus(self, message: DescendantFocus) -> None:
         row = next((node for node in message.widget.ancestors if isinstance(node, SettingRow)), None)
-        self.post_message(self.Looked(row.field if row else None))
+        self.post_message(self.RowFocused(row.field if row else None))
 
     def on_mount(self) -> None:
         self._show_applicable()
@@ -90,31 +91,31 @@ class SettingsForm(VerticalScroll):
         self.post_message(self.Changed(self))
 
     async def on_collapsible_expanded(self, message: Collapsible.Expanded) -> None:
-        """A group's rows are made when somebody looks at them: all together would take seconds."""
+        """Build the rows of a group when it is expanded: all groups together would take seconds."""
         message.stop()
         group = message.collapsible
         if not group.query(SettingRow):
-            await group.query_one(Collapsible.Contents).mount(*self._rows(self._groups[group.title]))
+            await group.query_one(Collapsible.Contents).mount(*self._build_rows(self._groups[group.title]))
             self._show_applicable()
 
     def _show_applicable(self) -> None:
-        """Hide the settings that have no effect with the others, except those that were typed."""
+        """Hide settings that have no effect with the current values, except those that were set."""
         shown = find_applicable_settings(self.given) | self.given.keys()
         for row in self.query(SettingRow):
             row.display = row.field.name in shown
         for group in self.query(Collapsible):
             group.display = any(field.name in shown for field in self._groups[group.title])
 
-    def _rows(self, members: list[Field]) -> "list[SettingRow]":
+    def _build_rows(self, members: list[Field]) -> "list[SettingRow]":
         return [SettingRow(field, self._typed.get(field.name, "")) for field in members]
 
 
 class SettingRow(Vertical):
-    """One setting: its label, where it is typed or chosen, and what is wrong with it."""
+    """The label, the input and the problem of one setting."""
 
     @dataclasses.dataclass
     class Changed(Message):
-        """The row's value is another now."""
+        """The value of the row has changed."""
 
         row: "SettingRow"
 
@@ -130,8 +131,8 @@ class SettingRow(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="setting"):
-            yield Label(self.field.label)
-            yield self._entry()
+            yield Label(format_label(self.field.label))
+            yield self._build_input()
         yield Static("", classes="problem", markup=False)
 
     def on_mount(self) -> None:
@@ -144,37 +145,37 @@ class SettingRow(Vertical):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
-        self._take(message.value)
+        self._set(message.value)
 
     def on_select_changed(self, message: Select.Changed) -> None:
         message.stop()
-        self._take("" if message.value is Select.NULL else str(message.value))
+        self._set("" if message.value is Select.NULL else str(message.value))
 
-    def _entry(self) -> Input | Select[str]:
+    def _build_input(self) -> Input | Select[str]:
         default = _default_text(self.field)
         options = self.field.choices or (("true", "false") if self.field.kind == "bool" else ())
         if options:
-            chosen = self.typed if self.typed in options else Select.NULL
-            return Select([(option, option) for option in options], prompt=default, value=chosen, compact=True)
+            value = self.typed if self.typed in options else Select.NULL
+            return Select([(option, option) for option in options], prompt=default, value=value, compact=True)
         return Input(self.typed, placeholder=default, compact=True)
 
-    def _take(self, typed: str) -> None:
+    def _set(self, typed: str) -> None:
         if typed.strip() == self.typed:
             return
         self.typed = typed.strip()
-        self.problem = self._what_is_wrong()
+        self.problem = self._find_problem()
         self.show_problem()
         self.post_message(self.Changed(self))
 
-    def show_problem(self, found: str = "") -> None:
-        """Show what is wrong with the value, or what was found outside of the form."""
-        problem = self.problem or found
-        for note in self.query(".problem").results(Static):  # none before the row is composed
-            if str(note.content) != problem:
-                note.update(problem)
-                note.display = bool(problem)
+    def show_problem(self, external: str = "") -> None:
+        """Show the problem of the value, or one that was found outside of the form."""
+        problem = self.problem or external
+        for line in self.query(".problem").results(Static):  # none before the row is composed
+            if str(line.content) != problem:
+                line.update(problem)
+                line.display = bool(problem)
 
-    def _what_is_wrong(self) -> str:
+    def _find_problem(self) -> str:
         if not self.typed:
             return ""
         try:
@@ -188,11 +189,11 @@ def _default_text(field: Field) -> str:
     default = field.default
     if default is None or default == "":
         return "none"
-    return as_typed(default)
+    return format_as_typed(default)
 
 
-def as_typed(value: Any) -> str:
-    """A value as a person would type it; empty where there is none."""
+def format_as_typed(value: Any) -> str:
+    """Return a value as a user would type it; empty for None."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

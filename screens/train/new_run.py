@@ -56,7 +56,7 @@ class NewRun(Vertical):
     def on_mount(self) -> None:
         self._update_plan()
 
-    def on_settings_form_looked(self, message: SettingsForm.Looked) -> None:
+    def on_settings_form_row_focused(self, message: SettingsForm.RowFocused) -> None:
         field = message.field
         self.query_one(Hint).show(f"{field.flag}: {field.help}. Press f5 to start." if field else _HINT)
 
@@ -75,7 +75,7 @@ class NewRun(Vertical):
         is_previewed = vocab_inputs(form.given) == self._preview.texts
         if not is_previewed:
             self._read_texts(form.given)
-        form.mark(self._preview.problems if is_previewed else {})
+        form.show_problems(self._preview.problems if is_previewed else {})
         vocabulary = self._preview.vocabulary if is_previewed else None
         self.query_one(PlanView).show(form.given, form.problems, self._machine, vocabulary)
 

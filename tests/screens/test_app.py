@@ -188,7 +188,7 @@ def sees_what_matters(seat: Seat, mode: str, size: tuple[int, int]) -> bool:
     if mode == "live":
         return all(words in seen for words in ("amber-fox", "FINISHED", "40", "2.8983"))
     if mode == "form":
-        return "f5 starts it" in seen and "model kind" in seen and "parameters" in seen
+        return "Press f5 to start" in seen and "Model kind" in seen and "parameters" in seen
     return {"runs": "amber-fox", "sample": "text to continue", "ablate": "n "}[mode] in seen
 
 

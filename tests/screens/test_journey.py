@@ -17,7 +17,7 @@ from engines.runs.history import read_history
 from engines.runs.liveness import is_lock_held
 from engines.runs.lookup import list_runs
 from engines.runs.store import Run
-from screens.shared.settings_form import FIRST
+from screens.shared.settings_form import COMMON_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count()
@@ -90,7 +90,7 @@ def test_a_run_is_started_watched_left_found_again_stopped_and_heard(tmp_path: P
     text = write_text(tmp_path)
     pane.run()
     pane.sees("new run", "f5 starts it")
-    shown = [name for name in FIRST if name != "depth"]  # which a bigram has not
+    shown = [name for name in COMMON_SETTINGS if name != "depth"]  # which a bigram has not
     pane.press(*["Tab"] * (shown.index("data") + 1))  # from the form itself
     pane.sees("--data:")  # what the foot of the form tells of the entry that takes keys
     pane.type(str(text))

@@ -18,7 +18,8 @@ from engines.runs import liveness
 from engines.runs.lookup import list_runs
 from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
-from screens.shared.settings_form import FIRST, SettingRow, SettingsForm
+from screens.shared.formatting import format_label
+from screens.shared.settings_form import COMMON_SETTINGS, SettingRow, SettingsForm
 from screens.train.plan import PlanView
 
 
@@ -62,13 +63,14 @@ async def expand(seat: Seat, group: str) -> None:
 
 
 async def test_common_settings_come_first_and_groups_are_built_when_expanded(tmp_path: Path) -> None:
-    groups = {field.group for field in fields(TrainSettings).values() if field.name not in FIRST}
+    hidden = [field for field in fields(TrainSettings).values() if field.name not in COMMON_SETTINGS]
+    groups = {format_label(field.group) for field in hidden}
     async with seated(tmp_path) as seat:
-        assert tuple(rows(seat)) == FIRST
+        assert tuple(rows(seat)) == COMMON_SETTINGS
         assert {part.title for part in seat.screen.query(Collapsible)} == groups
         for group in groups:
             await expand(seat, group)
-            members = {name for name, field in fields(TrainSettings).items() if field.group == group}
+            members = {name for name, field in fields(TrainSettings).items() if format_label(field.group) == group}
             assert members <= rows(seat).keys()
         assert rows(seat).keys() == fields(TrainSettings).keys()
         for name, row in rows(seat).items():
@@ -128,8 +130,8 @@ async def test_a_setting_without_effect_is_hidden_unless_it_was_set(tmp_path: Pa
             return {name for name, row in rows(seat).items() if row.display}
 
         groups = {part.title: part for part in seat.screen.query(Collapsible)}
-        assert "depth" not in shown() and not groups["gpt"].display and not groups["muon"].display
-        await expand(seat, "optimization")
+        assert "depth" not in shown() and not groups["GPT"].display and not groups["Muon"].display
+        await expand(seat, "Optimization")
         assert {"beta1", "weight_decay"} <= shown() and "head_lr" not in shown()
         entry(seat, "beta1").value = "0.8"
         rows(seat)["optimizer"].query_one(Select).value = "sgd"
@@ -138,7 +140,7 @@ async def test_a_setting_without_effect_is_hidden_unless_it_was_set(tmp_path: Pa
         await seat.until(lambda: "--beta1 0.8 has no effect: it needs --optimizer adamw" in plan(seat))
         rows(seat)["optimizer"].query_one(Select).clear()
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
-        await seat.until(lambda: groups["gpt"].display and {"depth", "head_lr"} <= shown())
+        await seat.until(lambda: groups["GPT"].display and {"depth", "head_lr"} <= shown())
 
 
 async def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ async def test_the_plan_is_for_the_gpu_of_this_machine(tmp_path: Path, monkeypat
 async def test_contradicting_settings_are_reported_before_a_run_is_created(tmp_path: Path) -> None:
     async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
-        await expand(seat, "model")
+        await expand(seat, "Model")
         await write(seat, "width", "10")
         await write(seat, "heads", "3")
         await seat.until(lambda: "✕" in plan(seat))
@@ -187,7 +189,7 @@ async def test_the_run_is_given_exactly_what_was_typed(key: str, tmp_path: Path)
     async with seated(tmp_path) as seat:
         for name, value in typed.items():
             entry(seat, name).value = value
-        await expand(seat, "evaluation")
+        await expand(seat, "Evaluation")
         entry(seat, "sample_tokens").value = "3"
         await seat.pilot.pause()
         await seat.press(key)
