@@ -1,6 +1,6 @@
-"""Records tests/fixtures/runs: what a real run leaves behind for every kind of ending.
+"""Records tests/fixtures/runs: the directory of a real run for every kind of ending.
 
-Run it again when the events change: `python tests/record_fixtures.py`. What names the machine is replaced.
+Run it again when the events change: `python tests/record_fixtures.py`. Names of the machine are replaced.
 """
 
 import json
@@ -32,7 +32,7 @@ def finish(run: Run) -> None:
 
 
 def _under_way(run: Run, act: Callable[[Any], object]) -> None:
-    """Start a run, and do something to it when its first steps are there."""
+    """Start a run, and call `act` with its worker after the first steps."""
     worker = launch.launch(run)
     while b'"steps"' not in run.events_path.read_bytes():
         time.sleep(0.01)

@@ -66,7 +66,7 @@ class CheckpointSaver:
             self._intact.add(step)
             removed, warning = self._prune(best_step)
             self._saved(SavedCheckpoint(step, get_checkpoint_path(self._folder, step), size, seconds, removed, warning))
-        except BaseException as failure:  # a thread's failure is raised where it is waited for
+        except BaseException as failure:  # raised in the main thread by `wait`
             self._failure = failure
 
     def _prune(self, best_step: int | None) -> PruneResult:

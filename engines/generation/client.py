@@ -63,7 +63,7 @@ class SamplerClient:
         else:
             if self._starting is start:
                 self._process = process
-            else:  # closed meanwhile
+            else:  # the client was closed
                 _kill(process)
         self._starting = None if self._starting is start else self._starting
 

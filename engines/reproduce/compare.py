@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-# The third decimal of a loss, which is what a curve shows. Measured on float32 runs
+# The third decimal of a loss: the precision of a curve. Measured on float32 runs
 # (docs/explanation/reproducibility.md): rounding begins at 1e-7 and, in a transformer, is magnified beyond this after
 # some 200 steps; another seed takes 20 at most.
 TOLERANCE = 1e-3

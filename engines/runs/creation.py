@@ -52,7 +52,7 @@ def create_run_directory(
 
 
 def _create_at(final: Path, elsewhere: Path | None, config: dict[str, Any], fill: Fill | None) -> bool:
-    """Create the run; return False if another process took the name meanwhile."""
+    """Create the run; return False if another process has created one of that name."""
     checkpoints = final / CHECKPOINTS if elsewhere is None else elsewhere / final.name
     with _staging_folder(final.parent) as staging:
         run = Run(staging / final.name)

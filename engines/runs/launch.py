@@ -10,25 +10,25 @@ from collections.abc import Iterator, Mapping
 
 from engines.errors import UserError
 from engines.runs.liveness import START_MARK
-from engines.runs.locking import acquire_lock as take_lock
+from engines.runs.locking import acquire_lock
 from engines.runs.lookup import add_used_results_dir
 from engines.runs.store import Run
 from engines.system import bytecode
 from engines.system.subprocesses import python_path
 
 _WORKER = "engines.training.worker"
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a worker handles them
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # training/signals.py handles them
 
 
 def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a worker on a run that has none. Raises UserError if one is running, or none can be started.
+    """Start a worker on a run that has none. Raises UserError if one is running or the start fails.
 
     `environment` is added to this process's own. A study is a run whose worker is another `module`.
     """
     started_ns = time.time_ns()
     # -P: modules in the user's working directory must not replace the program's
     command = [sys.executable, "-P", "-m", module, str(run.path)]
-    lock = take_lock(run)
+    lock = acquire_lock(run)
     try:
         with open(run.log_path, "ab") as log:
             log.write(f"{START_MARK}\n".encode())
@@ -44,7 +44,7 @@ def launch(run: Run, module: str = _WORKER, environment: Mapping[str, str] | Non
                     env={**os.environ, **bytecode.environment(), "PYTHONPATH": python_path(), **(environment or {})},
                 )
     except OSError as error:
-        raise UserError(f"run {run.id} cannot be started: {_reason(error)}.") from None
+        raise UserError(f"run {run.id} cannot be started: {_describe_error(error)}.") from None
     finally:
         os.close(lock)  # the worker has its own descriptor of the same lock
     add_used_results_dir(run.path.parent.parent)  # while the worker starts
@@ -61,6 +61,6 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _reason(error: OSError) -> str:
+def _describe_error(error: OSError) -> str:
     """Return `No space left on device: /path/of/the/file`, as far as the error names a file."""
     return ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)

@@ -37,7 +37,7 @@ def require_lock(run: Run, argument: str) -> int:
         if fd is not None and _is_lock_of(run, fd) and _try_lock(fd):
             os.set_inheritable(fd, False)  # processes that the worker starts must not hold the lock
             return fd
-    except (OSError, OverflowError):  # not an open descriptor, or the file is gone
+    except (OSError, OverflowError):  # not an open descriptor, or the file was deleted
         pass
     raise UserError(
         f"the worker of run {run.id} cannot start: it did not receive the lock {run.lock_path}. Start it with resume."

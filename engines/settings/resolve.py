@@ -27,7 +27,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     _raise_if_any(find_misfits(values))
     _fill_budget(values, kind)
     _fill(values, dict.fromkeys(_muon_settings(), values["optimizer"] == "muon"))
-    # The number of steps in a time budget is unknown here: 0 stands for the interval that training/progress.py chooses.
+    # The number of steps in a time budget is unknown here: 0 stands for the interval of training/run_schedule.py.
     follows_progress = values["eval_every"] == AUTO and values["time_budget"] is not None
     every = 0 if follows_progress else min(250, max(1, values["steps"] // 10))
     _fill(values, presets.COMMON | {"eval_every": every})

@@ -1,1 +1,1 @@
-"""The training loop, what happens between its steps, and the process that runs it."""
+"""Creating, forking and resuming runs; the training loop with its callbacks and guards; the worker process."""

@@ -28,7 +28,7 @@ class LearnerBuilder:
         self._peak_flops: float | None = None
 
     def build_during_preparation(self, settings: TrainSettings, tokenizer: Any) -> Learner | None:
-        """Import the engine; where its code is compiled for a GPU and the text takes long to prepare, do both at once.
+        """Import the engine; if its code is compiled for a GPU and the text takes long to prepare, do both at once.
 
         Return the learner, with the requested vocabulary size, or None if it remains to be built after the text is
         prepared. `tokenizer`: that of a run that continues, or None.

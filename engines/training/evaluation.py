@@ -18,7 +18,7 @@ class Targets(NamedTuple):
 
     tokens: memoryview
     size: int  # of the text, in bytes
-    is_text: bytes  # for each target 1 or, where it is BOS, 0
+    is_text: bytes  # for each target 1, or 0 if it is BOS
 
     @classmethod
     def of(cls, tokens: memoryview, token_bytes: Sequence[int], limit: int = 0) -> "Targets":

@@ -25,7 +25,7 @@ _THROUGHPUT_WARMUP = 5  # readings before there is a usual speed
 
 
 class GuardAlert(NamedTuple):
-    """A violated rule. `action` is what the settings ask for: warn, halt or rollback."""
+    """A violated rule. `action`: that of the settings, warn, halt or rollback."""
 
     rule: str
     action: str

@@ -18,7 +18,7 @@ _MOST_EXAMPLES = 20  # violations kept of each part
 
 
 class Tally(NamedTuple):
-    """The result of one unit: how many cases it tried, and a sentence for each violation of the guarantee."""
+    """The result of one unit: the number of tried cases, and a sentence for each violation of the guarantee."""
 
     cases: int
     violations: list[str]
@@ -82,7 +82,7 @@ def run_part(name: str, cases: int, seed: int, report: Callable[[str], None]) ->
 
 
 def commit() -> str:
-    """Return the commit that is tested, marked where the checkout differs from it."""
+    """Return the commit that is tested, marked if the checkout differs from it."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
     where = [":(exclude)results"]
@@ -91,7 +91,7 @@ def commit() -> str:
 
 
 def record(folder: Path, commit: str, name: str, tally: Tally, seed: int) -> None:
-    """Add a part's result to those of the same commit in `folder`; what another commit reached in it is dropped."""
+    """Add a part's result to those of the same commit in `folder`; those of other commits are dropped."""
     folder.mkdir(exist_ok=True)
     with open(folder / ".faults.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -50,7 +50,7 @@ _mostly = st.integers(0, 9)
 
 
 def words_of(field: Field) -> st.SearchStrategy[str]:
-    """Values for one setting: usual ones, extremes, and any text."""
+    """Return a strategy for values of one setting: usual ones, extremes, and any text."""
     usual = st.sampled_from(field.choices or USUAL[field.kind])
     return st.one_of(
         usual, usual, usual, usual, st.sampled_from(EXTREMES), st.sampled_from(EXTREMES), st.text(max_size=12)
@@ -59,7 +59,7 @@ def words_of(field: Field) -> st.SearchStrategy[str]:
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
-    """A command with arguments of the right kind, most of the time, or of the wrong one."""
+    """Return a strategy for command lines: arguments mostly of the right kind, sometimes of a wrong one."""
     name = draw(st.sampled_from(NAMES))
     command = COMMANDS[name]
     words = [name]
@@ -92,13 +92,13 @@ def _argument(name: str, how: dict[str, Any]) -> st.SearchStrategy[list[str]]:
 
 
 def _stays_inside(word: str) -> bool:
-    """Leave out words that name an absolute path: this is about words, and the guard would stop the campaign."""
+    """Return whether no word is an absolute path: the sandbox would stop the campaign."""
     return not any(part.startswith(("/", "~root")) for part in re.split("[=,:]", word))
 
 
 @contextmanager
 def without_processes() -> Iterator[None]:
-    """Starting a process fails, as on a machine without room for one: only words are tried here."""
+    """Make every start of a process fail, as without memory for one: only command lines are tried here."""
 
     class Refused(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -125,8 +125,8 @@ def prepare(folder: Path) -> Path:
     return place
 
 
-def judge(words: list[str], done: Call) -> list[str]:
-    """Return what is wrong with how a command line ended."""
+def check_call(words: list[str], done: Call) -> list[str]:
+    """Return a description of a wrong ending of a command line; empty if it is right."""
     line = repr(" ".join(words))[:300]
     if done.failure:
         return [f"{line} raised {done.failure.strip().splitlines()[-1]}"]
@@ -143,13 +143,13 @@ def judge(words: list[str], done: Call) -> list[str]:
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Try some generated lines; the run they may delete is put back for the next unit."""
+    """Try some generated lines; the run that they may delete is restored for the next unit."""
     place = prepare(folder)
     lines = generated(chance, command_lines(), LINES_OF_A_UNIT)
     os.chdir(place)
     try:
         with without_processes():
-            violations = [problem for words in lines for problem in judge(words, call("--no-ui", *words))]
+            violations = [problem for words in lines for problem in check_call(words, call("--no-ui", *words))]
     finally:
         os.chdir(folder / "work")
         shutil.rmtree(place)

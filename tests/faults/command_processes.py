@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from faults.campaign import Part, Tally
-from faults.command_lines import command_lines, judge, prepare
+from faults.command_lines import check_call, command_lines, prepare
 from faults.generated import generated
 from faults.sandbox import Call
 
@@ -19,21 +19,21 @@ _LONG_TRAINING = ("train", "ablate", "resume", "reproduce")
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Try ten generated lines; what trains is held to few steps."""
+    """Try ten generated lines; training is limited to a few steps."""
     place = prepare(folder)
     violations: list[str] = []
     lines = generated(chance, command_lines(), 10)
     for drawn in lines:
         words = [word for word in drawn if "\0" not in word]  # no process can be given one
-        violations += judge(words, _process(_short(words), place))
-    _kill_what_still_runs(place)
+        violations += check_call(words, _process(_short(words), place))
+    _kill_remaining_processes(place)
     shutil.rmtree(place)
     shutil.copytree(folder / "lines-template", place, symlinks=True)
     return Tally(len(lines), violations)
 
 
-def _kill_what_still_runs(place: Path) -> None:
-    """Kill workers and queues that lines with --detach, or that were stopped for their time, have left behind."""
+def _kill_remaining_processes(place: Path) -> None:
+    """Kill workers and queues of lines with --detach, or of lines that were stopped after their time limit."""
     for process in psutil.process_iter(["cmdline"]):
         if any(str(place) in word for word in process.info["cmdline"] or ()):
             with contextlib.suppress(psutil.Error):
@@ -42,7 +42,7 @@ def _kill_what_still_runs(place: Path) -> None:
 
 
 def _short(words: list[str]) -> list[str]:
-    """Add a time budget to what would train for long; flags that come last win."""
+    """Add a time budget to commands that would train for long; the last of equal flags counts."""
     if words[:1] and words[0] in ("train", "ablate") and "--" not in words:
         return [*words, "--time-budget", "1s", "--seeds=1"] if words[0] == "ablate" else [*words, "--time-budget", "1s"]
     return words

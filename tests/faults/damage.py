@@ -37,7 +37,7 @@ _VOLATILE = re.compile(r"\d+(\.\d+)? (s|min|h|d|days?|hours?|minutes?|seconds?) 
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Damage one file in one way, and look at it with every command, or train with it."""
+    """Damage one file in one way, and read it with every command, or train with it."""
     kind = ("run", "run", "resume", "cache", "run", "study", "run", "resume", "run", "run", "study", "run")[index % 12]
     return {"run": _damage_run, "resume": _damage_before_resume, "cache": _damage_cache, "study": _damage_study}[kind](
         chance, folder
@@ -104,7 +104,7 @@ WAYS: tuple[Callable[[Path, random.Random], str], ...] = (
 
 
 def damage(path: Path, chance: random.Random) -> str:
-    """Damage a file somehow; return what was done."""
+    """Damage a file in a random way, and return a description of the damage."""
     way = chance.choice(WAYS)
     return _delete(path, chance) if path.stat().st_size == 0 else way(path, chance)
 
@@ -117,7 +117,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _template(folder: Path) -> Path:
-    """Results of a finished run, its twin and a study, made once."""
+    """Return the results of a finished run, an identical one and a study, created once."""
     place = folder / "template"
     if not place.exists():
         place.mkdir()
@@ -130,13 +130,13 @@ def _template(folder: Path) -> Path:
 
 
 def _rename(run: Run, name: str) -> None:
-    """Give a run a fixed name, as if that had been drawn."""
+    """Give a run a fixed name, as if it had been drawn."""
     target = run.path.with_name(name)
     run.path.rename(target)
 
 
 def _fresh(folder: Path) -> Path:
-    """Copy the template to where every unit works, so that paths in outputs are always the same."""
+    """Copy the template to a fixed folder, so that paths in outputs are always the same."""
     place = folder / "results"
     template = _template(folder)
     shutil.rmtree(place, ignore_errors=True)
@@ -145,7 +145,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _calls(commands: tuple[tuple[str, ...], ...], run: str, results: Path) -> list[Call]:
-    """Run each command; what it exported counts as printed."""
+    """Run each command; its exports count as output."""
     found = []
     for words in commands:
         filled = [run if word == "RUN" else word for word in words]
@@ -168,7 +168,7 @@ def _damage_run(chance: random.Random, folder: Path) -> Tally:
     path = chance.choice(_files(results / "runs" / "run"))
     done = f"{path.relative_to(results)}: {damage(path, chance)}"
     calls = _calls(_RUN_COMMANDS, "run", results)
-    return Tally(1, _judge(done, _RUN_COMMANDS, calls, _pristine[str(folder)]))
+    return Tally(1, _check_calls(done, _RUN_COMMANDS, calls, _pristine[str(folder)]))
 
 
 def _damage_study(chance: random.Random, folder: Path) -> Tally:
@@ -180,11 +180,13 @@ def _damage_study(chance: random.Random, folder: Path) -> Tally:
     path = chance.choice(_files(results / "studies"))
     done = f"{path.relative_to(results)}: {damage(path, chance)}"
     calls = _calls(_STUDY_COMMANDS, "", results)
-    return Tally(1, _judge(done, _STUDY_COMMANDS, calls, _pristine[key]))
+    return Tally(1, _check_calls(done, _STUDY_COMMANDS, calls, _pristine[key]))
 
 
-def _judge(done: str, commands: tuple[tuple[str, ...], ...], calls: list[Call], pristine: list[Call]) -> list[str]:
-    """Each command either printed what it prints of undamaged files, or reported something more."""
+def _check_calls(
+    done: str, commands: tuple[tuple[str, ...], ...], calls: list[Call], pristine: list[Call]
+) -> list[str]:
+    """Return violations: commands whose output differs from that of undamaged files without a report of damage."""
     found = []
     for words, after, before in zip(commands, calls, pristine, strict=True):
         if after.failure:
@@ -204,7 +206,7 @@ def _notices(one: Call) -> tuple[int | None, str]:
     A log that ends early is one of a killed process, and its run or study is shown as killed.
     """
     words = re.findall(
-        r"(?i)damaged|unreadable|could not be read|cannot be read|missing|problem|lost|killed", one.stdout
+        r"(?i)damaged|unreadable|could not be read|cannot be read|not found|missing|problem|lost|killed", one.stdout
     )
     return one.code, _stable(one.stderr) + " ".join(sorted(words))
 
@@ -223,7 +225,7 @@ def _history(run: Run) -> Any:
 
 
 def _stopped(folder: Path) -> Path:
-    """Results of a run that was killed half-way, made once."""
+    """Return the results of a run that was killed half-way, created once."""
     place = folder / "stopped"
     if not place.exists():
         place.mkdir()
@@ -255,7 +257,7 @@ def _damage_before_resume(chance: random.Random, folder: Path) -> Tally:
         return Tally(1, [])
     shown = call("--no-ui", "show", "run", "--results-dir", str(results))
     text = after.stderr + shown.stdout + shown.stderr
-    is_reported = re.search(r"(?i)damaged|could not be read|cannot be read|missing|lost", text)
+    is_reported = re.search(r"(?i)damaged|could not be read|cannot be read|not found|missing|lost", text)
     wrong = [a for a, b in zip(ours[0], theirs[0], strict=False) if a == a and a != b]  # NaN: known to be lost
     if wrong or not is_reported:
         return Tally(1, [f"{done}: resume ended with other losses{'' if is_reported else ', and reported nothing'}"])
@@ -263,7 +265,7 @@ def _damage_before_resume(chance: random.Random, folder: Path) -> Tally:
 
 
 def _cached(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """A text that is long enough for the cache, and the settings that train on it, with the losses without a cache."""
+    """Return a text that is long enough for the cache, the settings to train on it, and the losses without a cache."""
     place = folder / "cached"
     text = place / "long.txt"
     settings = {**_SETTINGS, "data": str(text), "tokenizer": "bpe", "vocab_size": 300, "eval_tokens": 500}

@@ -40,7 +40,7 @@ COMMANDS = (
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Run one writing command on a disk that becomes full somewhere."""
+    """Run one writing command on a disk that becomes full at some point."""
     words = COMMANDS[index % len(COMMANDS)]
     fill = _by_file_size if index // len(COMMANDS) % 2 == 0 or not _can_mount(folder) else _by_tmpfs
     return fill(words, chance, folder)
@@ -50,7 +50,7 @@ PART = Part("a full disk is reported in one sentence, and what was recorded befo
 
 
 def _by_file_size(words: tuple[str, ...], chance: random.Random, folder: Path) -> Tally:
-    """Files may not grow beyond a limit: about as large as what the command writes."""
+    """Limit the size of files to about that of the command's output."""
     place = folder / "limited"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(_template(folder), place, symlinks=True)
@@ -59,7 +59,7 @@ def _by_file_size(words: tuple[str, ...], chance: random.Random, folder: Path) -
 
 
 def _by_tmpfs(words: tuple[str, ...], chance: random.Random, folder: Path) -> Tally:
-    """The whole results folder lies on a tmpfs with little room left."""
+    """Put the results folder on a tmpfs with little free space."""
     place = folder / "mounted"
     place.mkdir(exist_ok=True)
     template = _template(folder)
@@ -114,7 +114,7 @@ def _crashed(place: Path) -> list[Run]:
 
 
 def _template(folder: Path) -> Path:
-    """Results of a finished run, a killed one and a study, made once."""
+    """Return the results of a finished run, a killed one and a study, created once."""
     place = folder / "template"
     if place.exists():
         return place

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def generated(chance: random.Random, strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
-    """Return up to `number` values: fewer where the strategy has no more."""
+    """Return up to `number` values: fewer if the strategy has no more."""
     found: list[Any] = []
 
     @seed(chance.randrange(2**32))

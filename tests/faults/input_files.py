@@ -19,7 +19,7 @@ from engines.settings.fields import fields
 from engines.settings.train import TrainSettings
 from engines.training.create_run import create_run
 from faults.campaign import Part, Tally
-from faults.command_lines import EXTREMES, judge, prepare, without_processes
+from faults.command_lines import EXTREMES, check_call, prepare, without_processes
 from faults.generated import generated
 from faults.kills import _LONGEST
 from faults.sandbox import call
@@ -66,7 +66,7 @@ def _try_each(cases: list[Any], place: Path, try_one: Callable[[Any], list[str]]
 
 
 def configurations(chance: random.Random, folder: Path) -> Tally:
-    """TOML and JSON for --config: well-formed with odd values, or any bytes."""
+    """Try TOML and JSON for --config: well-formed with unusual values, or any bytes."""
     place = prepare(folder)
     tables = st.dictionaries(st.one_of(st.sampled_from(SETTINGS), st.text(max_size=6)), _values, max_size=4)
     contents = st.one_of(tables.map(_as_toml), tables.map(_as_json), st.binary(max_size=60), st.just(b"[" * 100_000))
@@ -76,7 +76,7 @@ def configurations(chance: random.Random, folder: Path) -> Tally:
         Path(f"configuration{case[1]}").write_bytes(case[0])
         words = ["plan", "--config", f"configuration{case[1]}"]
         study = ["ablate", "--config", f"configuration{case[1]}"]
-        found = [problem for line in (words, study) for problem in judge(line, call("--no-ui", *line))]
+        found = [problem for line in (words, study) for problem in check_call(line, call("--no-ui", *line))]
         return [f"{problem}, with {case[0][:200]!r}" for problem in found]
 
     return _try_each(cases, place, try_one)
@@ -92,7 +92,7 @@ def _as_json(table: dict[str, Any]) -> bytes:
 
 
 def manifests(chance: random.Random, folder: Path) -> Tally:
-    """A run's config.json in which one value, or the whole, is another."""
+    """Try a run's config.json in which one value, or all of it, was replaced."""
     place = prepare(folder)
     config = json.loads((place / "results" / "runs" / "run" / "config.json").read_text())
     names = [(None, name) for name in config] + [
@@ -114,7 +114,7 @@ def manifests(chance: random.Random, folder: Path) -> Tally:
         (changed if part is None else changed[part])[name] = value
         path = Path("results/runs/run/config.json")
         path.write_text(json.dumps(changed))
-        found = [problem for line in commands for problem in judge(line, call("--no-ui", *line))]
+        found = [problem for line in commands for problem in check_call(line, call("--no-ui", *line))]
         path.write_text(json.dumps(config))
         return [f"{problem}, with {part or ''}.{name} = {value!r:.100}" for problem in found]
 
@@ -125,7 +125,7 @@ def manifests(chance: random.Random, folder: Path) -> Tally:
 
 
 def corpora(chance: random.Random, folder: Path) -> Tally:
-    """Files of every suffix with any content, prepared as a worker would."""
+    """Prepare files of every suffix with any content, as a worker would."""
     place = prepare(folder)
     documents = st.lists(st.one_of(st.text(max_size=40), _values), max_size=5)
     lines = documents.map(lambda found: "\n".join(json.dumps({"text": one}) for one in found).encode())
@@ -147,7 +147,7 @@ def corpora(chance: random.Random, folder: Path) -> Tally:
 
 
 def _prepare(data: str) -> str:
-    """Prepare a corpus in this process; return the exception if it is not a sentence for the user."""
+    """Prepare a corpus in this process; return the exception unless it is a UserError."""
     from engines.data.prepare import prepare as prepare_text
     from engines.errors import UserError
     from engines.settings.resolve import resolve
@@ -162,7 +162,7 @@ def _prepare(data: str) -> str:
 
 
 def prompts(chance: random.Random, folder: Path) -> Tally:
-    """Any text as a prompt, as a text to inspect, and as the prompt of training."""
+    """Try any text as a prompt, as a text to inspect, and as the prompt of training."""
     place = prepare(folder)
     texts = st.one_of(st.text(max_size=50), st.sampled_from(EXTREMES), st.text("theqick \n", max_size=50))
     cases = generated(chance, texts, CASES_OF_A_UNIT)
@@ -170,7 +170,7 @@ def prompts(chance: random.Random, folder: Path) -> Tally:
     def try_one(prompt: str) -> list[str]:
         prompt = prompt.replace("\0", "")  # no command line can hold one
         line = ["sample", "run", f"--prompt={prompt}", "--max-new-tokens", "4"]
-        return judge(line, call("--no-ui", *line)) + judge(line, call("--no-ui", *line, "--json"))
+        return check_call(line, call("--no-ui", *line)) + check_call(line, call("--no-ui", *line, "--json"))
 
     return _try_each(cases, place, try_one)
 
@@ -179,7 +179,7 @@ def prompts(chance: random.Random, folder: Path) -> Tally:
 
 
 def requests(chance: random.Random, folder: Path) -> Tally:
-    """Odd files and folders in the control folder of a live run: it finishes all the same."""
+    """Put unusual files and folders into the control folder of a running run, which must finish."""
     place = folder / "controlled"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()

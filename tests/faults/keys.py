@@ -13,7 +13,7 @@ KEYS_OF_A_UNIT = 500
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Press some keys in a lab of its own; every tenth one is read-only."""
+    """Press some keys in a new app; every tenth app is read-only."""
     place = folder / f"unit-{index}"
     place.mkdir()
     seed = chance.randrange(2**32)

@@ -50,7 +50,7 @@ KINDS = (*KINDS[:5], "gpt", *KINDS[6:11], "reproduce")
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Kill one run, study or reproduction several times, and compare what it comes to in the end."""
+    """Kill one run, study or reproduction several times, and compare its final results."""
     kind = KINDS[index % len(KINDS)]
     place = folder / f"unit-{index}"
     place.mkdir()
@@ -68,7 +68,7 @@ PART = Part("a killed run, study or reproduction ends exactly as one that was no
 
 
 class _Reference(NamedTuple):
-    """A run that was never killed, and the seconds that it took."""
+    """A run that was not killed, and its duration in seconds."""
 
     run: Run
     seconds: float
@@ -79,7 +79,7 @@ def _new_run(kind: str, folder: Path) -> Run:
 
 
 def _reference(kind: str, folder: Path) -> _Reference:
-    """Train it once for all units of this campaign."""
+    """Train the reference run once for all units of this campaign."""
     place = folder / f"reference-{kind}"
     started = time.monotonic()
     if not place.exists():
@@ -135,7 +135,7 @@ def _kill_once(run: Run, seconds: float, chance: random.Random) -> bool:
 
 
 def _differences(run: Run, reference: Run) -> list[str]:
-    """Compare everything that training left behind."""
+    """Return the differences between the results of two runs."""
     ours, theirs = read_history(run), read_history(reference)
     if reference.config["resolved"]["device"] == "cuda":
         return _differences_beyond_rounding(ours, theirs)
@@ -189,7 +189,7 @@ def _study_figures(study: Study) -> Any:
 
 
 def kill_study(chance: random.Random, folder: Path) -> Tally:
-    """Kill a study's queue, and half of the time its runs too, then resume it."""
+    """Kill a study's queue, and in half of the cases its runs too, then resume it."""
     place = folder.parent / "reference-study"
     started = time.monotonic()
     if not place.exists():

@@ -61,7 +61,7 @@ def sandbox() -> Iterator[Path]:
 
 
 class Call(NamedTuple):
-    """The result of a command line in this process. `failure`: a traceback, or why the call hung or wrote elsewhere."""
+    """The result of a command line in this process. `failure`: a traceback, a hang, or a write elsewhere."""
 
     code: int | None
     stdout: str

@@ -29,11 +29,11 @@ _CLOSED = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&
 
 
 def one_unit(chance: random.Random, index: int, folder: Path) -> Tally:
-    """Try one circumstance; the one with many live runs comes every fortieth time."""
+    """Try one circumstance; the one with many running runs comes every fortieth time."""
     place = folder / f"unit-{index}"
     place.mkdir()
     if index % 40 == 39:
-        return many_live_runs(place, LIVE_RUNS)
+        return many_running_runs(place, LIVE_RUNS)
     act = (closed_streams, deleted_folder, racing_launchers, clock_steps)[index % 4]
     return act(chance, place)
 
@@ -46,7 +46,7 @@ def _new_run(place: Path, **given: object) -> Run:
 
 
 def closed_streams(chance: random.Random, place: Path) -> Tally:
-    """Start a detached run with closed standard streams: its worker holds the lock, a second one cannot start."""
+    """Start a detached run with closed standard streams: its worker holds the lock, and a second one cannot start."""
     write_text(place)
     closed = chance.choice(_CLOSED)
     words = "train --data text.txt --steps 1000000 --batch-size 2 --sample-tokens 0 --eval-every 0 --detach"
@@ -69,7 +69,7 @@ def closed_streams(chance: random.Random, place: Path) -> Tally:
 
 
 def _with_closed(command: str, place: Path) -> list[str]:
-    """Run a command whose streams the shell closes; return what is wrong with how it ended."""
+    """Run a command whose streams the shell closes; return a description of a wrong ending; empty if it is right."""
     shell = f'"$0" -m nanochat_tui --no-ui {command}'
     done = subprocess.run(
         ["sh", "-c", shell, sys.executable], cwd=place, capture_output=True, text=True, timeout=_LONGEST
@@ -80,7 +80,7 @@ def _with_closed(command: str, place: Path) -> list[str]:
 
 
 def deleted_folder(chance: random.Random, place: Path) -> Tally:
-    """Delete the launch folder, the run's folder or its parts under a live run: no other run is harmed."""
+    """Delete the launch folder, the run's folder or its parts during a run: no other run is affected."""
     start = place / "launched-here"
     start.mkdir()
     write_text(start)
@@ -121,7 +121,7 @@ def deleted_folder(chance: random.Random, place: Path) -> Tally:
 
 
 def racing_launchers(chance: random.Random, place: Path) -> Tally:
-    """Several processes resume one run at once: one worker trains, the others are refused."""
+    """Resume one run in several processes at once: one worker trains, and the others are refused."""
     run = _new_run(place, **{**_ENDLESS, "checkpoint_every": 2_000})
     worker = launch.launch(run)
     _wait_for_step(run)
@@ -145,7 +145,7 @@ def racing_launchers(chance: random.Random, place: Path) -> Tally:
 
 
 def clock_steps(chance: random.Random, place: Path) -> Tally:
-    """The clock jumps under a worker, by up to ten years: its curve is whole and its times never go back."""
+    """Let the clock of a worker jump by up to ten years: its curve is complete and its times never decrease."""
     run = _new_run(place)
     jumps = ",".join(str(chance.choice((-1, 1)) * 10 ** chance.randint(1, 8)) for _ in range(4))
     worker = launch.launch(run, "stepping_clock_worker", {"CLOCK_STEPS": jumps})
@@ -162,8 +162,8 @@ def clock_steps(chance: random.Random, place: Path) -> Tally:
     return Tally(1, found)
 
 
-def many_live_runs(place: Path, number: int) -> Tally:
-    """Many live runs under one viewer: each is listed, paused and stopped by its own state."""
+def many_running_runs(place: Path, number: int) -> Tally:
+    """Show many running runs in one viewer: each is listed, paused and stopped by its own state."""
     runs = []
     try:
         for _ in range(number):
@@ -197,7 +197,7 @@ def _wait_for_step(run: Run) -> bool:
 
 
 def _stop(runs: list[Run]) -> None:
-    """End live runs for good: they have endless steps."""
+    """Stop running runs: their number of steps is unlimited."""
     for run in runs:
         try:
             if liveness.is_lock_held(run.lock_path):
