@@ -9,7 +9,7 @@ import pytest
 from builders import make_run
 from lagging import Rig
 
-from engines.data.entropy_bound import stories_entropy_bound
+from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator, stories_entropy_bound
 from engines.data.prepare import PreparedData, prepare
 from engines.data.stories.grammar import StoryGrammar, generate_stories
 from engines.data.stories.prefixes import prefix_nats
@@ -21,6 +21,30 @@ from engines.settings.resolve import resolve
 @pytest.fixture(scope="module")
 def data() -> PreparedData:
     return prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
+
+
+def estimate_bound(*documents: tuple[float | None, int]) -> EntropyBound | None:
+    """Return the bound of documents, given by their nats and bytes."""
+    estimator = EntropyBoundEstimator()
+    for nats, size in documents:
+        estimator.add(nats, size)
+    return estimator.estimate()
+
+
+def test_the_bound_is_per_byte_with_the_error_of_a_ratio_estimator() -> None:
+    assert estimate_bound((1.0, 2), (2.0, 4), (3.0, 6)) == pytest.approx((0.5 / math.log(2), 0.0))  # equal ratios
+    expected = (0.5 / math.log(2), math.sqrt(2 * 3 / 2) / 12 / math.log(2))
+    assert estimate_bound((1.0, 4), (3.0, 4), (2.0, 4)) == pytest.approx(expected)
+    assert estimate_bound((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
+
+
+def test_one_document_or_unknown_information_gives_no_bound() -> None:
+    assert estimate_bound((1.0, 4)) is None and estimate_bound((1.0, 4), (None, 4), (3.0, 4)) is None
+
+
+def test_the_bound_of_stories_is_plausible(data: PreparedData) -> None:
+    bound = data.packed.entropy_bound
+    assert bound and 0.2 < bound.bpb < 0.5 and 0 < bound.error < 0.05
 
 
 def test_a_whole_story_has_the_information_of_its_generation() -> None:
@@ -35,7 +59,7 @@ def test_the_information_of_a_prefix_never_decreases_with_its_length() -> None:
 
 
 class FirstOptions:
-    """Takes note of the first choice with more than one option, and of the text before it."""
+    """A chooser that records the first choice with more than one option, and the text before it."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -1,7 +1,6 @@
 """Packing: no text is lost, and the split is a function of text and seed."""
 
 import errno
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,15 +12,12 @@ from hypothesis import strategies as st
 
 from engines.data import packing
 from engines.data.corpora import Chunk, Corpus, open_corpus, scan_corpus
-from engines.data.entropy_bound import EntropyBound, EntropyBoundEstimator
 from engines.data.packing import PackedTokens, pack
-from engines.data.prepare import prepare
 from engines.data.splitting import ScannedCorpus, Split
 from engines.data.text_limits import DEFAULT_LIMITS, TextLimits
 from engines.data.tokenizers import BOS, ByteTokenizer, CharTokenizer, Tokenizer
 from engines.data.tokenizers.bpe import BPETokenizer
 from engines.errors import UserError
-from engines.settings.resolve import resolve
 
 
 def ignore(done: int) -> None:
@@ -103,26 +99,11 @@ def test_a_long_corpus_packed_into_files_has_the_same_tokens() -> None:
         assert in_files.train.tolist() == in_memory.train.tolist() and in_files.val.tolist() == in_memory.val.tolist()
 
 
-def estimate_bound(*documents: tuple[float | None, int]) -> EntropyBound | None:
-    information = EntropyBoundEstimator()
-    for nats, size in documents:
-        information.add(nats, size)
-    return information.estimate()
-
-
 def test_text_with_partly_unknown_information_has_no_entropy_bound() -> None:
-    assert estimate_bound((1.0, 4), (None, 4), (3.0, 4)) is None
     plain, extended = (open_corpus("stories", "file", style, 20_000, 1) for style in ("classic", "futuristic"))
     train, val = (ScannedCorpus(corpus, scan_corpus(corpus, ignore)) for corpus in (plain, extended))
     assert pack_corpora(train, train)[0].entropy_bound is not None
     assert pack_corpora(train, val)[0].entropy_bound is None
-
-
-def test_the_entropy_bound_is_the_information_of_the_validation_stories() -> None:
-    data = prepare(resolve({"data": "stories", "corpus_size": 100_000}), lambda activity, done, total: None)
-    floor = data.packed.entropy_bound
-    assert floor and 0.2 < floor.bpb < 0.5 and 0 < floor.error < 0.05
-    assert estimate_bound((1.0, 4), (3.0, 4)) == pytest.approx((0.7213, 0.3607), abs=1e-4)
 
 
 def split_documents(count: int, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -207,14 +188,7 @@ def test_the_entropy_bound_is_stored_with_the_tokens() -> None:
 
 
 def test_other_text_has_no_entropy_bound() -> None:
-    assert pack_corpora(corpus_of(*WORDS))[0].entropy_bound is None and estimate_bound((1.0, 4)) is None
-
-
-def test_the_entropy_bound_is_per_byte_with_the_error_of_a_ratio_estimator() -> None:
-    floor = estimate_bound((1.0, 2), (2.0, 4), (3.0, 6))
-    assert floor == pytest.approx((0.5 / math.log(2), 0.0))  # all alike: nothing to doubt
-    floor = estimate_bound((1.0, 4), (3.0, 4), (2.0, 4))
-    assert floor == pytest.approx((0.5 / math.log(2), math.sqrt(2 * 3 / 2) / 12 / math.log(2)))
+    assert pack_corpora(corpus_of(*WORDS))[0].entropy_bound is None
 
 
 def test_a_chunk_that_continues_a_document_gets_no_bos() -> None:
