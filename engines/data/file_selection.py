@@ -87,9 +87,7 @@ def select_files(data: str, flag: str = "--data") -> Selection:
     if stat.S_ISDIR(kind):
         return _select_from_folder(data, path, flag)
     if not stat.S_ISREG(kind):
-        raise UserError(
-            f"{flag} {data} is not a regular file, which text is read from repeatedly. Write it to a file first."
-        )
+        raise UserError(f"{flag} {data} is not a regular file. Write the text to a file: it is read repeatedly.")
     return Selection(data, [path], {}, is_single=True)
 
 
