@@ -1,4 +1,4 @@
-"""The tensor engine: the same small models as the scalar one, and a gpt that scales, on torch."""
+"""The tensor engine: models, optimizers and decoding on torch."""
 
 import warnings
 

@@ -1,7 +1,6 @@
-"""What only a process with torch can tell of a machine: `python -m engines.tensor.probe QUESTION [DEVICE]`.
+"""Tests torch on this machine: `python -m engines.tensor.probe TEST [DEVICE]` prints one line of JSON.
 
-The answer is one line of JSON on stdout. `engines.system.doctor` asks in a process of its own, because a broken torch
-or driver may hang or crash it.
+`engines.system.doctor` runs it as a process, because a broken torch or driver may hang or crash.
 """
 
 import importlib.util
@@ -28,7 +27,7 @@ _VOCAB_SIZE = 64
 
 
 def report(device: str) -> dict[str, Any]:
-    """What this torch is, and which GPUs it sees."""
+    """Return torch's version and the GPUs that it finds."""
     gpus = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -40,33 +39,33 @@ def report(device: str) -> dict[str, Any]:
         "gpus": gpus,
         "mps": torch.backends.mps.is_available(),
         "triton": importlib.util.find_spec("triton") is not None,
-        "wanted_tritons": _wanted_tritons(),
+        "wanted_tritons": _supported_triton(),
     }
 
 
-def _wanted_tritons() -> list[str]:
-    """Versions that compile our kernels, where there is a GPU that they are for and another version."""
+def _supported_triton() -> list[str]:
+    """Return the supported versions of Triton if a Hopper GPU is present with another one."""
     gpu = torch.device("cuda")
     lacks = torch.cuda.is_available() and is_hopper(gpu) and not has_tiled_matmul(gpu, torch.bfloat16, 64)
     return list(SUPPORTED_TRITON) if lacks else []
 
 
 def compiles(device: str) -> dict[str, Any]:
-    """Compile a tiny function, and compare what it says."""
+    """Compile a tiny function and compare its result. Raises UserError if it differs."""
     started = time.perf_counter()
 
-    def bend(x: torch.Tensor) -> torch.Tensor:
+    def compute(x: torch.Tensor) -> torch.Tensor:
         return torch.tanh(x * 2.0).sum()
 
     x = torch.linspace(-1.0, 1.0, 1000, device=device)
-    difference = abs(torch.compile(bend)(x).item() - bend(x).item())
+    difference = abs(torch.compile(compute)(x).item() - compute(x).item())
     if difference > 1e-3:
-        raise UserError(f"compiled code computes something else: it is {difference:.3g} off")
+        raise UserError(f"torch.compile: the result differs from eager code by {difference:.3g}")
     return {"seconds": time.perf_counter() - started}
 
 
 def train(device: str) -> dict[str, Any]:
-    """Two steps of a tiny gpt, by the very engine that runs use."""
+    """Train a tiny gpt for two steps with the engine that runs use. Raises UserError if a loss is not finite."""
     started = time.perf_counter()
     settings = resolve({**_TINY_GPT, "device": device})
     learner = registry.new_learner(settings, _VOCAB_SIZE)
@@ -85,7 +84,7 @@ def train(device: str) -> dict[str, Any]:
     return {"losses": losses, "choices": choices, "seconds": time.perf_counter() - started}
 
 
-_ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {"report": report, "compiles": compiles, "train": train}
+_TESTS: dict[str, Callable[[str], dict[str, Any]]] = {"report": report, "compiles": compiles, "train": train}
 
 
 def _built_for() -> str:
@@ -94,10 +93,10 @@ def _built_for() -> str:
     return f"ROCm {torch.version.hip}" if torch.version.hip else "no CUDA"
 
 
-def main(question: str, device: str = "cpu") -> int:
-    """The exit code; a failure's one sentence is the last line on stderr."""
+def main(test: str, device: str = "cpu") -> int:
+    """Run a test and return the exit code; after a failure, the last line of stderr is the message."""
     try:
-        print(json.dumps(_ANSWERS[question](device)))
+        print(json.dumps(_TESTS[test](device)))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

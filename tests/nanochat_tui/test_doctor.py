@@ -82,7 +82,7 @@ def test_missing_devices_are_checked_only_on_request(tmp_path: Path) -> None:
     if not torch.backends.mps.is_available():
         assert run_check(check("training on mps", tmp_path)) is None
         status, detail = found("training on mps", tmp_path, "mps")
-        assert status == FAIL and "torch sees no Metal GPU" in detail
+        assert status == FAIL and "torch finds no Metal GPU" in detail
 
 
 def test_a_missing_torch_is_reported_once_with_what_still_works(

@@ -1,7 +1,7 @@
-"""The norm of queries and keys and their rotary positions in one kernel, and both backwards, in place (Triton).
+"""RMS norm and rotary embedding of queries and keys in one kernel, and their backward pass, in place (Triton).
 
-Of all heads of a joint projection, a program some of them. A rotation leaves a norm as it is, so what comes first is
-left to choose; `models.gpt.Attention` is the reference. On Hopper the product that makes the heads turns them itself.
+Each program handles some heads of a joint projection. The order of norm and rotation does not matter.
+The reference is `models.gpt.Attention`. On Hopper `tiled_matmul.rotated_heads` fuses this with the projection.
 """
 
 import torch
@@ -9,18 +9,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_ROWS = 32  # heads of tokens that a program turns
+_ROWS = 32  # heads per program
 
 
 def rotate_heads(joint: Tensor, angles: Tensor, count: int, scale: float | None, eps: float) -> Tensor:
-    """Turns the first `count` heads of joint projections (B, T, heads, D) by the angles (T, D) of their positions,
-    cosines beside sines, after a norm and times `scale` unless that is None; gives each head's factor (B, T, count)
-    from before to after the norm, in float32."""
+    """Rotate the first `count` heads of joint projections (B, T, heads, D) in place.
+
+    `angles` (T, D) are the cosines, then the sines of the positions' angles.
+    Heads are normalised first and multiplied by `scale`, unless that is None. Returns the factors (B, T, count) of the
+    norm, in float32.
+    """
     rows, length, heads, size = joint.shape
     factors = torch.empty(rows, length, count, dtype=torch.float32, device=joint.device)
-    _turn[_programs(factors)](
+    _rotate_kernel[_programs(factors)](
         joint, angles, factors, factors.numel(), length, count, heads, size, scale or 1.0, eps,
-        NORMED=scale is not None, HALF=_half(size), ROWS=_ROWS,
+        NORMALIZE=scale is not None, HALF=_half(size), ROWS=_ROWS,
     )  # fmt: skip
     return factors
 
@@ -28,11 +31,11 @@ def rotate_heads(joint: Tensor, angles: Tensor, count: int, scale: float | None,
 def rotate_heads_backward(
     gradient: Tensor, joint: Tensor, factors: Tensor, angles: Tensor, scale: float | None
 ) -> None:
-    """Turns the `gradient` (B, T, heads, D) by what `rotate_heads` made into the one by what it was made of."""
+    """Replace the `gradient` (B, T, heads, D) by the rotated heads with that by the original ones."""
     _, length, heads, size = joint.shape
-    _turn_back[_programs(factors)](
+    _rotate_backward_kernel[_programs(factors)](
         gradient, joint, factors, angles, factors.numel(), length, factors.shape[2], heads, size, scale or 1.0,
-        NORMED=scale is not None, HALF=_half(size), ROWS=_ROWS,
+        NORMALIZE=scale is not None, HALF=_half(size), ROWS=_ROWS,
     )  # fmt: skip
 
 
@@ -45,43 +48,44 @@ def _half(size: int) -> int:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _turn(  # type: ignore[no-untyped-def]
+def _rotate_kernel(  # type: ignore[no-untyped-def]
     joint, angles, factors, total, length, count, heads, size, scale, eps,
-    NORMED: tl.constexpr, HALF: tl.constexpr, ROWS: tl.constexpr,
+    NORMALIZE: tl.constexpr, HALF: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    row, at, column, inside = _place(total, count, heads, size, HALF, ROWS)
-    first, second = _pair(joint, at, column, inside, size)
-    cosine, sine = _pair(angles, row // count % length * size, column, inside, size)
+    row, at, column, inside = _locate_heads(total, count, heads, size, HALF, ROWS)
+    first, second = _load_halves(joint, at, column, inside, size)
+    cosine, sine = _load_halves(angles, row // count % length * size, column, inside, size)
     factor = tl.full((ROWS,), 1.0, tl.float32)
-    if NORMED:
+    if NORMALIZE:
         factor = tl.rsqrt(tl.sum(first * first + second * second, 1) / size + eps)
     tl.store(factors + row, factor, mask=row < total)
     first, second = first * (scale * factor)[:, None], second * (scale * factor)[:, None]
-    _write(joint, at, column, inside, size, first * cosine + second * sine, second * cosine - first * sine)
+    _store_halves(joint, at, column, inside, size, first * cosine + second * sine, second * cosine - first * sine)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _turn_back(  # type: ignore[no-untyped-def]
+def _rotate_backward_kernel(  # type: ignore[no-untyped-def]
     gradient, joint, factors, angles, total, length, count, heads, size, scale,
-    NORMED: tl.constexpr, HALF: tl.constexpr, ROWS: tl.constexpr,
+    NORMALIZE: tl.constexpr, HALF: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """With n what was normed and y = scale turn(n), the gradient is factor turn⁻¹(scale g - y mean(g y) / scale)."""
-    row, at, column, inside = _place(total, count, heads, size, HALF, ROWS)
-    first, second = _pair(gradient, at, column, inside, size)
-    if NORMED:
-        turned1, turned2 = _pair(joint, at, column, inside, size)
-        along = (tl.sum(first * turned1 + second * turned2, 1) / (size * scale))[:, None]
-        first, second = first * scale - turned1 * along, second * scale - turned2 * along
+    """With y = scale * rotate(n) and n the normalised heads, the gradient is
+    factor * rotate⁻¹(scale * g - y * mean(g * y) / scale)."""
+    row, at, column, inside = _locate_heads(total, count, heads, size, HALF, ROWS)
+    first, second = _load_halves(gradient, at, column, inside, size)
+    if NORMALIZE:
+        rotated1, rotated2 = _load_halves(joint, at, column, inside, size)
+        along = (tl.sum(first * rotated1 + second * rotated2, 1) / (size * scale))[:, None]
+        first, second = first * scale - rotated1 * along, second * scale - rotated2 * along
         factor = tl.load(factors + row, mask=row < total, other=0.0)[:, None]
         first, second = first * factor, second * factor
-    cosine, sine = _pair(angles, row // count % length * size, column, inside, size)
-    _write(gradient, at, column, inside, size, first * cosine - second * sine, second * cosine + first * sine)
+    cosine, sine = _load_halves(angles, row // count % length * size, column, inside, size)
+    _store_halves(gradient, at, column, inside, size, first * cosine - second * sine, second * cosine + first * sine)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _place(total, count, heads, size, HALF: tl.constexpr, ROWS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The heads of a program, counted over those that are turned of all tokens; where each begins; the columns of
-    their first half; where both are."""
+def _locate_heads(total, count, heads, size, HALF: tl.constexpr, ROWS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return a program's heads, counted over the rotated ones of all tokens; their offsets; the channels of their first
+    half; and the mask of valid elements."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, HALF)
     at = (row // count * heads + row % count) * size
@@ -89,15 +93,15 @@ def _place(total, count, heads, size, HALF: tl.constexpr, ROWS: tl.constexpr):  
 
 
 @triton.jit
-def _pair(numbers, at, column, inside, size):  # type: ignore[no-untyped-def]
-    """The halves of heads that begin `at` there: number i of one is turned with number i of the other."""
+def _load_halves(numbers, at, column, inside, size):  # type: ignore[no-untyped-def]
+    """Load both halves of heads at offsets `at`; channel i of one is rotated with channel i of the other."""
     where = numbers + at[:, None] + column[None, :]
     first = tl.load(where, mask=inside, other=0.0).to(tl.float32)
     return first, tl.load(where + size // 2, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
-def _write(numbers, at, column, inside, size, first, second):  # type: ignore[no-untyped-def]
+def _store_halves(numbers, at, column, inside, size, first, second):  # type: ignore[no-untyped-def]
     where = numbers + at[:, None] + column[None, :]
     tl.store(where, first.to(numbers.dtype.element_ty), mask=inside)
     tl.store(where + size // 2, second.to(numbers.dtype.element_ty), mask=inside)

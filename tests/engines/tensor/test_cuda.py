@@ -42,7 +42,7 @@ from engines.training.schedules import compute_at_step
 
 pytestmark = [
     pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU here"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU"),
     pytest.mark.filterwarnings("default"),  # the compiler's own warnings are not ours to forbid
 ]
 
@@ -367,11 +367,14 @@ def test_a_resumed_learner_goes_on_to_rounding(compile: str) -> None:
 @tiled
 @pytest.mark.parametrize("heads", [1, 2], ids=["turned by a product", "turned behind it"])
 def test_kernels_compiled_ahead_are_all_that_training_takes(heads: int) -> None:
-    from engines.tensor.kernels import cross_entropy as loss_kernel
-    from engines.tensor.kernels import rotary as rotary_kernel
-    from engines.tensor.kernels import tiled_matmul
+    from engines.tensor.kernels import cross_entropy, rotary, tiled_matmul
 
-    kernels = tiled_matmul._product, loss_kernel._completed_rows, rotary_kernel._turn, rotary_kernel._turn_back
+    kernels = (
+        tiled_matmul._matmul_kernel,
+        cross_entropy._complete_rows_kernel,
+        rotary._rotate_kernel,
+        rotary._rotate_backward_kernel,
+    )
     for kernel in kernels:
         kernel.device_caches.clear()
 
