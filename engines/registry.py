@@ -9,7 +9,7 @@ from engines.settings.train import TrainSettings
 
 
 class _Factory(Protocol):
-    def new_learner(self, settings: TrainSettings, vocab_size: int) -> Learner: ...
+    def create_learner(self, settings: TrainSettings, vocab_size: int) -> Learner: ...
     def load_model(self, settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel: ...
 
 
@@ -29,9 +29,9 @@ def check_available(mode: str, model_kind: str) -> None:
         raise UserError(f"--mode {mode} with --model-kind {model_kind} is not available. Use {known}.")
 
 
-def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
+def create_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     """Return a learner with initial weights and a new optimizer."""
-    return _factory(settings).new_learner(settings, vocab_size)
+    return _factory(settings).create_learner(settings, vocab_size)
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:

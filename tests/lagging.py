@@ -14,7 +14,7 @@ from engines.checkpoints.folders import get_checkpoint_path, list_steps
 from engines.data.batches import Batches
 from engines.data.prepare import PreparedData, prepare
 from engines.interfaces import Batch, LearnerState, StepHyperparameters, StepResult
-from engines.registry import new_learner
+from engines.registry import create_learner
 from engines.runs.control import Request
 from engines.runs.history import History, read_history
 from engines.runs.log import EventLog
@@ -39,7 +39,7 @@ class LaggingLearner:
     """
 
     def __init__(self, settings: TrainSettings, vocab_size: int, lag: int) -> None:
-        self._inner = new_learner(settings, vocab_size)
+        self._inner = create_learner(settings, vocab_size)
         self.model = self._inner.model
         self.decisions, self.gpu = self._inner.decisions, self._inner.gpu
         self._lag = lag

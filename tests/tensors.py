@@ -41,7 +41,7 @@ def exact_gpt(**given: Any) -> TrainSettings:
 
 
 def learner_of(settings: TrainSettings, vocab_size: int = V) -> TensorLearner:
-    learner = factory.new_learner(settings, vocab_size)
+    learner = factory.create_learner(settings, vocab_size)
     assert isinstance(learner, TensorLearner)
     return learner
 

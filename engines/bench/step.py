@@ -81,7 +81,7 @@ def _profile_size(name: str, settings: TrainSettings, device: str, limit: float)
         gc.collect()  # frees the previous size
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    learner = registry.new_learner(settings, settings.vocab_size)
+    learner = registry.create_learner(settings, settings.vocab_size)
     learner.warm_up(batches.batch(0))
     if on_gpu:
         torch.cuda.synchronize()

@@ -8,9 +8,9 @@ from engines.scalar.optimizers import ScalarAdamW, ScalarSGD
 from engines.settings.train import TrainSettings
 
 
-def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
+def create_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     """Return a newly initialised model with its optimizer."""
-    model = new_model(settings, vocab_size)
+    model = create_model(settings, vocab_size)
     if settings.optimizer == "sgd":
         return ScalarLearner(model, ScalarSGD(model.parameters))
     betas = settings.beta1, settings.beta2
@@ -19,12 +19,12 @@ def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
     """Return a model with the weights of a checkpoint."""
-    model = new_model(settings, vocab_size)
+    model = create_model(settings, vocab_size)
     load_parameters(model.parameters, weights)
     return model
 
 
-def new_model(settings: TrainSettings, vocab_size: int) -> ScalarBigram | ScalarMiniGPT:
+def create_model(settings: TrainSettings, vocab_size: int) -> ScalarBigram | ScalarMiniGPT:
     """Return a newly initialised model."""
     parameters = init_parameters(settings, vocab_size)
     if settings.model_kind == "bigram":

@@ -22,7 +22,7 @@ from engines.tensor.optim.param_groups import build_optimizer
 from engines.tensor.trainer import TensorLearner
 
 
-def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
+def create_learner(settings: TrainSettings, vocab_size: int) -> Learner:
     """Return a learner with initial weights. Raises UserError if a setting is not available on this machine."""
     config = resolve_device(settings)
     precompile.start(settings, vocab_size, config)
@@ -36,7 +36,7 @@ def new_learner(settings: TrainSettings, vocab_size: int) -> Learner:
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
-    """Return a model with the weights of a checkpoint. Raises UserError as `new_learner`."""
+    """Return a model with the weights of a checkpoint. Raises UserError as `create_learner`."""
     config = resolve_device(settings)
     tensors = {name: to_tensor(array).to(config.device, config.weight_dtype) for name, array in weights.items()}
     return build_model(settings, vocab_size, tensors, config)

@@ -68,7 +68,7 @@ def train(device: str) -> dict[str, Any]:
     """Train a tiny gpt for two steps with the engine that runs use. Raises UserError if a loss is not finite."""
     started = time.perf_counter()
     settings = resolve({**_TINY_GPT, "device": device})
-    learner = registry.new_learner(settings, _VOCAB_SIZE)
+    learner = registry.create_learner(settings, _VOCAB_SIZE)
     length = settings.context_length + 1
     batch = Batch.from_rows(
         [[7 * i % _VOCAB_SIZE for i in range(row, row + length)] for row in range(settings.batch_size)]

@@ -61,7 +61,7 @@ class LearnerBuilder:
 
         self._reporter.enter_phase("model")
         if settings.mode != "tensor":
-            return registry.new_learner(settings, vocab_size)
+            return registry.create_learner(settings, vocab_size)
         from engines.tensor.devices import keep_available
         from engines.tensor.micro_batch import DoesNotFit
 
@@ -94,7 +94,7 @@ class LearnerBuilder:
         from engines import registry
         from engines.data.tokenizers import BOS
 
-        learner = registry.new_learner(settings, vocab_size)
+        learner = registry.create_learner(settings, vocab_size)
         if learner.gpu:
             self._heartbeat.report_gpus()
         self._reporter.enter_phase("compile")

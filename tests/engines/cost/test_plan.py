@@ -107,7 +107,7 @@ def test_the_optimizer_memory_equals_that_of_the_engine(kind: str, optimizer: st
     wide = {"width": 64, "heads": 2, "layers": 2} if kind != "bigram" else {}
     shape = {"model_kind": kind, "mode": "tensor", "context_length": 8, "batch_size": 2, "steps": 1, **wide}
     settings = resolve({**shape, "tokenizer": "char", "optimizer": optimizer, "device": "cpu"})
-    kept = registry.new_learner(settings, 100).state()
+    kept = registry.create_learner(settings, 100).state()
     size = sum(len(array.data) for array in kept.optimizer.values())
     memory = estimate(settings, 100, PROCESSOR).memory
     assert size == pytest.approx(memory.optimizer, rel=0.02, abs=8)  # banks are padded, updates are counted
@@ -126,7 +126,7 @@ def test_activation_memory_is_close_to_that_of_the_engine(dtype: str, vocab_size
 
     shape = {"layers": 4, "width": 128, "context_length": 128, "batch_size": 4}
     settings = gpt(tokenizer="char", device="cpu", dtype=dtype, compile="off", **shape)
-    model: Any = registry.new_learner(settings, vocab_size).model
+    model: Any = registry.create_learner(settings, vocab_size).model
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.weights.values()}
     kept: dict[int, int] = {}
 

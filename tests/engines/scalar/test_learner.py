@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engines.interfaces import Batch, StepHyperparameters
 from engines.scalar.autograd import Node
 from engines.scalar.counts import CountBigram
-from engines.scalar.factory import load_model, new_learner
+from engines.scalar.factory import create_learner, load_model
 from engines.scalar.optimizers import ScalarAdamW, ScalarSGD
 from engines.settings.resolve import resolve
 
@@ -58,7 +58,7 @@ def test_adamw_and_sgd_agree_with_torch(decay: float, gradients: list[list[float
 
 @pytest.mark.parametrize("given_settings", KINDS)
 def test_the_first_loss_is_about_the_log_of_the_vocabulary_size(given_settings: dict[str, object]) -> None:
-    learner = new_learner(resolve(given_settings), V)
+    learner = create_learner(resolve(given_settings), V)
     learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     (result,) = learner.pop_results()
     assert result.loss == pytest.approx(math.log(V), abs=0.15) and result.grad_norm > 0 and learner.pop_results() == []
@@ -67,7 +67,7 @@ def test_the_first_loss_is_about_the_log_of_the_vocabulary_size(given_settings: 
 @pytest.mark.parametrize("given_settings", KINDS)
 def test_training_lowers_the_loss_and_scores_agree_with_the_loss(given_settings: dict[str, object]) -> None:
     settings = resolve(given_settings)
-    learner = new_learner(settings, V)
+    learner = create_learner(settings, V)
     for _ in range(60):
         learner.step(Batch.from_rows(ROWS), StepHyperparameters(settings.lr))
     losses = [result.loss for result in learner.pop_results()]
@@ -80,7 +80,7 @@ def test_training_lowers_the_loss_and_scores_agree_with_the_loss(given_settings:
 @pytest.mark.parametrize("given_settings", KINDS)
 def test_state_is_restored_to_the_last_bit(given_settings: dict[str, object]) -> None:
     settings = resolve(given_settings)
-    one, other = new_learner(settings, V), new_learner(resolve({**given_settings, "seed": 5}), V)
+    one, other = create_learner(settings, V), create_learner(resolve({**given_settings, "seed": 5}), V)
     for _ in range(3):
         one.step(Batch.from_rows(ROWS), StepHyperparameters(0.01))
     other.load_state(one.state())
@@ -93,7 +93,7 @@ def test_state_is_restored_to_the_last_bit(given_settings: dict[str, object]) ->
 
 @pytest.mark.parametrize("given_settings", KINDS)
 def test_an_update_that_is_not_finite_is_skipped(given_settings: dict[str, object]) -> None:
-    learner = new_learner(resolve(given_settings), V)
+    learner = create_learner(resolve(given_settings), V)
     name, node = next(iter(learner.model.parameters.items()))  # type: ignore[attr-defined]
     node.data[1][0] = math.nan
     before = learner.state()
@@ -104,7 +104,7 @@ def test_an_update_that_is_not_finite_is_skipped(given_settings: dict[str, objec
 
 @pytest.mark.parametrize("given_settings", KINDS[2:])
 def test_a_later_token_changes_no_earlier_score(given_settings: dict[str, object]) -> None:
-    learner = new_learner(resolve(given_settings), V)
+    learner = create_learner(resolve(given_settings), V)
     for _ in range(5):
         learner.step(Batch.from_rows(ROWS), StepHyperparameters(0.05))
     one, other = learner.model.score([[1, 2, 3, 4, 5], [1, 2, 3, 6, 5]])
@@ -112,12 +112,12 @@ def test_a_later_token_changes_no_earlier_score(given_settings: dict[str, object
 
 
 def test_mini_gpt_reads_the_last_tokens_of_a_long_context() -> None:
-    model = new_learner(resolve(KINDS[2]), V).model
+    model = create_learner(resolve(KINDS[2]), V).model
     assert model.logits([5, 6, 1, 2, 3, 4]) == model.logits([1, 2, 3, 4]) != model.logits([2, 3, 4])
 
 
 def test_tying_the_head_saves_its_parameters() -> None:
-    counts = [new_learner(resolve(given_settings), V).model.parameter_count for given_settings in KINDS]
+    counts = [create_learner(resolve(given_settings), V).model.parameter_count for given_settings in KINDS]
     assert counts == [2 * V * V, V * V, 2 * 8 * V + 4 * 8 + 2 * 12 * 8 * 8, 4 * V + 4 * 4 + 12 * 4 * 4]
 
 

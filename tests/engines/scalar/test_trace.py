@@ -5,7 +5,7 @@ import math
 import pytest
 
 from engines.errors import UserError
-from engines.scalar.factory import new_model
+from engines.scalar.factory import create_model
 from engines.scalar.models import ScalarBigram, ScalarMiniGPT
 from engines.scalar.trace import Trace, describe_attention, describe_graph, describe_parameters, trace_loss
 from engines.settings.resolve import resolve
@@ -14,7 +14,7 @@ TOKENS = [0, 3, 1, 2, 2]
 
 
 def model(**given: object) -> ScalarBigram | ScalarMiniGPT:
-    return new_model(resolve({"model_kind": "mini-gpt", "width": 4, "heads": 2, "context_length": 8, **given}), 5)
+    return create_model(resolve({"model_kind": "mini-gpt", "width": 4, "heads": 2, "context_length": 8, **given}), 5)
 
 
 def trace(**given: object) -> Trace:
@@ -37,7 +37,7 @@ def test_attention_is_causal_and_sums_to_one() -> None:
 
 
 def test_a_bigram_has_a_graph_but_no_attention() -> None:
-    bigram = new_model(resolve({}), 5)
+    bigram = create_model(resolve({}), 5)
     found = trace_loss(bigram, TOKENS)
     assert describe_attention(found) == []
     assert describe_graph(found, "1:linear[0,0]", 1, 3)["made_from"] == 10

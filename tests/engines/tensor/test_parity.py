@@ -54,7 +54,7 @@ def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same
 ) -> None:
     vocab_size = names.tokenizer.vocab_size
     ours = learner_of(resolve({**asked, **EXACT}), vocab_size)
-    theirs = scalar.new_learner(resolve(asked), vocab_size)
+    theirs = scalar.create_learner(resolve(asked), vocab_size)
     found = losses(ours, resolve({**asked, **EXACT}), names, steps)
     assert found == pytest.approx(losses(theirs, resolve(asked), names, steps), rel=0, abs=1e-9)
     assert found[-1] < found[0]
@@ -121,7 +121,7 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
 
 def scalar_learner(asked: dict[str, Any], vocab_size: int) -> ScalarLearner:
     """One whose weights are of the size of 1, so that no gradient is too small to see."""
-    learner = scalar.new_learner(resolve(asked), vocab_size)
+    learner = scalar.create_learner(resolve(asked), vocab_size)
     assert isinstance(learner, ScalarLearner)
     stream = RandomStream(asked["seed"], "wide")
     state = learner.state()
@@ -155,4 +155,4 @@ def assert_near(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
 def test_both_engines_count_the_same_parameters(kind: str) -> None:
     ours: TensorLearner = learner_of(resolve({"model_kind": kind, **EXACT}), 27)
-    assert ours.model.parameter_count == scalar.new_learner(resolve({"model_kind": kind}), 27).model.parameter_count
+    assert ours.model.parameter_count == scalar.create_learner(resolve({"model_kind": kind}), 27).model.parameter_count

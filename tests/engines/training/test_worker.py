@@ -84,7 +84,7 @@ def test_a_micro_batch_decided_on_a_larger_gpu_is_decided_again_and_noted(
             if self.rows == 8:
                 raise DoesNotFit("--micro-batch 8 does not fit")
 
-    monkeypatch.setattr(registry, "new_learner", Learner)
+    monkeypatch.setattr(registry, "create_learner", Learner)
     run = make_run(tmp_path, mode="tensor", device="cpu", batch_size=8)
     settings = TrainSettings(**run.config["resolved"])
     choices = [{"setting": "micro-batch", "value": "8 of 8 rows", "why": "fits"}]
