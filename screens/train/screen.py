@@ -36,7 +36,7 @@ class TrainScreen(CommandScreen):
         Binding("S", "stop", "Stop", id="train.stop", tooltip="Stop the run after a checkpoint"),
         Binding("r", "resume", "Resume", id="train.resume", tooltip="Resume the run from its last checkpoint"),
         Binding("R", "restart", "Restart", id="train.restart", show=False,
-                tooltip="Restart with changes: open the form with the settings of this run"),
+                tooltip="Restart with changes: edit the settings of this run"),
         Binding("C", "request('checkpoint')", "Checkpoint", id="train.checkpoint", show=False,
                 tooltip="Write a checkpoint now"),
         Binding("E", "request('evaluate')", "Evaluate", id="train.evaluate", show=False,
@@ -49,7 +49,7 @@ class TrainScreen(CommandScreen):
                 tooltip="Show evaluations, checkpoints and other events"),
         Binding("l", "tab('log')", "Log", id="train.log", show=False, tooltip="Show the output of the worker"),
         Binding("m", "tab('inspector')", "Inspector", id="train.inspector", show=False,
-                tooltip="Show parameters, gradients and attention weights of the newest checkpoint"),
+                tooltip="Inspect parameters, gradients and attention weights"),
         Binding("enter", "maximize_chart", "Maximize", id="train.maximize", show=False, tooltip="Maximize the chart"),
         Binding("escape", "back", "Back", id="train.back", show=False, tooltip="Go back one step"),
     ]  # fmt: skip

@@ -189,7 +189,7 @@ def sees_what_matters(seat: Seat, mode: str, size: tuple[int, int]) -> bool:
         return all(words in seen for words in ("amber-fox", "FINISHED", "40", "2.8983"))
     if mode == "form":
         return "Press f5 to start" in seen and "Model kind" in seen and "parameters" in seen
-    return {"runs": "amber-fox", "sample": "text to continue", "ablate": "n "}[mode] in seen
+    return {"runs": "amber-fox", "sample": "Text to continue", "ablate": "n "}[mode] in seen
 
 
 @pytest.mark.parametrize("mode", ["form", "live", "runs", "sample", "ablate"])
@@ -307,7 +307,7 @@ def write_newer(run: Run) -> None:
 
 BROKEN = {
     delete: "its directory was deleted",
-    truncate: "became shorter",
+    truncate: "was replaced or truncated",
     fill_with_garbage: "lines of events.jsonl could not be read",
     write_newer: "newer version of nanochat-tui",
 }
@@ -337,11 +337,11 @@ def test_a_run_that_was_deleted_is_not_come_back_to(results: Path) -> None:
 
     async def scenario(seat: Seat) -> None:
         shutil.rmtree(run.path)
-        await seat.sees("its directory was deleted", "press n for a new run")
+        await seat.sees("its directory was deleted", "Press n for a new run")
         await seat.press("3")
-        await seat.sees("That run is gone. c chooses")
+        await seat.sees("Run not found: it was deleted. Press c")
         await seat.press("1")
-        await seat.sees("f5 starts it")
+        await seat.sees("Press f5 to start")
 
     play(results, scenario, run=run)
 
@@ -378,7 +378,7 @@ def test_a_lock_that_cannot_be_looked_at_for_a_while_is_told_until_it_can(result
         os.utime(run.events_path)
         await seat.sees("run.lock cannot be read")
         run.lock_path.unlink()
-        await seat.sees("† KILLED  its worker died")
+        await seat.sees("† KILLED  The worker exited unexpectedly")
 
     play(results, scenario, run=run)
 
@@ -429,7 +429,7 @@ def test_a_killed_worker_is_told_with_its_last_words_and_the_way_back(living: tu
             log.write("the last thing it printed\n")
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-        await seat.until(lambda: "† KILLED" in seat.seen() and "r goes on" in seat.seen())
+        await seat.until(lambda: "† KILLED" in seat.seen() and "Press r to resume" in seat.seen())
         await seat.press("l")
         await seat.sees("the last thing it printed")
 

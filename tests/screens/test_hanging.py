@@ -62,7 +62,7 @@ def test_a_live_view_answers_every_key_while_its_folder_hangs(results: Path) -> 
             await seat.press("g")
             await seat.sees("no guard has tripped")
             await seat.press("m", "l", "w", "v", "r", "C", "n")
-            await seat.sees("f5 starts it")
+            await seat.sees("Press f5 to start")
             await seat.press("f5", "escape")
             await seat.press("2", "3", "1")
             assert seat.app.current_mode == "train"

@@ -89,7 +89,7 @@ def pane(tmp_path: Path) -> Iterator[Pane]:
 def test_a_run_is_started_watched_left_found_again_stopped_and_heard(tmp_path: Path, pane: Pane) -> None:
     text = write_text(tmp_path)
     pane.run()
-    pane.sees("new run", "f5 starts it")
+    pane.sees("New run", "Press f5 to start")
     shown = [name for name in COMMON_SETTINGS if name != "depth"]  # which a bigram has not
     pane.press(*["Tab"] * (shown.index("data") + 1))  # from the form itself
     pane.sees("--data:")  # what the foot of the form tells of the entry that takes keys
@@ -136,7 +136,7 @@ def stop_and_hear(pane: Pane, run: Run) -> None:
     pane.press("3")
     pane.sees(f"{run.id} step {step:,}" if step < 1000 else run.id)
     pane.press("Enter")
-    pane.sees("done · ", "tokens")
+    pane.sees("Done · ", "tokens")
     pane.press("q")
     pane.until(lambda: is_shell(pane))
 

@@ -118,7 +118,7 @@ def test_restart_shows_a_form_with_the_runs_settings_whatever_was_in_view(tmp_pa
             await seat.burst("R", "R")
             await seat.until(lambda: is_in_view(seat, "new"))
             assert form_of(seat).given == {name: str(value) for name, value in run.config["given"].items()}
-            await seat.sees("new run", "f5 starts it")
+            await seat.sees("New run", "Press f5 to start")
             assert len(seat.screen.query(NewRun)) == 1
         await seat.press("f5")
         await seat.until(lambda: len(list_runs(results)) == 2)

@@ -50,7 +50,7 @@ async def _listed(seat: Seat) -> None:
 
 
 async def _looked(seat: Seat) -> None:
-    await seat.sees("has no checkpoint")
+    await seat.sees("No checkpoint to sample from")
 
 
 SCENES: dict[str, tuple[dict[str, str], Callable[[Seat], Awaitable[None]]]] = {
@@ -106,7 +106,7 @@ def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first
         glance(watch)
 
     async def scenario(seat: Seat) -> None:
-        await seat.sees("finished has no checkpoint")
+        await seat.sees("all checkpoints of finished")
 
     monkeypatch.setattr(WatchedRun, "poll_overview", glance_slowly)
     os.utime(lab / "runs" / "finished" / "events.jsonl", (0, 0))  # what changed last is read first
