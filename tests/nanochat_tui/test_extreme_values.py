@@ -258,7 +258,7 @@ def test_an_option_without_effect_on_a_named_run_is_reported(
 
 def test_a_long_word_of_an_error_is_shortened_and_a_path_is_not() -> None:
     path = "/" + "/".join(["folder"] * 40)
-    assert str(UserError(f"there is no run {'x' * 5000}.")) == f"there is no run {'x' * 60}…{'x' * 59}."
+    assert str(UserError(f"run not found: {'x' * 5000}.")) == f"run not found: {'x' * 60}…{'x' * 59}."
     assert SettingsError([f"{path} is missing."]).problems == [f"{path} is missing."]
 
 
