@@ -1,10 +1,10 @@
 """Reverse-mode automatic differentiation on matrices of Python floats.
 
 A `Node` is a matrix and, after the backward pass, the gradient of the loss with respect to each of its numbers. An
-operation computes a new node and records it on a `Tape`, together with the function that stands below the operation:
-its derivative, which turns the gradient of the result into gradients of the inputs. `Tape.backward` calls these
-functions from the last node to the first. That is the whole algorithm: there is no recursion, no sorting, and no
-reference cycle, so training leaves nothing to the garbage collector.
+operation computes a new node and records it on a `Tape`, together with its derivative: the function below it, which
+turns the gradient of the result into gradients of the inputs. `Tape.backward` calls the derivatives from the last node
+to the first. That is the whole algorithm: there is no recursion, no sorting, and no reference cycle, so training leaves
+nothing to the garbage collector.
 
 Shapes: T positions, C channels, V tokens in the vocabulary.
 """
