@@ -1,4 +1,4 @@
-"""File access of the dashboard, seen by one hook: who does it on the UI thread, and what happens if it never returns.
+"""Audit hook for file access of the dashboard: detects access on the UI thread, and can block access forever.
 
 Python's audit events cover opening, listing, locking, deleting and starting processes; `os.stat` is wrapped.
 """
@@ -24,11 +24,11 @@ _EVENTS = {
     "os.symlink", "os.truncate", "shutil.rmtree", "shutil.copytree",
 }  # fmt: skip
 _WITHOUT_PATH = {"fcntl.flock", "subprocess.Popen"}
-_PATIENCE = 60.0  # seconds after which a test that failed is not kept waiting any more
+_PATIENCE = 60.0  # seconds after which access is released, so that a failed test ends
 
 _is_watching = False
-_blocking: list[str] = []  # stacks of what was done on the UI thread
-_hanging: tuple[str, threading.Event, threading.Event] | None = None  # folder; it was asked; it answers again
+_blocking: list[str] = []  # stacks of access on the UI thread
+_hanging: tuple[str, threading.Event, threading.Event] | None = None  # folder, accessed, released
 _temporary = os.path.realpath(tempfile.gettempdir())
 
 
@@ -38,7 +38,7 @@ def _on_ui_thread_of_the_app() -> bool:
         return False
     frame = sys._getframe(2)
     while frame:
-        if frame.f_code.co_filename == _CRASH:  # the app has failed, and answers no key any more
+        if frame.f_code.co_filename == _CRASH:  # the app has failed and handles no keys
             return False
         if frame.f_code.co_filename.startswith(_SCREENS):
             return True
@@ -53,9 +53,9 @@ def _seen(name: str, path: object) -> None:
     if _on_ui_thread_of_the_app():
         _blocking.append(f"{name} {text}\n{''.join(traceback.format_stack(limit=12))}")
     elif _hanging and text.startswith(_hanging[0]) and asyncio._get_running_loop() is None:
-        _, asked, answers = _hanging
-        asked.set()
-        answers.wait(_PATIENCE)
+        _, accessed, released = _hanging
+        accessed.set()
+        released.wait(_PATIENCE)
 
 
 def _hook(name: str, arguments: tuple[Any, ...]) -> None:
@@ -78,7 +78,7 @@ def _stat_seen(path: Any, **how: Any) -> os.stat_result:
 
 @contextlib.contextmanager
 def watched_io() -> Iterator[list[str]]:
-    """Gives the stacks of whatever the dashboard does with files below the temporary folder on its UI thread."""
+    """Collect the stacks of file operations below the temporary folder on the UI thread of the dashboard."""
     global _is_watching
     _blocking.clear()
     os.stat = _stat_seen
@@ -92,12 +92,12 @@ def watched_io() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def hanging(folder: Path) -> Iterator[threading.Event]:
-    """Everything that is asked of the folder waits, as on a network drive that hangs. The event: it was asked."""
+    """Block every access to the folder, as on a network drive that hangs. The event is set by the first access."""
     global _hanging
-    asked, answers = threading.Event(), threading.Event()
-    _hanging = (os.path.realpath(folder), asked, answers)
+    accessed, released = threading.Event(), threading.Event()
+    _hanging = (os.path.realpath(folder), accessed, released)
     try:
-        yield asked
+        yield accessed
     finally:
         _hanging = None
-        answers.set()
+        released.set()

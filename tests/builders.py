@@ -6,7 +6,7 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretend_nvml import Gpu, Nvml
+from fake_nvml import FakeGpu, FakeNvml
 
 from engines import events
 from engines.checkpoints.files import Checkpoint
@@ -73,9 +73,9 @@ def weights_sha256(run: Run, step: int) -> str:
     return str(state["sha256"]["model.safetensors"])
 
 
-def pretend_gpus(monkeypatch: "pytest.MonkeyPatch", *gpus: Gpu, parts: tuple[Gpu, ...] = ()) -> Nvml:
+def pretend_gpus(monkeypatch: "pytest.MonkeyPatch", *gpus: FakeGpu, parts: tuple[FakeGpu, ...] = ()) -> FakeNvml:
     """Simulate a driver that lists these GPUs."""
-    nvml = Nvml(*gpus, parts=parts)
+    nvml = FakeNvml(*gpus, parts=parts)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return nvml

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import Page
 from recordings import RUNS, last_word
+from report_pages import ParsedPage
 
 from engines.runs.creation import create_run_directory
 from engines.runs.store import Run
@@ -103,7 +103,7 @@ def test_a_missing_run_is_named(tmp_path: Path, capsys: Words) -> None:
 def test_the_page_overlays_the_curves(tmp_path: Path, capsys: Words) -> None:
     path = tmp_path / "new" / "both.html"
     compared(capsys, BY_ID["finished"], BY_ID["nonfinite-warned"], flags=("--html", str(path)))
-    page = Page(path.read_text())
+    page = ParsedPage(path.read_text())
     assert page.pictures == 2 and page.tables["Results"][0] == ["", "finished", "nonfinite-warned"]
     assert "/lab/" not in path.read_text() and (tmp_path / "new" / "both.loss.svg").exists()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from builders import pretend_gpus
-from pretend_nvml import MIB, Gpu
+from fake_nvml import MIB, FakeGpu
 
 from engines.errors import UserError
 from engines.system.doctor import FAIL, OK, WARN, Check, list_checks, run_check, run_probe
@@ -135,7 +135,7 @@ def test_a_missing_cudnn_frontend_is_reported_with_its_cost(tmp_path: Path, monk
     name = "nvidia-cudnn-frontend"
     pretend_gpus(monkeypatch)
     assert run_check(check(name, tmp_path)) is None
-    pretend_gpus(monkeypatch, Gpu())
+    pretend_gpus(monkeypatch, FakeGpu())
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setitem(sys.modules, "cudnn", None)
     status, detail = found(name, tmp_path)
@@ -147,12 +147,12 @@ def test_a_missing_cudnn_frontend_is_reported_with_its_cost(tmp_path: Path, monk
     [
         ((), "auto", OK, "no NVIDIA GPU"),
         ((), "cuda", FAIL, "no NVIDIA GPU"),
-        ((Gpu(),), "auto", OK, "NVIDIA H200 with 139.8 GiB of 140.4 GiB free"),
-        ((Gpu(free=20000 * MIB),), "auto", WARN, "another process uses"),
+        ((FakeGpu(),), "auto", OK, "NVIDIA H200 with 139.8 GiB of 140.4 GiB free"),
+        ((FakeGpu(free=20000 * MIB),), "auto", WARN, "another process uses"),
     ],
 )
 def test_gpus_are_reported_with_their_memory(
-    listed_gpus: tuple[Gpu, ...],
+    listed_gpus: tuple[FakeGpu, ...],
     device: str,
     status: str,
     words: str,
@@ -168,7 +168,7 @@ def test_a_gpu_that_torch_does_not_see_is_a_warning(tmp_path: Path, monkeypatch:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("torch sees a GPU here")
-    pretend_gpus(monkeypatch, Gpu())
+    pretend_gpus(monkeypatch, FakeGpu())
     status, detail = found("torch", tmp_path)
     assert status == WARN and "the driver reports NVIDIA H200" in detail
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from builders import pretend_gpus, write_text
-from pretend_nvml import MIB, Gpu
+from fake_nvml import MIB, FakeGpu
 
 from engines.cost.vocab_size import read_preview
 from nanochat_tui.cli import main
@@ -138,7 +138,7 @@ def test_options_override_the_config_file(capsys: pytest.CaptureFixture[str], tm
 def test_the_plan_is_for_the_gpu_of_the_machine(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend_gpus(monkeypatch, Gpu())
+    pretend_gpus(monkeypatch, FakeGpu())
     found = PlanOutput(capsys, *GPT, "--json").json
     assert found["device"] == "NVIDIA H200" and found["free_bytes"] == 143160 << 20
     assert found["memory"]["micro_batch"] == 32 and found["memory"]["total"] < found["free_bytes"]
@@ -164,7 +164,7 @@ def test_a_plan_that_does_not_fit_names_one_that_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend_gpus(monkeypatch, Gpu("NVIDIA L4", 23034 * MIB, free_mib * MIB))
+    pretend_gpus(monkeypatch, FakeGpu("NVIDIA L4", 23034 * MIB, free_mib * MIB))
     output = PlanOutput(capsys, *GPT, *words)
     assert output.code == 0 and sentence in output.lines
 

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import Page
 from recordings import RUNS
+from report_pages import ParsedPage
 from watched_stream import WatchedStream
 
 from engines.reports import document
@@ -30,7 +30,7 @@ def test_the_report_is_in_the_results_directory_and_every_file_is_printed(result
     assert written[0] == results / "reports" / "finished.html"
     assert all(line.startswith(("reading ", "writing ")) for line in output.err.splitlines())  # on a busy machine
     assert set(written) == set((results / "reports").iterdir())
-    assert "Run finished" in Page(written[0].read_text()).words
+    assert "Run finished" in ParsedPage(written[0].read_text()).words
 
 
 def test_json_names_the_page_and_the_plots(results: Path, tmp_path: Path, capsys: Words) -> None:
@@ -42,7 +42,7 @@ def test_json_names_the_page_and_the_plots(results: Path, tmp_path: Path, capsys
 
 def test_a_report_of_several_runs_starts_with_their_comparison(results: Path, capsys: Words) -> None:
     assert main(["--no-ui", "report", "finished", "stopped", "finished", "--results-dir", str(results)]) == 0
-    page = Page(Path(capsys.readouterr().out.splitlines()[0]).read_text())
+    page = ParsedPage(Path(capsys.readouterr().out.splitlines()[0]).read_text())
     assert page.tables["Results"][0] == ["", "finished", "stopped"]
     assert page.words.index("Comparison") < page.words.index("Run finished") < page.words.index("Run stopped")
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from builders import pretend_gpus
-from pretend_nvml import Gpu
+from fake_nvml import FakeGpu
 
 from engines.ablation.slots import VISIBLE_DEVICES, allocate_slots
 from engines.settings.resolve import resolve
@@ -19,12 +19,12 @@ def pretend_cores(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 def test_each_scalar_run_uses_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_cores(monkeypatch, 6)
-    pretend_gpus(monkeypatch, Gpu("a"), Gpu("b"))
+    pretend_gpus(monkeypatch, FakeGpu("a"), FakeGpu("b"))
     assert allocate_slots([SCALAR], "auto") == [None] * 6 and allocate_slots([SCALAR], 2) == [None, None]
 
 
 def test_each_tensor_run_uses_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_gpus(monkeypatch, Gpu("a"), Gpu("b"), Gpu("c"))
+    pretend_gpus(monkeypatch, FakeGpu("a"), FakeGpu("b"), FakeGpu("c"))
     assert allocate_slots([SCALAR, TENSOR], "auto") == ["0", "1", "2"]
     assert allocate_slots([TENSOR], 4) == ["0", "1", "2", "0"] and allocate_slots([TENSOR], 1) == ["0"]
     monkeypatch.setenv(VISIBLE_DEVICES, "2,1")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from builders import finished_run
-from pages import Page
 from recordings import RUNS, last_word
+from report_pages import ParsedPage
 
 from engines import events
 from engines.reports.document import default_path, write_document
@@ -22,14 +22,14 @@ from nanochat_tui.cli import main
 HOSTILE = """<script>alert("1")</script>&amp;'"></td></pre>]]>\x1b[2J\x00\x9b\ud800 http://example.org/x"""
 
 
-def write_page(*records: RunRecord, folder: Path) -> tuple[str, Page, list[Path]]:
+def write_page(*records: RunRecord, folder: Path) -> tuple[str, ParsedPage, list[Path]]:
     """Write a report; return its text, the parsed page, and the files of its plots, which must be valid XML."""
     path, *plots = write_document(records, folder / "report.html")
     for plot in plots:
         if plot.suffix == ".svg":
             assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     text = path.read_text()
-    return text, Page(text), plots
+    return text, ParsedPage(text), plots
 
 
 FACTS = {"parameters": 7, "vocab_size": 3, "train_tokens": 100, "val_tokens": 10}

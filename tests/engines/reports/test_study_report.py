@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from builders import QUICK, write_text
-from pages import Page
+from report_pages import ParsedPage
 
 from engines.ablation.analysis import analyse, compute_mean_score
 from engines.ablation.formatting import format_difference
@@ -42,12 +42,12 @@ def grid(tmp_path: Path, trained_grid: Path) -> Study:
     return Study(shutil.copytree(trained_grid, tmp_path / "results", symlinks=True) / "studies" / "study-1")
 
 
-def write_page(study: Study, folder: Path) -> tuple[str, Page, list[Path]]:
+def write_page(study: Study, folder: Path) -> tuple[str, ParsedPage, list[Path]]:
     path, *plots = write_document([study], folder / "report.html")
     for plot in plots:
         if plot.suffix == ".svg":
             ElementTree.parse(plot)
-    return path.read_text(), Page(path.read_text()), plots
+    return path.read_text(), ParsedPage(path.read_text()), plots
 
 
 def test_each_cell_is_listed_with_the_results_and_verdict_of_its_runs(grid: Study, tmp_path: Path) -> None:

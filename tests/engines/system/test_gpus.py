@@ -5,14 +5,14 @@ import sys
 
 import pytest
 from builders import pretend_gpus
-from pretend_nvml import MIB, Gpu, Nvml
+from fake_nvml import MIB, FakeGpu, FakeNvml
 
 from engines.system import gpus
 from engines.system.gpus import GpuMonitor
 
-H200 = Gpu()
-L4 = Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, uuid="GPU-77c1", celsius=40)
-PART = Gpu(
+H200 = FakeGpu()
+L4 = FakeGpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, uuid="GPU-77c1", celsius=40)
+PART = FakeGpu(
     "NVIDIA H200 MIG 1g.18gb", 16384 * MIB, 16000 * MIB, uuid="MIG-1f00",
     utilisation=None, milliwatts=None, limit_milliwatts=None, celsius=None, whole=H200,
 )  # fmt: skip
@@ -88,11 +88,11 @@ def test_a_value_that_the_driver_does_not_report_is_null(monkeypatch: pytest.Mon
 def test_gpus_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = pretend_gpus(monkeypatch)
     monitor = GpuMonitor()
-    assert nvml.asked == []
-    assert monitor.read() == monitor.read() == [] and nvml.asked == ["nvmlInit"]
+    assert nvml.calls == []
+    assert monitor.read() == monitor.read() == [] and nvml.calls == ["nvmlInit"]
 
 
 def test_the_fake_nvml_has_only_functions_of_the_library() -> None:
     library = pytest.importorskip("pynvml")
-    names = [name for name in vars(Nvml) if name.lower().startswith("nvml")]
+    names = [name for name in vars(FakeNvml) if name.lower().startswith("nvml")]
     assert len(names) > 10 and [name for name in names if not hasattr(library, name)] == []

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from builders import pretend_gpus
-from pretend_nvml import Gpu
+from fake_nvml import FakeGpu
 
 from engines.errors import UserError
 from engines.runs.log import EventLog
@@ -46,7 +46,7 @@ def first_gauges(folder: Path, on_gpu: bool) -> dict[str, Any]:
 
 
 def test_a_heartbeat_of_a_run_on_a_gpu_reports_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_gpus(monkeypatch, Gpu(), Gpu("NVIDIA L4"))
+    pretend_gpus(monkeypatch, FakeGpu(), FakeGpu("NVIDIA L4"))
     assert [gpu["name"] for gpu in first_gauges(tmp_path, on_gpu=True)["gpus"]] == ["NVIDIA H200", "NVIDIA L4"]
 
 
@@ -56,11 +56,11 @@ def test_a_machine_without_gpus_has_an_empty_list(tmp_path: Path, monkeypatch: p
 
 
 def test_a_run_without_a_gpu_never_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = pretend_gpus(monkeypatch, Gpu())
+    nvml = pretend_gpus(monkeypatch, FakeGpu())
     monkeypatch.delitem(sys.modules, "engines.system.gpus", raising=False)
     found = first_gauges(tmp_path, on_gpu=False)
     assert found["gpus"] == [] and found["rss_bytes"] > 0
-    assert nvml.asked == [] and "engines.system.gpus" not in sys.modules
+    assert nvml.calls == [] and "engines.system.gpus" not in sys.modules
 
 
 def test_a_metric_that_fails_is_null_and_the_heartbeat_continues(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from builders import pretend_gpus, write_text
-from pretend_nvml import Gpu
+from fake_nvml import FakeGpu
 from seats import Seat, add_run, seated
 from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
@@ -164,7 +164,7 @@ async def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Pat
 
 
 async def test_the_plan_is_for_the_gpu_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend_gpus(monkeypatch, Gpu("NVIDIA H200"))
+    pretend_gpus(monkeypatch, FakeGpu("NVIDIA H200"))
     async with seated(tmp_path) as seat:
         rows(seat)["model_kind"].query_one(Select).value = "gpt"
         await seat.until(lambda: "% of 989 TFLOP/s" in plan(seat))

@@ -1,4 +1,4 @@
-"""Stands in for NVML, the library of NVIDIA's driver: tells of GPUs that a test makes up."""
+"""Fake of NVML, the library of NVIDIA's driver: reports the GPUs that a test defines."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -8,12 +8,12 @@ MIB = 1 << 20
 
 
 class NVMLError(Exception):
-    """What the driver does not tell."""
+    """Raised for readings that the driver does not support."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Gpu:
-    """What the driver tells of one GPU; it does not support what is None. A part of one has a `whole`."""
+class FakeGpu:
+    """Readings of one GPU; None is not supported. A MIG partition has a `whole`."""
 
     name: str = "NVIDIA H200"
     total: int = 143771 * MIB
@@ -24,23 +24,23 @@ class Gpu:
     milliwatts: int | None = 512_300
     limit_milliwatts: int | None = 700_000
     celsius: int | None = 61
-    whole: "Gpu | None" = None
+    whole: "FakeGpu | None" = None
 
 
-class Nvml:
-    """The module `pynvml`, as far as the lab uses it. A handle is the `Gpu` itself."""
+class FakeNvml:
+    """The functions of the module `pynvml` that the program uses. A handle is the `FakeGpu` itself."""
 
     NVMLError = NVMLError
     NVML_TEMPERATURE_GPU = 0
 
-    def __init__(self, *gpus: Gpu, parts: tuple[Gpu, ...] = ()) -> None:
-        """No GPU: no driver."""
+    def __init__(self, *gpus: FakeGpu, parts: tuple[FakeGpu, ...] = ()) -> None:
+        """Without GPUs, there is no driver. `calls` records initialisations."""
         self._gpus = gpus
         self._parts = parts
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def nvmlInit(self) -> None:
-        self.asked.append("nvmlInit")
+        self.calls.append("nvmlInit")
         if not self._gpus:
             raise NVMLError
 
@@ -50,34 +50,34 @@ class Nvml:
     def nvmlDeviceGetCount(self) -> int:
         return len(self._gpus)
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Gpu:
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:
         return self._gpus[index]
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Gpu:
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:
         return _supported(next((gpu for gpu in (*self._gpus, *self._parts) if gpu.uuid == uuid), None))
 
-    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, gpu: Gpu) -> Gpu:
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, gpu: FakeGpu) -> FakeGpu:
         return _supported(gpu.whole)
 
-    def nvmlDeviceGetUUID(self, gpu: Gpu) -> str:
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:
         return gpu.uuid
 
-    def nvmlDeviceGetName(self, gpu: Gpu) -> str:
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:
         return gpu.name
 
-    def nvmlDeviceGetMemoryInfo(self, gpu: Gpu) -> SimpleNamespace:
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:
         return SimpleNamespace(total=gpu.total, free=gpu.free, used=gpu.total - gpu.free)
 
-    def nvmlDeviceGetUtilizationRates(self, gpu: Gpu) -> SimpleNamespace:
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:
         return SimpleNamespace(gpu=_supported(gpu.utilisation), memory=0)
 
-    def nvmlDeviceGetPowerUsage(self, gpu: Gpu) -> int:
+    def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:
         return _supported(gpu.milliwatts)
 
-    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: Gpu) -> int:
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: FakeGpu) -> int:
         return _supported(gpu.limit_milliwatts)
 
-    def nvmlDeviceGetTemperature(self, gpu: Gpu, sensor: int) -> int:
+    def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:
         assert sensor == self.NVML_TEMPERATURE_GPU
         return _supported(gpu.celsius)
 

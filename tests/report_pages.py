@@ -1,4 +1,4 @@
-"""Reads a report as strictly as a test can: every tag is closed in its order, nothing is fetched, nothing runs."""
+"""Strict parser of reports: every tag is closed in order, nothing is fetched, no script runs."""
 
 import re
 from html.parser import HTMLParser
@@ -7,8 +7,8 @@ _CLOSED_AT_ONCE = {"meta", "rect", "line", "circle", "path"}
 _FETCHES = re.compile(r"(?i)https?:|url\(|@import|javascript:|data:")
 
 
-class Page(HTMLParser):
-    """`words` is all that a reader sees; `tables` are rows of cells, by the title of their section."""
+class ParsedPage(HTMLParser):
+    """A report: `words` is the visible text, `tables` are rows of cells by the title of their section."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Page(HTMLParser):
         assert self.open == [] and text.startswith("<!DOCTYPE html>\n") and text.endswith("</html>\n")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._look_at(tag, attrs)
+        self._check_tag(tag, attrs)
         self.open.append(tag)
         if tag == "h3":
             self._title = ""
@@ -34,7 +34,7 @@ class Page(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in _CLOSED_AT_ONCE, f"<{tag}/> is left open by browsers"
-        self._look_at(tag, attrs)
+        self._check_tag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -49,7 +49,7 @@ class Page(HTMLParser):
         if {"td", "th"} & set(self.open):
             self.tables[self._title][-1][-1] += data
 
-    def _look_at(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def _check_tag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         assert tag not in ("script", "img", "link", "iframe", "object", "embed", "image", "use", "base", "form")
         for name, value in attrs:
