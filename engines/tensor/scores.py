@@ -1,4 +1,4 @@
-"""Per-token losses that may still be computed while the caller goes on."""
+"""Per-token losses that the device may still be computing."""
 
 from collections.abc import Iterator, Sequence
 

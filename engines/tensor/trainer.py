@@ -57,7 +57,7 @@ class TensorLearner:
         return device_name(self._config.device)
 
     def warm_up(self, batch: Batch) -> None:
-        """Run a step without its update, with smaller micro-batches until one fits where that is not requested."""
+        """Take one training step without its update, with smaller micro-batches until one fits where that is not requested."""
         while not self._try_prepare(self._streams.gather_rows(batch)):
             self._run_step = self._forward_backward_update  # a captured graph holds memory
             self._optimizer.zero_grad()

@@ -49,7 +49,7 @@ def project_qkv_jointly(
     """Return rotated queries and keys, and values, of x (B, T, C) by `weights` ((heads + 2 kv_heads) * D, C).
 
     The result is (B, T, heads + 2 kv_heads, D), and the factors of the norms (B, T, heads + kv_heads). The gradient is
-    that of the product alone: it takes the gradient by queries and keys before their rotation.
+    that of the product alone: it takes the gradient of queries and keys before their rotation.
     """
     qkv: tuple[Tensor, Tensor] = _project(x, weights, head_size, kv_heads, *params)
     return qkv
@@ -59,7 +59,7 @@ def attend_jointly(qkv: Tensor, norm_factors: Tensor, v: Tensor, params: RotaryP
     """Return attention outputs (B, T, heads, D); each query sees the last `window` positions, all if 0.
 
     `qkv` and `norm_factors` are the results of `project_qkv_jointly`. `v` (B, T, kv_heads, D) is its values, detached,
-    plus whatever is added to them: the gradient by `v` is also written into that by `qkv`. `window` is one number, on
+    plus whatever is added to them: the gradient with respect to `v` is also written into that of `qkv`. `window` is one number, on
     the CPU.
     """
     angles, scale, _ = params
@@ -140,7 +140,7 @@ def _gradient(
     gradient: Tensor, qkv: Tensor, norm_factors: Tensor, v: Tensor, angles: Tensor, scale: float | None,
     window: Tensor, values: Tensor, logsumexp: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Return the gradient by the joint projection."""
+    """Return the gradient with respect to the joint projection."""
     from engines.tensor.kernels.rotary import rotate_heads_backward
 
     qkv_grad = torch.empty_like(qkv)

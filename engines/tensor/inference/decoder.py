@@ -30,13 +30,13 @@ class CachedDecoding:
 
     def __call__(self, model: TensorModel, prompts: Sequence[TokenIds]) -> "CachedDecoder":
         assert isinstance(model, GPT)
-        state = self._take_state(model, len(prompts))
+        state = self._claim_state(model, len(prompts))
         decoder = CachedDecoder(state, prompts)
         weakref.finalize(decoder, setattr, self, "spare_state", state).atexit = False
         return decoder
 
     @torch.no_grad()
-    def _take_state(self, model: GPT, batch_size: int) -> "DecodeState":
+    def _claim_state(self, model: GPT, batch_size: int) -> "DecodeState":
         """Return the spare state, with the model's current weights, if its batch size fits; else a new one."""
         state, self.spare_state = self.spare_state, None
         if state is None or state.batch_size != batch_size:
@@ -49,7 +49,7 @@ class CachedDecoding:
 
 
 class DecodeState:
-    """What decoding a batch needs on the device: a fused model, a cache and captured steps."""
+    """Device state of decoding a batch: a fused model, a cache and captured steps."""
 
     def __init__(self, model: GPT, batch_size: int) -> None:
         self.batch_size = batch_size

@@ -1,4 +1,4 @@
-"""What attention can see: full sequences with a causal mask, sliding windows and document masks."""
+"""Attention contexts: full sequences with a causal mask, sliding windows and document masks."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What all models of the tensor engine share: their weights by checkpoint name, scoring and decoding."""
+"""The base class of the tensor engine's models: weights by checkpoint name, scoring and decoding."""
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
