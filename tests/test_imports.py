@@ -60,10 +60,7 @@ def test_a_layer_imports_only_itself_and_those_below(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", MAY_IMPORT)
 def test_imports_of_files_have_no_cycle(layer: str) -> None:
-    """Imports inside functions and for type checking count too.
-
-    One pair is left: a tensor model creates its own decoder.
-    """
+    """Imports inside functions and for type checking count too."""
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in (ROOT / layer).rglob("*.py")

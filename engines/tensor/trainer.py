@@ -57,7 +57,7 @@ class TensorLearner:
         return device_name(self._config.device)
 
     def warm_up(self, batch: Batch) -> None:
-        """Take one training step without its update, with smaller micro-batches until one fits where that is not requested."""
+        """Take a training step without its update, halving a micro-batch that is not requested until it fits."""
         while not self._try_prepare(self._streams.gather_rows(batch)):
             self._run_step = self._forward_backward_update  # a captured graph holds memory
             self._optimizer.zero_grad()

@@ -59,8 +59,8 @@ def attend_jointly(qkv: Tensor, norm_factors: Tensor, v: Tensor, params: RotaryP
     """Return attention outputs (B, T, heads, D); each query sees the last `window` positions, all if 0.
 
     `qkv` and `norm_factors` are the results of `project_qkv_jointly`. `v` (B, T, kv_heads, D) is its values, detached,
-    plus whatever is added to them: the gradient with respect to `v` is also written into that of `qkv`. `window` is one number, on
-    the CPU.
+    plus whatever is added to them: the gradient with respect to `v` is also written into that of `qkv`. `window` is one
+    number, on the CPU.
     """
     angles, scale, _ = params
     output: Tensor = _attend(qkv, norm_factors, v, angles, scale, window)[0]

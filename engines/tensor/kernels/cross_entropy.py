@@ -46,10 +46,10 @@ def head_losses_and_gradients(
     return losses, gradients, units
 
 
-# With t = tanh(raw / softcap) and p = softmax(softcap * t), the loss of a row is -log p[target], and its gradient with respect
-# to a raw logit (p - [it is the target's]) * (1 - t²). Capped logits are so small that the maximum need not be subtracted.
-# The target's logit is read before the sum, at which all threads synchronise: later another thread may have overwritten
-# it with its gradient.
+# With t = tanh(raw / softcap) and p = softmax(softcap * t), the loss of a row is -log p[target], and its gradient with
+# respect to a raw logit (p - [it is the target's]) * (1 - t²). Capped logits are so small that the maximum need not be
+# subtracted. The target's logit is read before the sum, at which all threads synchronise: later another thread may have
+# overwritten it with its gradient.
 
 
 @triton.jit  # type: ignore[untyped-decorator]
