@@ -148,6 +148,7 @@ class CheckpointPicker(Dialog[CheckpointChoice | None]):
 
     @property
     def highlighted(self) -> PickerRow | None:
+        """The row at the cursor of the list; None if no row matches."""
         option = self.query_one(OptionList).highlighted_option
         return option.row if isinstance(option, _RowOption) else None
 

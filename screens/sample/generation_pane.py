@@ -63,6 +63,7 @@ class GenerationPane(Vertical):
 
     @property
     def view(self) -> TokenView:
+        """The view of the tokens."""
         return self.query_one(TokenView)
 
     @property
@@ -84,6 +85,7 @@ class GenerationPane(Vertical):
         self._update()
 
     def show_replies(self, replies: Sequence[Reply]) -> None:
+        """Show replies of the sampling process to the current request."""
         assert self._progress
         tokens = self._progress.add(replies)
         if tokens:
@@ -109,6 +111,7 @@ class GenerationPane(Vertical):
 
     @property
     def is_generating(self) -> bool:
+        """True while a request is being answered."""
         return self.request_id is not None
 
     @property
@@ -118,10 +121,12 @@ class GenerationPane(Vertical):
 
     @property
     def tokens(self) -> Sequence[ShownToken]:
+        """The tokens of the latest request so far."""
         return self._progress.tokens if self._progress else ()
 
     @property
     def generation(self) -> Generation | None:
+        """The text so far; None if no token has been sampled."""
         return self._progress.generation if self._progress else None
 
     # --- labels -------------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class Generations(Vertical):
 
     @property
     def shown(self) -> tuple[GenerationPane, ...]:
+        """The panes that are visible."""
         return self.panes if self.is_comparing else (self.first,)
 
     @property
@@ -70,9 +71,11 @@ class Generations(Vertical):
 
     @property
     def has_cursor(self) -> bool:
+        """True if a token of one of the panes is selected."""
         return any(pane.view.cursor is not None for pane in self.panes)
 
     def clear_cursors(self, except_in: TokenView | None = None) -> None:
+        """Select no token, except in one of the views."""
         for pane in self.panes:
             if pane.view is not except_in:
                 pane.view.cursor = None
@@ -84,6 +87,7 @@ class Generations(Vertical):
 
     @property
     def is_generating(self) -> bool:
+        """True while a request of one of the panes is being answered."""
         return any(pane.is_generating for pane in self.panes)
 
     def generate(self, request: GenerationRequest, panes: Sequence[GenerationPane]) -> None:

@@ -17,8 +17,10 @@ def format_token(text: str) -> str:
 
 
 def format_percent(probability: float) -> str:
+    """Return a probability in percent; `<0.1%` if it would be rounded to zero."""
     return f"{probability:.1%}" if probability >= 0.0005 or probability == 0 else "<0.1%"
 
 
 def format_bits(bits: float) -> str:
+    """Return a surprisal with its unit."""
     return f"{bits:.2f} bits" if math.isfinite(bits) else "∞ bits"

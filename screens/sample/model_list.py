@@ -33,6 +33,7 @@ class RunCheckpoints:
     checkpoints: tuple[CheckpointFolder, ...]
 
     def find(self, choice: CheckpointChoice) -> CheckpointFolder | None:
+        """Return the checkpoint of a choice in this run; None if it does not exist."""
         matching = (folder for folder in self.checkpoints if choice.step in (None, folder.step))
         return next(matching, None)
 
@@ -65,10 +66,12 @@ def _read_checkpoints(watch: WatchedRun) -> RunCheckpoints:
 
 
 def find_run(runs: Sequence[RunCheckpoints], choice: CheckpointChoice | None) -> RunCheckpoints | None:
+    """Return the run of a choice; None if it is not listed."""
     return next((run for run in runs if choice and run.run.path == choice.run_path), None)
 
 
 def find_checkpoint(runs: Sequence[RunCheckpoints], choice: CheckpointChoice | None) -> CheckpointFolder | None:
+    """Return the checkpoint of a choice; None if it does not exist."""
     run = find_run(runs, choice)
     return run.find(choice) if run and choice else None
 

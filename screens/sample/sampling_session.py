@@ -21,6 +21,7 @@ class SamplingSession:
 
     @property
     def is_running(self) -> bool:
+        """True if the sampling process has been started and has not exited."""
         return self._client.is_running
 
     @property
@@ -58,5 +59,6 @@ class SamplingSession:
                     callback(own)
 
     def close(self) -> None:
+        """Kill the sampling process and drop all callbacks."""
         self._callbacks.clear()
         self._client.close()

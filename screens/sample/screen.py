@@ -202,6 +202,7 @@ class SampleScreen(AppScreen):
 
     @on(TokenView.CursorMoved)
     def show_alternatives(self, message: TokenView.CursorMoved) -> None:
+        """Show the alternatives to the token at the cursor, and remove the cursor of the other pane."""
         cursor = message.token_view.cursor
         if cursor is not None and message.token is not None:
             self.generations.clear_cursors(except_in=message.token_view)

@@ -32,6 +32,7 @@ class SettingValidator(Validator):
         self._field = field
 
     def validate(self, value: str) -> ValidationResult:
+        """Return success, or a failure with the reason as a sentence."""
         try:
             self._field.parse(value.strip() or format_default(self._field))
         except ValueError as error:
@@ -66,6 +67,7 @@ class SettingEntry(Horizontal):
 
     @property
     def input(self) -> Input:
+        """The input with the value as it was typed."""
         return self.query_one(Input)
 
 
@@ -105,6 +107,7 @@ class SettingsBar(Vertical):
 
     @property
     def problems(self) -> list[str]:
+        """One sentence per value that cannot be parsed."""
         return [entry.problem for entry in self.query(SettingEntry) if entry.problem]
 
     def focus_entry(self) -> None:
@@ -113,6 +116,7 @@ class SettingsBar(Vertical):
         next((entry for entry in entries if entry.problem), entries[0]).input.focus()
 
     def increment_seed(self) -> None:
+        """Add one to the seed, which must not have a problem."""
         entry = self.query_one("#setting-seed", SettingEntry)
         entry.input.value = str(entry.value + 1)
 

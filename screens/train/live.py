@@ -84,6 +84,7 @@ class LiveView(Vertical):
                 watch.lock.release()
 
     def show_tab(self, name: str) -> None:
+        """Open a tab by its id: samples, guards, events, log or inspector."""
         self.query_one(TabbedContent).active = name
 
     def on_tabbed_content_tab_activated(self, message: TabbedContent.TabActivated) -> None:
@@ -127,7 +128,7 @@ class LiveView(Vertical):
         for event in watch.history.guards:
             if event["action"] != "warn" and event["rule"] not in self._reported_rules:
                 self._reported_rules.add(event["rule"])
-                self.notify(f"{event['rule']} at step {event['step']:,}: {event['action']}", severity="error")
+                self.notify(f"Guard {event['rule']} at step {event['step']:,}: {event['action']}", severity="error")
 
     def _inspect_if_open(self) -> None:
         if self.run_watch and self.query_one(TabbedContent).active == "inspector":

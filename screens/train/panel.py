@@ -26,6 +26,7 @@ class RunPanel(Lines):
         self._ascii = ascii
 
     def show_run(self, watch: WatchedRun) -> None:
+        """Render the lines again and repaint those that differ."""
         self.show(render_panel(watch, self._ascii))
 
 

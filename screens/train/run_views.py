@@ -46,13 +46,16 @@ class RunViews(ContentSwitcher):
         return self.known_run if self.current == LIVE else None
 
     def focus_main_widget(self) -> None:
+        """Focus the form, or the chart of the live view."""
         self.screen.query_one("#form" if self.current == FORM else Chart).focus()
 
     async def show(self, view: str) -> None:
+        """Show a view, built if it has not been shown before."""
         async with self._lock:
             await self._show(view)
 
     async def show_run(self, watch: WatchedRun) -> None:
+        """Show a run in the live view."""
         await self.show(LIVE)
         self.query_one(LiveView).open_run(watch)
 

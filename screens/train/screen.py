@@ -94,10 +94,12 @@ class TrainScreen(CommandScreen):
             await self.show_run(run)
 
     async def show_run(self, run: Run) -> None:
+        """Select a run and show it in the live view."""
         self.state.selected = run
         await self.views.show_run(self.state.board.watch_of(run))
 
     async def show_form(self, given: Mapping[str, Any]) -> None:
+        """Show a new form that begins with these settings."""
         await self.views.show_form(given)
 
     async def on_new_run_start_requested(self, message: NewRun.StartRequested) -> None:
