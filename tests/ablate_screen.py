@@ -4,10 +4,10 @@ from seats import Seat
 from textual.widgets import Input, Select, TextArea
 
 from screens.ablate.editor import PlanEditor
-from screens.ablate.result_table import ResultTable
 from screens.ablate.screen import AblateScreen
 from screens.ablate.study_view import StudyView
 from screens.shared.settings_form import SettingRow
+from screens.shared.table import RowTable
 
 
 def screen_of(seat: Seat) -> AblateScreen:
@@ -17,7 +17,7 @@ def screen_of(seat: Seat) -> AblateScreen:
     return screen
 
 
-def table_of(seat: Seat) -> ResultTable:
+def table_of(seat: Seat) -> RowTable:
     """Return the table of studies."""
     return screen_of(seat).studies.table
 
@@ -29,7 +29,7 @@ def view_of(seat: Seat) -> StudyView:
 def cell_names(seat: Seat) -> list[str]:
     """Return the names in the table of cells, in its order."""
     table = view_of(seat).cells
-    return [table.cell_text(key, "cell") for key in table.keys]
+    return [table.cell_text(key, "cell") for key in table.row_keys]
 
 
 async def wait_for_studies(seat: Seat) -> None:

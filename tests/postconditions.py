@@ -28,8 +28,7 @@ from screens.ablate.screen import AblateScreen
 from screens.app import DashboardApp
 from screens.chart import Chart
 from screens.help import HelpScreen
-from screens.runs.difference import DifferenceScreen
-from screens.runs.page import Page
+from screens.runs.page import TextPage
 from screens.runs.screen import RunsScreen
 from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.screen import SampleScreen
@@ -130,7 +129,7 @@ def _runs(seat: Seat) -> RunsScreen:
 
 
 def _row(seat: Seat) -> Any:
-    return _runs(seat).table.row_at_cursor
+    return _runs(seat).runs.row_at_cursor
 
 
 def _opens_the_run(seat: Seat) -> Check:
@@ -156,31 +155,32 @@ def _last_line(seat: Seat) -> bool:
 
 _BACK_TO_RUNS = becomes(lambda seat: isinstance(seat.screen, RunsScreen))
 RUNS: dict[str, PostCondition] = {
-    "runs.mark": changes(lambda seat: _row(seat).key in _runs(seat)._marks),
-    "runs.difference": says("mark two"),
-    "runs.overlay": says("space marks runs"),
+    "runs.mark": changes(lambda seat: len(_runs(seat).runs.marked_rows)),
+    "runs.compare": says("mark two"),
+    "runs.overlay": says("with space"),
     "runs.filter": becomes(lambda seat: _runs(seat).filter_input.has_focus and _runs(seat).filter_input.display),
-    "runs.sort": changes(lambda seat: _runs(seat)._sort[0]),
-    "runs.reverse": both(changes(lambda seat: _runs(seat)._sort[1]), changes(lambda seat: [*_runs(seat).table._rows])),
+    "runs.sort": changes(lambda seat: _runs(seat).runs.sort[0]),
+    "runs.reverse": both(
+        changes(lambda seat: _runs(seat).runs.sort[1]), changes(lambda seat: _runs(seat).table.row_keys)
+    ),
     "runs.pause": _ENDED,
     "runs.stop": _ENDED,
     "runs.resume": lambda seat: says(_row(seat).run.id)(seat),
     "runs.restart": becomes(_form_holds_the_settings),
     "runs.delete": opens(ConfirmScreen),
     "runs.sample": either(says("no checkpoint"), becomes(_mode, "sample")),
-    "runs.guards": opens(Page),
-    "runs.about": opens(Page),
+    "runs.guards": opens(TextPage),
+    "runs.details": opens(TextPage),
     "runs.report": writes("reports/*"),
     "runs.open": _opens_the_run,
-    "runs.open.anywhere": _opens_the_run,
     "runs.back": when(
         lambda seat: _runs(seat).filter_input.has_focus,
         becomes(lambda seat: _runs(seat).table.has_focus),
         NOTHING_TO_CLOSE,
     ),
-    "difference.all": changes(lambda seat: isinstance(seat.screen, DifferenceScreen) and len(seat.screen._shown)),
-    "difference.back": _BACK_TO_RUNS,
-    "page.back": _BACK_TO_RUNS,
+    "compare.all": changes(lambda seat: seat.screen.query_one(DataTable).row_count),
+    "compare.close": _BACK_TO_RUNS,
+    "page.close": _BACK_TO_RUNS,
 }
 
 # --- questions, help and what holds everywhere ------------------------------------------------------
@@ -342,7 +342,7 @@ ABLATE: dict[str, PostCondition] = {
     "ablate.report": _of_study(says("enter to open a study"), writes("reports/*")),
     "ablate.restart": _of_study(_EDITS, _EDITS),
     "ablate.open": _OPENS_STUDY_OR_RUN,
-    "ablate.open.anywhere": _OPENS_STUDY_OR_RUN,
+    "table.open": when(lambda seat: seat.app.current_mode == "runs", _opens_the_run, _OPENS_STUDY_OR_RUN),
     "ablate.back": when(
         lambda seat: _view(seat) == "study",
         either(becomes(_view, "list"), changes(lambda seat: _ablate(seat).study.part)),

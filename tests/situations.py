@@ -7,21 +7,19 @@ from seats import Seat
 from textual.widgets import Input
 
 from screens.ablate.editor import PlanEditor
-from screens.ablate.result_table import ResultTable
 from screens.ablate.screen import AblateScreen
 from screens.app import DashboardApp
 from screens.chart import Chart
 from screens.help import HelpScreen
-from screens.runs.columns import FIRST_SORT
-from screens.runs.difference import DifferenceScreen
-from screens.runs.page import Page
+from screens.runs.columns import DEFAULT_SORT
+from screens.runs.compare import CompareScreen
+from screens.runs.page import TextPage
 from screens.runs.screen import RunsScreen
-from screens.runs.table import RunsTable
 from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.prompt import PromptPane
 from screens.sample.screen import SampleScreen
 from screens.sample.settings_bar import SettingsBar
-from screens.shared.table import KeyedTable
+from screens.shared.table import RowTable
 from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
@@ -97,16 +95,16 @@ async def _runs_again(seat: Seat) -> None:
     assert isinstance(screen, RunsScreen)
     if screen.filter_input.display:
         await seat.press("escape")
-    if screen._marks:
+    if screen.runs.marked_rows:
         await seat.press("space")
-    while screen._sort != (FIRST_SORT, False):
-        await seat.press("O" if screen._sort[1] else "o")
+    while screen.runs.sort != (DEFAULT_SORT, False):
+        await seat.press("O" if screen.runs.sort[1] else "o")
     await _runs(seat)
 
 
 async def _detail(seat: Seat) -> None:
     await _runs(seat)
-    seat.screen.query_one("#detail").focus()
+    seat.screen.query_one("#details").focus()
     await seat.pilot.pause()
 
 
@@ -118,21 +116,21 @@ async def _filtering(seat: Seat) -> None:
 async def _difference(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("space", "down", "space", "d")
-    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
+    await seat.until(lambda: isinstance(seat.screen, CompareScreen))
 
 
 async def _difference_again(seat: Seat) -> None:
     """The marks are still there."""
-    if isinstance(seat.screen, DifferenceScreen):
+    if isinstance(seat.screen, CompareScreen):
         await seat.press("escape")
     await seat.press("d")
-    await seat.until(lambda: isinstance(seat.screen, DifferenceScreen))
+    await seat.until(lambda: isinstance(seat.screen, CompareScreen))
 
 
 async def _page(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("i")
-    await seat.until(lambda: isinstance(seat.screen, Page))
+    await seat.until(lambda: isinstance(seat.screen, TextPage))
 
 
 async def _overlay(seat: Seat) -> None:
@@ -204,7 +202,7 @@ async def _studies(seat: Seat) -> None:
     """At the second of three."""
     screen = seat.screen
     assert isinstance(screen, AblateScreen)
-    await seat.until(lambda: screen.studies.table.keys)
+    await seat.until(lambda: screen.studies.table.row_keys)
     await _list_again(seat)
     await seat.press("home", "down")
 
@@ -263,19 +261,19 @@ SITUATIONS = {
     "inspector": Situation("train", _inspector, (HeatMap,), "real", again=_inspector_again, lab="spoken"),
     "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
     "help": Situation("train", helped, (HelpScreen,), "finished", again=helped),
-    "runs": Situation("runs", _runs, (RunsScreen, RunsTable, KeyedTable), again=_runs_again),
+    "runs": Situation("runs", _runs, (RunsScreen, RowTable), again=_runs_again),
     "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
     "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
-    "difference": Situation("runs", _difference, (DifferenceScreen,), again=_difference_again),
-    "page": Situation("runs", _page, (Page,), again=_page),
+    "difference": Situation("runs", _difference, (CompareScreen,), again=_difference_again),
+    "page": Situation("runs", _page, (TextPage,), again=_page),
     "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c"), again=_zoomed_again),
     "speech": Situation("sample", _spoken, (SampleScreen, TokenView), again=_spoken_again, lab="spoken"),
     "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
     "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
     "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
     "ablate": Situation("ablate", _as_opened, (DashboardApp, AblateScreen), again=_list_again),
-    "studies": Situation("ablate", _studies, (AblateScreen, ResultTable, KeyedTable), again=_studies, lab="studied"),
-    "study": Situation("ablate", _study, (AblateScreen, ResultTable, KeyedTable), again=_study, lab="studied"),
+    "studies": Situation("ablate", _studies, (AblateScreen, RowTable), again=_studies, lab="studied"),
+    "study": Situation("ablate", _study, (AblateScreen, RowTable), again=_study, lab="studied"),
     "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
     "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), _effects, "studied"),
     "plan of a study": Situation("ablate", _plan, (PlanEditor,)),

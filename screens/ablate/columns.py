@@ -1,7 +1,6 @@
 """Columns and rows of the two tables: the list of studies, and the cells of the study that is open."""
 
 import math
-from collections.abc import Mapping
 
 from engines.ablation.analysis import MIN_PAIRS, NO_BASE_RESULT, NOT_DONE, NOT_TESTABLE, TOO_FEW_SEEDS, CellReport
 from engines.ablation.formatting import format_difference, format_p, format_spread, format_value, format_verdict
@@ -9,30 +8,29 @@ from engines.ablation.plan import Job, Plan
 from engines.ablation.results import RunResult
 from engines.output.units import format_age, format_duration
 from screens.ablate.reader import RESUMABLE, StudyRow, StudySnapshot
-from screens.ablate.result_table import RankedColumn, StyledText, TableRows
 from screens.shared.formatting import format_count, format_state_glyph, format_text
+from screens.shared.table import TableCell, TableColumn, TableRows
 
 STUDY_COLUMNS = (
-    RankedColumn("state", "state", 1),
-    RankedColumn("study", "study", 0),
-    RankedColumn("done", "runs", 2, is_right_aligned=True),
-    RankedColumn("eta", "ETA", 3, is_right_aligned=True),
-    RankedColumn("age", "age", 5, is_right_aligned=True),
-    RankedColumn("design", "design", 6),
-    RankedColumn("axes", "axes", 4, max_width=60, min_width=12),
-    RankedColumn("base", "base", 7, max_width=60, min_width=12),
+    TableColumn("state", "state", 1),
+    TableColumn("study", "study", 0),
+    TableColumn("done", "runs", 2, align_right=True),
+    TableColumn("eta", "ETA", 3, align_right=True),
+    TableColumn("age", "age", 5, align_right=True),
+    TableColumn("design", "design", 6),
+    TableColumn("axes", "axes", 4, max_width=60, shrinks_to=12),
+    TableColumn("base", "base", 7, max_width=60, shrinks_to=12),
 )
 CELL_COLUMNS = (
-    RankedColumn("series", " ", 1, max_width=1),
-    RankedColumn("cell", "cell", 0, max_width=40),
-    RankedColumn("bpb", "val bpb", 2, is_right_aligned=True, max_width=19),
-    RankedColumn("difference", "difference", 4, is_right_aligned=True),
-    RankedColumn("interval", "95 % CI", 5, is_right_aligned=True),
-    RankedColumn("verdict", "verdict", 3, max_width=26, min_width=9),
-    RankedColumn("seeds", "seeds", 6, is_right_aligned=True),
-    RankedColumn("speed", "tok/s", 7, is_right_aligned=True),
-    RankedColumn("best", "best bpb", 8, is_right_aligned=True),
-    RankedColumn("p", "p (Holm)", 9, is_right_aligned=True),
+    TableColumn("cell", "cell", 0, max_width=40),
+    TableColumn("bpb", "val bpb", 2, align_right=True, max_width=19),
+    TableColumn("difference", "difference", 4, align_right=True),
+    TableColumn("interval", "95 % CI", 5, align_right=True),
+    TableColumn("verdict", "verdict", 3, max_width=26, shrinks_to=9),
+    TableColumn("seeds", "seeds", 6, align_right=True),
+    TableColumn("speed", "tok/s", 7, align_right=True),
+    TableColumn("best", "best bpb", 8, align_right=True),
+    TableColumn("p", "p (Holm)", 9, align_right=True),
 )
 _FAILED = ("crashed", "killed", "halted", "stuck", "diverged", "unreadable")
 _VERDICT_STYLES = {"better": "good", "worse": "bad", "base": "base"} | dict.fromkeys(_FAILED, "failed")
@@ -47,8 +45,8 @@ def build_study_rows(studies: list[StudyRow], ascii: bool) -> TableRows:
     return {row.key: _build_study_row(row, ascii) for row in studies}
 
 
-def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, StyledText]:
-    style = "failed" if row.problem or row.state in _FAILED else "live" if row.state in _ACTIVE else ""
+def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, TableCell]:
+    style = "failed" if row.problem or row.state in _FAILED else "active" if row.state in _ACTIVE else ""
     texts = {
         "state": f"{format_state_glyph(row.watch, ascii)} {row.state}{' !' if row.problem else ''}",
         "study": row.study.id,
@@ -59,9 +57,7 @@ def _build_study_row(row: StudyRow, ascii: bool) -> dict[str, StyledText]:
         "base": format_base(row.plan) if row.plan else "",
         "age": format_age(row.created_at),
     }
-    return {
-        name: StyledText(format_text(text, ascii), style if name == "state" else "") for name, text in texts.items()
-    }
+    return {name: TableCell(format_text(text, ascii), style if name == "state" else "") for name, text in texts.items()}
 
 
 def format_axes_line(plan: Plan) -> str:
@@ -82,33 +78,27 @@ def format_base(plan: Plan) -> str:
 # --- cells ------------------------------------------------------------------------------------------
 
 
-def build_cell_rows(snapshot: StudySnapshot, series: Mapping[int, int], ascii: bool) -> TableRows:
-    """Build the rows of the cells, the best first. `series` has the number of each cell's curve, if it has one."""
-    return {
-        str(cell.cell): _build_cell_row(cell, snapshot, series.get(cell.cell), ascii)
-        for cell in snapshot.analysis.cells
-    }
+def build_cell_rows(snapshot: StudySnapshot, ascii: bool) -> TableRows:
+    """Build the rows of the cells, the best first."""
+    return {str(cell.cell): _build_cell_row(cell, snapshot, ascii) for cell in snapshot.analysis.cells}
 
 
-def _build_cell_row(
-    cell: CellReport, snapshot: StudySnapshot, series: int | None, ascii: bool
-) -> dict[str, StyledText]:
+def _build_cell_row(cell: CellReport, snapshot: StudySnapshot, ascii: bool) -> dict[str, TableCell]:
     difference, _, interval = format_difference(cell.difference).partition(" ")
-    verdict_style = "live" if _is_training(cell, snapshot) else _VERDICT_STYLES.get(cell.verdict, "faint")
+    verdict_style = "active" if _is_training(cell, snapshot) else _VERDICT_STYLES.get(cell.verdict, "faint")
     p = cell.p_corrected
     row = {
-        "series": StyledText(str(series) if series else "", f"series-{series}" if series else ""),
-        "cell": StyledText(cell.name, "base" if cell.verdict == "base" else ""),
-        "bpb": StyledText(format_spread(cell.val_bpb)),
-        "difference": StyledText(difference),
-        "interval": StyledText(interval),
-        "verdict": StyledText(describe_verdict(cell, snapshot), verdict_style),
-        "seeds": StyledText(format_seeds(cell, snapshot)),
-        "speed": StyledText(format_count(cell.mean("tokens_per_second")), "faint"),
-        "best": StyledText(format_spread(cell.best_bpb), "faint"),
-        "p": StyledText(format_p(p) if p is not None and math.isfinite(p) else "", "faint"),
+        "cell": TableCell(cell.name, "base" if cell.verdict == "base" else ""),
+        "bpb": TableCell(format_spread(cell.val_bpb)),
+        "difference": TableCell(difference),
+        "interval": TableCell(interval),
+        "verdict": TableCell(describe_verdict(cell, snapshot), verdict_style),
+        "seeds": TableCell(format_seeds(cell, snapshot)),
+        "speed": TableCell(format_count(cell.mean("tokens_per_second")), "faint"),
+        "best": TableCell(format_spread(cell.best_bpb), "faint"),
+        "p": TableCell(format_p(p) if p is not None and math.isfinite(p) else "", "faint"),
     }
-    return {name: StyledText(format_text(found.text, ascii), found.style) for name, found in row.items()}
+    return {name: TableCell(format_text(found.text, ascii), found.style) for name, found in row.items()}
 
 
 def _is_training(cell: CellReport, snapshot: StudySnapshot) -> bool:

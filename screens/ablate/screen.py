@@ -45,7 +45,7 @@ class AblateScreen(CommandScreen):
         Binding("b", "base", "Base", id="ablate.base", tooltip="Compare the cells with the selected one"),
         Binding("w", "report", "Report", id="ablate.report", tooltip="Write the report and its tables"),
         Binding("R", "restart", "Restart", id="ablate.restart", tooltip="Plan a study with these settings", show=False),
-        Binding("enter", "open", "Open", id="ablate.open.anywhere", tooltip="Open the selection", show=False),
+        Binding("enter", "open_row", "Open", id="ablate.open", tooltip="Open the selection", show=False),
         Binding("escape", "back", "Back", id="ablate.back", tooltip="Close the current view", show=False),
     ]
 
@@ -121,7 +121,7 @@ class AblateScreen(CommandScreen):
         self.view = "study"
         self._refresh_studies()
 
-    def action_open(self) -> None:
+    def action_open_row(self) -> None:
         """Open the study at the cursor, or the run of the cell at the cursor."""
         if self.view == "editor":
             self.notify("Press f5 to start this study.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from screens.ablate.columns import find_first_job
 from screens.ablate.reader import StudySnapshot
-from screens.shared.overlay import SERIES_NUMBERS
+from screens.chart import SERIES_NUMBERS
 
 
 class SeriesNumbers:

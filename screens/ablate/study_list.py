@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from screens.ablate.columns import STUDY_COLUMNS, build_study_rows
 from screens.ablate.reader import StudyRow
-from screens.ablate.result_table import ResultTable
+from screens.shared.table import RowTable
 
 _READING = "reading studies ..."
 _INTRODUCTION = """No studies yet. Press n to plan a study and f5 to start it.
@@ -23,7 +23,7 @@ Without an axis it compares four bigrams: tied and untied head, with and without
 class StudyList(Vertical):
     """A table of studies, newest first."""
 
-    table = query_one("#studies", ResultTable)
+    table = query_one("#studies", RowTable)
 
     def __init__(self, ascii: bool, id: str | None = None) -> None:
         super().__init__(id=id, classes="pane")
@@ -31,7 +31,7 @@ class StudyList(Vertical):
         self.rows: list[StudyRow] | None = None  # None until they have been read
 
     def compose(self) -> ComposeResult:
-        yield ResultTable(STUDY_COLUMNS, self._ascii, id="studies")
+        yield RowTable(STUDY_COLUMNS, self._ascii, id="studies")
         yield Static(_READING, id="studies-text", markup=False)
 
     def on_mount(self) -> None:

@@ -30,11 +30,11 @@ from screens.ablate.columns import (
 )
 from screens.ablate.effects_view import EffectsView
 from screens.ablate.reader import StudySnapshot
-from screens.ablate.result_table import ResultTable
 from screens.ablate.series_numbers import SeriesNumbers
 from screens.chart import Chart
 from screens.shared.formatting import format_bar, format_state, format_text
 from screens.shared.overlay import CurveOverlay, NamedRun
+from screens.shared.table import RowTable
 from screens.widgets.lines import Lines
 
 _BAR_WIDTH = 24
@@ -55,7 +55,7 @@ class StudyView(Vertical):
 
     part: reactive[str] = reactive("", repaint=False)  # shown with the cells: curves, effects, or nothing
 
-    cells = query_one("#cells", ResultTable)
+    cells = query_one("#cells", RowTable)
     curves = query_one("#curves", CurveOverlay)
     effects = query_one("#effects", EffectsView)
 
@@ -69,7 +69,7 @@ class StudyView(Vertical):
     def compose(self) -> ComposeResult:
         yield Lines(id="queue")
         with Vertical(id="cells-pane", classes="pane"):
-            yield ResultTable(CELL_COLUMNS, self._ascii, id="cells")
+            yield RowTable(CELL_COLUMNS, self._ascii, has_series=True, id="cells")
         yield Lines(id="cell-line")
         yield CurveOverlay(self._ascii, id="curves")
         yield EffectsView(self._ascii, id="effects")
@@ -113,7 +113,8 @@ class StudyView(Vertical):
         is_first, self.snapshot = self.snapshot is None, snapshot
         self._show_queue(snapshot, known)
         numbers = self._numbers.assign(snapshot)
-        self.cells.show(build_cell_rows(snapshot, numbers, self._ascii))
+        series = {str(cell): number for cell, number in numbers.items()}
+        self.cells.show(build_cell_rows(snapshot, self._ascii), series)
         if is_first:
             self.cells.move_cursor(row=0)
         self._show_curves(snapshot, numbers, known)

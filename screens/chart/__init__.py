@@ -12,8 +12,8 @@ Rendering:  `rendering` (the drawing), `legend`, `raster` (pixels), `canvas` (ce
 Widget:     `widget`, `stripe`, `painter` (cached lines), `colours`
 """
 
-from screens.chart.colours import SERIES
+from screens.chart.colours import SERIES, SERIES_NUMBERS
 from screens.chart.data import XAxis
 from screens.chart.widget import Chart
 
-__all__ = ["SERIES", "Chart", "XAxis"]
+__all__ = ["SERIES", "SERIES_NUMBERS", "Chart", "XAxis"]

@@ -18,6 +18,8 @@ SERIES = {  # for themes without; distinguishable by colour-blind people (Okabe 
     "series-8": "#999999",
 }
 
+SERIES_NUMBERS = range(1, len(SERIES) + 1)  # colours of curves that can be distinguished
+
 
 def style_of(key: StyleKey, widget: Widget) -> Style:
     """Return the style of a key: a series' colour, or that of the widget's component class.

@@ -1,22 +1,22 @@
-"""The rows of the table and their column widths, built in a thread."""
+"""The rows of the table and the widths of their texts, built in a thread."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engines.runs.watch import WatchedRun
-from screens.runs import columns
-from screens.runs.row import Row, RowReader
+from screens.runs.columns import measure_texts
+from screens.runs.rows import RowReader, RunRow
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing:
-    """Some or all runs, in their order."""
+class RunListing:
+    """All runs that have been read, and the width of the longest text of each column."""
 
-    rows: Sequence[Row]
-    longest: Mapping[str, int]  # cells of the longest text of each column, among all runs
+    rows: Sequence[RunRow] = ()
+    longest: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
-def read_listing(reader: RowReader, watches: Iterable[WatchedRun], results: Path, ascii: bool) -> Listing:
+def read_listing(reader: RowReader, watches: Iterable[WatchedRun], results: Path, ascii: bool) -> RunListing:
     rows = reader.read(watches, results)
-    return Listing(rows, columns.longest_of(rows, ascii))
+    return RunListing(rows, measure_texts(rows, ascii))

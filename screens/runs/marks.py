@@ -1,19 +1,19 @@
-"""Marks on runs: each has the smallest free number, which is its colour too."""
+"""Marks on runs, for curves on one chart and for comparisons."""
 
 from collections.abc import Container
 
-MOST = 8  # curves that can be told apart
+from screens.chart import SERIES_NUMBERS
 
 
-class Marks:
-    """Runs by their keys."""
+class RunMarks:
+    """Marked runs by their keys. Each has the smallest free number, which is also the colour of its curve."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The number of each marked run, in the order of the numbers."""
+        """The number of each marked run, in ascending order."""
         return dict(sorted(self._numbers.items(), key=lambda item: item[1]))
 
     def __len__(self) -> int:
@@ -22,16 +22,16 @@ class Marks:
     def __contains__(self, key: str) -> bool:
         return key in self._numbers
 
-    def turn(self, key: str) -> bool:
-        """Mark, or take the mark away; False if there are no marks left."""
+    def toggle(self, key: str) -> bool:
+        """Mark or unmark a run. Return False if all numbers are used."""
         if key in self._numbers:
             del self._numbers[key]
             return True
-        free = [number for number in range(1, MOST + 1) if number not in self._numbers.values()]
+        free = [number for number in SERIES_NUMBERS if number not in self._numbers.values()]
         if free:
             self._numbers[key] = free[0]
         return bool(free)
 
-    def keep(self, keys: Container[str]) -> None:
-        """Forget runs that are no more."""
+    def retain(self, keys: Container[str]) -> None:
+        """Remove the marks of runs that no longer exist."""
         self._numbers = {key: number for key, number in self._numbers.items() if key in keys}

@@ -1,4 +1,4 @@
-"""A page of its own over the screen: a run's guards, or all about it."""
+"""A page over the screen: the guards or the details of a run."""
 
 from typing import ClassVar
 
@@ -11,11 +11,11 @@ from textual.widget import Widget
 from screens.widgets.dialog import Dialog
 
 
-class Page(Dialog[None]):
-    """Scrolls; esc leaves it."""
+class TextPage(Dialog[None]):
+    """A scrollable page; esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter", "dismiss", "Back", id="page.back", tooltip="Back to the runs"),
+        Binding("escape,enter", "dismiss", "Close", id="page.close", tooltip="Close the page"),
     ]
 
     def __init__(self, title: str, content: Widget) -> None:
@@ -26,5 +26,5 @@ class Page(Dialog[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box", classes="pane") as box:
             box.border_title = escape(self._title)
-            box.border_subtitle = "esc leaves"
+            box.border_subtitle = "esc: close"
             yield self._content

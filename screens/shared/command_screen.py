@@ -1,10 +1,12 @@
 """The base class of screens that act on runs: confirm first, explain a refusal, execute in a thread."""
 
 from collections.abc import Callable
+from functools import partial
 
 from engines.errors import UserError
 from engines.runs.watch import WatchedRun
 from screens.messages import FormRequested
+from screens.shared import run_actions
 from screens.shared.app_screen import AppScreen
 from screens.shared.background import run_in_background
 from screens.shared.run_actions import RunAction
@@ -65,3 +67,38 @@ class CommandScreen(AppScreen):
         for name in {"data", "val_data"} & given.keys() & resolved.keys():  # they may be relative to another directory
             given = {**given, name: resolved[name]}
         self.post_message(FormRequested(given))
+
+
+class RunCommandScreen(CommandScreen):
+    """A screen with a current run, and the keys that act on it."""
+
+    def find_watch(self) -> WatchedRun | None:
+        """Return the current run; if there is none, show why as a toast."""
+        raise NotImplementedError
+
+    def action_pause(self) -> None:
+        self.apply_action(run_actions.pause_or_resume)
+
+    def action_stop(self) -> None:
+        self.apply_action(run_actions.stop)
+
+    def action_resume(self) -> None:
+        self.apply_action(run_actions.resume)
+
+    def action_request(self, verb: str) -> None:
+        """Request a checkpoint, an evaluation or a sample of the current run."""
+        self.apply_action(partial(run_actions.request, verb))
+
+    def action_restart(self) -> None:
+        if watch := self._find_writable():
+            self.open_restart_form(watch)
+
+    def apply_action(
+        self, make_action: Callable[[WatchedRun], RunAction], on_confirm: Callable[[WatchedRun], None] | None = None
+    ) -> None:
+        """Request an action on the current run; `on_confirm` is called before it is executed."""
+        if watch := self._find_writable():
+            self.request_action(watch, make_action, partial(on_confirm, watch) if on_confirm else None)
+
+    def _find_writable(self) -> WatchedRun | None:
+        return None if self.refuse_if_readonly() else self.find_watch()

@@ -16,7 +16,6 @@ from screens.shared.background import is_busy, run_in_background
 from screens.shared.curves import SLICE_PAUSE, RunCurves, build_run_chart
 
 POLL_INTERVAL = 0.5  # seconds
-SERIES_NUMBERS = range(1, 9)  # colours of curves that can be distinguished
 
 
 class NamedRun(NamedTuple):

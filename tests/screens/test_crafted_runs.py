@@ -13,9 +13,9 @@ from engines.runs.comparison import compare_settings
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from engines.runs.watched_checkpoints import list_checkpoints
-from screens.runs import columns, detail, difference
-from screens.runs.page import Page
-from screens.runs.row import RowReader
+from screens.runs import columns, compare, details
+from screens.runs.page import TextPage
+from screens.runs.rows import RowReader
 from screens.runs.screen import RunsScreen
 from screens.shared.guard_table import render_guards
 from screens.train.live import count_events
@@ -57,12 +57,12 @@ def render_everything(watch: WatchedRun, ascii: bool) -> None:
     """All that the screens show of a run in text and figures."""
     (row,) = RowReader().read([watch], watch.run.path.parents[1])
     for column in columns.COLUMNS:
-        columns.told(column, row, ascii)
-    for name in columns.SORTED_BY:
-        columns.in_order([row, row], name, True)
+        columns.format_cell(column, row, ascii)
+    for name in columns.SORTABLE:
+        columns.sort_rows([row, row], name, True)
     for text in (
-        detail.detail,
-        detail.one_line,
+        details.render_details,
+        details.render_summary,
         render_phases,
         render_banner,
         render_guards,
@@ -72,7 +72,7 @@ def render_everything(watch: WatchedRun, ascii: bool) -> None:
         text(watch, ascii)
     for words in (render_samples, render_events, render_log, count_events, list_checkpoints):
         words(watch)
-    difference.results([watch, watch], ascii)
+    compare.compare_results([watch, watch], ascii)
     compare_settings([watch.config, watch.config])
 
 
@@ -93,7 +93,7 @@ async def visit(seat: Seat) -> None:
     assert isinstance(screen, RunsScreen)
     await seat.until(lambda: screen.table.row_count == len(NAMES))
     await seat.press("space")
-    for number, key in enumerate([row.key for row in screen.table._rows.values()]):
+    for number, key in enumerate(screen.table.row_keys):
         with told_of(repr(key)):
             screen.table.move_cursor(row=number)
             await seat.press("enter")
@@ -101,7 +101,7 @@ async def visit(seat: Seat) -> None:
             await seat.is_shown(Run(Path(key)))
             await seat.press("2")
     await seat.press("i")
-    assert isinstance(seat.screen, Page)
+    assert isinstance(seat.screen, TextPage)
     await seat.press("escape", "o", "O", "d", "a", "escape", "v", "4", "1", "w", "3")
     await seat.app.workers.wait_for_complete()
     assert not seat.app._exit

@@ -12,8 +12,8 @@ from textual.widgets import OptionList, Static
 
 from engines.runs.store import Run
 from screens.help import HelpScreen
-from screens.runs.difference import DifferenceScreen
-from screens.runs.page import Page
+from screens.runs.compare import CompareScreen
+from screens.runs.page import TextPage
 from screens.runs.screen import RunsScreen
 from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.screen import SampleScreen
@@ -55,13 +55,13 @@ async def question(seat: Seat) -> None:
 async def page(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("i")
-    assert isinstance(seat.screen, Page)
+    assert isinstance(seat.screen, TextPage)
 
 
 async def difference(seat: Seat) -> None:
     await _runs(seat)
     await seat.press("space", "down", "d")
-    assert isinstance(seat.screen, DifferenceScreen)
+    assert isinstance(seat.screen, CompareScreen)
 
 
 async def picker(seat: Seat) -> None:
@@ -105,9 +105,9 @@ def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
     async def scenario(seat: Seat) -> None:
         await question(seat)
         below = seat.screen
-        await seat.app.push_screen(Page("over it", HelpLine()))
+        await seat.app.push_screen(TextPage("over it", HelpLine()))
         above = seat.screen
-        assert isinstance(above, Page) and isinstance(below, ConfirmScreen)
+        assert isinstance(above, TextPage) and isinstance(below, ConfirmScreen)
         below.dismiss(True)  # late: it is not on top
         assert seat.screen is above
         above.dismiss()

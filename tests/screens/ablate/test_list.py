@@ -27,8 +27,8 @@ async def test_the_list_shows_state_progress_axes_and_base_with_the_newest_first
     async with seated(results, screen="ablate") as seat:
         await wait_for_studies(seat)
         table = table_of(seat)
-        assert [Path(key).name for key in table.keys] == ["study-2", "study-1"]
-        newest, oldest = table.keys
+        assert [Path(key).name for key in table.row_keys] == ["study-2", "study-1"]
+        newest, oldest = table.row_keys
         assert table.cell_text(oldest, "state") == "✔ finished" and table.cell_text(oldest, "done") == "4/4"
         assert table.cell_text(newest, "state") == "† killed" and table.cell_text(newest, "done") == "0/4"
         assert table.cell_text(oldest, "axes") == "lr=0.03,0.3" and "steps=20" in table.cell_text(oldest, "base")
@@ -42,7 +42,7 @@ async def test_a_study_that_cannot_be_read_or_is_deleted_is_reported(results: Pa
         await wait_for_studies(seat)
         assert "plan.json" in seat.seen()
         table = table_of(seat)
-        table.move_cursor(row=table.keys.index(str(study.path)))
+        table.move_cursor(row=table.row_keys.index(str(study.path)))
         await seat.press("enter")
         await seat.hears("no readable plan.json")
         assert screen_of(seat).view == "list"

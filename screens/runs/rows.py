@@ -1,4 +1,4 @@
-"""A run as a line of the table: read in a thread, then only compared and shown."""
+"""The rows of the table: built in a thread, then only compared and shown."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -7,15 +7,16 @@ from typing import Any
 
 from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
+from screens.shared.table import TableCell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Row:
-    """What the table tells of one run. Figures that are not known are None."""
+class RunRow:
+    """What the table shows of one run. Unknown figures are None."""
 
     watch: WatchedRun
     state: str
-    live: bool
+    is_live: bool
     engine: str
     kind: str
     corpus: str
@@ -24,11 +25,11 @@ class Row:
     best_bpb: float | None
     tokens_per_second: float | None
     created_at: float | None
-    guards: tuple[tuple[str, int], ...]  # what was done, and how often
+    guards: tuple[tuple[str, int], ...]  # action and count
     trend: tuple[float, ...]  # mean losses of equal parts of the run
     problem: str
-    elsewhere: str  # the results directory that it is in, if it is not the requested one
-    texts: dict[str, str] = dataclasses.field(default_factory=dict)  # of its cells, once they have been asked for
+    elsewhere: str  # its results directory, if it is not the one that was opened
+    cells: dict[str, TableCell] = dataclasses.field(default_factory=dict)  # by column, formatted on first use
 
     @property
     def run(self) -> Run:
@@ -42,41 +43,41 @@ class Row:
     def guard_count(self) -> int:
         return sum(count for _, count in self.guards)
 
-    def fits(self, words: Iterable[str]) -> bool:
-        """Whether every word is part of its id, state, engine, kind or corpus."""
-        told = f"{self.run.id} {self.state} {self.engine} {self.kind} {self.corpus}".lower()
-        return all(word.lower() in told for word in words)
+    def matches(self, words: Iterable[str]) -> bool:
+        """Return whether every word is part of its id, state, engine, kind or corpus."""
+        text = f"{self.run.id} {self.state} {self.engine} {self.kind} {self.corpus}".lower()
+        return all(word.lower() in text for word in words)
 
 
 class RowReader:
-    """Makes rows of watches; of a run that has not changed it gives back the very same row."""
+    """Builds the rows of watched runs. A run that has not changed keeps the very same row object."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, tuple[tuple[Any, ...], Row]] = {}
+        self._rows: dict[str, tuple[tuple[Any, ...], RunRow]] = {}
 
-    def read(self, watches: Iterable[WatchedRun], results: Path) -> list[Row]:
-        """`results` is the requested results directory."""
+    def read(self, watches: Iterable[WatchedRun], results: Path) -> list[RunRow]:
+        """Return the rows of all runs; `results` is the results directory that was opened."""
         known, self._rows = self._rows, {}
         for watch in watches:
-            mark = _mark(watch)
+            version = _version_of(watch)
             key = str(watch.run.path)
             found = known.get(key)
-            self._rows[key] = found if found and found[0] == mark else (mark, _row(watch, results))
+            self._rows[key] = found if found and found[0] == version else (version, _build_row(watch, results))
         return [row for _, row in self._rows.values()]
 
 
-def _mark(watch: WatchedRun) -> tuple[Any, ...]:
-    """Differs when the row would."""
+def _version_of(watch: WatchedRun) -> tuple[Any, ...]:
+    """Return a value that differs if the row would."""
     return (id(watch), watch.overview, watch.state, watch.problem, "facts" in watch.config)
 
 
-def _row(watch: WatchedRun, results: Path) -> Row:
-    """What cannot be understood of a foreign or damaged manifest stays unknown."""
+def _build_row(watch: WatchedRun, results: Path) -> RunRow:
+    """Build a row; what cannot be read in a foreign or damaged manifest stays unknown."""
     overview = watch.overview
     settings = watch.part("resolved")
     created_at = watch.config.get("created_at")
-    moving = watch.state == "running" or not watch.is_live
-    return Row(
+    has_rate = watch.state == "running" or not watch.is_live
+    return RunRow(
         watch,
         watch.state,
         watch.is_live,
@@ -84,9 +85,9 @@ def _row(watch: WatchedRun, results: Path) -> Row:
         str(settings.get("model_kind", "?")),
         str(settings.get("data", "?")).rstrip("/").rpartition("/")[2],
         overview.step,
-        _number(settings.get("steps")),
+        _as_int(settings.get("steps")),
         overview.best_bpb,
-        (overview.tokens_per_second or None) if moving else None,
+        (overview.tokens_per_second or None) if has_rate else None,
         float(created_at) if isinstance(created_at, int | float) else None,
         overview.guards,
         overview.trend,
@@ -95,5 +96,5 @@ def _row(watch: WatchedRun, results: Path) -> Row:
     )
 
 
-def _number(value: object) -> int | None:
+def _as_int(value: object) -> int | None:
     return value if type(value) is int else None

@@ -1,4 +1,4 @@
-"""Runs side by side: what they reached, and the settings in which they differ."""
+"""Compare runs: their results, and the settings in which they differ."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from screens.shared.formatting import format_count, format_decimal, format_state
 from screens.widgets.dialog import Dialog
 
 
-def results(watches: Sequence[WatchedRun], ascii: bool) -> list[ComparisonLine]:
-    """How each run stands."""
+def compare_results(watches: Sequence[WatchedRun], ascii: bool) -> list[ComparisonLine]:
+    """Return the results of each run."""
     rows = [_results_of(watch, ascii) for watch in watches]
     return [ComparisonLine("results", name, tuple(row[name] for row in rows)) for name in rows[0]]
 
@@ -43,12 +43,12 @@ def _results_of(watch: WatchedRun, ascii: bool) -> dict[str, str]:
     }
 
 
-class DifferenceScreen(Dialog[None]):
-    """Shows what differs; a key shows all."""
+class CompareScreen(Dialog[None]):
+    """A table with one column per run: results, and the settings that differ or all of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "all", "All", id="difference.all", tooltip="All settings, or only those that differ"),
-        Binding("escape,d", "dismiss", "Back", id="difference.back", tooltip="Back to the runs"),
+        Binding("a", "all", "All", id="compare.all", tooltip="Show all settings, or only those that differ"),
+        Binding("escape,d", "dismiss", "Close", id="compare.close", tooltip="Close the comparison"),
     ]
 
     def __init__(self, watches: Sequence[WatchedRun], ascii: bool) -> None:
@@ -56,42 +56,42 @@ class DifferenceScreen(Dialog[None]):
         self._watches = list(watches)
         self._ascii = ascii
         self._settings = [setting.line for setting in compare_settings([watch.config for watch in watches])]
-        self._all = False
+        self._shows_all = False
         self._shown: list[ComparisonLine] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="pane") as box:
-            box.border_subtitle = "a: all or what differs, esc leaves"
+            box.border_subtitle = "a: all or different settings, esc: close"
             yield DataTable(id="lines", cursor_type="row")
-            yield Static(id="told", markup=False)
+            yield Static(id="note", markup=False)
 
     def on_mount(self) -> None:
         self._show()
 
     def on_runs_refreshed(self) -> None:
-        """Live runs go on: their results change, the settings do not."""
+        """Update the results of active runs; settings do not change."""
         self._show()
 
     def action_all(self) -> None:
-        self._all = not self._all
+        self._shows_all = not self._shows_all
         self._show()
 
     def _show(self) -> None:
-        lines = results(self._watches, self._ascii)
+        lines = compare_results(self._watches, self._ascii)
         different = [line for line in self._settings if line.differs]
-        lines += self._settings if self._all else different
-        title = "all settings" if self._all else "what differs"
+        lines += self._settings if self._shows_all else different
+        title = "all settings" if self._shows_all else "settings that differ"
         self.query_one("#box").border_title = replace_symbols(
             f"{title} – {len(different)} of {len(self._settings)}", self._ascii
         )
-        self.query_one("#told", Static).update("" if different else "their settings are the same: a shows them")
+        self.query_one("#note", Static).update("" if different else "all settings are the same; press a to show them")
         if [line[:2] for line in lines] != [line[:2] for line in self._shown]:
-            self._build(lines)
+            self._rebuild(lines)
         else:
-            self._change(lines)
+            self._update_cells(lines)
         self._shown = lines
 
-    def _build(self, lines: Sequence[ComparisonLine]) -> None:
+    def _rebuild(self, lines: Sequence[ComparisonLine]) -> None:
         table = self.query_one("#lines", DataTable)
         table.clear(columns=True)
         table.add_column("", key="name")
@@ -102,18 +102,22 @@ class DifferenceScreen(Dialog[None]):
             if line.group != group:
                 group = line.group
                 table.add_row(Text(group, "bold"), key=f"{group}")
-            table.add_row(self._label(line), *map(self._value, line.values), key=f"{line.group} {line.name}")
+            table.add_row(
+                self._render_label(line), *map(self._render_value, line.values), key=f"{line.group} {line.name}"
+            )
 
-    def _change(self, lines: Sequence[ComparisonLine]) -> None:
+    def _update_cells(self, lines: Sequence[ComparisonLine]) -> None:
         table = self.query_one("#lines", DataTable)
         for line, was in zip(lines, self._shown, strict=True):
             for number, (value, old) in enumerate(zip(line.values, was.values, strict=True)):
                 if value != old:
-                    table.update_cell(f"{line.group} {line.name}", str(number), self._value(value), update_width=True)
+                    table.update_cell(
+                        f"{line.group} {line.name}", str(number), self._render_value(value), update_width=True
+                    )
 
-    def _label(self, line: ComparisonLine) -> Text:
+    def _render_label(self, line: ComparisonLine) -> Text:
         sign = " " if line.group == "results" or not line.differs else "!" if self._ascii else "≠"
         return Text(f"{sign} {line.name}")
 
-    def _value(self, value: str) -> Text:
+    def _render_value(self, value: str) -> Text:
         return Text(format_text(value, self._ascii), no_wrap=True)

@@ -1,4 +1,4 @@
-"""Words about a run, read in a thread: telling how it ended may need its log."""
+"""A text about a run, rendered in a thread: how it ended may have to be read from its log."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,18 +10,18 @@ from engines.runs.watch import WatchedRun
 from screens.shared.background import run_in_background
 
 
-class RunWords(Static):
-    """What `tell` says of a run, in ASCII or not."""
+class RunText(Static):
+    """The text that `render_text` returns for a run, in ASCII or not."""
 
     def __init__(
         self,
-        tell: Callable[[WatchedRun, bool], Text],
+        render_text: Callable[[WatchedRun, bool], Text],
         ascii: bool,
         watch: WatchedRun | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id, markup=False)
-        self._tell = tell
+        self._render_text = render_text
         self._ascii = ascii
         self._watch = watch
 
@@ -29,22 +29,22 @@ class RunWords(Static):
         self.show(self._watch)
 
     def on_show(self) -> None:
-        """Nothing is read while nobody sees it."""
+        """Read the run now that the text is visible."""
         self.show(self._watch)
 
     def show(self, watch: WatchedRun | None) -> None:
-        """As it is now, or nothing."""
+        """Show the text of this run as it is now, or nothing."""
         self._watch = watch
         if watch is None:
             self.update("")
         elif self.is_on_screen:
-            run_in_background(self, partial(self._read, watch), partial(self._take, watch))
+            run_in_background(self, partial(self._read, watch), partial(self._update_if_current, watch))
 
     def _read(self, watch: WatchedRun) -> Text:
         if not watch.is_fully_read:
             watch.poll()
-        return self._tell(watch, self._ascii)
+        return self._render_text(watch, self._ascii)
 
-    def _take(self, watch: WatchedRun, text: Text) -> None:
+    def _update_if_current(self, watch: WatchedRun, text: Text) -> None:
         if watch is self._watch and text != self.content:
             self.update(text)

@@ -1,0 +1,332 @@
+"""The table of runs: rows, sizes, damaged runs, filter and order."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import finished_run
+from patience import PATIENCE
+from runs_screen import open_runs
+from seats import add_run
+from textual.widgets import Input
+
+from engines.runs.liveness import GLYPHS
+from engines.runs.store import Run
+from screens.app import DashboardApp
+from screens.runs.screen import RunsScreen
+from screens.shared.settings_form import SettingsForm
+from screens.shared.table import RowTable
+from screens.themes import THEMES
+from screens.train.screen import TrainScreen
+
+SIZES = [(20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
+
+
+# --- what there is --------------------------------------------------------------------------------
+
+
+async def test_every_run_is_shown_with_its_state_figures_and_guards(results: Path) -> None:
+    async with open_runs(results, (200, 60)) as seat:
+        assert seat.ids == ["amber-fox", "brave-owl", "calm-elm", "deep-moss"]
+        assert seat.cell("amber-fox", "state") == "✔ finished"
+        assert seat.cell("brave-owl", "state") == "† killed"
+        assert seat.cell("brave-owl", "kind") == "mini-gpt"
+        assert seat.cell("amber-fox", "step") == "40/40"
+        assert seat.cell("amber-fox", "bpb") == "2.6318"
+        assert seat.cell("amber-fox", "age") == "1 min"
+        assert seat.cell("deep-moss", "age") == "2.3 d"
+        assert seat.cell("calm-elm", "guards") == "▲3"
+        assert seat.cell("amber-fox", "guards") == "–"
+        assert len(seat.cell("amber-fox", "trend")) == 12
+        assert seat.cell("amber-fox", "corpus") == "text.txt"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("ascii", [False, True])
+async def test_the_most_important_columns_are_complete_at_every_size(
+    results: Path, size: tuple[int, int], ascii: bool
+) -> None:
+    async with open_runs(results, size, ascii=ascii) as seat:
+        seen = seat.seen()
+        assert "amber-fox" in seen
+        assert ("+" if ascii else GLYPHS["finished"]) in seen and "finished" in seen.lower()
+        if size[0] >= 60:
+            assert "2.6318" in seen and "40/40" in seen and "brave-owl" in seen
+        if size[0] >= 120:
+            assert "12.2k" in seen and "nanochat-tui sample amber-fox" in seen and "--steps 40" in seen
+        assert max(map(len, seen.splitlines())) <= size[0]
+        widths = [column.get_render_width(seat.screen.table) for column in seat.screen.table.ordered_columns]
+        assert sum(widths) <= seat.screen.table.size.width
+
+
+async def test_table_and_details_are_ascii_only_on_request(results: Path) -> None:
+    async with open_runs(results, ascii=True) as seat:
+        await seat.press("space", "down", "space", "v")
+        await seat.until(lambda: "brave-owl" in seat.screen.query_one("#details").border_title)
+        *lines, _footer = seat.seen().splitlines()  # the footer is Textual's
+        assert [line for line in lines if not line.isascii()] == []
+
+
+async def test_an_empty_results_directory_explains_how_to_start(tmp_path: Path) -> None:
+    async with open_runs(tmp_path) as seat:
+        assert "there are no runs in" in seat.seen() and "nanochat-tui --no-ui train" in seat.seen()
+        for key in ("enter", "space", "d", "v", "S", "p", "r", "R", "D", "t", "g", "i", "escape"):
+            said = len(seat.app.said)
+            await seat.press(key)
+            assert len(seat.app.said) == said + 1, key
+
+
+async def test_a_new_run_moves_neither_cursor_nor_marks(results: Path) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("down", "space", "down")
+        add_run(results, "stopped", "early-bird", age=1)
+        await seat.refresh()
+        assert seat.ids[0] == "early-bird" and seat.at_cursor == "calm-elm"
+        assert [seat.cell(run_id, "series").strip() for run_id in seat.ids] == ["", "", "1", "", ""]
+
+
+async def test_a_refresh_updates_only_changed_cells(results: Path) -> None:
+    async with open_runs(results) as seat:
+        touched: list[tuple[str, str]] = []
+        table = seat.screen.table
+        update = table.update_cell
+
+        def note(row: Any, column: Any, value: Any, **more: Any) -> None:
+            touched.append((Path(row).name, column))
+            update(row, column, value, **more)
+
+        table.update_cell = note  # type: ignore[method-assign]
+        await seat.refresh()
+        assert touched == []
+        with open(results / "runs" / "amber-fox" / "events.jsonl", "a") as file:
+            guard = {"v": 1, "t": 1, "kind": "guard", "rule": "spike", "step": 40, "action": "warn", "value": 9.0}
+            file.write(json.dumps(guard | {"threshold": 8.0, "hint": "lower the rate"}) + "\n")
+        await seat.refresh()
+        assert touched == [("amber-fox", "guards")] and seat.cell("amber-fox", "guards") == "▲1"
+
+
+async def test_a_refresh_keeps_the_scroll_position(tmp_path: Path) -> None:
+    for number in range(60):
+        add_run(tmp_path, "finished", f"run-{number:02}", age=100.0 * number)
+    async with open_runs(tmp_path) as seat:
+        await seat.press("end")
+        await seat.pilot.pause()
+        scroll = seat.screen.table.scroll_offset.y
+        assert scroll > 20 and seat.at_cursor == "run-59"
+        add_run(tmp_path, "finished", "new-one", age=1)
+        await seat.refresh()
+        await seat.pilot.pause()
+        assert seat.at_cursor == "run-59"
+        assert abs(seat.screen.table.scroll_offset.y - scroll) <= 1
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+async def test_an_unreadable_run_is_shown_with_the_reason(results: Path) -> None:
+    (results / "runs" / "brave-owl" / "config.json").write_text("{not json")
+    (results / "runs" / "calm-elm" / "config.json").unlink()
+    with open(results / "runs" / "deep-moss" / "events.jsonl", "a") as file:
+        file.write('{"v": 99, "t": 1, "kind": "later"}\n')
+    (results / "runs" / "amber-fox" / "events.jsonl").write_bytes(b"\x00\xff garbage\n" * 5)
+    async with open_runs(results) as seat:
+        reasons = {
+            "brave-owl": "damaged",
+            "calm-elm": "config.json not found",
+            "deep-moss": "newer version",
+            "amber-fox": "5 lines of events.jsonl could not be read",
+        }
+        assert sorted(seat.ids) == sorted(reasons)
+        for run_id, reason in reasons.items():
+            await seat.stand_on(run_id)
+            await seat.until(lambda reason=reason: reason in " ".join(seat.seen().split()))
+            assert seat.cell(run_id, "state").endswith("!")
+        await seat.stand_on("brave-owl")
+        await seat.press("R", "r")
+        assert "brave-owl cannot be restarted" in seat.app.said[0] and "brave-owl cannot be resumed" in seat.app.said[1]
+
+
+async def test_a_cropped_summary_ends_with_an_ellipsis(results: Path) -> None:
+    (results / "runs" / "amber-fox" / "config.json").unlink()
+    async with open_runs(results, (60, 24)) as seat:
+        await seat.stand_on("amber-fox")
+        await seat.sees("config.json not found")
+        assert seat.seen().splitlines()[-2].endswith("…")
+
+
+@pytest.mark.parametrize("part", ["resolved", "facts", "given", "parent"])
+async def test_a_manifest_with_a_wrong_type_is_reported(results: Path, part: str) -> None:
+    run = Run(results / "runs" / "amber-fox")
+    run.config_path.write_text(json.dumps(json.loads(run.config_path.read_text()) | {part: 3}))
+    async with open_runs(results) as seat:
+        await seat.stand_on("amber-fox")
+        await seat.until(lambda: "is damaged or was edited" in " ".join(seat.seen().split()))
+        assert seat.cell("amber-fox", "state").endswith("!")
+        await seat.press("space", "down", "d")
+        assert "amber-fox" in seat.seen()
+
+
+async def test_a_log_that_became_shorter_is_read_again(results: Path) -> None:
+    async with open_runs(results) as seat:
+        log = results / "runs" / "amber-fox" / "events.jsonl"
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:8]))
+        await seat.refresh()
+        assert seat.cell("amber-fox", "step").strip() == "5/40"
+        await seat.until(lambda: "became shorter" in seat.seen())
+
+
+async def test_deleting_the_directory_of_a_marked_run_is_reported(results: Path) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("down", "space", "v")
+        shutil.rmtree(results / "runs" / "brave-owl")
+        await seat.refresh()
+        assert seat.ids == ["amber-fox", "calm-elm", "deep-moss"] and seat.at_cursor == "calm-elm"
+        assert seat.app.said == ["brave-owl is gone: its directory was deleted."]
+        assert not seat.screen.overlay.display
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+async def test_every_word_of_the_filter_must_match(results: Path) -> None:
+    fitting = {
+        "owl": ["brave-owl"],
+        "KILLED": ["brave-owl"],
+        "bigram crash": ["deep-moss"],
+        "text.txt scalar": ["amber-fox", "brave-owl", "calm-elm", "deep-moss"],
+        "mini-gpt finished": [],
+    }
+    async with open_runs(results) as seat:
+        await seat.press("slash")
+        for typed, found in fitting.items():
+            seat.screen.query_one("#filter", Input).value = typed
+            await seat.pilot.pause()
+            assert seat.ids == found, typed
+            assert (f"runs {len(found)} of 4" in seat.seen()) == (len(found) < 4), typed
+            assert ("no matching runs" in seat.seen()) == (not found), typed
+
+
+async def test_escape_closes_the_filter_and_then_clears_it(results: Path) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("slash", "o", "w", "l")
+        assert seat.ids == ["brave-owl"]
+        await seat.press("escape")
+        assert seat.screen.focused is seat.screen.table and seat.ids == ["brave-owl"]
+        await seat.press("escape")
+        assert len(seat.ids) == 4 and not seat.screen.filter_input.display
+        await seat.press("escape")
+        assert "There is nothing to close" in seat.app.said[-1]
+
+
+async def test_a_key_sorts_by_the_next_column_and_shows_its_name(results: Path) -> None:
+    async with open_runs(results) as seat:
+        orders = {}
+        for _ in range(10):
+            await seat.press("o")
+            words = str(seat.screen.runs.border_subtitle)
+            orders[words.removeprefix("sorted by ")] = seat.ids
+        assert orders["run ↑"] == ["amber-fox", "brave-owl", "calm-elm", "deep-moss"]
+        assert orders["step ↓"] == ["calm-elm", "brave-owl", "amber-fox", "deep-moss"]
+        assert orders["best bpb ↑"][:2] == ["calm-elm", "amber-fox"]
+        assert orders["guards ↓"][0] == "calm-elm"
+        assert len(orders) == 10
+        assert list(orders)[-1] == "age ↑"
+
+
+async def test_reversing_the_order_keeps_the_cursor_on_its_run(results: Path) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("down", "O")
+        assert seat.ids == ["deep-moss", "calm-elm", "brave-owl", "amber-fox"]
+        assert seat.at_cursor == "brave-owl" and "age ↓" in seat.seen()
+
+
+async def test_a_click_on_a_label_sorts_and_another_click_reverses(results: Path) -> None:
+    async with open_runs(results) as seat:
+        place = seat.seen().splitlines()[2].index("run")
+        assert await seat.pilot.click(RowTable, offset=(place - 2, 0))
+        assert "run ↑" in seat.seen()
+        await seat.pilot.click(RowTable, offset=(place - 2, 0))
+        assert "run ↓" in seat.seen() and seat.ids[0] == "deep-moss"
+
+
+async def test_a_row_that_moves_takes_the_cursor_with_it(results: Path) -> None:
+    async with open_runs(results) as seat:
+        seat.screen.runs.sort = ("guards", False)
+        await seat.refresh()
+        assert seat.ids == ["calm-elm", "amber-fox", "brave-owl", "deep-moss"]
+        await seat.stand_on("deep-moss")
+        guard = {"v": 1, "t": 1, "kind": "guard", "rule": "spike", "step": 9, "action": "warn", "value": 9.0}
+        with open(results / "runs" / "deep-moss" / "events.jsonl", "a") as file:
+            file.write(4 * (json.dumps(guard | {"threshold": 8.0, "hint": "lower the rate"}) + "\n"))
+        await seat.refresh()
+        assert seat.ids == ["deep-moss", "calm-elm", "amber-fox", "brave-owl"]
+        assert seat.at_cursor == "deep-moss" and seat.cell("deep-moss", "guards") == "▲4"
+        await seat.press("i")
+        await seat.until(lambda: "deep-moss" in seat.seen())
+
+
+async def test_runs_without_a_value_come_last_in_both_orders(results: Path) -> None:
+    add_run(results, "failed", "early-bird", age=60.0)
+    async with open_runs(results) as seat:
+        seat.screen.runs.sort = ("bpb", False)
+        await seat.refresh()
+        assert seat.ids[-1] == "early-bird"
+        await seat.press("O")
+        assert seat.ids[-1] == "early-bird"
+
+
+async def test_the_sorted_column_is_shown_on_a_narrow_terminal(results: Path) -> None:
+    async with open_runs(results, (60, 15)) as seat:
+        seat.screen.runs.sort = ("speed", False)
+        await seat.refresh()
+        assert "tok/s ↓" in seat.seen()
+
+
+# --- sizes, themes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 2), (20, 5), (200, 60)])
+async def test_the_terminal_can_be_resized(results: Path, size: tuple[int, int]) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("down", "space", "v")
+        await seat.pilot.resize_terminal(*size)
+        await seat.refresh()
+        await seat.press("D", "n", "d")
+        await seat.pilot.resize_terminal(120, 40)
+        await seat.press("v")
+        assert seat.at_cursor == "brave-owl" and "amber-fox" in seat.seen()
+
+
+async def test_changing_the_theme_recolours_the_cells(results: Path) -> None:
+    async with open_runs(results) as seat:
+        await seat.press("space")
+        table = seat.screen.table
+        before = table.get_cell(next(iter(table.rows)), "series").style
+        seat.app.theme = THEMES[1].name
+        await seat.pilot.pause()
+        assert table.get_cell(next(iter(table.rows)), "series").style != before
+
+
+async def test_a_finished_run_is_listed_as_on_the_command_line(tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    async with open_runs(tmp_path / "results") as seat:
+        assert seat.ids == [run.id] and seat.cell(run.id, "state") == "✔ finished"
+        assert seat.cell(run.id, "step") == "20/20"
+
+
+def test_restart_opens_the_form_with_the_settings_of_the_run(results: Path) -> None:
+    async def run() -> None:
+        app = DashboardApp(results, screen="runs")
+        async with app.run_test(size=(120, 40)) as pilot:
+            while not (isinstance(app.screen, RunsScreen) and app.screen.runs.row_at_cursor):
+                await pilot.pause(0.05)
+            await pilot.press("R")
+            while not (isinstance(app.screen, TrainScreen) and app.screen.query(SettingsForm)):
+                await pilot.pause(0.05)
+            while app.screen.query_one(SettingsForm).given.get("steps") != "40":
+                await pilot.pause(0.05)
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
