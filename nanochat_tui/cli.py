@@ -172,6 +172,7 @@ def _split_global_options(words: list[str]) -> tuple[list[str], set[str]]:
 
 
 def load_command(name: str) -> Callable[[Options], int]:
+    """Import and return the function that runs a headless command."""
     import importlib
 
     module = importlib.import_module(f"nanochat_tui.headless.{COMMANDS[name].module or name}")

@@ -68,6 +68,7 @@ class _Follower:
         self._is_detached = False
 
     def follow(self) -> Outcome:
+        """Show events until the run ends or a signal detaches from it."""
         started = time.monotonic()
         while not self._is_detached:
             is_running = self._is_running()  # before reading, so that the events before the end are read after it
@@ -79,6 +80,7 @@ class _Follower:
         return self._detached() if self._is_detached else self._ended()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Pass the first signal on to the worker; detach on the second one, or if the worker belongs to others."""
         is_repeated = self._exit_code is not None
         self._exit_code = _EXIT_CODES[signal.Signals(number)]
         if self._process is None or is_repeated:
