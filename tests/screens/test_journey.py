@@ -148,7 +148,7 @@ def is_shell(pane: Pane) -> bool:
 
 def shown_step(pane: Pane) -> int:
     for line in pane.seen().splitlines():
-        _, found, after = line.partition("│ step ")
+        _, found, after = line.partition("│ Step ")
         if found:
             return int(after.split("/")[0].replace(",", ""))
     return 0

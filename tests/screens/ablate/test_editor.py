@@ -16,7 +16,7 @@ from screens.ablate.editor import PlanEditor
 async def test_the_editor_has_its_columns_before_the_form_of_a_run_was_opened(tmp_path: Path) -> None:
     async with seated(tmp_path, screen="ablate") as seat:
         await open_editor(seat)
-        assert re.search(r" halving  +false ", seat.seen()) and re.search(r" seed  +1337 ", seat.seen())
+        assert re.search(r" Halving  +false ", seat.seen()) and re.search(r" Seed  +1337 ", seat.seen())
 
 
 async def test_the_editor_shows_the_help_of_a_setting_and_warns_of_too_few_seeds(tmp_path: Path) -> None:
