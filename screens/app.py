@@ -85,12 +85,14 @@ class DashboardApp(App[str]):
         ascii: bool = False,
         pending: "Future[Run | None] | None" = None,
         user_config: UserConfig | None = None,
+        refresh_interval: float = REFRESH_INTERVAL,
     ) -> None:
         """`pending`: the run to show first, if the search for it is still running."""
         super().__init__()
         self.state = AppState(results, readonly, ascii, selected=run, user_config=user_config or UserConfig(Path()))
         self._first_screen = screen
         self._pending = pending
+        self._refresh_interval = refresh_interval  # seconds
         self._last_input = 0.0  # when a key was pressed or the pointer moved
         self.failure = ""  # the sentence about an exception that ended the app
 
@@ -105,7 +107,7 @@ class DashboardApp(App[str]):
         self.set_class(self.state.ascii, "-ascii")
         self._exit_on_signals()
         self.switch_mode(self._first_screen)
-        self._refresh_timer = self.set_interval(REFRESH_INTERVAL, self._refresh_runs)
+        self._refresh_timer = self.set_interval(self._refresh_interval, self._refresh_runs)
         self._refresh_runs()
         if not self.is_headless:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)

@@ -1,6 +1,10 @@
 """Steps of tests of the ablate screen: open a study, plan one, read its tables."""
 
-from seats import Seat
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from seats import Seat, seated
 from textual.widgets import Input, Select, TextArea
 
 from screens.ablate.editor import PlanEditor
@@ -8,6 +12,15 @@ from screens.ablate.screen import AblateScreen
 from screens.ablate.study_view import StudyView
 from screens.shared.settings_form import SettingRow
 from screens.shared.table import RowTable
+
+REFRESH_INTERVAL = 0.4  # seconds; no test should wait long for the next refresh
+
+
+def ablate_screen(
+    results: Path, size: tuple[int, int] = (120, 40), **options: Any
+) -> AbstractAsyncContextManager[Seat]:
+    """Open the dashboard on the ablate screen, with frequent refreshes."""
+    return seated(results, size, screen="ablate", refresh_interval=REFRESH_INTERVAL, **options)
 
 
 def screen_of(seat: Seat) -> AblateScreen:

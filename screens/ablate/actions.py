@@ -73,4 +73,4 @@ def _write_report(snapshot: StudySnapshot) -> str:
 
     page = write_document([study], default_path(study.results, study))[0]
     copies = Path(paths[0]).with_suffix(".*")
-    return f"report written: {page}, with its plots; tables written: {study.path}/table.*, {copies}"
+    return f"Report written: {page}, with its plots. Tables written: {study.path}/table.*, {copies}"

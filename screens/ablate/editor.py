@@ -66,21 +66,21 @@ class PlanEditor(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal(id="plan-both"):
             with VerticalScroll(id="plan-entries", classes="pane") as entries:
-                entries.border_title = "new study"
+                entries.border_title = "New study"
                 entries.can_focus = False
-                yield Static("axes", classes="group")
+                yield Static("Axes", classes="group")
                 area = TextArea(format_axes(self._template) if self._template else "", id="axes", compact=True)
                 area.placeholder = _PLACEHOLDER
                 area.highlight_cursor_line = False
                 yield area
                 yield Static("", id="axis-hint", markup=False)
-                yield Static("study", classes="group")
+                yield Static("Study", classes="group")
                 for name, field in fields(StudySettings).items():
                     yield SettingRow(field, self._options.get(name, ""))
-                yield Static("base (settings of all cells)", classes="group")
+                yield Static("Base (settings of all cells)", classes="group")
                 yield SettingsForm(self._template.given if self._template else {}, id="base")
             with VerticalScroll(id="plan-preview", classes="pane") as preview:
-                preview.border_title = "plan"
+                preview.border_title = "Plan"
                 yield Static("", id="plan-text", markup=False)
         yield Hint(_START_HINT, id="plan-start")
 
@@ -187,10 +187,10 @@ def _describe_plan(preview: PlanPreview, plan: Plan) -> list[tuple[str, str]]:
     if len(plan.rungs) > 1:
         runs += f", on rungs of {', '.join(map(str, plan.rungs))} cells"
     return [
-        ("cells", f"{len(plan.cells)} × {seeds}"),
-        ("runs", runs),
-        ("parallel", str(preview.parallel_runs)),
-        ("time", _describe_time(preview, plan)),
+        ("Cells", f"{len(plan.cells)} × {seeds}"),
+        ("Runs", runs),
+        ("Parallel", str(preview.parallel_runs)),
+        ("Time", _describe_time(preview, plan)),
     ]
 
 

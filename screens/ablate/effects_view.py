@@ -36,7 +36,7 @@ class EffectsView(VerticalScroll):
         yield Static(id="effects-text", markup=False)
 
     def on_mount(self) -> None:
-        self.border_title = "effects"
+        self.border_title = "Effects"
 
     def on_resize(self) -> None:
         """Draw the bars again: they use the available width."""

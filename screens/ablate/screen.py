@@ -228,7 +228,7 @@ class AblateScreen(CommandScreen):
         """Write the report of the open study in a thread."""
         snapshot = None if self.refuse_if_readonly() else self._require_snapshot("w to write its report")
         if snapshot:
-            message = f"writing the report of {snapshot.row.study.id} ..."
+            message = f"Writing the report of {snapshot.row.study.id} ..."
             self.request_action(
                 snapshot.row.watch, lambda _: actions.write_report(snapshot), partial(self.notify, message)
             )

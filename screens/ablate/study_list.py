@@ -10,7 +10,7 @@ from screens.ablate.columns import STUDY_COLUMNS, build_study_rows
 from screens.ablate.reader import StudyRow
 from screens.shared.table import RowTable
 
-_READING = "reading studies ..."
+_READING = "Reading studies ..."
 _INTRODUCTION = """No studies yet. Press n to plan a study and f5 to start it.
 
 A study trains variants of one run with the same seeds, and tests which differences are more than noise. In a shell:
@@ -35,7 +35,7 @@ class StudyList(Vertical):
         yield Static(_READING, id="studies-text", markup=False)
 
     def on_mount(self) -> None:
-        self.border_title = "studies"
+        self.border_title = "Studies"
         self.table.display = False
 
     @property
@@ -54,10 +54,10 @@ class StudyList(Vertical):
         text = self.query_one("#studies-text", Static)
         text.display = not rows
         self.table.show(build_study_rows(rows, self._ascii))
-        title = f"studies {len(rows)}" if rows else "studies"
+        title = f"Studies {len(rows)}" if rows else "Studies"
         if self.border_title != title:  # assigning it repaints the pane
             self.border_title = title
-            self.border_subtitle = "press enter to open a study" if rows else ""
+            self.border_subtitle = "Press enter to open a study" if rows else ""
         if not rows and str(text.content) != _INTRODUCTION:
             text.update(Text(_INTRODUCTION))
         if rows and was_empty and self.display:

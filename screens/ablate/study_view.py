@@ -42,11 +42,11 @@ _MAX_NAMED_RUNS = 4  # runs in training that are listed by name
 _SAME_DAY = 43_200  # seconds; an end further away is shown with its weekday
 _METRICS = {"val_bpb": "val bpb", "tokens_to_target": "tokens to target"}
 _STATUS_WITHOUT_RUNS = {
-    "finished": "all runs are done",
-    "paused": "paused; press p to resume",
-    "starting": "the queue is starting",
-    "running": "no run is active at the moment",
-    "stuck": "no heartbeat from the queue",
+    "finished": "All runs are done.",
+    "paused": "Paused. Press p to resume.",
+    "starting": "The queue is starting.",
+    "running": "No run is active at the moment.",
+    "stuck": "No heartbeat from the queue.",
 }
 
 
@@ -75,7 +75,7 @@ class StudyView(Vertical):
         yield EffectsView(self._ascii, id="effects")
 
     def on_mount(self) -> None:
-        self.query_one("#cells-pane").border_subtitle = "press enter to open the run of a cell"
+        self.query_one("#cells-pane").border_subtitle = "Press enter to open the run of a cell"
 
     def watch_part(self, part: str) -> None:
         """Show curves, effects, or the cells alone."""
@@ -98,7 +98,7 @@ class StudyView(Vertical):
         self._numbers = SeriesNumbers()
         self._watches.clear()
         self.cells.show({})
-        self.query_one("#queue", Lines).show([Text("reading ...")])
+        self.query_one("#queue", Lines).show([Text("Reading ...")])
 
     @property
     def cell_at_cursor(self) -> CellReport | None:
@@ -136,7 +136,7 @@ class StudyView(Vertical):
                 watch = known.get(run) or self._watches.setdefault(run, WatchedRun(run))
                 runs[number] = NamedRun(snapshot.plan.cells[cell].name, watch)
         count = f"{len(runs)} of {len(snapshot.plan.cells)} cells"
-        title = f"curves of {count}, each with its first seed ({snapshot.plan.seeds[0]})"
+        title = f"Curves of {count}, each with its first seed ({snapshot.plan.seeds[0]})"
         self.curves.show(runs, format_text(title, self._ascii))
 
     @on(DataTable.RowHighlighted)
@@ -182,8 +182,8 @@ class StudyView(Vertical):
         """List the active runs, as many by name as fit into one line."""
         jobs, row = snapshot.training, snapshot.row
         if not jobs:
-            return _STATUS_WITHOUT_RUNS.get(row.state, "the queue has ended; press r to train what is missing")
-        state = "stopping after a checkpoint" if row.is_stopping else "paused" if row.state == "paused" else "training"
+            return _STATUS_WITHOUT_RUNS.get(row.state, "The queue has ended. Press r to train what is missing.")
+        state = "Stopping after a checkpoint" if row.is_stopping else "Paused" if row.state == "paused" else "Training"
         runs = [_format_run(job, snapshot, known.get(snapshot.runs[job])) for job in jobs[:_MAX_NAMED_RUNS]]
         while True:
             more = f"; and {len(jobs) - len(runs)} more" if len(runs) < len(jobs) else ""

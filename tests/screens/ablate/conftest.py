@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 from seats import new_study
 
-import screens.app
 from engines.ablation.study import start_queue
-
-
-@pytest.fixture(autouse=True)
-def short_refresh_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refresh often, so that no test waits for the next refresh."""
-    monkeypatch.setattr(screens.app, "REFRESH_INTERVAL", 0.4)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ablate_screen import open_study, screen_of, view_of, wait_for_preview
-from seats import Seat, new_study, seated
+from ablate_screen import ablate_screen, open_study, screen_of, view_of, wait_for_preview
+from seats import Seat, new_study
 from textual.widgets import TextArea
 
 from engines.ablation.study import start_queue
@@ -27,10 +27,10 @@ def has_active_runs(seat: Seat) -> bool:
 async def test_an_active_study_is_paused_resumed_stopped_after_a_question_and_resumed(tmp_path: Path) -> None:
     study = new_study(tmp_path, {"lr": (0.03, 0.3)}, ENDLESS, jobs=1)
     queue = start_queue(study)
-    async with seated(tmp_path / "results", screen="ablate") as seat:
+    async with ablate_screen(tmp_path / "results") as seat:
         await open_study(seat)
         await seat.until(lambda: has_active_runs(seat))
-        await seat.sees("training: lr=0.03 seed 1337")
+        await seat.sees("Training: lr=0.03 seed 1337")
         await seat.press("r")
         await seat.hears("study-1 is already running")
         await seat.press("p")
@@ -58,7 +58,7 @@ async def test_an_active_study_is_paused_resumed_stopped_after_a_question_and_re
 
 async def test_read_only_mode_refuses_every_action(results: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
-    async with seated(results, screen="ablate", readonly=True) as seat:
+    async with ablate_screen(results, readonly=True) as seat:
         await open_study(seat)
         for key in ("p", "X", "r", "w"):
             count = len(seat.app.said)

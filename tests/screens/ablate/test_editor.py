@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ablate_screen import cell_names, enter_settings, open_editor, type_axes, view_of
+from ablate_screen import ablate_screen, cell_names, enter_settings, open_editor, type_axes, view_of
 from builders import write_text
-from seats import seated
 from textual.widgets import TextArea
 
 from engines.ablation.study import list_studies
@@ -14,13 +13,13 @@ from screens.ablate.editor import PlanEditor
 
 
 async def test_the_editor_has_its_columns_before_the_form_of_a_run_was_opened(tmp_path: Path) -> None:
-    async with seated(tmp_path, screen="ablate") as seat:
+    async with ablate_screen(tmp_path) as seat:
         await open_editor(seat)
         assert re.search(r" Halving  +false ", seat.seen()) and re.search(r" Seed  +1337 ", seat.seen())
 
 
 async def test_the_editor_shows_the_help_of_a_setting_and_warns_of_too_few_seeds(tmp_path: Path) -> None:
-    async with seated(tmp_path, screen="ablate") as seat:
+    async with ablate_screen(tmp_path) as seat:
         editor = await open_editor(seat)
         await enter_settings(seat, editor, seeds="2")
         words = "4 × 2 seeds (no verdicts: they need at least 3 seeds)"
@@ -30,7 +29,7 @@ async def test_the_editor_shows_the_help_of_a_setting_and_warns_of_too_few_seeds
 
 
 async def test_entries_are_explained_counted_and_checked(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         editor = await type_axes(seat, "lr=0.1,x\nnothing=1")
         assert "lr must be a number or auto, not 'x'" in seat.told("#plan-text")
         await seat.press("f5")
@@ -48,7 +47,7 @@ async def test_entries_are_explained_counted_and_checked(results: Path) -> None:
 
 async def test_a_study_is_planned_started_and_followed_to_its_end(tmp_path: Path) -> None:
     text = str(write_text(tmp_path))
-    async with seated(tmp_path / "results", screen="ablate") as seat:
+    async with ablate_screen(tmp_path / "results") as seat:
         editor = await type_axes(seat, "lr=0.03,0.3")
         settings = {"data": text, "steps": "300", "batch_size": "2", "seeds": "2", "jobs": "1"}
         await enter_settings(seat, editor, **settings)

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from ablate_screen import open_study, screen_of, table_of, view_of, wait_for_studies
-from seats import append, held, new_study, seated
+from ablate_screen import ablate_screen, open_study, screen_of, table_of, view_of, wait_for_studies
+from seats import append, held, new_study
 
 from engines.ablation.plan import Job
 from engines.ablation.study import list_studies
@@ -14,7 +14,7 @@ KEYS = ("p", "X", "r", "v", "e", "b", "w", "R", "enter", "escape")
 
 
 async def test_without_a_study_every_key_shows_why_it_does_nothing(tmp_path: Path) -> None:
-    async with seated(tmp_path, screen="ablate") as seat:
+    async with ablate_screen(tmp_path) as seat:
         await seat.sees("No studies yet", "nanochat-tui --no-ui ablate --axis")
         for key in KEYS:
             count = len(seat.app.said)
@@ -24,7 +24,7 @@ async def test_without_a_study_every_key_shows_why_it_does_nothing(tmp_path: Pat
 
 async def test_the_list_shows_state_progress_axes_and_base_with_the_newest_first(results: Path) -> None:
     new_study(results.parent, {"steps": (10, 20)}, pick="one-at-a-time")
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await wait_for_studies(seat)
         table = table_of(seat)
         assert [Path(key).name for key in table.row_keys] == ["study-2", "study-1"]
@@ -38,7 +38,7 @@ async def test_the_list_shows_state_progress_axes_and_base_with_the_newest_first
 async def test_a_study_that_cannot_be_read_or_is_deleted_is_reported(results: Path) -> None:
     study = new_study(results.parent, {"lr": (0.1, 0.2)})
     study.config_path.write_text("{")
-    async with seated(results, (200, 60), screen="ablate") as seat:
+    async with ablate_screen(results, (200, 60)) as seat:
         await wait_for_studies(seat)
         assert "plan.json" in seat.seen()
         table = table_of(seat)
@@ -72,7 +72,7 @@ async def test_a_cell_waits_for_a_base_whose_seeds_are_not_all_done(results: Pat
     run = study.find_run(Job(study.plan.base_index, study.plan.seeds[1]))
     assert run
     shutil.rmtree(run.path)
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.sees("waiting for the base")
         assert view_of(seat).snapshot

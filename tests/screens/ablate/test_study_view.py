@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ablate_screen import cell_names, open_editor, open_study, screen_of, view_of, wait_for_studies
+from ablate_screen import ablate_screen, cell_names, open_editor, open_study, screen_of, view_of, wait_for_studies
 from patience import PATIENCE
-from seats import new_study, seated
+from seats import new_study
 from textual.widgets import Static
 
 from engines.ablation.study import list_studies
@@ -20,7 +20,7 @@ SIZES = [(60, 15), (1, 1), (80, 24)]
 
 
 async def test_cells_are_ranked_and_compared_with_the_base_and_drawn_in_their_colours(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         view = view_of(seat)
         assert view.snapshot and view.snapshot.analysis.done == 4
@@ -38,7 +38,7 @@ async def test_cells_are_ranked_and_compared_with_the_base_and_drawn_in_their_co
 
 
 async def test_cells_can_be_compared_with_another_cell(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         cells = view_of(seat).cells
         cells.move_cursor(row=cell_names(seat).index("lr=0.3"))
@@ -50,19 +50,19 @@ async def test_cells_can_be_compared_with_another_cell(results: Path) -> None:
 
 
 async def test_a_grid_has_effects_and_other_designs_show_why_not(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.press("e")
         await seat.sees("Main effects on val bpb", "lr=0.3 instead of 0.03")
     new_study(results.parent, {"lr": (0.1, 0.2)}, pick="one-at-a-time")
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.press("e")
         await seat.sees("No effects: they need a full grid, and the design one-at-a-time leaves combinations out.")
 
 
 async def test_on_a_low_terminal_curves_and_effects_replace_the_cells(results: Path) -> None:
-    async with seated(results, (80, 24), screen="ablate") as seat:
+    async with ablate_screen(results, (80, 24)) as seat:
         await open_study(seat)
         view = view_of(seat)
         assert view.cells.is_on_screen and not view.curves.is_on_screen
@@ -77,7 +77,7 @@ async def test_on_a_low_terminal_curves_and_effects_replace_the_cells(results: P
 
 
 async def test_a_cell_opens_the_run_of_its_first_seed(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.press("enter")
         await seat.until(lambda: isinstance(seat.screen, TrainScreen))
@@ -92,11 +92,11 @@ async def test_the_report_is_written_and_its_path_shown(results: Path) -> None:
     for path in study.path.glob("table.*"):
         path.unlink()
     page = results / "reports" / f"{study.id}.html"
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.press("w")
-        await seat.hears(f"tables written: {study.path}/table.*")
-        assert seat.app.said[-1].startswith(f"report written: {page}")
+        await seat.hears(f"Tables written: {study.path}/table.*")
+        assert seat.app.said[-1].startswith(f"Report written: {page}")
     assert json.loads((study.path / "table.json").read_text())["done"] == 4
     assert f"Study {study.id}" in page.read_text() and (page.parent / f"{study.id}.bpb.svg").exists()
 
@@ -109,19 +109,19 @@ async def test_keys_work_while_the_report_is_written(results: Path, monkeypatch:
         return write_document(*arguments)
 
     monkeypatch.setattr(document, "write_document", write_slowly)
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         await seat.press("w")
-        await seat.hears("writing the report of study-1 ...")
+        await seat.hears("Writing the report of study-1 ...")
         await seat.press("e")
         await seat.until(lambda: view_of(seat).part == "effects")
-        assert not any(message.startswith("report written") for message in seat.app.said)
+        assert not any(message.startswith("Report written") for message in seat.app.said)
         key_worked.set()
-        await seat.hears("report written: ")
+        await seat.hears("Report written: ")
 
 
 async def test_a_refresh_without_changes_repaints_nothing(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         updated: list[str] = []
         view = view_of(seat)
@@ -134,7 +134,7 @@ async def test_a_refresh_without_changes_repaints_nothing(results: Path) -> None
 
 
 async def test_the_screen_works_at_every_size(results: Path) -> None:
-    async with seated(results, screen="ablate") as seat:
+    async with ablate_screen(results) as seat:
         await open_study(seat)
         for size in SIZES:
             await seat.pilot.resize_terminal(*size)
@@ -144,7 +144,7 @@ async def test_the_screen_works_at_every_size(results: Path) -> None:
             assert max(map(len, seen.splitlines()), default=0) <= size[0]
             if size[0] >= 60:
                 assert "FINISHED" in seen and "lr=0.3" in seen and "val bpb" in seen and "too few seeds" in seen
-            for key, words in {"v": "curves of 2", "e": "Main effects"}.items():
+            for key, words in {"v": "Curves of 2", "e": "Main effects"}.items():
                 await seat.press(key)
                 if size[0] >= 60:
                     await seat.sees(words)
@@ -155,7 +155,7 @@ async def test_the_screen_works_at_every_size(results: Path) -> None:
 
 
 async def test_ascii_mode_uses_only_ascii(results: Path) -> None:
-    async with seated(results, (80, 24), screen="ablate", ascii=True) as seat:
+    async with ablate_screen(results, (80, 24), ascii=True) as seat:
         await wait_for_studies(seat)
         seen = [seat.seen()]
         await open_study(seat)
