@@ -1,8 +1,6 @@
-"""The Textual app: four screens over the run directories, themes, and the keys that hold everywhere."""
+"""The dashboard app: four screens over the run directories, themes, and the keys that work on every screen."""
 
-import asyncio
 import gc
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.events import Event, InputEvent, MouseDown
 from textual.screen import Screen
-from textual.theme import ThemeProvider
-from textual.widget import AwaitMount
 
 from engines.errors import UserError
 from engines.files import write_file
@@ -26,34 +20,24 @@ from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from engines.settings.user_config import UserConfig
 from screens.ablate.screen import AblateScreen
-from screens.chart import SERIES
-from screens.crash import report_crash
+from screens.base_app import BaseApp
 from screens.help import HelpScreen, key_groups
 from screens.messages import FormRequested, RunSelected, RunsRefreshed, SampleRequested
 from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
 from screens.shared.background import deliver, is_busy, run_in_background
 from screens.state import AppState
-from screens.textual_fixes import close_palettes_of_other_modes, ignore_page_keys_before_layout
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
-from screens.widgets.dialog import Palette
-from screens.widgets.wrapping import shown
 
-REFRESH_INTERVAL = 1.0  # seconds between looks at all runs
+REFRESH_INTERVAL = 1.0  # seconds between two readings of all runs
 _BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
-_FRAME = 1 / 60  # seconds
-_SHOW_PATIENCE = 1.0  # seconds that the reader of runs waits until what it has read is shown
-_LEAVE_PATIENCE = 0.3  # seconds to wait for a folder before the app exits
-_READ_A_SECOND = 15.0  # characters of a toast
+_SHOW_TIMEOUT = 1.0  # seconds that the reader waits until the first runs are shown
+_LEAVE_TIMEOUT = 0.3  # seconds to wait for a folder before the app exits
 
 
-ignore_page_keys_before_layout()
-close_palettes_of_other_modes()
-
-
-class DashboardApp(App[str]):
-    """Returns, on leaving, what the shell should print."""
+class DashboardApp(BaseApp):
+    """The dashboard. Returns the text that the shell should print after it has exited."""
 
     TITLE = "nanochat-tui"
     # all of them at startup: a style sheet added by a screen restyles every screen that is visited later
@@ -67,13 +51,13 @@ class DashboardApp(App[str]):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual's own
     VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-low"), (30, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "open('train')", "Train", id="open.train", tooltip="Start a run, watch one", show=False),
-        Binding("2", "open('runs')", "Runs", id="open.runs", tooltip="Every run, compared", show=False),
-        Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Let a model speak", show=False),
-        Binding("4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Studies of variants", show=False),
-        Binding("q", "leave", "Leave", id="leave", tooltip="Leave; runs go on"),
-        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", tooltip="Leave; runs go on", show=False, system=True),
-        Binding("question_mark,f1", "help", "Help", id="help", tooltip="Every key of this screen", key_display="?"),
+        Binding("1", "open('train')", "Train", id="open.train", tooltip="Start a run, or open one", show=False),
+        Binding("2", "open('runs')", "Runs", id="open.runs", tooltip="List and compare runs", show=False),
+        Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Generate samples", show=False),
+        Binding("4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Run ablation studies", show=False),
+        Binding("q", "leave", "Leave", id="leave", tooltip="Leave; runs continue"),
+        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", tooltip="Leave", show=False, system=True),
+        Binding("question_mark,f1", "help", "Help", id="help", tooltip="Show all keys of this screen", key_display="?"),
     ]
 
     def __init__(
@@ -93,11 +77,6 @@ class DashboardApp(App[str]):
         self._first_screen = screen
         self._pending = pending
         self._refresh_interval = refresh_interval  # seconds
-        self._last_input = 0.0  # when a key was pressed or the pointer moved
-        self.failure = ""  # the sentence about an exception that ended the app
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return SERIES
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -105,7 +84,7 @@ class DashboardApp(App[str]):
         self.theme = self.state.user_config.theme or THEMES[0].name
         self.set_keymap(self.state.user_config.keys)
         self.set_class(self.state.ascii, "-ascii")
-        self._exit_on_signals()
+        self.exit_on_signals()
         self.switch_mode(self._first_screen)
         self._refresh_timer = self.set_interval(self._refresh_interval, self._refresh_runs)
         self._refresh_runs()
@@ -113,58 +92,48 @@ class DashboardApp(App[str]):
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         if self._pending:
             self.notify(f"reading {self.state.results} ...")
-            run_in_background(self, self._pending.result, self._take_found, group="pending")
+            run_in_background(self, self._pending.result, self._show_pending, group="pending")
 
-    def _take_found(self, run: Run | None) -> None:
-        """Show the run that was named on the command line, unless another was chosen meanwhile."""
+    def _show_pending(self, run: Run | None) -> None:
+        """Show the run that was named on the command line, unless another was selected in the meantime."""
         if run and self.state.selected is None:
             self.post_message((SampleRequested if self._first_screen == "sample" else RunSelected)(run))
 
     def _refresh_runs(self) -> None:
-        """Read what has changed, unless the previous read still waits for a folder."""
+        """Read what has changed, unless the previous reading is still blocked by a directory."""
         if not is_busy(self, "runs"):
-            run_in_background(self, self._read_runs, self._take_runs, self._show_unreadable, group="runs")
+            run_in_background(self, self._read_runs, self._show_runs, self._show_unreadable, group="runs")
 
     def _read_runs(self) -> list[WatchedRun]:
         return self.state.board.refresh(publish=self._publish_part)
 
     def _publish_part(self, watches: list[WatchedRun]) -> None:
-        """Wait a moment until the part is shown: the reader would slow down what paints the first rows."""
+        """Wait until these runs are shown: reading on would slow down painting the first rows."""
         shown = threading.Event()
-        deliver(self, self._take_part, watches, shown)
-        shown.wait(_SHOW_PATIENCE)
+        deliver(self, self._show_part, watches, shown)
+        shown.wait(_SHOW_TIMEOUT)
 
-    _why_unread = ""
+    _last_error = ""
 
     def _show_unreadable(self, error: UserError) -> None:
         """Show the error once, though reading is retried every second: a network drive may be unavailable."""
-        if str(error) != self._why_unread:
+        if str(error) != self._last_error:
             self.notify(str(error), severity="error")
-        self._why_unread = str(error)
+        self._last_error = str(error)
 
-    def _take_part(self, watches: list[WatchedRun], shown: threading.Event) -> None:
+    def _show_part(self, watches: list[WatchedRun], shown: threading.Event) -> None:
         """Show the runs that have been read so far."""
-        self._take_runs(watches)
+        self._show_runs(watches)
         self.state.is_partial = True
         self.screen.call_after_refresh(shown.set)
 
-    def _take_runs(self, watches: list[WatchedRun]) -> None:
+    def _show_runs(self, watches: list[WatchedRun]) -> None:
         self.state.watches = watches
         self.state.is_partial = False
-        self._why_unread = ""
+        self._last_error = ""
         self.screen.post_message(RunsRefreshed())
 
-    def notify(self, message: str, **how: Any) -> None:
-        """Names and values stand as they are: in brackets too. What takes longer to read stays longer.
-
-        A key that is held says its sentence once, not in a pile that covers the screen.
-        """
-        for said in [said for said in self._notifications if said.message == shown(message)]:
-            self._unnotify(said)
-        timeout = max(self.NOTIFICATION_TIMEOUT, len(message) / _READ_A_SECOND)
-        super().notify(shown(message), **{"timeout": timeout, **how, "markup": False})
-
-    # --- what the screens ask for -----------------------------------------------------------------
+    # --- requests of the screens -----------------------------------------------------------------
 
     async def on_run_selected(self, message: RunSelected) -> None:
         self.state.selected = message.run
@@ -183,14 +152,9 @@ class DashboardApp(App[str]):
         if isinstance(self.screen, TrainScreen):
             self.screen.call_after_refresh(self.screen.show_form, message.given)
 
-    def get_key_display(self, binding: Binding) -> str:
-        """Signs for keys only where all terminals draw them."""
-        shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.state.ascii else binding.key
-
     def action_open(self, mode: str) -> None:
         if mode == self.current_mode:
-            self.notify(f"this is the {mode} screen.")
+            self.notify(f"The {mode} screen is already open.")
         self.switch_mode(mode)
 
     def action_help(self) -> None:
@@ -202,7 +166,7 @@ class DashboardApp(App[str]):
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
-        """Save a screenshot in the results directory: a machine without a desktop has no folder for downloads."""
+        """Save a screenshot in the results directory: a server has no folder for downloads."""
         name = filename or f"nanochat-tui {datetime.now().isoformat()}.svg".replace(":", "_")
         target = Path(path or self.state.results) / name
         if self.state.refusal:
@@ -212,90 +176,40 @@ class DashboardApp(App[str]):
 
         def write() -> str:
             write_file(target, picture, "screenshot")
-            return f"written: {target}"
+            return f"screenshot written: {target}"
 
         run_in_background(self, write, self.notify, group="screenshot", queue=True)
         return None
 
     async def action_quit(self) -> None:
-        """Textual's own way out, by ctrl+q and the palette, tells as much."""
+        """Leave by ctrl+q or the command palette, with the same message."""
         self.action_leave()
 
-    def action_command_palette(self) -> None:
-        if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
-
-    def search_themes(self) -> None:
-        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
-
-    # --- the end ----------------------------------------------------------------------------------
-
-    async def on_event(self, event: Event) -> None:
-        """Ignore keys and clicks on widgets that are being removed, and all of them while the app exits."""
-        if isinstance(event, InputEvent):
-            self._last_input = time.monotonic()
-            if self._exit or (isinstance(event, MouseDown) and self._is_being_removed(event)):
-                return
-        await super().on_event(event)
-
-    def _is_being_removed(self, event: MouseDown) -> bool:
-        """Return whether the widget under the mouse, or what contains it, was removed.
-
-        It stays painted until the next frame, and Textual's text selection fails on it.
-        """
-        widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
-        return widget is not None and not widget.is_attached
+    # --- hidden screens and exit ----------------------------------------------------------------------------------
 
     async def build_hidden_screens(self) -> None:
-        """Build the screens that were not visited yet, one at a time, while no key is pressed."""
+        """Build the screens that have not been visited, one at a time, while no key is pressed."""
         hidden = [mode for mode in self.MODES if mode not in self._screen_stacks]
-        is_idle = time.monotonic() - self._last_input > _BUILD_INTERVAL and not self.state.is_partial
+        is_idle = time.monotonic() - self.last_input > _BUILD_INTERVAL and not self.state.is_partial
         if hidden and is_idle:
             await self._init_mode(hidden[0])
         if hidden:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         elif not self.is_headless:
-            gc.freeze()  # what is there now stays: a full collection of it takes 90 ms, during which keys wait
-
-    def _get_screen(self, screen: Screen[Any] | str) -> tuple[Screen[Any], AwaitMount]:
-        """A new screen is styled when it is built; Textual would also parse all style sheets again when it is shown."""
-        is_new = isinstance(screen, Screen) and not screen.is_running
-        found, mounted = super()._get_screen(screen)
-        if is_new:
-            found._css_update_count = self._css_update_count
-        return found, mounted
-
-    def delay_update(self, delay: float = _FRAME) -> None:
-        """Paint a screen that was switched to in the next frame; Textual waits 50 ms for it to be built."""
-        super().delay_update(min(delay, _FRAME))
-
-    def _exit_on_signals(self) -> None:
-        """Restore the terminal before a signal ends the program."""
-        if not self.is_headless and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
-
-    def _handle_exception(self, error: Exception) -> None:
-        """Exit with one sentence; Textual's own handler would print a traceback with all local variables."""
-        self._return_code = 1
-        if self._exception is None:  # others are its consequences
-            self._exception = error
-            self._exception_event.set()
-            self.failure = report_crash(error)
-        self._close_messages_no_wait()
+            gc.freeze()  # a full collection of these objects takes 90 ms, which would delay keys
 
     def action_leave(self) -> None:
-        """Exit with the names of running runs: those whose locks are held, unless their folder hangs."""
+        """Exit with the names of active runs: those whose locks are held, unless their directory is blocked."""
         runs = {watch.run.id: watch.run for watch in self.state.live_watches}
-        live = list(runs)
+        names = list(runs)
         if self.state.selected:
             runs.setdefault(self.state.selected.id, self.state.selected)
-        run_in_background(self, partial(_names_of_live, runs), self._leave, group="leave")
-        self.set_timer(_LEAVE_PATIENCE, partial(self._leave, live))
+        run_in_background(self, partial(_find_active, runs), self._exit_with, group="leave")
+        self.set_timer(_LEAVE_TIMEOUT, partial(self._exit_with, names))
 
-    def _leave(self, live: Iterable[str]) -> None:
-        self.exit("\n".join(f"{name} is still running; reattach with: nanochat-tui attach {name}" for name in live))
+    def _exit_with(self, names: Iterable[str]) -> None:
+        self.exit("\n".join(f"{name} is still running; reattach with: nanochat-tui attach {name}" for name in names))
 
 
-def _names_of_live(runs: Mapping[str, Run]) -> list[str]:
+def _find_active(runs: Mapping[str, Run]) -> list[str]:
     return [name for name, run in runs.items() if is_lock_held(run.lock_path)]

@@ -91,7 +91,7 @@ class HelpScreen(Dialog[None]):
     HelpScreen #help { width: 100; max-width: 94%; height: auto; max-height: 90%; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1", "dismiss", "Close", id="help.close", tooltip="Back to the screen"),
+        Binding("escape,question_mark,f1", "dismiss", "Close", id="help.close", tooltip="Close the help"),
     ]
 
     def __init__(self, groups: list[KeyGroup], ascii: bool) -> None:
@@ -102,7 +102,7 @@ class HelpScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help", classes="pane") as box:
             box.border_title = "keys"
-            box.border_subtitle = "arrows scroll, esc closes" if self._ascii else "↑↓ scroll, esc closes"
+            box.border_subtitle = "arrows: scroll, esc: close" if self._ascii else "↑↓: scroll, esc: close"
             yield Lines(id="keys")
 
     def on_resize(self, event: Resize) -> None:

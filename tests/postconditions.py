@@ -38,13 +38,16 @@ from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.dialog import Palette
 from screens.widgets.heat_map import HeatMap
-from screens.widgets.token_view import Place, TokenView
+from screens.widgets.token_layout import Place
+from screens.widgets.token_view import TokenView
 
 ScreenType = TypeVar("ScreenType", bound=Screen[Any])
 
 
 def shows_mode(mode: str) -> PostCondition:
-    return when(lambda seat: seat.app.current_mode == mode, says(f"this is the {mode} screen"), becomes(_mode, mode))
+    return when(
+        lambda seat: seat.app.current_mode == mode, says(f"{mode} screen is already open"), becomes(_mode, mode)
+    )
 
 
 def _mode(seat: Seat) -> str:
@@ -273,7 +276,7 @@ def _highlighted(seat: Seat) -> Any:
     return isinstance(seat.screen, CheckpointPicker) and seat.screen.highlighted
 
 
-_GENERATES = changes(lambda seat: id(_tokens(seat)._samples[0]))
+_GENERATES = changes(lambda seat: id(_tokens(seat).token_layout))
 _LEAVES_THE_ENTRY = becomes(lambda seat: _tokens(seat).has_focus)
 SAMPLE: dict[str, PostCondition] = {
     "sample.generate": _GENERATES,

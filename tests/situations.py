@@ -24,7 +24,8 @@ from screens.train.new_run import NewRun
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
 from screens.widgets.heat_map import HeatMap
-from screens.widgets.token_view import Place, TokenView
+from screens.widgets.token_layout import Place
+from screens.widgets.token_view import TokenView
 
 
 async def _as_opened(seat: Seat) -> None:

@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 from engines.output.terminal_text import replace_symbols
 from screens.sample.labels import format_bits, format_percent, format_token
-from screens.widgets.token_view import ShownToken
+from screens.widgets.token_layout import ShownToken
 
 _NAME_WIDTH = 12  # cells for a token; longer ones are cut
 _PERCENT_WIDTH = 7

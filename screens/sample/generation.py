@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.generation.client import Reply
 from engines.runs.watched_checkpoints import CheckpointFolder
-from screens.widgets.token_view import ShownToken
+from screens.widgets.token_layout import ShownToken
 
 _BOS = 0  # in every tokenizer: when sampled, it ends the document
 

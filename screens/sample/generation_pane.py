@@ -15,7 +15,8 @@ from engines.runs.watched_checkpoints import CheckpointFolder
 from screens.sample.generation import Generation, GenerationProgress, GenerationRequest
 from screens.sample.labels import format_checkpoint
 from screens.sample.model_list import CheckpointChoice, RunCheckpoints, explain_missing_checkpoint, find_checkpoint
-from screens.widgets.token_view import ShownToken, TokenView
+from screens.widgets.token_layout import ShownToken
+from screens.widgets.token_view import TokenView
 
 _STATUS_INTERVAL = 0.1  # seconds between updates of what changes with every token
 _BORDER = 6  # columns of the top border that are not its title

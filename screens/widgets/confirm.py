@@ -1,4 +1,4 @@
-"""Asks before something that cannot be taken back."""
+"""A dialog that asks for confirmation."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from screens.widgets.dialog import Dialog
 
 
 class ConfirmScreen(Dialog[bool]):
-    """Gives back whether the deed, named by its verb, is wanted."""
+    """Returns whether the action, named by its verb, is confirmed."""
 
     DEFAULT_CSS = """
     ConfirmScreen { align: center middle; }
@@ -29,10 +29,10 @@ class ConfirmScreen(Dialog[bool]):
     """
     AUTO_FOCUS = "#no"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it"),
-        Binding("n,escape", "answer(False)", "No", id="confirm.no", tooltip="Leave it as it is"),
+        Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Confirm"),
+        Binding("n,escape", "answer(False)", "No", id="confirm.no", tooltip="Cancel"),
         Binding("enter", "press", "Press", id="confirm.press", tooltip="Press the button", show=False, priority=True),
-        Binding("left,right", "other", "Other", id="confirm.other", tooltip="The other button", show=False),
+        Binding("left,right", "other", "Other", id="confirm.other", tooltip="Focus the other button", show=False),
     ]
 
     def __init__(self, question: str, verb: str) -> None:

@@ -1,10 +1,9 @@
-"""Shows text token by token as it is drawn: shaded by surprisal where asked, with a cursor that walks over tokens."""
+"""Sampled text as a widget: tokens coloured by surprisal on request, with a cursor that moves from token to token."""
 
 import dataclasses
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,49 +16,19 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from screens.widgets.pointer import content_offset
-from screens.widgets.wrapping import GrowingLines, Piece
+from screens.widgets.token_layout import PROMPT, Place, ShownToken, TokenLayout
 
-HEAT_BITS = (1, 2, 4, 8)  # surprisals at which the next step of the scale begins
-PROMPT = -1
-_END_MARK = "■"  # of a document that ended
-
-
-class ShownToken(NamedTuple):
-    """A token as the view wants it. Probabilities are the model's own."""
-
-    text: str
-    probability: float
-    alternatives: Sequence[tuple[str, float]] = ()
-    ends: bool = False  # the document ends with it, and it has no text of its own
-
-    @property
-    def bits(self) -> float:
-        """Surprisal: −log2 p."""
-        return -math.log2(self.probability) if self.probability > 0 else math.inf
+HEAT_BITS = (1, 2, 4, 8)  # surprisals at which the next step of the colour scale begins
+_END_MARK = "■"  # shown for the end of a document
 
 
 def heat_step(bits: float) -> int:
-    """0, expected, to 4, a surprise."""
+    """Return the step of the colour scale, from 0 (expected) to 4 (surprising)."""
     return bisect_right(HEAT_BITS, bits)
 
 
-@dataclasses.dataclass
-class _Sample:
-    """One text: its tokens, and its lines at the present width."""
-
-    lines: GrowingLines
-    tokens: list[ShownToken] = dataclasses.field(default_factory=list)
-
-
-class Place(NamedTuple):
-    """A token: the sample it is in, and its number there."""
-
-    sample: int
-    token: int
-
-
 class TokenView(ScrollView, can_focus=True):
-    """Text of one or more samples, one below the other, each behind the prompt."""
+    """Text of one or more samples, one below the other, each after the prompt."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "token-view--prompt",
@@ -88,14 +57,14 @@ class TokenView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Token before", id="tokens.left", tooltip="The token before", show=False),
-        Binding("right", "step(1)", "Next token", id="tokens.right", tooltip="The next token", show=False),
-        Binding("up", "line(-1)", "Line above", id="tokens.up", tooltip="The token above", show=False),
-        Binding("down", "line(1)", "Line below", id="tokens.down", tooltip="The token below", show=False),
-        Binding("home", "edge(False)", "First token", id="tokens.home", tooltip="The first token", show=False),
-        Binding("end", "edge(True)", "Last token", id="tokens.end", tooltip="The last token", show=False),
-        Binding("pageup", "page_up", "Page up", id="tokens.page_up", tooltip="A page up", show=False),
-        Binding("pagedown", "page_down", "Page down", id="tokens.page_down", tooltip="A page down", show=False),
+        Binding("left", "step(-1)", "Previous token", id="tokens.left", tooltip="Previous token", show=False),
+        Binding("right", "step(1)", "Next token", id="tokens.right", tooltip="Next token", show=False),
+        Binding("up", "line(-1)", "Line above", id="tokens.up", tooltip="Token above", show=False),
+        Binding("down", "line(1)", "Line below", id="tokens.down", tooltip="Token below", show=False),
+        Binding("home", "edge(False)", "First token", id="tokens.home", tooltip="First token", show=False),
+        Binding("end", "edge(True)", "Last token", id="tokens.end", tooltip="Last token", show=False),
+        Binding("pageup", "page_up", "Page up", id="tokens.page_up", tooltip="Page up", show=False),
+        Binding("pagedown", "page_down", "Page down", id="tokens.page_down", tooltip="Page down", show=False),
     ]
 
     heat: reactive[bool] = reactive(False)
@@ -105,7 +74,7 @@ class TokenView(ScrollView, can_focus=True):
 
     @dataclasses.dataclass
     class CursorMoved(Message):
-        """The cursor stands on another token, or on none."""
+        """The cursor moved to another token, or was removed."""
 
         token_view: "TokenView"
         token: ShownToken | None
@@ -116,207 +85,116 @@ class TokenView(ScrollView, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._prompt = ""
-        self._samples: list[_Sample] = []
-        self._tops: list[int] = []  # the view's line at which each sample begins
+        self.token_layout = TokenLayout(self._text_of)
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- text ---------------------------------------------------------------------------------------
 
     def begin(self, prompt: str, count: int) -> None:
-        """Forget what was there; `count` samples will go on from the prompt."""
-        self._prompt = prompt
-        self._samples = [_Sample(self._begun()) for _ in range(count)]
+        """Remove all text; `count` samples will continue the prompt."""
+        self.token_layout = TokenLayout(self._text_of, prompt, count, self._available_width)
         self.cursor = None
-        self._arrange()
+        self._update_size()
         self.scroll_home(animate=False)
 
     def extend(self, sample: int, tokens: Sequence[ShownToken]) -> None:
-        """More tokens of one sample."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y - 1
-        into = self._samples[sample]
-        into.lines.extend(
-            Piece(self._text(token), number) for number, token in enumerate(tokens, start=len(into.tokens))
-        )
-        into.tokens.extend(tokens)
-        self._arrange()
-        if at_end and len(self._samples) == 1 and self.cursor is None:
+        """Add tokens to a sample."""
+        is_at_end = self.scroll_offset.y >= self.max_scroll_y - 1
+        self.token_layout.extend(sample, tokens)
+        self._update_size()
+        if is_at_end and self.token_layout.count == 1 and self.cursor is None:
             self.scroll_end(animate=False, immediate=True)
 
     @property
     def token(self) -> ShownToken | None:
-        """The one under the cursor."""
-        return self._samples[self.cursor.sample].tokens[self.cursor.token] if self.cursor else None
-
-    def _text(self, token: ShownToken) -> str:
-        return ("#" if self.ascii else _END_MARK) if token.ends else token.text
-
-    def _begun(self) -> GrowingLines:
-        lines = GrowingLines(self._width)
-        lines.extend([Piece(self._prompt, PROMPT)])
-        return lines
+        """The token at the cursor."""
+        return self.token_layout.token(self.cursor) if self.cursor else None
 
     @property
-    def _width(self) -> int:
-        return max(1, self.size.width - 2)  # the scrollbar takes a column, and a newline may hang over the edge
+    def _available_width(self) -> int:
+        return self.size.width - 2  # the scrollbar takes a column, and a newline may exceed the edge by one
 
-    def _arrange(self) -> None:
-        """Find where each sample begins, and how high all is."""
-        self._tops, height = [], 0
-        for sample in self._samples:
-            height += len(self._samples) > 1  # the rule above it
-            self._tops.append(height)
-            height += len(sample.lines.lines)
-        self.virtual_size = Size(self.size.width, height)
+    def _text_of(self, token: ShownToken) -> str:
+        return ("#" if self.ascii else _END_MARK) if token.ends else token.text
+
+    def _update_size(self) -> None:
+        self.virtual_size = Size(self.size.width, self.token_layout.height)
         self.refresh()
 
     def on_resize(self, event: Resize) -> None:
-        if self._samples and self._samples[0].lines.width != self._width:
-            for sample in self._samples:
-                sample.lines = self._begun()
-                sample.lines.extend(Piece(self._text(token), n) for n, token in enumerate(sample.tokens))
-        self._arrange()
+        self.token_layout.set_width(self._available_width)
+        self._update_size()
 
-    # --- drawing ----------------------------------------------------------------------------------
+    # --- drawing ------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         base = self.visual_style.rich_style
-        found = self._find_line(y + self.scroll_offset.y)
+        found = self.token_layout.find_line(y + self.scroll_offset.y)
         if found is None:
             return Strip.blank(self.size.width, base)
         sample, number = found
         if number < 0:
-            segments = [Segment(self._rule(sample), self._style("rule"))]
+            segments = [Segment(self._format_rule(sample), self._style("rule"))]
         else:
-            segments = [
-                Segment(piece.text, self._style_of(sample, piece.owner))
-                for piece in self._samples[sample].lines.lines[number]
-            ]
+            pieces = self.token_layout.pieces(sample, number)
+            segments = [Segment(piece.text, self._style_of(Place(sample, piece.owner))) for piece in pieces]
         return Strip(segments).extend_cell_length(self.size.width, base).crop(0, self.size.width)
 
-    def _rule(self, sample: int) -> str:
+    def _format_rule(self, sample: int) -> str:
         dash = "-" if self.ascii else "─"
         return f"{dash * 2} {sample + 1} {dash * self.size.width}"[: self.size.width]
 
-    def _find_line(self, y: int) -> tuple[int, int] | None:
-        """The sample and its line (-1: its rule) at a line of the view."""
-        ruled = len(self._samples) > 1
-        sample = bisect_right(self._tops, y + ruled) - 1
-        if sample < 0:
-            return None
-        number = y - self._tops[sample]
-        return (sample, number) if number < len(self._samples[sample].lines.lines) else None
-
-    def _style_of(self, sample: int, owner: int) -> Style:
-        if self.cursor == (sample, owner):
+    def _style_of(self, place: Place) -> Style:
+        if self.cursor == place:
             return self._style("cursor")
-        if owner == PROMPT:
+        if place.token == PROMPT:
             return self._style("prompt")
-        token = self._samples[sample].tokens[owner]
+        token = self.token_layout.token(place)
         if self.heat:
             return self.step_style(heat_step(token.bits))
         return self._style("rule") if token.ends else self.visual_style.rich_style
 
     def step_style(self, step: int) -> Style:
-        """How a step of the surprisal scale looks."""
+        """Return the style of a step of the colour scale."""
         return self._style(f"{'mono' if self.monochrome else 'heat'}-{step}")
 
     def _style(self, part: str) -> Style:
         return self.get_visual_style(f"token-view--{part}").rich_style
 
-    def watch_heat(self) -> None:
-        self.refresh()
-
-    watch_monochrome = watch_heat
-
-    # --- the cursor -------------------------------------------------------------------------------
+    # --- cursor -------------------------------------------------------------------------------------
 
     def watch_cursor(self) -> None:
         self.refresh()
         if self.cursor is not None:
-            line = self._tops[self.cursor.sample] + self._samples[self.cursor.sample].lines.line_of(self.cursor.token)
-            self.scroll_to_region(Region(0, line, 1, 1), animate=False)
+            self.scroll_to_region(Region(0, self.token_layout.line_of(self.cursor), 1, 1), animate=False)
         self.post_message(self.CursorMoved(self, self.token))
 
-    def action_step(self, by: int) -> None:
-        last = self._last_place()
-        if last is None:
-            self._say_nothing_is_there()
-        elif self.cursor is None:
-            self.cursor = last if by < 0 else self._first_place()
+    def action_step(self, direction: int) -> None:
+        """Move to the next (1) or the previous (-1) token."""
+        if self.cursor is not None:
+            self.cursor = self.token_layout.neighbour(self.cursor, direction)
         else:
-            self.cursor = self._beside(self.cursor, by)
+            self._move_to(self.token_layout.last() if direction < 0 else self.token_layout.first())
 
-    def action_line(self, by: int) -> None:
-        if self._last_place() is None:
-            self._say_nothing_is_there()
-        elif self.cursor is None:
-            self.action_step(-1)
-        else:
-            x, y = self._cell_of(self.cursor)
-            goal = y + by
-            while 0 <= goal < self.virtual_size.height:
-                place = self._place_at(x, goal)
-                if place is not None and place != self.cursor:
-                    self.cursor = place
-                    return
-                goal += by
-
-    def action_edge(self, last: bool) -> None:
-        place = self._last_place() if last else self._first_place()
-        if place is None:
-            self._say_nothing_is_there()
-        else:
+    def action_line(self, direction: int) -> None:
+        """Move to the token above (-1) or below (1)."""
+        if self.cursor is None:
+            self._move_to(self.token_layout.last())
+        elif place := self.token_layout.vertical_neighbour(self.cursor, direction):
             self.cursor = place
+
+    def action_edge(self, is_last: bool) -> None:
+        """Move to the first or the last token."""
+        self._move_to(self.token_layout.last() if is_last else self.token_layout.first())
 
     def on_click(self, event: Click) -> None:
         offset = content_offset(event, self)
-        place = self._place_at(offset.x, offset.y + self.scroll_offset.y) if offset else None
+        place = self.token_layout.place_at(offset.x, offset.y + self.scroll_offset.y) if offset else None
         if place is not None:
             self.cursor = place
 
-    def _say_nothing_is_there(self) -> None:
-        self.notify("There are no tokens yet: enter draws some.")
-
-    def _first_place(self) -> Place | None:
-        return next((Place(i, 0) for i, sample in enumerate(self._samples) if sample.tokens), None)
-
-    def _last_place(self) -> Place | None:
-        spoken = [(i, sample) for i, sample in enumerate(self._samples) if sample.tokens]
-        return Place(spoken[-1][0], len(spoken[-1][1].tokens) - 1) if spoken else None
-
-    def _beside(self, place: Place, by: int) -> Place:
-        """The next token in that direction, in the next sample where one ends; the same where there is none."""
-        number = place.token + by
-        if 0 <= number < len(self._samples[place.sample].tokens):
-            return Place(place.sample, number)
-        sample = place.sample + by
-        while 0 <= sample < len(self._samples):
-            if count := len(self._samples[sample].tokens):
-                return Place(sample, 0 if by > 0 else count - 1)
-            sample += by
-        return place
-
-    def _cell_of(self, place: Place) -> tuple[int, int]:
-        lines = self._samples[place.sample].lines
-        number = lines.line_of(place.token)
-        x = 0
-        for piece in lines.lines[number]:
-            if piece.owner == place.token:
-                break
-            x += Segment(piece.text).cell_length
-        return x, self._tops[place.sample] + number
-
-    def _place_at(self, x: int, y: int) -> Place | None:
-        """The token at a cell of the view, or the last one before it on its line."""
-        found = self._find_line(y)
-        if found is None or found[1] < 0:
-            return None
-        sample, number = found
-        place, start = None, 0
-        for piece in self._samples[sample].lines.lines[number]:
-            if start > x and place is not None:
-                break
-            if piece.owner != PROMPT:
-                place = Place(sample, piece.owner)
-            start += Segment(piece.text).cell_length
-        return place
+    def _move_to(self, place: Place | None) -> None:
+        """Move the cursor, or show that there is no token."""
+        if place is None:
+            self.notify("There are no tokens yet. Press enter to generate.")
+        else:
+            self.cursor = place

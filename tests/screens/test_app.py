@@ -44,7 +44,7 @@ def run_of(results: Path, name: str) -> Run:
 def test_a_screenshot_goes_to_the_results_or_says_why_not(tmp_path: Path) -> None:
     async def scenario(seat: Seat) -> None:
         seat.app.deliver_screenshot()
-        await seat.hears(f"written: {tmp_path}/new/nanochat-tui")
+        await seat.hears(f"screenshot written: {tmp_path}/new/nanochat-tui")
         (shot,) = (tmp_path / "new").glob("nanochat-tui*.svg")
         assert "Train" in shot.read_text()
         (tmp_path / "file").touch()
@@ -60,7 +60,7 @@ def test_the_number_keys_switch_screens(results: Path) -> None:
             await seat.press(key)
             assert seat.app.current_mode == mode
         await seat.press("1")
-        await seat.hears("this is the train screen")
+        await seat.hears("The train screen is already open")
 
     play(results, scenario)
 

@@ -15,7 +15,7 @@ from engines.runs.store import Run
 from engines.runs.watch import WatchedRun
 from nanochat_tui.bench_ui.responses import HANGING
 from nanochat_tui.bench_ui.terminal import Terminal
-from screens.app import _names_of_live
+from screens.app import _find_active
 from screens.chart import Chart
 from screens.shared.background import run_in_background
 
@@ -93,8 +93,8 @@ def test_what_the_ui_thread_does_with_files_is_seen(results: Path) -> None:
         run = Run(results / "runs" / "amber-fox")
         WatchedRun(run).poll()  # a test's own
         assert seen == []
-        _names_of_live({run.id: run})
-        assert seen and "_names_of_live" in seen[0]
+        _find_active({run.id: run})
+        assert seen and "_find_active" in seen[0]
         seen.clear()
 
     with watched_io() as seen:

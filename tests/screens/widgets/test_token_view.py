@@ -8,7 +8,8 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from screens.widgets.token_view import HEAT_BITS, Place, ShownToken, TokenView, heat_step
+from screens.widgets.token_layout import Place, ShownToken
+from screens.widgets.token_view import HEAT_BITS, TokenView, heat_step
 
 Act = Callable[[Pilot[None], TokenView], Awaitable[None]]
 
