@@ -202,9 +202,9 @@ def test_a_decision_that_this_machine_cannot_repeat_is_made_again(monkeypatch: p
 
 def test_a_micro_batch_that_does_not_fit_is_distinguished_from_other_errors() -> None:
     settings = resolve({"mode": "tensor", "batch_size": 8, "micro_batch": 4})
-    place = devices.place(resolve({"mode": "tensor", "device": "cpu"}))
+    config = devices.resolve_device(resolve({"mode": "tensor", "device": "cpu"}))
     with pytest.raises(micro_batch.DoesNotFit, match="--micro-batch 4 does not fit"):
-        micro_batch.MicroBatch(settings, 10, place).halve()
+        micro_batch.MicroBatch(settings, 10, config).halve()
 
 
 def test_another_gpu_or_torch_is_a_difference_and_fields_missing_in_old_logs_are_not() -> None:
