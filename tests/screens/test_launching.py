@@ -166,7 +166,7 @@ def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
     async def scenario(seat: Seat) -> None:
         screen = seat.screen
         assert isinstance(screen, AblateScreen)
-        await seat.until(lambda: screen.studies.table.keys)
+        await seat.until(lambda: screen.studies.table.row_keys)
         await seat.press("R")
         await seat.until(lambda: screen.query(PlanEditor) and screen.query_one(PlanEditor).preview)
         await seat.burst("f5", "f5")
@@ -176,7 +176,7 @@ def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
         await seat.until(lambda: screen.study.snapshot and screen.study.snapshot.row.state == "finished", 3 * PATIENCE)
         await seat.press("escape", "end")
         (old,) = [row for row in screen.studies.rows or () if row.state != "finished"]
-        screen.studies.table.move_cursor(row=screen.studies.table.keys.index(old.key))
+        screen.studies.table.move_cursor(row=screen.studies.table.row_keys.index(old.key))
         await seat.press("r")
         await seat.until(lambda: all(row.state == "finished" for row in screen.studies.rows or ()), 3 * PATIENCE)
 
