@@ -94,15 +94,15 @@ class RunsScreen(RunCommandScreen):
             return
         self._listed = listed
         read = partial(read_listing, self._reader, list(state.watches), state.results, state.ascii)
-        run_in_background(self, read, self._show_listing, group="rows")
+        run_in_background(self, read, partial(self._show_listing, state.is_partial), group="rows")
 
     def on_screen_resume(self) -> None:
         """Show what has changed while another screen was in front."""
         if self.state.watches:
             self.on_runs_refreshed()
 
-    def _show_listing(self, listing: RunListing) -> None:
-        for row in self.runs.show(listing, self.state.is_partial):
+    def _show_listing(self, is_partial: bool, listing: RunListing) -> None:
+        for row in self.runs.show(listing, is_partial):
             if row.key not in self._deleted:
                 self.notify(f"{row.run.id} is gone: its directory was deleted.")
 
