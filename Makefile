@@ -29,6 +29,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/check_pins.py
+	$(BIN)/python tools/check_language.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

@@ -23,9 +23,39 @@ CHECKED = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml",
 )  # fmt: skip
 SUFFIXES = {".py", ".md", ".toml", ".tcss", ".yml", ".yaml", ""}
-EXEMPT = ("tests/fixtures/", "engines/data/stories/word_lists.py", "tests/test_language.py", "tools/check_language.py")
+EXEMPT = (
+    "tests/fixtures/",
+    "engines/data/stories/",
+    "tests/engines/data/stories/",
+    "tests/test_language.py",
+    "tools/check_language.py",
+)
 
-_RATE_UNITS = "tokens?|steps?|nats|bits|bytes|KiB|MiB|frames?|events?|runs?|rows?|times|tok"
+# Not rewritten yet, and not checked until then: this list may only become shorter.
+PENDING: tuple[str, ...] = (
+    "tests/screens/",
+    "screens/__init__.py",
+    "screens/app.py",
+    "screens/chart/data.py",
+    "screens/chart/pyramid.py",
+    "screens/chart/widget.py",
+    "screens/chart/window.py",
+    "screens/runs/rows.py",
+    "screens/runs/run_list.py",
+    "screens/widgets/__init__.py",
+    "screens/widgets/heat_map.py",
+    "screens/widgets/keys.py",
+    "screens/widgets/lines.py",
+    "screens/widgets/token_view.py",
+    "screens/widgets/wrapping.py",
+    "tests/checks.py",
+    "tests/runs_screen.py",
+    "tests/sample_screen.py",
+    "tests/seats.py",
+    "tests/situations.py",
+)
+
+_RATE_UNITS = "tokens?|steps?|nats|bits|bytes|KiB|MiB|frames?|events?|rows?|times|tok"
 _PERIODS = "second|minute|hour|day|token|step|byte|row|run|line|check"
 
 RULES = {
@@ -87,13 +117,13 @@ class Match(NamedTuple):
     instead: str
 
 
-def checked_files(root: Path) -> Iterator[Path]:
-    """Yield every file that the rules apply to."""
+def checked_files(root: Path, pending: tuple[str, ...]) -> Iterator[Path]:
+    """Yield every file that the rules apply to, without those whose path starts with one of `pending`."""
     for name in CHECKED:
         top = root / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             relative = path.relative_to(root).as_posix()
-            if path.is_file() and path.suffix in SUFFIXES and not relative.startswith(EXEMPT):
+            if path.is_file() and path.suffix in SUFFIXES and not relative.startswith((*EXEMPT, *pending)):
                 yield path
 
 
@@ -141,10 +171,10 @@ def split_name(name: str) -> list[str]:
     return re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower())
 
 
-def check(root: Path = ROOT) -> list[Match]:
+def check(root: Path = ROOT, pending: tuple[str, ...] = PENDING) -> list[Match]:
     """Return all matches in the repository, each once per line."""
     found: dict[tuple[str, int, str], Match] = {}
-    for path in checked_files(root):
+    for path in checked_files(root, pending):
         relative, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
         matches: Iterable[Match] = check_text(relative, text)
         if path.suffix == ".py":
@@ -164,8 +194,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check that text and names use standard technical English.")
     parser.add_argument("--areas", action="store_true", help="print the number of matches per folder")
     parser.add_argument("under", nargs="*", help="print only matches in files whose path starts with one of these")
+    parser.add_argument("--pending", action="store_true", help="check also the files that are not rewritten yet")
     options = parser.parse_args(argv)
-    matches = [match for match in check() if not options.under or match.path.startswith(tuple(options.under))]
+    found = check(pending=() if options.pending else PENDING)
+    matches = [match for match in found if not options.under or match.path.startswith(tuple(options.under))]
     if options.areas:
         for name, count in collections.Counter(area(match.path) for match in matches).most_common():
             print(f"{count:5} {name}")
