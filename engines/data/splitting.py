@@ -21,7 +21,7 @@ class ScannedCorpus(NamedTuple):
     stats: CorpusStats
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the text, from memory if it is there. Raises UserError if it is read again and has changed."""
+        """Yield the text, from memory if possible. Raises UserError if it is read again and has changed."""
         return iter(self.stats.chunks) if self.stats.chunks is not None else self._read_again()
 
     def _read_again(self) -> Iterator[Chunk]:
@@ -59,7 +59,7 @@ class Split(NamedTuple):
 
     @property
     def can_share_documents(self) -> bool:
-        """Whether a document may be on both sides."""
+        """True if a document can be on both sides."""
         return self.val is not None or not self.source.corpus.has_unique_documents
 
     def identity(self) -> list[object]:

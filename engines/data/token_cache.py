@@ -97,7 +97,7 @@ class _UnfinishedEntry:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(target)
-            self.path = _new_folder_beside(target)
+            self.path = _create_sibling_folder(target)
             self._lock = os.open(self.path, os.O_RDONLY)
         except OSError as error:
             raise CacheWriteError(error.strerror) from None
@@ -117,7 +117,7 @@ class _UnfinishedEntry:
             self.path.rename(self._target)
 
 
-def _new_folder_beside(target: Path) -> Path:
+def _create_sibling_folder(target: Path) -> Path:
     path = target.with_name(f".{target.name}.{os.urandom(4).hex()}")  # process ids repeat across containers
     path.mkdir()
     return path
@@ -142,7 +142,7 @@ def _remove_abandoned(target: Path) -> None:
 def _remove(folder: Path) -> None:
     """Remove an entry, or the file in its place, so that no reader sees it half removed."""
     try:
-        aside = _new_folder_beside(folder)
+        aside = _create_sibling_folder(folder)
         folder.rename(aside / "removed")
     except OSError:
         return

@@ -15,11 +15,11 @@ def settings(**given: object) -> TrainSettings:
 
 
 def test_text_prepared_in_the_background_is_not_prepared_again() -> None:
-    told: list[tuple[str, int, int | None]] = []
+    reports: list[tuple[str, int, int | None]] = []
     with BackgroundPreparation(settings()) as text:
         assert not text.is_done()
-        text.wait(lambda *progress: told.append(progress))
-    assert told and all(done >= 0 for _, done, _ in told)
+        text.wait(lambda *progress: reports.append(progress))
+    assert reports and all(done >= 0 for _, done, _ in reports)
     again: list[str] = []
     found = prepare(settings(), lambda activity, done, total: again.append(activity))
     assert found.tokenizer.vocab_size == 300 and again == []

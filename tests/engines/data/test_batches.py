@@ -65,7 +65,7 @@ def test_every_token_is_a_target_once_per_epoch(tokens: int, context: int, seed:
             target for place in range(order.rows) for target in order.batch(epoch * order.rows + place).rows()[0][1:]
         )
         assert set(targets) == set(range(tokens))
-        assert sum(targets.values()) - tokens < context  # the last row goes on at the beginning
+        assert sum(targets.values()) - tokens < context  # the last row wraps around
 
 
 def test_rows_have_equal_lengths_and_follow_the_stream() -> None:

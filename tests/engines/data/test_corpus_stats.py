@@ -79,7 +79,7 @@ def test_a_full_disk_keeps_the_old_entry_and_leaves_no_other_file(monkeypatch: p
     assert [path.name for path in user_cache.cache_dir("things").iterdir()] == ["name.json"]
 
 
-# --- what readings told ---------------------------------------------------------------------------
+# --- recorded statistics ---------------------------------------------------------------------------
 
 
 CACHED = TextLimits(min_cached=2)  # any text is long enough to be cached
@@ -110,9 +110,9 @@ def reads_text(corpus: Corpus, limits: TextLimits = CACHED) -> bool:
 
 
 def test_cached_statistics_equal_scanned_ones_without_reading_text(text: Path) -> None:
-    first, told = get_stats(opened(text)), scan_corpus(opened(text), lambda done: None)
-    assert first == told and not reads_text(opened(text))
-    assert get_stats(opened(text)) == told._replace(chunks=None)
+    first, scanned = get_stats(opened(text)), scan_corpus(opened(text), lambda done: None)
+    assert first == scanned and not reads_text(opened(text))
+    assert get_stats(opened(text)) == scanned._replace(chunks=None)
 
 
 def change_size(path: Path) -> None:

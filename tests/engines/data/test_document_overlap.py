@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepared(data: Path | str, val_data: Path | str | None = None, **asked: object) -> tuple[PreparedData, list[str]]:
+def prepared(data: Path | str, val_data: Path | str | None = None, **given: object) -> tuple[PreparedData, list[str]]:
     notes: list[str] = []
-    settings = resolve({"data": str(data), "val_data": val_data and str(val_data), **asked})
+    settings = resolve({"data": str(data), "val_data": val_data and str(val_data), **given})
     return prepare(settings, lambda *progress: None, notes.append), notes
 
 

@@ -131,8 +131,8 @@ def are_running(workers: list[WorkerProcess]) -> list[bool]:
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_subprocesses_return_the_same_chunks_and_tokens_in_order(processes: int, workers: list[WorkerProcess]) -> None:
-    beside = list(encode_in_subprocesses(rechunk(MANY), BPE, processes, SMALL_BATCH))
-    assert beside == list(encode_chunks(MANY, BPE, 1)) and {tokens.typecode for _, tokens in beside} == {"H"}
+    in_parallel = list(encode_in_subprocesses(rechunk(MANY), BPE, processes, SMALL_BATCH))
+    assert in_parallel == list(encode_chunks(MANY, BPE, 1)) and {tokens.typecode for _, tokens in in_parallel} == {"H"}
     assert len(workers) == processes and not any(are_running(workers))
 
 
@@ -156,18 +156,18 @@ def test_no_text_gives_no_tokens() -> None:
 
 @pytest.mark.parametrize(("cores", "expected"), [(1, 0), (2, 1), (4, 3), (99, 16)])
 def test_long_text_uses_all_cores_but_one(cores: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = [0]
+    requested = [0]
     monkeypatch.setattr(encoding, "usable_cores", lambda: cores)
     monkeypatch.setattr(
         parallel_encoding,
         "encode_in_subprocesses",
-        lambda chunks, tokenizer, processes, batch: asked.append(processes) or [],
+        lambda chunks, tokenizer, processes, batch: requested.append(processes) or [],
     )
     encode_chunks(MANY, BPE, DEFAULT_LIMITS.min_parallel)
-    assert asked[-1] == expected
+    assert requested[-1] == expected
     encode_chunks(MANY, BPE, DEFAULT_LIMITS.min_parallel - 1)
     encode_chunks(MANY, ByteTokenizer(), 1 << 40)
-    assert len(asked) <= 2
+    assert len(requested) <= 2
 
 
 @pytest.mark.parametrize("before", ["the text", "half of it"])

@@ -118,7 +118,7 @@ def test_a_folder_without_text_is_an_error_that_lists_its_files(tmp_path: Path) 
 
 def test_errors_name_the_setting() -> None:
     for data, reason in (
-        ("~nobody-of-this-name/a.txt", "unknown user"),
+        ("~no-such-user/a.txt", "unknown user"),
         ("a\0b", "character"),
         ("x" * 300, "too long"),
     ):

@@ -226,10 +226,10 @@ def test_short_documents_are_not_joined_in_one_chunk() -> None:
 
 
 def test_progress_counts_every_character_of_both_sides() -> None:
-    told: list[int] = []
+    reports: list[int] = []
     split = Split(corpus_of("one\ntwo\n" * 9), None, 1)
-    pack(split, BPE, told.append)
-    assert told == sorted(told) and told[-1] == split.characters == 72
+    pack(split, BPE, reports.append)
+    assert reports == sorted(reports) and reports[-1] == split.characters == 72
 
 
 # --- what decides the split -----------------------------------------------------------------------

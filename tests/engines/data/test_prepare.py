@@ -161,8 +161,8 @@ def noted(read: list[str]) -> Callable[[str], str]:
 def test_a_subprocess_trains_the_same_tokenizer(tmp_path: Path) -> None:
     given_settings = {"data": write(tmp_path, "a.txt", "".join(STORIES)), "tokenizer": "bpe"}
     here = prepared(**given_settings)
-    beside = prepared_with_cache(**given_settings)
-    assert beside.tokenizer.to_json() == here.tokenizer.to_json() and beside.facts == here.facts
+    in_parallel = prepared_with_cache(**given_settings)
+    assert in_parallel.tokenizer.to_json() == here.tokenizer.to_json() and in_parallel.facts == here.facts
 
 
 def test_the_number_of_processes_changes_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -171,17 +171,19 @@ def test_the_number_of_processes_changes_no_token(monkeypatch: pytest.MonkeyPatc
     here = prepared(**given_settings)
     monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
     monkeypatch.setattr(BPETokenizer, "encode", lambda *_: pytest.fail("encoded in this process"))
-    beside = prepared(limits=TextLimits(min_parallel=1, parallel_batch=2000), **given_settings)
-    assert bytes(beside.packed.train) == bytes(here.packed.train) and beside.facts == here.facts
-    assert bytes(beside.packed.val) == bytes(here.packed.val) and beside.packed.entropy_bound is None
+    in_parallel = prepared(limits=TextLimits(min_parallel=1, parallel_batch=2000), **given_settings)
+    assert bytes(in_parallel.packed.train) == bytes(here.packed.train) and in_parallel.facts == here.facts
+    assert bytes(in_parallel.packed.val) == bytes(here.packed.val) and in_parallel.packed.entropy_bound is None
 
 
 def test_progress_is_reported_while_a_tokenizer_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bpe_training, "_REPORT_INTERVAL", 0.001)
     reports: Reports = []
     prepared_with_cache(reports, data=write(tmp_path, "a.txt", "some text\n" * 1000), tokenizer="bpe")
-    told = [done for activity, done, total in reports if activity == "train tokenizer" and total is None]
-    assert len(told) > 5 and told == sorted(told) and 8_500 < told[-1] < 9_500  # without the text for validation
+    counts = [done for activity, done, total in reports if activity == "train tokenizer" and total is None]
+    assert (
+        len(counts) > 5 and counts == sorted(counts) and 8_500 < counts[-1] < 9_500
+    )  # without the text for validation
 
 
 def test_progress_is_reported_in_the_calling_thread(tmp_path: Path) -> None:

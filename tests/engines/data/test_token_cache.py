@@ -209,6 +209,6 @@ def test_verification_reports_its_progress(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(token_cache, "_CHUNK_BYTES", 2)
     monkeypatch.setattr(token_cache, "_PROGRESS_INTERVAL", 2)
     store(tmp_path / "entry")
-    told: list[tuple[int, int]] = []
-    token_cache.load(tmp_path / "entry", "H", (), lambda *progress: told.append(progress), lambda message: None)
-    assert told == [(2, 6), (4, 6), (6, 6)]
+    reports: list[tuple[int, int]] = []
+    token_cache.load(tmp_path / "entry", "H", (), lambda *progress: reports.append(progress), lambda message: None)
+    assert reports == [(2, 6), (4, 6), (6, 6)]

@@ -82,9 +82,9 @@ def test_resolving_leaves_auto_only_for_the_workers_decisions() -> None:
 
 
 def test_given_machine_settings_are_kept() -> None:
-    asked = {"device": "cpu", "dtype": "float64", "compile": "off", "threads": 3, "micro_batch": 2}
-    settings = resolve({"model_kind": "gpt", **asked})
-    assert {name: getattr(settings, name) for name in asked} == asked
+    given = {"device": "cpu", "dtype": "float64", "compile": "off", "threads": 3, "micro_batch": 2}
+    settings = resolve({"model_kind": "gpt", **given})
+    assert {name: getattr(settings, name) for name in given} == given
 
 
 def test_each_model_kind_has_its_engine_text_and_optimizer() -> None:
@@ -118,7 +118,7 @@ def test_a_bpe_vocabulary_is_small_unless_a_gpt_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "steps"),
+    ("given", "steps"),
     [
         ({}, 500),
         ({"tokens": 10_240}, 20),
@@ -127,8 +127,8 @@ def test_a_bpe_vocabulary_is_small_unless_a_gpt_is_trained() -> None:
         ({"steps": 7}, 7),
     ],
 )
-def test_steps_follow_from_the_budget(asked: dict[str, object], steps: int) -> None:
-    assert resolve(asked).steps == steps
+def test_steps_follow_from_the_budget(given: dict[str, object], steps: int) -> None:
+    assert resolve(given).steps == steps
 
 
 def test_derived_values_follow_a_given_value() -> None:
@@ -140,7 +140,7 @@ GPT = {"model_kind": "gpt"}
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("given", "sentence"),
     [
         ({"warmup_fraction": 0.7, "warmdown_fraction": 0.7}, "--warmup-fraction and --warmdown-fraction together"),
         ({"layers": 2}, "--layers cannot be used with --model-kind bigram"),
@@ -168,9 +168,9 @@ GPT = {"model_kind": "gpt"}
         ({**GPT, "micro_batch": 3}, "--micro-batch 3 must divide --batch-size 32"),
     ],
 )
-def test_a_contradiction_is_refused_with_a_sentence(asked: dict[str, object], sentence: str) -> None:
+def test_a_contradiction_is_refused_with_a_sentence(given: dict[str, object], sentence: str) -> None:
     with pytest.raises(SettingsError) as error:
-        resolve(asked)
+        resolve(given)
     assert len(error.value.problems) == 1 and sentence in error.value.problems[0]
 
 

@@ -1,4 +1,4 @@
-"""What only a CUDA GPU can show: compiled code, masks of fused kernels, recorded graphs, memory. `pytest -m cuda`."""
+"""Tests that need a CUDA GPU: compiled code, masks of fused kernels, CUDA graphs, memory. `pytest -m cuda`."""
 
 import itertools
 import math
@@ -198,7 +198,7 @@ def test_recorded_steps_give_the_losses_of_a_processor(kind: str, compile: str) 
 
 @pytest.mark.parametrize("compile", ["off", "on"])
 @pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(masks) or "causal")
-def test_recorded_decoding_says_what_the_model_says_without_a_cache(masks: dict[str, Any], compile: str) -> None:
+def test_captured_decoding_generates_the_same_as_without_a_cache(masks: dict[str, Any], compile: str) -> None:
     torch._dynamo.reset()
     model = awake_gpt(gpt(**masks, compile=compile))
     assert model.compiles_decoding == (compile == "on")
@@ -224,8 +224,8 @@ def test_a_generation_leaves_its_memory_and_its_turns_to_the_next_one(monkeypatc
     monkeypatch.setattr(CachedDecoder, "read", lambda self, tokens: reads.append(len(held)) or read(self, tokens))
     held: list[int] = []
     for _ in range(4):
-        said = list(model.decoder([[BOS], [BOS, 7]]).stream(GREEDY, itertools.repeat([0.5] * 2, 40)))
-        assert len(said) == 40
+        generated = list(model.decoder([[BOS], [BOS, 7]]).stream(GREEDY, itertools.repeat([0.5] * 2, 40)))
+        assert len(generated) == 40
         held.append(torch.cuda.memory_allocated())
     assert held[1:] == held[1:2] * 3
     assert reads == [0]  # a token by itself, before a turn is recorded
@@ -446,14 +446,14 @@ def test_adamw_in_one_pass_gives_the_formulas_numbers_and_leaves_bad_updates_out
         torch.testing.assert_close(found.to(kept.dtype), kept, rtol=1e-5, atol=1e-6)
 
 
-def test_a_micro_batch_that_cannot_fit_is_an_error_that_says_what_to_try() -> None:
+def test_a_micro_batch_that_cannot_fit_is_an_error_with_advice() -> None:
     huge = gpt(batch_size=1 << 14, micro_batch=1 << 14, context_length=2048, vocab_size=32768, tokenizer="bpe")
     learner = learner_of(huge, vocab_size=32768)
     with pytest.raises(UserError, match=r"--micro-batch 16384 does not fit in the GPU's memory. Try 8192"):
         learner.warm_up(batch_of(huge))
 
 
-def test_a_run_says_which_gpu_it_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_records_its_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # packages need not be installed there
     run = finished_run(tmp_path, **{**TINY_GPT, "mode": "tensor", "device": "cuda", "steps": 12, "eval_every": 6})
     (ended,) = events_of(run, "ended")

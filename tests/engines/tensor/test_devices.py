@@ -43,8 +43,8 @@ def chosen(config: DeviceConfig) -> dict[str, tuple[str, str]]:
 
 def test_torch_does_not_complain_of_a_missing_numpy() -> None:
     code = "import sys; sys.modules['numpy'] = None; import engines.tensor.devices; print(sys.modules['torch'])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "torch" in told.stdout and not told.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "torch" in result.stdout and not result.stderr
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -54,7 +54,7 @@ def test_a_device_that_is_not_there_is_an_error_that_names_its_flag(device: str)
     assert "\n" not in str(error.value)
 
 
-def test_auto_without_a_gpu_is_the_processor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_a_gpu_is_the_cpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
     config = resolve_device(gpt(threads=0))
     assert config[:4] == (torch.device("cpu"), torch.float32, torch.float32, False)
@@ -84,7 +84,9 @@ def test_auto_with_a_gpu_names_it_and_takes_the_precision_it_is_made_for(
     assert found["device"] == ("cuda", "NVIDIA Pretended") and found["dtype"][0] == dtype
 
 
-def test_a_gpu_that_has_no_compiler_goes_without_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gpu_without_a_compiler_is_not_compiled_for_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with_gpu(monkeypatch, (9, 0))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     config = resolve_device(gpt())
@@ -125,7 +127,7 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not resolve_device(gpt(device="cpu", compile="off")).is_compiled
 
 
-def test_what_was_asked_for_is_kept_and_recorded_as_such() -> None:
+def test_given_settings_are_kept_and_recorded_as_given() -> None:
     config = resolve_device(gpt(device="cpu", dtype="bfloat16", compile="off", threads=2))
     assert config[:4] == (torch.device("cpu"), torch.bfloat16, torch.float32, False)
     values = {"device": "cpu", "dtype": "bfloat16", "compile": "off", "threads": "2"}

@@ -40,7 +40,7 @@ def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int)
 
 
 @pytest.mark.parametrize(
-    ("asked", "steps"),
+    ("requested", "steps"),
     [
         ({"model_kind": "bigram"}, 200),
         ({"model_kind": "bigram", "optimizer": "sgd"}, 200),
@@ -50,13 +50,13 @@ def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int)
     ids=["bigram", "bigram-sgd", "mini-gpt", "mini-gpt-sgd"],
 )
 def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same_model(
-    asked: dict[str, Any], steps: int, names: PreparedData
+    requested: dict[str, Any], steps: int, names: PreparedData
 ) -> None:
     vocab_size = names.tokenizer.vocab_size
-    ours = learner_of(resolve({**asked, **EXACT}), vocab_size)
-    theirs = scalar.create_learner(resolve(asked), vocab_size)
-    found = losses(ours, resolve({**asked, **EXACT}), names, steps)
-    assert found == pytest.approx(losses(theirs, resolve(asked), names, steps), rel=0, abs=1e-9)
+    ours = learner_of(resolve({**requested, **EXACT}), vocab_size)
+    theirs = scalar.create_learner(resolve(requested), vocab_size)
+    found = losses(ours, resolve({**requested, **EXACT}), names, steps)
+    assert found == pytest.approx(losses(theirs, resolve(requested), names, steps), rel=0, abs=1e-9)
     assert found[-1] < found[0]
     rows = [names.packed.val[begin : begin + 9].tolist() for begin in range(0, 90, 9)]
     for mine, other in zip(nats_of(ours.model, rows), nats_of(theirs.model, rows), strict=True):
@@ -103,10 +103,10 @@ MINI_GPTS = st.fixed_dictionaries(
 def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
     model: dict[str, Any], head_size: int, how: dict[str, Any], vocab_size: int
 ) -> None:
-    asked = {**model, **how}
+    requested = {**model, **how}
     if "heads" in model:
-        asked["width"] = head_size * model["heads"]
-    ours, theirs = learner_of(resolve({**asked, **EXACT}), vocab_size), scalar_learner(asked, vocab_size)
+        requested["width"] = head_size * model["heads"]
+    ours, theirs = learner_of(resolve({**requested, **EXACT}), vocab_size), scalar_learner(requested, vocab_size)
     ours.load_state(ours.state()._replace(model=theirs.state().model))
     rows = some_rows(how["batch_size"], model["context_length"] + 1, vocab_size, how["seed"])
 
@@ -119,11 +119,11 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
     assert mine == pytest.approx(other, rel=1e-12)
 
 
-def scalar_learner(asked: dict[str, Any], vocab_size: int) -> ScalarLearner:
+def scalar_learner(requested: dict[str, Any], vocab_size: int) -> ScalarLearner:
     """One whose weights are of the size of 1, so that no gradient is too small to see."""
-    learner = scalar.create_learner(resolve(asked), vocab_size)
+    learner = scalar.create_learner(resolve(requested), vocab_size)
     assert isinstance(learner, ScalarLearner)
-    stream = RandomStream(asked["seed"], "wide")
+    stream = RandomStream(requested["seed"], "wide")
     state = learner.state()
     wide = {
         name: to_array([[stream.uniform(-1, 1) for _ in row] for row in to_matrix(array)])

@@ -58,7 +58,7 @@ def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
     assert "compile" in [event["phase"] for event in events_of(gpt, "phase")]
 
 
-def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
+def test_the_model_of_a_checkpoint_has_the_losses_of_the_run(gpt: Run) -> None:
     model, settings = reloaded(gpt)
     from engines.data.prepare import prepare
     from engines.training.evaluation import Targets, evaluate
@@ -77,7 +77,7 @@ def test_the_model_of_a_checkpoint_says_what_the_run_measured(gpt: Run) -> None:
         (60_000, ["import", "model", "compile", "data", "model", "compile", "train"]),  # the text has fewer tokens
     ],
 )
-def test_where_code_is_compiled_the_text_is_prepared_meanwhile(
+def test_text_is_prepared_during_compilation(
     vocab_size: int, phases: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = {"data": "stories", "corpus_size": "2M", "tokenizer": "bpe", "vocab_size": vocab_size, "eval_tokens": 64}

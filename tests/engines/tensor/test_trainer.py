@@ -1,4 +1,4 @@
-"""A learner's steps: what must change nothing changes no bit, parts of a batch add up, and a state goes on exactly."""
+"""Steps of a learner: masked updates change no bit, micro-batches add up, and a restored state continues exactly."""
 
 import gc
 import math
@@ -64,7 +64,7 @@ def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list
 
 
 @every_kind
-def test_steps_lower_the_loss_and_are_told_once_and_in_order(kind: str) -> None:
+def test_steps_lower_the_loss_and_are_returned_once_and_in_order(kind: str) -> None:
     settings = settings_of(kind, seed=3)
     learner, batch = learner_of(settings), batch_of(settings)
     expected = []
@@ -97,7 +97,7 @@ def weights_and_memory(learner: TensorLearner) -> dict[str, bytes]:
 
 @every_kind
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_says_so(kind: str, bad: float) -> None:
+def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_is_reported(kind: str, bad: float) -> None:
     settings = settings_of(kind)
     learner = learner_of(settings)
     train(learner, settings, range(2))
@@ -218,7 +218,7 @@ def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pyt
     assert held
 
 
-def test_a_micro_batch_that_was_asked_for_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_micro_batch_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = exact_gpt(batch_size=12, micro_batch=6)
     learner = learner_of(settings)
     forgetful(learner, 3, monkeypatch)
@@ -296,16 +296,16 @@ def test_weights_are_float32_whatever_is_computed_in_between() -> None:
 
 def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
-    asked = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
-    as_asked = learner_of(resolve(asked))
-    assert [choice.value for choice in as_asked.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
-    assert {choice.reason for choice in as_asked.decisions} == {"requested"} and as_asked.gpu is None
+    given = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
+    as_given = learner_of(resolve(given))
+    assert [choice.value for choice in as_given.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
+    assert {choice.reason for choice in as_given.decisions} == {"requested"} and as_given.gpu is None
     decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).decisions}
     assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
     assert all(choice.reason for choice in decided.values())
     assert decided["dtype"].value == "float32" and decided["micro-batch"].value.endswith("of 4 rows")
 
 
-def test_the_vocabulary_is_only_as_large_as_asked() -> None:
+def test_the_vocabulary_has_the_requested_size() -> None:
     learner = learner_of(resolve({**KINDS["gpt-muon"], **EXACT}))
     assert len(learner.model.logits([1, 2])) == V

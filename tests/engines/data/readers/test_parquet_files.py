@@ -107,7 +107,7 @@ def test_a_missing_pyarrow_is_an_error_with_the_package_to_install(
 
 
 def test_errors_of_our_own_code_are_not_blamed_on_the_file(tmp_path: Path) -> None:
-    """An error of who reads comes as it is: of a full disk, say."""
+    """An error of the caller, such as a full disk, is passed on unchanged."""
     path = write(tmp_path / "a.parquet", ["one", "two"])
     with pytest.raises(OSError, match="full"):
         for _ in read_parquet(path):

@@ -35,12 +35,12 @@ def test_losses_and_gradients_by_portions_are_those_of_the_formula(
     found = fused_cross_entropy(hidden, head, targets, softcap, 19)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
-    wanted = torch.autograd.grad((expected * weights).sum(), exact)
-    for mine, its in zip(torch.autograd.grad((found * weights).sum(), (hidden, head)), wanted, strict=True):
+    expected_gradients = torch.autograd.grad((expected * weights).sum(), exact)
+    for mine, its in zip(torch.autograd.grad((found * weights).sum(), (hidden, head)), expected_gradients, strict=True):
         assert (mine.double() - its).norm() <= tolerance * its.norm()
-    assert not wanted[1][19:].any()
+    assert not expected_gradients[1][19:].any()
 
 
-def test_the_compiler_is_told_of_the_fused_form_what_it_does() -> None:
+def test_the_fused_form_is_registered_with_the_compiler() -> None:
     hidden, head = leaves(7, width=16, padded_size=24, dtype=torch.float32)
     torch.library.opcheck(losses._losses_and_gradients, (hidden, head, torch.arange(7), 15.0, 19))

@@ -1,4 +1,4 @@
-"""What the gpt asks of joint attention, whose plain form stands here; `test_cuda.py` has the kernels' own numbers."""
+"""Joint attention in its plain form, as the GPT uses it; `test_cuda.py` tests the kernels."""
 
 from typing import Any
 
@@ -62,5 +62,5 @@ def test_joint_attention_computes_what_attention_computes(
         block.attention = JointAttention(block.attention)
     monkeypatch.setattr(joint_attention, "project_qkv_jointly", project_plainly)
     monkeypatch.setattr(joint_attention, "attend_jointly", attend_plainly)
-    for found, wanted in zip(losses_and_gradients(joint), expected, strict=True):
-        torch.testing.assert_close(found, wanted)
+    for found, expected_value in zip(losses_and_gradients(joint), expected, strict=True):
+        torch.testing.assert_close(found, expected_value)

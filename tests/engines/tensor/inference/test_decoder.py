@@ -1,4 +1,4 @@
-"""Generation with a cache: token for token what the model says without one, and drawn as `decoding` draws."""
+"""Generation with a KV cache: the same tokens as without one, sampled as `decoding` samples."""
 
 import gc
 import itertools
@@ -62,24 +62,24 @@ def assert_same(model: GPT, prompts: list[list[int]], count: int, forced: list[l
     """Both ways say the same after each of `count` tokens, the likeliest ones or those forced on them; all of them."""
     cached = decoder_of(model, prompts)
     whole = [Whole(model, prompt) for prompt in prompts]
-    said = []
+    generated = []
     for step in range(count):
         found = cached.sample(LIKELIEST, [0.5] * len(prompts))
         expected = [text.likeliest() for text in whole]
         assert [drawn.id for drawn in found] == [token for token, _ in expected], f"token {step}"
         assert [drawn.probability for drawn in found] == pytest.approx([p for _, p in expected], rel=1e-9)
         tokens = [row[step] for row in forced] if forced else [drawn.id for drawn in found]
-        said += tokens
+        generated += tokens
         cached.read(tokens)
         for text, token in zip(whole, tokens, strict=True):
             text.read(token)
-    return said
+    return generated
 
 
 @every_switch
 def test_the_likeliest_text_is_that_of_the_model_without_a_cache(switches: dict[str, Any]) -> None:
-    said = assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30)
-    assert len(set(said)) > 3
+    generated = assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30)
+    assert len(set(generated)) > 3
 
 
 @every_switch
@@ -105,7 +105,7 @@ def test_a_prompt_may_fill_the_context_or_be_longer(length: int) -> None:
     switches=st.sampled_from(SWITCHES),
     seed=st.integers(0, 99),
 )
-def test_rows_of_any_lengths_are_read_beside_each_other(
+def test_prompts_of_different_lengths_are_decoded_in_one_batch(
     prompts: list[list[int]], switches: dict[str, Any], seed: int
 ) -> None:
     assert_same(awake_gpt(exact_gpt(**switches), seed=seed), prompts, 9, some_rows(len(prompts), 9, 7, seed))
@@ -137,16 +137,16 @@ def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
     together = list(generate(model, tokenizer, how, (0, 1, 5)))
     for sample in (0, 1, 5):
         alone = list(generate(model, tokenizer, how, (sample,)))
-        beside = [token for token in together if token.sample == sample]
-        assert [token.id for token in beside] == [token.id for token in alone]
-        assert [token.probability for token in beside] == pytest.approx([token.probability for token in alone])
+        batched = [token for token in together if token.sample == sample]
+        assert [token.id for token in batched] == [token.id for token in alone]
+        assert [token.probability for token in batched] == pytest.approx([token.probability for token in alone])
 
 
 # --- one decoder after the other ------------------------------------------------------------------
 
 
 @every_switch
-def test_the_next_decoder_reads_where_the_last_one_did_and_says_what_the_model_has_learnt_since(
+def test_the_next_decoder_reuses_the_cache_and_uses_the_current_weights(
     switches: dict[str, Any],
 ) -> None:
     model = awake_gpt(exact_gpt(**switches))
@@ -243,7 +243,7 @@ def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
     assert len(list(decoder.stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
 
 
-def test_a_model_in_bfloat16_decodes_in_float32_on_a_processor_and_says_nearly_the_same() -> None:
+def test_a_bfloat16_model_decodes_in_float32_on_a_cpu_with_nearly_the_same_scores() -> None:
     exact = awake_gpt(exact_gpt())
     settings = exact_gpt(dtype="bfloat16")
     weights = {name: weight.float() for name, weight in exact.weights.items()}

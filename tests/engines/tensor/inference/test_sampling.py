@@ -44,7 +44,7 @@ def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch
 
 
 def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool:
-    """Whether the last bit of a sum decides what is drawn."""
+    """True if the last bit of a sum decides which token is sampled."""
     near = [
         sample_token(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
         for number in (max(0.0, uniform - 1e-9), min(uniform + 1e-9, 1.0 - 2.0**-53))

@@ -1,4 +1,4 @@
-"""What attention sees: masks of windows and documents against a loop over positions."""
+"""Masks of windows and documents, compared with a loop over positions."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
     random = torch.Generator().manual_seed(length)
     shapes = [(2, length, heads, 8) for heads in (HEADS, kv_heads, kv_heads)]
     drawn = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
-    asked = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
+    queries = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
     results = []
     for min_chunked_window in (1, 99):
         context = FullSequence(
@@ -65,7 +65,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
         )
         parts = [part.clone().requires_grad_() for part in drawn]
         found = context.attend(0, *(part.transpose(1, 2) for part in parts), window)
-        results.append([found, *torch.autograd.grad(found, parts, asked)])
+        results.append([found, *torch.autograd.grad(found, parts, queries)])
     for in_portions, masked in zip(*results, strict=True):
         torch.testing.assert_close(in_portions, masked, rtol=0, atol=1e-12)
 

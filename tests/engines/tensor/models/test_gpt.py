@@ -40,7 +40,7 @@ def moved(one: Tensor, other: Tensor) -> Tensor:
 
 
 @every_switch
-def test_parameters_are_those_that_are_told(switches: dict[str, Any]) -> None:
+def test_parameters_have_the_shapes_of_parameter_shapes(switches: dict[str, Any]) -> None:
     settings = exact_gpt(**switches)
     assert {name: tuple(part.shape) for name, part in initial_weights(settings, V).items()} == parameter_shapes(
         settings, V

@@ -43,7 +43,7 @@ def trained(
     dtype: torch.dtype = torch.float64,
     **hyperparameters: float,
 ) -> Tensor:
-    """What (K, m, n) weights become after an update by each of the gradients."""
+    """Return (K, m, n) weights after an update by each of the gradients."""
     muon = muon_of(weights, weight_decay, options, config_of(dtype))
     for gradient in gradients:
         update(muon, gradient, **hyperparameters)
@@ -190,7 +190,7 @@ SIGNS = [random(1, 1, 5, 5), random(2, 1, 5, 5)]
 
 
 def decayed(cautious: bool, left: float = 1.0) -> Tensor:
-    """What the decay of one update takes away."""
+    """Return the change by the weight decay of one update."""
     weights, gradient = SIGNS
     options = OFF._replace(cautious_decay=cautious)
     without = trained(weights, [gradient], options, 0.0, weight_decay_multiplier=left)

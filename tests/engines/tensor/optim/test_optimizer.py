@@ -117,7 +117,7 @@ def bits(optimizer: Optimizer) -> dict[str, bytes]:
     return {name: tensor.detach().numpy().tobytes() for name, tensor in tensors.items()}
 
 
-def test_an_update_tells_the_loss_and_the_norm_of_the_whole_gradient() -> None:
+def test_an_update_returns_the_loss_and_the_norm_of_the_whole_gradient() -> None:
     optimizer, buffers = three_rules()
     gradients = some_parameters(2)
     for name, buffer in buffers.items():
@@ -136,9 +136,9 @@ def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad
     gradients = some_parameters(3)
     if where != "loss":
         gradients[where].view(-1)[1] = bad
-    told = update(optimizer, buffers, gradients, bad if where == "loss" else 1.0)
+    results = update(optimizer, buffers, gradients, bad if where == "loss" else 1.0)
     assert bits(optimizer) == before
-    assert not math.isfinite(told[0 if where == "loss" else 1])
+    assert not math.isfinite(results[0 if where == "loss" else 1])
     update(optimizer, buffers, some_parameters(4))  # and nothing of it is left behind
     other, its_banks = three_rules()
     for seed in (2, 4):
@@ -146,7 +146,7 @@ def test_one_number_that_is_not_finite_keeps_every_bit_of_weights_and_memory(bad
     assert bits(optimizer) == bits(other) != before
 
 
-def test_an_update_that_is_not_wanted_changes_nothing() -> None:
+def test_a_masked_update_changes_nothing() -> None:
     optimizer, buffers = three_rules()
     for name, buffer in buffers.items():
         fill(buffer, {name: some_parameters(2)[name]})

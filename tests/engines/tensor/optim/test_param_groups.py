@@ -1,4 +1,4 @@
-"""Which parameter learns by which rule, and at what rate."""
+"""Assignment of parameters to optimizers and learning rates."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def awake(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
 
 
 def moves(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
-    """What a first update at the peak rate adds to parameters of random numbers."""
+    """Return the change of random parameters by a first update at the peak rate."""
     learner = learner_of(settings, vocab_size)
     wake(learner)
     before = weights_of(learner)
@@ -29,7 +29,7 @@ def moves(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
 
 
 def test_the_gpts_groups_take_their_rates_and_decays() -> None:
-    """AdamW's first update is the rate itself beside the decay, where there is a gradient."""
+    """AdamW's first update is the rate plus the decay, where there is a gradient."""
     settings = exact_gpt(embedding_lr=0.03, head_lr=0.002, scalar_lr=0.05)
     groups = {
         "wte": (0.03, 0.001), "head": (0.002, 0.01), "0.value_embedding": (0.5 * 0.03, 0.01),
