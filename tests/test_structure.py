@@ -19,7 +19,7 @@ TOO_LONG_FILES: set[str] = {
 }
 TOO_LARGE_CLASSES: set[str] = set()
 TOO_LONG_FUNCTIONS: set[str] = set()
-SHARED_CLASS_NAMES: set[str] = {"ChartApp"}
+SHARED_CLASS_NAMES: set[str] = set()
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

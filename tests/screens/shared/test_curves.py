@@ -20,7 +20,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "runs"
 RECORDED = sorted(path.name for path in FIXTURES.iterdir())
 
 
-class ChartApp(App[None]):
+class CurvesApp(App[None]):
     """A chart alone."""
 
     def compose(self) -> ComposeResult:
@@ -29,7 +29,7 @@ class ChartApp(App[None]):
 
 def in_chart(act: Callable[[Chart], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        app = ChartApp()
+        app = CurvesApp()
         async with app.run_test(size=(100, 30)):
             await act(app.query_one(Chart))
 
