@@ -1,4 +1,4 @@
-"""Builds what tests of the tensor engine begin with: tiny settings, and models in which every part matters."""
+"""Settings, models, learners and data for tests of the tensor engine."""
 
 from array import array
 from typing import Any
@@ -16,9 +16,9 @@ from engines.tensor.devices import resolve_device
 from engines.tensor.models.gpt import GPT
 from engines.tensor.trainer import TensorLearner
 
-V = 50  # tokens of a gpt's vocabulary, which is rounded up to 64
+V = 50  # size of the vocabulary, which a gpt rounds up to 64
 
-EXACT = {"mode": "tensor", "device": "cpu", "dtype": "float64", "threads": 1}
+FLOAT64_CPU = {"mode": "tensor", "device": "cpu", "dtype": "float64", "threads": 1}
 TINY_GPT = {
     "model_kind": "gpt", "tokenizer": "char", "layers": 3, "width": 16, "heads": 4, "context_length": 12,
     "batch_size": 4, "steps": 40,
@@ -36,18 +36,19 @@ SWITCHES: list[dict[str, Any]] = [
 ]  # each part of the gpt is on in some of them and off in others
 
 
-def exact_gpt(**given: Any) -> TrainSettings:
-    return resolve({**TINY_GPT, **EXACT, **given})
+def gpt_settings(**overrides: Any) -> TrainSettings:
+    """Return the settings of a tiny gpt in float64 on the CPU."""
+    return resolve({**TINY_GPT, **FLOAT64_CPU, **overrides})
 
 
-def learner_of(settings: TrainSettings, vocab_size: int = V) -> TensorLearner:
+def build_tensor_learner(settings: TrainSettings, vocab_size: int = V) -> TensorLearner:
     learner = factory.create_learner(settings, vocab_size)
     assert isinstance(learner, TensorLearner)
     return learner
 
 
-def awake_gpt(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> GPT:
-    """A gpt whose parameters are all random: when training begins many are zero, and hide what they multiply."""
+def build_random_gpt(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> GPT:
+    """Build a gpt whose parameters are all random. Many initial ones are zero, which hides what they multiply."""
     random = torch.Generator().manual_seed(seed)
     shapes = parameter_shapes(settings, vocab_size)
     config = resolve_device(settings)
@@ -63,52 +64,52 @@ def awake_gpt(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> GP
     return model
 
 
-def wake(learner: TensorLearner, seed: int = 1) -> None:
-    """Give every parameter random numbers, of the size of what training ends with."""
+def randomize_weights(learner: TensorLearner, seed: int = 1) -> None:
+    """Add noise to every parameter, so that none is zero."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in learner.model.weights.values():
             parameter += 0.2 * torch.randn(parameter.shape, generator=random, dtype=torch.float64)
 
 
-def some_rows(rows: int, length: int, vocab_size: int = V, seed: int = 1) -> list[list[int]]:
+def random_rows(rows: int, length: int, vocab_size: int = V, seed: int = 1) -> list[list[int]]:
     random = torch.Generator().manual_seed(seed)
-    found: list[list[int]] = torch.randint(vocab_size, (rows, length), generator=random).tolist()
-    return found
+    tokens: list[list[int]] = torch.randint(vocab_size, (rows, length), generator=random).tolist()
+    return tokens
 
 
-def some_batches(settings: TrainSettings, vocab_size: int = V) -> Batches:
-    """Batches out of a stream of random tokens."""
-    (tokens,) = some_rows(1, 40 * settings.context_length, vocab_size, seed=7)
+def random_batches(settings: TrainSettings, vocab_size: int = V) -> Batches:
+    """Return batches from a stream of random tokens."""
+    (tokens,) = random_rows(1, 40 * settings.context_length, vocab_size, seed=7)
     stream = memoryview(array("H", tokens))
     return Batches(stream, settings.context_length, settings.batch_size, settings.seed)
 
 
-def batch_of(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> Batch:
-    return Batch.from_rows(some_rows(settings.batch_size, settings.context_length + 1, vocab_size, seed))
+def random_batch(settings: TrainSettings, vocab_size: int = V, seed: int = 1) -> Batch:
+    return Batch.from_rows(random_rows(settings.batch_size, settings.context_length + 1, vocab_size, seed))
 
 
-def bits_of(learner: TensorLearner) -> dict[str, bytes]:
-    """All that a learner is made of, bit for bit."""
+def state_bytes(learner: TensorLearner) -> dict[str, bytes]:
+    """Return the bytes of a learner's weights, optimizer state and counters."""
     state = learner.state()
     arrays = {f"model {name}": array for name, array in state.model.items()}
     arrays |= {f"optimizer {name}": array for name, array in state.optimizer.items()}
     return {name: bytes(array.data) for name, array in arrays.items()} | {"counters": repr(state.counters).encode()}
 
 
-def gradients_of(learner: TensorLearner) -> dict[str, Tensor]:
-    """Copies of the last step's gradients."""
-    found = {}
+def copy_gradients(learner: TensorLearner) -> dict[str, Tensor]:
+    """Return copies of the gradients of the last step."""
+    gradients = {}
     for name, parameter in learner.model.weights.items():
         assert parameter.grad is not None
-        found[name] = parameter.grad.clone()
-    return found
+        gradients[name] = parameter.grad.clone()
+    return gradients
 
 
-def weights_of(learner: TensorLearner) -> dict[str, Tensor]:
-    """Copies of the weights."""
+def copy_weights(learner: TensorLearner) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in learner.model.weights.items()}
 
 
-def nats_of(model: LanguageModel, rows: list[list[int]]) -> list[list[float]]:
+def score_rows(model: LanguageModel, rows: list[list[int]]) -> list[list[float]]:
+    """Return the loss of each token, in nats, of each row."""
     return list(model.score(rows))

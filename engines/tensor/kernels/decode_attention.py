@@ -2,7 +2,7 @@
 
 Keys and values are read once, by the whole GPU: Flash-Decoding (Dao et al., 2023).
 
-Reference: `engines.tensor.inference.decode_attention`; tests/engines/tensor/test_cuda.py compares both.
+Reference: `engines.tensor.inference.decode_attention`; tests/engines/tensor/cuda/test_decoding.py compares both.
 """
 
 import torch

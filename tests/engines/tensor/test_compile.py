@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tensors import SWITCHES, TINY_GPT, awake_gpt, exact_gpt, some_rows
+from tensors import SWITCHES, TINY_GPT, build_random_gpt, gpt_settings, random_rows
 from torch._dynamo.utils import counters
 
 from engines.tensor.compile import compile_per_block
@@ -22,13 +22,13 @@ def traced_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
-def gradients_of(losses: torch.Tensor, model: GPT) -> dict[str, torch.Tensor | None]:
+def compute_gradients(losses: torch.Tensor, model: GPT) -> dict[str, torch.Tensor | None]:
     found = torch.autograd.grad(losses.mean(), list(model.weights.values()), allow_unused=True)
     return dict(zip(model.weights, found, strict=True))
 
 
 def trainable_gpt(**settings: Any) -> GPT:
-    model = awake_gpt(exact_gpt(**settings))
+    model = build_random_gpt(gpt_settings(**settings))
     model.requires_grad_()
     return model
 
@@ -36,17 +36,17 @@ def trainable_gpt(**settings: Any) -> GPT:
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_compiled_blocks_compute_what_the_model_computes(switches: dict[str, Any]) -> None:
     model, compiled = trainable_gpt(**switches), trainable_gpt(**switches)
-    rows = torch.tensor(some_rows(3, TINY_GPT["context_length"] + 1))
+    rows = torch.tensor(random_rows(3, TINY_GPT["context_length"] + 1))
     plain, losses = model.per_token_loss(rows), compile_per_block(compiled)(rows)
     assert torch.equal(plain, losses)
-    expected = gradients_of(plain, model)
-    for name, found in gradients_of(losses, compiled).items():
+    expected = compute_gradients(plain, model)
+    for name, found in compute_gradients(losses, compiled).items():
         torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-12, msg=name)
 
 
 @pytest.mark.parametrize("settings, kinds", [({}, 2), ({"value_embeddings": False}, 1)], ids=str)
 def test_blocks_of_one_kind_share_their_code(settings: dict[str, Any], kinds: int) -> None:
-    rows = torch.tensor(some_rows(3, TINY_GPT["context_length"] + 1))
+    rows = torch.tensor(random_rows(3, TINY_GPT["context_length"] + 1))
     for _ in range(2):
         compile_per_block(trainable_gpt(layers=8, window_pattern="L", **settings))(rows)
     assert counters["stats"]["unique_graphs"] == kinds + 2  # and the embedding, and the head with the loss

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensors import EXACT, gradients_of, learner_of, nats_of, some_rows
+from tensors import FLOAT64_CPU, build_tensor_learner, copy_gradients, random_rows, score_rows
 
 from engines.data.batches import Batches
 from engines.data.prepare import PreparedData, prepare
@@ -53,13 +53,13 @@ def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same
     requested: dict[str, Any], steps: int, names: PreparedData
 ) -> None:
     vocab_size = names.tokenizer.vocab_size
-    ours = learner_of(resolve({**requested, **EXACT}), vocab_size)
+    ours = build_tensor_learner(resolve({**requested, **FLOAT64_CPU}), vocab_size)
     theirs = scalar.create_learner(resolve(requested), vocab_size)
-    found = losses(ours, resolve({**requested, **EXACT}), names, steps)
+    found = losses(ours, resolve({**requested, **FLOAT64_CPU}), names, steps)
     assert found == pytest.approx(losses(theirs, resolve(requested), names, steps), rel=0, abs=1e-9)
     assert found[-1] < found[0]
     rows = [names.packed.val[begin : begin + 9].tolist() for begin in range(0, 90, 9)]
-    for mine, other in zip(nats_of(ours.model, rows), nats_of(theirs.model, rows), strict=True):
+    for mine, other in zip(score_rows(ours.model, rows), score_rows(theirs.model, rows), strict=True):
         assert mine == pytest.approx(other, rel=0, abs=1e-9)
     assert ours.model.logits(rows[0]) == pytest.approx(theirs.model.logits(rows[0]), rel=0, abs=1e-9)
 
@@ -106,14 +106,17 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
     requested = {**model, **how}
     if "heads" in model:
         requested["width"] = head_size * model["heads"]
-    ours, theirs = learner_of(resolve({**requested, **EXACT}), vocab_size), scalar_learner(requested, vocab_size)
+    ours, theirs = (
+        build_tensor_learner(resolve({**requested, **FLOAT64_CPU}), vocab_size),
+        scalar_learner(requested, vocab_size),
+    )
     ours.load_state(ours.state()._replace(model=theirs.state().model))
-    rows = some_rows(how["batch_size"], model["context_length"] + 1, vocab_size, how["seed"])
+    rows = random_rows(how["batch_size"], model["context_length"] + 1, vocab_size, how["seed"])
 
     expected = scalar_gradients(theirs, rows)
     for learner in (ours, theirs):
         learner.step(Batch.from_rows(rows), StepHyperparameters(0.05))
-    assert_near(gradients_of(ours), expected)
+    assert_near(copy_gradients(ours), expected)
     assert_near(ours.model.weights, {name: to_tensor(array) for name, array in theirs.state().model.items()})
     (mine,), (other,) = ours.pop_results(), theirs.pop_results()
     assert mine == pytest.approx(other, rel=1e-12)
@@ -154,5 +157,5 @@ def assert_near(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
 def test_both_engines_count_the_same_parameters(kind: str) -> None:
-    ours: TensorLearner = learner_of(resolve({"model_kind": kind, **EXACT}), 27)
+    ours: TensorLearner = build_tensor_learner(resolve({"model_kind": kind, **FLOAT64_CPU}), 27)
     assert ours.model.parameter_count == scalar.create_learner(resolve({"model_kind": kind}), 27).model.parameter_count

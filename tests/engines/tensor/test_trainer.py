@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import torch
 from tensors import (
-    EXACT,
+    FLOAT64_CPU,
     TINY_GPT,
     V,
-    batch_of,
-    bits_of,
-    exact_gpt,
-    gradients_of,
-    learner_of,
-    nats_of,
-    some_batches,
-    wake,
-    weights_of,
+    build_tensor_learner,
+    copy_gradients,
+    copy_weights,
+    gpt_settings,
+    random_batch,
+    random_batches,
+    randomize_weights,
+    score_rows,
+    state_bytes,
 )
 from torch import Tensor
 
@@ -53,7 +53,7 @@ def settings_of(kind: str, **given: Any) -> TrainSettings:
 
 
 def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list[tuple[float, float]]:
-    batches = some_batches(settings)
+    batches = random_batches(settings)
     for step in steps:
         hyperparameters = compute_at_step(step, settings, settings.steps)._replace(lr=settings.lr)
         learner.step(batches.batch(step * settings.batch_size), hyperparameters)
@@ -66,10 +66,10 @@ def train(learner: TensorLearner, settings: TrainSettings, steps: range) -> list
 @every_kind
 def test_steps_lower_the_loss_and_are_returned_once_and_in_order(kind: str) -> None:
     settings = settings_of(kind, seed=3)
-    learner, batch = learner_of(settings), batch_of(settings)
+    learner, batch = build_tensor_learner(settings), random_batch(settings)
     expected = []
     for _ in range(30):
-        nats = [n for row in nats_of(learner.model, batch.rows()) for n in row]
+        nats = [n for row in score_rows(learner.model, batch.rows()) for n in row]
         expected.append(math.fsum(nats) / len(nats))
         learner.step(batch, StepHyperparameters(settings.lr))
     found = learner.pop_results()
@@ -81,10 +81,10 @@ def test_steps_lower_the_loss_and_are_returned_once_and_in_order(kind: str) -> N
 @every_kind
 def test_the_norm_is_that_of_the_whole_gradient(kind: str) -> None:
     settings = settings_of(kind, dtype="float64")
-    learner = learner_of(settings)
-    learner.step(batch_of(settings), StepHyperparameters(settings.lr))
+    learner = build_tensor_learner(settings)
+    learner.step(random_batch(settings), StepHyperparameters(settings.lr))
     (result,) = learner.pop_results()
-    numbers = torch.cat([gradient.flatten() for gradient in gradients_of(learner).values()])
+    numbers = torch.cat([gradient.flatten() for gradient in copy_gradients(learner).values()])
     assert result.grad_norm == pytest.approx(float(numbers.norm()), rel=1e-12)
 
 
@@ -92,14 +92,14 @@ def test_the_norm_is_that_of_the_whole_gradient(kind: str) -> None:
 
 
 def weights_and_memory(learner: TensorLearner) -> dict[str, bytes]:
-    return {name: held for name, held in bits_of(learner).items() if name != "counters"}
+    return {name: held for name, held in state_bytes(learner).items() if name != "counters"}
 
 
 @every_kind
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_is_reported(kind: str, bad: float) -> None:
     settings = settings_of(kind)
-    learner = learner_of(settings)
+    learner = build_tensor_learner(settings)
     train(learner, settings, range(2))
     name, parameter = next(iter(learner.model.weights.items()))
     own = parameter.detach()[:].clone()
@@ -117,7 +117,7 @@ def test_a_step_whose_loss_is_not_finite_changes_no_bit_and_is_reported(kind: st
 @every_kind
 def test_a_gradient_that_is_not_finite_changes_no_bit_though_the_loss_is(kind: str) -> None:
     settings = settings_of(kind)
-    learner = learner_of(settings)
+    learner = build_tensor_learner(settings)
     train(learner, settings, range(2))
     before = weights_and_memory(learner)
     parameter = list(learner.model.weights.values())[-1]
@@ -132,14 +132,14 @@ def test_a_gradient_that_is_not_finite_changes_no_bit_though_the_loss_is(kind: s
 @every_kind
 def test_a_warm_up_changes_no_bit_and_later_steps_are_as_without(kind: str) -> None:
     settings = settings_of(kind)
-    learner, other = learner_of(settings), learner_of(settings)
+    learner, other = build_tensor_learner(settings), build_tensor_learner(settings)
     for steps in (range(0), range(3)):
         assert train(learner, settings, steps) == train(other, settings, steps)
-        before = bits_of(learner)
-        learner.warm_up(batch_of(settings, seed=8))
-        assert bits_of(learner) == before and learner.pop_results() == []
+        before = state_bytes(learner)
+        learner.warm_up(random_batch(settings, seed=8))
+        assert state_bytes(learner) == before and learner.pop_results() == []
     assert train(learner, settings, range(3, 6)) == train(other, settings, range(3, 6))
-    assert bits_of(learner) == bits_of(other)
+    assert state_bytes(learner) == state_bytes(other)
 
 
 # --- micro-batches --------------------------------------------------------------------------------
@@ -150,15 +150,15 @@ def test_a_warm_up_changes_no_bit_and_later_steps_are_as_without(kind: str) -> N
 def test_parts_of_a_batch_add_up_to_its_gradient_and_update(kind: str, rows: int) -> None:
     def stepped(micro_batch: int) -> TensorLearner:
         settings = settings_of(kind, dtype="float64", micro_batch=micro_batch)
-        learner = learner_of(settings)
-        wake(learner)
-        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
+        learner = build_tensor_learner(settings)
+        randomize_weights(learner)
+        learner.step(random_batch(settings), StepHyperparameters(settings.lr))
         return learner
 
     whole, parts = stepped(4), stepped(rows)
     ours, theirs = parts.pop_results()[0], whole.pop_results()[0]
     assert ours == pytest.approx(theirs, rel=1e-12)
-    for of in (gradients_of, weights_of):
+    for of in (copy_gradients, copy_weights):
         for name, expected in of(whole).items():
             torch.testing.assert_close(of(parts)[name], expected, rtol=1e-12, atol=1e-12)
 
@@ -178,23 +178,23 @@ def forgetful(learner: TensorLearner, most: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_warm_up_without_memory_goes_on_with_half_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = exact_gpt(batch_size=12)
-    learner, other = learner_of(settings), learner_of(settings)
+    settings = gpt_settings(batch_size=12)
+    learner, other = build_tensor_learner(settings), build_tensor_learner(settings)
     learner._micro_batch.rows = 12
     tried = forgetful(learner, 3, monkeypatch)
-    before = bits_of(learner)
-    learner.warm_up(batch_of(settings))
-    assert tried == [12, 6, 3, 3, 3, 3] and bits_of(learner) == before
+    before = state_bytes(learner)
+    learner.warm_up(random_batch(settings))
+    assert tried == [12, 6, 3, 3, 3, 3] and state_bytes(learner) == before
     (choice,) = [choice for choice in learner.decisions if choice.setting == "micro-batch"]
     assert choice.value == "3 of 12 rows"
     for each in (learner, other):
-        each.step(batch_of(settings), StepHyperparameters(settings.lr))
+        each.step(random_batch(settings), StepHyperparameters(settings.lr))
     assert learner.pop_results()[0] == pytest.approx(other.pop_results()[0], rel=1e-12)
 
 
 def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = exact_gpt(batch_size=12)
-    learner = learner_of(settings)
+    settings = gpt_settings(batch_size=12)
+    learner = build_tensor_learner(settings)
     learner._micro_batch.rows = 12
     held: list[weakref.ref[Tensor]] = []
 
@@ -212,39 +212,39 @@ def test_nothing_of_what_did_not_fit_is_held_when_less_is_tried(monkeypatch: pyt
     gc.disable()
     try:
         with pytest.raises(UserError, match="next try"):
-            learner.warm_up(batch_of(settings))
+            learner.warm_up(random_batch(settings))
     finally:
         gc.enable()
     assert held
 
 
 def test_a_given_micro_batch_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = exact_gpt(batch_size=12, micro_batch=6)
-    learner = learner_of(settings)
+    settings = gpt_settings(batch_size=12, micro_batch=6)
+    learner = build_tensor_learner(settings)
     forgetful(learner, 3, monkeypatch)
     with pytest.raises(UserError, match=r"--micro-batch 6 does not fit in the GPU's memory. Try 3, or 0"):
-        learner.warm_up(batch_of(settings))
+        learner.warm_up(random_batch(settings))
 
 
 def test_not_one_row_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = exact_gpt()
-    learner = learner_of(settings)
+    settings = gpt_settings()
+    learner = build_tensor_learner(settings)
     forgetful(learner, 0, monkeypatch)
     with pytest.raises(UserError, match="a single row does not fit"):
-        learner.warm_up(batch_of(settings))
+        learner.warm_up(random_batch(settings))
 
 
 def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = exact_gpt(micro_batch=4)
-    learner = learner_of(settings)
+    settings = gpt_settings(micro_batch=4)
+    learner = build_tensor_learner(settings)
     train(learner, settings, range(2))
-    before = bits_of(learner)
+    before = state_bytes(learner)
     forgetful(learner, 3, monkeypatch)
     with pytest.raises(UserError, match=r"out of memory with --micro-batch 4.*--micro-batch 2"):
-        learner.step(batch_of(settings), StepHyperparameters(settings.lr))
-    assert bits_of(learner) == before and learner.pop_results() == []
+        learner.step(random_batch(settings), StepHyperparameters(settings.lr))
+    assert state_bytes(learner) == before and learner.pop_results() == []
 
 
 # --- state ----------------------------------------------------------------------------------------
@@ -253,19 +253,19 @@ def test_memory_that_runs_out_in_training_ends_it_with_a_number_and_loses_nothin
 @every_kind
 def test_a_learner_goes_on_from_a_state_to_the_last_bit(kind: str) -> None:
     settings = settings_of(kind)
-    uninterrupted, resumed = learner_of(settings), learner_of(settings_of(kind, seed=5))
-    assert bits_of(uninterrupted) != bits_of(resumed)
+    uninterrupted, resumed = build_tensor_learner(settings), build_tensor_learner(settings_of(kind, seed=5))
+    assert state_bytes(uninterrupted) != state_bytes(resumed)
     train(uninterrupted, settings, range(4))
     state = uninterrupted.state()
     expected = train(uninterrupted, settings, range(4, 9))
     resumed.load_state(state)
     assert train(resumed, settings, range(4, 9)) == expected
-    assert bits_of(resumed) == bits_of(uninterrupted)
+    assert state_bytes(resumed) == state_bytes(uninterrupted)
 
 
 def test_a_state_is_a_copy_that_later_steps_leave_alone() -> None:
     settings = settings_of("gpt-muon")
-    learner = learner_of(settings)
+    learner = build_tensor_learner(settings)
     state = learner.state()
     before = [bytes(array.data) for part in state[:2] for array in part.values()]
     train(learner, settings, range(2))
@@ -276,36 +276,36 @@ def test_muons_momentum_and_decay_go_on_where_the_state_stood() -> None:
     """With the schedules of a short run, in which each step counts."""
     how = {"steps": 6, "weight_decay": 5.0, "warmdown_fraction": 0.5}
     settings = settings_of("gpt-muon", **how)
-    learner, forgetful = learner_of(settings), learner_of(settings)
+    learner, forgetful = build_tensor_learner(settings), build_tensor_learner(settings)
     train(learner, settings, range(4))
     forgetful.load_state(learner.state()._replace(counters={"steps": 0}))
     for each in (learner, forgetful):
         train(each, settings, range(4, 5))
-    assert bits_of(learner) != bits_of(forgetful)
+    assert state_bytes(learner) != state_bytes(forgetful)
 
 
 def test_weights_are_float32_whatever_is_computed_in_between() -> None:
     settings = settings_of("gpt-muon", dtype="bfloat16")
-    learner = learner_of(settings)
+    learner = build_tensor_learner(settings)
     losses = [loss for loss, _ in train(learner, settings, range(10))]
     assert {array.dtype for array in learner.state().model.values()} == {"F32"}
-    exact = learner_of(settings_of("gpt-muon"))
+    exact = build_tensor_learner(settings_of("gpt-muon"))
     assert losses == pytest.approx([loss for loss, _ in train(exact, settings, range(10))], abs=0.05)
-    assert {array.dtype for array in learner_of(exact_gpt()).state().model.values()} == {"F64"}
+    assert {array.dtype for array in build_tensor_learner(gpt_settings()).state().model.values()} == {"F64"}
 
 
 def test_every_decision_for_the_machine_is_recorded_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: False)
     given = {**GPT, "device": "cpu", "dtype": "float32", "compile": "off", "threads": 1, "micro_batch": 2}
-    as_given = learner_of(resolve(given))
+    as_given = build_tensor_learner(resolve(given))
     assert [choice.value for choice in as_given.decisions] == ["cpu", "float32", "off", "1", "2 of 4 rows"]
     assert {choice.reason for choice in as_given.decisions} == {"requested"} and as_given.gpu is None
-    decided = {choice.setting: choice for choice in learner_of(resolve({**GPT, "device": "cpu"})).decisions}
+    decided = {choice.setting: choice for choice in build_tensor_learner(resolve({**GPT, "device": "cpu"})).decisions}
     assert list(decided) == ["device", "dtype", "compile", "threads", "micro-batch"]
     assert all(choice.reason for choice in decided.values())
     assert decided["dtype"].value == "float32" and decided["micro-batch"].value.endswith("of 4 rows")
 
 
 def test_the_vocabulary_has_the_requested_size() -> None:
-    learner = learner_of(resolve({**KINDS["gpt-muon"], **EXACT}))
+    learner = build_tensor_learner(resolve({**KINDS["gpt-muon"], **FLOAT64_CPU}))
     assert len(learner.model.logits([1, 2])) == V

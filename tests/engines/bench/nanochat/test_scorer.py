@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tensors import awake_gpt, exact_gpt
+from tensors import build_random_gpt, gpt_settings
 from torch import Tensor
 
 from engines.bench.nanochat.our_model import OurModel
@@ -23,7 +23,7 @@ BOS, V = 0, ByteTokenizer().vocab_size
 
 
 def tiny_gpt() -> GPT:
-    return awake_gpt(exact_gpt(), V)
+    return build_random_gpt(gpt_settings(), V)
 
 
 def brute_force(model: GPT, texts: list[str]) -> float:

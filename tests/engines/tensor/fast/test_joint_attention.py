@@ -1,11 +1,11 @@
-"""Joint attention in its plain form, as the GPT uses it; `test_cuda.py` tests the kernels."""
+"""Joint attention in its plain form, as the GPT uses it; `cuda/test_kernels.py` tests the kernels."""
 
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tensors import awake_gpt, exact_gpt, some_rows
+from tensors import build_random_gpt, gpt_settings, random_rows
 from torch import Tensor
 
 from engines.tensor.fast import joint_attention
@@ -48,7 +48,7 @@ def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, params: RotaryPara
 def losses_and_gradients(model: GPT) -> list[Tensor]:
     for parameter in model.weights.values():
         parameter.requires_grad_()
-    losses = model.per_token_loss(torch.tensor(some_rows(3, 13)))
+    losses = model.per_token_loss(torch.tensor(random_rows(3, 13)))
     return [losses, *torch.autograd.grad(losses.sum(), list(model.weights.values()))]
 
 
@@ -56,7 +56,7 @@ def losses_and_gradients(model: GPT) -> list[Tensor]:
 def test_joint_attention_computes_what_attention_computes(
     switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, joint = (awake_gpt(exact_gpt(**switches)) for _ in range(2))
+    plain, joint = (build_random_gpt(gpt_settings(**switches)) for _ in range(2))
     expected = losses_and_gradients(plain)
     for block in joint.layers:
         block.attention = JointAttention(block.attention)

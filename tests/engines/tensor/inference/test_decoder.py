@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
+from tensors import SWITCHES, V, build_random_gpt, gpt_settings, random_rows
 
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import softmax
@@ -78,25 +78,25 @@ def assert_same(model: GPT, prompts: list[list[int]], count: int, forced: list[l
 
 @every_switch
 def test_the_likeliest_text_is_that_of_the_model_without_a_cache(switches: dict[str, Any]) -> None:
-    generated = assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30)
+    generated = assert_same(build_random_gpt(gpt_settings(**switches)), PROMPTS, 30)
     assert len(set(generated)) > 3
 
 
 @every_switch
 def test_any_text_is_read_as_by_the_model_without_a_cache(switches: dict[str, Any]) -> None:
-    forced = some_rows(3, 30, vocab_size=5, seed=3)  # every fifth token is a BOS
-    assert_same(awake_gpt(exact_gpt(**switches)), PROMPTS, 30, forced)
+    forced = random_rows(3, 30, vocab_size=5, seed=3)  # every fifth token is a BOS
+    assert_same(build_random_gpt(gpt_settings(**switches)), PROMPTS, 30, forced)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_the_shortest_contexts_have_an_end_too(length: int) -> None:
     how = {"context_length": length, "document_mask": True, "window_pattern": "S", "window": 1}
-    assert_same(awake_gpt(exact_gpt(**how)), [[BOS], [5]], 8, some_rows(2, 8, vocab_size=3))
+    assert_same(build_random_gpt(gpt_settings(**how)), [[BOS], [5]], 8, random_rows(2, 8, vocab_size=3))
 
 
 @pytest.mark.parametrize("length", [11, 12, 13, 40])
 def test_a_prompt_may_fill_the_context_or_be_longer(length: int) -> None:
-    assert_same(awake_gpt(exact_gpt()), [some_rows(1, length)[0], [BOS, 3]], 8)
+    assert_same(build_random_gpt(gpt_settings()), [random_rows(1, length)[0], [BOS, 3]], 8)
 
 
 @settings(deadline=None, max_examples=15)
@@ -108,19 +108,21 @@ def test_a_prompt_may_fill_the_context_or_be_longer(length: int) -> None:
 def test_prompts_of_different_lengths_are_decoded_in_one_batch(
     prompts: list[list[int]], switches: dict[str, Any], seed: int
 ) -> None:
-    assert_same(awake_gpt(exact_gpt(**switches), seed=seed), prompts, 9, some_rows(len(prompts), 9, 7, seed))
+    assert_same(
+        build_random_gpt(gpt_settings(**switches), seed=seed), prompts, 9, random_rows(len(prompts), 9, 7, seed)
+    )
 
 
 def test_a_prompt_is_not_changed_by_what_is_read_after_it() -> None:
     prompt = [BOS, 3, 4]
-    decoder = decoder_of(awake_gpt(exact_gpt()), [prompt, prompt])
+    decoder = decoder_of(build_random_gpt(gpt_settings()), [prompt, prompt])
     decoder.read([1, 2])
     assert prompt == [BOS, 3, 4]
 
 
 @every_switch
 def test_equal_prompts_are_read_once(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = awake_gpt(exact_gpt(**switches))
+    model = build_random_gpt(gpt_settings(**switches))
     hidden_states = Mock(wraps=model.hidden_states)
     monkeypatch.setattr(GPT, "hidden_states", hidden_states)
     prompts = [[BOS, 7, 7, BOS, 3], [BOS, 2], [BOS, 7, 7, BOS, 3], [BOS, 7, 7, BOS, 3]]
@@ -133,7 +135,7 @@ def test_equal_prompts_are_read_once(switches: dict[str, Any], monkeypatch: pyte
 def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
     tokenizer = CharTokenizer("".join(chr(97 + i) for i in range(V - 1)))
     how = SampleSettings(prompt="abc", max_new_tokens=20, temperature=1.5)
-    model = awake_gpt(exact_gpt(softcap=3.0))
+    model = build_random_gpt(gpt_settings(softcap=3.0))
     together = list(generate(model, tokenizer, how, (0, 1, 5)))
     for sample in (0, 1, 5):
         alone = list(generate(model, tokenizer, how, (sample,)))
@@ -149,7 +151,7 @@ def test_samples_of_a_gpt_drawn_side_by_side_are_those_drawn_alone() -> None:
 def test_the_next_decoder_reuses_the_cache_and_uses_the_current_weights(
     switches: dict[str, Any],
 ) -> None:
-    model = awake_gpt(exact_gpt(**switches))
+    model = build_random_gpt(gpt_settings(**switches))
     decoder_of(model, PROMPTS).sample(LIKELIEST, [0.5] * 3)
     state = model.make_decoder.spare_state
     for layer in state.cache.values:
@@ -161,7 +163,7 @@ def test_the_next_decoder_reuses_the_cache_and_uses_the_current_weights(
 
 
 def test_decoders_of_the_same_time_or_of_other_sizes_have_rooms_of_their_own() -> None:
-    model = awake_gpt(exact_gpt())
+    model = build_random_gpt(gpt_settings())
     decoder_of(model, PROMPTS)
     first, second = decoder_of(model, PROMPTS), decoder_of(model, PROMPTS)
     expected = second.sample(LIKELIEST, [0.5] * 3)
@@ -179,7 +181,7 @@ def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_n
 ) -> None:
     recorded = Mock(return_value=lambda: None)
     monkeypatch.setattr(captured_decode, "GraphedCallable", lambda work, example: recorded())
-    model = awake_gpt(exact_gpt())
+    model = build_random_gpt(gpt_settings())
     gc.disable()
     try:
         for _ in range(2):
@@ -198,14 +200,14 @@ def test_a_turn_is_recorded_once_for_decoders_that_follow_each_other_and_holds_n
 
 @pytest.fixture
 def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn without a GPU: its work is done where a graph would be replayed. test_cuda.py has the graphs."""
+    """Run steps where a GPU would replay a graph; cuda/test_decoding.py tests the graphs."""
     monkeypatch.setattr(captured_decode, "GraphedCallable", lambda work, example: work)
 
 
 @every_switch
 @pytest.mark.usefixtures("unrecorded")
 def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict[str, Any]) -> None:
-    model = awake_gpt(exact_gpt(**switches))
+    model = build_random_gpt(gpt_settings(**switches))
     how = SampleSettings(temperature=1.3)
     uniforms = [[(7 * turn + 3 * row) % 10 / 10 for row in range(3)] for turn in range(40)]
     by_itself = list(decoder_of(model, PROMPTS).stream_ahead(how, iter(uniforms)))
@@ -216,7 +218,7 @@ def test_the_device_left_alone_draws_what_it_draws_token_by_token(switches: dict
 def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = Mock(side_effect=lambda work, example: work)
     monkeypatch.setattr(captured_decode, "GraphedCallable", recorded)
-    stream = decoder_of(awake_gpt(exact_gpt()), PROMPTS).stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
+    stream = decoder_of(build_random_gpt(gpt_settings()), PROMPTS).stream_ahead(LIKELIEST, itertools.repeat([0.5] * 3))
     next(stream)
     assert not recorded.called
     next(stream)
@@ -225,7 +227,7 @@ def test_the_first_token_does_not_wait_for_a_turn_to_be_recorded(monkeypatch: py
 
 @pytest.mark.usefixtures("unrecorded")
 def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
-    model = awake_gpt(exact_gpt(context_length=60))
+    model = build_random_gpt(gpt_settings(context_length=60))
     ahead, plain = decoder_of(model, PROMPTS), decoder_of(model, PROMPTS)
     uniforms = [[0.2, 0.5, 0.9]] * 18
     for how in (SampleSettings(temperature=2.0), LIKELIEST, SampleSettings(temperature=0.0), SampleSettings(top_k=3)):
@@ -238,14 +240,14 @@ def test_a_stream_goes_on_where_one_of_other_settings_ended() -> None:
 
 @pytest.mark.usefixtures("unrecorded")
 def test_no_more_is_drawn_than_there_are_numbers_for() -> None:
-    decoder = decoder_of(awake_gpt(exact_gpt()), [[BOS]])
+    decoder = decoder_of(build_random_gpt(gpt_settings()), [[BOS]])
     assert list(decoder.stream_ahead(LIKELIEST, iter([]))) == []
     assert len(list(decoder.stream_ahead(LIKELIEST, iter([[0.5]] * 3)))) == 3
 
 
 def test_a_bfloat16_model_decodes_in_float32_on_a_cpu_with_nearly_the_same_scores() -> None:
-    exact = awake_gpt(exact_gpt())
-    settings = exact_gpt(dtype="bfloat16")
+    exact = build_random_gpt(gpt_settings())
+    settings = gpt_settings(dtype="bfloat16")
     weights = {name: weight.float() for name, weight in exact.weights.items()}
     coarse = factory.build_model(settings, V, weights, resolve_device(settings))
     assert fuse_for_inference(coarse).dtype == torch.float32 and coarse.dtype == torch.bfloat16

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensors import exact_gpt
+from tensors import gpt_settings
 from torch import Tensor
 
 from engines.data.tokenizers import BOS
@@ -30,7 +30,7 @@ def test_attention_finds_what_a_loop_over_positions_finds(
     rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, min_chunked_window: int, seed: int
 ) -> None:
     context = FullSequence(
-        exact_gpt(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows), min_chunked_window
+        gpt_settings(document_mask=document_mask, kv_heads=kv_heads), torch.tensor(rows), min_chunked_window
     )
     random = torch.Generator().manual_seed(seed)
     shapes = [(len(rows), heads, len(rows[0]), 6) for heads in (HEADS, kv_heads, kv_heads)]
@@ -61,7 +61,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
     results = []
     for min_chunked_window in (1, 99):
         context = FullSequence(
-            exact_gpt(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), min_chunked_window
+            gpt_settings(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), min_chunked_window
         )
         parts = [part.clone().requires_grad_() for part in drawn]
         found = context.attend(0, *(part.transpose(1, 2) for part in parts), window)
@@ -71,7 +71,7 @@ def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, 
 
 
 def test_layers_of_different_windows_do_not_share_a_mask() -> None:
-    context = FullSequence(exact_gpt(), torch.ones(1, 6, dtype=torch.long))
+    context = FullSequence(gpt_settings(), torch.ones(1, 6, dtype=torch.long))
     random = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, HEADS, 6, 4, generator=random, dtype=torch.float64) for _ in range(3))
     first = [context.attend(layer, q, k, v, window) for layer, window in enumerate((2, 3, 0))]
@@ -83,6 +83,6 @@ def test_layers_of_different_windows_do_not_share_a_mask() -> None:
 def test_the_embedding_before_a_document_is_nothing() -> None:
     x = torch.arange(1.0, 9.0).view(1, 4, 2)
     tokens = torch.tensor([[5, 6, BOS, 7]])
-    before = {mask: FullSequence(exact_gpt(document_mask=mask), tokens).previous(x) for mask in (False, True)}
+    before = {mask: FullSequence(gpt_settings(document_mask=mask), tokens).previous(x) for mask in (False, True)}
     assert before[False].tolist() == [[[0, 0], [1, 2], [3, 4], [5, 6]]]
     assert before[True].tolist() == [[[0, 0], [1, 2], [0, 0], [5, 6]]]

@@ -8,7 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensors import EXACT, SWITCHES, V, awake_gpt, batch_of, exact_gpt, learner_of, nats_of, some_rows, wake
+from tensors import (
+    FLOAT64_CPU,
+    SWITCHES,
+    V,
+    build_random_gpt,
+    build_tensor_learner,
+    gpt_settings,
+    random_batch,
+    random_rows,
+    randomize_weights,
+    score_rows,
+)
 from torch import Tensor
 
 from engines.data.tokenizers import BOS, CharTokenizer
@@ -22,14 +33,14 @@ ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=13), min_si
 
 
 def mini_gpt() -> TensorModel:
-    how = {"model_kind": "mini-gpt", "context_length": 12, "layers": 2, "width": 8, "heads": 2, **EXACT}
-    learner = learner_of(resolve(how))
-    wake(learner)
+    how = {"model_kind": "mini-gpt", "context_length": 12, "layers": 2, "width": 8, "heads": 2, **FLOAT64_CPU}
+    learner = build_tensor_learner(resolve(how))
+    randomize_weights(learner)
     return learner.model
 
 
 def assert_scored_as_alone(model: TensorModel, rows: list[list[int]]) -> None:
-    found = nats_of(model, rows)
+    found = score_rows(model, rows)
     assert [len(nats) for nats in found] == [len(row) - 1 for row in rows]
     for row, nats in zip(rows, found, strict=True):
         alone = model.per_token_loss(torch.tensor([row]))[0]
@@ -39,20 +50,20 @@ def assert_scored_as_alone(model: TensorModel, rows: list[list[int]]) -> None:
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS, switches=st.sampled_from(SWITCHES))
 def test_rows_of_unequal_lengths_are_scored_as_each_alone(rows: list[list[int]], switches: dict[str, Any]) -> None:
-    assert_scored_as_alone(awake_gpt(exact_gpt(**switches)), rows)
+    assert_scored_as_alone(build_random_gpt(gpt_settings(**switches)), rows)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_rows_are_scored_in_portions_that_training_knows_to_fit(at_once: int) -> None:
-    for model in (mini_gpt(), awake_gpt(exact_gpt())):
+    for model in (mini_gpt(), build_random_gpt(gpt_settings())):
         model.score_in_chunks(at_once, 13, None)
-        assert_scored_as_alone(model, some_rows(5, 13) + some_rows(2, 4))
+        assert_scored_as_alone(model, random_rows(5, 13) + random_rows(2, 4))
 
 
 def test_a_score_is_what_the_logits_say() -> None:
-    for model in (mini_gpt(), awake_gpt(exact_gpt())):
-        (row,) = some_rows(1, 13)
-        for place_, nats in enumerate(nats_of(model, [row])[0], 1):
+    for model in (mini_gpt(), build_random_gpt(gpt_settings())):
+        (row,) = random_rows(1, 13)
+        for place_, nats in enumerate(score_rows(model, [row])[0], 1):
             logits = torch.tensor(model.logits(row[:place_]), dtype=torch.float64)
             assert nats == pytest.approx(float(-logits.log_softmax(0)[row[place_]]), rel=1e-11)
 
@@ -74,7 +85,7 @@ class Compiled:
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS)
 def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: list[list[int]]) -> None:
-    model = awake_gpt(exact_gpt())
+    model = build_random_gpt(gpt_settings())
     compiled = Compiled(model, (4, 13))
     model.score_in_chunks(4, 13, compiled)
     assert_scored_as_alone(model, rows)
@@ -82,16 +93,16 @@ def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: li
 
 
 def test_rows_longer_than_those_of_training_are_scored_without_it() -> None:
-    model = awake_gpt(exact_gpt())
+    model = build_random_gpt(gpt_settings())
     compiled = Compiled(model, (4, 9))
     model.score_in_chunks(4, 9, compiled)
-    assert_scored_as_alone(model, some_rows(2, 13))
+    assert_scored_as_alone(model, random_rows(2, 13))
     assert compiled.calls == 0
 
 
 def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_behind() -> None:
-    how = exact_gpt()
-    learner = learner_of(how)
+    how = gpt_settings()
+    learner = build_tensor_learner(how)
     learner._config = learner._config._replace(is_compiled=True)
     with_gradients = []
 
@@ -100,9 +111,9 @@ def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_
         return learner.model.per_token_loss(rows)
 
     learner._loss = per_token_loss  # stands for compiled code
-    learner.warm_up(batch_of(how))
+    learner.warm_up(random_batch(how))
     before = [parameter.grad.clone() for parameter in learner.model.weights.values() if parameter.grad is not None]
-    scores = learner.model.score(some_rows(4, 13))
+    scores = learner.model.score(random_rows(4, 13))
     assert all(not chunk._copy.wait().requires_grad for chunk in scores._chunks)
     list(scores)
     assert with_gradients and all(with_gradients)
@@ -120,7 +131,7 @@ def bigram(probabilities: list[list[float]]) -> Bigram:
         "embedding": torch.eye(len(probabilities), dtype=torch.float64),
         "head": torch.tensor(probabilities, dtype=torch.float64).log().T,
     }
-    return Bigram(parameters, resolve_device(resolve({"model_kind": "bigram", **EXACT})), input_rmsnorm=False)
+    return Bigram(parameters, resolve_device(resolve({"model_kind": "bigram", **FLOAT64_CPU})), input_rmsnorm=False)
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 8])
@@ -140,8 +151,8 @@ def test_bits_per_byte_of_characters_of_several_bytes_are_those_worked_out_by_ha
 
 
 def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
-    model = awake_gpt(exact_gpt(), TOKENIZER.vocab_size)
-    (tokens,) = some_rows(1, 200, TOKENIZER.vocab_size)
+    model = build_random_gpt(gpt_settings(), TOKENIZER.vocab_size)
+    (tokens,) = random_rows(1, 200, TOKENIZER.vocab_size)
     stream = memoryview(array("B", tokens))
 
     def bpb() -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tensors import SWITCHES, V, awake_gpt, exact_gpt, some_rows
+from tensors import SWITCHES, V, build_random_gpt, gpt_settings, random_rows
 from torch import Tensor
 
 from engines.cost.parameter_shapes import parameter_shapes, window_of
@@ -22,12 +22,12 @@ every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches
 
 
 def tokens_of(rows: int = 2, length: int = 12, seed: int = 1) -> Tensor:
-    return torch.tensor(some_rows(rows, length, seed=seed))
+    return torch.tensor(random_rows(rows, length, seed=seed))
 
 
 def again(model: GPT, **given: Any) -> GPT:
     """The same parameters, read by other settings."""
-    settings = exact_gpt(**given)
+    settings = gpt_settings(**given)
     return gpt_of(settings, model.weights)
 
 
@@ -41,7 +41,7 @@ def moved(one: Tensor, other: Tensor) -> Tensor:
 
 @every_switch
 def test_parameters_have_the_shapes_of_parameter_shapes(switches: dict[str, Any]) -> None:
-    settings = exact_gpt(**switches)
+    settings = gpt_settings(**switches)
     assert {name: tuple(part.shape) for name, part in initial_weights(settings, V).items()} == parameter_shapes(
         settings, V
     )
@@ -58,22 +58,22 @@ def test_parameters_have_the_shapes_of_parameter_shapes(switches: dict[str, Any]
     ],
 )
 def test_a_part_that_is_off_has_no_parameters(switch: str, gone: set[str]) -> None:
-    usual, without = (set(initial_weights(exact_gpt(**how), V)) for how in ({}, {switch: False}))
+    usual, without = (set(initial_weights(gpt_settings(**how), V)) for how in ({}, {switch: False}))
     assert usual - without == gone and without < usual
 
 
 @pytest.mark.parametrize("layers", range(1, 6))
 def test_every_other_layer_has_a_value_embedding_and_the_last_one_does(layers: int) -> None:
-    names = initial_weights(exact_gpt(layers=layers), V)
+    names = initial_weights(gpt_settings(layers=layers), V)
     assert [layer for layer in range(layers) if f"{layer}.value_embedding" in names] == [*range(layers)][::-1][::2][
         ::-1
     ]
 
 
 def test_a_tied_head_is_the_embedding() -> None:
-    tied = awake_gpt(exact_gpt(tie_lm_head=True))
+    tied = build_random_gpt(gpt_settings(tie_lm_head=True))
     assert "head" not in tied.weights
-    apart = gpt_of(exact_gpt(), {**tied.weights, "head": tied.weights["wte"].clone()})
+    apart = gpt_of(gpt_settings(), {**tied.weights, "head": tied.weights["wte"].clone()})
     assert torch.equal(tied.forward(tokens_of()), apart.forward(tokens_of()))
 
 
@@ -83,7 +83,7 @@ def gpt_of(settings: TrainSettings, weights: Mapping[str, Tensor]) -> GPT:
 
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     one, same, other = (
-        initial_weights(exact_gpt(**how), V) for how in ({}, {"dtype": "float32", "threads": 2}, {"seed": 5})
+        initial_weights(gpt_settings(**how), V) for how in ({}, {"dtype": "float32", "threads": 2}, {"seed": 5})
     )
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["wte"], other["wte"]) and one["wte"].std() == pytest.approx(0.8, rel=0.1)
@@ -91,7 +91,7 @@ def test_initial_weights_depend_on_the_seed_alone() -> None:
 
 @every_switch
 def test_before_training_the_loss_is_that_of_a_guess(switches: dict[str, Any]) -> None:
-    settings = exact_gpt(**switches)
+    settings = gpt_settings(**switches)
     model = gpt_of(settings, {name: part.double() for name, part in initial_weights(settings, V).items()})
     rows = tokens_of(8, 13)
     small = 0.05 if settings.tie_lm_head else 0.005  # a tied head is twenty times larger
@@ -99,9 +99,9 @@ def test_before_training_the_loss_is_that_of_a_guess(switches: dict[str, Any]) -
 
 
 def test_before_training_no_block_does_anything() -> None:
-    model = gpt_of(exact_gpt(), {name: part.double() for name, part in initial_weights(exact_gpt(), V).items()})
+    model = gpt_of(gpt_settings(), {name: part.double() for name, part in initial_weights(gpt_settings(), V).items()})
     silent = {name: torch.zeros_like(part) if name[0].isdigit() else part for name, part in model.weights.items()}
-    assert torch.equal(model.forward(tokens_of()), gpt_of(exact_gpt(), silent).forward(tokens_of()))
+    assert torch.equal(model.forward(tokens_of()), gpt_of(gpt_settings(), silent).forward(tokens_of()))
 
 
 # --- what it computes -----------------------------------------------------------------------------
@@ -109,8 +109,8 @@ def test_before_training_no_block_does_anything() -> None:
 
 @every_switch
 def test_logits_are_those_of_the_formulas_worked_out_plainly(switches: dict[str, Any]) -> None:
-    settings = exact_gpt(**switches)
-    model, (row,) = awake_gpt(settings), some_rows(1, 12, vocab_size=6)  # so that some are BOS
+    settings = gpt_settings(**switches)
+    model, (row,) = build_random_gpt(settings), random_rows(1, 12, vocab_size=6)  # so that some are BOS
     assert BOS in row[1:]
     expected = plain_logits(settings, model.weights, row)
     torch.testing.assert_close(model.forward(torch.tensor([row]))[0], expected, rtol=1e-9, atol=1e-9)
@@ -177,7 +177,7 @@ def turned(h: Tensor, position: int, base: float) -> Tensor:
 
 @pytest.mark.parametrize("vocab_size", [1, 50, 64, 65])
 def test_logits_are_as_many_as_tokens_though_the_parameters_are_rounded_up(vocab_size: int) -> None:
-    model = awake_gpt(exact_gpt(), vocab_size)
+    model = build_random_gpt(gpt_settings(), vocab_size)
     assert model.forward(torch.zeros(3, 7, dtype=torch.long)).shape == (3, 7, vocab_size)
     assert len(model.weights["wte"]) % 64 == 0 and model.per_token_loss(torch.zeros(3, 8, dtype=torch.long)).shape == (
         3,
@@ -196,14 +196,14 @@ def test_logits_are_as_many_as_tokens_though_the_parameters_are_rounded_up(vocab
     ids=str,
 )  # fmt: skip
 def test_every_switch_changes_what_the_same_parameters_say(switch: dict[str, Any]) -> None:
-    usual = awake_gpt(exact_gpt())
-    kept = {name: part for name, part in usual.weights.items() if name in parameter_shapes(exact_gpt(**switch), V)}
+    usual = build_random_gpt(gpt_settings())
+    kept = {name: part for name, part in usual.weights.items() if name in parameter_shapes(gpt_settings(**switch), V)}
     tokens = torch.tensor([[0, 4, 7, 0, 9, 3, 8, 2]])
-    assert moved(usual.forward(tokens), gpt_of(exact_gpt(**switch), kept).forward(tokens)).max() > 1e-3
+    assert moved(usual.forward(tokens), gpt_of(gpt_settings(**switch), kept).forward(tokens)).max() > 1e-3
 
 
 def test_softcap_bounds_the_logits() -> None:
-    model = awake_gpt(exact_gpt(softcap=0.0))
+    model = build_random_gpt(gpt_settings(softcap=0.0))
     free = model.forward(tokens_of())
     capped = again(model, softcap=0.5).forward(tokens_of())
     assert free.abs().max() > 1.0 and capped.abs().max() < 0.5
@@ -211,7 +211,7 @@ def test_softcap_bounds_the_logits() -> None:
 
 
 def test_fewer_heads_of_keys_and_values_are_as_many_that_repeat() -> None:
-    few = awake_gpt(exact_gpt(kv_heads=2))
+    few = build_random_gpt(gpt_settings(kv_heads=2))
     parameters = dict(few.weights)
     for name, part in parameters.items():
         role = name.partition(".")[2]
@@ -221,13 +221,13 @@ def test_fewer_heads_of_keys_and_values_are_as_many_that_repeat() -> None:
             parameters[name] = part.unflatten(1, (2, -1)).repeat_interleave(2, 1).flatten(1, 2)
         if role == "value_gate":
             parameters[name] = part.repeat_interleave(2, 0)
-    many = gpt_of(exact_gpt(), parameters)
+    many = gpt_of(gpt_settings(), parameters)
     torch.testing.assert_close(few.forward(tokens_of()), many.forward(tokens_of()), rtol=0, atol=1e-12)
 
 
 def test_bfloat16_computes_nearly_the_same_and_gives_logits_in_float32() -> None:
-    exact = awake_gpt(exact_gpt(softcap=0.0))
-    settings = exact_gpt(softcap=0.0, dtype="bfloat16")
+    exact = build_random_gpt(gpt_settings(softcap=0.0))
+    settings = gpt_settings(softcap=0.0, dtype="bfloat16")
     coarse = gpt_of(settings, {name: part.float() for name, part in exact.weights.items()})
     found, expected = coarse.forward(tokens_of()), exact.forward(tokens_of())
     assert found.dtype == torch.float32 and 1e-4 < (found - expected).abs().mean() < 0.05 * expected.std()
@@ -238,7 +238,7 @@ def test_bfloat16_computes_nearly_the_same_and_gives_logits_in_float32() -> None
 
 @every_switch
 def test_a_later_token_changes_no_earlier_logit(switches: dict[str, Any]) -> None:
-    model = awake_gpt(exact_gpt(**switches))
+    model = build_random_gpt(gpt_settings(**switches))
     row = tokens_of(1)
     changed = row.repeat(12, 1)
     changed.diagonal().copy_((row[0] + 1 + torch.arange(12)) % V)  # another token in each row
@@ -248,8 +248,8 @@ def test_a_later_token_changes_no_earlier_logit(switches: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("smear", [False, True])
 def test_tokens_outside_of_all_windows_change_no_logit(smear: bool) -> None:
-    settings = exact_gpt(smear=smear, window_pattern="S", window=3, layers=2)
-    model = awake_gpt(settings)
+    settings = gpt_settings(smear=smear, window_pattern="S", window=3, layers=2)
+    model = build_random_gpt(settings)
     for block in model.layers:
         block.attention.window = 3  # or the last layer would see everything
     reach = 2 * (3 - 1) + smear
@@ -262,7 +262,7 @@ def test_tokens_outside_of_all_windows_change_no_logit(smear: bool) -> None:
 
 
 def test_the_last_layer_sees_past_the_windows_of_the_others() -> None:
-    model = awake_gpt(exact_gpt(window_pattern="S", window=2, smear=False))
+    model = build_random_gpt(gpt_settings(window_pattern="S", window=2, smear=False))
     assert [block.attention.window for block in model.layers] == [2, 2, 0]
     changed = tokens_of(1)
     changed[0, 0] = (changed[0, 0] + 1) % V
@@ -271,7 +271,7 @@ def test_the_last_layer_sees_past_the_windows_of_the_others() -> None:
 
 @pytest.mark.parametrize("how", [{}, {"window_pattern": "S", "window": 4}, {"kv_heads": 1, "smear": False}], ids=str)
 def test_with_a_document_mask_a_document_reads_the_same_behind_any_other(how: dict[str, Any]) -> None:
-    model = awake_gpt(exact_gpt(document_mask=True, **how))
+    model = build_random_gpt(gpt_settings(document_mask=True, **how))
     document = [BOS, 5, 8, 5, 2, 9]
     alone = model.forward(torch.tensor([document]))[0]
     for before in ([3, 4], [BOS, 7], [BOS, BOS], [BOS, 1, 2, BOS, 3]):
@@ -280,7 +280,7 @@ def test_with_a_document_mask_a_document_reads_the_same_behind_any_other(how: di
 
 
 def test_without_a_document_mask_it_does_not() -> None:
-    model = awake_gpt(exact_gpt())
+    model = build_random_gpt(gpt_settings())
     one, other = (model.forward(torch.tensor([[BOS, before, BOS, 5, 8]]))[0, 2:] for before in (3, 4))
     assert moved(one, other).min() > 1e-6
 
@@ -294,15 +294,15 @@ class Later(FullSequence):
 
 @pytest.mark.parametrize("how", [{}, {"window_pattern": "SL", "window": 3}, {"qk_norm": False}], ids=str)
 def test_only_relative_positions_matter(how: dict[str, Any]) -> None:
-    settings = exact_gpt(rotary_base=30.0, **how)
-    model, tokens = awake_gpt(settings), tokens_of(2, 8)
+    settings = gpt_settings(rotary_base=30.0, **how)
+    model, tokens = build_random_gpt(settings), tokens_of(2, 8)
     later = model.project_to_logits(model.hidden_states(tokens, Later(settings, tokens)))
     torch.testing.assert_close(later, model.forward(tokens), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("rotary", [True, False])
 def test_rotary_positions_are_all_that_one_layer_knows_of_order(rotary: bool) -> None:
-    model = awake_gpt(exact_gpt(layers=1, smear=False, rotary=rotary))
+    model = build_random_gpt(gpt_settings(layers=1, smear=False, rotary=rotary))
     one, other = (model.forward(torch.tensor([row]))[0, -1:] for row in ([1, 2, 3, 4, 5], [3, 1, 4, 2, 5]))
     assert moved(one, other) > 1e-6 if rotary else moved(one, other) < 1e-12
 

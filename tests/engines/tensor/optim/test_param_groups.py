@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from tensors import EXACT, SWITCHES, V, batch_of, exact_gpt, learner_of, wake, weights_of
+from tensors import (
+    FLOAT64_CPU,
+    SWITCHES,
+    V,
+    build_tensor_learner,
+    copy_weights,
+    gpt_settings,
+    random_batch,
+    randomize_weights,
+)
 from torch import Tensor
 
 from engines.cost.parameter_shapes import is_matrix, numel, parameter_shapes
@@ -14,23 +23,23 @@ from engines.settings.train import TrainSettings
 
 
 def awake(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
-    learner = learner_of(settings, vocab_size)
-    wake(learner)
-    return weights_of(learner)
+    learner = build_tensor_learner(settings, vocab_size)
+    randomize_weights(learner)
+    return copy_weights(learner)
 
 
 def moves(settings: TrainSettings, vocab_size: int = V) -> dict[str, Tensor]:
     """Return the change of random parameters by a first update at the peak rate."""
-    learner = learner_of(settings, vocab_size)
-    wake(learner)
-    before = weights_of(learner)
-    learner.step(batch_of(settings, vocab_size), StepHyperparameters(settings.lr))
-    return {name: part - before[name] for name, part in weights_of(learner).items()}
+    learner = build_tensor_learner(settings, vocab_size)
+    randomize_weights(learner)
+    before = copy_weights(learner)
+    learner.step(random_batch(settings, vocab_size), StepHyperparameters(settings.lr))
+    return {name: part - before[name] for name, part in copy_weights(learner).items()}
 
 
 def test_the_gpts_groups_take_their_rates_and_decays() -> None:
     """AdamW's first update is the rate plus the decay, where there is a gradient."""
-    settings = exact_gpt(embedding_lr=0.03, head_lr=0.002, scalar_lr=0.05)
+    settings = gpt_settings(embedding_lr=0.03, head_lr=0.002, scalar_lr=0.05)
     groups = {
         "wte": (0.03, 0.001), "head": (0.002, 0.01), "0.value_embedding": (0.5 * 0.03, 0.01),
         "residual_scalars": (0.01 * 0.05, 0.05), "embedding_scalars": (0.05, 0.0),
@@ -44,49 +53,49 @@ def test_the_gpts_groups_take_their_rates_and_decays() -> None:
 
 
 def test_rates_of_groups_fall_with_the_runs() -> None:
-    settings = exact_gpt(embedding_lr=0.03)
-    learner = learner_of(settings)
-    before = weights_of(learner)["wte"]
-    learner.step(batch_of(settings), StepHyperparameters(settings.lr / 4))
-    assert float((weights_of(learner)["wte"] - before).abs().max()) == pytest.approx(0.03 / 4, rel=0.02)
+    settings = gpt_settings(embedding_lr=0.03)
+    learner = build_tensor_learner(settings)
+    before = copy_weights(learner)["wte"]
+    learner.step(random_batch(settings), StepHyperparameters(settings.lr / 4))
+    assert float((copy_weights(learner)["wte"] - before).abs().max()) == pytest.approx(0.03 / 4, rel=0.02)
 
 
 def test_a_gpts_matrices_take_muons_rate_or_that_of_another_optimizer() -> None:
     plain = dict.fromkeys(("row_equilibration", "variance_reduction"), False)
-    found = moves(exact_gpt(lr=0.01, weight_decay=0.0, **plain))
+    found = moves(gpt_settings(lr=0.01, weight_decay=0.0, **plain))
     assert float(found["1.fc"].norm()) == pytest.approx(0.01 * 2.0 * 4, rel=0.01)  # sqrt(64 / 16), sqrt(16)
     assert float(found["1.proj"].norm()) == pytest.approx(0.01 * 4, rel=0.01)
-    adamw = moves(exact_gpt(optimizer="adamw", lr=0.001, beta1=0.9))
+    adamw = moves(gpt_settings(optimizer="adamw", lr=0.001, beta1=0.9))
     assert float(adamw["1.fc"].abs().max()) == pytest.approx(0.001, rel=0.01)
-    assert float(adamw["head"].abs().max()) == pytest.approx(exact_gpt().head_lr, rel=0.02)
+    assert float(adamw["head"].abs().max()) == pytest.approx(gpt_settings().head_lr, rel=0.02)
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
 def test_every_parameter_learns(switches: dict[str, Any], optimizer: str) -> None:
-    assert [name for name, move in moves(exact_gpt(optimizer=optimizer, **switches)).items() if not move.any()] == []
+    assert [name for name, move in moves(gpt_settings(optimizer=optimizer, **switches)).items() if not move.any()] == []
 
 
 def test_memory_is_of_muon_for_matrices_and_of_adamw_for_the_rest() -> None:
-    settings = exact_gpt()
+    settings = gpt_settings()
     shapes = parameter_shapes(settings, V)
-    kept = learner_of(settings).state().optimizer
+    kept = build_tensor_learner(settings).state().optimizer
     in_matrices = sum(numel(shape) for name, shape in shapes.items() if is_matrix(name))
     assert sum(numel(array.shape) for name, array in kept.items() if name.endswith(".momentum")) == in_matrices
     others = [array for name, array in kept.items() if name.endswith(".mean")]
     rest = sum(numel(shape) for name, shape in shapes.items() if not is_matrix(name))
     assert rest <= sum(numel(array.shape) for array in others) < rest + 64 * len(others) * len(shapes)
-    assert learner_of(exact_gpt(optimizer="sgd")).state().optimizer == {}
+    assert build_tensor_learner(gpt_settings(optimizer="sgd")).state().optimizer == {}
 
 
 def test_a_small_models_embeddings_move_by_three_quarters_of_muons_rate() -> None:
-    how = {"model_kind": "mini-gpt", "optimizer": "muon", "lr": 0.02, "batch_size": 4, **EXACT}
+    how = {"model_kind": "mini-gpt", "optimizer": "muon", "lr": 0.02, "batch_size": 4, **FLOAT64_CPU}
     found = moves(resolve(how), 9)
     assert float(found["wte"].abs().max()) == pytest.approx(0.75 * 0.02, rel=0.01)
     assert float(found["0.wq"].norm()) == pytest.approx(0.02 * 4, rel=0.01)
 
 
 def test_weight_decay_is_of_the_matrices() -> None:
-    usual, without = (moves(exact_gpt(weight_decay=decay)) for decay in (0.5, 0.0))
+    usual, without = (moves(gpt_settings(weight_decay=decay)) for decay in (0.5, 0.0))
     differ = {name for name in usual if not torch.equal(usual[name], without[name])}
     assert differ == {name for name in usual if is_matrix(name)}
