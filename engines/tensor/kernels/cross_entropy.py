@@ -3,7 +3,8 @@
 One kernel computes both, one program per row. On Hopper `tiled_matmul.exp_matmul` writes the gradients without storing
 the logits, and a second kernel completes them.
 
-Reference: `engines.tensor.models.layers.softcapped_cross_entropy`; tests/engines/tensor/cuda/test_kernels.py compares both.
+Reference: `engines.tensor.models.layers.softcapped_cross_entropy`; both are compared in
+tests/engines/tensor/cuda/test_kernels.py.
 """
 
 import torch
