@@ -1,1 +1,1 @@
-"""The face: the Textual app. It reads run directories and starts workers; it never imports an engine's heavy side."""
+"""The dashboard, a Textual app. It reads run directories and starts workers; it never imports torch."""

@@ -86,7 +86,7 @@ class ChartData:
 
     @property
     def has_positive_values(self) -> bool:
-        """Whether a log scale would show anything."""
+        """True if a log scale would show anything."""
         spans = (line.pyramid.span(0, len(line.pyramid)) for line in self.lines.values())
         return any(span.high > 0 for span in spans) or any(
             value > 0 for dots in self.dots.values() for value in dots.values

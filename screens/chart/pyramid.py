@@ -15,7 +15,7 @@ _PLAIN = 2 * FAN  # so few values are read one by one
 
 
 class Span(NamedTuple):
-    """What a part of the values adds up to. Without a finite value, low is above high."""
+    """Summary of a range of values. Without a finite value, low is above high."""
 
     low: float
     high: float
@@ -65,7 +65,7 @@ class Pyramid:
                 del column[length:]
 
     def count_nonfinite(self, start: int, stop: int) -> int:
-        """How many values of a part are NaN or infinite."""
+        """Return the number of values in a range that are NaN or infinite."""
         if not self._nonfinite:
             return 0
         return bisect_left(self._nonfinite, stop) - bisect_left(self._nonfinite, start)
@@ -128,7 +128,7 @@ class Pyramid:
         return lows, highs, totals
 
     def _incomplete(self, place: int, available: int) -> slice:
-        """What of the level below is not yet in the level at this place, in whole buckets."""
+        """Return the slice of the level below that is not yet in this level, in whole buckets."""
         made = FAN * len(self._levels[place].low) if place < len(self._levels) else 0
         return slice(made, available - available % FAN)
 

@@ -24,7 +24,7 @@ _WHEEL_ZOOM = 0.75  # share of the view that stays after one click of the wheel
 class Chart(Widget, can_focus=True):
     """Lines, dots and levels over steps, or over one of the `axes`. Changed data are drawn after `redraw`.
 
-    `empty_text` is shown, and said by keys that have nothing to act on, while there are no data.
+    `empty_text` is shown while there are no data, also by keys that have nothing to act on.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -59,7 +59,7 @@ class XWindow:
 
     @property
     def is_default(self) -> bool:
-        """Whether everything is in view and stays so."""
+        """True if everything is in view and remains so."""
         return self.is_whole and self.is_following
 
     def reset(self) -> None:
@@ -90,8 +90,8 @@ class XWindow:
 
     def pan(self, view: View, by: float, low: float, high: float) -> bool:
         """Move by this share of the view. Return False at either end."""
-        wanted = view.start + round(by * view.pixels) * view.per_pixel
-        start = _align(wanted, low, high, view.per_pixel, view.span)
+        target = view.start + round(by * view.pixels) * view.per_pixel
+        start = _align(target, low, high, view.per_pixel, view.span)
         if start == view.start or (by > 0 and start < view.start):
             return False
         self.is_whole = self.is_following = False

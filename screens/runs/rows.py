@@ -12,7 +12,7 @@ from screens.shared.table import TableCell
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRow:
-    """What the table shows of one run. Unknown figures are None."""
+    """Cells of one run in the table. Unknown figures are None."""
 
     watch: WatchedRun
     state: str

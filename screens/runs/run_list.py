@@ -69,7 +69,7 @@ class RunList(Vertical):
 
     @property
     def has_runs(self) -> bool:
-        """Whether there are runs, matching the filter or not."""
+        """True if there are runs, matching the filter or not."""
         return bool(self._rows)
 
     def show(self, listing: RunListing, is_partial: bool) -> list[RunRow]:

@@ -1,1 +1,1 @@
-"""What screens are made of; each widget owns its messages."""
+"""Widgets of the screens; each owns its messages."""

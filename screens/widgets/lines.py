@@ -1,4 +1,4 @@
-"""Lines of text, of which only those that changed are painted again: for figures that change four times a second."""
+"""Lines of text, of which only those that changed are painted again: for figures that change four times per second."""
 
 from collections.abc import Sequence
 
