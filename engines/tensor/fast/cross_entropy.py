@@ -40,14 +40,16 @@ def _losses_and_gradients(
 
         losses = losses_and_gradients(logits, targets, softcap, vocab_size)
     else:
-        losses = _cpu_losses_and_gradients(logits, targets, softcap, vocab_size)
+        losses = cpu_losses_and_gradients(logits, targets, softcap, vocab_size)
     return losses, logits, torch.ones_like(losses)
 
 
-def _cpu_losses_and_gradients(logits: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
+def cpu_losses_and_gradients(
+    logits: Tensor, targets: Tensor, softcap: float, vocab_size: int, logits_per_chunk: int = _LOGITS_PER_CHUNK
+) -> Tensor:
     """Return the loss (N), in float32, of each target (N), and replace raw `logits` (N, Vp) by their gradient."""
     losses = torch.empty(len(logits))
-    rows = max(1, _LOGITS_PER_CHUNK // logits.shape[1])
+    rows = max(1, logits_per_chunk // logits.shape[1])
     chunks = (tensor.split(rows) for tensor in (logits, targets.unsqueeze(1), losses))
     for chunk, target, loss in zip(*chunks, strict=True):
         known = chunk[:, :vocab_size].float()

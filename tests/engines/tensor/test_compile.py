@@ -1,4 +1,4 @@
-"""A GPT compiled per block: the results are those of the model, and blocks of one kind share their code."""
+"""A GPT compiled per block: results equal the model's, and blocks of one kind share their graph."""
 
 from functools import partial
 from typing import Any
@@ -11,11 +11,11 @@ from torch._dynamo.utils import counters
 from engines.tensor.compile import compile_per_block
 from engines.tensor.models.gpt import GPT
 
-pytestmark = pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
+pytestmark = pytest.mark.filterwarnings("default")  # warnings of the compiler are no errors of this program
 
 
 @pytest.fixture(autouse=True)
-def traced_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def trace_without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace and guard as usual, but run eagerly: compiling kernels takes minutes on a CPU."""
     torch._dynamo.reset()
     counters.clear()
@@ -27,15 +27,15 @@ def compute_gradients(losses: torch.Tensor, model: GPT) -> dict[str, torch.Tenso
     return dict(zip(model.weights, found, strict=True))
 
 
-def trainable_gpt(**settings: Any) -> GPT:
+def build_trainable_gpt(**settings: Any) -> GPT:
     model = build_random_gpt(gpt_settings(**settings))
     model.requires_grad_()
     return model
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
-def test_compiled_blocks_compute_what_the_model_computes(switches: dict[str, Any]) -> None:
-    model, compiled = trainable_gpt(**switches), trainable_gpt(**switches)
+def test_compiled_blocks_compute_the_losses_and_gradients_of_the_model(switches: dict[str, Any]) -> None:
+    model, compiled = build_trainable_gpt(**switches), build_trainable_gpt(**switches)
     rows = torch.tensor(random_rows(3, TINY_GPT["context_length"] + 1))
     plain, losses = model.per_token_loss(rows), compile_per_block(compiled)(rows)
     assert torch.equal(plain, losses)
@@ -45,8 +45,8 @@ def test_compiled_blocks_compute_what_the_model_computes(switches: dict[str, Any
 
 
 @pytest.mark.parametrize("settings, kinds", [({}, 2), ({"value_embeddings": False}, 1)], ids=str)
-def test_blocks_of_one_kind_share_their_code(settings: dict[str, Any], kinds: int) -> None:
+def test_blocks_of_one_kind_share_their_graph(settings: dict[str, Any], kinds: int) -> None:
     rows = torch.tensor(random_rows(3, TINY_GPT["context_length"] + 1))
     for _ in range(2):
-        compile_per_block(trainable_gpt(layers=8, window_pattern="L", **settings))(rows)
+        compile_per_block(build_trainable_gpt(layers=8, window_pattern="L", **settings))(rows)
     assert counters["stats"]["unique_graphs"] == kinds + 2  # and the embedding, and the head with the loss

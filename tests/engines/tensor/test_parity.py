@@ -1,4 +1,4 @@
-"""The scalar engine and the tensor engine are one: same weights, same batches, and in float64 the same numbers."""
+"""Parity of the scalar and the tensor engine: the same weights, batches and, in float64, the same results."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def names() -> PreparedData:
     return prepare(resolve({}), lambda activity, done, total: None)
 
 
-def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int) -> list[float]:
-    """The first losses of a run by these settings."""
+def train_steps(learner: Learner, how: TrainSettings, data: PreparedData, steps: int) -> list[float]:
+    """Return the losses of the first steps of a run."""
     batches = Batches(data.packed.train, how.context_length, how.batch_size, how.seed)
     for step in range(steps):
         lr = how.lr * get_lr_multiplier(
@@ -49,14 +49,14 @@ def losses(learner: Learner, how: TrainSettings, data: PreparedData, steps: int)
     ],
     ids=["bigram", "bigram-sgd", "mini-gpt", "mini-gpt-sgd"],
 )
-def test_the_shipped_defaults_have_the_scalar_engines_losses_and_end_as_the_same_model(
+def test_default_settings_give_the_losses_and_the_model_of_the_scalar_engine(
     requested: dict[str, Any], steps: int, names: PreparedData
 ) -> None:
     vocab_size = names.tokenizer.vocab_size
     ours = build_tensor_learner(resolve({**requested, **FLOAT64_CPU}), vocab_size)
     theirs = scalar.create_learner(resolve(requested), vocab_size)
-    found = losses(ours, resolve({**requested, **FLOAT64_CPU}), names, steps)
-    assert found == pytest.approx(losses(theirs, resolve(requested), names, steps), rel=0, abs=1e-9)
+    found = train_steps(ours, resolve({**requested, **FLOAT64_CPU}), names, steps)
+    assert found == pytest.approx(train_steps(theirs, resolve(requested), names, steps), rel=0, abs=1e-9)
     assert found[-1] < found[0]
     rows = [names.packed.val[begin : begin + 9].tolist() for begin in range(0, 90, 9)]
     for mine, other in zip(score_rows(ours.model, rows), score_rows(theirs.model, rows), strict=True):
@@ -100,7 +100,7 @@ MINI_GPTS = st.fixed_dictionaries(
     ),
     vocab_size=st.integers(2, 9),
 )
-def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
+def test_a_step_has_the_gradients_and_the_update_of_the_scalar_engine(
     model: dict[str, Any], head_size: int, how: dict[str, Any], vocab_size: int
 ) -> None:
     requested = {**model, **how}
@@ -108,12 +108,12 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
         requested["width"] = head_size * model["heads"]
     ours, theirs = (
         build_tensor_learner(resolve({**requested, **FLOAT64_CPU}), vocab_size),
-        scalar_learner(requested, vocab_size),
+        build_scalar_learner(requested, vocab_size),
     )
     ours.load_state(ours.state()._replace(model=theirs.state().model))
     rows = random_rows(how["batch_size"], model["context_length"] + 1, vocab_size, how["seed"])
 
-    expected = scalar_gradients(theirs, rows)
+    expected = compute_scalar_gradients(theirs, rows)
     for learner in (ours, theirs):
         learner.step(Batch.from_rows(rows), StepHyperparameters(0.05))
     assert_near(copy_gradients(ours), expected)
@@ -122,8 +122,8 @@ def test_a_step_from_any_weights_has_the_scalar_engines_gradients_and_update(
     assert mine == pytest.approx(other, rel=1e-12)
 
 
-def scalar_learner(requested: dict[str, Any], vocab_size: int) -> ScalarLearner:
-    """One whose weights are of the size of 1, so that no gradient is too small to see."""
+def build_scalar_learner(requested: dict[str, Any], vocab_size: int) -> ScalarLearner:
+    """Build a learner with weights of order 1, so that no gradient is negligible."""
     learner = scalar.create_learner(resolve(requested), vocab_size)
     assert isinstance(learner, ScalarLearner)
     stream = RandomStream(requested["seed"], "wide")
@@ -136,7 +136,7 @@ def scalar_learner(requested: dict[str, Any], vocab_size: int) -> ScalarLearner:
     return learner
 
 
-def scalar_gradients(learner: ScalarLearner, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+def compute_scalar_gradients(learner: ScalarLearner, rows: list[list[int]]) -> dict[str, torch.Tensor]:
     tape = Tape()
     tape.backward(learner.model.loss(tape, rows))
     found = {}

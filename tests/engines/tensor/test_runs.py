@@ -1,4 +1,4 @@
-"""Tensor runs as wholes: they leave behind what others do, and killed ones resume exactly."""
+"""Whole runs of the tensor engine: their records, and exact resumption after they were killed."""
 
 import json
 import signal
@@ -25,10 +25,10 @@ GPT = {
 EVERY = {"steps": 24, "eval_every": 8, "checkpoint_every": 4, "sample_every": 12, "sample_tokens": 12}
 
 
-def reloaded(run: Run) -> tuple[LanguageModel, TrainSettings]:
-    """The model of a run's last checkpoint."""
-    checkpoint, complaints = load_newest_checkpoint(run.checkpoints_dir)
-    assert checkpoint and not complaints
+def load_final_model(run: Run) -> tuple[LanguageModel, TrainSettings]:
+    """Load the model of the last checkpoint, with its settings."""
+    checkpoint, warnings = load_newest_checkpoint(run.checkpoints_dir)
+    assert checkpoint and not warnings
     settings = TrainSettings(**run.config["resolved"])
     vocab_size = run.config["facts"]["vocab_size"]
     return load_model(settings, vocab_size, checkpoint.learner.model), settings
@@ -39,7 +39,7 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finished_run(tmp_path_factory.mktemp("reference"), **GPT, **EVERY)
 
 
-def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
+def test_a_gpt_run_records_losses_evaluations_samples_and_checkpoints(gpt: Run) -> None:
     history = read_history(gpt)
     assert liveness.derive_state(gpt, history) == "finished", (gpt.path / "worker.log").read_text()
     assert len(history.losses) == 24 and history.losses[-1] < history.losses[0]
@@ -50,7 +50,7 @@ def test_a_gpt_trains_and_leaves_behind_what_any_run_does(gpt: Run) -> None:
     assert summary["steps"] == 24 and summary["val_bpb"] < history.evals[0]["bpb"]
 
 
-def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
+def test_decisions_for_the_machine_are_recorded_as_an_event(gpt: Run) -> None:
     (engine,) = events_of(gpt, "engine")
     assert engine["gpu"] is None and engine["peak_flops"] is None and engine["flops_per_token"] > 0
     recorded = {choice["setting"] for choice in engine["choices"]}
@@ -59,7 +59,7 @@ def test_what_was_decided_for_the_machine_is_an_event(gpt: Run) -> None:
 
 
 def test_the_model_of_a_checkpoint_has_the_losses_of_the_run(gpt: Run) -> None:
-    model, settings = reloaded(gpt)
+    model, settings = load_final_model(gpt)
     from engines.data.prepare import prepare
     from engines.training.evaluation import Targets, evaluate
 
@@ -90,7 +90,7 @@ def test_text_is_prepared_during_compilation(
     assert history.step == 2 and run.config["facts"]["vocab_size"] <= vocab_size
 
 
-def test_a_gpt_killed_in_several_places_resumes_to_the_last_bit(
+def test_a_gpt_run_that_is_killed_several_times_resumes_exactly(
     gpt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, **GPT, **EVERY)
@@ -98,10 +98,10 @@ def test_a_gpt_killed_in_several_places_resumes_to_the_last_bit(
     for place in ("rename:2", "evaluation:2"):
         assert launch.launch(run, "killed_worker", {"KILL_AT": place}).wait() == -signal.SIGKILL, f"no {place}"
     assert launch.launch(run).wait() == 0
-    assert_same(run, gpt)
+    assert_same_run(run, gpt)
 
 
-def assert_same(run: Run, reference: Run) -> None:
+def assert_same_run(run: Run, reference: Run) -> None:
     ours, theirs = read_history(run), read_history(reference)
     assert ours.losses == theirs.losses and ours.grad_norms == theirs.grad_norms and ours.lr == theirs.lr
     assert [event["text"] for event in ours.samples] == [event["text"] for event in theirs.samples]
@@ -110,7 +110,7 @@ def assert_same(run: Run, reference: Run) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bigram", "mini-gpt"])
-def test_a_tensor_run_is_the_scalar_run(kind: str, tmp_path: Path) -> None:
+def test_a_tensor_run_has_the_losses_of_the_scalar_run(kind: str, tmp_path: Path) -> None:
     def losses(folder: str, **given: Any) -> list[float]:
         (tmp_path / folder).mkdir()
         run = finished_run(tmp_path / folder, model_kind=kind, **given)
@@ -121,9 +121,7 @@ def test_a_tensor_run_is_the_scalar_run(kind: str, tmp_path: Path) -> None:
     assert tensor == pytest.approx(losses("scalar"), rel=0, abs=1e-9)
 
 
-def test_a_device_that_is_not_there_ends_a_run_with_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_device_ends_a_run_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     run = finished_run(tmp_path, **{**GPT, "device": "cuda"})
     (ended,) = events_of(run, "ended")

@@ -1,4 +1,4 @@
-"""Token streams: the rows that a device gathers are those of the batch, whatever the width of a token."""
+"""Token streams: a device gathers the rows of the batch, for tokens of every width."""
 
 from array import array
 
@@ -23,18 +23,18 @@ def batches(draw: st.DrawFn) -> Batch:
 
 
 @given(batch=batches())
-def test_rows_are_the_batchs_past_the_streams_end_too(batch: Batch) -> None:
+def test_gathered_rows_equal_the_rows_of_the_batch_also_beyond_the_end_of_the_stream(batch: Batch) -> None:
     rows = TokenStreams(torch.device("cpu")).gather_rows(batch)
     assert rows.dtype == torch.int64 and rows.tolist() == batch.rows()
 
 
 @pytest.mark.parametrize("typecode", "BHI")
-def test_the_largest_token_of_each_width_comes_back(typecode: str) -> None:
+def test_the_largest_token_of_each_width_is_gathered(typecode: str) -> None:
     tokens = memoryview(array(typecode, [LARGEST[typecode], 0, LARGEST[typecode] // 2 + 1]))
     assert TokenStreams(torch.device("cpu")).gather_rows(Batch(tokens, [0], 3)).tolist() == [tokens.tolist()]
 
 
-def test_another_stream_takes_the_place_of_the_last() -> None:
+def test_a_new_stream_replaces_the_previous_one() -> None:
     streams = TokenStreams(torch.device("cpu"))
     first, second = Batch.from_rows([[1, 2, 3], [4, 5, 6]]), Batch.from_rows([[7, 8, 9], [0, 0, 1]])
     for batch in (first, second, first):
@@ -43,6 +43,6 @@ def test_another_stream_takes_the_place_of_the_last() -> None:
     assert streams.gather_rows(bytes_).tolist() == [[201, 202, 200]]
 
 
-def test_a_stream_that_cannot_be_written_to_is_read() -> None:
+def test_a_read_only_stream_is_gathered() -> None:
     tokens = memoryview(bytes([1, 2, 250])).cast("B")
     assert TokenStreams(torch.device("cpu")).gather_rows(Batch(tokens, [0], 3)).tolist() == [[1, 2, 250]]

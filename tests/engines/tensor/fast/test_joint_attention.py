@@ -24,7 +24,7 @@ SWITCHES: list[dict[str, Any]] = [
 def project_plainly(
     x: Tensor, weights: Tensor, head_size: int, key_heads: int, params: RotaryParams
 ) -> tuple[Tensor, Tensor]:
-    """`project_qkv_jointly`, by formulas."""
+    """Compute `project_qkv_jointly` with plain formulas."""
     joint = F.linear(x, weights).unflatten(2, (-1, head_size))
     cos, sin = params.angles.unsqueeze(-2).chunk(2, dim=-1)
     both = apply_rotary_emb(joint[:, :, :-key_heads], cos, sin)
@@ -34,10 +34,10 @@ def project_plainly(
 
 
 def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, params: RotaryParams, window: Tensor) -> Tensor:
-    """`attend_jointly`, by formulas."""
+    """Compute `attend_jointly` with plain formulas."""
     key_heads, length = v.shape[2], v.shape[1]
     own = joint[:, :, -key_heads:]
-    v = v + own - own.detach()  # their gradient is one by `joint` too
+    v = v + own - own.detach()  # adds a gradient with respect to `joint`
     parts = joint[:, :, : -2 * key_heads], joint[:, :, -2 * key_heads : -key_heads], v
     q, k, v = (part.transpose(1, 2) for part in parts)
     distance = torch.arange(length)[:, None] - torch.arange(length)
@@ -45,7 +45,7 @@ def attend_plainly(joint: Tensor, factors: Tensor, v: Tensor, params: RotaryPara
     return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True).transpose(1, 2)
 
 
-def losses_and_gradients(model: GPT) -> list[Tensor]:
+def compute_losses_and_gradients(model: GPT) -> list[Tensor]:
     for parameter in model.weights.values():
         parameter.requires_grad_()
     losses = model.per_token_loss(torch.tensor(random_rows(3, 13)))
@@ -53,14 +53,14 @@ def losses_and_gradients(model: GPT) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
-def test_joint_attention_computes_what_attention_computes(
+def test_joint_attention_computes_the_losses_and_gradients_of_plain_attention(
     switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, joint = (build_random_gpt(gpt_settings(**switches)) for _ in range(2))
-    expected = losses_and_gradients(plain)
+    expected = compute_losses_and_gradients(plain)
     for block in joint.layers:
         block.attention = JointAttention(block.attention)
     monkeypatch.setattr(joint_attention, "project_qkv_jointly", project_plainly)
     monkeypatch.setattr(joint_attention, "attend_jointly", attend_plainly)
-    for found, expected_value in zip(losses_and_gradients(joint), expected, strict=True):
+    for found, expected_value in zip(compute_losses_and_gradients(joint), expected, strict=True):
         torch.testing.assert_close(found, expected_value)

@@ -1,4 +1,4 @@
-"""Tokens drawn on the device: as `engines.generation.decoding` draws them."""
+"""Sampling on the device gives the tokens of `engines.generation.decoding`."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from engines.generation.decoding import sample_token, softmax
 from engines.settings.sample import SampleSettings
 from engines.tensor.inference.sampling import PendingSamples, sample_tokens
 
-LOGITS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
-HOW = st.builds(
+LOGIT_LISTS = st.lists(st.integers(-80, 80).map(lambda eighths: eighths / 8), min_size=1, max_size=12)
+SAMPLE_SETTINGS = st.builds(
     SampleSettings,
     temperature=st.just(0.0) | st.floats(0.05, 20.0),
     top_k=st.integers(0, 14),
@@ -19,50 +19,52 @@ HOW = st.builds(
 
 
 @settings(deadline=None, max_examples=300)
-@given(logits=LOGITS, how=HOW, uniform=st.floats(0.0, 1.0, exclude_max=True))
-def test_the_device_draws_the_token_that_the_host_draws(
+@given(logits=LOGIT_LISTS, how=SAMPLE_SETTINGS, uniform=st.floats(0.0, 1.0, exclude_max=True))
+def test_the_device_samples_the_same_token_as_the_host(
     logits: list[float], how: SampleSettings, uniform: float
 ) -> None:
     uniform = float(torch.tensor(uniform, dtype=torch.float32))
-    assume(uniform < 1.0 and not on_an_edge(logits, how, uniform))
-    token, probability, *likeliest = drawn(logits, how, uniform)
+    assume(uniform < 1.0 and not depends_on_rounding(logits, how, uniform))
+    token, probability, *alternatives = sample_on_device(logits, how, uniform)
     probabilities = softmax(logits, 1.0)
     assert token == sample_token(logits, how, uniform)
     assert probability == pytest.approx(probabilities[int(token)])
-    half = len(likeliest) // 2
+    half = len(alternatives) // 2
     assert half == min(5, len(logits))
-    assert likeliest[half:] == pytest.approx(sorted(probabilities, reverse=True)[:half])
-    assert [probabilities[int(i)] for i in likeliest[:half]] == pytest.approx(likeliest[half:])
+    assert alternatives[half:] == pytest.approx(sorted(probabilities, reverse=True)[:half])
+    assert [probabilities[int(i)] for i in alternatives[:half]] == pytest.approx(alternatives[half:])
 
 
-def drawn(logits: list[float], how: SampleSettings, uniform: float, dtype: torch.dtype = torch.float64) -> list[float]:
+def sample_on_device(
+    logits: list[float], how: SampleSettings, uniform: float, dtype: torch.dtype = torch.float64
+) -> list[float]:
     tensor = torch.tensor([logits], dtype=dtype)
     tokens = sample_tokens(tensor, how, torch.tensor([uniform]))
     ((found,),) = PendingSamples(tensor.unsqueeze(0), tokens.unsqueeze(0)).wait()
-    likeliest, chances = zip(*found.alternatives, strict=True)
-    return [found.id, found.probability, *likeliest, *chances]
+    alternatives, their_probabilities = zip(*found.alternatives, strict=True)
+    return [found.id, found.probability, *alternatives, *their_probabilities]
 
 
-def on_an_edge(logits: list[float], how: SampleSettings, uniform: float) -> bool:
-    """True if the last bit of a sum decides which token is sampled."""
-    near = [
+def depends_on_rounding(logits: list[float], how: SampleSettings, uniform: float) -> bool:
+    """Return whether rounding decides which token is sampled."""
+    nearby = [
         sample_token(logits, SampleSettings(temperature=how.temperature, top_k=how.top_k, top_p=top_p), number)
         for number in (max(0.0, uniform - 1e-9), min(uniform + 1e-9, 1.0 - 2.0**-53))
         for top_p in (how.top_p * (1 - 1e-9), min(1.0, how.top_p * (1 + 1e-9)))
     ]
-    return len(set(near)) > 1
+    return len(set(nearby)) > 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("temperature", [0.0, 1e-310, 1e-40, 1e-4, 1e38, 1e308])
-def test_no_temperature_however_extreme_makes_a_draw_fail(dtype: torch.dtype, temperature: float) -> None:
+def test_extreme_temperatures_sample_a_valid_token(dtype: torch.dtype, temperature: float) -> None:
     logits = [-3.0, 14.9, 15.0, 2.0]
-    token, probability, *_ = drawn(logits, SampleSettings(temperature=temperature), 0.9, dtype)
+    token, probability, *_ = sample_on_device(logits, SampleSettings(temperature=temperature), 0.9, dtype)
     assert token == (2 if temperature < 1 else sample_token(logits, SampleSettings(temperature=temperature), 0.9))
     assert probability == pytest.approx(softmax(logits, 1.0)[int(token)], rel=1e-5)
 
 
-def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
+def test_ties_are_broken_as_on_the_host() -> None:
     logits = [0.0] * 40 + [1.0] * 40
     for uniform in (0.0, 0.3, 0.9):
         for how in (
@@ -71,9 +73,9 @@ def test_of_equally_likely_tokens_the_first_is_drawn_first() -> None:
             SampleSettings(top_p=0.001),
             SampleSettings(top_k=7),
         ):
-            assert drawn(logits, how, uniform)[0] == sample_token(logits, how, uniform)
+            assert sample_on_device(logits, how, uniform)[0] == sample_token(logits, how, uniform)
 
 
-def test_each_row_has_a_number_of_its_own() -> None:
+def test_each_row_uses_its_own_random_number() -> None:
     logits = torch.zeros(3, 4)
     assert sample_tokens(logits, SampleSettings(), torch.tensor([0.1, 0.6, 0.9])).tolist() == [0, 2, 3]

@@ -26,7 +26,7 @@ HEADS = 4
     min_chunked_window=st.sampled_from([1, 99]),
     seed=st.integers(0, 99),
 )
-def test_attention_finds_what_a_loop_over_positions_finds(
+def test_attention_equals_a_loop_over_positions(
     rows: list[list[int]], window: int, document_mask: bool, kv_heads: int, min_chunked_window: int, seed: int
 ) -> None:
     context = FullSequence(
@@ -53,24 +53,24 @@ def plain_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("length", "window"), [(128, 32), (64, 64), (100, 32)])
 @pytest.mark.parametrize("kv_heads", [2, HEADS])
-def test_portions_find_and_pass_back_what_a_mask_does(length: int, window: int, kv_heads: int) -> None:
+def test_chunked_attention_and_its_gradients_equal_masked_attention(length: int, window: int, kv_heads: int) -> None:
     random = torch.Generator().manual_seed(length)
     shapes = [(2, length, heads, 8) for heads in (HEADS, kv_heads, kv_heads)]
-    drawn = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
-    queries = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
+    inputs = [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
+    output_gradient = torch.randn(2, HEADS, length, 8, generator=random, dtype=torch.float64)
     results = []
     for min_chunked_window in (1, 99):
         context = FullSequence(
             gpt_settings(kv_heads=kv_heads), torch.ones(2, length, dtype=torch.long), min_chunked_window
         )
-        parts = [part.clone().requires_grad_() for part in drawn]
+        parts = [part.clone().requires_grad_() for part in inputs]
         found = context.attend(0, *(part.transpose(1, 2) for part in parts), window)
-        results.append([found, *torch.autograd.grad(found, parts, queries)])
-    for in_portions, masked in zip(*results, strict=True):
-        torch.testing.assert_close(in_portions, masked, rtol=0, atol=1e-12)
+        results.append([found, *torch.autograd.grad(found, parts, output_gradient)])
+    for chunked, masked in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, masked, rtol=0, atol=1e-12)
 
 
-def test_layers_of_different_windows_do_not_share_a_mask() -> None:
+def test_layers_with_different_windows_use_different_masks() -> None:
     context = FullSequence(gpt_settings(), torch.ones(1, 6, dtype=torch.long))
     random = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(1, HEADS, 6, 4, generator=random, dtype=torch.float64) for _ in range(3))
@@ -80,7 +80,7 @@ def test_layers_of_different_windows_do_not_share_a_mask() -> None:
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
 
 
-def test_the_embedding_before_a_document_is_nothing() -> None:
+def test_the_embedding_before_the_start_of_a_document_is_zero() -> None:
     x = torch.arange(1.0, 9.0).view(1, 4, 2)
     tokens = torch.tensor([[5, 6, BOS, 7]])
     before = {mask: FullSequence(gpt_settings(document_mask=mask), tokens).previous(x) for mask in (False, True)}

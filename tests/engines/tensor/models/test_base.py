@@ -1,4 +1,4 @@
-"""Scores: rows of any lengths as each alone, by compiled code of one shape or not, and bits per byte by hand."""
+"""Scores of rows of any length, with and without compiled code, and bits per byte."""
 
 import math
 from array import array
@@ -32,44 +32,46 @@ from engines.training.evaluation import Targets, evaluate
 ROWS = st.lists(st.lists(st.integers(0, V - 1), min_size=2, max_size=13), min_size=1, max_size=9)
 
 
-def mini_gpt() -> TensorModel:
+def build_random_mini_gpt() -> TensorModel:
     how = {"model_kind": "mini-gpt", "context_length": 12, "layers": 2, "width": 8, "heads": 2, **FLOAT64_CPU}
     learner = build_tensor_learner(resolve(how))
     randomize_weights(learner)
     return learner.model
 
 
-def assert_scored_as_alone(model: TensorModel, rows: list[list[int]]) -> None:
+def assert_scores_are_those_of_single_rows(model: TensorModel, rows: list[list[int]]) -> None:
     found = score_rows(model, rows)
     assert [len(nats) for nats in found] == [len(row) - 1 for row in rows]
     for row, nats in zip(rows, found, strict=True):
-        alone = model.per_token_loss(torch.tensor([row]))[0]
-        assert nats == pytest.approx(alone.tolist(), rel=1e-11)
+        expected = model.per_token_loss(torch.tensor([row]))[0]
+        assert nats == pytest.approx(expected.tolist(), rel=1e-11)
 
 
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS, switches=st.sampled_from(SWITCHES))
-def test_rows_of_unequal_lengths_are_scored_as_each_alone(rows: list[list[int]], switches: dict[str, Any]) -> None:
-    assert_scored_as_alone(build_random_gpt(gpt_settings(**switches)), rows)
+def test_rows_of_unequal_lengths_have_the_scores_of_each_row_by_itself(
+    rows: list[list[int]], switches: dict[str, Any]
+) -> None:
+    assert_scores_are_those_of_single_rows(build_random_gpt(gpt_settings(**switches)), rows)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 4])
-def test_rows_are_scored_in_portions_that_training_knows_to_fit(at_once: int) -> None:
-    for model in (mini_gpt(), build_random_gpt(gpt_settings())):
-        model.score_in_chunks(at_once, 13, None)
-        assert_scored_as_alone(model, random_rows(5, 13) + random_rows(2, 4))
+@pytest.mark.parametrize("chunk_rows", [1, 2, 4])
+def test_rows_are_scored_in_chunks_of_the_requested_size(chunk_rows: int) -> None:
+    for model in (build_random_mini_gpt(), build_random_gpt(gpt_settings())):
+        model.score_in_chunks(chunk_rows, 13, None)
+        assert_scores_are_those_of_single_rows(model, random_rows(5, 13) + random_rows(2, 4))
 
 
-def test_a_score_is_what_the_logits_say() -> None:
-    for model in (mini_gpt(), build_random_gpt(gpt_settings())):
+def test_scores_are_the_losses_of_the_logits() -> None:
+    for model in (build_random_mini_gpt(), build_random_gpt(gpt_settings())):
         (row,) = random_rows(1, 13)
-        for place_, nats in enumerate(score_rows(model, [row])[0], 1):
-            logits = torch.tensor(model.logits(row[:place_]), dtype=torch.float64)
-            assert nats == pytest.approx(float(-logits.log_softmax(0)[row[place_]]), rel=1e-11)
+        for position, nats in enumerate(score_rows(model, [row])[0], 1):
+            logits = torch.tensor(model.logits(row[:position]), dtype=torch.float64)
+            assert nats == pytest.approx(float(-logits.log_softmax(0)[row[position]]), rel=1e-11)
 
 
-class Compiled:
-    """Stands for compiled code: knows one shape."""
+class FakeCompiledLoss:
+    """A loss that accepts one shape only, as compiled code does."""
 
     def __init__(self, model: TensorModel, shape: tuple[int, int]) -> None:
         self._model = model
@@ -84,23 +86,23 @@ class Compiled:
 
 @settings(deadline=None, max_examples=15)
 @given(rows=ROWS)
-def test_compiled_code_scores_all_rows_in_the_one_shape_it_was_made_for(rows: list[list[int]]) -> None:
+def test_compiled_code_scores_all_rows_in_its_one_shape(rows: list[list[int]]) -> None:
     model = build_random_gpt(gpt_settings())
-    compiled = Compiled(model, (4, 13))
+    compiled = FakeCompiledLoss(model, (4, 13))
     model.score_in_chunks(4, 13, compiled)
-    assert_scored_as_alone(model, rows)
+    assert_scores_are_those_of_single_rows(model, rows)
     assert compiled.calls == -(-len(rows) // 4)
 
 
-def test_rows_longer_than_those_of_training_are_scored_without_it() -> None:
+def test_rows_longer_than_the_compiled_shape_are_scored_without_compiled_code() -> None:
     model = build_random_gpt(gpt_settings())
-    compiled = Compiled(model, (4, 9))
+    compiled = FakeCompiledLoss(model, (4, 9))
     model.score_in_chunks(4, 9, compiled)
-    assert_scored_as_alone(model, random_rows(2, 13))
+    assert_scores_are_those_of_single_rows(model, random_rows(2, 13))
     assert compiled.calls == 0
 
 
-def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_behind() -> None:
+def test_scoring_with_compiled_code_enables_gradients_and_leaves_none_behind() -> None:
     how = gpt_settings()
     learner = build_tensor_learner(how)
     learner._config = learner._config._replace(is_compiled=True)
@@ -110,7 +112,7 @@ def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_
         with_gradients.append(torch.is_grad_enabled())
         return learner.model.per_token_loss(rows)
 
-    learner._loss = per_token_loss  # stands for compiled code
+    learner._loss = per_token_loss
     learner.warm_up(random_batch(how))
     before = [parameter.grad.clone() for parameter in learner.model.weights.values() if parameter.grad is not None]
     scores = learner.model.score(random_rows(4, 13))
@@ -125,8 +127,8 @@ def test_scoring_by_compiled_code_works_as_training_does_and_leaves_no_gradient_
 TOKENIZER = CharTokenizer("aé日")  # 1, 2 and 3 bytes
 
 
-def bigram(probabilities: list[list[float]]) -> Bigram:
-    """The bigram that gives each next token (column) after each token (row) its probability."""
+def build_bigram(probabilities: list[list[float]]) -> Bigram:
+    """Build a bigram with the probability of each next token (column) after each token (row)."""
     parameters = {
         "embedding": torch.eye(len(probabilities), dtype=torch.float64),
         "head": torch.tensor(probabilities, dtype=torch.float64).log().T,
@@ -135,7 +137,7 @@ def bigram(probabilities: list[list[float]]) -> Bigram:
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 8])
-def test_bits_per_byte_of_characters_of_several_bytes_are_those_worked_out_by_hand(context: int) -> None:
+def test_bits_per_byte_of_multibyte_characters_match_a_manual_calculation(context: int) -> None:
     half_quarter = [
         [1 / 8, 1 / 2, 1 / 4, 1 / 8],
         [1 / 4, 1 / 4, 1 / 4, 1 / 4],
@@ -144,13 +146,13 @@ def test_bits_per_byte_of_characters_of_several_bytes_are_those_worked_out_by_ha
     ]
     tokens = memoryview(array("B", [BOS, *TOKENIZER.encode("aé日aé"), BOS, *TOKENIZER.encode("日")]))
     # in bits: a 1, é after a 2, 日 after é 3, a after 日 2, é after a 2, BOS after é 1 (no text), 日 after BOS 3
-    found = evaluate(bigram(half_quarter), Targets.of(tokens, TOKENIZER.token_bytes), context, lambda: None)
+    found = evaluate(build_bigram(half_quarter), Targets.of(tokens, TOKENIZER.token_bytes), context, lambda: None)
     assert found.tokens == 7 and found.bytes == 1 + 2 + 3 + 1 + 2 + 3
     assert found.bpb == pytest.approx((1 + 2 + 3 + 2 + 2 + 3) / 12, rel=1e-12)
     assert found.loss == pytest.approx(math.log(2) * 14 / 7, rel=1e-12)
 
 
-def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
+def test_an_evaluation_is_the_same_with_and_without_compiled_code() -> None:
     model = build_random_gpt(gpt_settings(), TOKENIZER.vocab_size)
     (tokens,) = random_rows(1, 200, TOKENIZER.vocab_size)
     stream = memoryview(array("B", tokens))
@@ -159,5 +161,5 @@ def test_an_evaluation_is_the_same_however_training_has_it_scored() -> None:
         return evaluate(model, Targets.of(stream, TOKENIZER.token_bytes), 12, lambda: None).bpb
 
     expected = bpb()
-    model.score_in_chunks(4, 13, Compiled(model, (4, 13)))
+    model.score_in_chunks(4, 13, FakeCompiledLoss(model, (4, 13)))
     assert bpb() == pytest.approx(expected, rel=1e-12)

@@ -1,4 +1,4 @@
-"""Formulas with gradients of their own against torch's, and against differences of the formula itself."""
+"""Functions with hand-written gradients, compared with torch and with finite differences."""
 
 from collections.abc import Callable
 
@@ -17,23 +17,23 @@ PAIRS = [
 Formula = Callable[[Tensor], Tensor]
 
 
-def numbers(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def random_input(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(3)
     x, gradient = torch.randn(2, 5, 7, 16, generator=random).to(dtype).unbind()
     x[0, 0] = 0.0
     return x.requires_grad_(), gradient
 
 
-@pytest.mark.parametrize(("ours", "torch_s"), PAIRS, ids=["rmsnorm", "relu2"])
+@pytest.mark.parametrize(("ours", "reference"), PAIRS, ids=["rmsnorm", "relu2"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 0.02)]
 )
-def test_values_and_gradients_are_torch_s(
-    ours: Formula, torch_s: Formula, dtype: torch.dtype, tolerance: float
+def test_values_and_gradients_equal_those_of_torch(
+    ours: Formula, reference: Formula, dtype: torch.dtype, tolerance: float
 ) -> None:
-    x, gradient = numbers(dtype)
+    x, gradient = random_input(dtype)
     exact = x.detach().double().requires_grad_()
-    found, expected = ours(x), torch_s(exact)
+    found, expected = ours(x), reference(exact)
     assert found.dtype == dtype
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
     (mine,) = torch.autograd.grad(found, x, gradient)
@@ -43,7 +43,7 @@ def test_values_and_gradients_are_torch_s(
 
 
 @pytest.mark.parametrize("formula", [lambda x: rms_norm(x, EPS), relu2], ids=["rmsnorm", "relu2"])
-def test_gradients_are_those_of_differences(formula: Formula) -> None:
-    x = numbers(torch.float64)[0][:2, :3].detach().requires_grad_()
+def test_gradients_equal_finite_differences(formula: Formula) -> None:
+    x = random_input(torch.float64)[0][:2, :3].detach().requires_grad_()
     shifted = (x.detach() + 0.01).requires_grad_()  # away from 0, where relu2's second derivative jumps
     assert torch.autograd.gradcheck(formula, (shifted,))

@@ -1,4 +1,4 @@
-"""Muon: a plain reference agrees, and each of its parts does what its name says."""
+"""Muon equals a plain reference, and each of its options has the documented effect."""
 
 import math
 import shutil
@@ -22,11 +22,11 @@ SHAPES = [(6, 6), (12, 5), (4, 9), (1, 7), (7, 1)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def config_of(dtype: torch.dtype = torch.float64, is_compiled: bool = False) -> DeviceConfig:
+def cpu_config(dtype: torch.dtype = torch.float64, is_compiled: bool = False) -> DeviceConfig:
     return DeviceConfig(torch.device("cpu"), dtype, torch.promote_types(dtype, torch.float32), is_compiled, [])
 
 
-def muon_of(matrices: Tensor, weight_decay: float, options: MuonOptions, config: DeviceConfig) -> Muon:
+def build_muon(matrices: Tensor, weight_decay: float, options: MuonOptions, config: DeviceConfig) -> Muon:
     buffer = FlatBuffer({str(index): matrix for index, matrix in enumerate(matrices)}, config)
     return Muon(buffer, weight_decay, options, config)
 
@@ -35,7 +35,7 @@ def random(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def trained(
+def train(
     weights: Tensor,
     gradients: list[Tensor],
     options: MuonOptions = ON,
@@ -44,7 +44,7 @@ def trained(
     **hyperparameters: float,
 ) -> Tensor:
     """Return (K, m, n) weights after an update by each of the gradients."""
-    muon = muon_of(weights, weight_decay, options, config_of(dtype))
+    muon = build_muon(weights, weight_decay, options, cpu_config(dtype))
     for gradient in gradients:
         update(muon, gradient, **hyperparameters)
     return muon.buffer.stack(muon.buffer.weights).clone()
@@ -59,15 +59,15 @@ def update(muon: Muon, gradient: Tensor, is_valid: bool = True, **hyperparameter
     )
 
 
-def direction(gradient: Tensor, **how: Any) -> Tensor:
-    """A first update of one matrix from zero, without the factors it is multiplied by."""
+def compute_update(gradient: Tensor, **how: Any) -> Tensor:
+    """Return the first update of one zero matrix, without learning rate and shape factor."""
     rows, columns = gradient.shape
-    moved = trained(torch.zeros(1, rows, columns), [gradient[None]], **{"momentum": 0.0, "lr": 1.0, **how})[0]
+    moved = train(torch.zeros(1, rows, columns), [gradient[None]], **{"momentum": 0.0, "lr": 1.0, **how})[0]
     return -moved / math.sqrt(max(1.0, rows / columns))
 
 
 def plain_muon(weights: Tensor, gradients: list[Tensor], decay: float, lr: float, momentum: float) -> Tensor:
-    """One matrix, one formula after the other, as Jordan and others have it."""
+    """Update one matrix by the formulas of Jordan et al."""
     rows, columns = weights.shape
     average = torch.zeros_like(weights)
     for gradient in gradients:
@@ -90,40 +90,40 @@ def plain_muon(weights: Tensor, gradients: list[Tensor], decay: float, lr: float
 @given(
     seed=st.integers(0, 999), steps=st.integers(1, 4), decay=st.sampled_from([0.0, 0.2]), momentum=st.floats(0, 0.99)
 )
-def test_with_every_part_off_it_is_the_plain_one(
+def test_muon_with_every_option_off_equals_the_plain_formulas(
     shape: tuple[int, int], seed: int, steps: int, decay: float, momentum: float
 ) -> None:
     weights = random(seed, 3, *shape)
     gradients = [random(seed + step, 3, *shape) for step in range(1, steps + 1)]
-    found = trained(weights, gradients, OFF, decay, momentum=momentum)
+    found = train(weights, gradients, OFF, decay, momentum=momentum)
     for index in range(3):
         expected = plain_muon(weights[index], [gradient[index] for gradient in gradients], decay, 0.1, momentum)
         torch.testing.assert_close(found[index], expected, rtol=0, atol=1e-12)
 
 
 @every_shape
-def test_a_bank_moves_its_matrices_as_if_each_were_alone(shape: tuple[int, int]) -> None:
+def test_a_buffer_updates_each_matrix_as_if_it_were_alone(shape: tuple[int, int]) -> None:
     weights, gradients = random(1, 4, *shape), [random(seed, 4, *shape) for seed in (2, 3, 4)]
-    together = trained(weights, gradients, weight_decay=0.1)
+    together = train(weights, gradients, weight_decay=0.1)
     for index in range(4):
         one = slice(index, index + 1)
-        alone = trained(weights[one], [gradient[one] for gradient in gradients], weight_decay=0.1)
+        alone = train(weights[one], [gradient[one] for gradient in gradients], weight_decay=0.1)
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 @pytest.mark.parametrize(("express", "lowest", "highest"), [(True, 0.85, 1.15), (False, 0.6, 1.25)])
-def test_a_direction_is_nearly_orthogonal(shape: tuple[int, int], express: bool, lowest: float, highest: float) -> None:
+def test_an_update_is_nearly_orthogonal(shape: tuple[int, int], express: bool, lowest: float, highest: float) -> None:
     for seed in range(20):
         left, _, right = torch.linalg.svd(random(seed, *shape), full_matrices=False)
         stretched = torch.linspace(0.05, 1.0, min(shape), dtype=torch.float64)
-        found = svdvals(direction(left * stretched @ right, options=OFF._replace(polar_express=express)))
+        found = svdvals(compute_update(left * stretched @ right, options=OFF._replace(polar_express=express)))
         assert found.min() > lowest and found.max() < highest
 
 
-def test_polar_express_comes_nearer_to_orthogonal_than_the_quintic() -> None:
+def test_polar_express_is_closer_to_orthogonal_than_the_quintic() -> None:
     def distance(express: bool) -> float:
-        found = svdvals(direction(random(3, 16, 16), options=OFF._replace(polar_express=express)))
+        found = svdvals(compute_update(random(3, 16, 16), options=OFF._replace(polar_express=express)))
         return float((found - 1).square().mean())
 
     assert distance(True) < distance(False) / 2
@@ -131,128 +131,130 @@ def test_polar_express_comes_nearer_to_orthogonal_than_the_quintic() -> None:
 
 @every_shape
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
-def test_a_renormalized_direction_has_the_norm_of_an_orthogonal_matrix(shape: tuple[int, int], scale: float) -> None:
+def test_a_renormalized_update_has_the_norm_of_an_orthogonal_matrix(shape: tuple[int, int], scale: float) -> None:
     gradient = scale * random(1, *shape)
-    found = direction(gradient, options=OFF._replace(renormalization=True))
+    found = compute_update(gradient, options=OFF._replace(renormalization=True))
     assert float(matrix_norm(found)) == pytest.approx(math.sqrt(min(shape)), rel=1e-6)
 
 
-def test_without_renormalization_the_norm_is_another() -> None:
-    assert abs(float(matrix_norm(direction(random(1, 6, 6), options=OFF))) - math.sqrt(6)) > 0.05
+def test_without_renormalization_the_norm_differs() -> None:
+    assert abs(float(matrix_norm(compute_update(random(1, 6, 6), options=OFF))) - math.sqrt(6)) > 0.05
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 @settings(deadline=None, max_examples=10)
 @given(st.data())
-def test_with_row_equilibration_the_size_of_a_gradients_rows_does_not_matter(
+def test_row_equilibration_makes_an_update_independent_of_the_scale_of_rows(
     shape: tuple[int, int], data: st.DataObject
 ) -> None:
     factors = data.draw(st.lists(st.floats(0.01, 100.0), min_size=shape[0], max_size=shape[0]))
     gradient = random(1, *shape)
     scaled = torch.tensor(factors, dtype=torch.float64)[:, None] * gradient
     equal = OFF._replace(row_equilibration=True)
-    torch.testing.assert_close(direction(scaled, options=equal), direction(gradient, options=equal), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        compute_update(scaled, options=equal), compute_update(gradient, options=equal), rtol=0, atol=1e-4
+    )
 
 
-def test_without_row_equilibration_it_does() -> None:
+def test_without_row_equilibration_an_update_depends_on_the_scale_of_rows() -> None:
     gradient = random(1, 6, 6)
     scaled = torch.tensor([1.0, 1, 1, 1, 1, 20], dtype=torch.float64)[:, None] * gradient
-    assert (direction(scaled, options=OFF) - direction(gradient, options=OFF)).abs().max() > 0.1
+    assert (compute_update(scaled, options=OFF) - compute_update(gradient, options=OFF)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
-def test_variance_reduction_keeps_the_norm_and_evens_out_the_longer_side(shape: tuple[int, int]) -> None:
-    usual = direction(random(1, *shape), options=OFF)
-    even = direction(random(1, *shape), options=OFF._replace(variance_reduction=True))
+def test_variance_reduction_keeps_the_norm_and_equalizes_the_longer_dimension(shape: tuple[int, int]) -> None:
+    usual = compute_update(random(1, *shape), options=OFF)
+    even = compute_update(random(1, *shape), options=OFF._replace(variance_reduction=True))
     assert float(matrix_norm(even)) == pytest.approx(float(matrix_norm(usual)))
     over = 1 if shape[0] >= shape[1] else 0
     sizes, usual_sizes = vector_norm(even, dim=over), vector_norm(usual, dim=over)
     assert sizes.max() / sizes.min() < 1 + 1e-6 < usual_sizes.max() / usual_sizes.min()
 
 
-def test_neurons_whose_updates_were_large_move_less() -> None:
+def test_neurons_with_large_past_updates_change_less() -> None:
     unusual = random(1, 1, 12, 4)
     loud = unusual.clone()
-    loud[:, 0] *= 50  # the first neuron's updates before
+    loud[:, 0] *= 50  # the first neuron had large updates before
     options = OFF._replace(variance_reduction=True)
 
     def last_move(before: Tensor) -> Tensor:
         start = torch.zeros(1, 12, 4)
-        first = trained(start, [before], options, momentum=0.0)
-        return trained(start, [before, unusual], options, momentum=0.0)[0] - first[0]
+        first = train(start, [before], options, momentum=0.0)
+        return train(start, [before, unusual], options, momentum=0.0)[0] - first[0]
 
     assert vector_norm(last_move(loud)[0]) < 0.8 * vector_norm(last_move(unusual)[0])
 
 
 # --- decay ----------------------------------------------------------------------------------------
 
-SIGNS = [random(1, 1, 5, 5), random(2, 1, 5, 5)]
+WEIGHTS_AND_GRADIENT = [random(1, 1, 5, 5), random(2, 1, 5, 5)]
 
 
-def decayed(cautious: bool, left: float = 1.0) -> Tensor:
+def measure_decay(cautious: bool, left: float = 1.0) -> Tensor:
     """Return the change by the weight decay of one update."""
-    weights, gradient = SIGNS
+    weights, gradient = WEIGHTS_AND_GRADIENT
     options = OFF._replace(cautious_decay=cautious)
-    without = trained(weights, [gradient], options, 0.0, weight_decay_multiplier=left)
-    return without - trained(weights, [gradient], options, 0.5, weight_decay_multiplier=left)
+    without = train(weights, [gradient], options, 0.0, weight_decay_multiplier=left)
+    return without - train(weights, [gradient], options, 0.5, weight_decay_multiplier=left)
 
 
-def test_decay_takes_a_part_of_every_weight() -> None:
-    torch.testing.assert_close(decayed(cautious=False), 0.1 * 0.5 * SIGNS[0])
+def test_decay_shrinks_every_weight_by_the_same_factor() -> None:
+    torch.testing.assert_close(measure_decay(cautious=False), 0.1 * 0.5 * WEIGHTS_AND_GRADIENT[0])
 
 
-def test_cautious_decay_touches_only_weights_that_the_update_moves_towards_zero() -> None:
-    weights, gradient = SIGNS
-    step = trained(weights, [gradient], OFF) - weights
+def test_cautious_decay_changes_only_weights_that_the_update_moves_towards_zero() -> None:
+    weights, gradient = WEIGHTS_AND_GRADIENT
+    step = train(weights, [gradient], OFF) - weights
     towards_zero = step * weights < 0
     assert 0 < towards_zero.sum() < 25
-    torch.testing.assert_close(decayed(cautious=True), torch.where(towards_zero, 0.1 * 0.5 * weights, 0.0))
+    torch.testing.assert_close(measure_decay(cautious=True), torch.where(towards_zero, 0.1 * 0.5 * weights, 0.0))
 
 
-def test_cautious_decay_fades_over_the_run_and_the_other_does_not() -> None:
-    torch.testing.assert_close(decayed(cautious=True, left=0.25), 0.25 * decayed(cautious=True))
-    torch.testing.assert_close(decayed(cautious=False, left=0.25), decayed(cautious=False))
+def test_cautious_decay_follows_its_schedule_and_plain_decay_does_not() -> None:
+    torch.testing.assert_close(measure_decay(cautious=True, left=0.25), 0.25 * measure_decay(cautious=True))
+    torch.testing.assert_close(measure_decay(cautious=False, left=0.25), measure_decay(cautious=False))
 
 
-# --- numbers at their limits ----------------------------------------------------------------------
+# --- zero gradients and rounding ------------------------------------------------------------------
 
 
 @every_shape
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_no_gradient_moves_nothing(shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_a_zero_gradient_changes_no_weight(shape: tuple[int, int], dtype: torch.dtype) -> None:
     weights = random(1, 2, *shape).float().double()
-    assert torch.equal(trained(weights, [torch.zeros(2, *shape)] * 2, dtype=dtype).double(), weights)
+    assert torch.equal(train(weights, [torch.zeros(2, *shape)] * 2, dtype=dtype).double(), weights)
 
 
 @pytest.mark.parametrize("options", [ON, OFF], ids=["on", "off"])
-def test_products_in_bfloat16_leave_weights_in_float32_and_the_direction_nearly_orthogonal(
+def test_bfloat16_matmuls_keep_weights_in_float32_and_the_update_accurate(
     options: MuonOptions,
 ) -> None:
     gradient = random(1, 32, 32)
-    moved = trained(torch.zeros(1, 32, 32), [gradient[None]], options, dtype=torch.bfloat16, lr=1.0, momentum=0.0)
+    moved = train(torch.zeros(1, 32, 32), [gradient[None]], options, dtype=torch.bfloat16, lr=1.0, momentum=0.0)
     assert moved.dtype == torch.float32
-    exact = direction(gradient, options=options)
-    likeness = float((-moved[0].double() * exact).sum() / matrix_norm(moved[0].double()) / matrix_norm(exact))
-    assert likeness > 0.99
+    exact = compute_update(gradient, options=options)
+    cosine_similarity = float((-moved[0].double() * exact).sum() / matrix_norm(moved[0].double()) / matrix_norm(exact))
+    assert cosine_similarity > 0.99
 
 
 # --- compiled code --------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not here")
-@pytest.mark.filterwarnings("default")  # the compiler's own warnings are not ours to forbid
-def test_little_is_compiled_for_banks_of_all_shapes_and_it_moves_them_as_plain_code_does(
+@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not installed")
+@pytest.mark.filterwarnings("default")  # warnings of the compiler are no errors of this program
+def test_compiled_updates_share_three_graphs_for_all_shapes_and_equal_eager_updates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)  # is compiled in two thirds of the time
+    monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)  # saves a third of the compile time
     torch._dynamo.reset()
     counts = torch._dynamo.utils.counters["stats"]
     before = counts["unique_graphs"]
     for shape in [(24, 24, 24), (6, 48, 12), (6, 12, 48), (3, 3, 12), (2, 8, 8)]:
         weight_decay = 1 / shape[0]
         plain, compiled = (
-            muon_of(random(1, *shape), weight_decay, ON, config_of(is_compiled=on)) for on in (False, True)
+            build_muon(random(1, *shape), weight_decay, ON, cpu_config(is_compiled=on)) for on in (False, True)
         )
         for step in range(4):
             for muon in (plain, compiled):
@@ -260,7 +262,7 @@ def test_little_is_compiled_for_banks_of_all_shapes_and_it_moves_them_as_plain_c
                     muon, random(2 + step, *shape), is_valid=step != 2, lr=0.1 / (1 + step), momentum=0.8 + step / 20
                 )
         torch.testing.assert_close(compiled.buffer.weights, plain.buffer.weights, rtol=1e-9, atol=1e-9)
-        for name, kept in plain.state().items():
-            torch.testing.assert_close(compiled.state()[name], kept, rtol=1e-9, atol=1e-9)
-    # all that is before the products; all that is after them, for either longer side
+        for name, expected in plain.state().items():
+            torch.testing.assert_close(compiled.state()[name], expected, rtol=1e-9, atol=1e-9)
+    # one graph before the matmuls, and one after them for either longer dimension
     assert counts["unique_graphs"] - before == 3
