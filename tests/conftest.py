@@ -3,7 +3,9 @@
 Tests of what an extra brings are marked `extras(package)`: skipped where it is missing, but with --extras they fail.
 """
 
+from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from engines.system import cpu
 
 settings.register_profile("slow machines too", deadline=None)
 settings.load_profile("slow machines too")
+
+_HOME_VARIABLES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "NANOCHAT_TUI_RESULTS", "PYTHONPATH")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,10 +47,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"needs {', '.join(missing)}: make test-extras")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
+    """Numbered paths for homes. The first is the home of fixtures that several tests share."""
+    folder = tmp_path_factory.mktemp("homes")
+    # numbered here: `mktemp` lists the whole folder for every number, which takes long after a thousand tests
+    paths = (folder / str(number) for number in count())
+    with pytest.MonkeyPatch.context() as patch:
+        move_home(next(paths), patch)
+        yield paths
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
-    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "NANOCHAT_TUI_RESULTS", "PYTHONPATH"):
-        monkeypatch.delenv(variable, raising=False)
+def own_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    return move_home(next(homes), monkeypatch)
+
+
+def move_home(home: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Create a home and let the environment name it and nothing of the person who runs the tests."""
+    home.mkdir()
+    patch.setenv("HOME", str(home))
+    for variable in _HOME_VARIABLES:
+        patch.delenv(variable, raising=False)
     return home

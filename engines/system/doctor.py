@@ -37,6 +37,7 @@ _PACKAGES = {
 }
 
 Result = tuple[str, str]  # status and detail
+Probe = Callable[[str, str], dict[str, Any]]  # answers a question about torch on a device
 
 
 class Check(NamedTuple):
@@ -54,9 +55,23 @@ class Finding(NamedTuple):
     detail: str
 
 
-def list_checks(results: Path, device: str = "auto") -> list[Check]:
-    """Return all checks in the order of their output. Training is tried on `device`; `auto` is every device."""
-    torch = functools.cache(_report_torch)
+def run_probe(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
+    """Return the answer of `engines.tensor.probe`. Raises UserError with its error message if it fails."""
+    return _run_uncached("engines.tensor.probe", question, device, seconds=seconds)
+
+
+def _run_uncached(module: str, *arguments: str, seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
+    """Run a module without compiled code from the cache: the check must show that compiling works now."""
+    with tempfile.TemporaryDirectory() as cache:
+        return run_for_json(module, *arguments, timeout=seconds, environment={"TORCHINDUCTOR_CACHE_DIR": cache})
+
+
+def list_checks(results: Path, device: str = "auto", probe: Probe = run_probe) -> list[Check]:
+    """Return all checks in the order of their output. Training is tried on `device`; `auto` is every device.
+
+    `probe` answers the questions about torch.
+    """
+    torch = functools.cache(lambda: _report_torch(probe))
     return [
         Check("python", _check_python),
         Check("machine", _check_machine),
@@ -67,9 +82,9 @@ def list_checks(results: Path, device: str = "auto") -> list[Check]:
         Check("torch", lambda: _check_torch(torch())),
         Check("matrix products on cuda", lambda: _check_matrix_products(device, torch())),
         Check("compiler", _check_compiler),
-        Check("torch.compile", lambda: _check_torch_compile(device, torch())),
+        Check("torch.compile", lambda: _check_torch_compile(device, torch(), probe)),
         *(
-            Check(f"training on {name}", functools.partial(_check_training, name, device, torch))
+            Check(f"training on {name}", functools.partial(_check_training, name, device, torch, probe))
             for name in DEVICES
             if device in ("auto", name)
         ),
@@ -161,12 +176,12 @@ def _check_compiler() -> Result:
 # --- torch ----------------------------------------------------------------------------------------
 
 
-def _report_torch() -> dict[str, Any]:
+def _report_torch(probe: Probe) -> dict[str, Any]:
     """Return torch's report on itself; `error` with a sentence if there is none."""
     if importlib.util.find_spec("torch") is None:
         return {"error": f"not installed, so only --mode scalar works: {sys.executable} -m pip install torch"}
     try:
-        return run_probe("report")
+        return probe("report", "cpu")
     except UserError as error:
         return {"error": f"cannot be imported, so only --mode scalar works: {error}"}
 
@@ -194,7 +209,7 @@ def _check_matrix_products(device: str, torch: dict[str, Any]) -> Result | None:
     )
 
 
-def _check_torch_compile(device: str, torch: dict[str, Any]) -> Result | None:
+def _check_torch_compile(device: str, torch: dict[str, Any], probe: Probe) -> Result | None:
     if "error" in torch or _check_compiler()[0] != OK:
         return None  # another check reports this
     on_gpu = bool(torch["gpus"]) and device in ("auto", "cuda")
@@ -205,7 +220,7 @@ def _check_torch_compile(device: str, torch: dict[str, Any]) -> Result | None:
         )
     place = "cuda" if on_gpu else "cpu"
     try:
-        answer = run_probe("compiles", place)
+        answer = probe("compiles", place)
     except UserError as error:
         return FAIL if on_gpu else WARN, f"does not work on {place}: {error}; train with --compile off"
     if on_gpu and (versions := torch["wanted_tritons"]):
@@ -213,26 +228,15 @@ def _check_torch_compile(device: str, torch: dict[str, Any]) -> Result | None:
     return OK, f"works on {place}; compiling a tiny function took {answer['seconds']:.0f} s"
 
 
-def _check_training(name: str, device: str, torch: Callable[[], dict[str, Any]]) -> Result | None:
+def _check_training(name: str, device: str, torch: Callable[[], dict[str, Any]], probe: Probe) -> Result | None:
     report = torch()
     is_available = {"cpu": True, "cuda": bool(report.get("gpus")), "mps": bool(report.get("mps"))}
     if "error" in report or (device == "auto" and not is_available[name]):
         return None
-    answer = run_probe("train", name)
+    answer = probe("train", name)
     losses = ", then ".join(f"{loss:.3f}" for loss in answer["losses"])
     precision = answer["choices"]["dtype"]
     return OK, f"works: loss {losses} in two steps of a tiny gpt in {precision}, {answer['seconds']:.1f} s"
-
-
-def run_probe(question: str, device: str = "cpu", seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
-    """Return the answer of `engines.tensor.probe`. Raises UserError with its error message if it fails."""
-    return _run_uncached("engines.tensor.probe", question, device, seconds=seconds)
-
-
-def _run_uncached(module: str, *arguments: str, seconds: float = _PROBE_SECONDS) -> dict[str, Any]:
-    """Run a module without compiled code from the cache: the check must show that compiling works now."""
-    with tempfile.TemporaryDirectory() as cache:
-        return run_for_json(module, *arguments, timeout=seconds, environment={"TORCHINDUCTOR_CACHE_DIR": cache})
 
 
 def _gib(count: float) -> str:
