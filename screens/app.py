@@ -86,8 +86,8 @@ class DashboardApp(BaseApp):
         self.set_class(self.state.ascii, "-ascii")
         self.exit_on_signals()
         self.switch_mode(self._first_screen)
-        self._refresh_timer = self.set_interval(self._refresh_interval, self._refresh_runs)
-        self._refresh_runs()
+        self.set_interval(self._refresh_interval, self.refresh_runs)
+        self.refresh_runs()
         if not self.is_headless:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         if self._pending:
@@ -99,7 +99,7 @@ class DashboardApp(BaseApp):
         if run and self.state.selected is None:
             self.post_message((SampleRequested if self._first_screen == "sample" else RunSelected)(run))
 
-    def _refresh_runs(self) -> None:
+    def refresh_runs(self) -> None:
         """Read what has changed, unless the previous reading is still blocked by a directory."""
         if not is_busy(self, "runs"):
             run_in_background(self, self._read_runs, self._show_runs, self._show_unreadable, group="runs")
@@ -204,12 +204,13 @@ class DashboardApp(BaseApp):
         names = list(runs)
         if self.state.selected:
             runs.setdefault(self.state.selected.id, self.state.selected)
-        run_in_background(self, partial(_find_active, runs), self._exit_with, group="leave")
+        run_in_background(self, partial(find_active_runs, runs), self._exit_with, group="leave")
         self.set_timer(_LEAVE_TIMEOUT, partial(self._exit_with, names))
 
     def _exit_with(self, names: Iterable[str]) -> None:
         self.exit("\n".join(f"{name} is still running; reattach with: nanochat-tui attach {name}" for name in names))
 
 
-def _find_active(runs: Mapping[str, Run]) -> list[str]:
+def find_active_runs(runs: Mapping[str, Run]) -> list[str]:
+    """Return the names of the runs whose locks are held."""
     return [name for name, run in runs.items() if is_lock_held(run.lock_path)]

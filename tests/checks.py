@@ -1,82 +1,89 @@
-"""Makers of post-conditions: each is called before a key is pressed, and returns the check to make after it."""
+"""Build post-conditions: each is called before a key is pressed, and returns the check to make afterwards."""
 
 from collections.abc import Callable
 from typing import Any
 
-from seats import Seat
+from app_pilot import AppPilot
 from textual.screen import Screen
 
 Check = Callable[[], object]
-PostCondition = Callable[[Seat], Check]
-Read = Callable[[Seat], Any]
+PostCondition = Callable[[AppPilot], Check]
+Read = Callable[[AppPilot], Any]
 
 
-def says(*words: str) -> PostCondition:
-    """A new message contains all of these words."""
+def notifies(*words: str) -> PostCondition:
+    """Check that a new toast contains all of these words."""
 
-    def post(seat: Seat) -> Check:
-        known = len(seat.app.said)
-        return lambda: any(all(word in said for word in words) for said in seat.app.said[known:])
+    def post(pilot: AppPilot) -> Check:
+        known = len(pilot.app.toasts)
+        return lambda: any(all(word in toast for word in words) for toast in pilot.app.toasts[known:])
 
     return post
 
 
-def becomes(read: Read, wanted: Any = True) -> PostCondition:
-    return lambda seat: lambda: read(seat) == wanted
+def becomes(read: Read, expected: Any = True) -> PostCondition:
+    """Check that a value is as expected."""
+    return lambda pilot: lambda: read(pilot) == expected
 
 
 def changes(read: Read) -> PostCondition:
-    """This, and not merely something."""
+    """Check that a value is no longer what it was."""
 
-    def post(seat: Seat) -> Check:
-        before = read(seat)
-        return lambda: read(seat) != before
+    def post(pilot: AppPilot) -> Check:
+        before = read(pilot)
+        return lambda: read(pilot) != before
 
     return post
 
 
 def moves(read: Read, by: int | None = None, sign: int = 0) -> PostCondition:
-    """A number grows by so much, or in the direction of the sign."""
+    """Check that a number grew by exactly `by`, or changed in the direction of `sign`."""
 
-    def post(seat: Seat) -> Check:
-        before = read(seat)
-        return lambda: read(seat) - before == by if by is not None else (read(seat) - before) * sign > 0
+    def post(pilot: AppPilot) -> Check:
+        before = read(pilot)
+        return lambda: read(pilot) - before == by if by is not None else (read(pilot) - before) * sign > 0
 
     return post
 
 
 def both(*posts: PostCondition) -> PostCondition:
-    def post(seat: Seat) -> Check:
-        checks = [one(seat) for one in posts]
+    """Check that all of these hold."""
+
+    def post(pilot: AppPilot) -> Check:
+        checks = [post(pilot) for post in posts]
         return lambda: all(check() for check in checks)
 
     return post
 
 
 def either(*posts: PostCondition) -> PostCondition:
-    def post(seat: Seat) -> Check:
-        checks = [one(seat) for one in posts]
+    """Check that one of these holds."""
+
+    def post(pilot: AppPilot) -> Check:
+        checks = [post(pilot) for post in posts]
         return lambda: any(check() for check in checks)
 
     return post
 
 
 def when(condition: Read, then: PostCondition, otherwise: PostCondition) -> PostCondition:
-    """Which of two holds depends on the situation."""
-    return lambda seat: (then if condition(seat) else otherwise)(seat)
+    """Choose between two post-conditions by what is so before the key is pressed."""
+    return lambda pilot: (then if condition(pilot) else otherwise)(pilot)
 
 
 def opens(screen: type[Screen[Any]]) -> PostCondition:
-    return becomes(lambda seat: isinstance(seat.screen, screen) and seat.screen.is_mounted)
+    """Check that a screen of this class is in front."""
+    return becomes(lambda pilot: isinstance(pilot.screen, screen) and pilot.screen.is_mounted)
 
 
 def requests(verb: str) -> PostCondition:
-    """A request of that verb lies in the control folder of a run or a study."""
-    return moves(lambda seat: len(list(seat.app.state.results.glob(f"*/*/control/*-{verb}.json"))), 1)
+    """Check that a request was written into the control folder of a run or a study."""
+    return moves(lambda pilot: len(list(pilot.app.state.results.glob(f"*/*/control/*-{verb}.json"))), 1)
 
 
 def writes(pattern: str) -> PostCondition:
+    """Check that a file of the results directory was written, and that a toast was shown."""
     return both(
-        moves(lambda seat: sum(path.stat().st_mtime_ns for path in seat.app.state.results.glob(pattern)), sign=1),
-        says(""),
+        moves(lambda pilot: sum(path.stat().st_mtime_ns for path in pilot.app.state.results.glob(pattern)), sign=1),
+        notifies(""),
     )

@@ -1,4 +1,4 @@
-"""Presses random keys in the app until one crashes it.
+"""Press random keys in the dashboard, to find keys that crash it.
 
     python tests/monkey.py --keys 1000 --seed 1
 
@@ -23,9 +23,10 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 import psutil
-from seats import ENDINGS, Seat, add_run, held, key_event, new_study
+from app_pilot import ENDINGS, AppPilot, add_run, add_study, hold_lock, key_event, mouse_event
 from textual import events
 from textual.geometry import Size
+from textual_internals import has_crashed, set_terminal_size
 
 from engines.errors import UserError
 from engines.runs.store import Run
@@ -33,39 +34,39 @@ from screens.ablate import actions as study_actions
 from screens.app import DashboardApp
 from screens.shared import run_actions
 
-MOST_WORKERS = 2  # real processes that the keys of one folder may start
+MAX_WORKERS = 2  # real processes that the keys of one test may start
 SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
 NAMED = (
     "enter escape tab shift+tab up down left right home end pageup pagedown space backspace delete "
     "f1 f5 ctrl+p ctrl+s ctrl+u slash question_mark"
 ).split()
 KEYS = [*NAMED * 3, *string.ascii_letters, *string.digits, *string.punctuation, "é", "日"]
-LEAVING = {"q", "ctrl+c", "ctrl+q"}  # pressed more rarely: opening the app again takes longest
-_KEPT = 60  # inputs that a crash is reported with
+EXIT_KEYS = {"q", "ctrl+c", "ctrl+q"}  # pressed more rarely: opening the app again takes longest
+_MAX_RECENT = 60  # inputs in the report of a crash
 
 
 @dataclasses.dataclass
 class Monkey:
-    """Return the keys pressed so far."""
+    """A source of random keys, clicks and sizes, and a record of those that were sent."""
 
     random: random.Random
     pressed: int = 0
     exits: int = 0
-    recent: deque[str] = dataclasses.field(default_factory=lambda: deque(maxlen=_KEPT))
+    recent: deque[str] = dataclasses.field(default_factory=lambda: deque(maxlen=_MAX_RECENT))
 
-    def choose(self) -> str:
+    def choose_key(self) -> str:
         if self.random.random() < 0.002:
-            return self.random.choice(sorted(LEAVING))
-        while (key := self.random.choice(KEYS)) in LEAVING:
+            return self.random.choice(sorted(EXIT_KEYS))
+        while (key := self.random.choice(KEYS)) in EXIT_KEYS:
             pass
         return key
 
     def press(self, app: DashboardApp) -> None:
-        """One key, click, turn of the wheel, or another size of the terminal."""
+        """Send a random key, click, turn of the wheel or size of the terminal."""
         self.pressed += 1
         kind = self.random.random()
         if kind < 0.9:
-            key = self.choose()
+            key = self.choose_key()
             self.recent.append(key)
             app.post_message(key_event(app, key))
         elif kind < 0.99:
@@ -73,40 +74,35 @@ class Monkey:
             wheel = self.random.choice([None, None, events.MouseScrollUp, events.MouseScrollDown])
             self.recent.append(f"{wheel.__name__ if wheel else 'click'}({x},{y})")
             for event in (wheel,) if wheel else (events.MouseMove, events.MouseDown, events.MouseUp):
-                app.post_message(_mouse(event, x, y, app))
+                app.post_message(mouse_event(app, event, x, y))
         else:
             size = Size(*self.random.choice(SIZES))
             self.recent.append(f"resize{tuple(size)}")
-            assert app._driver
-            app._driver._size = tuple(size)
+            set_terminal_size(app, size)
             app.post_message(events.Resize(size, size))
 
 
-def _mouse(event: type[Any], x: int, y: int, app: DashboardApp) -> events.MouseEvent:
-    found: events.MouseEvent = event(app.screen, x, y, 0, 0, 1, False, False, False, x, y)
-    found.set_sender(app)
-    return found
-
-
-async def press_random_keys(seat: Seat, monkey: Monkey, count: int) -> None:
-    """Press up to `count` keys, in bursts of one to eight; fewer where one of them leaves the app."""
+async def press_random_keys(pilot: AppPilot, monkey: Monkey, count: int) -> None:
+    """Press up to `count` keys, in bursts of one to eight; stop early if one of them closes the app."""
     last = monkey.pressed + count
-    while monkey.pressed < last and not seat.app._exit and seat.app._exception is None:
+    while monkey.pressed < last and not pilot.has_exited and not has_crashed(pilot.app):
         for _ in range(monkey.random.choice((1, 1, 1, 2, 3, 8))):
-            monkey.press(seat.app)
-        await seat.is_idle()
-    monkey.exits += seat.app._exit
+            monkey.press(pilot.app)
+        await pilot.wait_until_idle()
+    monkey.exits += pilot.has_exited
 
 
-def random_keys(folder: Path, seed: int, count: int, readonly: bool = False) -> Monkey:
-    """Press so many keys in a lab of recorded runs, opening the app again whenever a key has left it."""
+async def press_in_dashboard(results: Path, seed: int, count: int, readonly: bool = False) -> Monkey:
+    """Press `count` random keys in the dashboard, opening it again whenever a key has closed it.
+
+    `results` is a results directory of `make_results`.
+    """
     monkey = Monkey(random.Random(seed))
-    results = make_lab(folder)
-    with held(Run(results / "runs" / "live")), few_workers():
+    with hold_lock(Run(results / "runs" / "live")), limit_workers():
         try:
             while monkey.pressed < count:
                 app = DashboardApp(results, monkey.random.choice(list(DashboardApp.MODES)), readonly=readonly)
-                asyncio.run(_open(app, monkey, count - monkey.pressed))
+                await _open(app, monkey, count - monkey.pressed)
         except BaseException as error:
             error.add_note(f"seed {seed}, after {monkey.pressed:,} keys, the last of which are:")
             error.add_note(" ".join(monkey.recent))
@@ -115,22 +111,22 @@ def random_keys(folder: Path, seed: int, count: int, readonly: bool = False) -> 
 
 
 async def _open(app: DashboardApp, monkey: Monkey, count: int) -> None:
-    async with app.run_test(size=monkey.random.choice(SIZES), tooltips=True, notifications=True) as pilot:
-        await press_random_keys(Seat(app, pilot), monkey, count)
+    async with app.run_test(size=monkey.random.choice(SIZES), tooltips=True, notifications=True):
+        await press_random_keys(AppPilot(app), monkey, count)
 
 
-def make_lab(folder: Path) -> Path:
-    """Runs of every ending, one that a lock makes look live, and a study that was never started."""
+def make_results(folder: Path) -> Path:
+    """Create runs of every ending, one named `live`, and a study that was never started; return their directory."""
     for number, ending in enumerate(ENDINGS):
         add_run(folder / "results", ending, age=1000.0 * (number + 1))
     add_run(folder / "results", "killed", "live")
-    new_study(folder, {"lr": (0.1, 0.3)})
+    add_study(folder, {"lr": (0.1, 0.3)})
     return folder / "results"
 
 
 @contextlib.contextmanager
-def few_workers() -> Iterator[None]:
-    """Keys may start a few real processes, which end with this."""
+def limit_workers() -> Iterator[None]:
+    """Let keys start up to `MAX_WORKERS` real processes, and kill those at the end."""
     before, started = set(psutil.Process().children(recursive=True)), 0
     originals = (run_actions.launch, study_actions.start_queue)
 
@@ -138,8 +134,8 @@ def few_workers() -> Iterator[None]:
         def start(what: Any) -> Any:
             nonlocal started
             started += 1
-            if started > MOST_WORKERS:
-                raise UserError("enough has been started.")
+            if started > MAX_WORKERS:
+                raise UserError("this test starts no more processes.")
             return launch(what)
 
         return start
@@ -162,7 +158,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nanochat-tui-monkey-") as folder:
         started = time.monotonic()
-        monkey = random_keys(Path(folder), options.seed, options.keys, options.readonly)
+        results = make_results(Path(folder))
+        monkey = asyncio.run(press_in_dashboard(results, options.seed, options.keys, options.readonly))
         seconds = time.monotonic() - started
     rate = monkey.pressed / seconds
     print(f"{monkey.pressed:,} keys in {seconds:.0f} s, {rate:.0f} per second, seed {options.seed}: no crash")

@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-import seats
+import app_pilot
 from textual.app import App
 
 from screens.messages import RunSelected, RunsRefreshed
@@ -25,7 +25,7 @@ class RunsApp(App[None]):
     def __init__(self, results: Path, **given: Any) -> None:
         super().__init__()
         self.state = AppState(results, **given)
-        self.said: list[str] = []
+        self.toasts: list[str] = []
         self.requests: list[Any] = []
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -43,7 +43,7 @@ class RunsApp(App[None]):
         self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]
-        self.said.append(message)
+        self.toasts.append(message)
 
     def on_run_selected(self, message: RunSelected) -> None:
         self.requests.append(message)
@@ -51,10 +51,12 @@ class RunsApp(App[None]):
     on_sample_requested = on_form_requested = on_run_selected
 
 
-class RunsSeat(seats.Seat):
+class RunsPilot(app_pilot.AppPilot):
     """Drives the runs screen."""
 
-    app: RunsApp
+    @property
+    def app(self) -> RunsApp:  # type: ignore[override]
+        return cast(RunsApp, super().app)
 
     @property
     def screen(self) -> RunsScreen:
@@ -66,7 +68,7 @@ class RunsSeat(seats.Seat):
         return [Path(str(row.key.value)).name for row in self.screen.table.ordered_rows]
 
     @property
-    def at_cursor(self) -> str:
+    def run_at_cursor(self) -> str:
         return self.ids[self.screen.table.cursor_row]
 
     def cell(self, run_id: str, column: str) -> str:
@@ -76,19 +78,19 @@ class RunsSeat(seats.Seat):
 
     async def refresh(self) -> None:
         self.app.refresh_runs()
-        await self.pilot.pause()
-        await self.until(is_idle)
+        await self.pause()
+        await self.wait_until(is_idle)
 
-    async def stand_on(self, run_id: str) -> None:
+    async def select_run(self, run_id: str) -> None:
         self.screen.table.move_cursor(row=self.ids.index(run_id))
-        await self.pilot.pause()
+        await self.pause()
 
 
 @contextlib.asynccontextmanager
-async def open_runs(results: Path, size: tuple[int, int] = (120, 40), **given: Any) -> AsyncIterator[RunsSeat]:
+async def open_runs(results: Path, size: tuple[int, int] = (120, 40), **given: Any) -> AsyncIterator[RunsPilot]:
     app = RunsApp(results, **given)
-    async with app.run_test(size=size) as pilot:
-        seat = RunsSeat(app, pilot)
+    async with app.run_test(size=size):
+        pilot = RunsPilot(app)
         await pilot.pause()
-        await seat.refresh()
-        yield seat
+        await pilot.refresh()
+        yield pilot

@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import app_pilot
 import psutil
-import seats
 from textual.app import App
 from textual.widgets import Input, Static
 
@@ -28,7 +28,7 @@ class SampleApp(App[None]):
     def __init__(self, results: Path, **options: Any) -> None:
         super().__init__()
         self.state = AppState(results, **options)
-        self.said: list[str] = []
+        self.toasts: list[str] = []
         self.copied = ""
 
     def on_mount(self) -> None:
@@ -40,16 +40,18 @@ class SampleApp(App[None]):
         self.screen.post_message(RunsRefreshed())
 
     def notify(self, message: str, **_: Any) -> None:  # type: ignore[override]
-        self.said.append(message)
+        self.toasts.append(message)
 
     def copy_to_clipboard(self, text: str) -> None:
         self.copied = text
 
 
-class SampleSeat(seats.Seat):
+class SamplePilot(app_pilot.AppPilot):
     """Drives the sample screen. `pane` is the id of one of its panes."""
 
-    app: SampleApp
+    @property
+    def app(self) -> SampleApp:  # type: ignore[override]
+        return cast(SampleApp, super().app)
 
     @property
     def screen(self) -> SampleScreen:
@@ -70,15 +72,15 @@ class SampleSeat(seats.Seat):
 
     async def set(self, name: str, value: object) -> None:
         self.screen.query_one(f"#setting-{name} Input", Input).value = str(value)
-        await self.pilot.pause()
+        await self.pause()
 
     async def generate(self) -> None:
         await self.press("enter")
         await self.wait_until_generated()
 
     async def wait_until_generated(self, pane: str = "first") -> None:
-        await self.until(lambda: self.pane(pane).request and not self.pane(pane).is_generating)
-        await self.pilot.pause()
+        await self.wait_until(lambda: self.pane(pane).request and not self.pane(pane).is_generating)
+        await self.pause()
 
     async def generate_endlessly(self) -> None:
         """Sample the most likely token each time, so that the text repeats itself and never ends."""
@@ -86,19 +88,19 @@ class SampleSeat(seats.Seat):
         await self.set("top_k", 1)
         await self.set("max_new_tokens", ENDLESS)
         await self.press("enter")
-        await self.until(lambda: len(self.pane().tokens) > 50)
+        await self.wait_until(lambda: len(self.pane().tokens) > 50)
         assert self.pane().is_generating
 
 
 @contextlib.asynccontextmanager
 async def open_sample_screen(
     results: Path, size: tuple[int, int] = (120, 40), **options: Any
-) -> AsyncIterator[SampleSeat]:
+) -> AsyncIterator[SamplePilot]:
     app = SampleApp(results, **options)
-    async with app.run_test(size=size) as pilot:
-        seat = SampleSeat(app, pilot)  # type: ignore[arg-type]
-        await seat.until(lambda: seat.pane().runs is not None)
-        yield seat
+    async with app.run_test(size=size):
+        pilot = SamplePilot(app)
+        await pilot.wait_until(lambda: pilot.pane().runs is not None)
+        yield pilot
 
 
 def sampling_process() -> psutil.Process:

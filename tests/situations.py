@@ -1,9 +1,9 @@
-"""Situations on each screen in which every key is pressed, and how one gets there."""
+"""Situations on each screen in which the inventory test presses every key, and how to reach them."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from seats import Seat
+from app_pilot import AppPilot
 from textual.widgets import Input
 
 from screens.ablate.editor import PlanEditor
@@ -28,254 +28,267 @@ from screens.widgets.token_layout import Place
 from screens.widgets.token_view import TokenView
 
 
-async def _as_opened(seat: Seat) -> None:
+async def leave_as_opened(pilot: AppPilot) -> None:
     pass
 
 
-async def _run_again(seat: Seat) -> None:
-    """Out of the form, of the chart alone and of what stands in another tab."""
-    screen = seat.screen
+async def reset_train_screen(pilot: AppPilot) -> None:
+    """Close the form and the maximized chart, focus the chart, and show the first tab."""
+    screen = pilot.screen
     assert isinstance(screen, TrainScreen)
-    while screen.view == "new" or screen.maximized or screen.focused is not seat.live.query_one(Chart):
-        await seat.press("escape")
-    seat.live.show_tab("samples")
-    await seat.pilot.pause()
+    while screen.view == "new" or screen.maximized or screen.focused is not pilot.live.query_one(Chart):
+        await pilot.press("escape")
+    pilot.live.show_tab("samples")
+    await pilot.pause()
 
 
-async def _zoomed(seat: Seat) -> None:
-    """So that there is more at either side, nearer and farther."""
-    await seat.press("plus", "plus", "left")
+async def zoom_in(pilot: AppPilot) -> None:
+    """Zoom so that the view can be moved to both sides, and zoomed in and out."""
+    await pilot.press("plus", "plus", "left")
 
 
-async def _zoomed_again(seat: Seat) -> None:
-    seat.screen.query_one(Chart).reset_view()
-    await _zoomed(seat)
+async def reset_zoom(pilot: AppPilot) -> None:
+    pilot.screen.query_one(Chart).reset_view()
+    await zoom_in(pilot)
 
 
-async def _inspector(seat: Seat) -> None:
-    await seat.press("m")
-    values = seat.screen.query_one("#values", HeatMap)
-    await seat.until(lambda: len(values.rows) > 2)
-    await _inspector_again(seat)
-    await seat.until(lambda: " = " in str(seat.told("#graph-text")))
+async def open_inspector(pilot: AppPilot) -> None:
+    await pilot.press("m")
+    values = pilot.screen.query_one("#values", HeatMap)
+    await pilot.wait_until(lambda: len(values.rows) > 2)
+    await focus_values(pilot)
+    await pilot.wait_until(lambda: " = " in str(pilot.text_of("#graph-text")))
 
 
-async def _inspector_again(seat: Seat) -> None:
-    values = seat.screen.query_one("#values", HeatMap)
+async def focus_values(pilot: AppPilot) -> None:
+    values = pilot.screen.query_one("#values", HeatMap)
     values.focus()
     values.cursor = (1, 1)
 
 
-async def _asked(seat: Seat) -> None:
-    await seat.press("S")
-    await seat.until(lambda: isinstance(seat.screen, ConfirmScreen))
+async def open_confirmation(pilot: AppPilot) -> None:
+    await pilot.press("S")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, ConfirmScreen))
 
 
-async def _asked_again(seat: Seat) -> None:
-    if isinstance(seat.screen, ConfirmScreen):
-        await seat.press("escape")
-    await _asked(seat)
+async def reopen_confirmation(pilot: AppPilot) -> None:
+    if isinstance(pilot.screen, ConfirmScreen):
+        await pilot.press("escape")
+    await open_confirmation(pilot)
 
 
-async def helped(seat: Seat) -> None:
-    if not isinstance(seat.screen, HelpScreen):
-        await seat.press("question_mark")
-    await seat.until(lambda: isinstance(seat.screen, HelpScreen))
+async def open_help(pilot: AppPilot) -> None:
+    if not isinstance(pilot.screen, HelpScreen):
+        await pilot.press("question_mark")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, HelpScreen))
 
 
-async def _runs(seat: Seat) -> None:
-    screen = seat.screen
+async def select_second_run(pilot: AppPilot) -> None:
+    screen = pilot.screen
     assert isinstance(screen, RunsScreen)
-    await seat.until(lambda: screen.table.row_count)
-    await seat.press("home", "down")
+    await pilot.wait_until(lambda: screen.table.row_count)
+    await pilot.press("home", "down")
 
 
-async def _runs_again(seat: Seat) -> None:
-    """In the first order, without mark and filter."""
-    screen = seat.screen
+async def reset_runs(pilot: AppPilot) -> None:
+    """Restore the order of the table, and remove marks and filter."""
+    screen = pilot.screen
     assert isinstance(screen, RunsScreen)
     if screen.filter_input.display:
-        await seat.press("escape")
+        await pilot.press("escape")
     if screen.runs.marked_rows:
-        await seat.press("space")
+        await pilot.press("space")
     while screen.runs.sort != (DEFAULT_SORT, False):
-        await seat.press("O" if screen.runs.sort[1] else "o")
-    await _runs(seat)
+        await pilot.press("O" if screen.runs.sort[1] else "o")
+    await select_second_run(pilot)
 
 
-async def _detail(seat: Seat) -> None:
-    await _runs(seat)
-    seat.screen.query_one("#details").focus()
-    await seat.pilot.pause()
+async def focus_details(pilot: AppPilot) -> None:
+    await select_second_run(pilot)
+    pilot.screen.query_one("#details").focus()
+    await pilot.pause()
 
 
-async def _filtering(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("slash", "f")
+async def type_filter(pilot: AppPilot) -> None:
+    await select_second_run(pilot)
+    await pilot.press("slash", "f")
 
 
-async def _difference(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("space", "down", "space", "d")
-    await seat.until(lambda: isinstance(seat.screen, CompareScreen))
+async def open_comparison(pilot: AppPilot) -> None:
+    await select_second_run(pilot)
+    await pilot.press("space", "down", "space", "d")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, CompareScreen))
 
 
-async def _difference_again(seat: Seat) -> None:
-    """The marks are still there."""
-    if isinstance(seat.screen, CompareScreen):
-        await seat.press("escape")
-    await seat.press("d")
-    await seat.until(lambda: isinstance(seat.screen, CompareScreen))
+async def reopen_comparison(pilot: AppPilot) -> None:
+    """Open the comparison again; the runs are still marked."""
+    if isinstance(pilot.screen, CompareScreen):
+        await pilot.press("escape")
+    await pilot.press("d")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, CompareScreen))
 
 
-async def _page(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("i")
-    await seat.until(lambda: isinstance(seat.screen, TextPage))
+async def open_details(pilot: AppPilot) -> None:
+    await select_second_run(pilot)
+    await pilot.press("i")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, TextPage))
 
 
-async def _overlay(seat: Seat) -> None:
-    await _runs(seat)
-    await seat.press("space", "down", "space", "v")
-    await seat.until(lambda: not seat.screen.query_one(Chart).data.is_empty)
-    seat.screen.query_one(Chart).focus()
-    await _zoomed(seat)
+async def open_overlay(pilot: AppPilot) -> None:
+    await select_second_run(pilot)
+    await pilot.press("space", "down", "space", "v")
+    await pilot.wait_until(lambda: not pilot.screen.query_one(Chart).data.is_empty)
+    pilot.screen.query_one(Chart).focus()
+    await zoom_in(pilot)
 
 
-async def _spoken(seat: Seat) -> None:
-    screen = seat.screen
+async def generate_long_text(pilot: AppPilot) -> None:
+    screen = pilot.screen
     assert isinstance(screen, SampleScreen)
-    await seat.until(lambda: screen.runs)
-    for name, value in (("top_k", "1"), ("max_new_tokens", "2000")):  # greedy, it never ends: more than a page
+    await pilot.wait_until(lambda: screen.runs)
+    for name, value in (
+        ("top_k", "1"),
+        ("max_new_tokens", "2000"),
+    ):  # greedy sampling never ends here: more than a page
         screen.query_one(f"#setting-{name} Input", Input).value = value
-    await seat.press("enter")
-    await seat.until(lambda: screen.generations.target.tokens and not screen.generations.is_generating)
-    await _spoken_again(seat)
+    await pilot.press("enter")
+    await pilot.wait_until(lambda: screen.generations.target.tokens and not screen.generations.is_generating)
+    await select_middle_token(pilot)
 
 
-async def _spoken_again(seat: Seat) -> None:
-    screen = seat.screen
+async def select_middle_token(pilot: AppPilot) -> None:
+    screen = pilot.screen
     assert isinstance(screen, SampleScreen)
     if len(screen.generations.shown) > 1:
-        await seat.press("b")
+        await pilot.press("b")
     if screen.generations.heat:
-        await seat.press("h")
+        await pilot.press("h")
     pane = screen.generations.target
     if pane.is_generating or not pane.tokens:
-        return  # a new request, or another pane
+        return  # a new request, or another pane is shown
     view = pane.view
     view.focus()
     view.cursor = Place(0, 1000)
-    await seat.pilot.pause()
-    view.scroll_to(y=5, animate=False)  # with text above and below that is out of view
-    await seat.pilot.pause()
+    await pilot.pause()
+    view.scroll_to(y=5, animate=False)  # so that text above and below is out of view
+    await pilot.pause()
 
 
-async def _prompted(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen.runs)  # type: ignore[attr-defined]
-    await seat.press("e")
+async def focus_prompt(pilot: AppPilot) -> None:
+    await pilot.wait_until(lambda: pilot.screen.runs)  # type: ignore[attr-defined]
+    await pilot.press("e")
 
 
-async def _setting(seat: Seat) -> None:
-    await seat.until(lambda: seat.screen.runs)  # type: ignore[attr-defined]
-    await seat.press("comma")
+async def focus_settings(pilot: AppPilot) -> None:
+    await pilot.wait_until(lambda: pilot.screen.runs)  # type: ignore[attr-defined]
+    await pilot.press("comma")
 
 
-async def _picking(seat: Seat) -> None:
-    await _prompted(seat)
-    await _picking_again(seat)
+async def open_picker(pilot: AppPilot) -> None:
+    await focus_prompt(pilot)
+    await reopen_picker(pilot)
 
 
-async def _picking_again(seat: Seat) -> None:
-    await seat.press("escape", "c")
-    await seat.until(lambda: isinstance(seat.screen, CheckpointPicker))
-    await seat.press("down")
+async def reopen_picker(pilot: AppPilot) -> None:
+    await pilot.press("escape", "c")
+    await pilot.wait_until(lambda: isinstance(pilot.screen, CheckpointPicker))
+    await pilot.press("down")
 
 
-async def _list_again(seat: Seat) -> None:
-    screen = seat.screen
+async def close_study(pilot: AppPilot) -> None:
+    screen = pilot.screen
     assert isinstance(screen, AblateScreen)
     if screen.view != "list":
-        await seat.press("escape")
+        await pilot.press("escape")
 
 
-async def _studies(seat: Seat) -> None:
-    """At the second of three."""
-    screen = seat.screen
+async def select_second_study(pilot: AppPilot) -> None:
+    """Move the cursor to the second of three studies."""
+    screen = pilot.screen
     assert isinstance(screen, AblateScreen)
-    await seat.until(lambda: screen.studies.table.row_keys)
-    await _list_again(seat)
-    await seat.press("home", "down")
+    await pilot.wait_until(lambda: screen.studies.table.row_keys)
+    await close_study(pilot)
+    await pilot.press("home", "down")
 
 
-async def _study(seat: Seat) -> None:
-    """At the second of three cells, over their curves."""
-    screen = seat.screen
+async def open_study(pilot: AppPilot) -> None:
+    """Open a study with its curves, and move the cursor to the second of three cells."""
+    screen = pilot.screen
     assert isinstance(screen, AblateScreen)
     if screen.view == "editor":
-        await seat.press("escape")
+        await pilot.press("escape")
     if screen.view != "study":
-        await _studies(seat)
-        await seat.press("enter")
-    await seat.until(lambda: screen.study.snapshot)
+        await select_second_study(pilot)
+        await pilot.press("enter")
+    await pilot.wait_until(lambda: screen.study.snapshot)
     if screen.study.part != "curves":
-        await seat.press("v")
+        await pilot.press("v")
     screen.study.cells.focus()
-    await seat.press("home", "down")
+    await pilot.press("home", "down")
 
 
-async def _curves(seat: Seat) -> None:
-    await _study(seat)
-    chart = seat.screen.query_one(Chart)
-    await seat.until(lambda: "1 lr=" in chart.text and not chart.data.is_empty)
+async def focus_curves(pilot: AppPilot) -> None:
+    await open_study(pilot)
+    chart = pilot.screen.query_one(Chart)
+    await pilot.wait_until(lambda: "1 lr=" in chart.text and not chart.data.is_empty)
     chart.focus()
-    await _zoomed_again(seat)
+    await reset_zoom(pilot)
 
 
-async def _effects(seat: Seat) -> None:
-    await _study(seat)
-    await seat.press("e")
+async def show_effects(pilot: AppPilot) -> None:
+    await open_study(pilot)
+    await pilot.press("e")
 
 
-async def _plan(seat: Seat) -> None:
-    await seat.press("n")
-    await seat.until(lambda: seat.screen.query(PlanEditor) and seat.screen.query_one(PlanEditor).preview)
+async def open_editor(pilot: AppPilot) -> None:
+    await pilot.press("n")
+    await pilot.wait_until(lambda: pilot.screen.query(PlanEditor) and pilot.screen.query_one(PlanEditor).preview)
 
 
 class Situation(NamedTuple):
-    """What is open, and of which classes every key is pressed there; or these keys only."""
+    """A state of the dashboard, and the classes whose keys are pressed in it, or these keys only."""
 
     screen: str
-    arrange: Callable[[Seat], Awaitable[None]]
+    arrange: Callable[[AppPilot], Awaitable[None]]
     owners: tuple[type, ...]
     run: str = ""
     keys: tuple[str, ...] = ()
-    again: Callable[[Seat], Awaitable[None]] | None = None  # brings back what a key has changed, if that can be
-    lab: str = "recorded"  # the fixture with its results
+    restore: Callable[[AppPilot], Awaitable[None]] | None = None  # undoes what a key has changed, if that is possible
+    results: str = "recorded_results"  # name of a fixture
 
 
 SITUATIONS = {
-    "form": Situation("train", _as_opened, (TrainScreen, NewRun)),
-    "ended run": Situation("train", _as_opened, (TrainScreen,), "finished", again=_run_again),
-    "live run": Situation("train", _as_opened, (TrainScreen,), "live", again=_run_again),
-    "chart": Situation("train", _zoomed, (Chart,), "finished", again=_zoomed_again),
-    "inspector": Situation("train", _inspector, (HeatMap,), "real", again=_inspector_again, lab="spoken"),
-    "question": Situation("train", _asked, (ConfirmScreen,), "live", again=_asked_again),
-    "help": Situation("train", helped, (HelpScreen,), "finished", again=helped),
-    "runs": Situation("runs", _runs, (RunsScreen, RowTable), again=_runs_again),
-    "one run": Situation("runs", _detail, (RunsScreen,), "", ("enter",)),
-    "filter": Situation("runs", _filtering, (RunsScreen,), "", ("escape",)),
-    "difference": Situation("runs", _difference, (CompareScreen,), again=_difference_again),
-    "page": Situation("runs", _page, (TextPage,), again=_page),
-    "overlay": Situation("runs", _overlay, (Chart,), "", ("y", "right", "c"), again=_zoomed_again),
-    "speech": Situation("sample", _spoken, (SampleScreen, TokenView), again=_spoken_again, lab="spoken"),
-    "prompt": Situation("sample", _prompted, (PromptPane,), lab="spoken"),
-    "setting": Situation("sample", _setting, (SettingsBar,), lab="spoken"),
-    "picker": Situation("sample", _picking, (CheckpointPicker,), again=_picking_again, lab="spoken"),
-    "ablate": Situation("ablate", _as_opened, (DashboardApp, AblateScreen), again=_list_again),
-    "studies": Situation("ablate", _studies, (AblateScreen, RowTable), again=_studies, lab="studied"),
-    "study": Situation("ablate", _study, (AblateScreen, RowTable), again=_study, lab="studied"),
-    "curves of a study": Situation("ablate", _curves, (Chart,), "", ("y", "right", "c"), _curves, "studied"),
-    "effects": Situation("ablate", _effects, (AblateScreen,), "", ("e", "v", "w", "escape"), _effects, "studied"),
-    "plan of a study": Situation("ablate", _plan, (PlanEditor,)),
+    "form": Situation("train", leave_as_opened, (TrainScreen, NewRun)),
+    "ended run": Situation("train", leave_as_opened, (TrainScreen,), "finished", restore=reset_train_screen),
+    "live run": Situation("train", leave_as_opened, (TrainScreen,), "live", restore=reset_train_screen),
+    "chart": Situation("train", zoom_in, (Chart,), "finished", restore=reset_zoom),
+    "inspector": Situation(
+        "train", open_inspector, (HeatMap,), "trained", restore=focus_values, results="trained_results"
+    ),
+    "confirmation": Situation("train", open_confirmation, (ConfirmScreen,), "live", restore=reopen_confirmation),
+    "help": Situation("train", open_help, (HelpScreen,), "finished", restore=open_help),
+    "runs": Situation("runs", select_second_run, (RunsScreen, RowTable), restore=reset_runs),
+    "one run": Situation("runs", focus_details, (RunsScreen,), "", ("enter",)),
+    "filter": Situation("runs", type_filter, (RunsScreen,), "", ("escape",)),
+    "comparison": Situation("runs", open_comparison, (CompareScreen,), restore=reopen_comparison),
+    "page": Situation("runs", open_details, (TextPage,), restore=open_details),
+    "overlay": Situation("runs", open_overlay, (Chart,), "", ("y", "right", "c"), restore=reset_zoom),
+    "generated text": Situation(
+        "sample", generate_long_text, (SampleScreen, TokenView), restore=select_middle_token, results="trained_results"
+    ),
+    "prompt": Situation("sample", focus_prompt, (PromptPane,), results="trained_results"),
+    "setting": Situation("sample", focus_settings, (SettingsBar,), results="trained_results"),
+    "picker": Situation("sample", open_picker, (CheckpointPicker,), restore=reopen_picker, results="trained_results"),
+    "ablate": Situation("ablate", leave_as_opened, (DashboardApp, AblateScreen), restore=close_study),
+    "studies": Situation(
+        "ablate", select_second_study, (AblateScreen, RowTable), restore=select_second_study, results="study_results"
+    ),
+    "study": Situation("ablate", open_study, (AblateScreen, RowTable), restore=open_study, results="study_results"),
+    "curves of a study": Situation(
+        "ablate", focus_curves, (Chart,), "", ("y", "right", "c"), focus_curves, "study_results"
+    ),
+    "effects": Situation(
+        "ablate", show_effects, (AblateScreen,), "", ("e", "v", "w", "escape"), show_effects, "study_results"
+    ),
+    "plan of a study": Situation("ablate", open_editor, (PlanEditor,)),
 }

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from app_pilot import add_run
 from builders import finished_run
-from seats import add_run
 
 from engines.runs.store import Run
 from nanochat_tui import dashboard

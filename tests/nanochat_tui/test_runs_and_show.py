@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_pilot import hold_lock
 from builders import finished_run, make_run
 from recordings import RUNS
-from seats import held
 
 from engines import events
 from engines.ablation.plan import make_plan
@@ -81,7 +81,7 @@ def test_a_paused_run_shows_no_time_left(tmp_path: Path, capsys: Words) -> None:
     run = make_run(tmp_path)
     append(run, kind="phase", phase="train", done=None, total=None)
     append(run, **steps(1, [3.0, 2.9], t=60.0))
-    with held(run):
+    with hold_lock(run):
         assert "eta" in printed(capsys, "show", run.id, "--results-dir", str(run.results))
         append(run, kind="control", request="1-pause.json", verb="pause", outcome="done")
         shown = printed(capsys, "show", run.id, "--results-dir", str(run.results))

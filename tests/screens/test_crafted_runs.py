@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import FIXTURES, Seat, play, told_of
+from app_pilot import FIXTURES, AppPilot, note_on_failure, open_dashboard
 
 from engines.runs.comparison import compare_settings
 from engines.runs.store import Run
@@ -86,44 +86,43 @@ def test_whatever_a_manifest_holds_every_text_about_the_run_can_be_made(place: s
         render_everything(watch, ascii=state == "paused")
 
 
-async def visit(seat: Seat) -> None:
-    """Each run in the table, and on the train screen; then on a page, compared, in an overlay and on all screens."""
-    await seat.press("2")
-    screen = seat.screen
+async def visit_every_screen(pilot: AppPilot) -> None:
+    """Open each run, then its details, a comparison, an overlay and all other screens."""
+    await pilot.press("2")
+    screen = pilot.screen
     assert isinstance(screen, RunsScreen)
-    await seat.until(lambda: screen.table.row_count == len(NAMES))
-    await seat.press("space")
+    await pilot.wait_until(lambda: screen.table.row_count == len(NAMES))
+    await pilot.press("space")
     for number, key in enumerate(screen.table.row_keys):
-        with told_of(repr(key)):
+        with note_on_failure(repr(key)):
             screen.table.move_cursor(row=number)
-            await seat.press("enter")
-            await seat.until(lambda: isinstance(seat.screen, TrainScreen))
-            await seat.is_shown(Run(Path(key)))
-            await seat.press("2")
-    await seat.press("i")
-    assert isinstance(seat.screen, TextPage)
-    await seat.press("escape", "o", "O", "d", "a", "escape", "v", "4", "1", "w", "3")
-    await seat.app.workers.wait_for_complete()
-    assert not seat.app._exit
+            await pilot.press("enter")
+            await pilot.wait_until(lambda: isinstance(pilot.screen, TrainScreen))
+            await pilot.wait_for_run(Run(Path(key)))
+            await pilot.press("2")
+    await pilot.press("i")
+    assert isinstance(pilot.screen, TextPage)
+    await pilot.press("escape", "o", "O", "d", "a", "escape", "v", "4", "1", "w", "3")
+    await pilot.app.workers.wait_for_complete()
+    assert not pilot.has_exited
 
 
-def test_odd_names_and_values_crash_no_screen(tmp_path: Path) -> None:
+async def test_odd_names_and_values_crash_no_screen(tmp_path: Path) -> None:
     for name, value in zip(NAMES, VALUES.values(), strict=True):
         crafted(tmp_path / "runs" / name, value, *LEAVES)
-    play(tmp_path, visit, screen="ablate")
+    async with open_dashboard(tmp_path, screen="ablate") as pilot:
+        await visit_every_screen(pilot)
 
 
-def test_a_study_with_a_damaged_plan_crashes_no_screen(tmp_path: Path) -> None:
+async def test_a_study_with_a_damaged_plan_crashes_no_screen(tmp_path: Path) -> None:
     for number, content in enumerate(("", "[]", "{}", '{"created_at": 1e308, "axes": 3}', '{"v": 99}', "\x00")):
         folder = tmp_path / "studies" / f"study-{number}"
         folder.mkdir(parents=True)
         for name in ("plan.json", "config.json"):
             (folder / name).write_text(content)
 
-    async def scenario(seat: Seat) -> None:
-        await seat.press("4")
-        await seat.app.workers.wait_for_complete()
-        await seat.press("enter", "e", "p", "X", "r", "w", "R", "escape", "down", "1", "2", "3")
-        assert not seat.app._exit
-
-    play(tmp_path, scenario)
+    async with open_dashboard(tmp_path) as pilot:
+        await pilot.press("4")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.press("enter", "e", "p", "X", "r", "w", "R", "escape", "down", "1", "2", "3")
+        assert not pilot.has_exited

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from seats import HeardApp
+from app_pilot import DashboardWithToasts
 from textual.worker import WorkerFailed
+from textual_internals import crash_report, wait_for_crash
 
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.crash import report_crash
@@ -50,7 +51,7 @@ def check(sentence: str) -> None:
     assert "the user's text" not in log  # the value of a local variable
 
 
-CAUSES: dict[str, Callable[[HeardApp], object]] = {
+CAUSES: dict[str, Callable[[DashboardWithToasts], object]] = {
     "action": lambda app: (setattr(app, "action_help", fail), app.simulate_key("f1")),
     "message": lambda app: app.call_later(fail),
     "timer": lambda app: app.set_timer(0.01, fail),
@@ -60,18 +61,14 @@ CAUSES: dict[str, Callable[[HeardApp], object]] = {
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_any_exception_becomes_one_sentence_and_a_log_without_local_variables(cause: str, tmp_path: Path) -> None:
-    app = HeardApp(tmp_path)
-
-    async def run() -> None:
+async def test_any_exception_becomes_one_sentence_and_a_log_without_local_variables(cause: str, tmp_path: Path) -> None:
+    app = DashboardWithToasts(tmp_path)
+    with pytest.raises((ValueError, WorkerFailed)):  # the pilot raises it again, for tests
         async with app.run_test() as pilot:
             CAUSES[cause](app)
-            await asyncio.wait_for(app._exception_event.wait(), 20)
+            await asyncio.wait_for(wait_for_crash(app), 20)
             await pilot.pause()
-
-    with pytest.raises((ValueError, WorkerFailed)):  # the pilot raises it again, for tests
-        asyncio.run(run())
-    assert app.return_code == 1 and app._exit_renderables == []
+    assert app.return_code == 1 and crash_report(app) == []
     check(app.failure)
 
 
@@ -89,9 +86,9 @@ def test_a_real_terminal_is_restored_and_shows_one_sentence(elsewhere: Path) -> 
     with Terminal([], command=[sys.executable, str(program)]) as terminal:
         terminal.wait_for("2 Runs", 30)
         terminal.press("?", until="exit code 1", timeout=30)
-        told = terminal.output.partition("\x1b[?1049l")[2]  # after the alternate screen was left
-    assert "Traceback" not in told and "secret" not in told
-    sentence = re.search(r"nanochat-tui: (the dashboard failed.*?continue\.)", told, re.DOTALL)
+        printed = terminal.output.partition("\x1b[?1049l")[2]  # after the alternate screen was left
+    assert "Traceback" not in printed and "secret" not in printed
+    sentence = re.search(r"nanochat-tui: (the dashboard failed.*?continue\.)", printed, re.DOTALL)
     assert sentence
     check(sentence[1].replace("\r\n", "\n"))
 

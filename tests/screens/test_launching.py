@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from app_pilot import PATIENCE, AppPilot, add_study, open_dashboard
 from builders import finished_run, make_run, write_text
-from seats import PATIENCE, Seat, new_study, play
 
 from engines.ablation.study import list_visible_studies
 from engines.runs.history import read_history
@@ -20,6 +20,7 @@ from engines.runs.store import Run
 from nanochat_tui.bench_ui.terminal import Terminal
 from screens.ablate.editor import PlanEditor
 from screens.ablate.screen import AblateScreen
+from screens.messages import FormRequested
 from screens.runs.screen import RunsScreen
 from screens.shared.settings_form import SettingsForm
 from screens.train.new_run import NewRun
@@ -48,41 +49,40 @@ def until(happened: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def fill(seat: Seat, given: dict[str, object]) -> None:
-    """As if it had been typed into the form's entries."""
-    form = seat.screen.query_one(SettingsForm)
-    form._typed |= {name: str(value) for name, value in given.items()}
+async def fill_form(pilot: AppPilot, given: dict[str, object]) -> None:
+    """Open the form of a new run with these settings, as restarting a run does."""
+    pilot.app.post_message(FormRequested(given))
+    expected = {name: str(value) for name, value in given.items()}
+    await pilot.wait_until(lambda: pilot.screen.query(SettingsForm) and form_of(pilot).given == expected)
 
 
-def form_of(seat: Seat) -> SettingsForm:
-    return seat.screen.query_one(SettingsForm)
+def form_of(pilot: AppPilot) -> SettingsForm:
+    return pilot.screen.query_one(SettingsForm)
 
 
-def is_in_view(seat: Seat, view: str) -> bool:
+def is_in_view(pilot: AppPilot, view: str) -> bool:
     """Return whether the train screen shows it."""
-    screen = seat.screen
+    screen = pilot.screen
     return isinstance(screen, TrainScreen) and screen.view == view and bool(screen.query_one(f"#{view}").size)
 
 
-def test_f5_starts_one_run_with_what_was_typed_and_a_double_press_no_second_one(tmp_path: Path) -> None:
+async def test_f5_starts_one_run_with_what_was_typed_and_a_double_press_no_second_one(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     results = tmp_path / "results"
 
-    async def scenario(seat: Seat) -> None:
-        fill(seat, {"data": text, "steps": 12, "batch_size": 2, "sample_tokens": 0})
-        seat.screen.query_one("#form").focus()
-        await seat.burst("f5", "f5", "f5")
-        await seat.until(lambda: list_runs(results) and state_of(list_runs(results)[0]) == "finished")
-        await seat.sees("FINISHED", "12 / 12")
-        assert is_in_view(seat, "live")
-
-    play(results, scenario)
+    async with open_dashboard(results) as pilot:
+        await fill_form(pilot, {"data": text, "steps": 12, "batch_size": 2, "sample_tokens": 0})
+        pilot.screen.query_one("#form").focus()
+        await pilot.press_at_once("f5", "f5", "f5")
+        await pilot.wait_until(lambda: list_runs(results) and state_of(list_runs(results)[0]) == "finished")
+        await pilot.wait_for_text("FINISHED", "12 / 12")
+        assert is_in_view(pilot, "live")
     (run,) = list_runs(results)
     assert run.config["given"]["steps"] == "12" and read_history(run).step == 12
 
 
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
-def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path) -> None:
+async def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG, checkpoint_every=5)
     worker = launch(run)
     until(lambda: len(read_history(run).checkpoints) > 1)
@@ -90,43 +90,39 @@ def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path)
     worker.wait()
     step = read_history(run).checkpoints[-1]["step"]
 
-    async def scenario(seat: Seat) -> None:
-        await seat.sees(ending.upper())
-        await seat.press("r")
-        await seat.hears(f"{run.id} ")
-        await seat.until(lambda: len(read_history(run).runs) == 2 and state_of(run) == "running")
-        await seat.until(lambda: read_history(run).step > step)
-        await seat.sees("RUNNING")
-        await seat.press("S", "y")
-        await seat.until(lambda: not is_lock_held(run.lock_path))
-        await seat.sees("STOPPED")
-
-    play(run.path.parents[1], scenario, run=run)
+    async with open_dashboard(run.path.parents[1], run=run) as pilot:
+        await pilot.wait_for_text(ending.upper())
+        await pilot.press("r")
+        await pilot.wait_for_toast(f"{run.id} ")
+        await pilot.wait_until(lambda: len(read_history(run).runs) == 2 and state_of(run) == "running")
+        await pilot.wait_until(lambda: read_history(run).step > step)
+        await pilot.wait_for_text("RUNNING")
+        await pilot.press("S", "y")
+        await pilot.wait_until(lambda: not is_lock_held(run.lock_path))
+        await pilot.wait_for_text("STOPPED")
     assert read_history(run).runs[-1]["start"] == 2
 
 
-def test_restart_shows_a_form_with_the_runs_settings_whatever_was_in_view(tmp_path: Path) -> None:
+async def test_restart_shows_a_form_with_the_runs_settings_whatever_was_in_view(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=15)
     results = run.path.parents[1]
 
-    async def scenario(seat: Seat) -> None:
+    async with open_dashboard(results, run=run) as pilot:
         for _ in range(2):  # first the run is in view, then the form
-            await seat.press("2")
-            screen = seat.screen
+            await pilot.press("2")
+            screen = pilot.screen
             assert isinstance(screen, RunsScreen)
-            await seat.until(lambda screen=screen: screen.table.row_count == 1)
-            await seat.burst("R", "R")
-            await seat.until(lambda: is_in_view(seat, "new"))
-            assert form_of(seat).given == {name: str(value) for name, value in run.config["given"].items()}
-            await seat.sees("New run", "Press f5 to start")
-            assert len(seat.screen.query(NewRun)) == 1
-        await seat.press("f5")
-        await seat.until(lambda: len(list_runs(results)) == 2)
+            await pilot.wait_until(lambda screen=screen: screen.table.row_count == 1)
+            await pilot.press_at_once("R", "R")
+            await pilot.wait_until(lambda: is_in_view(pilot, "new"))
+            assert form_of(pilot).given == {name: str(value) for name, value in run.config["given"].items()}
+            await pilot.wait_for_text("New run", "Press f5 to start")
+            assert len(pilot.screen.query(NewRun)) == 1
+        await pilot.press("f5")
+        await pilot.wait_until(lambda: len(list_runs(results)) == 2)
         (new,) = [found for found in list_runs(results) if found != run]
-        await seat.until(lambda: state_of(new) == "finished")
+        await pilot.wait_until(lambda: state_of(new) == "finished")
         assert new.config["resolved"] == run.config["resolved"]
-
-    play(results, scenario, run=run)
 
 
 def test_resume_with_settings_in_a_terminal_continues_as_a_new_run(
@@ -159,25 +155,25 @@ def test_train_with_settings_in_a_terminal_opens_on_the_run_it_started(
         assert terminal.process.wait(60) == 0
 
 
-def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
-    new_study(tmp_path, {"lr": (0.1, 0.3)})
+async def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
+    add_study(tmp_path, {"lr": (0.1, 0.3)})
     results = tmp_path / "results"
 
-    async def scenario(seat: Seat) -> None:
-        screen = seat.screen
+    async with open_dashboard(results, screen="ablate") as pilot:
+        screen = pilot.screen
         assert isinstance(screen, AblateScreen)
-        await seat.until(lambda: screen.studies.table.row_keys)
-        await seat.press("R")
-        await seat.until(lambda: screen.query(PlanEditor) and screen.query_one(PlanEditor).preview)
-        await seat.burst("f5", "f5")
-        await seat.until(lambda: len(list_visible_studies(results)) == 2 and screen.view == "study")
-        await seat.app.workers.wait_for_complete()
+        await pilot.wait_until(lambda: screen.studies.table.row_keys)
+        await pilot.press("R")
+        await pilot.wait_until(lambda: screen.query(PlanEditor) and screen.query_one(PlanEditor).preview)
+        await pilot.press_at_once("f5", "f5")
+        await pilot.wait_until(lambda: len(list_visible_studies(results)) == 2 and screen.view == "study")
+        await pilot.app.workers.wait_for_complete()
         assert len(list_visible_studies(results)) == 2
-        await seat.until(lambda: screen.study.snapshot and screen.study.snapshot.row.state == "finished", 3 * PATIENCE)
-        await seat.press("escape", "end")
+        await pilot.wait_until(
+            lambda: screen.study.snapshot and screen.study.snapshot.row.state == "finished", 3 * PATIENCE
+        )
+        await pilot.press("escape", "end")
         (old,) = [row for row in screen.studies.rows or () if row.state != "finished"]
         screen.studies.table.move_cursor(row=screen.studies.table.row_keys.index(old.key))
-        await seat.press("r")
-        await seat.until(lambda: all(row.state == "finished" for row in screen.studies.rows or ()), 3 * PATIENCE)
-
-    play(results, scenario, screen="ablate")
+        await pilot.press("r")
+        await pilot.wait_until(lambda: all(row.state == "finished" for row in screen.studies.rows or ()), 3 * PATIENCE)

@@ -4,25 +4,25 @@ import os
 from pathlib import Path
 
 import pytest
-from monkey import make_lab, random_keys
+from monkey import make_results, press_in_dashboard
 
 KEYS = int(os.environ.get("NANOCHAT_TUI_RANDOM_KEYS", "120"))
 
 
-def tree(folder: Path) -> dict[Path, bytes]:
+def read_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "run.lock"}
 
 
-def test_random_keys_crash_nothing(tmp_path: Path) -> None:
-    assert random_keys(tmp_path, seed=KEYS, count=KEYS).pressed >= KEYS
+async def test_random_keys_crash_nothing(tmp_path: Path) -> None:
+    monkey = await press_in_dashboard(make_results(tmp_path), seed=KEYS, count=KEYS)
+    assert monkey.pressed >= KEYS
 
 
-def test_random_keys_change_nothing_with_readonly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = make_lab(tmp_path)
-    before = tree(results)
-    monkeypatch.setattr("monkey.make_lab", lambda _: results)
+async def test_random_keys_change_nothing_with_readonly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = make_results(tmp_path)
+    before = read_files(results)
     started: list[object] = []
     monkeypatch.setattr("screens.shared.run_actions.launch", started.append)
     monkeypatch.setattr("screens.ablate.actions.start_queue", started.append)
-    random_keys(tmp_path, seed=KEYS + 1, count=KEYS, readonly=True)
-    assert tree(results) == before and started == []
+    await press_in_dashboard(results, seed=KEYS + 1, count=KEYS, readonly=True)
+    assert read_files(results) == before and started == []

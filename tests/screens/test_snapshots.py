@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import Seat, add_run, play
+from app_pilot import AppPilot, add_run, open_dashboard
 
 from engines.cost.machine import Machine
 from engines.runs.store import Run
@@ -28,32 +28,32 @@ SIZES = [(120, 40), (80, 24)]
 NOW = 1_800_000_000.0  # what the clock says
 
 
-async def _still(seat: Seat) -> None:
+async def _still(pilot: AppPilot) -> None:
     pass
 
 
-async def _guards(seat: Seat) -> None:
-    await seat.press("g")
-    await seat.sees("threshold")
+async def _guards(pilot: AppPilot) -> None:
+    await pilot.press("g")
+    await pilot.wait_for_text("threshold")
 
 
-async def _question(seat: Seat) -> None:
-    await _listed(seat)
-    await seat.press("D")
-    await seat.sees("permanently?")
+async def _question(pilot: AppPilot) -> None:
+    await _listed(pilot)
+    await pilot.press("D")
+    await pilot.wait_for_text("permanently?")
 
 
-async def _listed(seat: Seat) -> None:
-    screen = seat.screen
+async def _listed(pilot: AppPilot) -> None:
+    screen = pilot.screen
     assert isinstance(screen, RunsScreen)
-    await seat.until(lambda: screen.table.row_count == 4)
+    await pilot.wait_until(lambda: screen.table.row_count == 4)
 
 
-async def _looked(seat: Seat) -> None:
-    await seat.sees("No checkpoint to sample from")
+async def _looked(pilot: AppPilot) -> None:
+    await pilot.wait_for_text("No checkpoint to sample from")
 
 
-SCENES: dict[str, tuple[dict[str, str], Callable[[Seat], Awaitable[None]]]] = {
+SCENES: dict[str, tuple[dict[str, str], Callable[[AppPilot], Awaitable[None]]]] = {
     "form": ({}, _still),
     "finished": ({"run": "finished"}, _still),
     "crashed": ({"run": "crashed"}, _still),
@@ -80,23 +80,21 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("scene", SCENES)
-def test_it_looks_as_it_was_recorded(scene: str, size: tuple[int, int], lab: Path) -> None:
+async def test_it_looks_as_it_was_recorded(scene: str, size: tuple[int, int], lab: Path) -> None:
     given, arrange = SCENES[scene]
     more: dict[str, Any] = dict(given)
     if "run" in more:
         more["run"] = Run(lab / "runs" / more["run"])
     painted: list[str] = []
 
-    async def scenario(seat: Seat) -> None:
-        await arrange(seat)
-        await settled(seat)
-        painted.append(text_of(seat.app.export_screenshot()))
-
-    play(lab, scenario, size, **more)
+    async with open_dashboard(lab, size, **more) as pilot:
+        await arrange(pilot)
+        await settled(pilot)
+        painted.append(text_of(pilot.app.export_screenshot()))
     compare(SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}.txt", painted[0])
 
 
-def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first(
+async def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     glance = WatchedRun.poll_overview
@@ -105,18 +103,16 @@ def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first
         time.sleep(0.2)
         glance(watch)
 
-    async def scenario(seat: Seat) -> None:
-        await seat.sees("all checkpoints of finished")
-
     monkeypatch.setattr(WatchedRun, "poll_overview", glance_slowly)
     os.utime(lab / "runs" / "finished" / "events.jsonl", (0, 0))  # what changed last is read first
-    play(lab, scenario, (120, 40), screen="sample")
+    async with open_dashboard(lab, (120, 40), screen="sample") as pilot:
+        await pilot.wait_for_text("all checkpoints of finished")
 
 
-async def settled(seat: Seat) -> None:
+async def settled(pilot: AppPilot) -> None:
     seen = ""
-    while seen != (seen := seat.seen()):
-        await seat.pilot.pause(0.1)
+    while seen != (seen := pilot.screen_text()):
+        await pilot.pause(0.1)
 
 
 def text_of(svg: str) -> str:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from seats import new_study
+from app_pilot import add_study
 
 from engines.ablation.study import start_queue
 
@@ -15,7 +15,7 @@ def trained_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))  # otherwise this results directory would be remembered for other tests
-        start_queue(new_study(folder, {"lr": (0.03, 0.3)})).wait()
+        start_queue(add_study(folder, {"lr": (0.03, 0.3)})).wait()
     return folder / "results"
 
 

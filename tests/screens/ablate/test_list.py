@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from ablate_screen import ablate_screen, open_study, screen_of, table_of, view_of, wait_for_studies
-from seats import append, held, new_study
+from app_pilot import add_study, append_events, hold_lock
 
 from engines.ablation.plan import Job
 from engines.ablation.study import list_studies
@@ -14,19 +14,19 @@ KEYS = ("p", "X", "r", "v", "e", "b", "w", "R", "enter", "escape")
 
 
 async def test_without_a_study_every_key_shows_why_it_does_nothing(tmp_path: Path) -> None:
-    async with ablate_screen(tmp_path) as seat:
-        await seat.sees("No studies yet", "nanochat-tui --no-ui ablate --axis")
+    async with ablate_screen(tmp_path) as pilot:
+        await pilot.wait_for_text("No studies yet", "nanochat-tui --no-ui ablate --axis")
         for key in KEYS:
-            count = len(seat.app.said)
-            await seat.press(key)
-            assert len(seat.app.said) == count + 1, key
+            count = len(pilot.app.toasts)
+            await pilot.press(key)
+            assert len(pilot.app.toasts) == count + 1, key
 
 
 async def test_the_list_shows_state_progress_axes_and_base_with_the_newest_first(results: Path) -> None:
-    new_study(results.parent, {"steps": (10, 20)}, pick="one-at-a-time")
-    async with ablate_screen(results) as seat:
-        await wait_for_studies(seat)
-        table = table_of(seat)
+    add_study(results.parent, {"steps": (10, 20)}, pick="one-at-a-time")
+    async with ablate_screen(results) as pilot:
+        await wait_for_studies(pilot)
+        table = table_of(pilot)
         assert [Path(key).name for key in table.row_keys] == ["study-2", "study-1"]
         newest, oldest = table.row_keys
         assert table.cell_text(oldest, "state") == "✔ finished" and table.cell_text(oldest, "done") == "4/4"
@@ -36,32 +36,34 @@ async def test_the_list_shows_state_progress_axes_and_base_with_the_newest_first
 
 
 async def test_a_study_that_cannot_be_read_or_is_deleted_is_reported(results: Path) -> None:
-    study = new_study(results.parent, {"lr": (0.1, 0.2)})
+    study = add_study(results.parent, {"lr": (0.1, 0.2)})
     study.config_path.write_text("{")
-    async with ablate_screen(results, (200, 60)) as seat:
-        await wait_for_studies(seat)
-        assert "plan.json" in seat.seen()
-        table = table_of(seat)
+    async with ablate_screen(results, (200, 60)) as pilot:
+        await wait_for_studies(pilot)
+        assert "plan.json" in pilot.screen_text()
+        table = table_of(pilot)
         table.move_cursor(row=table.row_keys.index(str(study.path)))
-        await seat.press("enter")
-        await seat.hears("no readable plan.json")
-        assert screen_of(seat).view == "list"
+        await pilot.press("enter")
+        await pilot.wait_for_toast("no readable plan.json")
+        assert screen_of(pilot).view == "list"
         table.move_cursor(row=1 - table.cursor_row)
-        await open_study(seat)
+        await open_study(pilot)
         shutil.rmtree(results / "studies")
-        await seat.hears("its directory was deleted")
-        await seat.sees("No studies yet")
+        await pilot.wait_for_toast("its directory was deleted")
+        await pilot.wait_for_text("No studies yet")
 
 
 def test_a_study_is_stopping_until_another_queue_starts(tmp_path: Path) -> None:
-    study = new_study(tmp_path, {"lr": (0.03, 0.3)})
+    study = add_study(tmp_path, {"lr": (0.03, 0.3)})
     start = {"t": 0.0, "kind": "run", "pid": 1, "host": "", "start": 1}
-    append(study, start, {"t": 1.0, "kind": "control", "request": "1-stop.json", "verb": "stop", "outcome": "done"})
+    append_events(
+        study, start, {"t": 1.0, "kind": "control", "request": "1-stop.json", "verb": "stop", "outcome": "done"}
+    )
     reader = StudiesReader(study.results)
-    with held(study):
+    with hold_lock(study):
         ((row,), _) = reader.read()
         assert row.is_stopping
-        append(study, start)
+        append_events(study, start)
         ((row,), _) = reader.read()
         assert not row.is_stopping
 
@@ -72,7 +74,7 @@ async def test_a_cell_waits_for_a_base_whose_seeds_are_not_all_done(results: Pat
     run = study.find_run(Job(study.plan.base_index, study.plan.seeds[1]))
     assert run
     shutil.rmtree(run.path)
-    async with ablate_screen(results) as seat:
-        await open_study(seat)
-        await seat.sees("waiting for the base")
-        assert view_of(seat).snapshot
+    async with ablate_screen(results) as pilot:
+        await open_study(pilot)
+        await pilot.wait_for_text("waiting for the base")
+        assert view_of(pilot).snapshot

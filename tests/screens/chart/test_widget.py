@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_pilot import mouse_event
 from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.binding import Binding
@@ -96,6 +97,11 @@ def refreshed(chart: Chart, act: Callable[[], None]) -> list[Region] | None:
     for widget in (chart, *chart.children):
         del widget.refresh
     return None if everything else regions
+
+
+async def turn_wheel(pilot: Pilot[None], event_type: type[Any]) -> None:
+    pilot.app.post_message(mouse_event(pilot.app, event_type, 40, 10))
+    await pilot.pause()
 
 
 def on_screen(chart: Chart) -> list[str]:
@@ -207,9 +213,9 @@ async def test_zooming_in_and_out_and_all_of_it_again() -> None:
         await pilot.press("plus", "0")
         assert chart.text == whole
         await pilot.press(*["plus"] * 9)
-    said = pilot.app.toasts
-    assert [words for words in said if "already in view" in words] == said[:2]
-    assert "highest zoom level" in said[-1]
+    toasts = pilot.app.toasts
+    assert [words for words in toasts if "already in view" in words] == toasts[:2]
+    assert "highest zoom level" in toasts[-1]
 
 
 async def test_panning_stops_following_and_says_where_it_ends() -> None:
@@ -221,10 +227,10 @@ async def test_panning_stops_following_and_says_where_it_ends() -> None:
         await pilot.press(*["left"] * 12)
         for _ in range(20):
             chart.action_pan(1)
-    said = pilot.app.toasts
-    assert "+ zooms in" in said[0]
-    assert "this is the first step." in said
-    assert said[-1] == "this is the newest step; f follows it."
+    toasts = pilot.app.toasts
+    assert "+ zooms in" in toasts[0]
+    assert "this is the first step." in toasts
+    assert toasts[-1] == "this is the newest step; f follows it."
 
 
 async def test_the_crosshair_reads_off_every_series_and_walks() -> None:
@@ -258,12 +264,12 @@ async def test_the_wheel_zooms_at_the_pointer_and_says_nothing_at_its_ends() -> 
     async with open_chart() as (pilot, chart):
         fill(chart)
         for _ in range(12):
-            await pilot._post_mouse_events([MouseScrollUp], chart, (40, 10), button=0)
+            await turn_wheel(pilot, MouseScrollUp)
         assert "zoomed" in state(chart)
         ticks = chart.text.split("\n")[-1].split()
         assert 350 < float(ticks[0]) < 550  # 33 of 70 cells along 1,000 steps
         for _ in range(20):
-            await pilot._post_mouse_events([MouseScrollDown], chart, (40, 10), button=0)
+            await turn_wheel(pilot, MouseScrollDown)
         assert "zoomed" not in state(chart)
     assert pilot.app.toasts == []
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from seats import add_run
+from app_pilot import add_run
 
 
 @pytest.fixture

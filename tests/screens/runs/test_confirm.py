@@ -1,11 +1,11 @@
 """The question before a deed: named on its button, answered by a key, whole at every size."""
 
-import asyncio
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from textual.app import App
+from textual_internals import screen_text
 
 from screens.widgets.confirm import ConfirmScreen
 
@@ -22,24 +22,16 @@ class AskingApp(App[None]):
     def on_mount(self) -> None:
         self.push_screen(ConfirmScreen("Stop breezy-sparrow [after] a checkpoint?", "stop"), self.answers.append)
 
-    def seen(self) -> str:
-        strips = self.screen._compositor.render_strips(self.size)
-        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 
-
-def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
-    """What was seen, and what was answered with these keys."""
-
-    async def ask() -> tuple[str, list[bool | None]]:
-        app = AskingApp()
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            seen = app.seen()
-            await pilot.press(*keys)
-            await pilot.pause()
-            return seen, app.answers
-
-    return asyncio.run(ask())
+async def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
+    """Return the text on the screen before the keys are pressed, and the answers that they give."""
+    app = AskingApp()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        text = screen_text(app)
+        await pilot.press(*keys)
+        await pilot.pause()
+        return text, app.answers
 
 
 @pytest.mark.parametrize(
@@ -53,13 +45,14 @@ def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool
         (["tab", "enter"], True),
     ],
 )
-def test_keys_answer(keys: list[str], sure: bool) -> None:
-    assert answer(*keys)[1] == [sure]
+async def test_keys_answer(keys: list[str], sure: bool) -> None:
+    _, answers = await answer(*keys)
+    assert answers == [sure]
 
 
 @pytest.mark.parametrize("size", [(20, 5), (60, 15), (80, 24), (200, 60)])
-def test_question_and_answers_are_whole_at_every_size(size: tuple[int, int]) -> None:
-    seen, answers = answer("y", size=size)
-    words = " ".join(seen.replace("│", " ").split())
+async def test_question_and_answers_are_whole_at_every_size(size: tuple[int, int]) -> None:
+    text, answers = await answer("y", size=size)
+    words = " ".join(text.replace("│", " ").split())
     assert "Stop breezy-sparrow [after] a checkpoint?" in words
     assert "stop (y)" in words and "no (n)" in words and answers == [True]

@@ -1,9 +1,9 @@
 """A chart shows what a run has reported: losses, evaluations, guards, and what it took back."""
 
-import asyncio
+import contextlib
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,11 @@ class CurvesApp(App[None]):
         yield build_run_chart(ascii=False, id="chart")
 
 
-def in_chart(act: Callable[[Chart], Awaitable[None]]) -> None:
-    async def scenario() -> None:
-        app = CurvesApp()
-        async with app.run_test(size=(100, 30)):
-            await act(app.query_one(Chart))
-
-    asyncio.run(scenario())
+@contextlib.asynccontextmanager
+async def open_chart() -> AsyncIterator[Chart]:
+    app = CurvesApp()
+    async with app.run_test(size=(100, 30)):
+        yield app.query_one(Chart)
 
 
 def watch_of(name: str) -> WatchedRun:
@@ -98,10 +96,10 @@ def same(some: list[float], others: list[float]) -> bool:
     return [str(value) for value in some] == [str(value) for value in others]  # NaN is not equal to itself
 
 
-def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(tmp_path: Path) -> None:
+async def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(tmp_path: Path) -> None:
     losses = [2.0] * (2 * SLICE + 10)
 
-    async def act(chart: Chart) -> None:
+    async with open_chart() as chart:
         watch = Written(tmp_path).read(steps(1, losses))
         curves = RunCurves(chart, ascii=False)
         added = []
@@ -110,12 +108,10 @@ def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(
         assert added == [SLICE, 2 * SLICE] and curves.drawn_steps == len(losses)
         assert shown(chart) == losses
 
-    in_chart(act)
-
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
-    async def act(chart: Chart) -> None:
+async def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
+    async with open_chart() as chart:
         watch = watch_of(name)
         RunCurves(chart, ascii=False).update(read(watch))
         assert same(shown(chart), watch.history.losses.tolist())
@@ -123,12 +119,10 @@ def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
         assert str(chart.border_title).startswith(name)
         assert ("no losses yet" in chart.text) is (not watch.history.step and not watch.history.evals)
 
-    in_chart(act)
-
 
 @pytest.mark.parametrize("name", ["resumed", "rolled-back", "nonfinite-warned", "spikes-warned"])
-def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path, vocab_size=29)
         curves = RunCurves(chart, ascii=False)
         for event in events_of(name):
@@ -138,21 +132,17 @@ def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_pa
         RunCurves(chart, ascii=False).update(written.watch)
         assert chart.text == piecemeal
 
-    in_chart(act)
 
-
-def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
+    async with open_chart() as chart:
         for name, lane in (("nonfinite-warned", "NaN"), ("halted-nonfinite", "✕"), ("spikes-warned", "▲spike")):
             watch = watch_of(name)
             RunCurves(chart, ascii=False).update(read(watch))
             assert lane in chart.text.split("\n")[-1]
 
-    in_chart(act)
 
-
-def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read(steps(1, [3.0, 2.9, 2.8, 2.7]), evaluation(2, 2.9), evaluation(4, 2.7)))
@@ -165,11 +155,9 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> N
         assert [chart.data.groups[""].x_of("time", step) for step in range(4)] == [0.0, 1.0, 2.0, 3.0]
         assert [chart.data.groups[""].x_of("tokens", step) for step in range(4)] == [0.0, 8.0, 16.0, 24.0]
 
-    in_chart(act)
 
-
-def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path, vocab_size=54)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read())
@@ -178,11 +166,9 @@ def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> No
         assert chart.data.levels["guessing"].value == math.log(54)
         assert chart.data.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
 
-    in_chart(act)
 
-
-def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read())
@@ -192,20 +178,16 @@ def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Pa
         curves.update(written.read())
         assert chart.data.levels["guessing"].value == math.log(54)
 
-    in_chart(act)
 
-
-def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path)
         RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0, 2.9], tokens=0)))
         assert chart.data.available_axes == ["step", "time"]
 
-    in_chart(act)
 
-
-def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read(steps(1, [3.0, 2.9, 2.8])))
@@ -214,20 +196,16 @@ def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
         curves.update(written.read(steps(1, [1.0])))
         assert shown(chart) == [1.0]
 
-    in_chart(act)
 
-
-def test_an_evaluation_that_is_not_finite_is_told(tmp_path: Path) -> None:
-    async def act(chart: Chart) -> None:
+async def test_an_evaluation_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    async with open_chart() as chart:
         written = Written(tmp_path)
         RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0] * 20), evaluation(10, None)))
         assert "NaN" in chart.text
 
-    in_chart(act)
 
-
-def test_several_runs_share_a_chart_each_in_its_colour() -> None:
-    async def act(chart: Chart) -> None:
+async def test_several_runs_share_a_chart_each_in_its_colour() -> None:
+    async with open_chart() as chart:
         names = ("finished", "resumed", "spikes-warned")
         for number, name in enumerate(names, 1):
             watch = watch_of(name)
@@ -236,5 +214,3 @@ def test_several_runs_share_a_chart_each_in_its_colour() -> None:
             assert shown(chart, name) == watch.history.losses.tolist()
         assert [line.colour for line in chart.data.lines.values()] == ["series-1", "series-2", "series-3"]
         assert all(name in chart.text for name in names)
-
-    in_chart(act)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app_pilot import AppPilot, add_run, open_dashboard
 from builders import pretend_gpus, write_text
 from fake_nvml import FakeGpu
-from seats import Seat, add_run, seated
-from textual._compositor import Compositor
 from textual.widgets import Collapsible, Input, Select, Static
+from textual_internals import Compositor
 
 from engines.cost.plan import Estimate, estimate
 from engines.runs import liveness
@@ -23,16 +23,16 @@ from screens.shared.settings_form import COMMON_SETTINGS, SettingRow, SettingsFo
 from screens.train.plan import PlanView
 
 
-def rows(seat: Seat) -> dict[str, SettingRow]:
-    return {row.field.name: row for row in seat.screen.query(SettingRow)}
+def rows(pilot: AppPilot) -> dict[str, SettingRow]:
+    return {row.field.name: row for row in pilot.screen.query(SettingRow)}
 
 
-def entry(seat: Seat, name: str) -> Input:
-    return rows(seat)[name].query_one(Input)
+def entry(pilot: AppPilot, name: str) -> Input:
+    return rows(pilot)[name].query_one(Input)
 
 
-def plan(seat: Seat) -> str:
-    return str(seat.screen.query_one(PlanView).content)
+def plan(pilot: AppPilot) -> str:
+    return str(pilot.screen.query_one(PlanView).content)
 
 
 @contextlib.contextmanager
@@ -50,54 +50,54 @@ def count_calls(owner: type, name: str) -> Iterator[list[str]]:
         yield calls
 
 
-async def write(seat: Seat, name: str, text: str) -> None:
-    entry(seat, name).focus()
-    await seat.press("end", *["backspace"] * len(entry(seat, name).value), *text)
+async def write(pilot: AppPilot, name: str, text: str) -> None:
+    entry(pilot, name).focus()
+    await pilot.press("end", *["backspace"] * len(entry(pilot, name).value), *text)
 
 
-async def expand(seat: Seat, group: str) -> None:
-    collapsible = next(part for part in seat.screen.query(Collapsible) if part.title == group)
+async def expand(pilot: AppPilot, group: str) -> None:
+    collapsible = next(part for part in pilot.screen.query(Collapsible) if part.title == group)
     collapsible.collapsed = False
-    await seat.until(lambda: collapsible.query(SettingRow))
-    await seat.pilot.pause()
+    await pilot.wait_until(lambda: collapsible.query(SettingRow))
+    await pilot.pause()
 
 
 async def test_common_settings_come_first_and_groups_are_built_when_expanded(tmp_path: Path) -> None:
     hidden = [field for field in fields(TrainSettings).values() if field.name not in COMMON_SETTINGS]
     groups = {format_label(field.group) for field in hidden}
-    async with seated(tmp_path) as seat:
-        assert tuple(rows(seat)) == COMMON_SETTINGS
-        assert {part.title for part in seat.screen.query(Collapsible)} == groups
+    async with open_dashboard(tmp_path) as pilot:
+        assert tuple(rows(pilot)) == COMMON_SETTINGS
+        assert {part.title for part in pilot.screen.query(Collapsible)} == groups
         for group in groups:
-            await expand(seat, group)
+            await expand(pilot, group)
             members = {name for name, field in fields(TrainSettings).items() if format_label(field.group) == group}
-            assert members <= rows(seat).keys()
-        assert rows(seat).keys() == fields(TrainSettings).keys()
-        for name, row in rows(seat).items():
+            assert members <= rows(pilot).keys()
+        assert rows(pilot).keys() == fields(TrainSettings).keys()
+        for name, row in rows(pilot).items():
             assert row.tooltip == fields(TrainSettings)[name].help
 
 
 async def test_an_invalid_value_is_reported_in_its_row_and_in_the_plan_while_it_is_typed(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        await write(seat, "steps", "x")
-        await seat.sees("must be a whole number or auto, not 'x'")
-        await seat.until(lambda: "--steps must be a whole number" in plan(seat))
-        await write(seat, "steps", "-3")
-        await seat.sees("must be at least 0, not -3")
-        await write(seat, "steps", "30")
-        await seat.until(lambda: not rows(seat)["steps"].problem)
-        await seat.until(lambda: "✕" not in plan(seat) and "must be" not in seat.seen())
+    async with open_dashboard(tmp_path) as pilot:
+        await write(pilot, "steps", "x")
+        await pilot.wait_for_text("must be a whole number or auto, not 'x'")
+        await pilot.wait_until(lambda: "--steps must be a whole number" in plan(pilot))
+        await write(pilot, "steps", "-3")
+        await pilot.wait_for_text("must be at least 0, not -3")
+        await write(pilot, "steps", "30")
+        await pilot.wait_until(lambda: not rows(pilot)["steps"].problem)
+        await pilot.wait_until(lambda: "✕" not in plan(pilot) and "must be" not in pilot.screen_text())
 
 
 async def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        await seat.until(lambda: "scalar bigram" in plan(seat) and "500 steps of 512" in plan(seat))
-        await write(seat, "steps", "7")
-        await seat.until(lambda: "in 7 steps" in plan(seat))
-        await write(seat, "batch_size", "2")
-        await seat.until(lambda: "in 7 steps of 16" in plan(seat))
-        rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
-        await seat.until(lambda: "scalar mini-gpt" in plan(seat))
+    async with open_dashboard(tmp_path) as pilot:
+        await pilot.wait_until(lambda: "scalar bigram" in plan(pilot) and "500 steps of 512" in plan(pilot))
+        await write(pilot, "steps", "7")
+        await pilot.wait_until(lambda: "in 7 steps" in plan(pilot))
+        await write(pilot, "batch_size", "2")
+        await pilot.wait_until(lambda: "in 7 steps of 16" in plan(pilot))
+        rows(pilot)["model_kind"].query_one(Select).value = "mini-gpt"
+        await pilot.wait_until(lambda: "scalar mini-gpt" in plan(pilot))
 
 
 async def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,77 +108,79 @@ async def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pyt
         return estimate(*arguments)
 
     monkeypatch.setattr("screens.train.plan.estimate", estimated)
-    async with seated(tmp_path) as seat:
-        await write(seat, "steps", "7")
-        await seat.until(lambda: "in 7 steps" in plan(seat))
+    async with open_dashboard(tmp_path) as pilot:
+        await write(pilot, "steps", "7")
+        await pilot.wait_until(lambda: "in 7 steps" in plan(pilot))
         assert threads and threading.current_thread() not in threads
 
 
 async def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        await seat.press("tab")
+    async with open_dashboard(tmp_path) as pilot:
+        await pilot.press("tab")
         with count_calls(Compositor, "render_full_update") as painted:
             for _ in range(4):
-                await seat.press("tab")
+                await pilot.press("tab")
         assert not painted
 
 
 async def test_a_setting_without_effect_is_hidden_unless_it_was_set(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
+    async with open_dashboard(tmp_path) as pilot:
 
         def shown() -> set[str]:
-            return {name for name, row in rows(seat).items() if row.display}
+            return {name for name, row in rows(pilot).items() if row.display}
 
-        groups = {part.title: part for part in seat.screen.query(Collapsible)}
+        groups = {part.title: part for part in pilot.screen.query(Collapsible)}
         assert "depth" not in shown() and not groups["GPT"].display and not groups["Muon"].display
-        await expand(seat, "Optimization")
+        await expand(pilot, "Optimization")
         assert {"beta1", "weight_decay"} <= shown() and "head_lr" not in shown()
-        entry(seat, "beta1").value = "0.8"
-        rows(seat)["optimizer"].query_one(Select).value = "sgd"
-        await seat.until(lambda: "weight_decay" not in shown())
+        entry(pilot, "beta1").value = "0.8"
+        rows(pilot)["optimizer"].query_one(Select).value = "sgd"
+        await pilot.wait_until(lambda: "weight_decay" not in shown())
         assert "beta1" in shown() and "beta2" not in shown()
-        await seat.until(lambda: "--beta1 0.8 has no effect: it needs --optimizer adamw" in plan(seat))
-        rows(seat)["optimizer"].query_one(Select).clear()
-        rows(seat)["model_kind"].query_one(Select).value = "gpt"
-        await seat.until(lambda: groups["GPT"].display and {"depth", "head_lr"} <= shown())
+        await pilot.wait_until(lambda: "--beta1 0.8 has no effect: it needs --optimizer adamw" in plan(pilot))
+        rows(pilot)["optimizer"].query_one(Select).clear()
+        rows(pilot)["model_kind"].query_one(Select).value = "gpt"
+        await pilot.wait_until(lambda: groups["GPT"].display and {"depth", "head_lr"} <= shown())
 
 
 async def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     size = len(set(text.read_text())) + 1
-    async with seated(tmp_path) as seat:
-        entry(seat, "data").value = str(text)
-        await seat.until(lambda: f"{2 * size * size:,} parameters" in plan(seat) and "assumed" not in plan(seat))
+    async with open_dashboard(tmp_path) as pilot:
+        entry(pilot, "data").value = str(text)
+        await pilot.wait_until(
+            lambda: f"{2 * size * size:,} parameters" in plan(pilot) and "assumed" not in plan(pilot)
+        )
 
 
 async def test_a_text_that_does_not_exist_is_an_error_at_its_field(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        entry(seat, "data").value = str(tmp_path / "none.txt")
-        await seat.until(lambda: "none.txt does not exist" in plan(seat))
-        note = str(rows(seat)["data"].query_one(".problem", Static).content)
-        assert "none.txt does not exist" in note and not rows(seat)["seed"].query_one(".problem").display
-        await seat.press("f5")
-        await seat.hears("none.txt does not exist")
-        entry(seat, "data").value = ""
-        await seat.until(lambda: "27" in plan(seat) and not rows(seat)["data"].query_one(".problem").display)
+    async with open_dashboard(tmp_path) as pilot:
+        entry(pilot, "data").value = str(tmp_path / "none.txt")
+        await pilot.wait_until(lambda: "none.txt does not exist" in plan(pilot))
+        note = str(rows(pilot)["data"].query_one(".problem", Static).content)
+        assert "none.txt does not exist" in note and not rows(pilot)["seed"].query_one(".problem").display
+        await pilot.press("f5")
+        await pilot.wait_for_toast("none.txt does not exist")
+        entry(pilot, "data").value = ""
+        await pilot.wait_until(lambda: "27" in plan(pilot) and not rows(pilot)["data"].query_one(".problem").display)
 
 
 async def test_the_plan_is_for_the_gpu_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch, FakeGpu("NVIDIA H200"))
-    async with seated(tmp_path) as seat:
-        rows(seat)["model_kind"].query_one(Select).value = "gpt"
-        await seat.until(lambda: "% of 989 TFLOP/s" in plan(seat))
+    async with open_dashboard(tmp_path) as pilot:
+        rows(pilot)["model_kind"].query_one(Select).value = "gpt"
+        await pilot.wait_until(lambda: "% of 989 TFLOP/s" in plan(pilot))
 
 
 async def test_contradicting_settings_are_reported_before_a_run_is_created(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        rows(seat)["model_kind"].query_one(Select).value = "mini-gpt"
-        await expand(seat, "Model")
-        await write(seat, "width", "10")
-        await write(seat, "heads", "3")
-        await seat.until(lambda: "✕" in plan(seat))
-        await seat.press("f5")
-        await seat.until(lambda: seat.app.said)
+    async with open_dashboard(tmp_path) as pilot:
+        rows(pilot)["model_kind"].query_one(Select).value = "mini-gpt"
+        await expand(pilot, "Model")
+        await write(pilot, "width", "10")
+        await write(pilot, "heads", "3")
+        await pilot.wait_until(lambda: "✕" in plan(pilot))
+        await pilot.press("f5")
+        await pilot.wait_until(lambda: pilot.app.toasts)
         assert not list_runs(tmp_path)
 
 
@@ -186,58 +188,58 @@ async def test_contradicting_settings_are_reported_before_a_run_is_created(tmp_p
 async def test_the_run_is_given_exactly_what_was_typed(key: str, tmp_path: Path) -> None:
     text = write_text(tmp_path)
     typed = {"data": str(text), "steps": "4", "batch_size": "2", "seed": "7"}
-    async with seated(tmp_path) as seat:
+    async with open_dashboard(tmp_path) as pilot:
         for name, value in typed.items():
-            entry(seat, name).value = value
-        await expand(seat, "Evaluation")
-        entry(seat, "sample_tokens").value = "3"
-        await seat.pilot.pause()
-        await seat.press(key)
-        await seat.until(lambda: list_runs(tmp_path))
+            entry(pilot, name).value = value
+        await expand(pilot, "Evaluation")
+        entry(pilot, "sample_tokens").value = "3"
+        await pilot.pause()
+        await pilot.press(key)
+        await pilot.wait_until(lambda: list_runs(tmp_path))
         run = list_runs(tmp_path)[0]
         assert run.config["given"] == {**typed, "sample_tokens": "3"}
         assert run.config["resolved"]["steps"] == 4 and run.config["resolved"]["seed"] == 7
-        await seat.sees(run.id, "FINISHED", "4 / 4")
-        await seat.until(lambda: not liveness.is_lock_held(run.lock_path))
+        await pilot.wait_for_text(run.id, "FINISHED", "4 / 4")
+        await pilot.wait_until(lambda: not liveness.is_lock_held(run.lock_path))
 
 
 async def test_a_run_that_cannot_start_is_reported_and_leaves_no_directory(tmp_path: Path) -> None:
-    async with seated(tmp_path) as seat:
-        await write(seat, "steps", "x")
-        await seat.press("f5")
-        await seat.hears("--steps must be a whole number")
-        await write(seat, "steps", "5")
-        entry(seat, "data").value = str(tmp_path / "not-there.txt")
-        await seat.pilot.pause()
-        await seat.press("f5")
-        await seat.hears("does not exist")
+    async with open_dashboard(tmp_path) as pilot:
+        await write(pilot, "steps", "x")
+        await pilot.press("f5")
+        await pilot.wait_for_toast("--steps must be a whole number")
+        await write(pilot, "steps", "5")
+        entry(pilot, "data").value = str(tmp_path / "not-there.txt")
+        await pilot.pause()
+        await pilot.press("f5")
+        await pilot.wait_for_toast("does not exist")
         assert not list_runs(tmp_path)
 
 
 async def test_a_restart_fills_the_form_with_the_settings_of_the_run(tmp_path: Path) -> None:
     run = add_run(tmp_path, "spikes-warned")
-    async with seated(tmp_path, run=run) as seat:
-        await seat.press("R")
-        await seat.until(lambda: seat.screen.query(SettingsForm))
-        await seat.until(lambda: "guard_spike_sigmas" in rows(seat))
+    async with open_dashboard(tmp_path, run=run) as pilot:
+        await pilot.press("R")
+        await pilot.wait_until(lambda: pilot.screen.query(SettingsForm))
+        await pilot.wait_until(lambda: "guard_spike_sigmas" in rows(pilot))
         given = {name: str(value) for name, value in run.config["given"].items()}
-        assert seat.screen.query_one(SettingsForm).given == given
-        assert entry(seat, "steps").value == "300" and entry(seat, "guard_spike_sigmas").value == "0.1"
-        await seat.press("escape")
-        await seat.sees("FINISHED")
+        assert pilot.screen.query_one(SettingsForm).given == given
+        assert entry(pilot, "steps").value == "300" and entry(pilot, "guard_spike_sigmas").value == "0.1"
+        await pilot.press("escape")
+        await pilot.wait_for_text("FINISHED")
 
 
 async def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     run = add_run(tmp_path, "finished", data=str(text))
-    async with seated(tmp_path, run=run) as seat:
-        await seat.press("R")
-        await seat.until(lambda: seat.screen.query(SettingsForm) and "eval_every" in rows(seat))
-        entry(seat, "steps").value = "3"
-        await seat.pilot.pause()
-        await seat.press("f5")
-        await seat.until(lambda: len(list_runs(tmp_path)) == 2)
+    async with open_dashboard(tmp_path, run=run) as pilot:
+        await pilot.press("R")
+        await pilot.wait_until(lambda: pilot.screen.query(SettingsForm) and "eval_every" in rows(pilot))
+        entry(pilot, "steps").value = "3"
+        await pilot.pause()
+        await pilot.press("f5")
+        await pilot.wait_until(lambda: len(list_runs(tmp_path)) == 2)
         new = next(one for one in list_runs(tmp_path) if one != run)
         given = {name: str(value) for name, value in run.config["given"].items()}
         assert new.config["given"] == {**given, "steps": "3"}
-        await seat.sees(new.id, "FINISHED")
+        await pilot.wait_for_text(new.id, "FINISHED")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from seats import ENDINGS, Seat, add_run, append, held, seated, told_of
+from app_pilot import ENDINGS, AppPilot, add_run, append_events, hold_lock, note_on_failure, open_dashboard
 from textual.widgets import TabbedContent
 
 from engines.runs.history import History, read_history
@@ -44,19 +44,19 @@ def steps(first: int, losses: list[float], tokens_each: int = 8) -> dict[str, An
     return {"t": 0.1, "kind": "steps", "first_step": first, "losses": losses, "tokens": tokens, **more}
 
 
-def figures(seat: Seat) -> str:
-    return seat.screen.query_one(RunPanel).text
+def figures(pilot: AppPilot) -> str:
+    return pilot.screen.query_one(RunPanel).text
 
 
-def row(seat: Seat, name: str) -> str:
+def row(pilot: AppPilot, name: str) -> str:
     """Return the value after a label of the panel."""
-    return next(line[8:] for line in figures(seat).splitlines() if line.startswith(f"{name} "))
+    return next(line[8:] for line in figures(pilot).splitlines() if line.startswith(f"{name} "))
 
 
 async def test_a_long_name_does_not_hide_the_loss_on_a_narrow_terminal(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", "name-" * 20)
-    async with seated(tmp_path, size=(60, 24), run=run) as seat:
-        await seat.sees("name-na…", "loss ")
+    async with open_dashboard(tmp_path, size=(60, 24), run=run) as pilot:
+        await pilot.wait_for_text("name-na…", "loss ")
 
 
 def test_every_recorded_ending_has_an_expected_banner() -> None:
@@ -65,31 +65,31 @@ def test_every_recorded_ending_has_an_expected_banner() -> None:
 
 async def test_every_recorded_run_is_shown_as_recorded(tmp_path: Path) -> None:
     runs = [add_run(tmp_path, ending) for ending in ENDINGS]
-    async with seated(tmp_path) as seat:
-        screen = seat.screen
+    async with open_dashboard(tmp_path) as pilot:
+        screen = pilot.screen
         assert isinstance(screen, TrainScreen)
         for run in runs:
             await screen.show_run(run)
-            await seat.is_shown(run)
-            with told_of(run.id):
-                assert_shown_as_recorded(seat, run)
+            await pilot.wait_for_run(run)
+            with note_on_failure(run.id):
+                assert_shown_as_recorded(pilot, run)
 
 
-def assert_shown_as_recorded(seat: Seat, run: Run) -> None:
+def assert_shown_as_recorded(pilot: AppPilot, run: Run) -> None:
     history, expected = read_history(run), BANNERS[run.id]
-    banner = seat.told("#banner")
+    banner = pilot.text_of("#banner")
     assert banner.startswith(expected)
     assert "Press 3 to generate" in banner if "FINISHED" in banner else "Press r to resume" in banner
-    assert expected.split(" at ")[0] in row(seat, "State")
-    assert banner.split("  ")[0][:60] in seat.seen()
-    assert row(seat, "Step").startswith(f"{history.step:,} / ")
-    assert history.best_eval is None or row(seat, "Best").endswith(f"@ {history.best_eval['step']:,}")
-    assert_guards_shown(seat, history)
-    assert_samples_shown(seat, history)
-    assert_events_shown(seat, history)
+    assert expected.split(" at ")[0] in row(pilot, "State")
+    assert banner.split("  ")[0][:60] in pilot.screen_text()
+    assert row(pilot, "Step").startswith(f"{history.step:,} / ")
+    assert history.best_eval is None or row(pilot, "Best").endswith(f"@ {history.best_eval['step']:,}")
+    assert_guards_shown(pilot, history)
+    assert_samples_shown(pilot, history)
+    assert_events_shown(pilot, history)
     log = run.log_path.read_text(errors="replace").rpartition("--- worker started")[2].strip()
-    assert seat.told("#log-text") == (log or "No output from the worker")
-    assert not seat.screen.query_one("#phases").display
+    assert pilot.text_of("#log-text") == (log or "No output from the worker")
+    assert not pilot.screen.query_one("#phases").display
 
 
 async def test_control_characters_of_a_run_are_not_sent_to_the_terminal(tmp_path: Path) -> None:
@@ -97,20 +97,20 @@ async def test_control_characters_of_a_run_are_not_sent_to_the_terminal(tmp_path
     evil = "a\x1b[31mred\x00\rb"
     run.log_path.write_text(evil)
     sample = {"prompt": evil, "text": evil}
-    append(run, {"t": 9.0, "kind": "sample", "step": read_history(run).step, **sample})
-    append(
+    append_events(run, {"t": 9.0, "kind": "sample", "step": read_history(run).step, **sample})
+    append_events(
         run,
         {"t": 9.1, "kind": "ended", "step": 1, "reason": "crashed", "exit_code": 1, "detail": evil, "traceback": None},
     )
-    async with seated(tmp_path, run=run) as seat:
+    async with open_dashboard(tmp_path, run=run) as pilot:
         for part in ("#banner", "#samples-text", "#log-text", "#events-text"):
-            text = seat.told(part)
+            text = pilot.text_of(part)
             assert "a␛[31mred␀␍b" in text and all(char.isprintable() or char == "\n" for char in text), part
 
 
-def assert_guards_shown(seat: Seat, history: History) -> None:
+def assert_guards_shown(pilot: AppPilot, history: History) -> None:
     """Check that each rule has its first and last step, its count, and its hint."""
-    text = seat.told("#guards-text")
+    text = pilot.text_of("#guards-text")
     for rule, action in {(event["rule"], event["action"]) for event in history.guards}:
         trips = [event for event in history.guards if (event["rule"], event["action"]) == (rule, action)]
         line = next(line.split() for line in text.splitlines() if f" {rule} " in line and line.endswith(action))
@@ -119,15 +119,15 @@ def assert_guards_shown(seat: Seat, history: History) -> None:
     assert ("no guard has tripped" in text.lower()) == (not history.guards)
 
 
-def assert_samples_shown(seat: Seat, history: History) -> None:
-    text = seat.told("#samples-text")
+def assert_samples_shown(pilot: AppPilot, history: History) -> None:
+    text = pilot.text_of("#samples-text")
     positions = [text.index(f"Step {event['step']:,}\n{event['text']}") for event in reversed(history.samples[-20:])]
     assert positions == sorted(positions)  # newest first
     assert ("No samples yet" in text) == (not history.samples)
 
 
-def assert_events_shown(seat: Seat, history: History) -> None:
-    text = seat.told("#events-text")
+def assert_events_shown(pilot: AppPilot, history: History) -> None:
+    text = pilot.text_of("#events-text")
     assert text.count("Worker started: ") == len(history.runs)
     assert text.count(": validation loss ") == len(history.evals)
     assert text.count(": checkpoint of ") == len(history.checkpoints)
@@ -139,25 +139,25 @@ def assert_events_shown(seat: Seat, history: History) -> None:
 @pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "events"), ("l", "log")])
 async def test_a_key_opens_a_tab_and_when_pressed_again_focuses_it(key: str, tab: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
-    async with seated(tmp_path, run=run) as seat:
-        await seat.press(key)
-        assert seat.screen.query_one(TabbedContent).active == tab
-        words = seat.told(f"#{tab}-text").split()[:3]
-        await seat.sees(*words)
-        await seat.press(key)
-        assert seat.screen.focused and seat.screen.query_one(f"#{tab}-text") in seat.screen.focused.children
-        await seat.press("escape")
-        assert isinstance(seat.screen.focused, Chart)
+    async with open_dashboard(tmp_path, run=run) as pilot:
+        await pilot.press(key)
+        assert pilot.screen.query_one(TabbedContent).active == tab
+        words = pilot.text_of(f"#{tab}-text").split()[:3]
+        await pilot.wait_for_text(*words)
+        await pilot.press(key)
+        assert pilot.screen.focused and pilot.screen.query_one(f"#{tab}-text") in pilot.screen.focused.children
+        await pilot.press("escape")
+        assert isinstance(pilot.screen.focused, Chart)
 
 
 async def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
-    async with seated(tmp_path, size=(80, 24), run=run) as seat:
-        last = seat.told("#log-text").splitlines()[-1].strip()
-        await seat.press("l")
-        assert last not in seat.seen()
-        await seat.press("l", "end")
-        await seat.sees(last)
+    async with open_dashboard(tmp_path, size=(80, 24), run=run) as pilot:
+        last = pilot.text_of("#log-text").splitlines()[-1].strip()
+        await pilot.press("l")
+        assert last not in pilot.screen_text()
+        await pilot.press("l", "end")
+        await pilot.wait_for_text(last)
 
 
 # --- updates of a running run -----------------------------------------------------------------------
@@ -166,14 +166,14 @@ async def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None
 async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     done = read_history(run).step
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            assert row(seat, "State") == "● RUNNING" and not seat.screen.query_one("#banner").display
-            append(run, steps(done + 1, [1.25, 0.75]))
-            await seat.until(lambda: row(seat, "Step").startswith(f"{done + 2} / "))
-            assert row(seat, "Loss") == "0.7500"
-            append(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
-            await seat.sees("a new word")
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            assert row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
+            append_events(run, steps(done + 1, [1.25, 0.75]))
+            await pilot.wait_until(lambda: row(pilot, "Step").startswith(f"{done + 2} / "))
+            assert row(pilot, "Loss") == "0.7500"
+            append_events(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
+            await pilot.wait_for_text("a new word")
 
 
 async def test_pausing_and_resuming_are_shown(tmp_path: Path) -> None:
@@ -182,84 +182,92 @@ async def test_pausing_and_resuming_are_shown(tmp_path: Path) -> None:
     def control(verb: str) -> dict[str, Any]:
         return {"t": 0.2, "kind": "control", "request": "1.json", "verb": verb, "outcome": "done"}
 
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            append(run, control("pause"))
-            await seat.sees("‖ PAUSED  Press p to resume")
-            assert row(seat, "State") == "‖ PAUSED" and row(seat, "tok/s") == "–"
-            await seat.press("p")
-            await seat.until(lambda: list(run.control_dir.glob("*-resume.json")))
-            append(run, control("resume"))
-            await seat.until(lambda: row(seat, "State") == "● RUNNING" and not seat.screen.query_one("#banner").display)
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            append_events(run, control("pause"))
+            await pilot.wait_for_text("‖ PAUSED  Press p to resume")
+            assert row(pilot, "State") == "‖ PAUSED" and row(pilot, "tok/s") == "–"
+            await pilot.press("p")
+            await pilot.wait_until(lambda: list(run.control_dir.glob("*-resume.json")))
+            append_events(run, control("resume"))
+            await pilot.wait_until(
+                lambda: row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
+            )
 
 
 @pytest.mark.parametrize(("key", "verb"), [("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")])
 async def test_a_key_sends_its_request_to_the_worker(key: str, verb: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            await seat.press(key)
-            await seat.hears(f"requested: {run.id}")
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            await pilot.press(key)
+            await pilot.wait_for_toast(f"requested: {run.id}")
             assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
 
 
 async def test_stopping_has_to_be_confirmed(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            await seat.press("S", "n")
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            await pilot.press("S", "n")
             assert list(run.control_dir.iterdir()) == []
-            await seat.press("S")
-            await seat.sees(f"Stop {run.id} after a checkpoint?")
-            await seat.press("y")
-            await seat.hears(f"stop requested: {run.id}")
+            await pilot.press("S")
+            await pilot.wait_for_text(f"Stop {run.id} after a checkpoint?")
+            await pilot.press("y")
+            await pilot.wait_for_toast(f"stop requested: {run.id}")
             assert len(list(run.control_dir.glob("*-stop.json"))) == 1
 
 
 async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     done = read_history(run).step
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            append(run, steps(done + 1, [9.5] * 10))
-            append(run, {"t": 0.2, "kind": "sample", "step": done + 10, "prompt": "", "text": "of another world"})
-            await seat.sees("of another world")
-            append(run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5]))
-            await seat.until(lambda: row(seat, "Step").startswith(f"{done + 1} / "))
-            assert row(seat, "Loss") == "1.5000"
-            assert "of another world" not in seat.told("#samples-text")
-            line = seat.screen.query_one(Chart).data.lines["/loss"]
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            append_events(run, steps(done + 1, [9.5] * 10))
+            append_events(
+                run, {"t": 0.2, "kind": "sample", "step": done + 10, "prompt": "", "text": "of another world"}
+            )
+            await pilot.wait_for_text("of another world")
+            append_events(
+                run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5])
+            )
+            await pilot.wait_until(lambda: row(pilot, "Step").startswith(f"{done + 1} / "))
+            assert row(pilot, "Loss") == "1.5000"
+            assert "of another world" not in pilot.text_of("#samples-text")
+            line = pilot.screen.query_one(Chart).data.lines["/loss"]
             assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None
 
 
 async def test_a_guard_that_trips_is_shown_at_once(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     alert = {"rule": "spike", "step": 40, "action": "warn", "value": 9.0, "threshold": 8.0, "hint": "lower the rate"}
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            await seat.press("g")
-            await seat.sees("no guard has tripped")
-            append(run, {"t": 0.2, "kind": "guard", **alert})
-            await seat.sees("▲ spike", "lower the rate")
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            await pilot.press("g")
+            await pilot.wait_for_text("no guard has tripped")
+            append_events(run, {"t": 0.2, "kind": "guard", **alert})
+            await pilot.wait_for_text("▲ spike", "lower the rate")
 
 
 async def test_the_phases_of_the_start_are_shown(tmp_path: Path) -> None:
     run = add_run(tmp_path, "failed", age=1)
     run.events_path.write_text("")
     (run.path / "summary.json").unlink()
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
-            await seat.sees("STARTING", "○ import", "○ data", "○ model", "○ train")
-            append(run, *({"t": t, "kind": "phase", "phase": phase, "done": None, "total": None}
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
+            await pilot.wait_for_text("STARTING", "○ import", "○ data", "○ model", "○ train")
+            append_events(run, *({"t": t, "kind": "phase", "phase": phase, "done": None, "total": None}
                           for t, phase in ((0.0, "import"), (0.5, "data"))))  # fmt: skip
-            await seat.sees("✔ import 0.5 s", "● data")
-            append(run, {"t": 0.7, "kind": "phase", "phase": "train", "done": None, "total": None}, steps(1, [3.0]))
-            await seat.until(lambda: not seat.screen.query_one("#phases").display)
+            await pilot.wait_for_text("✔ import 0.5 s", "● data")
+            append_events(
+                run, {"t": 0.7, "kind": "phase", "phase": "train", "done": None, "total": None}, steps(1, [3.0])
+            )
+            await pilot.wait_until(lambda: not pilot.screen.query_one("#phases").display)
 
 
 async def test_a_run_without_heartbeat_is_shown_as_stuck(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
-    with held(run):
-        async with seated(tmp_path, run=run) as seat:
+    with hold_lock(run):
+        async with open_dashboard(tmp_path, run=run) as pilot:
             os.utime(run.events_path, (time.time() - 11, time.time() - 11))
-            await seat.sees("? STUCK", "No heartbeat for 10 s")
+            await pilot.wait_for_text("? STUCK", "No heartbeat for 10 s")

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from app_pilot import hold_lock
 from builders import make_run
 from recordings import RUNS
-from seats import held
 
 from engines import events
 from engines.runs.store import Run
@@ -40,7 +40,7 @@ def test_a_paused_run_shows_neither_throughput_nor_eta(tmp_path: Path) -> None:
     append(run, {"kind": "phase", "phase": "train", "done": None, "total": None},
            {"kind": "steps", "first_step": 1, "tokens": 16, **columns})  # fmt: skip
     watch = WatchedRun(run)
-    with held(run):
+    with hold_lock(run):
         found = figures(watch)
         assert found["tok/s"] == "16" and found["ETA"] == "00:00:09"
         append(run, {"kind": "control", "request": "1-pause.json", "verb": "pause", "outcome": "done"})

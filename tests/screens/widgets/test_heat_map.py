@@ -1,8 +1,8 @@
 """The heat map: signs and sizes of numbers, its cursor, and numbers that are none."""
 
-import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from textual.app import App, ComposeResult
@@ -31,16 +31,13 @@ class HeatApp(App[None]):
         self.moves.append((message.place, message.value))
 
 
-Scenario = Callable[[HeatApp, HeatMap, Pilot[None]], Awaitable[None]]
-
-
-def play(scenario: Scenario, ascii: bool = False, size: tuple[int, int] = (40, 10)) -> None:
-    async def run() -> None:
-        app = HeatApp(ascii)
-        async with app.run_test(size=size) as pilot:
-            await scenario(app, app.query_one(HeatMap), pilot)
-
-    asyncio.run(run())
+@contextlib.asynccontextmanager
+async def open_heat_map(
+    ascii: bool = False, size: tuple[int, int] = (40, 10)
+) -> AsyncIterator[tuple[HeatMap, Pilot[None]]]:
+    app = HeatApp(ascii)
+    async with app.run_test(size=size) as pilot:
+        yield app.query_one(HeatMap), pilot
 
 
 def line(heat: HeatMap, y: int) -> str:
@@ -55,28 +52,24 @@ def paint(heat: HeatMap, row: int, column: int) -> tuple[int, int, int]:
     return tuple(triplet)  # type: ignore[return-value]
 
 
-def test_without_colours_sign_and_size_are_characters() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_without_colours_sign_and_size_are_characters() -> None:
+    async with open_heat_map(ascii=True) as (heat, pilot):
         heat.show(MATRIX, ["a", "bb", "c"])
         await pilot.pause()
         assert line(heat, 0) == "a  +@-@"
         assert line(heat, 1) == "bb +=-=+." and line(heat, 2) == "c      -."
 
-    play(scenario, ascii=True)
 
-
-def test_no_color_has_the_same_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_color_has_the_same_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+    async with open_heat_map() as (heat, _):
         heat.show(MATRIX)
         assert line(heat, 0) == "+@-@"
 
-    play(scenario)
 
-
-def test_the_larger_a_number_the_further_its_colour_is_from_that_of_zero() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_the_larger_a_number_the_further_its_colour_is_from_that_of_zero() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.show([[0.0, 0.3, 0.6, 1.0, -0.3, -0.6, -1.0]])
         await pilot.pause()
         zero = paint(heat, 0, 0)
@@ -85,20 +78,16 @@ def test_the_larger_a_number_the_further_its_colour_is_from_that_of_zero() -> No
         assert 0 < distances[4] < distances[5] < distances[6]
         assert paint(heat, 0, 3) != paint(heat, 0, 6)
 
-    play(scenario)
 
-
-def test_numbers_that_are_none_are_marked_and_do_not_fade_the_others() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_numbers_that_are_none_are_marked_and_do_not_fade_the_others() -> None:
+    async with open_heat_map(ascii=True) as (heat, _):
         heat.show([[math.nan, math.inf, 1e-9, -math.inf]])
         assert line(heat, 0) == "!!!!+@!!"
 
-    play(scenario, ascii=True)
-
 
 @pytest.mark.parametrize("matrix", [[], [[]], [[0.0]], [[math.nan]], [[1.0], [1.0, 2.0, 3.0], []]])
-def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]]) -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]]) -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show(matrix)
         await pilot.press("down", "right", "right", "down", "up", "left")
@@ -106,22 +95,18 @@ def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]]) -> No
         heat.show(matrix)
         await pilot.pause()
 
-    play(scenario)
 
-
-def test_the_cursor_walks_within_the_matrix_and_tells_where_it_is() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_the_cursor_walks_within_the_matrix_and_tells_where_it_is() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show(MATRIX)
         await pilot.press("right", "down", "right", "right", "down", "down", "left", "up")
         places = [((0, 1), -1.0), ((1, 1), -0.5), ((1, 2), 0.1), ((2, 2), -0.1), ((2, 1), 0.0), ((1, 1), -0.5)]
-        assert app.moves == places
-
-    play(scenario)
+        assert heat.app.moves == places  # type: ignore[attr-defined]
 
 
-def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.show(MATRIX, ["a", "b", "c"])
         await pilot.pause()
         await pilot.click(HeatMap, offset=(2 + CELL + 1, 2))
@@ -129,11 +114,9 @@ def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
         await pilot.click(HeatMap, offset=(39, 9))  # there is no number
         assert heat.cursor == (2, 1)
 
-    play(scenario)
 
-
-def test_what_the_cursor_walks_to_comes_into_view() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_what_the_cursor_walks_to_comes_into_view() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show([[float(row * column) for column in range(60)] for row in range(40)])
         await pilot.pause()
@@ -143,21 +126,17 @@ def test_what_the_cursor_walks_to_comes_into_view() -> None:
         assert top <= 39 < top + heat.scrollable_content_region.height
         assert left <= 59 * CELL and left + heat.scrollable_content_region.width >= 60 * CELL
 
-    play(scenario)
 
-
-def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
+    async with open_heat_map() as (heat, _):
         heat.show(MATRIX)
         heat.cursor = (2, 2)
         heat.show([[1.0]])
         assert heat.cursor == (0, 0)
 
-    play(scenario)
 
-
-def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.styles.border, heat.styles.padding = ("round", "white"), (1, 3)
         heat.show(MATRIX, ["a", "日本", "c"])
         await pilot.pause()
@@ -169,11 +148,9 @@ def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() -> Non
                     await pilot.click(HeatMap, offset=(1 + 3 + margin + CELL * column + cell, 1 + 1 + row))
                     assert heat.cursor == (row, column), cell
 
-    play(scenario)
 
-
-def test_a_click_where_there_is_no_number_changes_nothing() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_a_click_where_there_is_no_number_changes_nothing() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.styles.border = ("round", "white")
         heat.show([[1.0, 2.0], [3.0]], ["a", "b"])
         await pilot.pause()
@@ -182,11 +159,9 @@ def test_a_click_where_there_is_no_number_changes_nothing() -> None:
             await pilot.click(HeatMap, offset=offset)
             assert heat.cursor == (0, 1), offset
 
-    play(scenario)
 
-
-def test_wide_labels_leave_all_numbers_in_their_columns() -> None:
-    async def scenario(app: HeatApp, heat: HeatMap, pilot: Pilot[None]) -> None:
+async def test_wide_labels_leave_all_numbers_in_their_columns() -> None:
+    async with open_heat_map() as (heat, pilot):
         heat.show([[1.0]] * 3, ["a", "日本", "👍"])
         await pilot.pause()
         for y in range(3):
@@ -196,5 +171,3 @@ def test_wide_labels_leave_all_numbers_in_their_columns() -> None:
                     break
                 cells += segment.cell_length
             assert cells == 5
-
-    play(scenario)

@@ -3,49 +3,43 @@
 from pathlib import Path
 
 import pytest
-from seats import Seat, add_run, play
+from app_pilot import AppPilot, add_run, open_dashboard
 
 from screens.widgets.keys import Keys
 
 
-def foot(seat: Seat) -> str:
-    return seat.seen().splitlines()[-1].strip()
+def foot(pilot: AppPilot) -> str:
+    return pilot.screen_text().splitlines()[-1].strip()
 
 
 @pytest.mark.parametrize("width", (24, 60, 80, 100, 119, 120, 121, 160))
-def test_the_way_out_and_the_help_are_told_at_any_width_and_no_key_is_cut(width: int, tmp_path: Path) -> None:
+async def test_the_way_out_and_the_help_are_told_at_any_width_and_no_key_is_cut(width: int, tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
 
-    async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: "? Help" in foot(seat))
-        shown = seat.screen.query_one(Keys).shown
+    async with open_dashboard(tmp_path, (width, 24), screen="runs") as pilot:
+        await pilot.wait_until(lambda: "? Help" in foot(pilot))
+        shown = pilot.screen.query_one(Keys).shown
         words = [word for key in shown for word in f"{key.display} {key.description}".split()]
-        assert foot(seat).split() == words
+        assert foot(pilot).split() == words
         assert words[-4:] == ["q", "Leave", "?", "Help"]
 
-    play(tmp_path, scenario, (width, 24), screen="runs")
 
-
-def test_keys_that_do_not_fit_come_back_when_there_is_room(tmp_path: Path) -> None:
+async def test_keys_that_do_not_fit_come_back_when_there_is_room(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
 
-    async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: "? Help" in foot(seat))
-        assert "Delete" not in foot(seat)
-        await seat.pilot.resize_terminal(160, 24)
-        await seat.until(lambda: "Delete" in foot(seat))
-
-    play(tmp_path, scenario, (80, 24), screen="runs")
+    async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
+        await pilot.wait_until(lambda: "? Help" in foot(pilot))
+        assert "Delete" not in foot(pilot)
+        await pilot.resize_terminal(160, 24)
+        await pilot.wait_until(lambda: "Delete" in foot(pilot))
 
 
-def test_where_text_is_typed_the_keys_are_told_that_are_no_letters(tmp_path: Path) -> None:
+async def test_where_text_is_typed_the_keys_are_told_that_are_no_letters(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
 
-    async def scenario(seat: Seat) -> None:
-        await seat.until(lambda: "? Help" in foot(seat))
-        await seat.press("slash")
-        await seat.until(lambda: foot(seat) == "esc Back f1 Help")
-        await seat.press("escape")
-        await seat.until(lambda: "q Leave ? Help" in foot(seat))
-
-    play(tmp_path, scenario, (80, 24), screen="runs")
+    async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
+        await pilot.wait_until(lambda: "? Help" in foot(pilot))
+        await pilot.press("slash")
+        await pilot.wait_until(lambda: foot(pilot) == "esc Back f1 Help")
+        await pilot.press("escape")
+        await pilot.wait_until(lambda: "q Leave ? Help" in foot(pilot))

@@ -1,8 +1,8 @@
 """The token view: streams, shades by surprisal, and has a cursor that walks over every token."""
 
-import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -10,8 +10,6 @@ from textual.pilot import Pilot
 
 from screens.widgets.token_layout import Place, ShownToken
 from screens.widgets.token_view import HEAT_BITS, TokenView, heat_step
-
-Act = Callable[[Pilot[None], TokenView], Awaitable[None]]
 
 
 class ViewApp(App[None]):
@@ -29,15 +27,11 @@ class ViewApp(App[None]):
         self.moved.append(message.token)
 
 
-def in_view(act: Act, size: tuple[int, int] = (22, 6)) -> ViewApp:
+@contextlib.asynccontextmanager
+async def open_view(size: tuple[int, int] = (22, 6)) -> AsyncIterator[tuple[Pilot[None], TokenView]]:
     app = ViewApp()
-
-    async def scenario() -> None:
-        async with app.run_test(size=size) as pilot:
-            await act(pilot, app.query_one(TokenView))
-
-    asyncio.run(scenario())
-    return app
+    async with app.run_test(size=size) as pilot:
+        yield pilot, app.query_one(TokenView)
 
 
 def tokens(*texts: str, probability: float = 0.5) -> list[ShownToken]:
@@ -52,27 +46,23 @@ def style_at(view: TokenView, text: str, y: int = 0) -> object:
     return next(segment.style for segment in view.render_line(y) if segment.text == text)
 
 
-def test_the_prompt_and_the_tokens_stand_in_lines() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_the_prompt_and_the_tokens_stand_in_lines() -> None:
+    async with open_view() as (_, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
         view.extend(0, tokens(" fox", " jumps\n", "over"))
         assert lines(view)[:3] == ["the quick brown fox", "jumps", "over"]
 
-    in_view(act)
 
-
-def test_markup_in_a_text_is_text() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_markup_in_a_text_is_text() -> None:
+    async with open_view() as (_, view):
         view.begin("[red]", 1)
         view.extend(0, tokens("[/]", "\x1b[1m"))
         assert lines(view)[0] == "[red][/]␛[1m"
 
-    in_view(act)
 
-
-def test_several_samples_stand_below_each_other_behind_the_prompt() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_several_samples_stand_below_each_other_behind_the_prompt() -> None:
+    async with open_view() as (_, view):
         view.begin("a", 2)
         view.extend(1, tokens("second"))
         view.extend(0, tokens("first"))
@@ -81,11 +71,9 @@ def test_several_samples_stand_below_each_other_behind_the_prompt() -> None:
         view.ascii = True
         assert lines(view)[2].startswith("-- 2 -")
 
-    in_view(act)
 
-
-def test_the_view_follows_the_stream_until_somebody_scrolls_or_walks() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_the_view_follows_the_stream_until_somebody_scrolls_or_walks() -> None:
+    async with open_view() as (pilot, view):
         view.focus()
         view.begin("", 1)
         for i in range(20):
@@ -97,11 +85,9 @@ def test_the_view_follows_the_stream_until_somebody_scrolls_or_walks() -> None:
         await pilot.pause()
         assert view.scroll_offset.y == 0 and lines(view)[0] == "0"
 
-    in_view(act)
 
-
-def test_lines_are_laid_out_anew_for_another_width() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_lines_are_laid_out_anew_for_another_width() -> None:
+    async with open_view() as (pilot, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
         await pilot.resize_terminal(12, 6)
@@ -111,25 +97,21 @@ def test_lines_are_laid_out_anew_for_another_width() -> None:
         await pilot.pause()
         assert len(lines(view)) == 1
 
-    in_view(act)
 
-
-def test_the_cursor_walks_over_every_token_and_says_where_it_is() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_the_cursor_moves_over_every_token_and_reports_it() -> None:
+    async with open_view() as (pilot, view):
         view.focus()
         view.begin("p", 1)
         view.extend(0, tokens("a", "", "b\n", "c"))  # one is a part of a character
         for _ in range(6):
             await pilot.press("right")
         await pilot.press("up", "down", "left", "home", "end")
-
-    app = in_view(act)
-    walked = [token.text for token in app.moved if token]
+    walked = [token.text for token in view.app.moved if token]  # type: ignore[attr-defined]
     assert walked == ["a", "", "b\n", "c", "a", "c", "b\n", "a", "c"]
 
 
-def test_the_cursor_goes_on_into_the_next_sample() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_the_cursor_goes_on_into_the_next_sample() -> None:
+    async with open_view(size=(22, 8)) as (pilot, view):
         view.focus()
         view.begin("p", 3)
         view.extend(0, tokens("a"))
@@ -141,11 +123,9 @@ def test_the_cursor_goes_on_into_the_next_sample() -> None:
         await pilot.press("down")
         assert view.cursor == Place(2, 0)
 
-    in_view(act, size=(22, 8))
 
-
-def test_a_click_puts_the_cursor_on_a_token() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_a_click_puts_the_cursor_on_a_token() -> None:
+    async with open_view() as (pilot, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
         await pilot.click(TokenView, offset=(6, 0))
@@ -153,19 +133,15 @@ def test_a_click_puts_the_cursor_on_a_token() -> None:
         await pilot.click(TokenView, offset=(20, 0))
         assert view.cursor == Place(0, 1)
 
-    in_view(act)
 
-
-def test_without_tokens_the_keys_say_so() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
-        said: list[str] = []
-        view.notify = lambda message, **_: said.append(message)  # type: ignore[method-assign]
+async def test_without_tokens_the_keys_say_so() -> None:
+    async with open_view() as (pilot, view):
+        toasts: list[str] = []
+        view.notify = lambda message, **_: toasts.append(message)  # type: ignore[method-assign]
         view.focus()
         for key in ("right", "down", "end"):
             await pilot.press(key)
-        assert len(said) == 3 and "no tokens" in said[0] and view.cursor is None
-
-    in_view(act)
+        assert len(toasts) == 3 and "no tokens" in toasts[0] and view.cursor is None
 
 
 def test_surprisal_is_in_bits_and_its_steps_begin_where_the_scale_says() -> None:
@@ -174,8 +150,8 @@ def test_surprisal_is_in_bits_and_its_steps_begin_where_the_scale_says() -> None
     assert [heat_step(bits) for bits in (0, 0.99, *HEAT_BITS, math.inf)] == [0, 0, 1, 2, 3, 4, 4]
 
 
-def test_shades_tell_surprises_apart_also_without_colours() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_shades_tell_surprises_apart_also_without_colours() -> None:
+    async with open_view() as (_, view):
         view.begin("", 1)
         for i, probability in enumerate((0.9, 0.4, 0.2, 0.05, 0.001)):
             view.extend(0, tokens(str(i), probability=probability))
@@ -188,13 +164,9 @@ def test_shades_tell_surprises_apart_also_without_colours() -> None:
         ]
         assert len(set(map(str, attributes))) == 5
 
-    in_view(act)
 
-
-def test_the_end_of_a_document_is_to_be_seen() -> None:
-    async def act(pilot: Pilot[None], view: TokenView) -> None:
+async def test_the_end_of_a_document_is_to_be_seen() -> None:
+    async with open_view() as (_, view):
         view.begin("x", 1)
         view.extend(0, [ShownToken("", 0.5, (), ends=True)])
         assert lines(view)[0] == "x■"
-
-    in_view(act)
