@@ -1,4 +1,4 @@
-"""A folder to work in, and the command line in it, by real processes."""
+"""Run commands of the program as real processes in a folder with a text and a results directory."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class Lab:
-    """Commands meet a text and a results directory of their own."""
+    """A folder with a text and a results directory; call it to run a command in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,14 +38,14 @@ class Lab:
         return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
     def on_text(self, command: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        """A command that takes --data."""
+        """Run a command that has the option --data."""
         return self(command, "--data", str(self.text), *words)
 
     def run(self) -> Run:
         return list_runs(self.results)[-1]
 
     def wait_for_steps(self, runs: int = 1) -> None:
-        """Until so many runs have made a step."""
+        """Wait until this many runs have made a step."""
         deadline = time.monotonic() + PATIENCE
         while sum(bool(read_history(run).step) for run in list_runs(self.results)) < runs:
             assert time.monotonic() < deadline, "the runs never made a step"

@@ -1,4 +1,4 @@
-"""The runs screen alone in an app, and how a test drives it."""
+"""The runs screen alone in an app, and its pilot."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from screens.themes import SERIES, THEMES
 
 
 class RunsApp(App[None]):
-    """As much of the app as the runs screen needs."""
+    """An app with the runs screen and what it requires."""
 
     CSS_PATH = str(Path(__file__).parents[1] / "screens" / "app.tcss")
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
@@ -52,7 +52,7 @@ class RunsApp(App[None]):
 
 
 class RunsPilot(app_pilot.AppPilot):
-    """Drives the runs screen."""
+    """Textual's pilot of the runs screen."""
 
     @property
     def app(self) -> RunsApp:  # type: ignore[override]
@@ -64,7 +64,7 @@ class RunsPilot(app_pilot.AppPilot):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of the runs in the table, in its order."""
+        """Return the ids of the runs in the table, in its order."""
         return [Path(str(row.key.value)).name for row in self.screen.table.ordered_rows]
 
     @property

@@ -1,4 +1,4 @@
-"""The sample screen alone in an app, with a real sampling process, and how a test drives it."""
+"""The sample screen alone in an app, with a real sampling process, and its pilot."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ ENDLESS = 10**7  # new tokens
 
 
 class SampleApp(App[None]):
-    """As much of the app as the sample screen needs."""
+    """An app with the sample screen and what it requires."""
 
     CSS_PATH = str(Path(__file__).parents[1] / "screens" / "app.tcss")
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
@@ -47,7 +47,7 @@ class SampleApp(App[None]):
 
 
 class SamplePilot(app_pilot.AppPilot):
-    """Drives the sample screen. `pane` is the id of one of its panes."""
+    """Textual's pilot of the sample screen. `pane` is the id of one of its panes."""
 
     @property
     def app(self) -> SampleApp:  # type: ignore[override]

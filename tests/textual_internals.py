@@ -1,4 +1,4 @@
-"""What tests need of Textual and has no public name: no other test uses private names of it."""
+"""Access to private names of Textual that have no public counterpart: no other test uses private names of Textual."""
 
 import asyncio
 from typing import Any

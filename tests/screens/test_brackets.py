@@ -38,7 +38,6 @@ async def test_every_entry_of_the_form_shows_brackets(tmp_path: Path) -> None:
 
 async def test_every_view_of_a_run_shows_brackets(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished", "[b]owl", data=f"/lab/{EVIL}.txt", prompt=EVIL)
-
     async with open_dashboard(tmp_path, screen="runs") as pilot:
         for key in ("2", "enter", "1", "3", "c", "escape", "2", "d", "escape", "D", "n"):
             await pilot.press(key)
@@ -50,7 +49,6 @@ async def test_every_view_of_a_study_shows_brackets(tmp_path: Path) -> None:
     base, *cells = plan.cells
     cells = [dataclasses.replace(cell, name=f"data={EVIL}{place}") for place, cell in enumerate(cells)]
     study = create_study(tmp_path, dataclasses.replace(plan, cells=(base, *cells)))
-
     async with open_dashboard(tmp_path, screen="ablate") as pilot:
         await pilot.wait_for_text(study.id)
         await pilot.press("enter")

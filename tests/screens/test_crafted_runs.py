@@ -38,7 +38,7 @@ LEAVES = [place for place in PLACES if "." in place or place == "created_at"]  #
 
 
 def crafted(path: Path, value: Any, *places: str) -> Run:
-    """A run with this value at these places of its manifest."""
+    """Create a run with a value at some places of its manifest."""
     manifest = copy.deepcopy(json.loads((FIXTURES / "spikes-warned" / "config.json").read_text()))
     manifest.setdefault("parent", {"run": "other", "step": 1, "seconds": 1.0})
     for place in places:
@@ -54,7 +54,7 @@ def crafted(path: Path, value: Any, *places: str) -> Run:
 
 
 def render_everything(watch: WatchedRun, ascii: bool) -> None:
-    """All that the screens show of a run in text and figures."""
+    """Render all texts and tables that the screens show of a run."""
     (row,) = RowReader().read([watch], watch.run.path.parents[1])
     for column in columns.COLUMNS:
         columns.format_cell(column, row, ascii)
@@ -78,7 +78,9 @@ def render_everything(watch: WatchedRun, ascii: bool) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("value", VALUES)
-def test_whatever_a_manifest_holds_every_text_about_the_run_can_be_made(place: str, value: str, tmp_path: Path) -> None:
+def test_every_text_about_a_run_is_rendered_whatever_its_manifest_contains(
+    place: str, value: str, tmp_path: Path
+) -> None:
     watch = WatchedRun(crafted(tmp_path / "runs" / "crafted", VALUES[value], place))
     watch.poll()
     for state in (watch.state, "starting", "running", "paused", "stuck", "killed"):
@@ -120,7 +122,6 @@ async def test_a_study_with_a_damaged_plan_crashes_no_screen(tmp_path: Path) -> 
         folder.mkdir(parents=True)
         for name in ("plan.json", "config.json"):
             (folder / name).write_text(content)
-
     async with open_dashboard(tmp_path) as pilot:
         await pilot.press("4")
         await pilot.app.workers.wait_for_complete()

@@ -1,4 +1,4 @@
-"""An unexpected exception ends the app with one sentence and a log file, and the terminal is as it was before."""
+"""An unexpected exception ends the app with one sentence and a log file, and restores the terminal."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ async def fail_later() -> None:
     fail()
 
 
-def check(sentence: str) -> None:
+def check_report(sentence: str) -> None:
     found = SENTENCE.fullmatch(sentence)
     assert found and found[1] == REASON, sentence
     log = Path(found[2]).read_text()
@@ -69,19 +69,19 @@ async def test_any_exception_becomes_one_sentence_and_a_log_without_local_variab
             await asyncio.wait_for(wait_for_crash(app), 20)
             await pilot.pause()
     assert app.return_code == 1 and crash_report(app) == []
-    check(app.failure)
+    check_report(app.failure)
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Programs start in an empty folder."""
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory for the programs that the test starts."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_real_terminal_is_restored_and_shows_one_sentence(elsewhere: Path) -> None:
-    program = elsewhere / "failing.py"
+def test_a_real_terminal_is_restored_and_shows_one_sentence(work_folder: Path) -> None:
+    program = work_folder / "failing.py"
     program.write_text(FAILING_PROGRAM)
     with Terminal([], command=[sys.executable, str(program)]) as terminal:
         terminal.wait_for("2 Runs", 30)
@@ -90,10 +90,10 @@ def test_a_real_terminal_is_restored_and_shows_one_sentence(elsewhere: Path) -> 
     assert "Traceback" not in printed and "secret" not in printed
     sentence = re.search(r"nanochat-tui: (the dashboard failed.*?continue\.)", printed, re.DOTALL)
     assert sentence
-    check(sentence[1].replace("\r\n", "\n"))
+    check_report(sentence[1].replace("\r\n", "\n"))
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("work_folder")
 def test_a_signal_restores_the_terminal_too() -> None:
     with Terminal(["runs", "--results-dir", "results"]) as terminal:
         terminal.wait_for("2 Runs", 30)
@@ -105,7 +105,7 @@ def test_a_signal_restores_the_terminal_too() -> None:
 def test_without_a_state_folder_the_log_goes_to_the_folder_for_temporary_files(
     own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (own_home / "state").touch()  # a file where a folder is wanted
+    (own_home / "state").touch()  # a file where a folder is expected
     monkeypatch.setenv("XDG_STATE_HOME", str(own_home / "state"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     sentence = report_crash(ValueError("about [bold]15"))

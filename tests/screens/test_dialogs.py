@@ -1,4 +1,4 @@
-"""Dialogs, pages and pickers close once: a double key, a burst or a late key does not crash and is not lost."""
+"""Dialogs, pages and pickers close once: double, fast and late keys neither crash nor get lost."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -88,7 +88,7 @@ BURSTS = [
 
 
 @pytest.mark.parametrize("name", DIALOGS)
-async def test_no_burst_of_closing_keys_crashes_a_dialog(name: str, results: Path) -> None:
+async def test_fast_closing_keys_do_not_crash_a_dialog(name: str, results: Path) -> None:
     async with open_dashboard(results) as pilot:
         for keys in BURSTS:
             await DIALOGS[name](pilot)
@@ -110,7 +110,7 @@ async def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
         await pilot.app.push_screen(TextPage("over it", HelpLine()))
         above = pilot.screen
         assert isinstance(above, TextPage) and isinstance(below, ConfirmScreen)
-        below.dismiss(True)  # late: it is not on top
+        below.dismiss(True)  # late: it is no longer in front
         assert pilot.screen is above
         above.dismiss()
         above.dismiss()
@@ -119,9 +119,8 @@ async def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
 
 
 @pytest.mark.parametrize(("keys", "is_deleted"), [(("enter", "y"), False), (("y", "n"), True), (("n", "y"), False)])
-async def test_the_first_answer_of_a_burst_counts(keys: tuple[str, ...], is_deleted: bool, results: Path) -> None:
+async def test_the_first_of_several_fast_answers_counts(keys: tuple[str, ...], is_deleted: bool, results: Path) -> None:
     run = Run(results / "runs" / "amber-fox")
-
     async with open_dashboard(results) as pilot:
         await question(pilot)
         await pilot.press_at_once(*keys)
@@ -129,7 +128,7 @@ async def test_the_first_answer_of_a_burst_counts(keys: tuple[str, ...], is_dele
         assert run.path.exists() is not is_deleted
 
 
-async def test_enter_after_the_filter_has_changed_chooses_what_was_highlighted(results: Path) -> None:
+async def test_enter_after_the_filter_has_changed_chooses_the_highlighted_entry(results: Path) -> None:
     async with open_dashboard(results) as pilot:
         await picker(pilot)
         await pilot.press_at_once("down", "z", "enter", "z", "enter", "escape", "enter")
@@ -137,16 +136,15 @@ async def test_enter_after_the_filter_has_changed_chooses_what_was_highlighted(r
         assert isinstance(pilot.screen, SampleScreen)
 
 
-async def test_keys_of_a_burst_are_all_handled(results: Path) -> None:
+async def test_fast_keys_are_all_handled(results: Path) -> None:
     """Keys after the one that closes a dialog reach the screen behind it."""
-
     async with open_dashboard(results) as pilot:
         await question(pilot)
         await pilot.press_at_once("n", "3")
         await pilot.wait_until(lambda: pilot.app.current_mode == "sample")
 
 
-async def test_leaving_while_threads_still_read_does_not_crash(results: Path) -> None:
+async def test_exiting_while_threads_still_read_does_not_crash(results: Path) -> None:
     run = Run(results / "runs" / "brave-owl")
 
     with hold_lock(run):

@@ -1,4 +1,4 @@
-"""A results folder that hangs, as a network drive does: keys are answered, and the app can be left."""
+"""A results directory whose accesses block, as on a network drive: keys work, and the app can be closed."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", SCREENS)
-async def test_the_app_opens_on_a_folder_that_hangs_and_every_screen_answers(mode: str, results: Path) -> None:
+async def test_the_app_opens_on_a_blocked_directory_and_every_screen_works(mode: str, results: Path) -> None:
     with hanging(results) as was_blocked:
         async with open_dashboard(results, screen=mode) as pilot:
             await pilot.wait_until(was_blocked.is_set)
@@ -44,9 +44,8 @@ async def test_the_app_opens_on_a_folder_that_hangs_and_every_screen_answers(mod
             await pilot.wait_until(lambda: pilot.has_exited)
 
 
-async def test_a_live_view_answers_every_key_while_its_folder_hangs(results: Path) -> None:
+async def test_every_key_of_the_live_view_works_while_its_directory_is_blocked(results: Path) -> None:
     run = Run(results / "runs" / "brave-owl")
-
     async with open_dashboard(results, run=run) as pilot:
         with hanging(results) as was_blocked:
             os.utime(run.events_path)
@@ -66,7 +65,7 @@ async def test_a_live_view_answers_every_key_while_its_folder_hangs(results: Pat
             await pilot.wait_until(lambda: pilot.has_exited)
 
 
-async def test_the_runs_screen_answers_every_key_while_its_folder_hangs(results: Path) -> None:
+async def test_every_key_of_the_runs_screen_works_while_its_directory_is_blocked(results: Path) -> None:
     async with open_dashboard(results, screen="runs") as pilot:
         table = pilot.screen.query_one("#table")
         await pilot.wait_until(lambda: table.row_count == 2)  # type: ignore[attr-defined]
@@ -80,18 +79,18 @@ async def test_the_runs_screen_answers_every_key_while_its_folder_hangs(results:
             await pilot.wait_until(lambda: pilot.has_exited)
 
 
-async def test_what_the_ui_thread_does_with_files_is_seen(results: Path) -> None:
-    with watched_io() as seen:
+async def test_file_access_on_the_ui_thread_is_detected(results: Path) -> None:
+    with watched_io() as blocking:
         async with open_dashboard(results):
             run = Run(results / "runs" / "amber-fox")
-            WatchedRun(run).poll()  # a test's own
-            assert seen == []
+            WatchedRun(run).poll()  # called by a test, which is allowed
+            assert blocking == []
             find_active_runs({run.id: run})
-            assert seen and "find_active_runs" in seen[0]
-            seen.clear()
+            assert blocking and "find_active_runs" in blocking[0]
+            blocking.clear()
 
 
-async def test_what_waits_is_replaced_by_what_comes_after_it(results: Path) -> None:
+async def test_a_waiting_call_is_replaced_by_the_next_one(results: Path) -> None:
     async with open_dashboard(results) as pilot:
         begun, go, done = threading.Event(), threading.Event(), []
 
@@ -111,12 +110,12 @@ async def test_what_waits_is_replaced_by_what_comes_after_it(results: Path) -> N
         await pilot.wait_until(lambda: done[2:] == [0, 1, 2])
 
 
-def test_the_program_exits_while_a_folder_hangs(results: Path) -> None:
+def test_the_program_exits_while_a_directory_is_blocked(results: Path) -> None:
     with Terminal(["runs", "--results-dir", str(results)], command=(sys.executable, "-c", HANGING)) as terminal:
         terminal.wait_for("reading", 30)
         terminal.send("q")
         deadline = time.monotonic() + 30
         while terminal.process.poll() is None:
-            assert time.monotonic() < deadline, "it waits for the folder"
+            assert time.monotonic() < deadline, "the program waits for the directory"
             time.sleep(0.02)
         assert terminal.process.returncode == 0

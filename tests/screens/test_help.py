@@ -1,4 +1,4 @@
-"""Help: every key that works now, on a page that scrolls, closes and leaves the screen behind as it was."""
+"""Help lists every key that works on the current screen, scrolls, and closes without changing the screen behind it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def box(pilot: AppPilot) -> VerticalScroll:
     return pilot.screen.query_one("#help", VerticalScroll)
 
 
-async def opened(pilot: AppPilot) -> None:
+async def open_help(pilot: AppPilot) -> None:
     await pilot.press("f1")
     assert isinstance(pilot.screen, HelpScreen)
     await pilot.wait_until(lambda: box(pilot).has_focus)
@@ -31,18 +31,18 @@ async def opened(pilot: AppPilot) -> None:
 async def test_help_lists_every_binding_of_the_screen_and_the_app(mode: str, tmp_path: Path) -> None:
     assert len(TrainScreen.BINDINGS) > 10 and len(DashboardApp.BINDINGS) > 5
     async with open_dashboard(tmp_path, (120, 100), screen=mode) as pilot:
-        wanted = [
+        expected = [
             (active.binding.description, active.binding.tooltip)
             for active in pilot.screen.active_bindings.values()
             if active.binding.id and isinstance(active.node, App | Screen) and not active.binding.system
         ]
-        await opened(pilot)
+        await open_help(pilot)
         lines = " ".join(pilot.screen_text().split())
-        for name, explanation in wanted:
+        for name, explanation in expected:
             assert f"{name} {explanation}" in lines
 
 
-async def test_keys_of_one_action_share_a_line_and_textuals_own_come_last(tmp_path: Path) -> None:
+async def test_keys_of_one_action_share_a_line_and_those_of_textual_come_last(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path) as pilot:
         groups = key_groups(pilot.screen)
         assert [group.title for group in groups] == [
@@ -52,14 +52,14 @@ async def test_keys_of_one_action_share_a_line_and_textuals_own_come_last(tmp_pa
         assert start.keys == "f5 ^s" and start.explanation == "Start a run with these settings"
 
 
-async def test_arrows_and_page_keys_scroll_it_to_both_ends(tmp_path: Path) -> None:
+async def test_arrows_and_page_keys_scroll_the_help_to_both_ends(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path, (80, 24)) as pilot:
-        await opened(pilot)
+        await open_help(pilot)
         last = box(pilot).max_scroll_y
         assert last > 10
-        for key, wanted in [("down", 1), ("up", 0), ("end", last), ("home", 0)]:
+        for key, position in [("down", 1), ("up", 0), ("end", last), ("home", 0)]:
             await pilot.press(key)
-            await pilot.wait_until(lambda wanted=wanted: box(pilot).scroll_offset.y == wanted)
+            await pilot.wait_until(lambda position=position: box(pilot).scroll_offset.y == position)
         await pilot.press("pagedown")
         await pilot.wait_until(lambda: box(pilot).scroll_offset.y >= min(10, last))
         await pilot.press("pageup")
@@ -67,21 +67,20 @@ async def test_arrows_and_page_keys_scroll_it_to_both_ends(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("key", ["escape", "question_mark", "f1"])
-async def test_it_closes_and_leaves_the_screen_behind_unchanged(key: str, tmp_path: Path) -> None:
+async def test_closing_the_help_leaves_the_screen_behind_unchanged(key: str, tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished")
-
     async with open_dashboard(tmp_path, run=run, refresh_interval=1e6) as pilot:  # so that the header does not change
         await pilot.wait_until(lambda: pilot.screen.query_one(Chart).has_focus)
         await pilot.wait_until(is_idle)
         before, size = pilot.styled_lines(), pilot.screen.query_one(Chart).size
-        await opened(pilot)
+        await open_help(pilot)
         assert pilot.app.screen_stack[0].query_one(Chart).size == size
         await pilot.press(key)
         assert isinstance(pilot.screen, TrainScreen) and pilot.screen.query_one(Chart).has_focus
         await pilot.wait_until(lambda: pilot.styled_lines() == before)
 
 
-async def test_the_palettes_keys_command_opens_the_same_page(tmp_path: Path) -> None:
+async def test_the_keys_command_of_the_palette_opens_the_same_page(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path) as pilot:
         (command,) = [entry for entry in pilot.app.get_system_commands(pilot.screen) if entry.title == "Keys"]
         command.callback()

@@ -1,4 +1,4 @@
-"""The whole way in a real terminal, through tmux: start a run, watch, leave, come back, stop, sample."""
+"""A session in a real terminal, through tmux: start a run, watch it, exit, reattach, stop it, sample from it."""
 
 import itertools
 import os
@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _numbers = itertools.count()
 
 
-class Pane:
-    """A shell in a terminal of 120 × 40, on a tmux server of its own."""
+class TmuxPane:
+    """A shell in a terminal of 120 × 40 cells, in its own tmux server."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = f"nanochat-tui-{os.getpid()}-{next(_numbers)}"
@@ -34,13 +34,13 @@ class Pane:
             "HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8",
             "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), "TMUX_TMPDIR": str(folder),
         }  # fmt: skip
-        shell = "sh"  # reads no file of the user's
+        shell = "sh"  # reads none of the user's files
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "-c", str(folder), shell)
 
     def kill(self) -> None:
         self._tmux("kill-server")
 
-    def seen(self) -> str:
+    def screen_text(self) -> str:
         return self._tmux("capture-pane", "-p")
 
     def press(self, *keys: str) -> None:
@@ -50,18 +50,18 @@ class Pane:
         self._tmux("send-keys", "-l", text)
 
     def run(self, *words: str) -> None:
-        """The program, by this interpreter."""
+        """Type the command that runs the program with this interpreter."""
         self.type(" ".join([sys.executable, "-m", "nanochat_tui", *words]))
         self.press("Enter")
 
-    def sees(self, *words: str) -> None:
-        for word in words:
-            self.until(lambda word=word: word in self.seen())
+    def wait_for_text(self, *texts: str) -> None:
+        for text in texts:
+            self.wait_until(lambda text=text: text in self.screen_text())
 
-    def until(self, happened: Callable[[], object]) -> None:
+    def wait_until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, self.seen()
+        while not condition():
+            assert time.monotonic() < deadline, self.screen_text()
             time.sleep(0.05)
 
     def _tmux(self, *words: str) -> str:
@@ -77,77 +77,77 @@ class Pane:
 
 
 @pytest.fixture
-def pane(tmp_path: Path) -> Iterator[Pane]:
-    pane = Pane(tmp_path)
+def pane(tmp_path: Path) -> Iterator[TmuxPane]:
+    pane = TmuxPane(tmp_path)
     try:
         yield pane
     finally:
         pane.kill()
 
 
-@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not here")
-def test_a_run_is_started_watched_left_found_again_stopped_and_heard(tmp_path: Path, pane: Pane) -> None:
+@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+def test_a_run_is_started_watched_reattached_to_stopped_and_sampled(tmp_path: Path, pane: TmuxPane) -> None:
     text = write_text(tmp_path)
     pane.run()
-    pane.sees("New run", "Press f5 to start")
-    shown = [name for name in COMMON_SETTINGS if name != "depth"]  # which a bigram has not
-    pane.press(*["Tab"] * (shown.index("data") + 1))  # from the form itself
-    pane.sees("--data:")  # what the foot of the form tells of the entry that takes keys
+    pane.wait_for_text("New run", "Press f5 to start")
+    shown = [name for name in COMMON_SETTINGS if name != "depth"]  # a bigram model has no depth
+    pane.press(*["Tab"] * (shown.index("data") + 1))  # the first Tab moves from the form to its first row
+    pane.wait_for_text("--data:")  # the help of the setting in focus
     pane.type(str(text))
-    pane.sees("text.txt")
+    pane.wait_for_text("text.txt")
     pane.press("Tab")
-    pane.sees("--steps:")
+    pane.wait_for_text("--steps:")
     pane.type("10000000")
-    pane.sees("10,000,000 steps")
+    pane.wait_for_text("10,000,000 steps")
     pane.press("F5")
-    pane.sees("● RUNNING", "/ 10,000,000", "training")
+    pane.wait_for_text("● RUNNING", "/ 10,000,000", "training")
     run = list_runs(tmp_path / "results")[0]
     try:
         assert run.config["given"] == {"data": str(text), "steps": "10000000"}
-        watch_leave_and_come_back(pane, run)
-        stop_and_hear(pane, run)
+        watch_exit_and_reattach(pane, run)
+        stop_and_sample(pane, run)
     finally:
         if is_lock_held(run.lock_path):
             (run.control_dir / "0-stop.json").write_text('{"verb": "stop"}')
 
 
-def watch_leave_and_come_back(pane: Pane, run: Run) -> None:
+def watch_exit_and_reattach(pane: TmuxPane, run: Run) -> None:
     step = read_history(run).step
-    pane.until(lambda: shown_step(pane) > step)  # it goes on, and one sees it
+    pane.wait_until(lambda: shown_step(pane) > step)
     pane.press("q")
-    pane.sees(f"{run.id} is still running; reattach with: nanochat-tui attach {run.id}")
-    pane.until(lambda: is_shell(pane))
+    pane.wait_for_text(f"{run.id} is still running; reattach with: nanochat-tui attach {run.id}")
+    pane.wait_until(lambda: is_shell(pane))
     left_at = read_history(run).step
-    pane.until(lambda: read_history(run).step > left_at)
+    pane.wait_until(lambda: read_history(run).step > left_at)
     assert is_lock_held(run.lock_path)
     pane.run("attach", run.id)
-    pane.sees("● RUNNING", run.id)
-    pane.until(lambda: shown_step(pane) > left_at)
+    pane.wait_for_text("● RUNNING", run.id)
+    pane.wait_until(lambda: shown_step(pane) > left_at)
 
 
-def stop_and_hear(pane: Pane, run: Run) -> None:
+def stop_and_sample(pane: TmuxPane, run: Run) -> None:
     pane.press("S")
-    pane.sees(f"Stop {run.id} after a checkpoint?")
+    pane.wait_for_text(f"Stop {run.id} after a checkpoint?")
     pane.press("y")
-    pane.sees("■ STOPPED at step")
+    pane.wait_for_text("■ STOPPED at step")
     assert not is_lock_held(run.lock_path)
     step = read_history(run).step
     assert shown_step(pane) == step
     pane.press("3")
-    pane.sees(f"{run.id} step {step:,}" if step < 1000 else run.id)
+    pane.wait_for_text(f"{run.id} step {step:,}" if step < 1000 else run.id)
     pane.press("Enter")
-    pane.sees("Done · ", "tokens")
+    pane.wait_for_text("Done · ", "tokens")
     pane.press("q")
-    pane.until(lambda: is_shell(pane))
+    pane.wait_until(lambda: is_shell(pane))
 
 
-def is_shell(pane: Pane) -> bool:
-    """Whether it waits for a command; of root it asks with another sign."""
-    return pane.seen().rstrip().endswith(("$", "#"))
+def is_shell(pane: TmuxPane) -> bool:
+    """Return whether the shell shows its prompt, which ends in # for root."""
+    return pane.screen_text().rstrip().endswith(("$", "#"))
 
 
-def shown_step(pane: Pane) -> int:
-    for line in pane.seen().splitlines():
+def shown_step(pane: TmuxPane) -> int:
+    for line in pane.screen_text().splitlines():
         _, found, after = line.partition("│ Step ")
         if found:
             return int(after.split("/")[0].replace(",", ""))

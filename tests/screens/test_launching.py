@@ -31,7 +31,7 @@ LONG = {"steps": 10_000_000, "eval_every": 1_000_000}
 
 
 @pytest.fixture(autouse=True)
-def no_worker_is_left() -> Iterator[None]:
+def kill_started_workers() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     for process in set(psutil.Process().children(recursive=True)) - before:
@@ -42,9 +42,9 @@ def state_of(run: Run) -> str:
     return derive_state(run, read_history(run))
 
 
-def until(happened: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 3 * PATIENCE
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -60,36 +60,34 @@ def form_of(pilot: AppPilot) -> SettingsForm:
     return pilot.screen.query_one(SettingsForm)
 
 
-def is_in_view(pilot: AppPilot, view: str) -> bool:
-    """Return whether the train screen shows it."""
+def is_view_shown(pilot: AppPilot, view: str) -> bool:
+    """Return whether the train screen is in front and shows the view `live` or `new`."""
     screen = pilot.screen
     return isinstance(screen, TrainScreen) and screen.view == view and bool(screen.query_one(f"#{view}").size)
 
 
-async def test_f5_starts_one_run_with_what_was_typed_and_a_double_press_no_second_one(tmp_path: Path) -> None:
+async def test_f5_pressed_several_times_starts_one_run_with_the_settings_of_the_form(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     results = tmp_path / "results"
-
     async with open_dashboard(results) as pilot:
         await fill_form(pilot, {"data": text, "steps": 12, "batch_size": 2, "sample_tokens": 0})
         pilot.screen.query_one("#form").focus()
         await pilot.press_at_once("f5", "f5", "f5")
         await pilot.wait_until(lambda: list_runs(results) and state_of(list_runs(results)[0]) == "finished")
         await pilot.wait_for_text("FINISHED", "12 / 12")
-        assert is_in_view(pilot, "live")
+        assert is_view_shown(pilot, "live")
     (run,) = list_runs(results)
     assert run.config["given"]["steps"] == "12" and read_history(run).step == 12
 
 
 @pytest.mark.parametrize("ending", ["stopped", "killed"])
-async def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path) -> None:
+async def test_r_resumes_a_run_from_its_last_checkpoint(ending: str, tmp_path: Path) -> None:
     run = make_run(tmp_path, **LONG, checkpoint_every=5)
     worker = launch(run)
-    until(lambda: len(read_history(run).checkpoints) > 1)
+    wait_until(lambda: len(read_history(run).checkpoints) > 1)
     os.kill(worker.pid, signal.SIGTERM if ending == "stopped" else signal.SIGKILL)
     worker.wait()
     step = read_history(run).checkpoints[-1]["step"]
-
     async with open_dashboard(run.path.parents[1], run=run) as pilot:
         await pilot.wait_for_text(ending.upper())
         await pilot.press("r")
@@ -103,18 +101,17 @@ async def test_r_continues_a_run_from_its_last_checkpoint(ending: str, tmp_path:
     assert read_history(run).runs[-1]["start"] == 2
 
 
-async def test_restart_shows_a_form_with_the_runs_settings_whatever_was_in_view(tmp_path: Path) -> None:
+async def test_restart_shows_the_form_with_the_settings_of_the_run(tmp_path: Path) -> None:
     run = finished_run(tmp_path, steps=15)
     results = run.path.parents[1]
-
     async with open_dashboard(results, run=run) as pilot:
-        for _ in range(2):  # first the run is in view, then the form
+        for _ in range(2):  # first with the live view open, then with the form
             await pilot.press("2")
             screen = pilot.screen
             assert isinstance(screen, RunsScreen)
             await pilot.wait_until(lambda screen=screen: screen.table.row_count == 1)
             await pilot.press_at_once("R", "R")
-            await pilot.wait_until(lambda: is_in_view(pilot, "new"))
+            await pilot.wait_until(lambda: is_view_shown(pilot, "new"))
             assert form_of(pilot).given == {name: str(value) for name, value in run.config["given"].items()}
             await pilot.wait_for_text("New run", "Press f5 to start")
             assert len(pilot.screen.query(NewRun)) == 1
@@ -132,10 +129,10 @@ def test_resume_with_settings_in_a_terminal_continues_as_a_new_run(
     before = run.events_path.read_bytes()
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with Terminal(["resume", run.id, "--steps", "25", "--results-dir", str(tmp_path / "results")]) as terminal:
-        until(lambda: [found for found in list_runs(tmp_path / "results") if found != run])
+        wait_until(lambda: [found for found in list_runs(tmp_path / "results") if found != run])
         (fork,) = [found for found in list_runs(tmp_path / "results") if found != run]
         terminal.wait_for(fork.id, 60)
-        until(lambda: state_of(fork) == "finished")
+        wait_until(lambda: state_of(fork) == "finished")
     assert run.events_path.read_bytes() == before
     assert fork.config["parent"]["run"] == run.id and fork.config["parent"]["step"] == 10
     assert fork.config["resolved"]["steps"] == 25 and read_history(fork).step == 25
@@ -147,10 +144,10 @@ def test_train_with_settings_in_a_terminal_opens_on_the_run_it_started(
     text, results = write_text(tmp_path), tmp_path / "results"
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with Terminal(["train", "--data", str(text), "--steps", "10", "--results-dir", str(results)]) as terminal:
-        until(lambda: list_runs(results))
+        wait_until(lambda: list_runs(results))
         (run,) = list_runs(results)
         terminal.wait_for(run.id, 60)
-        until(lambda: state_of(run) == "finished")
+        wait_until(lambda: state_of(run) == "finished")
         terminal.press("q", until="\x1b[?1049l", timeout=60)
         assert terminal.process.wait(60) == 0
 
@@ -158,7 +155,6 @@ def test_train_with_settings_in_a_terminal_opens_on_the_run_it_started(
 async def test_a_study_starts_once_and_its_queue_resumes(tmp_path: Path) -> None:
     add_study(tmp_path, {"lr": (0.1, 0.3)})
     results = tmp_path / "results"
-
     async with open_dashboard(results, screen="ablate") as pilot:
         screen = pilot.screen
         assert isinstance(screen, AblateScreen)

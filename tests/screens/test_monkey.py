@@ -1,4 +1,4 @@
-"""Random keys, bursts, clicks and sizes crash nothing; with --readonly they change nothing either."""
+"""Random keys, clicks and sizes do not crash the dashboard, and change nothing in read-only mode."""
 
 import os
 from pathlib import Path
@@ -13,12 +13,12 @@ def read_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "run.lock"}
 
 
-async def test_random_keys_crash_nothing(tmp_path: Path) -> None:
+async def test_random_keys_do_not_crash_the_dashboard(tmp_path: Path) -> None:
     monkey = await press_in_dashboard(make_results(tmp_path), seed=KEYS, count=KEYS)
     assert monkey.pressed >= KEYS
 
 
-async def test_random_keys_change_nothing_with_readonly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_random_keys_change_nothing_in_read_only_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = make_results(tmp_path)
     before = read_files(results)
     started: list[object] = []

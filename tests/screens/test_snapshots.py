@@ -1,6 +1,6 @@
-"""Compares what each screen looks like with recorded texts.
+"""Compare each screen with its recorded text.
 
-Record them again after a change that is meant: `NANOCHAT_TUI_RECORD=1 pytest tests/screens/test_snapshots.py`; then
+Record them again after an intended change: `NANOCHAT_TUI_RECORD=1 pytest tests/screens/test_snapshots.py`; then
 read the diff of tests/screens/snapshots as you would read code.
 """
 
@@ -25,7 +25,7 @@ from screens.train import new_run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SIZES = [(120, 40), (80, 24)]
-NOW = 1_800_000_000.0  # what the clock says
+NOW = 1_800_000_000.0  # time of the fixed clock
 
 
 async def _still(pilot: AppPilot) -> None:
@@ -66,13 +66,13 @@ SCENES: dict[str, tuple[dict[str, str], Callable[[AppPilot], Awaitable[None]]]] 
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four recorded runs, a clock that stands still, and a machine of eight cores."""
+    """Return a results directory of four recorded runs; the clock is fixed, and the machine has eight cores."""
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(new_run, "this_machine", lambda gpu: Machine(None, 8))
     monkeypatch.chdir(tmp_path)
-    results = Path("results")  # its name is painted, so it has to be the same everywhere
+    results = Path("results")  # relative, because the screens show it
     for place, ending in enumerate(("finished", "crashed", "spikes-warned", "killed")):
         add_run(results, ending, age=4000.0 * (place + 1))
     return results
@@ -80,21 +80,20 @@ def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("scene", SCENES)
-async def test_it_looks_as_it_was_recorded(scene: str, size: tuple[int, int], lab: Path) -> None:
+async def test_screens_match_their_snapshots(scene: str, size: tuple[int, int], lab: Path) -> None:
     given, arrange = SCENES[scene]
     more: dict[str, Any] = dict(given)
     if "run" in more:
         more["run"] = Run(lab / "runs" / more["run"])
     painted: list[str] = []
-
     async with open_dashboard(lab, size, **more) as pilot:
         await arrange(pilot)
-        await settled(pilot)
+        await wait_until_still(pilot)
         painted.append(text_of(pilot.app.export_screenshot()))
     compare(SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}.txt", painted[0])
 
 
-async def test_the_sample_screen_chooses_the_newest_run_although_others_are_read_first(
+async def test_the_sample_screen_chooses_the_newest_run_even_if_others_are_read_first(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     glance = WatchedRun.poll_overview
@@ -104,19 +103,19 @@ async def test_the_sample_screen_chooses_the_newest_run_although_others_are_read
         glance(watch)
 
     monkeypatch.setattr(WatchedRun, "poll_overview", glance_slowly)
-    os.utime(lab / "runs" / "finished" / "events.jsonl", (0, 0))  # what changed last is read first
+    os.utime(lab / "runs" / "finished" / "events.jsonl", (0, 0))  # the run that changed last is read first
     async with open_dashboard(lab, (120, 40), screen="sample") as pilot:
         await pilot.wait_for_text("all checkpoints of finished")
 
 
-async def settled(pilot: AppPilot) -> None:
-    seen = ""
-    while seen != (seen := pilot.screen_text()):
+async def wait_until_still(pilot: AppPilot) -> None:
+    text = ""
+    while text != (text := pilot.screen_text()):
         await pilot.pause(0.1)
 
 
 def text_of(svg: str) -> str:
-    """The characters of a screenshot, each where it stands."""
+    """Return the characters of a screenshot at their positions."""
     found = re.findall(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', svg)
     lines: dict[float, dict[int, str]] = {}
     for x, y, escaped in found:
@@ -145,6 +144,4 @@ def compare(file: Path, painted: str) -> None:
     assert file.exists(), f"{file.name} was never recorded; NANOCHAT_TUI_RECORD=1 records it"
     recorded = file.read_text()
     difference = difflib.unified_diff(recorded.splitlines(), painted.splitlines(), "recorded", "painted", lineterm="")
-    assert painted == recorded, f"{file.name} looks otherwise; NANOCHAT_TUI_RECORD=1 records it again\n" + "\n".join(
-        difference
-    )
+    assert painted == recorded, f"{file.name} differs; NANOCHAT_TUI_RECORD=1 records it again\n" + "\n".join(difference)

@@ -1,4 +1,4 @@
-"""The user config file in the dashboard: theme, keys, and the settings with which the form of a new run begins."""
+"""The user config file in the dashboard: theme, keys, and default settings of the form."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ async def test_theme_keys_and_form_follow_the_file(tmp_path: Path) -> None:
         assert app.current_mode == "runs"
 
 
-def test_a_theme_and_a_binding_that_do_not_exist_are_named_with_those_that_do() -> None:
+def test_an_unknown_theme_or_binding_is_reported_with_the_accepted_values() -> None:
     config = UserConfig(Path("config.toml"), theme="pink", keys={"open.door": "f8"})
     with pytest.raises(SettingsError) as caught:
         check_user_config(config)

@@ -1,4 +1,4 @@
-"""The pyramid answers as if it had looked at every value."""
+"""The pyramid returns the same statistics as a scan of all values."""
 
 import math
 from array import array
@@ -32,7 +32,7 @@ def assert_answers_as_the_values(pyramid: Pyramid, values: list[float], start: i
 
 
 @given(BATCHES, st.data())
-def test_every_part_has_the_low_high_mean_and_counts_of_its_values(
+def test_every_part_has_the_minimum_maximum_mean_and_counts_of_its_values(
     batches: list[list[float]], data: st.DataObject
 ) -> None:
     values = [value for batch in batches for value in batch]
@@ -42,7 +42,7 @@ def test_every_part_has_the_low_high_mean_and_counts_of_its_values(
 
 
 @given(BATCHES, BATCHES, st.data())
-def test_what_comes_after_a_truncation_replaces_what_was_there(
+def test_values_after_a_truncation_replace_the_removed_ones(
     before: list[list[float]], after: list[list[float]], data: st.DataObject
 ) -> None:
     old = [value for batch in before for value in batch]
@@ -58,7 +58,7 @@ def test_what_comes_after_a_truncation_replaces_what_was_there(
 
 
 @pytest.mark.parametrize("place", [0, 123_456, 999_998, 999_999])
-def test_a_spike_among_a_million_values_is_in_every_part_that_holds_it(place: int) -> None:
+def test_a_spike_among_a_million_values_is_in_every_part_that_contains_it(place: int) -> None:
     values = array("d", [2.0]) * 1_000_000
     values[place] = 9.0
     pyramid = pyramid_of(values.tolist())
@@ -68,13 +68,13 @@ def test_a_spike_among_a_million_values_is_in_every_part_that_holds_it(place: in
         assert pyramid.span(start + width, start + 2 * width).high != 9.0
 
 
-def test_a_value_too_great_to_sum_leaves_the_other_parts_exact() -> None:
+def test_a_value_whose_sum_overflows_leaves_the_other_parts_exact() -> None:
     pyramid = pyramid_of([1e308] * 8 + [2.0] * 8)
     assert pyramid.span(8, 16).mean == 2.0
     assert pyramid.span(0, 8).mean == 1e308
 
 
-def test_parts_beyond_the_ends_are_empty() -> None:
+def test_parts_outside_the_data_are_empty() -> None:
     pyramid = pyramid_of([1.0, 2.0])
     assert pyramid.span(-5, 0).finite == 0
     assert pyramid.span(2, 9).finite == 0

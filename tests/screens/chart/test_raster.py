@@ -1,4 +1,4 @@
-"""Dots become the characters they should."""
+"""Dots are rendered as the expected characters."""
 
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ def test_a_steep_line_has_no_holes() -> None:
     assert drawn(raster) == ["⡇", "⢣", "⢸"]
 
 
-def test_a_line_in_ascii_uses_the_height_in_a_cell() -> None:
+def test_a_line_in_ascii_shows_the_height_within_a_cell() -> None:
     raster = Raster(ASCII, 5, 1)
     for x, y in enumerate((0, 1, 2)):
         raster.set_pixel(x, y)
@@ -36,7 +36,7 @@ def test_a_line_in_ascii_uses_the_height_in_a_cell() -> None:
     assert drawn(raster) == ["'-.| "]
 
 
-def test_an_upright_stroke_over_cells() -> None:
+def test_a_vertical_stroke_over_several_cells() -> None:
     raster = Raster(BRAILLE, 1, 3)
     raster.stroke(1, 2, 9)
     assert drawn(raster) == ["⢠", "⢸", "⠘"]
@@ -44,7 +44,7 @@ def test_an_upright_stroke_over_cells() -> None:
 
 @pytest.mark.parametrize("charset", [BRAILLE, ASCII])
 @given(points=st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=2, max_size=6))
-def test_whatever_is_drawn_stays_inside(charset: Charset, points: list[tuple[int, int]]) -> None:
+def test_nothing_is_drawn_outside_the_raster(charset: Charset, points: list[tuple[int, int]]) -> None:
     raster = Raster(charset, 5, 3)
     for (x0, y0), (x1, y1) in pairwise(points):
         raster.line(x0, y0, x1, y1)
@@ -52,7 +52,7 @@ def test_whatever_is_drawn_stays_inside(charset: Charset, points: list[tuple[int
 
 
 @given(st.integers(0, 19), st.integers(0, 19), st.integers(0, 19), st.integers(0, 19))
-def test_both_ends_of_a_line_are_on_it(x0: int, y0: int, x1: int, y1: int) -> None:
+def test_a_line_includes_both_of_its_ends(x0: int, y0: int, x1: int, y1: int) -> None:
     line, ends = Raster(BRAILLE, 10, 5), Raster(BRAILLE, 10, 5)
     line.line(x0, y0, x1, y1)
     ends.set_pixel(x0, y0)

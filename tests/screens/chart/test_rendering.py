@@ -1,4 +1,4 @@
-"""The drawing: what is in the data is on the canvas, at every size, in braille and in ASCII."""
+"""The drawing of a chart shows all of its data, at every size, in braille and in ASCII."""
 
 import math
 
@@ -17,7 +17,7 @@ VALUES = st.floats() | st.floats(0, 5)
 
 
 def plot_of(*lines: list[float], smoothing: float = 0.0) -> ChartModel:
-    """A plot of lines named a, b, c ..., of one group each."""
+    """Return a chart model with lines named a, b, c, ..., each in its own group."""
     plot = ChartModel(RUN_AXES, "no losses yet")
     plot.smoothing = smoothing
     for name, values in zip("abcdefgh", lines, strict=False):
@@ -36,7 +36,7 @@ def rows_of(
 
 def cells_of(painting: ChartDrawing, part: str) -> set[tuple[int, int]]:
     style_keys = painting.canvas.style_keys
-    return {(x, y) for y, row in enumerate(style_keys) for x, ink in enumerate(row) if ink.part == part}
+    return {(x, y) for y, row in enumerate(style_keys) for x, key in enumerate(row) if key.part == part}
 
 
 def test_a_small_chart_in_ascii() -> None:
@@ -56,7 +56,7 @@ def test_a_small_chart_in_braille() -> None:
     assert rows_of(plot_of([1.0, 2.0]), 10, 3, ascii=False) == ["        ⡔⠁", "      ⡠⠊", "    ⢀⠜"]
 
 
-def test_nothing_yet_is_said_in_words_with_the_levels_drawn() -> None:
+def test_an_empty_chart_shows_its_placeholder_and_the_levels() -> None:
     plot = ChartModel(RUN_AXES, "no losses yet")
     assert any("no losses yet" in row for row in rows_of(plot))
     plot.data.levels["guessing"] = ReferenceLevel("guessing", "ln 29", 3.37)
@@ -66,7 +66,7 @@ def test_nothing_yet_is_said_in_words_with_the_levels_drawn() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.9])
-def test_a_spike_among_a_million_steps_is_seen(smoothing: float) -> None:
+def test_a_spike_among_a_million_steps_is_visible(smoothing: float) -> None:
     values = [2.0] * 1_000_000
     values[765_432] = 9.0
     painting = render_chart(plot_of(values, smoothing=smoothing), 120, 40, False, False)
@@ -76,7 +76,7 @@ def test_a_spike_among_a_million_steps_is_seen(smoothing: float) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.9])
-def test_a_finite_step_between_two_nans_is_seen_and_joined_to_nothing(smoothing: float) -> None:
+def test_a_finite_step_between_two_nans_is_a_visible_point_without_lines(smoothing: float) -> None:
     values = [1.0, 1.0, math.nan, 3.0, math.nan, 1.0, 1.0]
     painting = render_chart(plot_of(values, smoothing=smoothing), 60, 20, False, False)
     of_step = {step: painting.left + painting.view.pixel(step) // painting.pixels_per_cell for step in range(1, 8)}
@@ -86,20 +86,20 @@ def test_a_finite_step_between_two_nans_is_seen_and_joined_to_nothing(smoothing:
     assert not drawn & set(range(of_step[4] + 1, of_step[6]))
 
 
-def test_one_finite_step_in_a_million_nans_is_seen() -> None:
+def test_one_finite_step_among_a_million_nans_is_visible() -> None:
     values = [math.nan] * 1_000_000
     values[500_000] = 2.0
     assert len(cells_of(render_chart(plot_of(values), 120, 40, False, False), "line")) == 1
 
 
-def test_nans_do_not_move_the_y_axis_and_stand_in_the_lane() -> None:
+def test_nans_do_not_change_the_y_axis_and_are_marked_in_the_lane() -> None:
     clean, broken = plot_of([2.0, 3.0, 4.0, 3.0]), plot_of([2.0, 3.0, 4.0, 3.0, math.nan, -math.inf])
     assert [row[:8] for row in rows_of(broken)[:-3]] == [row[:8] for row in rows_of(clean, height=11)[:-2]]
     assert "NaN" in rows_of(broken)[-1]
     assert "NaN" not in rows_of(clean)[-1]
 
 
-def test_of_a_warning_and_an_error_in_a_cell_the_error_is_shown() -> None:
+def test_an_error_hides_a_warning_in_the_same_cell() -> None:
     plot = plot_of([2.0] * 100)
     plot.data.marks.add(50, "warn", "spike")
     assert "!spike" in rows_of(plot)[-1]
@@ -108,7 +108,7 @@ def test_of_a_warning_and_an_error_in_a_cell_the_error_is_shown() -> None:
     assert "▲" not in rows_of(plot, ascii=False)[-1]
 
 
-def test_a_warning_where_a_value_is_not_finite_hides_neither() -> None:
+def test_a_warning_and_a_nonfinite_value_in_one_cell_are_both_visible() -> None:
     plot = plot_of([2.0] * 49 + [math.nan] + [2.0] * 50)
     plot.data.marks.add(50, "warn", "nonfinite")
     assert "!nonfinite NaN" in rows_of(plot)[-1]
@@ -116,7 +116,7 @@ def test_a_warning_where_a_value_is_not_finite_hides_neither() -> None:
     assert "N  !spike" in rows_of(plot)[-1]
 
 
-def test_marks_with_no_room_for_words_are_characters_alone() -> None:
+def test_marks_without_room_for_a_label_are_single_characters() -> None:
     plot = plot_of([2.0] * 100)
     for step in range(0, 100, 5):
         plot.data.marks.add(step, "warn", "spike")
@@ -124,7 +124,7 @@ def test_marks_with_no_room_for_words_are_characters_alone() -> None:
     assert "spike" not in rows_of(plot)[-1].rstrip()[:-6]
 
 
-def test_growing_data_leaves_old_cells_as_they_are() -> None:
+def test_appending_data_does_not_change_older_cells() -> None:
     values = [2 + math.sin(step / 9) for step in range(1_000)]
     plot = plot_of(values[:900])
     before = render_chart(plot, 100, 30, False, False)
@@ -140,7 +140,7 @@ def test_growing_data_leaves_old_cells_as_they_are() -> None:
         pytest.fail("the view never grew: nothing was tested at its end")
 
 
-def test_several_series_have_a_legend_with_their_newest_values() -> None:
+def test_several_series_have_a_legend_with_their_latest_values() -> None:
     plot = plot_of([2.0, 1.5], [3.0, 2.5])
     plot.data.dots["val"] = DotSeries("val", "validation", "series-3", "a")
     plot.data.dots["val"].add(2, 1.75)
@@ -149,7 +149,7 @@ def test_several_series_have_a_legend_with_their_newest_values() -> None:
     assert "a 1.5000" not in "\n".join(rows_of(plot_of([2.0, 1.5]), 100, 20))
 
 
-def test_a_legend_without_room_says_how_much_is_left_out() -> None:
+def test_a_shortened_legend_shows_the_number_of_omitted_series() -> None:
     text = "\n".join(rows_of(plot_of(*[[1.0, 2.0]] * 8), 40, 12))
     assert "+" in text.split("\n")[1]
 
@@ -161,7 +161,7 @@ def test_without_colours_lines_differ_by_their_dashes() -> None:
     assert len(dashed) < len(solid)
 
 
-def test_without_colours_a_spike_is_never_in_the_gap_of_a_dash() -> None:
+def test_without_colours_dashes_never_hide_a_spike() -> None:
     for place in range(40, 60):
         lines = [[2.0] * 100, [2.0] * 100]
         lines[1][place] = 9.0
@@ -169,7 +169,7 @@ def test_without_colours_a_spike_is_never_in_the_gap_of_a_dash() -> None:
         assert len(rows) > 8
 
 
-def test_in_ascii_lines_differ_by_their_characters() -> None:
+def test_in_ascii_lines_have_different_characters() -> None:
     text = "\n".join(rows_of(plot_of([2.0] * 50, [3.0] * 50), 60, 20))
     assert "***" in text
     assert "+++" in text
@@ -185,7 +185,7 @@ def test_an_ascii_drawing_is_ascii() -> None:
     assert render_chart(plot, 80, 20, True, False).canvas.text().isascii()
 
 
-def test_a_dot_that_is_not_finite_is_in_the_lane() -> None:
+def test_a_nonfinite_dot_is_marked_in_the_lane() -> None:
     plot = plot_of([2.0] * 10)
     plot.data.dots["val"] = DotSeries("val", "val", "series-2", "")
     plot.data.dots["val"].add(5, math.nan)
@@ -200,7 +200,7 @@ def test_a_dot_that_is_not_finite_is_in_the_lane() -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_any_values_can_be_drawn_at_any_size(
+def test_any_values_are_drawn_at_any_size(
     lines: list[list[float]], width: int, height: int, axis: str, log: bool, ascii: bool
 ) -> None:
     plot = plot_of(*lines, smoothing=0.6)
@@ -214,7 +214,7 @@ def test_any_values_can_be_drawn_at_any_size(
     assert len(canvas.characters) == height
 
 
-def test_changes_are_the_cells_that_differ() -> None:
+def test_changed_regions_are_the_cells_that_differ() -> None:
     before, after = Canvas(30, 2), Canvas(30, 2)
     after.put(1, 1, "ab", BLANK)
     after.put(20, 1, "c", BLANK)
@@ -228,7 +228,7 @@ def test_changes_are_the_cells_that_differ() -> None:
     assert coloured.changes(Canvas(30, 2)) == [(0, 0, 1)]
 
 
-def test_a_row_changes_its_style_only_where_something_is_written() -> None:
+def test_a_row_changes_style_only_at_written_cells() -> None:
     canvas = Canvas(8, 1)
     canvas.put(0, 0, "a", StyleKey("axis"))
     canvas.put(3, 0, "b", StyleKey("axis"))
@@ -236,7 +236,7 @@ def test_a_row_changes_its_style_only_where_something_is_written() -> None:
     assert list(canvas.runs(0)) == [("a  b ", StyleKey("axis")), ("c  ", StyleKey("label"))]
 
 
-def test_what_is_not_one_cell_wide_keeps_the_grid() -> None:
+def test_characters_of_other_widths_keep_the_grid() -> None:
     canvas = Canvas(6, 1)
     canvas.put(0, 0, "a語\n\u0301b", BLANK)
     assert canvas.text() == "a???b"

@@ -17,7 +17,7 @@ def line_of(values: list[float], first: int = 1) -> LineSeries:
     return line
 
 
-def test_steps_that_come_again_are_replaced_and_steps_left_out_have_no_value() -> None:
+def test_repeated_steps_are_replaced_and_missing_steps_have_no_value() -> None:
     line = line_of([1.0, 2.0, 3.0])
     line.extend(2, [5.0])
     assert line.pyramid.values.tolist() == [1.0, 5.0]
@@ -27,12 +27,12 @@ def test_steps_that_come_again_are_replaced_and_steps_left_out_have_no_value() -
     assert line.count_nonfinite(1, 6) == 0
     line.truncate(3)
     line.extend(4, [math.nan])
-    assert line.count_nonfinite(1, 6) == 1  # step 3 was left out, step 4 is NaN
+    assert line.count_nonfinite(1, 6) == 1  # step 3 is missing, step 4 is NaN
     assert line.value(9) is None
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6), st.integers(1, 12))
-def test_columns_drawn_bit_by_bit_are_those_drawn_at_once(batches: list[list[float]], per_column: int) -> None:
+def test_columns_of_a_growing_line_equal_those_of_a_whole_line(batches: list[list[float]], per_column: int) -> None:
     edges = list(range(0, 400, per_column))
     grown = line_of([])
     grown.first = 1
@@ -43,7 +43,7 @@ def test_columns_drawn_bit_by_bit_are_those_drawn_at_once(batches: list[list[flo
 
 
 @given(VALUES, st.integers(0, 60))
-def test_columns_after_a_truncation_are_those_of_what_is_left(values: list[float], kept: int) -> None:
+def test_columns_after_a_truncation_are_those_of_the_remaining_steps(values: list[float], kept: int) -> None:
     edges = list(range(0, 80, 3))
     line = line_of(values)
     line.columns(edges)
@@ -51,7 +51,7 @@ def test_columns_after_a_truncation_are_those_of_what_is_left(values: list[float
     assert line.columns(edges) == line_of(values[:kept]).columns(edges)
 
 
-def test_a_finite_value_between_two_nans_is_a_point_of_its_own() -> None:
+def test_a_finite_value_between_two_nans_is_an_isolated_point() -> None:
     points = line_of([1.0, math.nan, 2.0, math.nan, 3.0]).columns(list(range(1, 7)))
     assert [(point.pixel, point.low, point.broken) for point in points] == [
         (0, 1.0, False),
@@ -61,7 +61,7 @@ def test_a_finite_value_between_two_nans_is_a_point_of_its_own() -> None:
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.sampled_from([0.6, 0.9, 0.98]))
-def test_a_point_a_step_has_the_debiased_moving_average(values: list[float], factor: float) -> None:
+def test_points_of_single_steps_have_the_debiased_moving_average(values: list[float], factor: float) -> None:
     line = line_of(values)
     points = line.columns(list(range(1, len(values) + 2)))
     average = weight = 0.0
@@ -73,14 +73,14 @@ def test_a_point_a_step_has_the_debiased_moving_average(values: list[float], fac
     assert line.smoothed_value(len(values), factor) == pytest.approx(expected[-1], rel=1e-5, abs=1e-5)
 
 
-def test_the_average_of_a_constant_is_the_constant_at_every_zoom() -> None:
+def test_the_average_of_a_constant_is_the_constant_at_every_zoom_level() -> None:
     line = line_of([2.5] * 10_000)
     for per_column in (1, 7, 500):
         points = line.columns(list(range(3_001, 10_001, per_column)))
         assert line.smooth(points, 3_001, 0.98) == pytest.approx([2.5] * len(points))
 
 
-def test_dots_stay_in_order_and_one_at_a_step() -> None:
+def test_dots_are_sorted_with_at_most_one_per_step() -> None:
     dots = DotSeries("val", "val", "series-2", "")
     for step, value in ((20, 2.0), (0, 3.0), (10, 2.5), (10, 2.4)):
         dots.add(step, value)
@@ -91,7 +91,7 @@ def test_dots_stay_in_order_and_one_at_a_step() -> None:
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=40), st.floats(0, 120))
-def test_the_first_step_at_an_x_is_the_first_that_stands_there_or_right_of_it(clock: list[float], x: float) -> None:
+def test_the_first_step_at_an_x_is_the_first_at_or_after_it(clock: list[float], x: float) -> None:
     axes = GroupAxes()
     axes.set_values("time", 1, sorted(clock))
     step = axes.first_step_at("time", x)
@@ -99,7 +99,7 @@ def test_the_first_step_at_an_x_is_the_first_that_stands_there_or_right_of_it(cl
     assert step <= 1 or axes.x_of("time", step - 1) < x
 
 
-def test_an_axis_never_falls_and_goes_on_after_a_truncation() -> None:
+def test_an_axis_never_decreases_and_continues_after_a_truncation() -> None:
     axes = GroupAxes()
     axes.set_values("time", 1, [1.0, 3.0, 2.0, math.nan])
     assert [axes.x_of("time", step) for step in range(5)] == [0.0, 1.0, 3.0, 3.0, 3.0]
@@ -109,7 +109,7 @@ def test_an_axis_never_falls_and_goes_on_after_a_truncation() -> None:
     assert not axes.has_values("tokens")
 
 
-def test_an_axis_that_nobody_told_of_has_all_steps_in_one_place() -> None:
+def test_an_axis_without_values_has_all_steps_at_one_x() -> None:
     axes = GroupAxes()
     axes.set_values("time", 1, [1.0])
     axes.truncate(0)

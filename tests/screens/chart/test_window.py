@@ -1,4 +1,4 @@
-"""Zoom, pan and follow: what is in view, and that what stays in view stays in its place."""
+"""Zoom, pan and follow: which part of the data is in view, and that points in view do not move."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ PIXELS = 200
 
 
 def zoomed(times: int, newest: float) -> tuple[XWindow, View]:
-    """A window that follows, so many times nearer."""
+    """Return a following window, zoomed in this many times."""
     window = XWindow()
     view = window.view(0, newest, PIXELS)
     for _ in range(times):
@@ -19,7 +19,7 @@ def zoomed(times: int, newest: float) -> tuple[XWindow, View]:
 
 
 @given(st.floats(0, 1e7), st.floats(1, 1e7), st.integers(2, 500))
-def test_all_of_it_is_in_view_and_fills_most_of_it(low: float, length: float, pixels: int) -> None:
+def test_all_data_are_in_view_and_fill_most_of_it(low: float, length: float, pixels: int) -> None:
     view = XWindow().view(low, low + length, pixels)
     assert view.start <= low
     assert view.pixel(low + length) < pixels
@@ -27,13 +27,13 @@ def test_all_of_it_is_in_view_and_fills_most_of_it(low: float, length: float, pi
 
 
 @given(st.integers(10, 100_000))
-def test_growing_seldom_moves_what_was_drawn(newest: int) -> None:
+def test_growing_data_rarely_move_drawn_points(newest: int) -> None:
     window = XWindow()
     views = {window.view(0, at, PIXELS) for at in range(newest, newest + newest // 5)}
     assert len(views) <= 3
 
 
-def test_a_window_that_follows_jumps_by_chunks_and_always_shows_the_newest() -> None:
+def test_a_following_window_moves_by_chunks_and_always_shows_the_newest_step() -> None:
     window, view = zoomed(3, 1_000)
     starts = []
     for newest in range(1_000, 1_400):
@@ -44,7 +44,7 @@ def test_a_window_that_follows_jumps_by_chunks_and_always_shows_the_newest() -> 
     assert len(set(starts)) <= 400 / (view.span / 8) + 2
 
 
-def test_held_it_stays_whatever_comes() -> None:
+def test_a_window_that_does_not_follow_ignores_new_steps() -> None:
     window, view = zoomed(2, 1_000)
     window.toggle_follow(view)
     assert window.view(0, 9_000, PIXELS) == view
@@ -52,7 +52,7 @@ def test_held_it_stays_whatever_comes() -> None:
     assert window.view(0, 9_000, PIXELS).stop > 9_000
 
 
-def test_all_of_it_held_and_let_go_shows_all_again() -> None:
+def test_following_again_shows_all_data() -> None:
     window = XWindow()
     window.toggle_follow(window.view(0, 1_000, PIXELS))
     assert window.view(0, 9_000, PIXELS).stop < 2_000
@@ -61,7 +61,7 @@ def test_all_of_it_held_and_let_go_shows_all_again() -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 6))
-def test_zooming_keeps_the_anchor_in_its_place(share: float, times: int) -> None:
+def test_zooming_keeps_the_anchor_at_its_column(share: float, times: int) -> None:
     window = XWindow()
     view = window.view(0, 10_000, PIXELS)
     window.toggle_follow(view)
@@ -74,7 +74,7 @@ def test_zooming_keeps_the_anchor_in_its_place(share: float, times: int) -> None
         assert abs(view.pixel(anchor) - before) <= 2
 
 
-def test_zooming_ends_at_a_few_points_and_at_all_of_it() -> None:
+def test_zooming_ends_at_a_few_points_and_at_all_data() -> None:
     window, view = zoomed(1, 100)
     while window.zoom(view, 0.5, view.stop, 0, 100, 100):
         view = window.view(0, 100, PIXELS)
@@ -85,7 +85,7 @@ def test_zooming_ends_at_a_few_points_and_at_all_of_it() -> None:
     assert not XWindow().zoom(XWindow().view(0, 0, PIXELS), 0.5, 0, 0, 0, 1)
 
 
-def test_panning_ends_at_the_beginning_and_at_the_newest() -> None:
+def test_panning_ends_at_the_first_and_at_the_newest_step() -> None:
     window, view = zoomed(3, 1_000)
     while window.pan(view, -0.25, 0, 1_000):
         view = window.view(0, 1_000, PIXELS)

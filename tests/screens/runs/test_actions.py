@@ -19,7 +19,7 @@ from screens.widgets.confirm import ConfirmScreen
 SIZES = [(20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
 
 
-# --- leaving for other screens --------------------------------------------------------------------
+# --- other screens and pages ----------------------------------------------------------------------
 
 
 async def test_keys_open_other_screens(results: Path) -> None:
@@ -60,10 +60,10 @@ async def test_control_characters_in_run_files_do_not_reach_the_terminal(results
         assert not {"\x1b", "\x00", "\x07"} & set(pilot.screen_text())
 
 
-# --- commanding -----------------------------------------------------------------------------------
+# --- actions on runs ------------------------------------------------------------------------------
 
 
-async def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
+async def test_deleting_has_to_be_confirmed(results: Path) -> None:
     doomed = results / "runs" / "amber-fox"
     async with open_runs(results) as pilot:
         await pilot.press("D")
@@ -71,7 +71,7 @@ async def test_deleting_asks_first_and_then_deletes(results: Path) -> None:
         assert "Delete amber-fox permanently?" in pilot.screen_text() and "delete (y)" in pilot.screen_text()
         await pilot.press("n")
         assert doomed.exists() and pilot.app.screen is pilot.screen
-        await pilot.press("delete", "enter")  # the cautious answer has the focus
+        await pilot.press("delete", "enter")  # the answer `no` has the focus
         assert doomed.exists()
         await pilot.press("D", "y")
         await pilot.wait_for_toast("deleted run amber-fox")

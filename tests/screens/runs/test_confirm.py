@@ -1,4 +1,4 @@
-"""The question before a deed: named on its button, answered by a key, whole at every size."""
+"""The confirmation before an action: the button names the action, keys answer it, and it fits at every size."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +10,7 @@ from textual_internals import screen_text
 from screens.widgets.confirm import ConfirmScreen
 
 
-class AskingApp(App[None]):
+class ConfirmApp(App[None]):
     CSS_PATH = str(Path(__file__).parents[3] / "screens" / "app.tcss")
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (18, "-low"), (30, "-high")]
@@ -25,7 +25,7 @@ class AskingApp(App[None]):
 
 async def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
     """Return the text on the screen before the keys are pressed, and the answers that they give."""
-    app = AskingApp()
+    app = ConfirmApp()
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         text = screen_text(app)
@@ -35,23 +35,23 @@ async def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, lis
 
 
 @pytest.mark.parametrize(
-    ("keys", "sure"),
+    ("keys", "is_confirmed"),
     [
         (["y"], True),
         (["n"], False),
         (["escape"], False),
-        (["enter"], False),  # the cautious answer has the focus
+        (["enter"], False),  # the answer `no` has the focus
         (["left", "enter"], True),
         (["tab", "enter"], True),
     ],
 )
-async def test_keys_answer(keys: list[str], sure: bool) -> None:
+async def test_keys_answer_the_question(keys: list[str], is_confirmed: bool) -> None:
     _, answers = await answer(*keys)
-    assert answers == [sure]
+    assert answers == [is_confirmed]
 
 
 @pytest.mark.parametrize("size", [(20, 5), (60, 15), (80, 24), (200, 60)])
-async def test_question_and_answers_are_whole_at_every_size(size: tuple[int, int]) -> None:
+async def test_question_and_answers_fit_at_every_size(size: tuple[int, int]) -> None:
     text, answers = await answer("y", size=size)
     words = " ".join(text.replace("│", " ").split())
     assert "Stop breezy-sparrow [after] a checkpoint?" in words

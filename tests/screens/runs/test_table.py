@@ -25,7 +25,7 @@ from screens.train.screen import TrainScreen
 SIZES = [(20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
 
 
-# --- what there is --------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 async def test_every_run_is_shown_with_its_state_figures_and_guards(results: Path) -> None:
@@ -123,7 +123,7 @@ async def test_a_refresh_keeps_the_scroll_position(tmp_path: Path) -> None:
         assert abs(pilot.screen.table.scroll_offset.y - scroll) <= 1
 
 
-# --- damage ---------------------------------------------------------------------------------------
+# --- damaged runs ---------------------------------------------------------------------------------
 
 
 async def test_an_unreadable_run_is_shown_with_the_reason(results: Path) -> None:
@@ -191,7 +191,7 @@ async def test_deleting_the_directory_of_a_marked_run_is_reported(results: Path)
         assert not pilot.screen.overlay.display
 
 
-# --- finding --------------------------------------------------------------------------------------
+# --- filter and order -----------------------------------------------------------------------------
 
 
 async def test_every_word_of_the_filter_must_match(results: Path) -> None:

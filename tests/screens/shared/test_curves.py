@@ -1,4 +1,4 @@
-"""A chart shows what a run has reported: losses, evaluations, guards, and what it took back."""
+"""The curves of a run: losses, evaluations, guards, and steps dropped by a resume."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ RECORDED = sorted(path.name for path in FIXTURES.iterdir())
 
 
 class CurvesApp(App[None]):
-    """A chart alone."""
+    """An app with nothing but the chart of a run."""
 
     def compose(self) -> ComposeResult:
         yield build_run_chart(ascii=False, id="chart")
@@ -51,8 +51,8 @@ def steps(first: int, losses: list[float], tokens: int | None = None) -> Event:
     }  # fmt: skip
 
 
-class Written:
-    """A run whose events a test writes one after the other."""
+class WrittenRun:
+    """A run whose events are written by a test."""
 
     def __init__(self, folder: Path, **facts: Any) -> None:
         self.run = Run(folder / "merry-fox")
@@ -66,7 +66,7 @@ class Written:
         self.watch = WatchedRun(self.run)
 
     def read(self, *events: Event) -> WatchedRun:
-        """The watch, when these have been written too."""
+        """Append events to the log and return the watch after it has read them."""
         with self.run.events_path.open("ab") as log:
             log.writelines(map(encode, events))
         return read(self.watch)
@@ -96,11 +96,10 @@ def same(some: list[float], others: list[float]) -> bool:
     return [str(value) for value in some] == [str(value) for value in others]  # NaN is not equal to itself
 
 
-async def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_between(tmp_path: Path) -> None:
+async def test_a_long_history_is_added_in_slices_so_that_keys_are_handled_in_between(tmp_path: Path) -> None:
     losses = [2.0] * (2 * SLICE + 10)
-
     async with open_chart() as chart:
-        watch = Written(tmp_path).read(steps(1, losses))
+        watch = WrittenRun(tmp_path).read(steps(1, losses))
         curves = RunCurves(chart, ascii=False)
         added = []
         while not curves.update(watch):
@@ -110,7 +109,7 @@ async def test_a_long_history_is_added_in_slices_so_that_keys_are_answered_in_be
 
 
 @pytest.mark.parametrize("name", RECORDED)
-async def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> None:
+async def test_every_recorded_run_is_shown_as_recorded(name: str) -> None:
     async with open_chart() as chart:
         watch = watch_of(name)
         RunCurves(chart, ascii=False).update(read(watch))
@@ -121,9 +120,9 @@ async def test_every_recorded_run_is_shown_as_its_history_has_it(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["resumed", "rolled-back", "nonfinite-warned", "spikes-warned"])
-async def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
+async def test_a_run_read_event_by_event_is_shown_as_if_read_at_once(name: str, tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path, vocab_size=29)
+        written = WrittenRun(tmp_path, vocab_size=29)
         curves = RunCurves(chart, ascii=False)
         for event in events_of(name):
             curves.update(written.read(event))
@@ -133,7 +132,7 @@ async def test_read_event_by_event_a_run_is_shown_as_if_read_at_once(name: str, 
         assert chart.text == piecemeal
 
 
-async def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None:
+async def test_nonfinite_losses_and_guards_are_marked_in_the_lane() -> None:
     async with open_chart() as chart:
         for name, lane in (("nonfinite-warned", "NaN"), ("halted-nonfinite", "✕"), ("spikes-warned", "▲spike")):
             watch = watch_of(name)
@@ -141,9 +140,9 @@ async def test_a_loss_that_is_not_finite_and_its_guard_are_in_the_lane() -> None
             assert lane in chart.text.split("\n")[-1]
 
 
-async def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+async def test_a_resumed_run_drops_the_steps_after_its_checkpoint(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path)
+        written = WrittenRun(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read(steps(1, [3.0, 2.9, 2.8, 2.7]), evaluation(2, 2.9), evaluation(4, 2.7)))
         curves.update(written.read(resumed(2)))
@@ -156,9 +155,9 @@ async def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path
         assert [chart.data.groups[""].x_of("tokens", step) for step in range(4)] == [0.0, 8.0, 16.0, 24.0]
 
 
-async def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path) -> None:
+async def test_guessing_and_the_entropy_bound_are_levels(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path, vocab_size=54)
+        written = WrittenRun(tmp_path, vocab_size=54)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read())
         assert "ln 54 3.9890" in chart.text or "┈┈" in chart.text
@@ -167,9 +166,9 @@ async def test_a_guess_among_all_tokens_and_the_floor_are_levels(tmp_path: Path)
         assert chart.data.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
 
 
-async def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_path: Path) -> None:
+async def test_guessing_is_a_level_once_the_worker_has_read_the_data(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path)
+        written = WrittenRun(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read())
         assert chart.data.levels == {}
@@ -179,16 +178,16 @@ async def test_a_guess_is_a_level_as_soon_as_the_worker_has_read_its_data(tmp_pa
         assert chart.data.levels["guessing"].value == math.log(54)
 
 
-async def test_a_log_that_counts_no_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
+async def test_a_log_without_tokens_has_no_axis_of_tokens(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path)
+        written = WrittenRun(tmp_path)
         RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0, 2.9], tokens=0)))
         assert chart.data.available_axes == ["step", "time"]
 
 
-async def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
+async def test_a_log_that_became_shorter_is_read_again(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path)
+        written = WrittenRun(tmp_path)
         curves = RunCurves(chart, ascii=False)
         curves.update(written.read(steps(1, [3.0, 2.9, 2.8])))
         written.run.events_path.write_bytes(b"")
@@ -197,19 +196,19 @@ async def test_a_log_that_became_shorter_is_shown_anew(tmp_path: Path) -> None:
         assert shown(chart) == [1.0]
 
 
-async def test_an_evaluation_that_is_not_finite_is_told(tmp_path: Path) -> None:
+async def test_a_nonfinite_evaluation_is_shown(tmp_path: Path) -> None:
     async with open_chart() as chart:
-        written = Written(tmp_path)
+        written = WrittenRun(tmp_path)
         RunCurves(chart, ascii=False).update(written.read(steps(1, [3.0] * 20), evaluation(10, None)))
         assert "NaN" in chart.text
 
 
-async def test_several_runs_share_a_chart_each_in_its_colour() -> None:
+async def test_several_runs_on_one_chart_have_their_own_colours() -> None:
     async with open_chart() as chart:
         names = ("finished", "resumed", "spikes-warned")
         for number, name in enumerate(names, 1):
             watch = watch_of(name)
-            watch.poll()  # somebody else has read it before
+            watch.poll()  # another view has read it before
             RunCurves(chart, False, name=name, label=name, colour=f"series-{number}").update(watch)
             assert shown(chart, name) == watch.history.losses.tolist()
         assert [line.colour for line in chart.data.lines.values()] == ["series-1", "series-2", "series-3"]

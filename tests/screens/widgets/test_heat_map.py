@@ -1,4 +1,4 @@
-"""The heat map: signs and sizes of numbers, its cursor, and numbers that are none."""
+"""The heat map: signs and magnitudes of values, nonfinite values, and the cursor."""
 
 import contextlib
 import math
@@ -44,15 +44,15 @@ def line(heat: HeatMap, y: int) -> str:
     return heat.render_line(y).text.rstrip()
 
 
-def paint(heat: HeatMap, row: int, column: int) -> tuple[int, int, int]:
-    """The colour of a number's cell."""
+def cell_colour(heat: HeatMap, row: int, column: int) -> tuple[int, int, int]:
+    """Return the colour of a cell."""
     segments = [segment for segment in heat.render_line(row) if segment.style and segment.style.bgcolor]
     triplet = segments[column].style.bgcolor.triplet  # type: ignore[union-attr]
     assert triplet
     return tuple(triplet)  # type: ignore[return-value]
 
 
-async def test_without_colours_sign_and_size_are_characters() -> None:
+async def test_without_colours_sign_and_magnitude_are_characters() -> None:
     async with open_heat_map(ascii=True) as (heat, pilot):
         heat.show(MATRIX, ["a", "bb", "c"])
         await pilot.pause()
@@ -60,33 +60,32 @@ async def test_without_colours_sign_and_size_are_characters() -> None:
         assert line(heat, 1) == "bb +=-=+." and line(heat, 2) == "c      -."
 
 
-async def test_no_color_has_the_same_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_color_shows_characters_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-
     async with open_heat_map() as (heat, _):
         heat.show(MATRIX)
         assert line(heat, 0) == "+@-@"
 
 
-async def test_the_larger_a_number_the_further_its_colour_is_from_that_of_zero() -> None:
+async def test_larger_values_have_colours_further_from_that_of_zero() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.show([[0.0, 0.3, 0.6, 1.0, -0.3, -0.6, -1.0]])
         await pilot.pause()
-        zero = paint(heat, 0, 0)
-        distances = [math.dist(zero, paint(heat, 0, column)) for column in range(7)]
+        zero = cell_colour(heat, 0, 0)
+        distances = [math.dist(zero, cell_colour(heat, 0, column)) for column in range(7)]
         assert distances[0] == 0 < distances[1] < distances[2] < distances[3]
         assert 0 < distances[4] < distances[5] < distances[6]
-        assert paint(heat, 0, 3) != paint(heat, 0, 6)
+        assert cell_colour(heat, 0, 3) != cell_colour(heat, 0, 6)
 
 
-async def test_numbers_that_are_none_are_marked_and_do_not_fade_the_others() -> None:
+async def test_nonfinite_values_are_marked_and_do_not_fade_the_others() -> None:
     async with open_heat_map(ascii=True) as (heat, _):
         heat.show([[math.nan, math.inf, 1e-9, -math.inf]])
         assert line(heat, 0) == "!!!!+@!!"
 
 
 @pytest.mark.parametrize("matrix", [[], [[]], [[0.0]], [[math.nan]], [[1.0], [1.0, 2.0, 3.0], []]])
-async def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]]) -> None:
+async def test_empty_and_ragged_matrices_are_shown(matrix: list[list[float]]) -> None:
     async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show(matrix)
@@ -96,7 +95,7 @@ async def test_odd_matrices_are_shown_and_walked_over(matrix: list[list[float]])
         await pilot.pause()
 
 
-async def test_the_cursor_walks_within_the_matrix_and_tells_where_it_is() -> None:
+async def test_the_cursor_stays_within_the_matrix_and_reports_its_position() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show(MATRIX)
@@ -105,17 +104,17 @@ async def test_the_cursor_walks_within_the_matrix_and_tells_where_it_is() -> Non
         assert heat.app.moves == places  # type: ignore[attr-defined]
 
 
-async def test_a_click_moves_the_cursor_to_the_number_under_it() -> None:
+async def test_a_click_moves_the_cursor_to_the_value_under_it() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.show(MATRIX, ["a", "b", "c"])
         await pilot.pause()
         await pilot.click(HeatMap, offset=(2 + CELL + 1, 2))
         assert heat.cursor == (2, 1)
-        await pilot.click(HeatMap, offset=(39, 9))  # there is no number
+        await pilot.click(HeatMap, offset=(39, 9))  # no value here
         assert heat.cursor == (2, 1)
 
 
-async def test_what_the_cursor_walks_to_comes_into_view() -> None:
+async def test_the_cursor_is_scrolled_into_view() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.focus()
         heat.show([[float(row * column) for column in range(60)] for row in range(40)])
@@ -127,7 +126,7 @@ async def test_what_the_cursor_walks_to_comes_into_view() -> None:
         assert left <= 59 * CELL and left + heat.scrollable_content_region.width >= 60 * CELL
 
 
-async def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
+async def test_a_smaller_matrix_keeps_the_cursor_inside() -> None:
     async with open_heat_map() as (heat, _):
         heat.show(MATRIX)
         heat.cursor = (2, 2)
@@ -135,7 +134,7 @@ async def test_a_smaller_matrix_keeps_the_cursor_within() -> None:
         assert heat.cursor == (0, 0)
 
 
-async def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() -> None:
+async def test_a_click_finds_its_value_inside_border_padding_and_wide_labels() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.styles.border, heat.styles.padding = ("round", "white"), (1, 3)
         heat.show(MATRIX, ["a", "日本", "c"])
@@ -149,7 +148,7 @@ async def test_a_click_finds_its_number_behind_border_padding_and_wide_labels() 
                     assert heat.cursor == (row, column), cell
 
 
-async def test_a_click_where_there_is_no_number_changes_nothing() -> None:
+async def test_a_click_outside_the_values_changes_nothing() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.styles.border = ("round", "white")
         heat.show([[1.0, 2.0], [3.0]], ["a", "b"])
@@ -160,7 +159,7 @@ async def test_a_click_where_there_is_no_number_changes_nothing() -> None:
             assert heat.cursor == (0, 1), offset
 
 
-async def test_wide_labels_leave_all_numbers_in_their_columns() -> None:
+async def test_wide_labels_keep_all_values_in_their_columns() -> None:
     async with open_heat_map() as (heat, pilot):
         heat.show([[1.0]] * 3, ["a", "日本", "👍"])
         await pilot.pause()

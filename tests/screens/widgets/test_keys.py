@@ -1,4 +1,4 @@
-"""The keys at the foot of a screen: whole at any width, with the way out and the help among them."""
+"""The keys in the footer: never cut, and at any width with those for exit and help."""
 
 from pathlib import Path
 
@@ -13,9 +13,8 @@ def foot(pilot: AppPilot) -> str:
 
 
 @pytest.mark.parametrize("width", (24, 60, 80, 100, 119, 120, 121, 160))
-async def test_the_way_out_and_the_help_are_told_at_any_width_and_no_key_is_cut(width: int, tmp_path: Path) -> None:
+async def test_exit_and_help_are_shown_at_any_width_and_no_key_is_cut(width: int, tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
-
     async with open_dashboard(tmp_path, (width, 24), screen="runs") as pilot:
         await pilot.wait_until(lambda: "? Help" in foot(pilot))
         shown = pilot.screen.query_one(Keys).shown
@@ -24,9 +23,8 @@ async def test_the_way_out_and_the_help_are_told_at_any_width_and_no_key_is_cut(
         assert words[-4:] == ["q", "Leave", "?", "Help"]
 
 
-async def test_keys_that_do_not_fit_come_back_when_there_is_room(tmp_path: Path) -> None:
+async def test_keys_that_do_not_fit_are_shown_again_when_there_is_room(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
-
     async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
         await pilot.wait_until(lambda: "? Help" in foot(pilot))
         assert "Delete" not in foot(pilot)
@@ -34,9 +32,8 @@ async def test_keys_that_do_not_fit_come_back_when_there_is_room(tmp_path: Path)
         await pilot.wait_until(lambda: "Delete" in foot(pilot))
 
 
-async def test_where_text_is_typed_the_keys_are_told_that_are_no_letters(tmp_path: Path) -> None:
+async def test_an_input_with_focus_shows_only_keys_that_are_not_typed(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
-
     async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
         await pilot.wait_until(lambda: "? Help" in foot(pilot))
         await pilot.press("slash")

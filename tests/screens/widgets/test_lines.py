@@ -1,4 +1,4 @@
-"""Lines of text: cut off at the edge, and only those that changed are painted again."""
+"""Lines of text: cut at the edge, and only changed lines are repainted."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from screens.widgets.lines import Lines
 
 
 class RecordingLines(Lines):
-    """Lines, with a record of those that were to be painted again."""
+    """Lines that record which of them are repainted."""
 
     def __init__(self) -> None:
         self.painted: list[int] = []  # numbers of lines
@@ -45,7 +45,7 @@ def text_lines(lines: Lines) -> list[str]:
     return [lines.render_line(y).text.rstrip() for y in range(lines.size.height)]
 
 
-async def test_each_text_has_a_line_and_the_rest_is_blank() -> None:
+async def test_each_text_has_a_line_and_the_other_lines_are_blank() -> None:
     async with open_lines() as (lines, pilot):
         lines.show(texts("one", "two"))
         await pilot.pause()
@@ -53,7 +53,7 @@ async def test_each_text_has_a_line_and_the_rest_is_blank() -> None:
         assert all(lines.render_line(y).cell_length == 20 for y in range(6))
 
 
-async def test_only_what_changed_is_painted_again() -> None:
+async def test_only_changed_lines_are_repainted() -> None:
     async with open_lines() as (lines, _):
         lines.show(texts("one", "two", "three"))
         lines.painted.clear()
@@ -64,7 +64,7 @@ async def test_only_what_changed_is_painted_again() -> None:
         assert lines.painted == []
 
 
-async def test_lines_that_come_and_go_are_painted() -> None:
+async def test_added_and_removed_lines_are_repainted() -> None:
     async with open_lines() as (lines, _):
         lines.show(texts("one", "two", "three"))
         lines.painted.clear()
@@ -75,7 +75,7 @@ async def test_lines_that_come_and_go_are_painted() -> None:
         assert lines.painted == [1]
 
 
-async def test_a_change_of_style_alone_is_a_change() -> None:
+async def test_a_line_whose_style_changed_is_repainted() -> None:
     async with open_lines() as (lines, _):
         lines.show([Text("one")])
         lines.painted.clear()
@@ -83,7 +83,7 @@ async def test_a_change_of_style_alone_is_a_change() -> None:
         assert lines.painted == [0]
 
 
-async def test_what_is_too_long_ends_in_an_ellipsis_and_wide_letters_fit() -> None:
+async def test_long_lines_end_in_an_ellipsis_and_wide_characters_fit() -> None:
     async with open_lines() as (lines, _):
         lines.show(texts("x" * 30, "語" * 15))
         assert text_lines(lines)[0] == "x" * 19 + "…"

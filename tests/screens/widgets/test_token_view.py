@@ -1,4 +1,4 @@
-"""The token view: streams, shades by surprisal, and has a cursor that walks over every token."""
+"""The token view: streams tokens, shades them by surprisal, and moves a cursor over them."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ from screens.widgets.token_view import HEAT_BITS, TokenView, heat_step
 
 
 class ViewApp(App[None]):
-    """A view, and where its cursor was."""
+    """A token view, and the tokens that its cursor was on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def style_at(view: TokenView, text: str, y: int = 0) -> object:
     return next(segment.style for segment in view.render_line(y) if segment.text == text)
 
 
-async def test_the_prompt_and_the_tokens_stand_in_lines() -> None:
+async def test_prompt_and_tokens_are_wrapped_into_lines() -> None:
     async with open_view() as (_, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
@@ -54,14 +54,14 @@ async def test_the_prompt_and_the_tokens_stand_in_lines() -> None:
         assert lines(view)[:3] == ["the quick brown fox", "jumps", "over"]
 
 
-async def test_markup_in_a_text_is_text() -> None:
+async def test_markup_in_a_text_is_shown_as_text() -> None:
     async with open_view() as (_, view):
         view.begin("[red]", 1)
         view.extend(0, tokens("[/]", "\x1b[1m"))
         assert lines(view)[0] == "[red][/]␛[1m"
 
 
-async def test_several_samples_stand_below_each_other_behind_the_prompt() -> None:
+async def test_several_samples_are_shown_below_each_other() -> None:
     async with open_view() as (_, view):
         view.begin("a", 2)
         view.extend(1, tokens("second"))
@@ -72,7 +72,7 @@ async def test_several_samples_stand_below_each_other_behind_the_prompt() -> Non
         assert lines(view)[2].startswith("-- 2 -")
 
 
-async def test_the_view_follows_the_stream_until_somebody_scrolls_or_walks() -> None:
+async def test_the_view_follows_the_stream_until_it_is_scrolled_or_the_cursor_moves() -> None:
     async with open_view() as (pilot, view):
         view.focus()
         view.begin("", 1)
@@ -86,7 +86,7 @@ async def test_the_view_follows_the_stream_until_somebody_scrolls_or_walks() -> 
         assert view.scroll_offset.y == 0 and lines(view)[0] == "0"
 
 
-async def test_lines_are_laid_out_anew_for_another_width() -> None:
+async def test_lines_are_wrapped_again_at_another_width() -> None:
     async with open_view() as (pilot, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
@@ -102,15 +102,15 @@ async def test_the_cursor_moves_over_every_token_and_reports_it() -> None:
     async with open_view() as (pilot, view):
         view.focus()
         view.begin("p", 1)
-        view.extend(0, tokens("a", "", "b\n", "c"))  # one is a part of a character
+        view.extend(0, tokens("a", "", "b\n", "c"))  # one token is a part of a character
         for _ in range(6):
             await pilot.press("right")
         await pilot.press("up", "down", "left", "home", "end")
-    walked = [token.text for token in view.app.moved if token]  # type: ignore[attr-defined]
-    assert walked == ["a", "", "b\n", "c", "a", "c", "b\n", "a", "c"]
+    visited = [token.text for token in view.app.moved if token]  # type: ignore[attr-defined]
+    assert visited == ["a", "", "b\n", "c", "a", "c", "b\n", "a", "c"]
 
 
-async def test_the_cursor_goes_on_into_the_next_sample() -> None:
+async def test_the_cursor_moves_on_into_the_next_sample() -> None:
     async with open_view(size=(22, 8)) as (pilot, view):
         view.focus()
         view.begin("p", 3)
@@ -124,7 +124,7 @@ async def test_the_cursor_goes_on_into_the_next_sample() -> None:
         assert view.cursor == Place(2, 0)
 
 
-async def test_a_click_puts_the_cursor_on_a_token() -> None:
+async def test_a_click_moves_the_cursor_to_a_token() -> None:
     async with open_view() as (pilot, view):
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
@@ -134,7 +134,7 @@ async def test_a_click_puts_the_cursor_on_a_token() -> None:
         assert view.cursor == Place(0, 1)
 
 
-async def test_without_tokens_the_keys_say_so() -> None:
+async def test_keys_explain_that_there_are_no_tokens() -> None:
     async with open_view() as (pilot, view):
         toasts: list[str] = []
         view.notify = lambda message, **_: toasts.append(message)  # type: ignore[method-assign]
@@ -144,13 +144,13 @@ async def test_without_tokens_the_keys_say_so() -> None:
         assert len(toasts) == 3 and "no tokens" in toasts[0] and view.cursor is None
 
 
-def test_surprisal_is_in_bits_and_its_steps_begin_where_the_scale_says() -> None:
+def test_surprisal_is_in_bits_and_its_shades_begin_at_the_bounds_of_the_scale() -> None:
     assert ShownToken("a", 0.25).bits == 2.0
     assert ShownToken("a", 0.0).bits == math.inf
     assert [heat_step(bits) for bits in (0, 0.99, *HEAT_BITS, math.inf)] == [0, 0, 1, 2, 3, 4, 4]
 
 
-async def test_shades_tell_surprises_apart_also_without_colours() -> None:
+async def test_shades_differ_also_without_colours() -> None:
     async with open_view() as (_, view):
         view.begin("", 1)
         for i, probability in enumerate((0.9, 0.4, 0.2, 0.05, 0.001)):
@@ -165,7 +165,7 @@ async def test_shades_tell_surprises_apart_also_without_colours() -> None:
         assert len(set(map(str, attributes))) == 5
 
 
-async def test_the_end_of_a_document_is_to_be_seen() -> None:
+async def test_the_end_of_a_document_is_visible() -> None:
     async with open_view() as (_, view):
         view.begin("x", 1)
         view.extend(0, [ShownToken("", 0.5, (), ends=True)])

@@ -1,4 +1,4 @@
-"""Wrapping: no text is lost, no line is too wide, and text that comes in pieces is laid out as if it came at once."""
+"""Wrapping: no text is lost, no line is too wide, and streamed text is wrapped like whole text."""
 
 import unicodedata
 
@@ -40,15 +40,17 @@ def test_no_text_is_lost_and_each_character_belongs_to_its_token(tokens: list[st
 
 
 @given(TOKENS, WIDTHS)
-def test_no_line_is_wider_than_the_width_but_for_spaces_that_hang_over_its_edge(tokens: list[str], width: int) -> None:
+def test_no_line_is_wider_than_the_width_except_for_trailing_spaces(tokens: list[str], width: int) -> None:
     for line in texts(wrapped(tokens, width)):
-        line = "".join(character for character in line if cell_len(character))  # an accent may stand on such a space
+        line = "".join(
+            character for character in line if cell_len(character)
+        )  # combining accents may follow such a space
         wide_alone = width == 1 and cell_len(line.rstrip(" ")) == 2  # a wide character cannot be cut in half
         assert cell_len(line.rstrip(" ")) <= width or wide_alone
 
 
 @given(TOKENS, WIDTHS, st.integers(1, 5))
-def test_text_that_grows_is_laid_out_as_if_it_came_at_once(tokens: list[str], width: int, by: int) -> None:
+def test_streamed_text_is_wrapped_like_whole_text(tokens: list[str], width: int, by: int) -> None:
     grown = GrowingLines(width)
     for start in range(0, len(tokens), by):
         grown.extend(Piece(text, start + i) for i, text in enumerate(tokens[start : start + by]))
@@ -56,14 +58,14 @@ def test_text_that_grows_is_laid_out_as_if_it_came_at_once(tokens: list[str], wi
 
 
 @given(TEXT)
-def test_nothing_that_is_shown_moves_the_cursor(text: str) -> None:
+def test_no_shown_character_moves_the_cursor_of_the_terminal(text: str) -> None:
     for character in shown(text):
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 @given(TEXT)
-def test_the_cells_of_what_is_shown_are_the_sum_of_its_characters(text: str) -> None:
-    """Else a line's end would depend on which characters stand beside each other."""
+def test_the_width_of_shown_text_is_the_sum_of_its_characters(text: str) -> None:
+    """Otherwise the end of a line would depend on which characters are adjacent."""
     assert cell_len(shown(text)) == sum(map(cell_len, shown(text)))
 
 
@@ -85,12 +87,12 @@ def test_lines_break_before_words(text: str, width: int, lines: list[str]) -> No
     assert texts(wrapped([text], width)) == lines
 
 
-def test_what_cannot_be_shown_stands_as_a_sign() -> None:
+def test_control_characters_are_shown_as_symbols() -> None:
     assert shown("a\x1b[31m\tb\x7f\x9b\xa0c") == "a␛[31m    b␡\N{REPLACEMENT CHARACTER} c"
 
 
 @given(TOKENS, WIDTHS)
-def test_a_token_is_found_on_the_line_where_it_begins(tokens: list[str], width: int) -> None:
+def test_the_line_of_a_token_is_the_one_where_it_begins(tokens: list[str], width: int) -> None:
     lines = GrowingLines(width)
     lines.extend(Piece(text, owner) for owner, text in enumerate(tokens))
     previous = 0
