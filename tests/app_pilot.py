@@ -41,6 +41,7 @@ from screens.train.live import LiveView
 
 FIXTURES = Path(__file__).parent / "fixtures" / "runs"
 ENDINGS = sorted(path.name for path in FIXTURES.iterdir())
+SCREENS = list(DashboardApp.MODES)
 QUICK = {"steps": 20, "batch_size": 2, "eval_every": 10, "sample_tokens": 0}  # settings of a study's runs
 
 
@@ -181,6 +182,10 @@ def add_run(results: Path, fixture: str, name: str = "", age: float = 4000.0, **
     run.config_path.write_text(json.dumps(config))
     run.control_dir.mkdir()
     return run
+
+
+def run_of(results: Path, name: str) -> Run:
+    return Run(results / "runs" / name)
 
 
 def add_study(folder: Path, axes: dict[str, tuple[Any, ...]], given: dict[str, Any] = QUICK, **options: Any) -> Study:

@@ -1,8 +1,10 @@
 """Fixtures for all tests of the dashboard: no file access on the UI thread, and style sheets are parsed once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from app_pilot import add_run
 from blocked_io import watched_io
 from textual.css.stylesheet import Stylesheet
 from textual_internals import parse_rules_once
@@ -20,3 +22,11 @@ def forbid_file_access_on_the_ui_thread() -> Iterator[None]:
     with watched_io() as blocking:
         yield
     assert not blocking, f"{len(blocking)} blocking calls on the UI thread, the first:\n{blocking[0]}"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Return a results directory with a finished and a killed run."""
+    add_run(tmp_path, "finished", "amber-fox")
+    add_run(tmp_path, "killed", "brave-owl", age=8000)
+    return tmp_path

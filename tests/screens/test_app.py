@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_pilot import AppPilot, add_run, hold_lock, open_dashboard
+from app_pilot import SCREENS, AppPilot, add_run, hold_lock, open_dashboard, run_of
 from textual.widgets import Input
 from textual_internals import layout_size, visible_toasts
 
 from engines.runs.history import read_history
-from engines.runs.store import Run
 from screens.app import DashboardApp
 from screens.runs.screen import RunsScreen
 from screens.shared.background import is_idle
@@ -18,18 +17,6 @@ from screens.train.panel import RunPanel
 
 NEVER = 1e6  # seconds
 SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
-SCREENS = ["train", "runs", "sample", "ablate"]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    add_run(tmp_path, "finished", "amber-fox")
-    add_run(tmp_path, "killed", "brave-owl", age=8000)
-    return tmp_path
-
-
-def run_of(results: Path, name: str) -> Run:
-    return Run(results / "runs" / name)
 
 
 # --- screens and exit -------------------------------------------------------------------------------
@@ -56,7 +43,7 @@ async def test_the_number_keys_switch_screens(results: Path) -> None:
 
 
 async def test_opening_a_run_of_the_list_replaces_the_run_that_was_shown(results: Path) -> None:
-    async def choose(pilot: AppPilot, run_id: str) -> None:
+    async def open_run(pilot: AppPilot, run_id: str) -> None:
         await pilot.press("2")
         screen = pilot.screen
         assert isinstance(screen, RunsScreen)
@@ -68,9 +55,9 @@ async def test_opening_a_run_of_the_list_replaces_the_run_that_was_shown(results
         await pilot.wait_until(lambda: run_id in pilot.screen.query_one(RunPanel).text)
 
     async with open_dashboard(results) as pilot:
-        await choose(pilot, "amber-fox")
+        await open_run(pilot, "amber-fox")
         await pilot.wait_for_text("FINISHED", "40 / 40")
-        await choose(pilot, "brave-owl")
+        await open_run(pilot, "brave-owl")
         await pilot.wait_for_text("KILLED", "49 / 100,000")
 
 

@@ -37,7 +37,7 @@ NAMES = ("[bold]name[/", "日本語", "a b", "n" * 200, "esc\x1b[31mape", "-rf",
 LEAVES = [place for place in PLACES if "." in place or place == "created_at"]  # can all be set together
 
 
-def crafted(path: Path, value: Any, *places: str) -> Run:
+def create_crafted_run(path: Path, value: Any, *places: str) -> Run:
     """Create a run with a value at some places of its manifest."""
     manifest = copy.deepcopy(json.loads((FIXTURES / "spikes-warned" / "config.json").read_text()))
     manifest.setdefault("parent", {"run": "other", "step": 1, "seconds": 1.0})
@@ -81,7 +81,7 @@ def render_everything(watch: WatchedRun, ascii: bool) -> None:
 def test_every_text_about_a_run_is_rendered_whatever_its_manifest_contains(
     place: str, value: str, tmp_path: Path
 ) -> None:
-    watch = WatchedRun(crafted(tmp_path / "runs" / "crafted", VALUES[value], place))
+    watch = WatchedRun(create_crafted_run(tmp_path / "runs" / "crafted", VALUES[value], place))
     watch.poll()
     for state in (watch.state, "starting", "running", "paused", "stuck", "killed"):
         watch.state = state
@@ -111,7 +111,7 @@ async def visit_every_screen(pilot: AppPilot) -> None:
 
 async def test_odd_names_and_values_crash_no_screen(tmp_path: Path) -> None:
     for name, value in zip(NAMES, VALUES.values(), strict=True):
-        crafted(tmp_path / "runs" / name, value, *LEAVES)
+        create_crafted_run(tmp_path / "runs" / name, value, *LEAVES)
     async with open_dashboard(tmp_path, screen="ablate") as pilot:
         await visit_every_screen(pilot)
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from app_pilot import add_run, hold_lock, open_dashboard
+from app_pilot import SCREENS, hold_lock, open_dashboard, run_of
 from builders import make_run
 
 from engines.runs.history import read_history
@@ -17,19 +17,6 @@ from engines.runs.launch import launch
 from engines.runs.store import Run
 from screens.shared.background import is_idle
 from screens.train.panel import RunPanel
-
-SCREENS = ["train", "runs", "sample", "ablate"]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    add_run(tmp_path, "finished", "amber-fox")
-    add_run(tmp_path, "killed", "brave-owl", age=8000)
-    return tmp_path
-
-
-def run_of(results: Path, name: str) -> Run:
-    return Run(results / "runs" / name)
 
 
 def delete(run: Run) -> None:

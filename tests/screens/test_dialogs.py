@@ -30,42 +30,42 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def palette(pilot: AppPilot) -> None:
+async def open_palette(pilot: AppPilot) -> None:
     await pilot.press("ctrl+p")
     await pilot.wait_until(lambda: isinstance(pilot.screen, Palette) and pilot.screen.has_class("-ready"))
 
 
-async def help_page(pilot: AppPilot) -> None:
+async def open_help(pilot: AppPilot) -> None:
     await pilot.press("question_mark")
     assert isinstance(pilot.screen, HelpScreen)
 
 
-async def _runs(pilot: AppPilot) -> None:
+async def open_runs_screen(pilot: AppPilot) -> None:
     await pilot.press("2")
     screen = pilot.screen
     assert isinstance(screen, RunsScreen)
     await pilot.wait_until(lambda: screen.table.row_count == 3)
 
 
-async def question(pilot: AppPilot) -> None:
-    await _runs(pilot)
+async def open_confirmation(pilot: AppPilot) -> None:
+    await open_runs_screen(pilot)
     await pilot.press("D")
     assert isinstance(pilot.screen, ConfirmScreen)
 
 
-async def page(pilot: AppPilot) -> None:
-    await _runs(pilot)
+async def open_details(pilot: AppPilot) -> None:
+    await open_runs_screen(pilot)
     await pilot.press("i")
     assert isinstance(pilot.screen, TextPage)
 
 
-async def difference(pilot: AppPilot) -> None:
-    await _runs(pilot)
+async def open_comparison(pilot: AppPilot) -> None:
+    await open_runs_screen(pilot)
     await pilot.press("space", "down", "d")
     assert isinstance(pilot.screen, CompareScreen)
 
 
-async def picker(pilot: AppPilot) -> None:
+async def open_picker(pilot: AppPilot) -> None:
     await pilot.press("3")
     screen = pilot.screen
     assert isinstance(screen, SampleScreen)
@@ -75,10 +75,14 @@ async def picker(pilot: AppPilot) -> None:
 
 
 DIALOGS: dict[str, Callable[[AppPilot], Awaitable[None]]] = {
-    "palette": palette, "help": help_page, "question": question, "page": page, "difference": difference,
-    "picker": picker,
-}  # fmt: skip
-BURSTS = [
+    "palette": open_palette,
+    "help": open_help,
+    "confirmation": open_confirmation,
+    "details": open_details,
+    "comparison": open_comparison,
+    "picker": open_picker,
+}
+FAST_KEYS = [
     ("enter", "enter"),
     ("enter", "escape"),
     ("escape", "escape"),
@@ -90,7 +94,7 @@ BURSTS = [
 @pytest.mark.parametrize("name", DIALOGS)
 async def test_fast_closing_keys_do_not_crash_a_dialog(name: str, results: Path) -> None:
     async with open_dashboard(results) as pilot:
-        for keys in BURSTS:
+        for keys in FAST_KEYS:
             await DIALOGS[name](pilot)
             await pilot.press_at_once(*keys)
             for _ in range(3):  # what the palette opened, or a dialog that none of these keys closes
@@ -105,7 +109,7 @@ async def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
         pass
 
     async with open_dashboard(results) as pilot:
-        await question(pilot)
+        await open_confirmation(pilot)
         below = pilot.screen
         await pilot.app.push_screen(TextPage("over it", HelpLine()))
         above = pilot.screen
@@ -122,7 +126,7 @@ async def test_a_second_dismissal_closes_nothing_else(results: Path) -> None:
 async def test_the_first_of_several_fast_answers_counts(keys: tuple[str, ...], is_deleted: bool, results: Path) -> None:
     run = Run(results / "runs" / "amber-fox")
     async with open_dashboard(results) as pilot:
-        await question(pilot)
+        await open_confirmation(pilot)
         await pilot.press_at_once(*keys)
         await pilot.wait_until(is_idle)
         assert run.path.exists() is not is_deleted
@@ -130,7 +134,7 @@ async def test_the_first_of_several_fast_answers_counts(keys: tuple[str, ...], i
 
 async def test_enter_after_the_filter_has_changed_chooses_the_highlighted_entry(results: Path) -> None:
     async with open_dashboard(results) as pilot:
-        await picker(pilot)
+        await open_picker(pilot)
         await pilot.press_at_once("down", "z", "enter", "z", "enter", "escape", "enter")
         await pilot.press("escape")
         assert isinstance(pilot.screen, SampleScreen)
@@ -139,7 +143,7 @@ async def test_enter_after_the_filter_has_changed_chooses_the_highlighted_entry(
 async def test_fast_keys_are_all_handled(results: Path) -> None:
     """Keys after the one that closes a dialog reach the screen behind it."""
     async with open_dashboard(results) as pilot:
-        await question(pilot)
+        await open_confirmation(pilot)
         await pilot.press_at_once("n", "3")
         await pilot.wait_until(lambda: pilot.app.current_mode == "sample")
 
@@ -187,6 +191,6 @@ async def test_a_palette_that_opens_while_the_screen_is_switched_closes(results:
         pilot.app.switch_mode("runs")
         await pilot.wait_until(lambda: not opening.is_attached)
         assert isinstance(pilot.screen, RunsScreen)
-        await palette(pilot)
+        await open_palette(pilot)
         await pilot.press("escape", "1")
         assert not isinstance(pilot.screen, Palette) and len(pilot.app.screen_stack) == 1

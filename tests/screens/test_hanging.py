@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from app_pilot import add_run, open_dashboard
+from app_pilot import SCREENS, open_dashboard
 from blocked_io import hanging, watched_io
 
 from engines.runs.store import Run
@@ -17,15 +17,6 @@ from nanochat_tui.bench_ui.terminal import Terminal
 from screens.app import find_active_runs
 from screens.chart import Chart
 from screens.shared.background import run_in_background
-
-SCREENS = ["train", "runs", "sample", "ablate"]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    add_run(tmp_path, "finished", "amber-fox")
-    add_run(tmp_path, "killed", "brave-owl", age=8000)
-    return tmp_path
 
 
 @pytest.mark.parametrize("mode", SCREENS)

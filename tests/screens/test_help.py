@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app_pilot import AppPilot, add_run, open_dashboard
+from app_pilot import SCREENS, AppPilot, add_run, open_dashboard
 from textual.app import App
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -13,8 +13,6 @@ from screens.chart import Chart
 from screens.help import HelpScreen, key_groups
 from screens.shared.background import is_idle
 from screens.train.screen import TrainScreen
-
-SCREENS = ["train", "runs", "sample", "ablate"]
 
 
 def box(pilot: AppPilot) -> VerticalScroll:

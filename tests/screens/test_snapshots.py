@@ -28,39 +28,39 @@ SIZES = [(120, 40), (80, 24)]
 NOW = 1_800_000_000.0  # time of the fixed clock
 
 
-async def _still(pilot: AppPilot) -> None:
+async def leave_as_opened(pilot: AppPilot) -> None:
     pass
 
 
-async def _guards(pilot: AppPilot) -> None:
+async def show_guards(pilot: AppPilot) -> None:
     await pilot.press("g")
     await pilot.wait_for_text("threshold")
 
 
-async def _question(pilot: AppPilot) -> None:
-    await _listed(pilot)
+async def open_confirmation(pilot: AppPilot) -> None:
+    await wait_for_runs(pilot)
     await pilot.press("D")
     await pilot.wait_for_text("permanently?")
 
 
-async def _listed(pilot: AppPilot) -> None:
+async def wait_for_runs(pilot: AppPilot) -> None:
     screen = pilot.screen
     assert isinstance(screen, RunsScreen)
     await pilot.wait_until(lambda: screen.table.row_count == 4)
 
 
-async def _looked(pilot: AppPilot) -> None:
+async def wait_for_status(pilot: AppPilot) -> None:
     await pilot.wait_for_text("No checkpoint to sample from")
 
 
 SCENES: dict[str, tuple[dict[str, str], Callable[[AppPilot], Awaitable[None]]]] = {
-    "form": ({}, _still),
-    "finished": ({"run": "finished"}, _still),
-    "crashed": ({"run": "crashed"}, _still),
-    "guards": ({"run": "spikes-warned"}, _guards),
-    "runs": ({"screen": "runs"}, _listed),
-    "delete": ({"screen": "runs"}, _question),
-    "sample": ({"screen": "sample"}, _looked),
+    "form": ({}, leave_as_opened),
+    "finished": ({"run": "finished"}, leave_as_opened),
+    "crashed": ({"run": "crashed"}, leave_as_opened),
+    "guards": ({"run": "spikes-warned"}, show_guards),
+    "runs": ({"screen": "runs"}, wait_for_runs),
+    "delete": ({"screen": "runs"}, open_confirmation),
+    "sample": ({"screen": "sample"}, wait_for_status),
 }
 
 
@@ -89,8 +89,8 @@ async def test_screens_match_their_snapshots(scene: str, size: tuple[int, int], 
     async with open_dashboard(lab, size, **more) as pilot:
         await arrange(pilot)
         await wait_until_still(pilot)
-        painted.append(text_of(pilot.app.export_screenshot()))
-    compare(SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}.txt", painted[0])
+        painted.append(parse_svg(pilot.app.export_screenshot()))
+    check_snapshot(SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}.txt", painted[0])
 
 
 async def test_the_sample_screen_chooses_the_newest_run_even_if_others_are_read_first(
@@ -114,30 +114,30 @@ async def wait_until_still(pilot: AppPilot) -> None:
         await pilot.pause(0.1)
 
 
-def text_of(svg: str) -> str:
+def parse_svg(svg: str) -> str:
     """Return the characters of a screenshot at their positions."""
     found = re.findall(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', svg)
     lines: dict[float, dict[int, str]] = {}
     for x, y, escaped in found:
         lines.setdefault(float(y), {})[round(float(x) / _CELL)] = html.unescape(escaped).replace("\xa0", " ")
-    return "\n".join(_line(lines[y]) for y in sorted(lines)) + "\n"
+    return "\n".join(join_parts(lines[y]) for y in sorted(lines)) + "\n"
 
 
 _CELL = 12.2  # width of a character in Rich's SVG
 
 
-def _line(parts: dict[int, str]) -> str:
+def join_parts(parts: dict[int, str]) -> str:
     line = ""
     for x, text in sorted(parts.items()):
-        line += " " * (x - sum(_cells(letter) for letter in line)) + text
+        line += " " * (x - sum(cell_width(letter) for letter in line)) + text
     return line.rstrip()
 
 
-def _cells(letter: str) -> int:
+def cell_width(letter: str) -> int:
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
-def compare(file: Path, painted: str) -> None:
+def check_snapshot(file: Path, painted: str) -> None:
     if os.environ.get("NANOCHAT_TUI_RECORD"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(painted)

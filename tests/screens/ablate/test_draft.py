@@ -12,7 +12,7 @@ from screens.ablate.draft import Draft, preview_plan
 
 
 @pytest.fixture(autouse=True)
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def hide_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from screens.chart.raster import ASCII, BRAILLE, Charset, Raster
 
 
-def drawn(raster: Raster) -> list[str]:
+def draw(raster: Raster) -> list[str]:
     rows = [[" "] * raster.columns for _ in range(raster.rows)]
     for column, row, glyph in raster.glyphs():
         rows[row][column] = glyph
@@ -19,13 +19,13 @@ def drawn(raster: Raster) -> list[str]:
 def test_a_falling_line_in_braille() -> None:
     raster = Raster(BRAILLE, 4, 2)
     raster.line(0, 0, 7, 7)
-    assert drawn(raster) == ["⠑⢄  ", "  ⠑⢄"]
+    assert draw(raster) == ["⠑⢄  ", "  ⠑⢄"]
 
 
 def test_a_steep_line_has_no_holes() -> None:
     raster = Raster(BRAILLE, 1, 3)
     raster.line(0, 0, 1, 11)
-    assert drawn(raster) == ["⡇", "⢣", "⢸"]
+    assert draw(raster) == ["⡇", "⢣", "⢸"]
 
 
 def test_a_line_in_ascii_shows_the_height_within_a_cell() -> None:
@@ -33,13 +33,13 @@ def test_a_line_in_ascii_shows_the_height_within_a_cell() -> None:
     for x, y in enumerate((0, 1, 2)):
         raster.set_pixel(x, y)
     raster.stroke(3, 0, 2)
-    assert drawn(raster) == ["'-.| "]
+    assert draw(raster) == ["'-.| "]
 
 
 def test_a_vertical_stroke_over_several_cells() -> None:
     raster = Raster(BRAILLE, 1, 3)
     raster.stroke(1, 2, 9)
-    assert drawn(raster) == ["⢠", "⢸", "⠘"]
+    assert draw(raster) == ["⢠", "⢸", "⠘"]
 
 
 @pytest.mark.parametrize("charset", [BRAILLE, ASCII])

@@ -17,7 +17,7 @@ from screens.chart.rendering import render_chart
 from screens.themes import THEMES
 
 
-def refreshed(chart: Chart, act: Callable[[], None]) -> list[Region] | None:
+def record_refreshes(chart: Chart, act: Callable[[], None]) -> list[Region] | None:
     """Return the regions that `act` refreshes; None if it refreshes whole widgets."""
     regions: list[Region] = []
     everything = []
@@ -38,7 +38,7 @@ def refreshed(chart: Chart, act: Callable[[], None]) -> list[Region] | None:
     return None if everything else regions
 
 
-def on_screen(chart: Chart) -> list[str]:
+def painted_rows(chart: Chart) -> list[str]:
     """Return the rows on the screen, as painted by all refreshes so far."""
     stripes = [stripe.render_lines(stripe.size.region) for stripe in chart.children]
     return ["".join(strip.text for strip in row).rstrip() for row in zip(*stripes, strict=True)]
@@ -48,10 +48,10 @@ async def test_new_steps_repaint_only_their_cells() -> None:
     async with open_chart((120, 40)) as (_, chart):
         fill(chart, 2_000)
         chart.data.extend_line("loss", 2_001, losses(2_010)[-10:])
-        regions = refreshed(chart, lambda: draw(chart))
+        regions = record_refreshes(chart, lambda: draw(chart))
         assert regions
         assert sum(region.area for region in regions) < 100
-        assert refreshed(chart, lambda: draw(chart)) == []
+        assert record_refreshes(chart, lambda: draw(chart)) == []
 
 
 async def test_several_redraws_in_one_frame_are_one_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ async def test_partial_refreshes_show_the_same_as_a_full_drawing() -> None:
             chart.data.extend_line("loss", first, losses(first + 19)[-20:])
             chart.redraw()
             await pilot.pause()
-            assert on_screen(chart) == chart.text.split("\n")
+            assert painted_rows(chart) == chart.text.split("\n")
 
 
 async def test_the_chart_is_drawn_at_any_size() -> None:
@@ -86,7 +86,7 @@ async def test_the_chart_is_drawn_at_any_size() -> None:
             assert len(chart.text.split("\n")) <= max(1, height)
             await pilot.pause()
             if min(chart.size) >= 8:
-                assert on_screen(chart) == chart.text.split("\n")
+                assert painted_rows(chart) == chart.text.split("\n")
 
 
 async def test_truncating_one_group_keeps_the_others_and_the_marks() -> None:

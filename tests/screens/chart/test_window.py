@@ -8,7 +8,7 @@ from screens.chart.window import View, XWindow
 PIXELS = 200
 
 
-def zoomed(times: int, newest: float) -> tuple[XWindow, View]:
+def zoom_in(times: int, newest: float) -> tuple[XWindow, View]:
     """Return a following window, zoomed in this many times."""
     window = XWindow()
     view = window.view(0, newest, PIXELS)
@@ -34,7 +34,7 @@ def test_growing_data_rarely_move_drawn_points(newest: int) -> None:
 
 
 def test_a_following_window_moves_by_chunks_and_always_shows_the_newest_step() -> None:
-    window, view = zoomed(3, 1_000)
+    window, view = zoom_in(3, 1_000)
     starts = []
     for newest in range(1_000, 1_400):
         view = window.view(0, newest, PIXELS)
@@ -45,7 +45,7 @@ def test_a_following_window_moves_by_chunks_and_always_shows_the_newest_step() -
 
 
 def test_a_window_that_does_not_follow_ignores_new_steps() -> None:
-    window, view = zoomed(2, 1_000)
+    window, view = zoom_in(2, 1_000)
     window.toggle_follow(view)
     assert window.view(0, 9_000, PIXELS) == view
     window.toggle_follow(view)
@@ -75,7 +75,7 @@ def test_zooming_keeps_the_anchor_at_its_column(share: float, times: int) -> Non
 
 
 def test_zooming_ends_at_a_few_points_and_at_all_data() -> None:
-    window, view = zoomed(1, 100)
+    window, view = zoom_in(1, 100)
     while window.zoom(view, 0.5, view.stop, 0, 100, 100):
         view = window.view(0, 100, PIXELS)
     assert view.span >= 4
@@ -86,7 +86,7 @@ def test_zooming_ends_at_a_few_points_and_at_all_data() -> None:
 
 
 def test_panning_ends_at_the_first_and_at_the_newest_step() -> None:
-    window, view = zoomed(3, 1_000)
+    window, view = zoom_in(3, 1_000)
     while window.pan(view, -0.25, 0, 1_000):
         view = window.view(0, 1_000, PIXELS)
     assert view.start == 0

@@ -157,23 +157,23 @@ async def test_a_real_run_is_paused_resumed_stopped_and_resumed(tmp_path: Path) 
     worker = launch(run)
     async with open_runs(tmp_path / "results") as pilot:
 
-        async def reaches(state: str) -> None:
+        async def wait_for_state(state: str) -> None:
             while not pilot.cell(run.id, "state").endswith(state):
                 await pilot.refresh()
 
-        await reaches("running")
+        await wait_for_state("running")
         await pilot.press("p")
-        await reaches("paused")
+        await wait_for_state("paused")
         await pilot.press("r")
-        await reaches("running")
+        await wait_for_state("running")
         await pilot.press("S", "y")
-        await reaches("stopped")
+        await wait_for_state("stopped")
         assert worker.wait(PATIENCE) is not None
         await pilot.press("r")
         await pilot.wait_for_toast("resumes from its last checkpoint")
-        await reaches("running")
+        await wait_for_state("running")
         await pilot.press("S", "y")
-        await reaches("stopped")
+        await wait_for_state("stopped")
 
 
 async def test_read_only_mode_refuses_every_action(results: Path) -> None:

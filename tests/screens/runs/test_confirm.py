@@ -23,7 +23,7 @@ class ConfirmApp(App[None]):
         self.push_screen(ConfirmScreen("Stop breezy-sparrow [after] a checkpoint?", "stop"), self.answers.append)
 
 
-async def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
+async def press_keys(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
     """Return the text on the screen before the keys are pressed, and the answers that they give."""
     app = ConfirmApp()
     async with app.run_test(size=size) as pilot:
@@ -46,13 +46,13 @@ async def answer(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, lis
     ],
 )
 async def test_keys_answer_the_question(keys: list[str], is_confirmed: bool) -> None:
-    _, answers = await answer(*keys)
+    _, answers = await press_keys(*keys)
     assert answers == [is_confirmed]
 
 
 @pytest.mark.parametrize("size", [(20, 5), (60, 15), (80, 24), (200, 60)])
 async def test_question_and_answers_fit_at_every_size(size: tuple[int, int]) -> None:
-    text, answers = await answer("y", size=size)
+    text, answers = await press_keys("y", size=size)
     words = " ".join(text.replace("│", " ").split())
     assert "Stop breezy-sparrow [after] a checkpoint?" in words
     assert "stop (y)" in words and "no (n)" in words and answers == [True]

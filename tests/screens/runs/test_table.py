@@ -94,11 +94,11 @@ async def test_a_refresh_updates_only_changed_cells(results: Path) -> None:
         table = pilot.screen.table
         update = table.update_cell
 
-        def note(row: Any, column: Any, value: Any, **more: Any) -> None:
+        def record_update(row: Any, column: Any, value: Any, **more: Any) -> None:
             touched.append((Path(row).name, column))
             update(row, column, value, **more)
 
-        table.update_cell = note  # type: ignore[method-assign]
+        table.update_cell = record_update  # type: ignore[method-assign]
         await pilot.refresh()
         assert touched == []
         with open(results / "runs" / "amber-fox" / "events.jsonl", "a") as file:

@@ -41,12 +41,12 @@ def count_calls(owner: type, name: str) -> Iterator[list[str]]:
     calls: list[str] = []
     method = getattr(owner, name)
 
-    def counting(*arguments: Any, **named: Any) -> Any:
+    def count_and_call(*arguments: Any, **named: Any) -> Any:
         calls.append(name)
         return method(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, counting)
+        patch.setattr(owner, name, count_and_call)
         yield calls
 
 
@@ -103,11 +103,11 @@ async def test_the_plan_follows_what_is_typed(tmp_path: Path) -> None:
 async def test_the_plan_is_computed_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
-    def estimated(*arguments: Any) -> Estimate:
+    def record_thread(*arguments: Any) -> Estimate:
         threads.append(threading.current_thread())
         return estimate(*arguments)
 
-    monkeypatch.setattr("screens.train.plan.estimate", estimated)
+    monkeypatch.setattr("screens.train.plan.estimate", record_thread)
     async with open_dashboard(tmp_path) as pilot:
         await write(pilot, "steps", "7")
         await pilot.wait_until(lambda: "in 7 steps" in plan(pilot))
@@ -126,21 +126,21 @@ async def test_tab_paints_only_what_has_changed(tmp_path: Path) -> None:
 async def test_a_setting_without_effect_is_hidden_unless_it_was_set(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path) as pilot:
 
-        def shown() -> set[str]:
+        def shown_settings() -> set[str]:
             return {name for name, row in rows(pilot).items() if row.display}
 
         groups = {part.title: part for part in pilot.screen.query(Collapsible)}
-        assert "depth" not in shown() and not groups["GPT"].display and not groups["Muon"].display
+        assert "depth" not in shown_settings() and not groups["GPT"].display and not groups["Muon"].display
         await expand(pilot, "Optimization")
-        assert {"beta1", "weight_decay"} <= shown() and "head_lr" not in shown()
+        assert {"beta1", "weight_decay"} <= shown_settings() and "head_lr" not in shown_settings()
         entry(pilot, "beta1").value = "0.8"
         rows(pilot)["optimizer"].query_one(Select).value = "sgd"
-        await pilot.wait_until(lambda: "weight_decay" not in shown())
-        assert "beta1" in shown() and "beta2" not in shown()
+        await pilot.wait_until(lambda: "weight_decay" not in shown_settings())
+        assert "beta1" in shown_settings() and "beta2" not in shown_settings()
         await pilot.wait_until(lambda: "--beta1 0.8 has no effect: it needs --optimizer adamw" in plan(pilot))
         rows(pilot)["optimizer"].query_one(Select).clear()
         rows(pilot)["model_kind"].query_one(Select).value = "gpt"
-        await pilot.wait_until(lambda: groups["GPT"].display and {"depth", "head_lr"} <= shown())
+        await pilot.wait_until(lambda: groups["GPT"].display and {"depth", "head_lr"} <= shown_settings())
 
 
 async def test_the_plan_counts_the_characters_of_the_users_text(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finished_run(tmp_path_factory.mktemp("lab"), model_kind="mini-gpt", width=4, heads=2, steps=10)
 
 
-def inspected(run: Run) -> dict[str, object]:
+def inspect_run(run: Run) -> dict[str, object]:
     watch = WatchedRun(run)
     watch.poll()
     text = max(watch.history.samples[-1]["text"].split("\n"), key=len)
@@ -44,7 +44,7 @@ async def open_inspector(pilot: AppPilot) -> None:
     await pilot.pause()
 
 
-async def choose(pilot: AppPilot, label: str) -> HeatMap:
+async def select_tensor(pilot: AppPilot, label: str) -> HeatMap:
     options = pilot.screen.query_one("#tensors", OptionList)
     labels = [str(options.get_option_at_index(index).prompt) for index in range(options.option_count)]
     options.highlighted = next(index for index, text in enumerate(labels) if label in text)
@@ -53,13 +53,13 @@ async def choose(pilot: AppPilot, label: str) -> HeatMap:
 
 
 async def test_parameters_and_gradients_are_those_of_the_newest_checkpoint(run: Run) -> None:
-    found = inspected(run)
+    found = inspect_run(run)
     async with open_dashboard(run.path.parents[1], run=run) as pilot:
         await open_inspector(pilot)
         assert f"loss {found['loss']:.4f} nats per token" in pilot.text_of("#inspector-status")
         gradients = pilot.screen.query_one("#gradients", HeatMap)
         for entry in found["parameters"]:  # type: ignore[attr-defined]
-            values = await choose(pilot, entry["name"])
+            values = await select_tensor(pilot, entry["name"])
             assert values.border_title == entry["name"] and gradients.border_title == f"{entry['name']}.grad"
             assert values.rows == json.loads(json.dumps(entry["values"])) and gradients.rows == entry["gradients"]
             assert gradients.display
@@ -125,20 +125,20 @@ async def test_a_run_is_shown_again_after_a_run_without_checkpoint(run: Run) -> 
 
 
 async def test_rows_of_the_embedding_are_labelled_with_tokens(run: Run) -> None:
-    found = inspected(run)
+    found = inspect_run(run)
     async with open_dashboard(run.path.parents[1], run=run) as pilot:
         await open_inspector(pilot)
         first = found["parameters"][0]  # type: ignore[index]
-        values = await choose(pilot, first["name"])
+        values = await select_tensor(pilot, first["name"])
         assert values.labels == [repr(token)[1:-1] for token in found["vocabulary"]]  # type: ignore[attr-defined]
 
 
 async def test_attention_is_shown_head_by_head_without_a_gradient(run: Run) -> None:
-    found = inspected(run)
+    found = inspect_run(run)
     async with open_dashboard(run.path.parents[1], run=run) as pilot:
         await open_inspector(pilot)
         for place, head in enumerate(found["attention"]):  # type: ignore[arg-type,var-annotated]
-            values = await choose(pilot, f"layer {head['layer']}, head {head['head']}: attention")
+            values = await select_tensor(pilot, f"layer {head['layer']}, head {head['head']}: attention")
             assert values.rows == head["weights"], place
             assert "Attention weights (rows: queries)" in str(values.border_title)
             assert not pilot.screen.query_one("#gradients").display
@@ -147,11 +147,11 @@ async def test_attention_is_shown_head_by_head_without_a_gradient(run: Run) -> N
 
 
 async def test_the_computation_graph_of_the_value_at_the_cursor_is_shown(run: Run) -> None:
-    found = inspected(run)
+    found = inspect_run(run)
     async with open_dashboard(run.path.parents[1], size=(200, 60), run=run) as pilot:
         await open_inspector(pilot)
         entry = found["nodes"][0]  # type: ignore[index]
-        values = await choose(pilot, entry["name"])
+        values = await select_tensor(pilot, entry["name"])
         assert "arrows to choose one" in pilot.text_of("#graph-text")
         values.focus()
         await pilot.press("down", "right")
@@ -193,15 +193,15 @@ async def test_a_cancelled_inspection_leaves_no_process(
     (tmp_path / "slow_inspection.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    def processes() -> list[psutil.Process]:
+    def inspection_processes() -> list[psutil.Process]:
         return [child for child in psutil.Process().children() if "slow_inspection" in child.cmdline()]
 
     async with open_dashboard(run.path.parents[1], run=run) as pilot:
         pilot.screen.query_one(Inspector).inspect = partial(inspect_in_subprocess, module="slow_inspection")
         await pilot.press("m")
-        await pilot.wait_until(processes)
+        await pilot.wait_until(inspection_processes)
         pilot.app.workers.cancel_all()
-        await pilot.wait_until(lambda: not processes())
+        await pilot.wait_until(lambda: not inspection_processes())
 
 
 async def test_an_option_of_a_replaced_inspection_is_ignored(run: Run) -> None:

@@ -44,13 +44,13 @@ def steps(first: int, losses: list[float], tokens_each: int = 8) -> dict[str, An
     return {"t": 0.1, "kind": "steps", "first_step": first, "losses": losses, "tokens": tokens, **more}
 
 
-def figures(pilot: AppPilot) -> str:
+def panel_text(pilot: AppPilot) -> str:
     return pilot.screen.query_one(RunPanel).text
 
 
-def row(pilot: AppPilot, name: str) -> str:
+def panel_row(pilot: AppPilot, name: str) -> str:
     """Return the value after a label of the panel."""
-    return next(line[8:] for line in figures(pilot).splitlines() if line.startswith(f"{name} "))
+    return next(line[8:] for line in panel_text(pilot).splitlines() if line.startswith(f"{name} "))
 
 
 async def test_a_long_name_does_not_hide_the_loss_on_a_narrow_terminal(tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def assert_shown_as_recorded(pilot: AppPilot, run: Run) -> None:
     banner = pilot.text_of("#banner")
     assert banner.startswith(expected)
     assert "Press 3 to generate" in banner if "FINISHED" in banner else "Press r to resume" in banner
-    assert expected.split(" at ")[0] in row(pilot, "State")
+    assert expected.split(" at ")[0] in panel_row(pilot, "State")
     assert banner.split("  ")[0][:60] in pilot.screen_text()
-    assert row(pilot, "Step").startswith(f"{history.step:,} / ")
-    assert history.best_eval is None or row(pilot, "Best").endswith(f"@ {history.best_eval['step']:,}")
+    assert panel_row(pilot, "Step").startswith(f"{history.step:,} / ")
+    assert history.best_eval is None or panel_row(pilot, "Best").endswith(f"@ {history.best_eval['step']:,}")
     assert_guards_shown(pilot, history)
     assert_samples_shown(pilot, history)
     assert_events_shown(pilot, history)
@@ -168,10 +168,10 @@ async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
     done = read_history(run).step
     with hold_lock(run):
         async with open_dashboard(tmp_path, run=run) as pilot:
-            assert row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
+            assert panel_row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
             append_events(run, steps(done + 1, [1.25, 0.75]))
-            await pilot.wait_until(lambda: row(pilot, "Step").startswith(f"{done + 2} / "))
-            assert row(pilot, "Loss") == "0.7500"
+            await pilot.wait_until(lambda: panel_row(pilot, "Step").startswith(f"{done + 2} / "))
+            assert panel_row(pilot, "Loss") == "0.7500"
             append_events(run, {"t": 0.2, "kind": "sample", "step": done + 2, "prompt": "", "text": "a new word"})
             await pilot.wait_for_text("a new word")
 
@@ -179,19 +179,19 @@ async def test_new_steps_are_shown_as_they_come(tmp_path: Path) -> None:
 async def test_pausing_and_resuming_are_shown(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
 
-    def control(verb: str) -> dict[str, Any]:
+    def control_event(verb: str) -> dict[str, Any]:
         return {"t": 0.2, "kind": "control", "request": "1.json", "verb": verb, "outcome": "done"}
 
     with hold_lock(run):
         async with open_dashboard(tmp_path, run=run) as pilot:
-            append_events(run, control("pause"))
+            append_events(run, control_event("pause"))
             await pilot.wait_for_text("‖ PAUSED  Press p to resume")
-            assert row(pilot, "State") == "‖ PAUSED" and row(pilot, "tok/s") == "–"
+            assert panel_row(pilot, "State") == "‖ PAUSED" and panel_row(pilot, "tok/s") == "–"
             await pilot.press("p")
             await pilot.wait_until(lambda: list(run.control_dir.glob("*-resume.json")))
-            append_events(run, control("resume"))
+            append_events(run, control_event("resume"))
             await pilot.wait_until(
-                lambda: row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
+                lambda: panel_row(pilot, "State") == "● RUNNING" and not pilot.screen.query_one("#banner").display
             )
 
 
@@ -231,8 +231,8 @@ async def test_a_resumed_run_shows_no_step_that_was_dropped(tmp_path: Path) -> N
             append_events(
                 run, {"t": 0.3, "kind": "resumed", "from_step": done, "reason": "restarted"}, steps(done + 1, [1.5])
             )
-            await pilot.wait_until(lambda: row(pilot, "Step").startswith(f"{done + 1} / "))
-            assert row(pilot, "Loss") == "1.5000"
+            await pilot.wait_until(lambda: panel_row(pilot, "Step").startswith(f"{done + 1} / "))
+            assert panel_row(pilot, "Loss") == "1.5000"
             assert "of another world" not in pilot.text_of("#samples-text")
             line = pilot.screen.query_one(Chart).data.lines["/loss"]
             assert line.last == done + 1 and line.value(done + 1) == 1.5 and line.value(done + 10) is None

@@ -8,7 +8,7 @@ from app_pilot import AppPilot, add_run, open_dashboard
 from screens.widgets.keys import Keys
 
 
-def foot(pilot: AppPilot) -> str:
+def footer_text(pilot: AppPilot) -> str:
     return pilot.screen_text().splitlines()[-1].strip()
 
 
@@ -16,27 +16,27 @@ def foot(pilot: AppPilot) -> str:
 async def test_exit_and_help_are_shown_at_any_width_and_no_key_is_cut(width: int, tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
     async with open_dashboard(tmp_path, (width, 24), screen="runs") as pilot:
-        await pilot.wait_until(lambda: "? Help" in foot(pilot))
+        await pilot.wait_until(lambda: "? Help" in footer_text(pilot))
         shown = pilot.screen.query_one(Keys).shown
         words = [word for key in shown for word in f"{key.display} {key.description}".split()]
-        assert foot(pilot).split() == words
+        assert footer_text(pilot).split() == words
         assert words[-4:] == ["q", "Leave", "?", "Help"]
 
 
 async def test_keys_that_do_not_fit_are_shown_again_when_there_is_room(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
     async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
-        await pilot.wait_until(lambda: "? Help" in foot(pilot))
-        assert "Delete" not in foot(pilot)
+        await pilot.wait_until(lambda: "? Help" in footer_text(pilot))
+        assert "Delete" not in footer_text(pilot)
         await pilot.resize_terminal(160, 24)
-        await pilot.wait_until(lambda: "Delete" in foot(pilot))
+        await pilot.wait_until(lambda: "Delete" in footer_text(pilot))
 
 
 async def test_an_input_with_focus_shows_only_keys_that_are_not_typed(tmp_path: Path) -> None:
     add_run(tmp_path, "finished")
     async with open_dashboard(tmp_path, (80, 24), screen="runs") as pilot:
-        await pilot.wait_until(lambda: "? Help" in foot(pilot))
+        await pilot.wait_until(lambda: "? Help" in footer_text(pilot))
         await pilot.press("slash")
-        await pilot.wait_until(lambda: foot(pilot) == "esc Back f1 Help")
+        await pilot.wait_until(lambda: footer_text(pilot) == "esc Back f1 Help")
         await pilot.press("escape")
-        await pilot.wait_until(lambda: "q Leave ? Help" in foot(pilot))
+        await pilot.wait_until(lambda: "q Leave ? Help" in footer_text(pilot))

@@ -23,7 +23,7 @@ class ViewApp(App[None]):
         yield TokenView()
 
     @on(TokenView.CursorMoved)
-    def note(self, message: TokenView.CursorMoved) -> None:
+    def record_token(self, message: TokenView.CursorMoved) -> None:
         self.moved.append(message.token)
 
 
@@ -38,7 +38,7 @@ def tokens(*texts: str, probability: float = 0.5) -> list[ShownToken]:
     return [ShownToken(text, probability, [(text, probability)]) for text in texts]
 
 
-def lines(view: TokenView) -> list[str]:
+def text_lines(view: TokenView) -> list[str]:
     return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
 
 
@@ -51,14 +51,14 @@ async def test_prompt_and_tokens_are_wrapped_into_lines() -> None:
         view.begin("the ", 1)
         view.extend(0, tokens("quick", " brown"))
         view.extend(0, tokens(" fox", " jumps\n", "over"))
-        assert lines(view)[:3] == ["the quick brown fox", "jumps", "over"]
+        assert text_lines(view)[:3] == ["the quick brown fox", "jumps", "over"]
 
 
 async def test_markup_in_a_text_is_shown_as_text() -> None:
     async with open_view() as (_, view):
         view.begin("[red]", 1)
         view.extend(0, tokens("[/]", "\x1b[1m"))
-        assert lines(view)[0] == "[red][/]␛[1m"
+        assert text_lines(view)[0] == "[red][/]␛[1m"
 
 
 async def test_several_samples_are_shown_below_each_other() -> None:
@@ -66,10 +66,10 @@ async def test_several_samples_are_shown_below_each_other() -> None:
         view.begin("a", 2)
         view.extend(1, tokens("second"))
         view.extend(0, tokens("first"))
-        shown = lines(view)
+        shown = text_lines(view)
         assert [shown[1], shown[3]] == ["afirst", "asecond"] and shown[0].startswith("── 1 ─")
         view.ascii = True
-        assert lines(view)[2].startswith("-- 2 -")
+        assert text_lines(view)[2].startswith("-- 2 -")
 
 
 async def test_the_view_follows_the_stream_until_it_is_scrolled_or_the_cursor_moves() -> None:
@@ -83,7 +83,7 @@ async def test_the_view_follows_the_stream_until_it_is_scrolled_or_the_cursor_mo
         await pilot.press("home")
         view.extend(0, tokens("more\n" * 5))
         await pilot.pause()
-        assert view.scroll_offset.y == 0 and lines(view)[0] == "0"
+        assert view.scroll_offset.y == 0 and text_lines(view)[0] == "0"
 
 
 async def test_lines_are_wrapped_again_at_another_width() -> None:
@@ -92,10 +92,10 @@ async def test_lines_are_wrapped_again_at_another_width() -> None:
         view.extend(0, tokens("quick", " brown"))
         await pilot.resize_terminal(12, 6)
         await pilot.pause()
-        assert lines(view)[:2] == ["the quick", "brown"]
+        assert text_lines(view)[:2] == ["the quick", "brown"]
         await pilot.resize_terminal(1, 1)
         await pilot.pause()
-        assert len(lines(view)) == 1
+        assert len(text_lines(view)) == 1
 
 
 async def test_the_cursor_moves_over_every_token_and_reports_it() -> None:
@@ -169,4 +169,4 @@ async def test_the_end_of_a_document_is_visible() -> None:
     async with open_view() as (_, view):
         view.begin("x", 1)
         view.extend(0, [ShownToken("", 0.5, (), ends=True)])
-        assert lines(view)[0] == "x■"
+        assert text_lines(view)[0] == "x■"

@@ -21,12 +21,12 @@ def wrapped(tokens: list[str], width: int) -> list[Line]:
     return lines.lines
 
 
-def words_of(line: Line) -> str:
+def text_of(line: Line) -> str:
     return "".join(piece.text for piece in line)
 
 
 def texts(lines: list[Line]) -> list[str]:
-    return [words_of(line) for line in lines]
+    return [text_of(line) for line in lines]
 
 
 @given(TOKENS, WIDTHS)
