@@ -12,13 +12,12 @@ from typing import TextIO
 
 from engines import __version__
 from engines.errors import SettingsError, UserError
+from engines.exit_codes import BROKEN_PIPE, FAILURE, INTERRUPTED, TERMINATED, USAGE_ERROR
 from engines.files import format_os_error
 from engines.settings.fields import format_bad_value
 from nanochat_tui.commands import COMMANDS, PROGRAM, Options
 from nanochat_tui.streams import OutputError, flush_streams, visible_streams
 
-USAGE_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
-_BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ended
 _GLOBAL_OPTIONS = {"--no-ui", "--json", "--readonly", "--ascii", "--user-config"}
 
 
@@ -33,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         except BrokenPipeError:  # stdout was closed; runs that were started continue
             flush_streams()
-            return _BROKEN_PIPE
+            return BROKEN_PIPE
         except OSError as error:
             flush_streams()
             with contextlib.suppress(OSError):
                 print(f"{_command_name(words)} failed: cannot write output: {format_os_error(error)}.", file=sys.stderr)
             flush_streams()
-            return 1
+            return FAILURE
 
 
 def _run_and_report_errors(words: list[str]) -> int:
@@ -65,7 +64,7 @@ def _run_and_report_errors(words: list[str]) -> int:
         from engines.output.crash_log import describe_crash
 
         print(f"{name} failed: {describe_crash(error, 'command')}", file=sys.stderr)
-    return 1
+    return FAILURE
 
 
 def _command_name(words: list[str]) -> str:
@@ -106,7 +105,7 @@ def _dispatch(words: list[str]) -> int:
         print(f"{PROGRAM} {__version__}")
         return 0
     if name not in COMMANDS:
-        raise SettingsError([f"unknown command {format_bad_value(name)}; available commands: {', '.join(COMMANDS)}."])
+        raise SettingsError([_describe_unknown_word(name)])
     from nanochat_tui import parser
 
     if words[1:] and words[1] in ("-h", "--help"):
@@ -120,6 +119,14 @@ def _dispatch(words: list[str]) -> int:
 
         options = options._replace(user_config=read_user_config())
     return _run_command(name, options, global_options)
+
+
+def _describe_unknown_word(word: str) -> str:
+    """Return a sentence about a first word that is neither a command nor a global option."""
+    if word.startswith("-"):
+        known = ", ".join(sorted(_GLOBAL_OPTIONS))
+        return f"unknown option {format_bad_value(word)} before the command; global options: {known}."
+    return f"unknown command {format_bad_value(word)}; available commands: {', '.join(COMMANDS)}."
 
 
 def _run_command(name: str, options: Options, global_options: set[str]) -> int:

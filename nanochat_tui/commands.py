@@ -192,7 +192,7 @@ COMMANDS = {
         "measure this program, alone or against karpathy/nanochat",
         (
             Argument(
-                "what",
+                "benchmark",
                 {
                     "choices": ("log", "scalar", "step", "ui", "nanochat"),
                     "help": "log: the event log and start-up; scalar: the scalar engine; step: the time of a training "

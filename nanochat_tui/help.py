@@ -21,7 +21,7 @@ _ENVIRONMENT = {
     "XDG_CACHE_HOME": "parent of the cache of tokens and tokenizers (Linux default: ~/.cache)",
     "XDG_STATE_HOME": "parent of logs and of the list of results directories (Linux default: ~/.local/state)",
     "CUDA_VISIBLE_DEVICES": "GPUs that runs and studies may use",
-    "NO_COLOR": "draw without colors",
+    "NO_COLOR": "draw without colours",
 }
 _USER_CONFIG = (
     "  ~/.config/nanochat-tui/config.toml (macOS: ~/Library/Application Support/nanochat-tui/config.toml)",

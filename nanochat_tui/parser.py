@@ -1,11 +1,10 @@
 """Parse the words of a command into `Options`: argparse splits them, `Field.parse` converts the values."""
 
 import argparse
-from collections.abc import Iterable
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.settings.fields import Field, fields, format_bad_value, format_default, parse_settings
+from engines.settings.fields import Field, fields, format_bad_value, format_default, parse_settings, suggest_name
 from nanochat_tui.commands import COMMANDS, PROGRAM, RESULTS_DIR, Argument, Options
 
 
@@ -49,7 +48,7 @@ def _problems_with_unknown(name: str, words: list[str], parser: argparse.Argumen
         follows_unknown_option = word.startswith("-") and "=" not in word
         option = word.partition("=")[0]
         if option.startswith("-"):
-            problems.append(f"{name}: unknown option {shorten(option)}{_suggestion(option, options)}")
+            problems.append(f"{name}: unknown option {shorten(option)}{suggest_name(option, options)}")
         else:
             problems.append(f"{name}: unexpected argument {format_bad_value(word)}.")
     return problems
@@ -119,11 +118,3 @@ def shorten(text: str, max_characters: int = 60) -> str:
     if len(text) <= max_characters:
         return text
     return f"{text[: max_characters // 2]}…{text[-max_characters // 3 :]}"
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown word: the most similar known word, if there is one."""
-    import difflib
-
-    close = difflib.get_close_matches(word[:60], known, n=1)
-    return f"; did you mean {close[0]}?" if close else "."

@@ -26,6 +26,7 @@ from engines.ablation.schedule import pending_jobs, rung_settings, rung_stop_ste
 from engines.ablation.slots import Slot
 from engines.ablation.study import Study
 from engines.errors import UserError
+from engines.exit_codes import FAILURE, HALTED, INTERRUPTED, TERMINATED, UNEXPECTED_EXIT
 from engines.numbered_names import parse_numbered
 from engines.runs import control, liveness
 from engines.runs.control import Inbox
@@ -41,8 +42,7 @@ from engines.training.fork import fork_run
 _POLL_INTERVAL = 0.02  # seconds between checks of runs and control requests
 _HEARTBEAT_INTERVAL = 2.0  # seconds
 _TABLES_TIME_SHARE = 0.05  # at most this share of the time goes into tables that the next result replaces
-_EXIT_LOG_UNWRITABLE = 3
-_ENDINGS = {signal.SIGTERM: ("terminated", 143), signal.SIGINT: ("interrupted", 130)}
+_ENDINGS = {signal.SIGTERM: ("terminated", TERMINATED), signal.SIGINT: ("interrupted", INTERRUPTED)}
 _RESUMABLE = ("stopped", "killed")  # outcomes after which a run is not done yet
 
 
@@ -87,12 +87,12 @@ class StudyQueue:
             paths = tables.write_all_tables(self._study, self._plan, self._results)
             ending |= {"reason": reason, "exit_code": code, "tables": paths}
         except UserError as error:
-            ending |= {"reason": "crashed", "exit_code": 1, "detail": str(error)}
+            ending |= {"reason": "crashed", "exit_code": FAILURE, "detail": str(error)}
         except OSError as error:
             detail = f"{error.filename or self._study.path} cannot be read or written: {error.strerror}."
-            ending |= {"reason": "crashed", "exit_code": 1, "detail": detail}
+            ending |= {"reason": "crashed", "exit_code": FAILURE, "detail": detail}
         except Exception as error:
-            ending |= {"reason": "crashed", "exit_code": 5, "detail": f"{type(error).__name__}: {error}"}
+            ending |= {"reason": "crashed", "exit_code": UNEXPECTED_EXIT, "detail": f"{type(error).__name__}: {error}"}
             ending |= {"traceback": traceback.format_exc()}
         return self._record_end(ending)
 
@@ -102,8 +102,8 @@ class StudyQueue:
             self._log.emit("ended", step=len(self._results), **ending)
             self._log.sync()
         except UserError as error:
-            liveness.print_ended(len(self._results), "halted", _EXIT_LOG_UNWRITABLE, str(error))
-            return _EXIT_LOG_UNWRITABLE
+            liveness.print_ended(len(self._results), "halted", HALTED, str(error))
+            return HALTED
         return int(ending["exit_code"])
 
     def _train(self) -> tuple[str, int]:

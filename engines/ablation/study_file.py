@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError
-from engines.settings.fields import fields, format_bad_value, parse_settings
+from engines.settings.fields import fields, format_bad_value, parse_settings, suggest_name
 from engines.settings.files import read_config_text
 from engines.settings.train import TrainSettings
 
@@ -90,7 +90,7 @@ def _parse_axis_values(
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in raw.items():
         if name not in known:
-            problems.append(f"{where}{format_bad_value(name)} is not a training setting.")
+            problems.append(f"{where}unknown setting {format_bad_value(name)}{suggest_name(name, known)}")
             continue
         parsed = []
         for value in values:

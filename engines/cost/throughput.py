@@ -10,11 +10,11 @@ from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
 
 # Fraction of a GPU's peak that training reaches, by model width; interpolated by the logarithm of the width.
-# Measured on an H200 at depths 4, 6 and 12 with sliding windows; the first is a guess.
+# Measured on an H200 at depths 4, 6 and 12 with sliding windows; the first is an estimate.
 _UTILISATION = ((64, 0.03), (256, 0.27), (384, 0.32), (768, 0.49))
 _LAUNCH_SECONDS = {"cuda": 2e-6, "cpu": 13e-6}  # per kernel; on a GPU within a CUDA graph
-_LAUNCHES_PER_LAYER = 100  # forward, backward and update; a guess, within a factor of two on CPUs as well
-# FLOP/s per core: gpts of depth 2 to 6 reached 54 to 79 and 115 to 162 billion with AVX-512; elsewhere a guess.
+_LAUNCHES_PER_LAYER = 100  # forward, backward and update; an estimate, within a factor of two on CPUs as well
+# FLOP/s per core: gpts of depth 2 to 6 reached 54 to 79 and 115 to 162 billion with AVX-512; elsewhere an estimate.
 _CPU_FLOPS = {"float32": 60e9, "bfloat16": 130e9, "float64": 30e9}
 _SCALAR_FLOPS = 70e6  # 40 to 120 million depending on the shape, on the machine of results/bench/scalar.md
 
@@ -43,7 +43,8 @@ def _estimate_flops_per_second(settings: TrainSettings, vocab_size: int, machine
     if settings.device == "cpu":
         cores = settings.threads or max(1, machine.cores - 1)
         per_core = _CPU_FLOPS[settings.dtype]
-        return cores * per_core, f"{per_core / 1e9:.0f} GFLOP/s per core on {cores} cores, a guess"
+        used = "1 core" if cores == 1 else f"{cores} cores"
+        return cores * per_core, f"{per_core / 1e9:.0f} GFLOP/s per core on {used}, a rough estimate"
     if settings.device == "mps":
         return None, "the speed of Metal GPUs is unknown"
     peak = peak_flops(machine.gpu or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engines import events
 from engines.events import Event
+from engines.exit_codes import HALTED
 from engines.files import open_regular
 from engines.runs.history import History
 from engines.runs.store import Run
@@ -91,7 +92,8 @@ def find_ending(run: Run, history: History) -> Event | None:
     if printed := find_printed_ending(run):
         return printed
     if history.ended is None and not run.path.exists():
-        return _build_ended_event(history.step, "halted", 3, f"{run.path}, the folder of run {run.id}, was deleted.")
+        detail = f"{run.path}, the folder of run {run.id}, was deleted."
+        return _build_ended_event(history.step, "halted", HALTED, detail)
     return history.ended
 
 

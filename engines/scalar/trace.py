@@ -139,7 +139,7 @@ def _parse_element(element: str) -> tuple[str, int, int]:
     try:
         return name, int(row), int(column)
     except ValueError:
-        raise UserError(f"--node {element}: not an element. Write it as 0.wq[3,2] or 12:linear[0,5].") from None
+        raise UserError(f"--node {element}: not NAME[row,column]. Write it as 0.wq[3,2] or 12:linear[0,5].") from None
 
 
 def _matrices(node: Node) -> JSON:

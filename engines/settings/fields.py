@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engines.errors import SettingsError
@@ -88,7 +88,7 @@ class Field:
         if self.at_least is not None and not value >= self.at_least:
             raise ValueError(f"must be at least {_bound(self.at_least)}, not {format_bad_value(value)}")
         if self.above is not None and not value > self.above:
-            raise ValueError(f"must be more than {_bound(self.above)}, not {format_bad_value(value)}")
+            raise ValueError(f"must be greater than {_bound(self.above)}, not {format_bad_value(value)}")
         if self.at_most is not None and not value <= self.at_most:
             raise ValueError(f"must be at most {_bound(self.at_most)}, not {format_bad_value(value)}")
 
@@ -107,6 +107,14 @@ def format_bad_value(value: object) -> str:
         return _REPR.repr(value)
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; deep nesting
         return f"a very long {type(value).__name__}"
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: the most similar known name, if there is one."""
+    import difflib
+
+    similar = difflib.get_close_matches(name[:60], known, n=1)
+    return f"; did you mean {similar[0]}?" if similar else "."
 
 
 def format_default(field: Field) -> str:
@@ -133,7 +141,7 @@ def parse_settings(settings: type, raw: Mapping[str, object], source: str = "") 
     where = f"{source}: " if source else ""
     for name, value in raw.items():
         if name not in known:
-            problems.append(f"{where}unknown setting {format_bad_value(name)}.")
+            problems.append(f"{where}unknown setting {format_bad_value(name)}{suggest_name(name, known)}")
             continue
         title = name if source else known[name].flag
         try:

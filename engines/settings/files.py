@@ -34,6 +34,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
             raw = dict(json.loads(text)["given"].items())
         else:
             raw = {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"--config {path} is not TOML: {error}."]) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
     return parse_settings(TrainSettings, raw, str(path))

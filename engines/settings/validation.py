@@ -53,7 +53,7 @@ def find_schedule_misfits(values: Mapping[str, Any], follows_progress: bool) -> 
     if values["warmup_fraction"] + values["warmdown_fraction"] > 1:
         problems.append("--warmup-fraction and --warmdown-fraction together must be at most 1.")
     if values["target_bpb"] is not None and not values["eval_every"] and not follows_progress:
-        problems.append("--target-bpb needs evaluations: --eval-every must be above 0.")
+        problems.append("--target-bpb needs evaluations: --eval-every must be greater than 0.")
     if values["micro_batch"] and values["batch_size"] % values["micro_batch"]:
         problems.append(f"--micro-batch {values['micro_batch']} must divide --batch-size {values['batch_size']}.")
     return problems

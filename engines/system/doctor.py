@@ -190,7 +190,7 @@ def _check_torch(torch: dict[str, Any]) -> Result:
     if "error" in torch:
         return FAIL, torch["error"]
     devices = [*torch["gpus"], *(["a Metal GPU"] if torch["mps"] else [])]
-    detail = f"{torch['version']}, built for {torch['built_for']}, finds {', '.join(devices) or 'no GPU'}"
+    detail = f"{torch['version']}, built for {torch['built_for']}; GPU: {', '.join(devices) or 'none found'}"
     if list_gpus() and not torch["gpus"]:
         return WARN, (
             f"{detail}, but the driver reports {list_gpus()[0].name}: install a torch built for CUDA "

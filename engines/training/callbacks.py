@@ -77,7 +77,7 @@ class Callbacks:
         if checkpoint.tokenizer != json.loads(json.dumps(self._tokenizer.to_json())):
             raise UserError(
                 f"run {self._run.id} cannot be resumed: its text gives another tokenizer than that of the checkpoint. "
-                "Restore the text, or start a new run with --config."
+                "Restore the text, or start a new run with `train --config`."
             )
 
     def _record_saved(self, saved: SavedCheckpoint) -> None:

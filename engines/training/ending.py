@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from engines.errors import UserError
+from engines.exit_codes import FAILURE, UNEXPECTED_EXIT
 
 
 class Ending(NamedTuple):
@@ -30,14 +31,14 @@ def get_ending_of(error: BaseException) -> Ending:
     if isinstance(error, StopRequested):
         return error.ending
     if isinstance(error, UserError):
-        return Ending("crashed", 1, str(error))
+        return Ending("crashed", FAILURE, str(error))
     if isinstance(error, OSError):  # a disk or a file of the user's, not a defect of the program
         name, reason = error.filename or "a file", error.strerror or error
-        return Ending("crashed", 1, f"{name} cannot be read or written: {reason}.")
+        return Ending("crashed", FAILURE, f"{name} cannot be read or written: {reason}.")
     from engines.system import bytecode
 
     if damage := bytecode.discard_if_damaged(error):
-        return Ending("crashed", 1, damage)
+        return Ending("crashed", FAILURE, damage)
     import traceback
 
-    return Ending("crashed", 5, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return Ending("crashed", UNEXPECTED_EXIT, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -27,11 +27,11 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
     if step is None:
         raise UserError(
             f"run {parent.id} cannot be continued: no intact checkpoint in {parent.checkpoints_dir}. "
-            "Start a new run with --config. " + " ".join(complaints)
+            "Start a new run with `train --config`. " + " ".join(complaints)
         )
     if changes.get("steps", step + 1) <= step:
         raise SettingsError(
-            [f"--steps {changes['steps']:,} must be above {step:,}, the steps that run {parent.id} has trained."]
+            [f"--steps {changes['steps']:,} must be greater than {step:,}, the last step of run {parent.id}."]
         )
     lines: list[bytes] = []
     history = read_resumable_history(parent, lines)
@@ -52,7 +52,7 @@ def fork_run(parent: Run, changes: Mapping[str, Any], mark: Mapping[str, Any] | 
 def _require_changeable(changes: Mapping[str, Any]) -> None:
     known = fields(TrainSettings)
     problems = [
-        f"{known[name].flag} cannot change while a run continues. Start a new run with --config."
+        f"{known[name].flag} cannot be changed when a run is resumed. Start a new run with `train --config`."
         for name in changes
         if is_fixed(name)
     ]

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from engines.checkpoints.files import estimate_size
 from engines.data.batches import Batches
+from engines.exit_codes import HALTED, NOT_FINITE
 from engines.interfaces import Learner
 from engines.runs.control import Inbox
 from engines.runs.history import History
@@ -229,5 +230,5 @@ class Training:
         """End the run. The first halt counts, and it replaces an earlier request to stop."""
         self._is_worth_saving = self._is_worth_saving and alert.rule not in ("nonfinite", "disk")
         if self._ending is None or self._ending.reason != "halted":
-            code = 4 if alert.rule == "nonfinite" else 3
+            code = NOT_FINITE if alert.rule == "nonfinite" else HALTED
             self._ending = Ending("halted", code, f"{alert.rule} at step {step}: {alert.hint}.")

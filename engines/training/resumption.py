@@ -44,7 +44,7 @@ def check_resumable(run: Run, config: Mapping[str, Any], history: History) -> Re
         if recorded:
             raise UserError(
                 f"run {run.id} cannot be resumed: no checkpoint was found in {folder}, although one at step "
-                f"{max(recorded)} was recorded. Mount or restore the folder, or start a new run with --config."
+                f"{max(recorded)} was recorded. Mount or restore the folder, or start a new run with `train --config`."
             )
         return None
     require_same_settings(run, config, found)
@@ -81,5 +81,5 @@ def require_same_settings(run: Run, config: Mapping[str, Any], checkpoint: Check
     if different:
         raise UserError(
             f"run {run.id} cannot be resumed: its config.json does not have the settings that it was trained with: "
-            f"{', '.join(different)}. Restore config.json, or start a new run with --config."
+            f"{', '.join(different)}. Restore config.json, or start a new run with `train --config`."
         )

@@ -5,9 +5,10 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from engines.exit_codes import INTERRUPTED, TERMINATED
 from engines.training.ending import Ending, StopRequested
 
-ENDINGS = {signal.SIGTERM: Ending("terminated", 143), signal.SIGINT: Ending("interrupted", 130)}
+ENDINGS = {signal.SIGTERM: Ending("terminated", TERMINATED), signal.SIGINT: Ending("interrupted", INTERRUPTED)}
 
 
 class StopSignals:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import UserError
+from engines.exit_codes import HALTED
 from engines.numbered_names import parse_numbered
 from engines.runs import manifest
 from engines.runs.checked_json import write_checked_json
@@ -28,8 +29,6 @@ from engines.training.ending import Ending, StopRequested, get_ending_of
 from engines.training.heartbeat import Heartbeat
 from engines.training.signals import StopSignals, terminate_this_process
 from engines.training.startup import StartupReporter
-
-_UNWRITABLE = 3  # exit code of a run whose event log cannot be written
 
 
 class Worker:
@@ -174,8 +173,8 @@ class Worker:
             self._log.emit("ended", step=step, **ending._asdict())
             self._log.sync()
         except (UserError, OSError) as error:
-            print_ended(step, "halted", _UNWRITABLE, str(error))
-            return _UNWRITABLE
+            print_ended(step, "halted", HALTED, str(error))
+            return HALTED
         try:
             write_checked_json(self._run.summary_path, digest.store_in(self._summarize(ending)))
         except OSError as error:  # the log holds the same figures

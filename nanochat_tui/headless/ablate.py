@@ -162,7 +162,9 @@ def _send_request(word: str, verb: str, options: Options) -> int:
     """Request a pause or stop from the queue of a study."""
     study = _find(word, options)
     if not liveness.is_lock_held(study.lock_path):
-        raise UserError(f"study {study.id} is not running.")
+        raise UserError(
+            f"study {study.id} is not running; `nanochat-tui --no-ui studies` shows the state of every study."
+        )
     control.send_request(study.control_dir, verb)
     print(f"{verb} requested for study {study.id}; {_describe_resume(study)}", file=sys.stderr)
     return 0

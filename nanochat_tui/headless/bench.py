@@ -25,7 +25,7 @@ _PLACEHOLDERS = {"upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}  # 
 
 def bench(options: Options) -> int:
     """Run a benchmark, print its report, and write it to bench/<what>.{json,md} in the results directory."""
-    what = options.arguments["what"]
+    what = options.arguments["benchmark"]
     _refuse_settings_of_others(what, options.settings)
     if what == "nanochat":
         from nanochat_tui.headless.bench_nanochat import bench_nanochat
@@ -53,7 +53,7 @@ def _refuse_settings_of_others(what: str, given: dict[str, Any]) -> None:
 
 def _command_line(options: Options) -> str:
     """Return the command that reproduces the report, without the paths of this machine."""
-    words = [PROGRAM, "--no-ui", "bench", options.arguments["what"]]
+    words = [PROGRAM, "--no-ui", "bench", options.arguments["benchmark"]]
     for name, value in options.settings.items():
         text = str(value).lower() if value is None or isinstance(value, bool) else value
         words.append(f"{flag_of(name)}={_PLACEHOLDERS.get(name, text)}")

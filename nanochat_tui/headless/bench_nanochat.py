@@ -103,7 +103,7 @@ def _parse_sides(settings: RaceSettings) -> tuple[str, ...]:
     if not set(sides) <= set(SIDES):
         problems.append(f"--sides must be one or more of {','.join(SIDES)}, not {settings.sides!r}.")
     if settings.budget != AUTO and settings.profile != "auto":
-        problems.append("--budget and --profile exclude each other, because the profile chooses the budgets.")
+        problems.append("--budget and --profile are mutually exclusive, because the profile chooses the budgets.")
     if problems:
         raise SettingsError(problems)
     return sides

@@ -60,9 +60,9 @@ def format_metrics(history: History, steps: int, state: str = "running") -> str:
     if speed:
         parts.append(f"{speed:,.0f} tok/s")
         if is_running and (mfu := history.mfu()):
-            parts.append(f"mfu {100 * mfu:.1f} %")
+            parts.append(f"MFU {100 * mfu:.1f} %")
     if is_running and (seconds := history.estimate_seconds_left(steps)) is not None:
-        parts.append(f"eta {format_duration(seconds)}")
+        parts.append(f"ETA {format_duration(seconds)}")
     elif history.step:
         parts.append(f"time {format_duration(history.last_t)}")
     return "  ".join(parts)

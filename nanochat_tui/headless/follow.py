@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from engines.events import Event
+from engines.exit_codes import INTERRUPTED, TERMINATED, UNEXPECTED_EXIT
 from engines.runs import liveness
 from engines.runs.history import History
 from engines.runs.reader import EventReader
@@ -19,11 +20,10 @@ from nanochat_tui.commands import Options
 from nanochat_tui.headless.presenters import Presenter
 from nanochat_tui.streams import print_json
 
-KILLED = 5  # exit code where the worker did not log an `ended` event
 POLL_INTERVAL = 0.1  # seconds between reads of the log
 _FIRST_POLL_INTERVAL = 0.005  # seconds; at first, so that a short run does not take longer
 _FIRST_PERIOD = 2.0  # seconds
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 class Outcome(NamedTuple):
@@ -112,7 +112,7 @@ class _Follower:
             self._presenter.print_message(f"{self._run.id}: {self._history.damage}")
         state = liveness.derive_ended_state(self._run, self._history)
         ended = liveness.find_ending(self._run, self._history)
-        return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else KILLED))
+        return Outcome(state, ended, self._exit_code or (ended["exit_code"] if ended else UNEXPECTED_EXIT))
 
 
 def print_detached(options: Options, kind: str, started: Run) -> None:

@@ -74,7 +74,8 @@ def _print_graph(node: dict[str, Any], indent: int = 0) -> None:
     if "behind" in node:
         shown, total = len(node["behind"]), node["made_from"]
         limit = f", the {shown} with the largest influence" if shown < total else ""
-        print(f", computed from {total} values{limit}:", end="")
+        values = "1 value" if total == 1 else f"{total} values"
+        print(f", computed from {values}{limit}:", end="")
         for part in node["behind"]:
             _print_graph(part, indent + 1)
     if indent == 0:

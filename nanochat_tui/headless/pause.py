@@ -6,6 +6,7 @@ import time
 from engines.errors import UserError
 from engines.runs import control, liveness
 from engines.runs.reader import EventReader
+from engines.runs.snapshot import read_snapshot
 from engines.runs.store import Run
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.lookup import named_running_run
@@ -15,8 +16,14 @@ _TIMEOUT = 10.0  # seconds; a run checks for requests every 50 ms, but only afte
 
 
 def pause(options: Options) -> int:
-    """Request a pause, and wait until the run reports it. Raises UserError if the run ends before."""
+    """Request a pause, and wait until the run reports it. Raises UserError if the run ends before.
+
+    A run that is already paused reads no further request to pause.
+    """
     run = named_running_run(options)
+    if read_snapshot(run)[0] == "paused":
+        print(f"run {run.id} is already paused; resume with: nanochat-tui --no-ui resume {run.id}", file=sys.stderr)
+        return 0
     request = control.send_request(run.control_dir, "pause").name
     if _wait_for_answer(run, request):
         print(f"run {run.id} is paused; resume with: nanochat-tui --no-ui resume {run.id}", file=sys.stderr)

@@ -244,7 +244,7 @@ def _describe_time(made: _RunPlan) -> str:
     limit = "at most " if made.settings.target_bpb is not None else ""
     return (
         f"{limit}about {format_duration(estimated.seconds)}{speed} on {device}, assuming {estimated.assumption}; "
-        "without reading the text, compiling and evaluating"
+        "excluding data preparation, compilation and evaluation"
     )
 
 

@@ -15,7 +15,7 @@ def read_prompt(name: str, settings: dict[str, object]) -> str:
     Raises SettingsError if --prompt is given too, and UserError if the file is not UTF-8 text.
     """
     if "prompt" in settings:
-        raise SettingsError(["--prompt and --prompt-file exclude each other; use one of them."])
+        raise SettingsError(["--prompt and --prompt-file are mutually exclusive; use one of them."])
     if name == "-":
         return _read_text(_open_stdin(), "stdin")
     path = user_path(name, "prompt file")

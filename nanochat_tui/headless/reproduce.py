@@ -4,6 +4,7 @@ import sys
 from typing import Any, NamedTuple
 
 from engines.errors import SettingsError, UserError
+from engines.exit_codes import UNEXPECTED_EXIT
 from engines.reproduce.compare import DIVERGED, TOLERANCE, compare_records
 from engines.reproduce.replay import (
     RecordedRun,
@@ -23,7 +24,7 @@ from engines.settings.fields import Field
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.comparison_text import comparison_as_json, comparison_as_text
-from nanochat_tui.headless.follow import KILLED, Outcome, follow, hold_signals
+from nanochat_tui.headless.follow import Outcome, follow, hold_signals
 from nanochat_tui.headless.lookup import named_run, results_of
 from nanochat_tui.headless.presenters import choose_presenter
 from nanochat_tui.streams import print_json
@@ -159,7 +160,7 @@ def _not_trained(run_id: str, outcome: Outcome) -> _NotTrained:
     if state == "running":
         return _NotTrained(f"run {run_id} is still running", exit_code)
     if ended is None or state == "killed":
-        return _NotTrained(f"run {run_id} was killed: its worker exited unexpectedly", KILLED)
+        return _NotTrained(f"run {run_id} was killed: its worker exited unexpectedly", UNEXPECTED_EXIT)
     if state == "crashed" and ended["traceback"] is None:
         raise UserError(f"run {run_id}: {ended['detail']}")
     detail = f": {ended['detail']}" if ended["detail"] else ""

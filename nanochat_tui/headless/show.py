@@ -85,7 +85,7 @@ def _ending(details: _Details) -> dict[str, str]:
     """Return the rows about checkpoints, how the run ended, and how to resume it."""
     run, _, state, history = details
     steps = ", ".join(map(str, list_steps(run.checkpoints_dir)))
-    rows = {"checkpoints": f"steps {steps or '(none)'} in {run.checkpoints_dir}"}
+    rows = {"checkpoints": f"steps {steps} in {run.checkpoints_dir}" if steps else "none yet"}
     if ended := liveness.find_ending(run, history):
         rows["ended"] = ended["detail"] or ""
     if state == "killed":

@@ -121,7 +121,7 @@ def describe_axis(line: str) -> str:
     if not name:
         return _AXIS_HELP
     if name not in known:
-        return f"{name} is not a training setting{_suggest_names(name, list(known))}"
+        return f"unknown setting {name}{_suggest_names(name, list(known))}"
     field = known[name]
     for value in filter(None, (value.strip() for value in values.split(","))):
         try:

@@ -127,7 +127,7 @@ def test_divisors_of_the_largest_batch_are_found_quickly() -> None:
         ({"batch_size": 1 << 24, "context_length": 1 << 20}, "tokens per step, more than 4,294,967,296"),
         ({"steps": 10**12, "batch_size": 1 << 20}, "is more than 1e+18 tokens; lower --steps"),
         ({"seed": 2**63}, "--seed must be at most 9,223,372,036,854,775,807, not 9223372036854775808"),
-        ({"target_bpb": 1, "eval_every": 0}, "--target-bpb needs evaluations: --eval-every must be above 0"),
+        ({"target_bpb": 1, "eval_every": 0}, "--target-bpb needs evaluations: --eval-every must be greater than 0"),
     ],
 )  # fmt: skip
 def test_impossible_sizes_are_refused_with_the_size(given: dict[str, Any], sentence: str) -> None:

@@ -46,7 +46,7 @@ def test_a_prompt_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatc
 
 
 def test_two_prompts_are_a_usage_error() -> None:
-    with pytest.raises(SettingsError, match="--prompt and --prompt-file exclude each other"):
+    with pytest.raises(SettingsError, match="--prompt and --prompt-file are mutually exclusive"):
         read_prompt("-", {"prompt": "a"})
 
 

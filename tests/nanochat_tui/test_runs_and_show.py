@@ -82,7 +82,7 @@ def test_a_paused_run_shows_no_time_left(tmp_path: Path, capsys: Words) -> None:
     append(run, kind="phase", phase="train", done=None, total=None)
     append(run, **steps(1, [3.0, 2.9], t=60.0))
     with hold_lock(run):
-        assert "eta" in printed(capsys, "show", run.id, "--results-dir", str(run.results))
+        assert "ETA" in printed(capsys, "show", run.id, "--results-dir", str(run.results))
         append(run, kind="control", request="1-pause.json", verb="pause", outcome="done")
         shown = printed(capsys, "show", run.id, "--results-dir", str(run.results))
         assert "paused" in shown and "eta" not in shown and "time 60 s" in shown
@@ -262,7 +262,7 @@ def test_fewer_steps_than_were_trained_are_refused(tmp_path: Path, capsys: Words
             main(["--no-ui", "resume", parent.id, "--steps", steps_option, "--results-dir", str(parent.results)]) == 2
         )
         output = capsys.readouterr().err
-        assert f"--steps {steps_option} must be above 20, the steps that run {parent.id} has trained." in output
+        assert f"--steps {steps_option} must be greater than 20, the last step of run {parent.id}." in output
     assert os.listdir(parent.results / "runs") == [parent.id]
 
 

@@ -42,7 +42,7 @@ class CharTokenizer:
         verb = "is" if len(unknown) == 1 else "are"
         more = "…" if len(self.alphabet) > _MAX_LISTED_ALPHABET else ""
         alphabet = repr(self.alphabet[:_MAX_LISTED_ALPHABET]) + more
-        return UserError(f"{subject} position {first} {verb} not in the model's alphabet, which is {alphabet}.")
+        return UserError(f"{subject} position {first} {verb} not in the tokenizer's vocabulary: {alphabet}.")
 
     def _ascii_table(self) -> bytes:
         return bytes(self._ids.get(chr(code), _UNKNOWN) for code in range(256))

@@ -114,7 +114,7 @@ def test_any_characters_are_encoded_and_decoded(text: str) -> None:
 @pytest.mark.parametrize("alphabet", ["abc", "abcé"])
 @pytest.mark.parametrize(("text", "position"), [("abx", 2), ("日", 0), ("ab\nc", 2)])
 def test_an_unknown_character_is_named_with_its_position(alphabet: str, text: str, position: int) -> None:
-    with pytest.raises(UserError, match=f"^character '.*' at position {position} is not in the model's alphabet"):
+    with pytest.raises(UserError, match=f"^character '.*' at position {position} is not in the tokenizer's vocabulary"):
         CharTokenizer(alphabet).encode(text)
 
 

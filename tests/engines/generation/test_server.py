@@ -198,7 +198,7 @@ def test_an_error_is_a_reply_and_the_next_request_is_answered(
         errors[1] == f"{tmp_path}/nowhere/state.json cannot be read: No such file or directory. Use another checkpoint."
     )
     assert "is damaged" in errors[2]
-    assert errors[3].startswith("character 'Ω' at position 0 is not in the model's alphabet")
+    assert errors[3].startswith("character 'Ω' at position 0 is not in the tokenizer's vocabulary")
     assert errors[4] == "--temperature must be at least 0, not -1.0. unknown setting 'wat'."
     assert errors[None].startswith("not a request: 'garbage\\n'. ")
     assert errors[5].startswith("the model could not generate text: KeyError")

@@ -9,6 +9,7 @@ import pytest
 from builders import make_run
 from patience import PATIENCE
 
+from engines.exit_codes import UNEXPECTED_EXIT
 from engines.runs.board import WatchedRuns
 from engines.runs.launch import launch
 from nanochat_tui.cli import main
@@ -33,6 +34,6 @@ def test_a_killed_worker_appears_at_the_next_refresh_within_two_seconds(
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     assert [watch.state for watch in board.refresh()] == ["killed"]
-    assert main(["--no-ui", "attach", str(run.path)]) == follow.KILLED
+    assert main(["--no-ui", "attach", str(run.path)]) == UNEXPECTED_EXIT
     assert f"run {run.id} killed" in capsys.readouterr().err
     assert max(REFRESH_INTERVAL, POLL_INTERVAL, follow.POLL_INTERVAL) < 2

@@ -78,7 +78,11 @@ def test_depth_and_top_limit_the_graph() -> None:
 
 @pytest.mark.parametrize(
     ("element", "message"),
-    [("nothing[0,0]", "Available nodes: wte"), ("wte[9,0]", "5 rows and 4 columns"), ("wte", "not an element")],
+    [
+        ("nothing[0,0]", "Available nodes: wte"),
+        ("wte[9,0]", "5 rows and 4 columns"),
+        ("wte", "not NAME\\[row,column\\]"),
+    ],
 )
 def test_an_unknown_element_is_an_error_that_lists_what_is_available(element: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

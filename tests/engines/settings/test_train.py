@@ -64,7 +64,7 @@ def test_bounds_hold() -> None:
     for raw in ("-0.1", "1.1"):
         with pytest.raises(ValueError, match="at"):
             field.parse(raw)
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         Field("x", "g", "float", 0.5, "", above=0).parse("0")
 
 

@@ -45,7 +45,7 @@ def test_every_key_is_read() -> None:
         ("theme = 1", "theme must be text, not 1."),
         ("keys = 1", "keys must be a table, not 1."),
         ("[keys]\nleave = 1", "keys: 'leave' must be a key such as f2 or ctrl+s, or several joined by commas, not 1."),
-        ("[train]\nstepz = 1", "train: unknown setting 'stepz'."),
+        ("[train]\nstepz = 1", "train: unknown setting 'stepz'; did you mean steps?"),
         ("[train]\nlr = 'fast'", "train: lr must be a number or auto, not 'fast'."),
         ("theme = ", "is not TOML: Invalid value"),
     ],

@@ -33,7 +33,7 @@ async def test_entries_are_explained_counted_and_checked(results: Path) -> None:
         editor = await type_axes(pilot, "lr=0.1,x\nnothing=1")
         assert "lr must be a number or auto, not 'x'" in pilot.text_of("#plan-text")
         await pilot.press("f5")
-        await pilot.wait_for_toast("'nothing' is not a training setting")
+        await pilot.wait_for_toast("'nothing': unknown setting")
         editor.query_one(TextArea).text = "warm"
         editor.query_one(TextArea).move_cursor((0, 4))
         await pilot.wait_for_text("did you mean warmup_fraction")

@@ -146,7 +146,7 @@ def test_a_side_that_fails_is_recorded_and_the_report_is_written(
     [
         (["nanochat"], "--upstream is required"),
         (["nanochat", "--upstream", "x", "--corpus", "y", "--sides", "theirs"], "--sides must be"),
-        ([*REQUIRED, "--budget", "q4", "--profile", "full"], "--budget and --profile exclude each other"),
+        ([*REQUIRED, "--budget", "q4", "--profile", "full"], "--budget and --profile are mutually exclusive"),
         ([*REQUIRED, "--ours", '"--steps'], "--ours"),
         (["log", "--seeds", "3"], "--seeds is an option of bench nanochat"),
         (["nanochat", "--budget", "q5"], "--budget must be one of"),
