@@ -78,7 +78,7 @@ def settings_page() -> str:
     lines = ["# Settings", "", NOTE, "", "Every setting is an option of the command line, and a key of the TOML file"]
     lines += ["that `train --config FILE` reads (without the leading dashes).", ""]
     lines += ["Numbers use ASCII digits: `1000`, `1_000`, `1e3`; sizes and durations also accept `10M` and `1h30m`."]
-    lines += ["A setting whose needs are not met has no effect; it is refused or reported."]
+    lines += ["A setting whose requirements are not met has no effect: it is refused, or reported as a warning."]
     for title, declared in SETTINGS.items():
         group = ""
         for field in fields(declared).values():

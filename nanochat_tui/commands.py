@@ -196,7 +196,8 @@ COMMANDS = {
                 {
                     "choices": ("log", "scalar", "step", "ui", "nanochat"),
                     "help": "log: the event log and start-up; scalar: the scalar engine; step: the time of a training "
-                    "step, at several depths or with given settings; ui: the dashboard; nanochat: a comparison",
+                    "step, at several depths or with given settings; ui: the dashboard; nanochat: a comparison with "
+                    "karpathy/nanochat",
                 },
             ),
         ),

@@ -90,7 +90,7 @@ def _parse_axis_values(
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in raw.items():
         if name not in known:
-            problems.append(f"{where}unknown setting {format_bad_value(name)}{suggest_name(name, known)}")
+            problems.append(f"{where}{format_bad_value(name)}: unknown setting{suggest_name(name, known)}")
             continue
         parsed = []
         for value in values:

@@ -102,7 +102,7 @@ def list_runs_in_view(results: Path) -> list[Run]:
 
 
 def list_unsorted_runs(results: Path) -> list[Run]:
-    """Return runs as `runs_in_view` does, unsorted: for callers that read every manifest and can sort by it."""
+    """Return runs as `list_runs_in_view` does, unsorted: for callers that read every manifest and can sort by it."""
     runs = [Run(path) for path in list_folders(results / "runs")]
     return runs or [Run(path) for root in list_used_results_dirs() for path in list_folders(root / "runs")]
 

@@ -74,7 +74,7 @@ class WatchedRun:
         return self._overview
 
     def _version(self) -> tuple[object, ...]:
-        """A value that changes when the figures of the history do."""
+        """Return a value that changes when the figures of the history do."""
         history = self.history
         counts = (history.step, len(history.evals), len(history.guards), len(history.runs), len(history.checkpoints))
         return (id(history), counts, history.losses[-1:].tobytes(), history.ended is None, history.damage)

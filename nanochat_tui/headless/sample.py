@@ -187,4 +187,4 @@ def _fit_counts(options: Options) -> LoadedModel:
     names = CountSettings.__dataclass_fields__
     settings = CountSettings(**{name: value for name, value in options.settings.items() if name in names})
     model, tokenizer = fit_counts(settings)
-    return LoadedModel(model, tokenizer, f"no trained run: a bigram of the counts in {settings.data}")
+    return LoadedModel(model, tokenizer, f"no run: a bigram of the counts in {settings.data}")

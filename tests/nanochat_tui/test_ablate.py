@@ -111,7 +111,7 @@ def test_json_prints_the_studys_events(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--axis", "nix=1", "--axis", "lr=a"), ["unknown setting 'nix'", "lr must be a number"]),
+        (("--axis", "nix=1", "--axis", "lr=a"), ["'nix': unknown setting", "lr must be a number"]),
         (("--axis", "seed=1,2", "--cells", "3"), ["--seeds", "--pick random"]),
         (("--seeds", "0", "--pick", "some"), ["--seeds must", "--pick must"]),
         (("--resume", "last", "--steps", "3", "--axis", "lr=1"), ["--axis, --steps"]),

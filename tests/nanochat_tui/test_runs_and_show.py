@@ -67,7 +67,7 @@ def test_every_command_shows_throughput_and_time_of_a_finished_run(results: Path
     row = rows(capsys, results)["finished"]
     assert row["tok/s"] == f"{history.mean_tokens_per_second():,.0f}" and row["time"] == format_duration(history.last_t)
     shown = printed(capsys, "show", "finished", "--results-dir", str(results)).splitlines()[0]
-    assert f"{row['tok/s']} tok/s" in shown and f"time {row['time']}" in shown and "eta" not in shown
+    assert f"{row['tok/s']} tok/s" in shown and f"time {row['time']}" in shown and "ETA" not in shown
     assert f"seconds={summary['train_seconds']:.3f}" in printed(capsys, "attach", str(run.path))
     for found in (
         printed(capsys, "runs", "--json", "--results-dir", str(results)),
@@ -85,7 +85,7 @@ def test_a_paused_run_shows_no_time_left(tmp_path: Path, capsys: Words) -> None:
         assert "ETA" in printed(capsys, "show", run.id, "--results-dir", str(run.results))
         append(run, kind="control", request="1-pause.json", verb="pause", outcome="done")
         shown = printed(capsys, "show", run.id, "--results-dir", str(run.results))
-        assert "paused" in shown and "eta" not in shown and "time 60 s" in shown
+        assert "paused" in shown and "ETA" not in shown and "time 60 s" in shown
 
 
 def test_a_diverged_run_does_not_widen_the_table(tmp_path: Path, capsys: Words) -> None:

@@ -181,6 +181,6 @@ def _empty_outputs(qkv: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _queries_and_keys(qkv: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries (B, heads, T, D) and keys (B, key heads, T, D)."""
+    """Return queries (B, heads, T, D) and keys (B, key heads, T, D)."""
     queries = qkv.shape[2] - 2 * v.shape[2]
     return qkv[:, :, :queries].transpose(1, 2), qkv[:, :, queries : -v.shape[2]].transpose(1, 2)
