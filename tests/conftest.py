@@ -1,6 +1,7 @@
-"""Every test has a home of its own: no run, cache or memory of the person who runs the tests is seen or touched.
+"""Fixtures and options of all tests: a home directory per test, deadlines, and tests of optional packages.
 
-Tests of what an extra brings are marked `extras(package)`: skipped where it is missing, but with --extras they fail.
+Tests that need the packages of an extra are marked `extras(package)`: without them they are skipped, with --extras they
+fail.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: many a test waits for a process."""
+    """Return 1.5 times the number of cores: many tests wait for a process."""
     return cpu.usable_cores() * 3 // 2
 
 
@@ -49,9 +50,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
-    """Numbered paths for homes. The first is the home of fixtures that several tests share."""
+    """Yield paths of home directories; the first one is used while fixtures of several tests are set up."""
     folder = tmp_path_factory.mktemp("homes")
-    # numbered here: `mktemp` lists the whole folder for every number, which takes long after a thousand tests
+    # `mktemp` would list the whole folder to find the next number, which is slow after a thousand tests
     paths = (folder / str(number) for number in count())
     with pytest.MonkeyPatch.context() as patch:
         move_home(next(paths), patch)
@@ -60,11 +61,12 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
 
 @pytest.fixture(autouse=True)
 def own_home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home directory of this test, so that it neither reads nor changes files of the user."""
     return move_home(next(homes), monkeypatch)
 
 
 def move_home(home: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Create a home and let the environment name it and nothing of the person who runs the tests."""
+    """Create a home directory and remove all variables from the environment that refer to files of the user."""
     home.mkdir()
     patch.setenv("HOME", str(home))
     for variable in _HOME_VARIABLES:

@@ -63,10 +63,8 @@ async def test_opening_a_run_of_the_list_replaces_the_run_that_was_shown(results
 
 async def test_the_header_counts_active_runs_and_tripped_guards(results: Path) -> None:
     run = add_run(results, "spikes-warned", "calm-elm")
-    run.events_path.write_bytes(
-        b"".join(run.events_path.read_bytes().splitlines(True)[:-1])
-    )  # without the `ended` event
-
+    lines = run.events_path.read_bytes().splitlines(keepends=True)
+    run.events_path.write_bytes(b"".join(lines[:-1]))  # without the `ended` event
     with hold_lock(run):
         async with open_dashboard(results) as pilot:
             alerts = len(read_history(run).guards)
@@ -147,12 +145,12 @@ async def test_a_focused_input_takes_printable_keys_and_escape_leaves_it(results
 def shows_the_essentials(pilot: AppPilot, mode: str, size: tuple[int, int]) -> bool:
     if size[0] < 60 or size[1] < 15:
         return True
-    seen = pilot.screen_text()
+    text = pilot.screen_text()
     if mode == "live":
-        return all(words in seen for words in ("amber-fox", "FINISHED", "40", "2.8983"))
+        return all(words in text for words in ("amber-fox", "FINISHED", "40", "2.8983"))
     if mode == "form":
-        return "Press f5 to start" in seen and "Model kind" in seen and "parameters" in seen
-    return {"runs": "amber-fox", "sample": "Text to continue", "ablate": "n "}[mode] in seen
+        return "Press f5 to start" in text and "Model kind" in text and "parameters" in text
+    return {"runs": "amber-fox", "sample": "Text to continue", "ablate": "n "}[mode] in text
 
 
 @pytest.mark.parametrize("mode", ["form", "live", "runs", "sample", "ablate"])

@@ -54,17 +54,17 @@ async def test_a_study_is_planned_started_and_followed_to_its_end(tmp_path: Path
         await pilot.press("f5")
         await pilot.wait_for_toast("study-1 started: 4 runs.")
         await pilot.wait_until(lambda: view_of(pilot).snapshot)
-        seen: set[int] = set()
+        seen_counts: set[int] = set()
 
         def is_done() -> bool:
             snapshot = view_of(pilot).snapshot
             assert snapshot
-            seen.add(snapshot.row.done)
+            seen_counts.add(snapshot.row.done)
             return snapshot.row.state == "finished" and snapshot.analysis.done == 4
 
         await pilot.wait_until(is_done)
         await pilot.pause()
-        assert seen & {0, 1, 2, 3} and cell_names(pilot) == ["lr=0.03", "lr=0.3"]
+        assert seen_counts & {0, 1, 2, 3} and cell_names(pilot) == ["lr=0.03", "lr=0.3"]
         await pilot.press("e")
         await pilot.wait_for_text("lr=0.3 instead of 0.03")
         assert not pilot.screen.query(PlanEditor)

@@ -142,10 +142,10 @@ async def test_the_screen_works_at_every_size(results: Path) -> None:
             await pilot.resize_terminal(*size)
             view_of(pilot).part = ""
             await pilot.pause()
-            seen = pilot.screen_text()
-            assert max(map(len, seen.splitlines()), default=0) <= size[0]
+            text = pilot.screen_text()
+            assert max(map(len, text.splitlines()), default=0) <= size[0]
             if size[0] >= 60:
-                assert "FINISHED" in seen and "lr=0.3" in seen and "val bpb" in seen and "too few seeds" in seen
+                assert "FINISHED" in text and "lr=0.3" in text and "val bpb" in text and "too few seeds" in text
             for key, words in {"v": "Curves of 2", "e": "Main effects"}.items():
                 await pilot.press(key)
                 if size[0] >= 60:
@@ -159,10 +159,10 @@ async def test_the_screen_works_at_every_size(results: Path) -> None:
 async def test_ascii_mode_uses_only_ascii(results: Path) -> None:
     async with ablate_screen(results, (80, 24), ascii=True) as pilot:
         await wait_for_studies(pilot)
-        seen = [pilot.screen_text()]
+        screens = [pilot.screen_text()]
         await open_study(pilot)
         for key in ("v", "e", "e"):
-            seen.append(pilot.screen_text())
+            screens.append(pilot.screen_text())
             await pilot.press(key)
-    lines = [line for painted in seen for line in painted.splitlines()[:-1]]  # the last line is Textual's footer
+    lines = [line for painted in screens for line in painted.splitlines()[:-1]]  # the last line is Textual's footer
     assert [line for line in lines if not line.isascii()] == []

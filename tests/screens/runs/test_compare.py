@@ -20,10 +20,10 @@ async def test_compare_shows_results_and_only_settings_that_differ(results: Path
         await pilot.press("space")
         await pilot.select_run("calm-elm")
         await pilot.press("space", "d")
-        seen = pilot.screen_text()
+        text = pilot.screen_text()
         assert isinstance(pilot.app.screen, CompareScreen)
-        assert "2.6318 @ 40" in seen and "≠ seed" in seen and "≠ steps" in seen
-        assert "batch size" not in seen
+        assert "2.6318 @ 40" in text and "≠ seed" in text and "≠ steps" in text
+        assert "batch size" not in text
         await pilot.press("a")
         table = pilot.app.screen.query_one(DataTable)
         lines = [str(table.get_row(key)[0]) for key in table.rows]

@@ -50,14 +50,14 @@ async def test_the_most_important_columns_are_complete_at_every_size(
     results: Path, size: tuple[int, int], ascii: bool
 ) -> None:
     async with open_runs(results, size, ascii=ascii) as pilot:
-        seen = pilot.screen_text()
-        assert "amber-fox" in seen
-        assert ("+" if ascii else GLYPHS["finished"]) in seen and "finished" in seen.lower()
+        text = pilot.screen_text()
+        assert "amber-fox" in text
+        assert ("+" if ascii else GLYPHS["finished"]) in text and "finished" in text.lower()
         if size[0] >= 60:
-            assert "2.6318" in seen and "40/40" in seen and "brave-owl" in seen
+            assert "2.6318" in text and "40/40" in text and "brave-owl" in text
         if size[0] >= 120:
-            assert "12.2k" in seen and "nanochat-tui sample amber-fox" in seen and "--steps 40" in seen
-        assert max(map(len, seen.splitlines())) <= size[0]
+            assert "12.2k" in text and "nanochat-tui sample amber-fox" in text and "--steps 40" in text
+        assert max(map(len, text.splitlines())) <= size[0]
         widths = [column.get_render_width(pilot.screen.table) for column in pilot.screen.table.ordered_columns]
         assert sum(widths) <= pilot.screen.table.size.width
 

@@ -95,12 +95,12 @@ async def test_a_terminal_of_80_by_24_shows_all_essential_parts(results: Path) -
     async with open_sample_screen(results, size=(80, 24)) as pilot:
         pilot.write_prompt("the ")
         await pilot.generate()
-        seen = pilot.screen_text()
+        text = pilot.screen_text()
         for words in ("Temp 0.8", "Top k 0", "Top p 1.0", "Tokens 200", "Seed 1337", "the ", "mini-gpt", "tok/s"):
-            assert words in seen
+            assert words in text
         for label in ("Generate", "Stop", "Edit", "Model", "Compare", "Heat", "Copy", "Save"):
-            assert label in seen.splitlines()[-1]
-        assert "Alternatives" not in seen
+            assert label in text.splitlines()[-1]
+        assert "Alternatives" not in text
         await pilot.press("right")
         await pilot.pause()
         assert "Alternatives" in pilot.screen_text() and "all others" in pilot.screen_text()

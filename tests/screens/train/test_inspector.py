@@ -114,12 +114,12 @@ async def test_a_run_is_shown_again_after_a_run_without_checkpoint(run: Run) -> 
     async with open_dashboard(results, run=run) as pilot:
         assert isinstance(pilot.screen, TrainScreen)
         await open_inspector(pilot)
-        seen = pilot.text_of("#inspector-status")
+        status = pilot.text_of("#inspector-status")
         await pilot.screen.show_run(other)
         await pilot.wait_for_text("No checkpoint to inspect yet")
         assert not pilot.screen.query_one("#inspection").display
         await pilot.screen.show_run(run)
-        await pilot.wait_until(lambda: pilot.text_of("#inspector-status") == seen)
+        await pilot.wait_until(lambda: pilot.text_of("#inspector-status") == status)
         assert pilot.screen.query_one("#inspection").display
     shutil.rmtree(other.path)
 
