@@ -6,7 +6,9 @@ The sets below list what still exceeds a limit. They may only become shorter: re
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("engines", "screens", "nanochat_tui", "tests", "docs", "tools")
@@ -29,10 +31,29 @@ def python_files() -> Iterator[tuple[str, str]]:
                 yield relative, path.read_text()
 
 
-def nodes() -> Iterator[tuple[str, ast.AST]]:
+class Definition(NamedTuple):
+    """A class or function; `methods` is their number in a class, and None of a function."""
+
+    path: str
+    name: str
+    lines: int
+    methods: int | None
+    is_top_level: bool
+
+
+@cache
+def definitions() -> list[Definition]:
+    """Return every class and function; parsing takes a second, so all tests share it."""
+    found = []
     for path, text in python_files():
-        for node in ast.walk(ast.parse(text)):
-            yield path, node
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | Function):
+                is_class = isinstance(node, ast.ClassDef)
+                methods = sum(isinstance(part, Function) for part in node.body) if is_class else None
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                found.append(Definition(path, node.name, lines, methods, node in tree.body))
+    return found
 
 
 def test_no_file_is_longer_than_the_limit() -> None:
@@ -41,28 +62,19 @@ def test_no_file_is_longer_than_the_limit() -> None:
 
 
 def test_no_class_has_more_methods_than_the_limit() -> None:
-    found = {
-        node.name
-        for _, node in nodes()
-        if isinstance(node, ast.ClassDef) and sum(isinstance(part, Function) for part in node.body) > MAX_CLASS_METHODS
-    }
+    found = {each.name for each in definitions() if (each.methods or 0) > MAX_CLASS_METHODS}
     assert found <= TOO_LARGE_CLASSES
 
 
 def test_no_function_is_longer_than_the_limit() -> None:
-    found = {
-        node.name
-        for _, node in nodes()
-        if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
-    }
+    found = {each.name for each in definitions() if each.methods is None and each.lines > MAX_FUNCTION_LINES}
     assert found <= TOO_LONG_FUNCTIONS
 
 
 def test_no_two_classes_share_a_name() -> None:
     """Classes inside others are left out: `Picker.Changed` and `Form.Changed` are Textual's names for messages."""
     paths = defaultdict(list)
-    for path, text in python_files():
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.ClassDef):
-                paths[node.name].append(path)
+    for each in definitions():
+        if each.methods is not None and each.is_top_level:
+            paths[each.name].append(each.path)
     assert {name for name, places in paths.items() if len(places) > 1} <= SHARED_CLASS_NAMES
