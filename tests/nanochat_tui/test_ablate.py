@@ -18,7 +18,7 @@ from patience import PATIENCE
 from rust_program import OWN, load_original_text, train_bigram
 
 from engines.ablation.plan import make_plan
-from engines.ablation.study import Study, list_studies
+from engines.ablation.study import Study, create_study, list_studies
 from engines.runs import liveness
 from engines.runs.history import read_history
 from engines.runs.lookup import list_runs
@@ -27,6 +27,11 @@ from engines.settings.resolve import resolve
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--steps", "20", "--batch-size", "2", "--eval-every", "10", "--sample-tokens", "0")
 ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000", "--seeds", "1")
+
+
+def create_idle_study(lab: Lab) -> Study:
+    """Create a study that no queue trains."""
+    return create_study(lab.results, make_plan({"data": str(lab.text), "steps": 20}, {}, {"seeds": 1}))
 
 
 def study_of(lab: Lab) -> Study:
@@ -120,7 +125,7 @@ def test_json_prints_the_studys_events(lab: Lab) -> None:
 def test_all_problems_are_reported_before_anything_is_created(
     lab: Lab, words: tuple[str, ...], expected: list[str]
 ) -> None:
-    lab("ablate", "--detach", *QUICK, "--seeds", "1", "--data", str(lab.text))
+    create_idle_study(lab)
     result = lab("ablate", *words)
     assert result.returncode == 2 and all(word in result.stderr for word in expected), result.stderr
     assert len(list_studies(lab.results)) == 1
@@ -134,7 +139,7 @@ def test_a_flag_overrides_the_study_file(lab: Lab) -> None:
 
 
 def test_an_interrupted_study_stops_and_resume_finishes_it(lab: Lab) -> None:
-    words = ("--data", str(lab.text), "--steps", "1500", "--batch-size", "2", "--axis", "lr=0.01", "--seeds", "1")
+    words = ("--data", str(lab.text), "--steps", "900", "--batch-size", "2", "--axis", "lr=0.01", "--seeds", "1")
     process = lab.start("ablate", *words)
     lab.wait_for_steps(1)
     study = study_of(lab)
@@ -144,7 +149,7 @@ def test_an_interrupted_study_stops_and_resume_finishes_it(lab: Lab) -> None:
     assert not liveness.is_lock_held(study.lock_path)
     result = lab("ablate", "--resume", "last")
     assert result.returncode == 0 and len(list_runs(lab.results)) == 2
-    assert {read_history(run).step for run in list_runs(lab.results)} == {1500}
+    assert {read_history(run).step for run in list_runs(lab.results)} == {900}
     again = lab("ablate", "--resume", "last")  # nothing is left to train
     assert again.returncode == 0 and table(again.stdout) == table(result.stdout)
 
@@ -186,8 +191,7 @@ def test_a_killed_queue_exits_with_5_and_prints_how_to_resume(lab: Lab) -> None:
 def test_a_missing_or_damaged_study_does_not_fail_the_list(lab: Lab) -> None:
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no studies yet" in result.stderr
-    lab.on_text("ablate", "--detach", *QUICK, "--seeds", "1")
-    study_of(lab).config_path.write_text("{")
+    create_idle_study(lab).config_path.write_text("{")
     result = lab("studies")
     assert result.returncode == 0 and result.stdout == "" and "no readable plan.json" in result.stderr
     missing = lab("ablate", "--resume", "study-9")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -22,6 +23,21 @@ ENDLESS = ("--steps", "10000000", "--batch-size", "2", "--eval-every", "1000000"
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lab_with_run(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A folder in which `train` has run to its end."""
+    lab = Lab(tmp_path_factory.mktemp("finished"))
+    assert lab.on_text("train", *QUICK).returncode == 0
+    return lab
+
+
+@pytest.fixture
+def trained(lab: Lab, lab_with_run: Lab) -> Lab:
+    """A folder with a copy of the finished run."""
+    shutil.copytree(lab_with_run.results, lab.results)
+    return lab
 
 
 def pairs(line: str) -> dict[str, str]:
@@ -176,14 +192,13 @@ def test_resume_continues_to_the_end(lab: Lab) -> None:
     assert result.returncode == 0 and pairs(result.stdout)["steps"] == "20"
 
 
-def test_runs_and_show_print_state_and_metrics(lab: Lab) -> None:
-    lab.on_text("train", *QUICK)
-    run = lab.run()
-    assert f"{run.id}  ✔ finished" in lab("runs").stdout
-    assert json.loads(lab("runs", "--json").stdout)["best_bpb"] > 0
-    shown = lab("show", "last").stdout
+def test_runs_and_show_print_state_and_metrics(trained: Lab) -> None:
+    run = trained.run()
+    assert f"{run.id}  ✔ finished" in trained("runs").stdout
+    assert json.loads(trained("runs", "--json").stdout)["best_bpb"] > 0
+    shown = trained("show", "last").stdout
     assert "--steps 20" in shown and "parameters" in shown and "checkpoints steps" in shown
-    assert json.loads(lab("show", "last", "--json").stdout)["state"] == "finished"
+    assert json.loads(trained("show", "last", "--json").stdout)["state"] == "finished"
 
 
 def test_rm_confirms_refuses_running_runs_and_deletes(lab: Lab) -> None:
@@ -195,19 +210,17 @@ def test_rm_confirms_refuses_running_runs_and_deletes(lab: Lab) -> None:
     assert list_runs(lab.results) == []
 
 
-def test_sample_uses_the_trained_model(lab: Lab) -> None:
-    lab.on_text("train", *QUICK)
-    one, again = lab("sample", "--prompt", "the "), lab("sample", "--prompt", "the ")
-    assert one.stdout.startswith("the ") and one.stdout == again.stdout and f"run {lab.run().id}" in one.stderr
-    assert lab("sample", "--prompt", "the ", "--seed", "2").stdout != one.stdout
-    assert lab("sample", "--count", "3", "--max-new-tokens", "5").stdout.count("\n") >= 3
-    folder = lab.run().checkpoints_dir / "step-00000020"
-    assert lab("sample", str(folder), "--prompt", "the ").stdout == one.stdout
+def test_sample_uses_the_trained_model(trained: Lab) -> None:
+    one, again = trained("sample", "--prompt", "the "), trained("sample", "--prompt", "the ")
+    assert one.stdout.startswith("the ") and one.stdout == again.stdout and f"run {trained.run().id}" in one.stderr
+    assert trained("sample", "--prompt", "the ", "--seed", "2").stdout != one.stdout
+    assert trained("sample", "--count", "3", "--max-new-tokens", "5").stdout.count("\n") >= 3
+    folder = trained.run().checkpoints_dir / "step-00000020"
+    assert trained("sample", str(folder), "--prompt", "the ").stdout == one.stdout
 
 
-def test_json_samples_have_the_probability_and_alternatives_of_each_token(lab: Lab) -> None:
-    lab.on_text("train", *QUICK)
-    *tokens, done = map(json.loads, lab("sample", "--json", "--max-new-tokens", "4").stdout.splitlines())
+def test_json_samples_have_the_probability_and_alternatives_of_each_token(trained: Lab) -> None:
+    *tokens, done = map(json.loads, trained("sample", "--json", "--max-new-tokens", "4").stdout.splitlines())
     assert done["kind"] == "done" and done["text"] == "".join(token["text"] for token in tokens)
     for token in tokens:
         best = [alternative["probability"] for alternative in token["alternatives"]]
@@ -226,9 +239,8 @@ def test_sample_of_an_untrained_kind_is_one_sentence(lab: Lab) -> None:
     assert result.returncode == 1 and "no mini-gpt run" in result.stderr
 
 
-def test_an_unknown_character_in_a_prompt_is_named_with_its_position(lab: Lab) -> None:
-    lab.on_text("train", *QUICK)
-    result = lab("sample", "--prompt", "the 日")
+def test_an_unknown_character_in_a_prompt_is_named_with_its_position(trained: Lab) -> None:
+    result = trained("sample", "--prompt", "the 日")
     assert result.returncode == 1 and "'日' at position 4" in result.stderr and result.stdout == ""
 
 
@@ -259,18 +271,17 @@ def test_a_progress_bar_is_drawn_on_a_terminal(lab: Lab) -> None:
     assert process.returncode == 0 and "20/20" in shown.decode() and "━" in shown.decode()
 
 
-def test_resume_with_other_settings_creates_a_run_with_the_history_of_its_parent(lab: Lab) -> None:
-    lab.on_text("train", *QUICK)
-    parent = lab.run()
-    assert "is finished" in lab("resume", parent.id).stderr
-    result = lab("resume", parent.id, "--steps", "30", "--lr", "0.01")
+def test_resume_with_other_settings_creates_a_run_with_the_history_of_its_parent(trained: Lab) -> None:
+    parent = trained.run()
+    assert "is finished" in trained("resume", parent.id).stderr
+    result = trained("resume", parent.id, "--steps", "30", "--lr", "0.01")
     assert result.returncode == 0 and pairs(result.stdout)["steps"] == "30"
-    child = lab.run()
+    child = trained.run()
     assert child.config["parent"]["run"] == parent.id and child.config["parent"]["step"] == 20
     ours, theirs = read_history(child), read_history(parent)
     assert ours.losses[:20] == theirs.losses and ours.step == 30 and ours.lr[25] < 0.011
-    assert f"run {parent.id}, step 20" in lab("show", child.id).stdout
-    refused = lab("resume", parent.id, "--data", "names", "--optimizer", "sgd")
+    assert f"run {parent.id}, step 20" in trained("show", child.id).stdout
+    refused = trained("resume", parent.id, "--data", "names", "--optimizer", "sgd")
     assert refused.returncode == 2 and "--data cannot" in refused.stderr and "--optimizer cannot" in refused.stderr
 
 
