@@ -97,6 +97,7 @@ def test_events_record_the_start_and_end_of_every_run(tmp_path: Path) -> None:
 
 def test_a_cell_that_diverges_or_crashes_is_a_result(tmp_path: Path) -> None:
     given = {"optimizer": "sgd", "lr": 0.1, "tokenizer": "byte", "prompt": "é"}  # characters of the text lack é
+    given |= {"steps": 4, "eval_every": 2, "eval_tokens": 20, "sample_tokens": 2}  # 256 bytes make each token slow
     study = make_study(tmp_path, {"lr": (1e300,), "tokenizer": ("char",)}, given, pick="one-at-a-time")
     assert start_queue(study).wait() == 0
     found = outcomes(study)
@@ -104,6 +105,14 @@ def test_a_cell_that_diverges_or_crashes_is_a_result(tmp_path: Path) -> None:
     table = json.loads((study.path / "table.json").read_text())
     assert {cell["variant"]: cell["verdict"] for cell in table["cells"]}["tokenizer=char"] == "crashed"
     assert all(rows_where(study, "outcome", "diverged")[0][name] is None for name in ("val_bpb", "final_loss"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A finished study of slow runs, each in a process of its own."""
+    study = make_study(tmp_path_factory.mktemp("undisturbed"), {"lr": (0.01,)}, SLOW, one_process=False)
+    assert start_queue(study).wait() == 0
+    return study
 
 
 def rows_where(study: Study, column: str, value: str) -> list[dict[str, Any]]:
@@ -127,12 +136,9 @@ def test_a_resumed_study_trains_only_what_is_missing(one_process: bool, tmp_path
 
 @pytest.mark.parametrize("one_process", [False, True])
 def test_a_study_killed_with_its_runs_ends_with_the_losses_of_an_undisturbed_one(
-    one_process: bool, tmp_path: Path
+    one_process: bool, undisturbed: Study, tmp_path: Path
 ) -> None:
-    """The undisturbed study shares processes if the killed one does not, and vice versa."""
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = make_study(tmp_path / "undisturbed", {"lr": (0.01,)}, SLOW, one_process=not one_process)
-    queue = start_queue(undisturbed)
+    """Whether or not its runs share a process; those of the undisturbed study do not."""
     study = make_study(tmp_path, {"lr": (0.01,)}, SLOW, one_process=one_process)
     killed = start_queue(study)
     wait_until(lambda: any(events_of(run, "checkpoint") for run in live_runs(study)))
@@ -141,7 +147,7 @@ def test_a_study_killed_with_its_runs_ends_with_the_losses_of_an_undisturbed_one
         os.kill(events_of(run, "run")[-1]["pid"], signal.SIGKILL)
     killed.wait()
     wait_until(lambda: not live_runs(study))
-    assert start_queue(study).wait() == 0 == queue.wait()
+    assert start_queue(study).wait() == 0
     assert losses(study) == losses(undisturbed) and len(list_runs(study.results)) == 4
     assert "resumed" in {event["kind"] for run in list_runs(study.results) for event in events_of(run)}
 

@@ -52,7 +52,7 @@ def test_our_training_continues_with_identical_losses(tmp_path: Path, monkeypatc
         "--data",
         str(write_text(tmp_path)),
         "--steps",
-        "400",
+        "250",
         "--batch-size",
         "1",
         "--context-length",
@@ -60,10 +60,10 @@ def test_our_training_continues_with_identical_losses(tmp_path: Path, monkeypatc
     ]
     train += ["--eval-every", "0", "--eval-tokens", "16", "--checkpoint-every", "20", "--sample-tokens", "0"]
     spec = {"train": train, "resume": our_training.build_resume_command(sys.executable, folder), "place": str(folder)}
-    result = measure_reliability(OurTrainings(spec), 400, kills=1, at_once=1)
+    result = measure_reliability(OurTrainings(spec), 250, kills=1, at_once=1)
     (kill,) = result["kills"]
     assert result["same_seed_twice"] == kill["gap"] == 0.0
-    assert kill["at"] >= choose_kill_steps(400, 1)[0]
+    assert kill["at"] >= choose_kill_steps(250, 1)[0]
     assert kill["resumed_from"] % 20 == 0 and kill["lost"] == kill["at"] - kill["resumed_from"] >= 0
     assert result["truncated"].startswith("resumed from step ")
 
