@@ -11,7 +11,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from engines import events  # noqa: E402
 from engines.ablation.settings import StudySettings  # noqa: E402
-from engines.bench.nanochat.settings import RaceSettings  # noqa: E402
+from engines.bench.nanochat.settings import NanochatBenchSettings  # noqa: E402
 from engines.settings.fields import AUTO, Field, fields, format_default  # noqa: E402
 from engines.settings.sample import CountSettings, SampleSettings  # noqa: E402
 from engines.settings.train import TrainSettings  # noqa: E402
@@ -69,7 +69,7 @@ def commands_page() -> str:
             lines += ["", f"Settings: {', '.join(links)}."]
         if name == "bench":
             lines += ["", "Options of `bench nanochat`:", "", "| option | takes | default | effect |"]
-            lines += ["| --- | --- | --- | --- |", *map(_setting_row, fields(RaceSettings).values())]
+            lines += ["| --- | --- | --- | --- |", *map(_setting_row, fields(NanochatBenchSettings).values())]
     return "\n".join([*lines, "", *EXIT_CODES.splitlines()]) + "\n"
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
-from engines.bench.nanochat.settings import RaceSettings
+from engines.bench.nanochat.settings import NanochatBenchSettings
 from engines.settings.sample import CountSettings, SampleSettings
 from engines.settings.train import TrainSettings
 
@@ -45,7 +45,7 @@ class Command(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
-class _BenchSettings(TrainSettings, RaceSettings):
+class _BenchSettings(TrainSettings, NanochatBenchSettings):
     """Options of `bench nanochat` and `bench step`; `--device`, an option of both, takes the values of `train`."""
 
 

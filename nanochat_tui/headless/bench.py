@@ -4,7 +4,7 @@ import importlib
 import shlex
 from typing import Any
 
-from engines.bench.nanochat.settings import RaceSettings
+from engines.bench.nanochat.settings import NanochatBenchSettings
 from engines.errors import SettingsError
 from engines.settings.fields import fields
 from engines.settings.requirements import flag_of
@@ -19,7 +19,10 @@ _MODULES = {
     "step": "engines.bench.step",
     "ui": "nanochat_tui.bench_ui.suite",
 }
-_SETTINGS: dict[str, type] = {"nanochat": RaceSettings, "step": TrainSettings}  # of the benchmarks that have any
+_SETTINGS: dict[str, type] = {
+    "nanochat": NanochatBenchSettings,
+    "step": TrainSettings,
+}  # of the benchmarks that have any
 _PLACEHOLDERS = {"upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}  # for paths in a report
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.bench.nanochat import budgets, corpus, report, tasks, upstream_training
-from engines.bench.nanochat.benchmark import RaceProgress, build_path_mask, run_race
-from engines.bench.nanochat.settings import SIDES, RaceSettings
-from engines.bench.nanochat.tasks import Race
+from engines.bench.nanochat.benchmark import BenchmarkProgress, build_path_mask, run_benchmark
+from engines.bench.nanochat.settings import SIDES, NanochatBenchSettings
+from engines.bench.nanochat.tasks import NanochatBenchmark
 from engines.errors import SettingsError
 from engines.files import user_path
 from engines.settings.fields import AUTO, parse_settings
@@ -33,33 +33,33 @@ _MAX_COLUMNS = 110  # of a line that is painted over
 
 def bench_nanochat(options: Options, command: str) -> int:
     """Run the comparison for each budget. Return 1 if a part of one failed; the report is written all the same."""
-    settings = RaceSettings(
-        **parse_settings(RaceSettings, options.settings)
+    settings = NanochatBenchSettings(
+        **parse_settings(NanochatBenchSettings, options.settings)
     )  # parsed again: --device has fewer values here
     results = results_of(options)
     exit_code = 0
-    for race in _plan_races(settings, results):
+    for bench in _plan_benchmarks(settings, results):
         if settings.dry_run:
-            print(*tasks.format_commands(race, build_path_mask(race)), sep="\n")
+            print(*tasks.format_commands(bench, build_path_mask(bench)), sep="\n")
             continue
-        record, paths = _run(race, command, results / "bench")
+        record, paths = _run(bench, command, results / "bench")
         print(paths[0].read_text() if options.json else report.render_markdown(record), end="")
         print_written(paths)
-        if not all(part["status"] == "ok" for side in race.sides for part in record["parts"][side].values()):
+        if not all(part["status"] == "ok" for side in bench.sides for part in record["parts"][side].values()):
             exit_code = 1
     return exit_code
 
 
-def _run(race: Race, command: str, folder: Path) -> tuple[dict[str, Any], list[Path]]:
+def _run(bench: NanochatBenchmark, command: str, folder: Path) -> tuple[dict[str, Any], list[Path]]:
     """Run one comparison. An interruption names the folder with the results so far."""
     try:
-        return run_race(race, command, folder, RaceProgress(print_message, _stage))
+        return run_benchmark(bench, command, folder, BenchmarkProgress(print_message, _stage))
     except KeyboardInterrupt as interruption:
         reason = str(interruption) or "interrupted"
         raise type(interruption)(f"{reason}; the results so far are in {folder}") from None
 
 
-def _plan_races(settings: RaceSettings, results: Path) -> list[Race]:
+def _plan_benchmarks(settings: NanochatBenchSettings, results: Path) -> list[NanochatBenchmark]:
     """Return one comparison per budget. Raises SettingsError, which names every missing or wrong setting."""
     sides = _parse_sides(settings)
     our_flags, their_flags = _split_flags("ours", settings.ours), _split_flags("theirs", settings.theirs)
@@ -71,7 +71,7 @@ def _plan_races(settings: RaceSettings, results: Path) -> list[Race]:
     names = _choose_budgets(settings, device, found[0].total_bytes if found and device == "cuda" else 0)
     is_profile = len(names) > 1
     return [
-        Race(
+        NanochatBenchmark(
             budget=budgets.BUDGETS[name],
             tree=tree,
             ref=upstream_training.find_commit(tree, settings.ref),
@@ -96,7 +96,7 @@ def _plan_races(settings: RaceSettings, results: Path) -> list[Race]:
     ]
 
 
-def _parse_sides(settings: RaceSettings) -> tuple[str, ...]:
+def _parse_sides(settings: NanochatBenchSettings) -> tuple[str, ...]:
     """Return the sides to measure. Raises SettingsError, which also names other missing or contradictory settings."""
     problems = [f"--{name} is required: {what}." for name, what in _REQUIRED.items() if not getattr(settings, name)]
     sides = tuple(settings.sides.split(","))
@@ -109,7 +109,7 @@ def _parse_sides(settings: RaceSettings) -> tuple[str, ...]:
     return sides
 
 
-def _choose_budgets(settings: RaceSettings, device: str, gpu_bytes: int) -> list[str]:
+def _choose_budgets(settings: NanochatBenchSettings, device: str, gpu_bytes: int) -> list[str]:
     """Return the names of the budgets: --budget, else those of the profile."""
     names = [settings.budget]
     if settings.budget == AUTO:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.ablation.settings import StudySettings
-from engines.bench.nanochat.settings import RaceSettings
+from engines.bench.nanochat.settings import NanochatBenchSettings
 from engines.cost.machine import Machine
 from engines.cost.memory import choose_micro_batch, divisors
 from engines.cost.plan import estimate
@@ -37,7 +37,7 @@ SENTENCE = 700  # characters of a message, far below the 5,000 of a bad value
 PATIENCE = 5.0  # seconds on a slow machine; what did not terminate took minutes
 DOCUMENTED = {0, 1, 2, 5}  # 5: attached to a run that was killed
 REPORTED_CRASH = "raceback"  # also of one that was written to a file
-SETTINGS = (TrainSettings, SampleSettings, CountSettings, StudySettings, RaceSettings)
+SETTINGS = (TrainSettings, SampleSettings, CountSettings, StudySettings, NanochatBenchSettings)
 ALL = [field for declared in SETTINGS for field in fields(declared).values()]
 RUNS_PROCESSES = {"doctor", "bench"}  # their words are only parsed
 

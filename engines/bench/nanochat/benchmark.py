@@ -1,4 +1,4 @@
-"""One call of a race. It adds to the report of earlier calls, and writes the report after every process."""
+"""One call of a benchmark. It adds to the report of earlier calls, and writes the report after every process."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from engines.bench.nanochat import corpus, processes, report, tasks
 from engines.bench.nanochat.hidden_paths import PathMask
 from engines.bench.nanochat.processes import OnOutput, ProcessOutcome
-from engines.bench.nanochat.tasks import Race, RaceTask, Record
+from engines.bench.nanochat.tasks import BenchmarkTask, NanochatBenchmark, Record
 from engines.errors import UserError
 from engines.runs import manifest
 from engines.system.gpus import list_gpus
@@ -21,50 +21,52 @@ _RELEVANT_VARIABLES = ("CUDA_", "CUBLAS_", "NANOCHAT_", "OMP_", "PYTORCH_", "TOR
 _LIMITS = ("matmul_flops", "copy_bytes")
 
 
-class RaceProgress(NamedTuple):
+class BenchmarkProgress(NamedTuple):
     """Callbacks for progress. `stage` is entered for each process, with its title."""
 
     report: Callable[[str], None]
     stage: Callable[[str], AbstractContextManager[OnOutput]]
 
 
-def run_race(race: Race, command: str, folder: Path, progress: RaceProgress) -> tuple[Record, list[Path]]:
-    """Run a race; return the record and the files of the report in `folder`. A failing process does not end it."""
-    race.text.mkdir(parents=True, exist_ok=True)
-    text = corpus.prepare_corpus(race.corpus, race.budget, race.text, progress.report)
-    machine = _run_task(race, tasks.build_machine_task(race), progress)
-    path = report.get_report_path(folder, race.budget.name, _device_name(race, machine))
-    record = _build_record(race, command, text.facts, machine, report.load_record(path))
-    for task in tasks.list_tasks(race, record):
+def run_benchmark(
+    bench: NanochatBenchmark, command: str, folder: Path, progress: BenchmarkProgress
+) -> tuple[Record, list[Path]]:
+    """Run a benchmark; return the record and the files of the report in `folder`. A failing process does not end it."""
+    bench.text.mkdir(parents=True, exist_ok=True)
+    text = corpus.prepare_corpus(bench.corpus, bench.budget, bench.text, progress.report)
+    machine = _run_task(bench, tasks.build_machine_task(bench), progress)
+    path = report.get_report_path(folder, bench.budget.name, _device_name(bench, machine))
+    record = _build_record(bench, command, text.facts, machine, report.load_record(path))
+    for task in tasks.list_tasks(bench, record):
         parts = record["parts"].setdefault(task.side, {})
         before = parts.pop(task.part, {})  # the newest part is last
-        if race.missing and before.get("status") == "ok":
+        if bench.missing and before.get("status") == "ok":
             parts[task.part] = before
         elif task.known is not None:
             parts[task.part] = {"status": "ok", **task.known}
         elif task.needs and parts.get(task.needs, {}).get("status") != "ok":
             parts[task.part] = {"status": "skipped", "reason": f"{task.needs} did not succeed"}
         else:
-            parts[task.part] = _run_task(race, task, progress)
+            parts[task.part] = _run_task(bench, task, progress)
         if task.part.startswith("train "):
             _keep_cold_start(parts, before, parts[task.part])
         report.write_report(path, record)
     return record, report.write_report(path, record)
 
 
-def build_path_mask(race: Race) -> PathMask:
-    """Return the names that replace the paths of a race in its report."""
-    return PathMask({"UPSTREAM": race.tree, "CORPUS": race.corpus, "WORK": race.work, "OURS": _OURS})
+def build_path_mask(bench: NanochatBenchmark) -> PathMask:
+    """Return the names that replace the paths of a benchmark in its report."""
+    return PathMask({"UPSTREAM": bench.tree, "CORPUS": bench.corpus, "WORK": bench.work, "OURS": _OURS})
 
 
-def _run_task(race: Race, task: RaceTask, progress: RaceProgress) -> dict[str, Any]:
+def _run_task(bench: NanochatBenchmark, task: BenchmarkTask, progress: BenchmarkProgress) -> dict[str, Any]:
     """Run one process; return its duration, its exit status and its results."""
-    mask = build_path_mask(race)
+    mask = build_path_mask(bench)
     task.prepare()
     cold = task.caches is not None and not task.caches.exists()
-    log = race.work / "logs" / f"{race.budget.name}-{task.side}-{task.part.replace(' ', '-')}.log"
-    with progress.stage(f"{race.budget.name}, {task.side}: {task.part}") as on_output:
-        outcome = processes.run_process(task.command, task.environment, task.folder, log, race.timeout, on_output)
+    log = bench.work / "logs" / f"{bench.budget.name}-{task.side}-{task.part.replace(' ', '-')}.log"
+    with progress.stage(f"{bench.budget.name}, {task.side}: {task.part}") as on_output:
+        outcome = processes.run_process(task.command, task.environment, task.folder, log, bench.timeout, on_output)
     entry = {
         "status": outcome.status,
         "reason": outcome.reason,
@@ -80,7 +82,7 @@ def _run_task(race: Race, task: RaceTask, progress: RaceProgress) -> dict[str, A
     return entry
 
 
-def _read_results(task: RaceTask, outcome: ProcessOutcome, mask: PathMask) -> dict[str, Any]:
+def _read_results(task: BenchmarkTask, outcome: ProcessOutcome, mask: PathMask) -> dict[str, Any]:
     """Return the results of a process that succeeded."""
     try:
         return task.read(outcome) if outcome.status == "ok" else {}
@@ -96,23 +98,23 @@ def _keep_cold_start(parts: dict[str, Any], *trainings: dict[str, Any]) -> None:
             parts["cold start"] = {name: training[name] for name in fields if name in training}
 
 
-def _device_name(race: Race, machine: dict[str, Any]) -> str:
+def _device_name(bench: NanochatBenchmark, machine: dict[str, Any]) -> str:
     """Return the name of the device, even if the machine could not be measured."""
     if "machine" in machine:
         return str(machine["machine"]["device"])
     found = list_gpus()
-    return found[0].name if race.device == "cuda" and found else race.device
+    return found[0].name if bench.device == "cuda" and found else bench.device
 
 
 def _build_record(
-    race: Race, command: str, text: dict[str, Any], machine: dict[str, Any], known: Record | None
+    bench: NanochatBenchmark, command: str, text: dict[str, Any], machine: dict[str, Any], known: Record | None
 ) -> Record:
     """Return a new record with the parts of a known one that have the same text, budget, commit and options."""
-    commits = {"ours": _hash_source(), "upstream": race.ref}
-    flags = {"ours": race.our_flags, "upstream": race.their_flags}
-    budget = race.budget.as_json()
+    commits = {"ours": _hash_source(), "upstream": bench.ref}
+    flags = {"ours": bench.our_flags, "upstream": bench.their_flags}
+    budget = bench.budget.as_json()
     parts: dict[str, Any] = {"machine": {"limits": machine}}
-    facts: dict[str, Any] = {"device": _device_name(race, machine), **machine.get("machine", {})}
+    facts: dict[str, Any] = {"device": _device_name(bench, machine), **machine.get("machine", {})}
     if known and known["corpus"] == text and known["budget"] == budget:
         for side in ("ours", "upstream"):
             if known["commits"][side] == commits[side] and known["flags"][side] == flags[side]:

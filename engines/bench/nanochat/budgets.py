@@ -1,4 +1,4 @@
-"""The sizes of the models and trainings of a race, and the command-line options for each side."""
+"""The sizes of the models and trainings of a benchmark, and the command-line options for each side."""
 
 import math
 from typing import Any, NamedTuple

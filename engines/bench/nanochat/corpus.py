@@ -1,4 +1,4 @@
-"""The text of a race, in the format of each side: the given files for ours, parquet shards for upstream."""
+"""The text of a benchmark, in the format of each side: the given files for ours, parquet shards for upstream."""
 
 import hashlib
 import itertools
@@ -18,7 +18,7 @@ _ROW_GROUP = 256  # documents; upstream's loader distributes row groups to its r
 _VAL_ROW_GROUPS = 8  # at least, or some of 8 ranks would wait for one forever
 
 
-class RaceCorpus(NamedTuple):
+class BenchmarkCorpus(NamedTuple):
     """The .jsonl file of each split, and its size."""
 
     paths: dict[str, Path]
@@ -52,7 +52,7 @@ def compute_identity(folder: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def prepare_corpus(folder: Path, budget: Budget, work: Path, report_progress: Callable[[str], None]) -> RaceCorpus:
+def prepare_corpus(folder: Path, budget: Budget, work: Path, report_progress: Callable[[str], None]) -> BenchmarkCorpus:
     """Read the corpus, cut it if the budget uses only some documents, and write upstream's shards.
 
     `work` is a folder for this corpus and part alone; the results of an earlier call in it are reused.
@@ -61,7 +61,7 @@ def prepare_corpus(folder: Path, budget: Budget, work: Path, report_progress: Ca
     paths = get_split_paths(sources, budget, work)
     note = work / "corpus.json"
     if note.exists():
-        return RaceCorpus(paths, json.loads(note.read_text()))
+        return BenchmarkCorpus(paths, json.loads(note.read_text()))
     shards = get_shard_folder(work)
     shards.mkdir(parents=True, exist_ok=True)
     facts = {}
@@ -79,7 +79,7 @@ def prepare_corpus(folder: Path, budget: Budget, work: Path, report_progress: Ca
         elif split == "val":
             write_shard(shards / f"shard_{_SHARDS:05d}.parquet", texts)  # upstream validates on the last shard
     note.write_text(json.dumps(facts))
-    return RaceCorpus(paths, facts)
+    return BenchmarkCorpus(paths, facts)
 
 
 def get_split_paths(sources: dict[str, Path], budget: Budget, work: Path) -> dict[str, Path]:

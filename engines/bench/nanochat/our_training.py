@@ -1,4 +1,4 @@
-"""Our side of a race: its commands, and the results in its run directory."""
+"""Our side of a benchmark: its commands, and the results in its run directory."""
 
 import shutil
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def build_resume_command(python: str, results: Path) -> list[str]:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the run or the caches of an earlier race."""
+    """Remove the run or the caches of an earlier benchmark."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""One process of a race: its output, time limit, duration, GPU memory and exit status."""
+"""One process of a benchmark: its output, time limit, duration, GPU memory and exit status."""
 
 import contextlib
 import os

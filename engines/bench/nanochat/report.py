@@ -1,4 +1,4 @@
-"""The report of a race as JSON and Markdown."""
+"""The report of a benchmark as JSON and Markdown."""
 
 import json
 import re

@@ -10,7 +10,7 @@ _GROUP = "nanochat"
 
 
 @dataclasses.dataclass(frozen=True)
-class RaceSettings:
+class NanochatBenchSettings:
     """The options of `bench nanochat`."""
 
     # fmt: off

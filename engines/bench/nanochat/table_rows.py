@@ -1,4 +1,4 @@
-"""The rows of a race's report: each quantity of ours and of upstream."""
+"""The rows of a benchmark's report: each quantity of ours and of upstream."""
 
 from collections.abc import Callable, Sequence
 from statistics import mean

@@ -1,4 +1,4 @@
-"""The processes of a race: the commands of each side, their order, and how their results are read."""
+"""The processes of a benchmark: the commands of each side, their order, and how their results are read."""
 
 import json
 import shlex
@@ -23,8 +23,8 @@ _RELIABILITY_STEPS = 120  # of each training that is killed, or all steps of the
 _CHECKPOINTS = 10  # of each of them
 
 
-class Race(NamedTuple):
-    """The settings of a race. `sides` are measured now; the record may have the other one from an earlier call."""
+class NanochatBenchmark(NamedTuple):
+    """The settings of a benchmark. `sides` are measured now; the record may have the other one from an earlier call."""
 
     budget: Budget
     tree: Path
@@ -53,7 +53,7 @@ class Race(NamedTuple):
         return self.work / "text" / f"{self.corpus_id}-{self.budget.text}"
 
 
-class RaceTask(NamedTuple):
+class BenchmarkTask(NamedTuple):
     """One process. `needs` names a part of the same side that must have succeeded."""
 
     side: str
@@ -68,50 +68,50 @@ class RaceTask(NamedTuple):
     known: dict[str, Any] | None = None  # results of an earlier call, so that nothing runs
 
 
-def list_tasks(race: Race, record: Record) -> Iterator[RaceTask]:
+def list_tasks(bench: NanochatBenchmark, record: Record) -> Iterator[BenchmarkTask]:
     """Yield all processes in order. Later ones may depend on the record of earlier ones."""
     sides: list[_OurTasks | _UpstreamTasks] = [
-        _OurTasks(race) if side == "ours" else _UpstreamTasks(race) for side in race.sides
+        _OurTasks(bench) if side == "ours" else _UpstreamTasks(bench) for side in bench.sides
     ]
     for side in sides:
         yield from side.build_preparations()
-    for seed in range(race.seeds):
+    for seed in range(bench.seeds):
         for side in sides:
             yield side.build_training(seed)
-        if race.budget.evaluations:
+        if bench.budget.evaluations:
             for side in sides:
                 yield side.build_scoring(f"train {seed}")
-    if race.second_start:
+    if bench.second_start:
         for side in sides:
             yield side.build_second_start()
-    if race.short and "ours" in race.sides:
-        yield from _OurTasks(race).build_short_training()
-    if race.decode:
+    if bench.short and "ours" in bench.sides:
+        yield from _OurTasks(bench).build_short_training()
+    if bench.decode:
         for side in sides:
             yield from side.build_decoding()
-    if race.reliability:
+    if bench.reliability:
         for side in sides:
             yield side.build_reliability()
-    if race.equal_time and "ours" in race.sides:
-        yield from _OurTasks(race).build_equal_time(record)
+    if bench.equal_time and "ours" in bench.sides:
+        yield from _OurTasks(bench).build_equal_time(record)
 
 
-def build_machine_task(race: Race) -> RaceTask:
+def build_machine_task(bench: NanochatBenchmark) -> BenchmarkTask:
     """Return the process that measures the machine and its limits."""
-    command = [sys.executable, *race.limits_command, race.device]
+    command = [sys.executable, *bench.limits_command, bench.device]
     environment = {"PYTHONPATH": python_path()}
 
     def read(outcome: ProcessOutcome) -> dict[str, Any]:
         return {"machine": parse_last_json(outcome)}
 
-    return RaceTask("machine", "limits", command, environment, race.work, read)
+    return BenchmarkTask("machine", "limits", command, environment, bench.work, read)
 
 
-def format_commands(race: Race, mask: PathMask) -> list[str]:
-    """Return the commands of a race for a shell, with paths replaced."""
+def format_commands(bench: NanochatBenchmark, mask: PathMask) -> list[str]:
+    """Return the commands of a benchmark for a shell, with paths replaced."""
     lines = []
-    for task in [build_machine_task(race), *list_tasks(race, {"parts": {}})]:
-        lines.append(f"# {race.budget.name}, {task.side}: {task.part}")
+    for task in [build_machine_task(bench), *list_tasks(bench, {"parts": {}})]:
+        lines.append(f"# {bench.budget.name}, {task.side}: {task.part}")
         variables = [f"{name}={value}" for name, value in task.environment.items()]
         lines.append(mask.hide(shlex.join(["env", *variables, *task.command])))
     return lines
@@ -128,26 +128,26 @@ def parse_last_json(outcome: ProcessOutcome) -> dict[str, Any]:
 class _OurTasks:
     """The processes of our side."""
 
-    def __init__(self, race: Race) -> None:
-        self._race = race
-        self._paths = corpus.get_split_paths(corpus.locate_splits(race.corpus), race.budget, race.text)
-        self._caches = race.work / "caches" / f"ours-{race.budget.name}"
+    def __init__(self, bench: NanochatBenchmark) -> None:
+        self._bench = bench
+        self._paths = corpus.get_split_paths(corpus.locate_splits(bench.corpus), bench.budget, bench.text)
+        self._caches = bench.work / "caches" / f"ours-{bench.budget.name}"
         self._environment = our_training.build_environment(self._caches)
 
-    def build_preparations(self) -> Iterator[RaceTask]:
+    def build_preparations(self) -> Iterator[BenchmarkTask]:
         return iter(())  # `train` prepares everything
 
-    def build_training(self, seed: int) -> RaceTask:
-        budget = self._race.budget
+    def build_training(self, seed: int) -> BenchmarkTask:
+        budget = self._bench.budget
         return self._build_training_part(f"train {seed}", budget, budget.our_steps, SEED + seed)
 
-    def build_second_start(self) -> RaceTask:
-        budget = self._race.budget._replace(evaluations=1)
+    def build_second_start(self) -> BenchmarkTask:
+        budget = self._bench.budget._replace(evaluations=1)
         return self._build_training_part("second start", budget, _SECOND_START_STEPS, SEED)
 
-    def build_short_training(self) -> Iterator[RaceTask]:
+    def build_short_training(self) -> Iterator[BenchmarkTask]:
         """Yield the training with the short schedule, without caches."""
-        budget, caches = self._race.budget, self._caches.with_name(f"{self._caches.name}-short")
+        budget, caches = self._bench.budget, self._caches.with_name(f"{self._caches.name}-short")
         if budget.short:
             rows, steps = budget.short
             task = self._build_training_part("short", budget._replace(our_rows=rows), steps, SEED)
@@ -158,9 +158,9 @@ class _OurTasks:
 
             yield task._replace(environment=our_training.build_environment(caches), prepare=prepare, caches=caches)
 
-    def build_equal_time(self, record: Record) -> Iterator[RaceTask]:
+    def build_equal_time(self, record: Record) -> Iterator[BenchmarkTask]:
         """Yield a training with as many steps as fit into upstream's training time, and its scoring."""
-        parts, budget = record["parts"], self._race.budget
+        parts, budget = record["parts"], self._bench.budget
         our_part, their_part = (parts.get(side, {}).get("train 0", {}) for side in ("ours", "upstream"))
         steps = budget.our_steps
         if "training_seconds" in our_part and "training_seconds" in their_part:
@@ -169,35 +169,39 @@ class _OurTasks:
         yield self._build_training_part("equal time", budget, steps, SEED)._replace(needs=needs)
         yield self.build_scoring("equal time")
 
-    def build_scoring(self, part: str) -> RaceTask:
-        command = _build_scorer_command(self._race, "ours", self._results(part), self._paths)
-        return RaceTask("ours", f"score {part}", command, self._environment, self._race.work, _read_scores, needs=part)
+    def build_scoring(self, part: str) -> BenchmarkTask:
+        command = _build_scorer_command(self._bench, "ours", self._results(part), self._paths)
+        return BenchmarkTask(
+            "ours", f"score {part}", command, self._environment, self._bench.work, _read_scores, needs=part
+        )
 
-    def build_decoding(self) -> Iterator[RaceTask]:
-        command = decoding.build_our_command(sys.executable, self._results("train 0"), self._race.device)
-        yield RaceTask("ours", "decode", command, self._environment, self._race.work, parse_last_json, needs="train 0")
+    def build_decoding(self) -> Iterator[BenchmarkTask]:
+        command = decoding.build_our_command(sys.executable, self._results("train 0"), self._bench.device)
+        yield BenchmarkTask(
+            "ours", "decode", command, self._environment, self._bench.work, parse_last_json, needs="train 0"
+        )
 
-    def build_reliability(self) -> RaceTask:
-        race, folder = self._race, self._results("reliability {name}")
-        steps = count_reliability_steps(race.budget)
-        more = [*race.our_flags, "--checkpoint-every", str(steps // _CHECKPOINTS)]
-        quick = race.budget._replace(evaluations=0)
+    def build_reliability(self) -> BenchmarkTask:
+        bench, folder = self._bench, self._results("reliability {name}")
+        steps = count_reliability_steps(bench.budget)
+        more = [*bench.our_flags, "--checkpoint-every", str(steps // _CHECKPOINTS)]
+        quick = bench.budget._replace(evaluations=0)
         python = sys.executable
-        train = our_training.build_train_command(python, quick, self._paths, folder, steps, SEED, race.device, more)
+        train = our_training.build_train_command(python, quick, self._paths, folder, steps, SEED, bench.device, more)
         resume = our_training.build_resume_command(python, folder)
-        command = _build_reliability_command(race, "ours", train, resume, folder)
-        return RaceTask("ours", "reliability", command, self._environment, race.work, parse_last_json)
+        command = _build_reliability_command(bench, "ours", train, resume, folder)
+        return BenchmarkTask("ours", "reliability", command, self._environment, bench.work, parse_last_json)
 
     def _results(self, part: str) -> Path:
-        return self._race.work / "ours" / f"{self._race.budget.name}-{part.replace(' ', '-')}"
+        return self._bench.work / "ours" / f"{self._bench.budget.name}-{part.replace(' ', '-')}"
 
-    def _build_training_part(self, part: str, budget: Budget, steps: int, seed: int) -> RaceTask:
-        race, results = self._race, self._results(part)
+    def _build_training_part(self, part: str, budget: Budget, steps: int, seed: int) -> BenchmarkTask:
+        bench, results = self._bench, self._results(part)
         command = our_training.build_train_command(
-            sys.executable, budget, self._paths, results, steps, seed, race.device, race.our_flags
+            sys.executable, budget, self._paths, results, steps, seed, bench.device, bench.our_flags
         )
-        return RaceTask(
-            "ours", part, command, self._environment, race.work,
+        return BenchmarkTask(
+            "ours", part, command, self._environment, bench.work,
             lambda outcome: our_training.read_training(results, outcome.started_at),
             prepare=lambda: our_training.clear_folder(results), caches=self._caches,
         )  # fmt: skip
@@ -206,18 +210,18 @@ class _OurTasks:
 class _UpstreamTasks:
     """The processes of upstream's side."""
 
-    def __init__(self, race: Race) -> None:
-        self._race = race
-        self._base = upstream_training.get_base_dir(race.work, race.ref, race.text.name, race.budget)
-        self._paths = corpus.get_split_paths(corpus.locate_splits(race.corpus), race.budget, race.text)
-        self._caches = race.work / "caches" / f"upstream-{race.budget.name}"
-        self._environment = upstream_training.build_environment(self._base, race.tree, self._caches, race.device)
+    def __init__(self, bench: NanochatBenchmark) -> None:
+        self._bench = bench
+        self._base = upstream_training.get_base_dir(bench.work, bench.ref, bench.text.name, bench.budget)
+        self._paths = corpus.get_split_paths(corpus.locate_splits(bench.corpus), bench.budget, bench.text)
+        self._caches = bench.work / "caches" / f"upstream-{bench.budget.name}"
+        self._environment = upstream_training.build_environment(self._base, bench.tree, self._caches, bench.device)
         self._environment_of_both = {
             **self._environment,
             "PYTHONPATH": f"{self._environment['PYTHONPATH']}:{python_path()}",
         }
 
-    def build_preparations(self) -> Iterator[RaceTask]:
+    def build_preparations(self) -> Iterator[BenchmarkTask]:
         """Yield the training of the tokenizer, which happens once per vocabulary and text."""
         note = self._base / "tokenizer" / "seconds.json"
 
@@ -225,68 +229,72 @@ class _UpstreamTasks:
             note.write_text(json.dumps({"seconds": outcome.seconds}))
             return {}
 
-        yield RaceTask(
-            "upstream", "tokenizer", upstream_training.build_tokenizer_command(sys.executable, self._race.budget),
-            self._environment, self._race.tree, read,
-            prepare=lambda: upstream_training.prepare_base_dir(self._base, corpus.get_shard_folder(self._race.text)),
+        yield BenchmarkTask(
+            "upstream", "tokenizer", upstream_training.build_tokenizer_command(sys.executable, self._bench.budget),
+            self._environment, self._bench.tree, read,
+            prepare=lambda: upstream_training.prepare_base_dir(self._base, corpus.get_shard_folder(self._bench.text)),
             known=json.loads(note.read_text()) if note.exists() else None,
         )  # fmt: skip
 
-    def build_training(self, seed: int) -> RaceTask:
+    def build_training(self, seed: int) -> BenchmarkTask:
         return self._build_training_part(f"train {seed}", seed, [])
 
-    def build_second_start(self) -> RaceTask:
+    def build_second_start(self) -> BenchmarkTask:
         return self._build_training_part("second start", 0, [f"--num-iterations={_SECOND_START_STEPS}"])
 
-    def build_scoring(self, part: str) -> RaceTask:
+    def build_scoring(self, part: str) -> BenchmarkTask:
         command = _build_scorer_command(
-            self._race, "upstream", upstream_training.get_checkpoint_dir(self._base, self._tag(part)), self._paths
+            self._bench, "upstream", upstream_training.get_checkpoint_dir(self._base, self._tag(part)), self._paths
         )
-        return RaceTask(
-            "upstream", f"score {part}", command, self._environment_of_both, self._race.work, _read_scores, needs=part
+        return BenchmarkTask(
+            "upstream", f"score {part}", command, self._environment_of_both, self._bench.work, _read_scores, needs=part
         )
 
-    def build_decoding(self) -> Iterator[RaceTask]:
+    def build_decoding(self) -> Iterator[BenchmarkTask]:
         """Yield upstream's own benchmark, which needs a GPU."""
-        if self._race.device == "cpu":
+        if self._bench.device == "cpu":
             return
         for part, more in decoding.UPSTREAM_VARIANTS.items():
             command = decoding.build_upstream_command(sys.executable, self._tag("train 0"))
             environment = {**self._environment, **more}
-            yield RaceTask("upstream", part, command, environment, self._race.tree, parse_last_json, needs="train 0")
+            yield BenchmarkTask(
+                "upstream", part, command, environment, self._bench.tree, parse_last_json, needs="train 0"
+            )
 
-    def build_reliability(self) -> RaceTask:
-        race, tag = self._race, self._tag("reliability {name}")
-        steps = count_reliability_steps(race.budget)
-        more = [*race.their_flags, f"--save-every={steps // _CHECKPOINTS}"]
+    def build_reliability(self) -> BenchmarkTask:
+        bench, tag = self._bench, self._tag("reliability {name}")
+        steps = count_reliability_steps(bench.budget)
+        more = [*bench.their_flags, f"--save-every={steps // _CHECKPOINTS}"]
         train = upstream_training.build_train_command(
-            sys.executable, race.budget._replace(steps=steps), tag, 0, race.device, more
+            sys.executable, bench.budget._replace(steps=steps), tag, 0, bench.device, more
         )
         resume = [*train, "--resume-from-step={step}"]
         folder = upstream_training.get_checkpoint_dir(self._base, tag)
-        command = _build_reliability_command(race, "upstream", train, resume, folder)
+        command = _build_reliability_command(bench, "upstream", train, resume, folder)
         environment = self._environment_of_both
-        return RaceTask("upstream", "reliability", command, environment, race.tree, parse_last_json, needs="tokenizer")
+        return BenchmarkTask(
+            "upstream", "reliability", command, environment, bench.tree, parse_last_json, needs="tokenizer"
+        )
 
     def _tag(self, part: str) -> str:
-        return f"{self._race.budget.name}-{part.replace(' ', '-')}"
+        return f"{self._bench.budget.name}-{part.replace(' ', '-')}"
 
-    def _build_training_part(self, part: str, seed: int, more: list[str]) -> RaceTask:
-        race = self._race
-        flags = [*race.their_flags, *more]
+    def _build_training_part(self, part: str, seed: int, more: list[str]) -> BenchmarkTask:
+        bench = self._bench
+        flags = [*bench.their_flags, *more]
         command = upstream_training.build_train_command(
-            sys.executable, race.budget, self._tag(part), seed, race.device, flags
+            sys.executable, bench.budget, self._tag(part), seed, bench.device, flags
         )
-        return RaceTask(
-            "upstream", part, command, self._environment, race.tree,
+        return BenchmarkTask(
+            "upstream", part, command, self._environment, bench.tree,
             lambda outcome: upstream_training.read_training(outcome.lines, outcome.arrivals),
             needs="tokenizer", caches=self._caches,
         )  # fmt: skip
 
 
-def _build_scorer_command(race: Race, side: str, checkpoint: Path, paths: dict[str, Path]) -> list[str]:
+def _build_scorer_command(bench: NanochatBenchmark, side: str, checkpoint: Path, paths: dict[str, Path]) -> list[str]:
     splits = [f"{split}={paths[split]}" for split in ("val", "heldout")]
-    return [sys.executable, "-m", "engines.bench.nanochat.scorer", side, str(checkpoint), race.device, *splits]
+    return [sys.executable, "-m", "engines.bench.nanochat.scorer", side, str(checkpoint), bench.device, *splits]
 
 
 def count_reliability_steps(budget: Budget) -> int:
@@ -294,10 +302,12 @@ def count_reliability_steps(budget: Budget) -> int:
     return min(budget.steps, _RELIABILITY_STEPS)
 
 
-def _build_reliability_command(race: Race, side: str, train: list[str], resume: list[str], place: Path) -> list[str]:
+def _build_reliability_command(
+    bench: NanochatBenchmark, side: str, train: list[str], resume: list[str], place: Path
+) -> list[str]:
     spec = {
-        "train": train, "resume": resume, "place": str(place), "steps": count_reliability_steps(race.budget),
-        "kills": race.reliability, "at_once": race.kills_at_once,
+        "train": train, "resume": resume, "place": str(place), "steps": count_reliability_steps(bench.budget),
+        "kills": bench.reliability, "at_once": bench.kills_at_once,
     }  # fmt: skip
     return [sys.executable, "-m", "engines.bench.nanochat.reliability", side, json.dumps(spec)]
 

@@ -1,4 +1,4 @@
-"""The upstream side of a race: how karpathy/nanochat is run without a network, and how its output is parsed."""
+"""The upstream side of a benchmark: how karpathy/nanochat is run without a network, and how its output is parsed."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Budgets: both sides of a race train on the same number of tokens."""
+"""Budgets: both sides of a benchmark train on the same number of tokens."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The command `bench nanochat`: dry runs print the commands of a race, and wrong options are named."""
+"""The command `bench nanochat`: dry runs print the commands of a benchmark, and wrong options are named."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_race import make_corpus, make_tree
+from fake_upstream import make_corpus, make_tree
 
 from nanochat_tui.cli import main
 
@@ -118,7 +118,7 @@ def test_both_sides_are_killed_in_trainings_of_the_same_number_of_steps(
     assert "--num-iterations=120" in upstream["train"] and "--total-batch-size=131072" in upstream["train"]
 
 
-def test_a_race_imports_neither_torch_nor_the_dashboard(tmp_path: Path) -> None:
+def test_a_benchmark_imports_neither_torch_nor_the_dashboard(tmp_path: Path) -> None:
     words = ["--no-ui", "bench", "nanochat", "--upstream", str(make_tree(tmp_path, "")), "--ref", "abc"]
     words += ["--corpus", str(make_corpus(tmp_path)), "--budget", "q4", "--decode", "--reliability", "1", "--dry-run"]
     code = f"import sys\nfrom nanochat_tui.cli import main\nmain({words!r})\nprint(*sys.modules)"

@@ -30,7 +30,7 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def prepare(folder: Path, **changes: int) -> tuple[corpus.RaceCorpus, list[str], Path]:
+def prepare(folder: Path, **changes: int) -> tuple[corpus.BenchmarkCorpus, list[str], Path]:
     work = folder / "work"
     work.mkdir(exist_ok=True)
     progress: list[str] = []

@@ -1,4 +1,4 @@
-"""A process of a race: its exit status, its time limit, and its descendants."""
+"""A process of a benchmark: its exit status, its time limit, and its descendants."""
 
 import sys
 from pathlib import Path

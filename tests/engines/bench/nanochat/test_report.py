@@ -1,4 +1,4 @@
-"""The report of a race: ratios and goals, failures, and the record of earlier calls."""
+"""The report of a benchmark: ratios and goals, failures, and the record of earlier calls."""
 
 import json
 from pathlib import Path

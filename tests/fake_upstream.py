@@ -1,4 +1,4 @@
-"""A fake work tree of upstream and a small corpus, for tests of races."""
+"""A fake work tree of upstream and a small corpus, for tests of benchmarks."""
 
 from pathlib import Path
 
