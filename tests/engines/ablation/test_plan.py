@@ -173,7 +173,7 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.given["data"] == str(tmp_path / "a.txt") and len(found.cells) == 2
 
 
-@given(st.integers(1, 70))  # up to six rungs
+@given(st.integers(1, 70))  # up to seven rungs
 def test_halving_ends_with_the_base_and_one_other(cells: int) -> None:
     found = plan({}, {"batch_size": tuple(range(100, 100 + cells))}, halving=True).rungs
     assert found[0] == cells + 1 and found[-1] == 2
