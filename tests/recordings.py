@@ -1,4 +1,4 @@
-"""The recorded runs of every kind of ending, and what their logs say, read as plainly as can be."""
+"""The recorded runs of every kind of ending, and a simple reader of their logs to compare with."""
 
 import json
 import math
@@ -12,23 +12,23 @@ _COLUMNS = {"loss": "losses", "lr": "lr", "grad_norm": "grad_norms", "seconds": 
 Fields = dict[str, Any]
 
 
-def lines_of(run: Run) -> list[Fields]:
-    """Events, with null where a number was not finite put back."""
+def read_events(run: Run) -> list[Fields]:
+    """Return the events of a log, with nonfinite numbers in place of their nulls."""
     found = []
     for line in run.events_path.read_text().splitlines():
         try:
-            found.append(_restored(json.loads(line)))
-        except ValueError:  # torn by a kill
+            found.append(_restore_nonfinite(json.loads(line)))
+        except ValueError:  # incomplete because the run was killed
             continue
     return found
 
 
-def last_word(run: Run) -> tuple[list[Fields], list[Fields], list[Fields]]:
-    """Steps, evaluations and samples that count: none that the run went back behind."""
+def valid_events(run: Run) -> tuple[list[Fields], list[Fields], list[Fields]]:
+    """Return the steps, evaluations and samples that are valid: those that no resume has dropped."""
     steps: list[Fields] = []
     evals: list[Fields] = []
     samples: list[Fields] = []
-    for event in lines_of(run):
+    for event in read_events(run):
         if event["kind"] == "steps":
             steps += _steps(event)
         elif event["kind"] == "eval":
@@ -36,12 +36,12 @@ def last_word(run: Run) -> tuple[list[Fields], list[Fields], list[Fields]]:
         elif event["kind"] == "sample":
             samples.append(event)
         elif event["kind"] == "resumed":
-            for kept in (steps, evals, samples):
-                kept[:] = [one for one in kept if one["step"] <= event["from_step"]]
+            for events in (steps, evals, samples):
+                events[:] = [other for other in events if other["step"] <= event["from_step"]]
     return steps, evals, samples
 
 
-def same(ours: float, theirs: float) -> bool:
+def are_equal(ours: float, theirs: float) -> bool:
     return ours == theirs or (math.isnan(ours) and math.isnan(theirs))
 
 
@@ -59,7 +59,7 @@ def _steps(event: Fields) -> list[Fields]:
     ]
 
 
-def _restored(event: Fields) -> Fields:
+def _restore_nonfinite(event: Fields) -> Fields:
     for name, bad in event.get("nonfinite", {}).items():
         if isinstance(bad, str):
             event[name] = float(bad)

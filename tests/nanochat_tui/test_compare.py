@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recordings import RUNS, last_word
+from recordings import RUNS, valid_events
 from report_pages import ParsedPage
 
 from engines.runs.creation import create_run_directory
@@ -25,7 +25,7 @@ def compared(capsys: Words, *runs: Run, flags: tuple[str, ...] = ()) -> dict[str
 
 def test_metrics_equal_those_in_the_files_of_the_runs(capsys: Words) -> None:
     for run, output in zip(RUNS, compared(capsys, *RUNS)["runs"], strict=True):
-        steps, evals, _ = last_word(run)
+        steps, evals, _ = valid_events(run)
         config = json.loads(run.config_path.read_text())
         assert (output["run"], output["path"]) == (run.id, str(run.path))
         assert output["steps"] == len(steps) and output["steps_asked"] == config["resolved"]["steps"]

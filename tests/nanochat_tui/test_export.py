@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import QUICK, make_run, write_text
-from recordings import RUNS, last_word
+from recordings import RUNS, valid_events
 from watched_stream import WatchedStream
 
 from engines.interop.export import WRITERS
@@ -86,4 +86,4 @@ def test_a_running_run_is_exported_up_to_its_current_step(tmp_path: Path, capsys
     with open(tmp_path / "out" / "steps.csv", newline="") as file:
         found = [float(row["loss"]) for row in csv.DictReader(file)]
     assert 0 < len(found) == steps
-    assert found == [step["loss"] for step in last_word(run)[0]][:steps]
+    assert found == [step["loss"] for step in valid_events(run)[0]][:steps]

@@ -12,7 +12,7 @@ import pytest
 from builders import make_run
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import RUNS, last_word, same
+from recordings import RUNS, are_equal, valid_events
 
 from engines import events
 from engines.errors import UserError
@@ -61,27 +61,27 @@ def steps(first: int, losses: list[float], **fields: Any) -> dict[str, Any]:
 @each_run
 def test_every_recorded_run_is_read_back_from_csv(run: Run, tmp_path: Path) -> None:
     export(read_record(run), "csv", tmp_path / "out", ignore_step)
-    expected, evals, samples = last_word(run)
+    expected, evals, samples = valid_events(run)
     found = read_csv(tmp_path / "out" / "steps.csv")
     assert [int(row["step"]) for row in found] == [*range(1, len(expected) + 1)]
     for row, step in zip(found, expected, strict=True):
-        assert all(same(float(row[name]), step[name]) for name in ("loss", "lr", "grad_norm", "seconds", "tokens"))
+        assert all(are_equal(float(row[name]), step[name]) for name in ("loss", "lr", "grad_norm", "seconds", "tokens"))
         assert float(row["t"]) == pytest.approx(step["done"], abs=1e-6)
     for row, event in zip(read_csv(tmp_path / "out" / "evals.csv"), evals, strict=True):
         assert row["step"] == str(event["step"]) and row["best"] == str(event["best"])
-        assert same(float(row["loss"]), event["loss"]) and same(float(row["bpb"]), event["bpb"])
+        assert are_equal(float(row["loss"]), event["loss"]) and are_equal(float(row["bpb"]), event["bpb"])
     assert [row["text"] for row in read_csv(tmp_path / "out" / "samples.csv")] == [event["text"] for event in samples]
 
 
 @each_run
 def test_every_recorded_run_is_read_back_from_json_lines(run: Run, tmp_path: Path) -> None:
     export(read_record(run), "jsonl", tmp_path / "out", ignore_step)
-    expected, evals, _ = last_word(run)
+    expected, evals, _ = valid_events(run)
     found = read_jsonl(tmp_path / "out" / "steps.jsonl")
     for row, step in zip(found, expected, strict=True):
         for name in ("loss", "lr", "grad_norm", "seconds", "tokens"):
             value = float(row["nonfinite"][name]) if row[name] is None else row[name]
-            assert same(value, step[name])
+            assert are_equal(value, step[name])
     assert [row["step"] for row in read_jsonl(tmp_path / "out" / "evals.jsonl")] == [event["step"] for event in evals]
     description = json.loads((tmp_path / "out" / "run.json").read_text(), parse_constant=_reject)
     assert description["run"] == run.id and description["settings"] == run.config["resolved"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recordings import RUNS, last_word, same
+from recordings import RUNS, are_equal, valid_events
 
 from engines.interop.export import export
 from engines.runs.record import read_record
@@ -31,7 +31,7 @@ def single(number: float) -> float:
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.id)
 def test_every_recorded_run_is_read_back(run: Run, tmp_path: Path) -> None:
     export(read_record(run), "tensorboard", tmp_path / "out", lambda step: None)
-    steps, evals, samples = last_word(run)
+    steps, evals, samples = valid_events(run)
     found = read_events(tmp_path / "out")
     tags = set(found.Tags()["scalars"])
     assert tags == {
@@ -41,12 +41,12 @@ def test_every_recorded_run_is_read_back(run: Run, tmp_path: Path) -> None:
     for tag, name in (("train/loss", "loss"), ("train/lr", "lr"), ("train/grad_norm", "grad_norm")):
         points = found.Scalars(tag) if steps else []
         for point, step in zip(points, steps, strict=True):
-            assert point.step == step["step"] and same(point.value, single(step[name]))
+            assert point.step == step["step"] and are_equal(point.value, single(step[name]))
             assert point.wall_time == pytest.approx(run.created_at + step["done"], abs=1e-4)
     for name in ("loss", "bpb"):
         points = found.Scalars(f"val/{name}") if evals else []
         for point, event in zip(points, evals, strict=True):
-            assert point.step == event["step"] and same(point.value, single(event[name]))
+            assert point.step == event["step"] and are_equal(point.value, single(event[name]))
     texts = [(point.step, point.tensor_proto.string_val[0]) for point in found.Tensors("sample")] if samples else []
     assert texts == [(event["step"], indented(event["text"])) for event in samples]
     assert b'"model_kind": "bigram"' in found.Tensors("settings")[0].tensor_proto.string_val[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recordings import RUNS, last_word, same
+from recordings import RUNS, are_equal, valid_events
 
 from engines.errors import UserError
 from engines.interop import wandb_files
@@ -57,7 +57,7 @@ def test_every_recorded_run_is_read_back(tmp_path: Path) -> None:
 
 
 def assert_agrees(run: Run, found: list[Any]) -> None:
-    steps, evals, samples = last_word(run)
+    steps, evals, samples = valid_events(run)
     [started] = [record.run for record in found if record.HasField("run")]
     assert started.display_name == run.id and started.project == wandb_files.PROJECT and not started.host
     config = decode(started.config.update)
@@ -68,9 +68,11 @@ def assert_agrees(run: Run, found: list[Any]) -> None:
     assert sorted(rows) == sorted({one["step"] for kind in (steps, evals, samples) for one in kind})
     for step in steps:
         row = rows[step["step"]]
-        assert all(same(to_float(row[f"train/{name}"]), step[name]) for name in ("loss", "lr", "grad_norm", "tokens"))
+        assert all(
+            are_equal(to_float(row[f"train/{name}"]), step[name]) for name in ("loss", "lr", "grad_norm", "tokens")
+        )
     for event in evals:
-        assert all(same(to_float(rows[event["step"]][f"val/{name}"]), event[name]) for name in ("loss", "bpb"))
+        assert all(are_equal(to_float(rows[event["step"]][f"val/{name}"]), event[name]) for name in ("loss", "bpb"))
     assert [rows[event["step"]]["sample"] for event in samples] == [event["text"] for event in samples]
     summary = {name: value for r in found if r.HasField("summary") for name, value in decode(r.summary.update).items()}
     assert summary["steps"] == len(steps) and summary["state"] == read_record(run).state

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from builders import finished_run
-from recordings import RUNS, last_word
+from recordings import RUNS, valid_events
 from report_pages import ParsedPage
 
 from engines import events
@@ -56,7 +56,7 @@ def steps(losses: list[float], first: int = 1) -> dict[str, Any]:
 def test_a_run_with_any_ending_has_a_complete_report(run: Run, tmp_path: Path) -> None:
     record = read_record(run)
     text, page, plots = write_page(record, folder=tmp_path)
-    trained, evals, samples = last_word(run)
+    trained, evals, samples = valid_events(run)
     summary = dict(page.tables["Summary"])
     assert summary["state"] == record.state and summary["steps"] == f"{len(trained):,}"
     assert page.pictures == len([path for path in plots if path.suffix == ".svg"]) >= 1

@@ -112,10 +112,10 @@ def assert_guards_shown(pilot: AppPilot, history: History) -> None:
     """Check that each rule has its first and last step, its count, and its hint."""
     text = pilot.text_of("#guards-text")
     for rule, action in {(event["rule"], event["action"]) for event in history.guards}:
-        trips = [event for event in history.guards if (event["rule"], event["action"]) == (rule, action)]
+        alerts = [event for event in history.guards if (event["rule"], event["action"]) == (rule, action)]
         line = next(line.split() for line in text.splitlines() if f" {rule} " in line and line.endswith(action))
-        assert line[2:5] == [f"{trips[0]['step']:,}", f"{trips[-1]['step']:,}", str(len(trips))]
-        assert trips[-1]["hint"] in text
+        assert line[2:5] == [f"{alerts[0]['step']:,}", f"{alerts[-1]['step']:,}", str(len(alerts))]
+        assert alerts[-1]["hint"] in text
     assert ("no guard has tripped" in text.lower()) == (not history.guards)
 
 
