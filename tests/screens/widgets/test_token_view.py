@@ -106,7 +106,7 @@ async def test_the_cursor_moves_over_every_token_and_reports_it() -> None:
         for _ in range(6):
             await pilot.press("right")
         await pilot.press("up", "down", "left", "home", "end")
-    visited = [token.text for token in view.app.moved if token]  # type: ignore[attr-defined]
+        visited = [token.text for token in view.app.moved if token]  # type: ignore[attr-defined]
     assert visited == ["a", "", "b\n", "c", "a", "c", "b\n", "a", "c"]
 
 
