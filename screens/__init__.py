@@ -1,1 +1,1 @@
-"""The dashboard, a Textual app. It reads run directories and starts workers; it never imports torch."""
+"""The dashboard: a Textual app that reads run directories and starts workers. It imports only light engine packages."""

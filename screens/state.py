@@ -1,4 +1,4 @@
-"""State that all screens share: where runs are, which one is selected, and what may be done."""
+"""The state that all screens share: the results directory, the runs, the selected one, and the options."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from engines.settings.user_config import UserConfig
 
 @dataclasses.dataclass
 class AppState:
-    """The state of the app. `selected` is the run of the train screen, `sample_run` one to be sampled next."""
+    """The state of the app. `selected` is the run of the train screen, `sample_run` the one to sample from next."""
 
     results: Path
     readonly: bool = False
@@ -21,7 +21,7 @@ class AppState:
     selected: Run | None = None
     sample_run: Run | None = None
     watches: list[WatchedRun] = dataclasses.field(default_factory=list)  # newest first, as of the last refresh
-    is_partial: bool = False  # whether more runs are being read than these
+    is_partial: bool = False  # True while more runs are being read
 
     def __post_init__(self) -> None:
         self.board = WatchedRuns(self.results)
@@ -32,8 +32,8 @@ class AppState:
 
     @property
     def refusal(self) -> str:
-        """The reason why nothing may be started, changed or written; empty if it may."""
-        return "read-only mode: the dashboard was started with --readonly." if self.readonly else ""
+        """The reason why nothing may be started, changed or written; empty if that is allowed."""
+        return "Read-only mode: the dashboard was started with --readonly." if self.readonly else ""
 
     @property
     def guard_count(self) -> int:
@@ -42,6 +42,6 @@ class AppState:
 
 
 class HasState(Protocol):
-    """The app, as far as screens and widgets need it."""
+    """The part of the app that screens and widgets use."""
 
     state: AppState

@@ -1,4 +1,4 @@
-"""The data of a chart: series and marks by name, in groups that each have x axes of their own."""
+"""The data of a chart: series by name and marks, in groups with their own x axes."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,7 +53,7 @@ class ChartData:
         self.dots[name].add(step, value)
 
     def set_axis_values(self, axis: str, first_step: int, values: Iterable[float], group: str = "") -> None:
-        """Set a group's x values from this step on. They never fall."""
+        """Set a group's x values from this step on. They never decrease."""
         self.axes_of(group).set_values(axis, first_step, values)
 
     def set_axis_rate(self, axis: str, per_step: float, group: str = "") -> None:
@@ -66,7 +66,7 @@ class ChartData:
         return axes.x_of(axis, step) if axes.has_values(axis) else 0.0
 
     def truncate(self, after_step: int, group: str | None = None) -> None:
-        """Remove what comes after a step, of one group or of all. Marks stay: they explain why."""
+        """Remove all values after a step, of one group or of all. Marks stay: they show the reason."""
         every: list[LineSeries | DotSeries] = [*self.lines.values(), *self.dots.values()]
         for series in every:
             if group in (None, series.group):
@@ -86,7 +86,7 @@ class ChartData:
 
     @property
     def has_positive_values(self) -> bool:
-        """True if a log scale would show anything."""
+        """True if a logarithmic scale has anything to show."""
         spans = (line.pyramid.span(0, len(line.pyramid)) for line in self.lines.values())
         return any(span.high > 0 for span in spans) or any(
             value > 0 for dots in self.dots.values() for value in dots.values
@@ -118,7 +118,7 @@ class ChartData:
         return [name for name in names if all(axes.has_values(name) for axes in used)]
 
     def find_nonfinite(self) -> list[LineSeries | DotSeries]:
-        """Return the series that have a NaN or an infinity, which has no height."""
+        """Return the series that have NaN or infinite values, which cannot be drawn on the y axis."""
         every: list[LineSeries | DotSeries] = [*self.lines.values(), *self.dots.values()]
         return [series for series in every if series.count_nonfinite(series.first, series.last + 1)]
 

@@ -19,17 +19,8 @@ __all__ = [
 ]
 
 _CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # seconds
-_PIXEL_STEPS = (
-    4,
-    5,
-    6,
-    7,
-    8,
-    10,
-    12,
-    14,
-    16,
-)  # times a power of four: exact in binary, closed under doubling
+# times a power of four: exact in binary, closed under doubling
+_PIXEL_STEPS = (4, 5, 6, 7, 8, 10, 12, 14, 16)
 _ROOM_TO_STAY = 0.6  # bounds stay while the data fill this share of them
 _MOST = 4e307  # larger values are clamped: the distance of two bounds must be a float
 _LEAST_SHARE = 1e-12  # of its magnitude that a range must have to count as more than a point

@@ -25,7 +25,7 @@ class View(NamedTuple):
         return self.start + self.span
 
     def edges(self) -> list[float]:
-        """Return where each column begins, and where the last one ends."""
+        """Return the left edge of each column, and the right edge of the last one."""
         return [self.start + place * self.per_pixel for place in range(self.pixels + 1)]
 
     def pixel(self, x: float) -> int:
@@ -36,7 +36,7 @@ class View(NamedTuple):
 
 
 class XWindow:
-    """The part that the user has chosen; `view` converts it to pixel columns."""
+    """The part of the x axis that the user has chosen; `view` converts it to pixel columns."""
 
     def __init__(self) -> None:
         self.is_whole = True
@@ -59,7 +59,7 @@ class XWindow:
 
     @property
     def is_default(self) -> bool:
-        """True if everything is in view and remains so."""
+        """True if all data are in view, and new ones will be."""
         return self.is_whole and self.is_following
 
     def reset(self) -> None:
@@ -99,7 +99,7 @@ class XWindow:
         return True
 
     def show(self, start: float, stop: float) -> None:
-        """Show another part, of the same or another axis; a following window only takes its width."""
+        """Show another part, of the same or another axis; a window that follows adopts only its width."""
         self._start, self._span = start, stop - start if stop > start else 1.0
 
     def reveal(self, view: View, x: float, low: float, high: float) -> None:

@@ -1,1 +1,1 @@
-"""The runs screen: every run, compared."""
+"""The runs screen: a table of all runs, with comparison and overlay of marked ones."""

@@ -1,4 +1,4 @@
-"""The rows of the table: built in a thread, then only compared and shown."""
+"""The rows of the table, built in a thread."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from screens.shared.table import TableCell
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunRow:
-    """Cells of one run in the table. Unknown figures are None."""
+    """The values of one run in the table; None if unknown."""
 
     watch: WatchedRun
     state: str
@@ -50,7 +50,7 @@ class RunRow:
 
 
 class RowReader:
-    """Builds the rows of watched runs. A run that has not changed keeps the very same row object."""
+    """Builds the rows of watched runs. A run that has not changed keeps its row object."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[tuple[Any, ...], RunRow]] = {}
@@ -67,12 +67,12 @@ class RowReader:
 
 
 def _version_of(watch: WatchedRun) -> tuple[Any, ...]:
-    """Return a value that differs if the row would."""
+    """Return a value that changes whenever the row does."""
     return (id(watch), watch.overview, watch.state, watch.problem, "facts" in watch.config)
 
 
 def _build_row(watch: WatchedRun, results: Path) -> RunRow:
-    """Build a row; what cannot be read in a foreign or damaged manifest stays unknown."""
+    """Build a row; values that are missing in a foreign or damaged manifest are unknown."""
     overview = watch.overview
     settings = watch.part("resolved")
     created_at = watch.config.get("created_at")

@@ -1,4 +1,4 @@
-"""A form for the settings of a run. Values are checked while they are typed, by the parser of the command line."""
+"""The form for the settings of a run. The parser of the command line checks values while they are typed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _COMMON_TITLE = "Run"
 
 
 class SettingsForm(VerticalScroll):
-    """One row per setting: the common ones first, the others in collapsed groups."""
+    """One row per setting: common settings first, the others in groups that can be expanded."""
 
     @dataclasses.dataclass
     class Changed(Message):
@@ -34,7 +34,7 @@ class SettingsForm(VerticalScroll):
 
     @dataclasses.dataclass
     class RowFocused(Message):
-        """A setting got the focus; `field` is None if it was another widget of the form."""
+        """The focus moved to the row of a setting, or to another widget of the form: then `field` is None."""
 
         field: Field | None
 
@@ -42,7 +42,7 @@ class SettingsForm(VerticalScroll):
         super().__init__(id=id)
         self._typed = {name: format_as_typed(value) for name, value in given.items()}
         self._problems: dict[str, str] = {}
-        self._external_problems: dict[str, str] = {}  # found outside of the form, as whole sentences
+        self._external_problems: dict[str, str] = {}  # by setting: sentences from `show_problems`
         self._groups: dict[str, list[Field]] = {}
         for name, field in fields(TrainSettings).items():
             if name not in COMMON_SETTINGS:
@@ -60,18 +60,18 @@ class SettingsForm(VerticalScroll):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings that are not empty, as they were typed."""
+        """The settings whose rows are not empty, as they were typed."""
         return {name: typed for name, typed in self._typed.items() if typed}
 
     @property
     def problems(self) -> list[str]:
-        """One sentence per value that is not valid."""
+        """One sentence per invalid value."""
         declared = fields(TrainSettings)
         invalid = [f"{declared[name].flag} {problem}." for name, problem in self._problems.items() if problem]
         return invalid + list(self._external_problems.values())
 
     def show_problems(self, problems: Mapping[str, str]) -> None:
-        """Show problems that were found outside of the form, by setting, in their rows."""
+        """Show problems that were found outside of the form, by setting, in the rows of the settings."""
         self._external_problems = dict(problems)
         for row in self.query(SettingRow):
             row.show_problem(problems.get(row.field.name, ""))
@@ -91,7 +91,7 @@ class SettingsForm(VerticalScroll):
         self.post_message(self.Changed(self))
 
     async def on_collapsible_expanded(self, message: Collapsible.Expanded) -> None:
-        """Build the rows of a group when it is expanded: all groups together would take seconds."""
+        """Build the rows of a group when it is first expanded: those of all groups take seconds."""
         message.stop()
         group = message.collapsible
         if not group.query(SettingRow):
@@ -111,11 +111,11 @@ class SettingsForm(VerticalScroll):
 
 
 class SettingRow(Vertical):
-    """The label, the input and the problem of one setting."""
+    """The label of a setting, its input, and the problem of its value."""
 
     @dataclasses.dataclass
     class Changed(Message):
-        """The value of the row has changed."""
+        """The value was changed."""
 
         row: "SettingRow"
 
@@ -140,16 +140,16 @@ class SettingRow(Vertical):
         self.query_one(".problem").display = False
         if self.app.has_class("-ascii"):
             for name, arrow in (("down", "v"), ("up", "^")):
-                for part in self.query(f".{name}-arrow").results(Static):
-                    part.update(arrow)
+                for static in self.query(f".{name}-arrow").results(Static):
+                    static.update(arrow)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
-        self._set(message.value)
+        self._update(message.value)
 
     def on_select_changed(self, message: Select.Changed) -> None:
         message.stop()
-        self._set("" if message.value is Select.NULL else str(message.value))
+        self._update("" if message.value is Select.NULL else str(message.value))
 
     def _build_input(self) -> Input | Select[str]:
         default = _default_text(self.field)
@@ -159,7 +159,7 @@ class SettingRow(Vertical):
             return Select([(option, option) for option in options], prompt=default, value=value, compact=True)
         return Input(self.typed, placeholder=default, compact=True)
 
-    def _set(self, typed: str) -> None:
+    def _update(self, typed: str) -> None:
         if typed.strip() == self.typed:
             return
         self.typed = typed.strip()
@@ -168,9 +168,9 @@ class SettingRow(Vertical):
         self.post_message(self.Changed(self))
 
     def show_problem(self, external: str = "") -> None:
-        """Show the problem of the value, or one that was found outside of the form."""
+        """Show the problem of the value, or else the external one."""
         problem = self.problem or external
-        for line in self.query(".problem").results(Static):  # none before the row is composed
+        for line in self.query(".problem").results(Static):  # there is none until the row is composed
             if str(line.content) != problem:
                 line.update(problem)
                 line.display = bool(problem)

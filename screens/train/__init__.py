@@ -1,1 +1,1 @@
-"""The train screen: a form that starts a run, and the live view of one."""
+"""The train screen: a form that starts a run, and the live view of a run."""

@@ -21,7 +21,7 @@ from screens.shared.background import run_in_background
 from screens.train.inspection import Inspect, InspectionTarget, inspect_in_subprocess
 from screens.widgets.heat_map import HeatMap
 
-_GRAPH_HINT = "Press tab to reach the values and arrows to choose one: its computation graph is shown here."
+_GRAPH_HINT = "Press tab to focus the values, then the arrow keys to choose one: its computation graph is shown here."
 _GRAPH_DELAY = 0.15  # seconds without a move of the cursor before a graph is computed
 _ATTENTION = "attention "  # prefix of the option ids of attention heads
 
@@ -57,7 +57,7 @@ class Inspector(Vertical):
             if self._worker:
                 self._worker.cancel()
                 self._worker = None
-            self._show_nothing("Inspecting ...")
+            self._show_nothing("Inspecting …")
         if watch.settings.get("mode") != "scalar":
             self._show_nothing("The inspector supports runs of the scalar engine only; this is a tensor run.")
             return
@@ -138,7 +138,7 @@ class Inspector(Vertical):
 
     def on_heat_map_moved(self, message: HeatMap.Moved) -> None:
         message.stop()
-        row, column = message.place
+        row, column = message.index
         message.heat_map.border_subtitle = f"[{row},{column}] = {message.value:.4g}"
         option = self.query_one("#tensors", OptionList).highlighted_option
         if option and option.id and not option.id.startswith(_ATTENTION):
@@ -174,7 +174,7 @@ def _describe_tensor(tensor: dict[str, Any]) -> str:
     """Return name and shape, and the norms of a parameter and its gradient."""
     rows, columns = tensor["shape"]
     norms = f"{tensor['norm']:7.3g} {tensor['grad_norm']:8.2g}" if "norm" in tensor else ""
-    return f"{tensor['name']:<13} {rows}×{columns}".ljust(21) + norms
+    return f"{tensor['name']:<15} {rows}×{columns}".ljust(23) + norms
 
 
 def _escape_tokens(tokens: list[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Widgets of the screens; each owns its messages."""
+"""Widgets that more than one screen uses, and the dialogs."""

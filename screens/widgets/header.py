@@ -1,4 +1,4 @@
-"""The top line of every screen: the screens' names, how many runs are active, how many guards have tripped."""
+"""The header of every screen: the names of the screens, and the numbers of active runs and guard alerts."""
 
 from rich.text import Text
 from textual.events import Click

@@ -1,4 +1,4 @@
-"""Shows a matrix as coloured cells: negative numbers in one colour, positive in another, the larger the stronger."""
+"""A matrix as coloured cells: one colour for negative values, another for positive ones, stronger for larger ones."""
 
 import dataclasses
 import math
@@ -20,15 +20,15 @@ from textual.strip import Strip
 
 from screens.widgets.pointer import content_offset
 
-CELL = 2  # characters of a number: about as wide as high
-_INK = " .:-=+*#%@"  # the larger the darker, where there are no colours
-_SHADES = 16  # of each colour
+CELL = 2  # characters per value, so that a cell is about square
+_GLYPHS = " .:-=+*#%@"  # characters for increasing values on terminals without colours
+_SHADES = 16  # per colour
 
-Place = tuple[int, int]
+MatrixIndex = tuple[int, int]  # row and column
 
 
 class HeatMap(ScrollView, can_focus=True):
-    """A matrix of numbers with a cursor. Rows may differ in length."""
+    """A matrix with a cursor. Rows may differ in length."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"heat-map--positive", "heat-map--negative", "heat-map--label"}
     DEFAULT_CSS = """
@@ -40,20 +40,20 @@ class HeatMap(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1,0)", "Up", id="heat.up", tooltip="The number above", show=False),
-        Binding("down", "move(1,0)", "Down", id="heat.down", tooltip="The number below", show=False),
-        Binding("left", "move(0,-1)", "Left", id="heat.left", tooltip="The number at the left", show=False),
-        Binding("right", "move(0,1)", "Right", id="heat.right", tooltip="The number at the right", show=False),
+        Binding("up", "move(-1,0)", "Up", id="heat.up", tooltip="Move to the value above", show=False),
+        Binding("down", "move(1,0)", "Down", id="heat.down", tooltip="Move to the value below", show=False),
+        Binding("left", "move(0,-1)", "Left", id="heat.left", tooltip="Move to the value on the left", show=False),
+        Binding("right", "move(0,1)", "Right", id="heat.right", tooltip="Move to the value on the right", show=False),
     ]
 
-    cursor: reactive[Place] = reactive((0, 0))
+    cursor: reactive[MatrixIndex] = reactive((0, 0))
 
     @dataclasses.dataclass
     class Moved(Message):
-        """The cursor stands on another number."""
+        """The cursor moved to another value."""
 
         heat_map: "HeatMap"
-        place: Place
+        index: MatrixIndex
         value: float
 
         @property
@@ -62,20 +62,20 @@ class HeatMap(ScrollView, can_focus=True):
 
     def __init__(self, ascii: bool = False, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._plain = ascii or bool(os.environ.get("NO_COLOR"))
+        self._is_monochrome = ascii or bool(os.environ.get("NO_COLOR"))
         self.rows: Sequence[Sequence[float]] = []
         self.labels: Sequence[str] = []
         self._largest = 1.0
 
     def show(self, rows: Sequence[Sequence[float]], labels: Sequence[str] = ()) -> None:
-        """Show these numbers; `labels` stand before the rows."""
+        """Show a matrix; `labels` are drawn before its rows."""
         self.rows, self.labels = rows, labels
         finite = [abs(value) for row in rows for value in row if math.isfinite(value)]
         self._largest = max(finite, default=0.0) or 1.0
         self.virtual_size = Size(self._margin + CELL * max(map(len, rows), default=0), len(rows))
         row, column = self.cursor
         self.set_reactive(HeatMap.cursor, (min(row, max(0, len(rows) - 1)), column))
-        self.set_reactive(HeatMap.cursor, self._within(*self.cursor))
+        self.set_reactive(HeatMap.cursor, self._clamp(*self.cursor))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -88,10 +88,10 @@ class HeatMap(ScrollView, can_focus=True):
             label = self.labels[number] if number < len(self.labels) else ""
             style = self.get_component_rich_style("heat-map--label")
             segments.append(Segment(set_cell_size(label, self._margin), style))
-        segments += [self._cell(number, column, value) for column, value in enumerate(self.rows[number])]
+        segments += [self._render_cell(number, column, value) for column, value in enumerate(self.rows[number])]
         return Strip(segments).crop_extend(left, left + self.size.width, self.rich_style)
 
-    def watch_cursor(self, cursor: Place) -> None:
+    def watch_cursor(self, cursor: MatrixIndex) -> None:
         row, column = cursor
         if self.rows and self.rows[row]:
             self.scroll_to_region(Region(self._margin + CELL * column, row, CELL, 1), animate=False, force=True)
@@ -100,10 +100,10 @@ class HeatMap(ScrollView, can_focus=True):
 
     def action_move(self, down: int, right: int) -> None:
         row, column = self.cursor
-        self.cursor = self._within(row + down, column + right)
+        self.cursor = self._clamp(row + down, column + right)
 
     def on_click(self, event: Click) -> None:
-        """Go to the number under the pointer; a label selects its row."""
+        """Move the cursor to the value under the mouse, or to the row whose label was clicked."""
         offset = content_offset(event, self)
         if offset is None:
             return
@@ -116,23 +116,25 @@ class HeatMap(ScrollView, can_focus=True):
     def _margin(self) -> int:
         return 1 + max(map(cell_len, self.labels)) if self.labels else 0
 
-    def _within(self, row: int, column: int) -> Place:
+    def _clamp(self, row: int, column: int) -> MatrixIndex:
         row = max(0, min(row, len(self.rows) - 1))
         return (row, max(0, min(column, len(self.rows[row]) - 1))) if self.rows else (0, 0)
 
-    def _cell(self, row: int, column: int, value: float) -> Segment:
-        here = self.has_focus and (row, column) == self.cursor
+    def _render_cell(self, row: int, column: int, value: float) -> Segment:
+        is_at_cursor = self.has_focus and (row, column) == self.cursor
         if not math.isfinite(value):
-            return Segment("!!", Style(reverse=here, bold=True))
+            return Segment("!!", Style(reverse=is_at_cursor, bold=True))
         share = abs(value) / self._largest
         sign = "-" if value < 0 else "+"
-        if self._plain:
-            ink = _INK[round(share * (len(_INK) - 1))]
-            return Segment(" " * CELL if ink == " " else f"{sign}{ink}", Style(reverse=here))
-        colour = self._colour(value < 0, math.ceil(share * _SHADES))
-        return Segment("[]" if here else " " * CELL, self.rich_style + Style(bgcolor=colour.rich_color, bold=here))
+        if self._is_monochrome:
+            glyph = _GLYPHS[round(share * (len(_GLYPHS) - 1))]
+            return Segment(" " * CELL if glyph == " " else f"{sign}{glyph}", Style(reverse=is_at_cursor))
+        colour = self._blend(value < 0, math.ceil(share * _SHADES))
+        return Segment(
+            "[]" if is_at_cursor else " " * CELL, self.rich_style + Style(bgcolor=colour.rich_color, bold=is_at_cursor)
+        )
 
-    def _colour(self, negative: bool, shade: int) -> Color:
-        ink = self.get_component_styles("heat-map--negative" if negative else "heat-map--positive").color
-        paper = self.background_colors[1]
-        return paper.blend(ink, shade / _SHADES, 1.0)
+    def _blend(self, is_negative: bool, shade: int) -> Color:
+        tint = self.get_component_styles("heat-map--negative" if is_negative else "heat-map--positive").color
+        background = self.background_colors[1]
+        return background.blend(tint, shade / _SHADES, 1.0)

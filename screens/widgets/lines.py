@@ -1,4 +1,4 @@
-"""Lines of text, of which only those that changed are painted again: for figures that change four times per second."""
+"""Lines of text for values that change several times per second: only lines that have changed are painted again."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,14 @@ from textual.widget import Widget
 
 
 class Lines(Widget):
-    """Shows one text a line, cut off at the right edge."""
+    """One text per line, cut at the right edge."""
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: Sequence[Text] = ()
 
     def show(self, lines: Sequence[Text]) -> None:
+        """Show these lines, and repaint those that differ from the previous ones."""
         before, self._lines = self._lines, lines
         height = max(len(before), len(lines))
         changed = [y for y in range(height) if y >= min(len(before), len(lines)) or before[y] != lines[y]]
@@ -25,6 +26,7 @@ class Lines(Widget):
 
     @property
     def text(self) -> str:
+        """All lines as plain text."""
         return "\n".join(line.plain for line in self._lines)
 
     def render_line(self, y: int) -> Strip:

@@ -1,4 +1,4 @@
-"""Wraps text that grows at its end into lines of cells, and remembers which token each piece came from."""
+"""Wraps a growing text into lines, and records which token each part of a line belongs to."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from engines.output.terminal_text import visible
 
 
 class Piece(NamedTuple):
-    """Text that belongs to one token; `owner` is the token's number, or -1 for the prompt."""
+    """Text that belongs to one token; `owner` is the number of the token, or -1 for the prompt."""
 
     text: str
     owner: int
@@ -20,11 +20,11 @@ Line = list[Piece]
 
 _TAB = "    "
 _WIDENS = "\N{VARIATION SELECTOR-16}"
-_JOINING = (_WIDENS, "\N{ZERO WIDTH JOINER}")  # terminals disagree about how wide they make their neighbours
+_JOINING = (_WIDENS, "\N{ZERO WIDTH JOINER}")  # the width of their neighbours depends on the terminal
 
 
 def shown(text: str) -> str:
-    """Apply `visible` for widgets that count cells: tabs are expanded, spaces are plain, and joiners are left out."""
+    """Return text for widgets that count cells: as `visible`, with tabs expanded, plain spaces and no joiners."""
     if text.isprintable() and _WIDENS not in text:
         return text
     return "".join(map(_shown_character, text))
@@ -40,13 +40,13 @@ def _shown_character(character: str) -> str:
     if unicodedata.category(character) == "Zs":
         return " " * get_character_cell_size(character)
     sign = visible(character)
-    return sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"  # of the other format characters
+    return sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"  # other format characters
 
 
 class GrowingLines:
-    """Lines no wider than `width`: broken before words where that is possible.
+    """Lines of at most `width` cells, broken between words if possible.
 
-    Only the last line changes when text is added, so a stream of tokens costs no more than its length.
+    Added text changes only the last line, so the cost of a stream of tokens is proportional to its length.
     """
 
     def __init__(self, width: int) -> None:
@@ -54,14 +54,15 @@ class GrowingLines:
         self.lines: list[Line] = [[]]
 
     def extend(self, pieces: Iterable[Piece]) -> None:
-        row = _Row(self.width, self.lines.pop())
+        """Add text at the end."""
+        filler = _LineFiller(self.width, self.lines.pop())
         for piece in pieces:
             for character in shown(piece.text):
-                row.add(character, piece.owner)
-        self.lines += row.finished()
+                filler.add(character, piece.owner)
+        self.lines += filler.lines()
 
     def line_of(self, owner: int) -> int:
-        """The number of the line on which a token begins; one without characters stands behind the token before."""
+        """Return the number of the line on which a token begins; an empty token follows the token before it."""
         best = 0
         for number, line in enumerate(self.lines):
             owners = [piece.owner for piece in line]
@@ -72,30 +73,31 @@ class GrowingLines:
         return best
 
 
-class _Row:
-    """Characters of the line that is being filled."""
+class _LineFiller:
+    """Breaks characters into lines; the last line is being filled."""
 
     def __init__(self, width: int, begun: Line) -> None:
         self._width = width
         self._done: list[Line] = []
         self._cells: list[tuple[str, int, int]] = []  # character, owner, cells
         self._used = 0
-        self._break = 0  # index behind the last space
+        self._break = 0  # index after the last space
         for piece in begun:
             for character in piece.text:
                 self.add(character, piece.owner)
 
     def add(self, character: str, owner: int) -> None:
+        """Add a character, in a new line if it does not fit."""
         if character == "\n":
-            self._cells.append((" ", owner, 0))  # a place for the cursor; may hang over the edge by one
+            self._cells.append((" ", owner, 0))  # the cursor can be here; it may exceed the width by one
             self._flush(len(self._cells))
             return
         cells = get_character_cell_size(character)
-        if character == " " and self._overflows(1):  # hangs over the edge, unseen
+        if character == " " and self._overflows(1):  # not visible at the end of a line
             self._cells.append((character, owner, 0))
             self._break = len(self._cells)
             return
-        while self._overflows(cells):  # twice where the last word leaves no room for a wide character
+        while self._overflows(cells):  # twice if a wide character does not fit after the word before it
             self._flush(self._break or len(self._cells))
         self._cells.append((character, owner, cells))
         self._used += cells
@@ -105,7 +107,8 @@ class _Row:
     def _overflows(self, cells: int) -> bool:
         return bool(self._cells) and self._used + cells > self._width
 
-    def finished(self) -> list[Line]:
+    def lines(self) -> list[Line]:
+        """Return the complete lines and the one that is being filled."""
         return [*self._done, _pieces(self._cells)]
 
     def _flush(self, end: int) -> None:
