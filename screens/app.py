@@ -27,13 +27,14 @@ from screens.runs.screen import RunsScreen
 from screens.sample.screen import SampleScreen
 from screens.shared.background import deliver, is_busy, run_in_background
 from screens.state import AppState
+from screens.textual_fixes import choose_scroll_bars
 from screens.themes import THEMES
 from screens.train.screen import TrainScreen
 
 REFRESH_INTERVAL = 1.0  # seconds between two readings of all runs
 _BUILD_INTERVAL = 0.3  # seconds without a key after which a hidden screen is built
 _SHOW_TIMEOUT = 1.0  # seconds that the reader waits until the first runs are shown
-_LEAVE_TIMEOUT = 0.3  # seconds to wait for a folder before the app exits
+_QUIT_TIMEOUT = 0.3  # seconds to wait for a folder before the app exits
 
 
 class DashboardApp(BaseApp):
@@ -51,13 +52,24 @@ class DashboardApp(BaseApp):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual's own
     VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-low"), (30, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "open('train')", "Train", id="open.train", tooltip="Start a run, or open one", show=False),
+        Binding("1", "open('train')", "Train", id="open.train", tooltip="Start a run, or watch one", show=False),
         Binding("2", "open('runs')", "Runs", id="open.runs", tooltip="List and compare runs", show=False),
-        Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Generate samples", show=False),
-        Binding("4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Run ablation studies", show=False),
-        Binding("q", "leave", "Leave", id="leave", tooltip="Leave; runs continue"),
-        Binding("ctrl+c", "leave", "Leave", id="leave.interrupt", tooltip="Leave", show=False, system=True),
+        Binding("3", "open('sample')", "Sample", id="open.sample", tooltip="Generate text", show=False),
+        Binding(
+            "4", "open('ablate')", "Ablate", id="open.ablate", tooltip="Plan and watch ablation studies", show=False
+        ),
+        Binding("q", "quit", "Quit", id="leave", tooltip="Exit the dashboard; runs continue"),
+        Binding(
+            "ctrl+c",
+            "quit",
+            "Quit",
+            id="leave.interrupt",
+            tooltip="Exit the dashboard; runs continue",
+            show=False,
+            system=True,
+        ),
         Binding("question_mark,f1", "help", "Help", id="help", tooltip="Show all keys of this screen", key_display="?"),
+        Binding("ctrl+p", "command_palette", "Palette", id="palette", tooltip="Search all commands", show=False),
     ]
 
     def __init__(
@@ -84,6 +96,7 @@ class DashboardApp(BaseApp):
         self.theme = self.state.user_config.theme or THEMES[0].name
         self.set_keymap(self.state.user_config.keys)
         self.set_class(self.state.ascii, "-ascii")
+        choose_scroll_bars(self.state.ascii)
         self.exit_on_signals()
         self.switch_mode(self._first_screen)
         self.set_interval(self._refresh_interval, self.refresh_runs)
@@ -91,7 +104,7 @@ class DashboardApp(BaseApp):
         if not self.is_headless:
             self.set_timer(_BUILD_INTERVAL, self.build_hidden_screens)
         if self._pending:
-            self.notify(f"reading {self.state.results} ...")
+            self.notify(f"Reading {self.state.results} …")
             run_in_background(self, self._pending.result, self._show_pending, group="pending")
 
     def _show_pending(self, run: Run | None) -> None:
@@ -161,8 +174,6 @@ class DashboardApp(BaseApp):
         """Show every key that works on the current screen."""
         self.push_screen(HelpScreen(key_groups(self.screen), self.state.ascii))
 
-    action_show_help_panel = action_help  # the name that the command palette uses
-
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
@@ -176,16 +187,12 @@ class DashboardApp(BaseApp):
 
         def write() -> str:
             write_file(target, picture, "screenshot")
-            return f"screenshot written: {target}"
+            return f"Screenshot written: {target}"
 
         run_in_background(self, write, self.notify, group="screenshot", queue=True)
         return None
 
-    async def action_quit(self) -> None:
-        """Leave by ctrl+q or the command palette, with the same message."""
-        self.action_leave()
-
-    # --- hidden screens and exit ----------------------------------------------------------------------------------
+    # --- hidden screens and exit --------------------------------------------------------------------
 
     async def build_hidden_screens(self) -> None:
         """Build the screens that have not been visited, one at a time, while no key is pressed."""
@@ -198,14 +205,14 @@ class DashboardApp(BaseApp):
         elif not self.is_headless:
             gc.freeze()  # a full collection of these objects takes 90 ms, which would delay keys
 
-    def action_leave(self) -> None:
+    async def action_quit(self) -> None:
         """Exit with the names of active runs: those whose locks are held, unless their directory is blocked."""
         runs = {watch.run.id: watch.run for watch in self.state.live_watches}
         names = list(runs)
         if self.state.selected:
             runs.setdefault(self.state.selected.id, self.state.selected)
-        run_in_background(self, partial(find_active_runs, runs), self._exit_with, group="leave")
-        self.set_timer(_LEAVE_TIMEOUT, partial(self._exit_with, names))
+        run_in_background(self, partial(find_active_runs, runs), self._exit_with, group="quit")
+        self.set_timer(_QUIT_TIMEOUT, partial(self._exit_with, names))
 
     def _exit_with(self, names: Iterable[str]) -> None:
         self.exit("\n".join(f"{name} is still running; reattach with: nanochat-tui attach {name}" for name in names))

@@ -1,24 +1,24 @@
-"""The base class of the app: toasts, painting, events and exceptions, where Textual's defaults do not fit."""
+"""The base class of the app: toasts, painting, events and exceptions that differ from Textual's defaults."""
 
 import asyncio
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.events import Event, InputEvent, MouseDown
 from textual.screen import Screen
-from textual.theme import ThemeProvider
 from textual.widget import AwaitMount
 
 from screens.chart import SERIES
+from screens.commands import Palette, build_theme_palette, list_commands
 from screens.crash import report_crash
+from screens.shared.formatting import format_text
 from screens.state import AppState
 from screens.textual_fixes import close_palettes_of_other_modes, ignore_page_keys_before_layout
-from screens.widgets.dialog import Palette
-from screens.widgets.wrapping import shown
 
 _FRAME = 1 / 60  # seconds
 _READING_SPEED = 15.0  # characters per second: longer toasts are shown for longer
@@ -40,27 +40,31 @@ class BaseApp(App[str]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return SERIES
 
-    def notify(self, message: str, **how: Any) -> None:
+    def notify(self, message: str, **options: Any) -> None:
         """Show a toast without markup, for longer if its text is longer.
 
         A toast with the same text is replaced, so that a repeated key does not cover the screen with toasts.
         """
-        for toast in [toast for toast in self._notifications if toast.message == shown(message)]:
+        message = format_text(message, self.state.ascii)
+        for toast in [toast for toast in self._notifications if toast.message == message]:
             self._unnotify(toast)
         timeout = max(self.NOTIFICATION_TIMEOUT, len(message) / _READING_SPEED)
-        super().notify(shown(message), **{"timeout": timeout, **how, "markup": False})
+        super().notify(message, **{"timeout": timeout, **options, "markup": False})
 
     def get_key_display(self, binding: Binding) -> str:
-        """Return the symbol of a key, or its name on terminals with ASCII only."""
-        shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.state.ascii else binding.key
+        """Return the symbol of a key, or its name if the dashboard is drawn with ASCII characters only."""
+        symbol = super().get_key_display(binding)
+        return symbol if symbol.isascii() or not self.state.ascii else binding.key
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette(placeholder="Search commands", id="--command-palette"))
 
     def search_themes(self) -> None:
-        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+        self.push_screen(build_theme_palette())
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        return list_commands(self, screen)
 
     async def on_event(self, event: Event) -> None:
         """Ignore keys and clicks on widgets that are being removed, and all of them while the app exits."""

@@ -1,10 +1,11 @@
-"""Corrections of Textual that hold for all of its widgets, our subclasses or not."""
+"""Corrections of Textual that apply to all widgets, not only to subclasses in this app."""
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.command import CommandPalette
 from textual.events import Mount
+from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.widgets import OptionList
 
 
@@ -39,3 +40,15 @@ def close_palettes_of_other_modes() -> None:
         palette.remove()
 
     CommandPalette._on_mount = _on_mount  # type: ignore[method-assign, assignment]
+
+
+class AsciiScrollBarRender(ScrollBarRender):
+    """A scrollbar without the block characters at the ends of its thumb."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "]
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
+
+
+def choose_scroll_bars(ascii: bool) -> None:
+    """Draw all scrollbars with or without block characters."""
+    ScrollBar.renderer = AsciiScrollBarRender if ascii else ScrollBarRender

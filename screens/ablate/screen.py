@@ -24,8 +24,8 @@ from screens.shared import run_actions
 from screens.shared.background import deliver, run_in_background
 from screens.shared.command_screen import CommandScreen
 from screens.shared.run_actions import RunAction
+from screens.widgets.footer import AppFooter
 from screens.widgets.header import AppHeader
-from screens.widgets.keys import Keys
 
 _PART_KEYS = {"curves": "v", "effects": "e"}
 
@@ -37,15 +37,21 @@ class AblateScreen(CommandScreen):
     AUTO_FOCUS = "#studies"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New", id="ablate.new", tooltip="Plan a new study"),
-        Binding("p", "pause", "Pause", id="ablate.pause", tooltip="Pause or resume the queue and its runs"),
-        Binding("X", "stop", "Stop", id="ablate.stop", tooltip="Stop the study after checkpoints of its runs"),
+        Binding("p", "pause", "Pause", id="ablate.pause", tooltip="Pause or resume the study"),
+        Binding(
+            "X", "stop", "Stop", id="ablate.stop", tooltip="Stop the study after its runs have written checkpoints"
+        ),
         Binding("r", "resume", "Resume", id="ablate.resume", tooltip="Resume the study: train what is missing"),
         Binding("v", "part('curves')", "Curves", id="ablate.curves", tooltip="Show the loss curves of the cells"),
         Binding("e", "part('effects')", "Effects", id="ablate.effects", tooltip="Show main and interaction effects"),
         Binding("b", "base", "Base", id="ablate.base", tooltip="Compare the cells with the selected one"),
         Binding("w", "report", "Report", id="ablate.report", tooltip="Write the report and its tables"),
-        Binding("R", "restart", "Restart", id="ablate.restart", tooltip="Plan a study with these settings", show=False),
-        Binding("enter", "open_row", "Open", id="ablate.open", tooltip="Open the selection", show=False),
+        Binding(
+            "R", "restart", "Restart", id="ablate.restart", tooltip="Plan another study with its settings", show=False
+        ),
+        Binding(
+            "enter", "open_row", "Open", id="ablate.open", tooltip="Open the study, or the run of the cell", show=False
+        ),
         Binding("escape", "back", "Back", id="ablate.back", tooltip="Close the current view", show=False),
     ]
 
@@ -68,7 +74,7 @@ class AblateScreen(CommandScreen):
         with ContentSwitcher(id="content", initial="list"):
             yield StudyList(state.ascii, id="list")
             yield StudyView(state.ascii, id="study")
-        yield Keys()
+        yield AppFooter()
 
     def on_mount(self) -> None:
         self._refresh_studies()
@@ -161,7 +167,7 @@ class AblateScreen(CommandScreen):
         if self.view == "editor":
             self.view = "study" if self._open else "list"
         elif self.view == "list":
-            self.notify("There is nothing to close. Press q to leave.")
+            self.notify("There is nothing to close. Press q to quit.")
         elif self.focused is not self.study.cells and self.study.cells.is_on_screen:
             self.study.cells.focus()
         elif self.study.part and not self.study.cells.is_on_screen:
@@ -175,7 +181,7 @@ class AblateScreen(CommandScreen):
     def _require_row(self) -> StudyRow | None:
         """Return the study that is open or at the cursor; if there is none, show why and return None."""
         if self.view == "editor":
-            self.notify("This is the plan of a new study. Press escape to close it.")
+            self.notify("This is the plan of a new study. Press esc to close it.")
             return None
         row = self.studies.find_row(self._open) if self._open else self.studies.row_at_cursor
         if row is None:
@@ -228,7 +234,7 @@ class AblateScreen(CommandScreen):
         """Write the report of the open study in a thread."""
         snapshot = None if self.refuse_if_readonly() else self._require_snapshot("w to write its report")
         if snapshot:
-            message = f"Writing the report of {snapshot.row.study.id} ..."
+            message = f"Writing the report of {snapshot.row.study.id} …"
             self.request_action(
                 snapshot.row.watch, lambda _: actions.write_report(snapshot), partial(self.notify, message)
             )

@@ -1,4 +1,4 @@
-"""The runs screen: all runs in a table; filter, sort, compare and act on them."""
+"""The runs screen: a table of all runs, to be filtered, sorted, compared and acted on."""
 
 from functools import partial
 from typing import ClassVar
@@ -25,12 +25,12 @@ from screens.shared.command_screen import RunCommandScreen
 from screens.shared.guard_table import render_guards
 from screens.shared.overlay import CurveOverlay, NamedRun
 from screens.shared.table import RowTable
+from screens.widgets.footer import AppFooter
 from screens.widgets.header import AppHeader
-from screens.widgets.keys import Keys
 
 
 class RunsScreen(RunCommandScreen):
-    """Shows the runs that the app has read. Everything that reads many runs is done in a thread."""
+    """Lists the runs that the app has read. Whatever reads many runs is done in a thread."""
 
     CSS_PATH = "runs.tcss"
     AUTO_FOCUS = "#table"
@@ -41,19 +41,21 @@ class RunsScreen(RunCommandScreen):
         Binding("slash", "filter", "Filter", id="runs.filter", tooltip="Show matching runs only", key_display="/"),
         Binding("o", "sort", "Sort", id="runs.sort", tooltip="Sort by the next column"),
         Binding("O", "reverse", "Reverse", id="runs.reverse", tooltip="Reverse the order", show=False),
-        Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause the run, or resume it"),
+        Binding("p", "pause", "Pause", id="runs.pause", tooltip="Pause or resume the run"),
         Binding("S", "stop", "Stop", id="runs.stop", tooltip="Stop the run after a checkpoint"),
         Binding("r", "resume", "Resume", id="runs.resume", tooltip="Resume the run from its last checkpoint"),
         Binding(
             "R", "restart", "Restart", id="runs.restart", tooltip="Start another run with its settings", show=False
         ),
         Binding("D,delete", "delete", "Delete", id="runs.delete", tooltip="Delete the run", key_display="D"),
-        Binding("t", "sample", "Sample", id="runs.sample", tooltip="Sample from its last checkpoint", show=False),
-        Binding("g", "guards", "Guards", id="runs.guards", tooltip="Show tripped guards", show=False),
+        Binding(
+            "t", "sample", "Sample", id="runs.sample", tooltip="Sample from the last checkpoint of the run", show=False
+        ),
+        Binding("g", "guards", "Guards", id="runs.guards", tooltip="Show guard alerts", show=False),
         Binding("w", "report", "Report", id="runs.report", tooltip="Write an HTML report of the run", show=False),
         Binding("i", "details", "Details", id="runs.details", tooltip="Show details of the run", show=False),
         Binding("enter", "open_row", "Open", id="runs.open", tooltip="Open the run on the train screen", show=False),
-        Binding("escape", "back", "Back", id="runs.back", tooltip="Go back one step", show=False),
+        Binding("escape", "back", "Back", id="runs.back", tooltip="Close the filter or the overlay", show=False),
     ]
 
     runs = query_one("#runs", RunList)
@@ -70,7 +72,7 @@ class RunsScreen(RunCommandScreen):
     def compose(self) -> ComposeResult:
         state = self.state
         yield AppHeader("runs", state)
-        filter_input = Input(id="filter", placeholder="id, state, engine, model or corpus; esc: close", compact=True)
+        filter_input = Input(id="filter", placeholder="Filter by id, state, engine, model or corpus", compact=True)
         filter_input.display = False
         yield filter_input
         yield RunList(state.results, state.ascii, id="runs")
@@ -79,10 +81,10 @@ class RunsScreen(RunCommandScreen):
             overlay.display = False
             yield overlay
             with VerticalScroll(id="details", classes="pane") as pane:
-                pane.border_title = "run"
+                pane.border_title = "Run"
                 yield RunText(render_details, state.ascii)
         yield RunText(render_summary, state.ascii, id="line")
-        yield Keys()
+        yield AppFooter()
 
     # --- runs ---------------------------------------------------------------------------------------
 
@@ -104,20 +106,20 @@ class RunsScreen(RunCommandScreen):
     def _show_listing(self, is_partial: bool, listing: RunListing) -> None:
         for row in self.runs.show(listing, is_partial):
             if row.key not in self._deleted:
-                self.notify(f"{row.run.id} is gone: its directory was deleted.")
+                self.notify(f"{row.run.id} was deleted.")
 
     def find_watch(self) -> WatchedRun | None:
         row = self.runs.row_at_cursor
         if row is None:
-            no_match = "no matching runs; press esc to clear the filter."
-            self.notify(no_match if self.runs.has_runs else "there are no runs yet; press 1 to start one.")
+            no_match = "No matching runs. Press esc to clear the filter."
+            self.notify(no_match if self.runs.has_runs else "No runs yet. Press 1 to start one.")
         return row.watch if row else None
 
     @on(RunList.Updated)
     @on(DataTable.RowHighlighted)
     def _show_run_at_cursor(self) -> None:
         row = self.runs.row_at_cursor
-        self.query_one("#details").border_title = row.run.id if row else "run"
+        self.query_one("#details").border_title = row.run.id if row else "Run"
         for text in self.query(RunText):
             text.show(row.watch if row else None)
 
@@ -135,7 +137,7 @@ class RunsScreen(RunCommandScreen):
     def action_guards(self) -> None:
         if watch := self.find_watch():
             content = RunText(render_guards, self.state.ascii, watch)
-            self.app.push_screen(TextPage(f"guards of {watch.run.id}", content))
+            self.app.push_screen(TextPage(f"Guard alerts of {watch.run.id}", content))
 
     def action_details(self) -> None:
         if watch := self.find_watch():
@@ -143,7 +145,7 @@ class RunsScreen(RunCommandScreen):
 
     def action_report(self) -> None:
         self.apply_action(
-            run_actions.write_report, lambda watch: self.notify(f"writing the report of {watch.run.id} ...")
+            run_actions.write_report, lambda watch: self.notify(f"Writing the report of {watch.run.id} …")
         )
 
     def action_delete(self) -> None:
@@ -187,13 +189,13 @@ class RunsScreen(RunCommandScreen):
         elif self.overlay.display:
             self._close_overlay()
         else:
-            self.notify("There is nothing to close. Press q to leave.")
+            self.notify("There is nothing to close. Press q to quit.")
 
     # --- comparing ----------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
         if self.find_watch() and not self.runs.toggle_mark():
-            self.notify(f"at most {len(self.runs.marked_rows)} runs can be marked; unmark one first.")
+            self.notify(f"At most {len(self.runs.marked_rows)} runs can be marked. Unmark one first.")
 
     def action_compare(self) -> None:
         watches = [row.watch for row in self.runs.marked_rows.values()]
@@ -201,7 +203,7 @@ class RunsScreen(RunCommandScreen):
         if len(watches) == 1 and row and row.watch is not watches[0]:
             watches.append(row.watch)
         if len(watches) < 2:
-            self.notify("mark two runs with space, or mark one and move to another.")
+            self.notify("Mark two runs with space, or mark one and move to another.")
         else:
             self.app.push_screen(CompareScreen(watches, self.state.ascii))
 
@@ -209,7 +211,7 @@ class RunsScreen(RunCommandScreen):
         if self.overlay.display:
             self._close_overlay()
         elif not self.runs.marked_rows:
-            self.notify("mark runs with space first; then press v for their curves on one chart.")
+            self.notify("Mark runs with space, then press v to show their curves on one chart.")
         else:
             self.overlay.display = True
             self.add_class("-overlay")
@@ -229,4 +231,4 @@ class RunsScreen(RunCommandScreen):
             self._close_overlay()
             return
         runs = {number: NamedRun(row.run.id, row.watch) for number, row in rows.items()}
-        self.overlay.show(runs, f"overlay of {len(runs)} runs" if len(runs) > 1 else "overlay")
+        self.overlay.show(runs, f"Overlay of {len(runs)} runs" if len(runs) > 1 else "Overlay")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -23,35 +23,31 @@ from screens.sample.save import save_generation
 from screens.sample.settings_bar import SettingsBar
 from screens.shared.app_screen import AppScreen
 from screens.shared.background import is_busy, run_in_background
-from screens.state import AppState
+from screens.widgets.footer import AppFooter
 from screens.widgets.header import AppHeader
-from screens.widgets.keys import Keys
 from screens.widgets.token_view import TokenView
 
 
-class _HasLab(Protocol):
-    state: AppState
-
-
 class SampleScreen(AppScreen):
-    """Lets the user choose checkpoints, generate text with them and look at its tokens."""
+    """Generates text with one or two checkpoints, and shows probabilities and alternatives of its tokens."""
 
     CSS_PATH = "sample.tcss"
     AUTO_FOCUS = "#first TokenView"  # not the prompt, which would take the keys below
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,f5", "generate", "Generate", id="sample.generate", tooltip="Generate text after the prompt"),
+        Binding("enter,f5", "generate", "Generate", id="sample.generate", tooltip="Generate text after the prompt",
+                key_display="enter"),
         Binding("x", "stop", "Stop", id="sample.stop", tooltip="Stop generating"),
         Binding("e", "edit", "Edit", id="sample.edit", tooltip="Edit the prompt"),
         Binding("comma", "edit_settings", "Settings", id="sample.settings", key_display=",", show=False,
                 tooltip="Edit temperature and other sampling settings"),
         Binding("c", "choose", "Model", id="sample.choose", tooltip="Choose another run or checkpoint"),
         Binding("b", "compare", "Compare", id="sample.compare", tooltip="Compare two checkpoints on the same prompt"),
-        Binding("h", "shade", "Heat", id="sample.shade", tooltip="Shade tokens by their surprisal"),
+        Binding("h", "shade", "Heat", id="sample.shade", tooltip="Shade tokens by surprisal"),
         Binding("y", "copy", "Copy", id="sample.copy", tooltip="Copy the text to the clipboard"),
         Binding("w", "save", "Save", id="sample.save", tooltip="Save the text in the run directory"),
         Binding("n", "next_seed", "Next", id="sample.next_seed", tooltip="Generate with the next seed"),
         Binding("escape", "back", "Back", id="sample.back", show=False,
-                tooltip="Leave an input, drop the cursor or stop generating"),
+                tooltip="Leave the input, remove the cursor or stop generating"),
     ]  # fmt: skip
 
     runs: var[Sequence[RunCheckpoints] | None] = var(None)
@@ -75,7 +71,7 @@ class SampleScreen(AppScreen):
             generations = Generations(ascii, monochrome=ascii or self.app.no_color, id="generations")
             yield generations.data_bind(SampleScreen.runs)
             yield Alternatives(ascii, id="alternatives")
-        yield Keys()
+        yield AppFooter()
 
     # --- checkpoints --------------------------------------------------------------------------------
 
@@ -102,7 +98,7 @@ class SampleScreen(AppScreen):
         self.update_runs()
 
     def update_runs(self) -> None:
-        """Look for new checkpoints, in a thread."""
+        """Find new checkpoints in a thread."""
         if not is_busy(self, "checkpoints"):
             read = partial(self._read_runs, list(self.state.watches), self._opened_with)
             run_in_background(self, read, partial(self._set_runs, self.state.is_partial), group="checkpoints")
@@ -149,7 +145,7 @@ class SampleScreen(AppScreen):
         self.generations.cancel()
 
     def action_back(self) -> None:
-        """Leave an input; or else stop generating; or else drop the cursor."""
+        """Leave the input, or else stop generating, or else remove the cursor."""
         if isinstance(self.focused, Input):
             self.generations.target.view.focus()
         elif self.generations.has_cursor and not self.generations.is_generating:

@@ -33,10 +33,11 @@ class NewRun(Vertical):
 
         given: dict[str, Any]
 
-    def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
+    def __init__(self, given: Mapping[str, Any], ascii: bool, id: str | None = None) -> None:
         """`given`: the settings to begin with."""
         super().__init__(id=id)
         self._given = given
+        self._ascii = ascii
         self._machine = this_machine(None)
         self._preview = TextPreview()
         self._requested_texts: tuple[Any, ...] | None = None
@@ -47,7 +48,7 @@ class NewRun(Vertical):
             form.border_title = "New run"
             form.add_class("pane")
             yield form
-            plan = PlanView(id="plan")
+            plan = PlanView(self._ascii, id="plan")
             plan.border_title = "Plan"
             plan.add_class("pane")
             yield plan

@@ -14,6 +14,7 @@ from engines.settings.applicability import describe_ineffective_settings
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from screens.shared.background import run_in_background
+from screens.shared.formatting import format_text
 
 _LABEL_WIDTH = 11  # cells
 
@@ -21,24 +22,28 @@ _LABEL_WIDTH = 11  # cells
 class PlanView(Static):
     """Shows parameters, tokens, memory and time, or the problems of the settings."""
 
+    def __init__(self, ascii: bool, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._ascii = ascii
+
     def show(
         self, given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None = None
     ) -> None:
         """Compute the plan in a thread and show it. `vocabulary`: its size and a note, once the text has been read."""
-        compute = partial(render_plan, given, problems, machine, vocabulary)
+        compute = partial(render_plan, given, problems, machine, vocabulary, self._ascii)
         run_in_background(self, compute, self.update, group="plan")
 
 
 def render_plan(
-    given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None
+    given: dict[str, object], problems: list[str], machine: Machine, vocabulary: tuple[int, str] | None, ascii: bool
 ) -> Text:
-    """Return the plan of these settings, or their problems. Takes a while for large models: call it in a thread."""
+    """Return the plan of these settings, or their problems. Slow for large models, so call it in a thread."""
     if problems:
-        return _render_problems(problems)
+        return _render_problems(problems, ascii)
     try:
         settings = resolve(given)
     except SettingsError as error:
-        return _render_problems(error.problems)
+        return _render_problems(error.problems, ascii)
     vocab_size, note = vocabulary or expected_vocab_size(settings)
     text = _render_estimate(settings, estimate(settings, vocab_size, machine), vocab_size, note)
     for warning in describe_ineffective_settings(given, settings):
@@ -46,8 +51,8 @@ def render_plan(
     return text
 
 
-def _render_problems(problems: list[str]) -> Text:
-    return Text("\n".join(f"✕ {problem}" for problem in problems), "bold")
+def _render_problems(problems: list[str], ascii: bool) -> Text:
+    return Text(format_text("\n".join(f"✕ {problem}" for problem in problems), ascii), "bold")
 
 
 def _render_estimate(settings: TrainSettings, plan: Estimate, vocab_size: int, note: str) -> Text:

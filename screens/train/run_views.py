@@ -76,4 +76,4 @@ class RunViews(ContentSwitcher):
     def _build(self, view: str, given: Mapping[str, Any] | None = None) -> Widget:
         if view == LIVE:
             return LiveView(self._ascii, id=LIVE)
-        return NewRun(self._defaults if given is None else given, id=FORM)
+        return NewRun(self._defaults if given is None else given, self._ascii, id=FORM)

@@ -1,6 +1,6 @@
 """The train screen: the form of a new run, or the live view of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,26 +17,25 @@ from engines.training.create_run import create_run
 from screens.chart import Chart
 from screens.shared import run_actions
 from screens.shared.background import is_busy, run_in_background
-from screens.shared.command_screen import CommandScreen
-from screens.shared.run_actions import RunAction
+from screens.shared.command_screen import RunCommandScreen
 from screens.train.live import LiveView
 from screens.train.new_run import NewRun
 from screens.train.run_views import FORM, LIVE, RunViews
+from screens.widgets.footer import AppFooter
 from screens.widgets.header import AppHeader
-from screens.widgets.keys import Keys
 
 
-class TrainScreen(CommandScreen):
-    """Starts runs, shows one, and sends requests to it."""
+class TrainScreen(RunCommandScreen):
+    """Starts a run, or shows one and sends requests to it."""
 
     CSS_PATH = "train.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New", id="train.new", tooltip="Open the form of a new run"),
-        Binding("p", "pause", "Pause", id="train.pause", tooltip="Pause the run, or resume it if it is paused"),
+        Binding("p", "pause", "Pause", id="train.pause", tooltip="Pause or resume the run"),
         Binding("S", "stop", "Stop", id="train.stop", tooltip="Stop the run after a checkpoint"),
         Binding("r", "resume", "Resume", id="train.resume", tooltip="Resume the run from its last checkpoint"),
         Binding("R", "restart", "Restart", id="train.restart", show=False,
-                tooltip="Restart with changes: edit the settings of this run"),
+                tooltip="Start another run with its settings"),
         Binding("C", "request('checkpoint')", "Checkpoint", id="train.checkpoint", show=False,
                 tooltip="Write a checkpoint now"),
         Binding("E", "request('evaluate')", "Evaluate", id="train.evaluate", show=False,
@@ -44,14 +43,14 @@ class TrainScreen(CommandScreen):
         Binding("V", "request('sample')", "Sample", id="train.sample", show=False, tooltip="Generate a sample now"),
         Binding("v", "tab('samples')", "Samples", id="train.samples", show=False,
                 tooltip="Show the samples that were generated during training"),
-        Binding("g", "tab('guards')", "Guards", id="train.guards", show=False, tooltip="Show guards that have tripped"),
+        Binding("g", "tab('guards')", "Guards", id="train.guards", show=False, tooltip="Show guard alerts"),
         Binding("w", "tab('events')", "Events", id="train.events", show=False,
                 tooltip="Show evaluations, checkpoints and other events"),
         Binding("l", "tab('log')", "Log", id="train.log", show=False, tooltip="Show the output of the worker"),
         Binding("m", "tab('inspector')", "Inspector", id="train.inspector", show=False,
                 tooltip="Inspect parameters, gradients and attention weights"),
         Binding("enter", "maximize_chart", "Maximize", id="train.maximize", show=False, tooltip="Maximize the chart"),
-        Binding("escape", "back", "Back", id="train.back", show=False, tooltip="Go back one step"),
+        Binding("escape", "back", "Back", id="train.back", show=False, tooltip="Close the current view"),
     ]  # fmt: skip
 
     views = query_one(RunViews)
@@ -60,7 +59,7 @@ class TrainScreen(CommandScreen):
         yield AppHeader("train", self.state)
         state = self.state
         yield RunViews(LIVE if state.selected else FORM, state.user_config.train, state.ascii)
-        yield Keys()
+        yield AppFooter()
 
     async def on_mount(self) -> None:
         await self.show_selected()
@@ -106,7 +105,7 @@ class TrainScreen(CommandScreen):
         if self.refuse_if_readonly() or self.view != FORM:  # of two f5 in a row the second arrives late
             return
         if is_busy(self, "start"):
-            self.notify("Starting a run ...")
+            self.notify("Starting a run …")
             return
         origin = self.state.user_config.origin_of(message.given)
         start = partial(_start_run, message.given, self.state.results, origin)
@@ -116,35 +115,10 @@ class TrainScreen(CommandScreen):
         problems = error.problems if isinstance(error, SettingsError) else [str(error)]
         self.notify("\n".join(problems), severity="error")
 
-    # --- requests to the run ------------------------------------------------------------------------
-
-    def action_pause(self) -> None:
-        self._request_action(run_actions.pause_or_resume)
-
-    def action_stop(self) -> None:
-        self._request_action(run_actions.stop)
-
-    def action_resume(self) -> None:
-        self._request_action(run_actions.resume)
-
-    def action_request(self, verb: str) -> None:
-        self._request_action(partial(run_actions.request, verb))
-
-    def action_restart(self) -> None:
-        watch = None if self.refuse_if_readonly() else self._visible_run()
-        if watch:
-            self.open_restart_form(watch)
-
-    def _request_action(self, make_action: Callable[[WatchedRun], RunAction]) -> None:
-        watch = None if self.refuse_if_readonly() else self._visible_run()
-        if watch:
-            self.request_action(watch, make_action)
-
-    def _visible_run(self) -> WatchedRun | None:
-        """Return the run that is shown, or notify the user that there is none."""
+    def find_watch(self) -> WatchedRun | None:
         watch = self.views.visible_run
         if watch is None:
-            self.notify("No run is shown. Press f5 to start one, 2 to list all runs.")
+            self.notify("No run is open. Press f5 to start one, or 2 to list all runs.")
         return watch
 
     # --- what is shown ------------------------------------------------------------------------------
@@ -156,13 +130,13 @@ class TrainScreen(CommandScreen):
 
     def action_tab(self, name: str) -> None:
         """Show a tab, or focus it if it is shown, so that it can be scrolled."""
-        if not self._visible_run():
+        if not self.find_watch():
             return
         if self.maximized:
             self.minimize()
         tabs = self.query_one(TabbedContent)
         if not tabs.display:
-            self.notify(f"No room for {name}: the terminal is too small.")
+            self.notify(f"The terminal is too small to show the tab {name.capitalize()}.")
         elif tabs.active != name:
             self.query_one(LiveView).show_tab(name)
         else:
@@ -173,10 +147,10 @@ class TrainScreen(CommandScreen):
             if widget.focusable and widget is not self.focused:
                 widget.focus()
                 return
-        self.notify(f"{name.capitalize()} already in focus: arrows scroll, esc goes back.")
+        self.notify(f"{name.capitalize()} has the focus already. Press the arrow keys to scroll, esc to go back.")
 
     def action_maximize_chart(self) -> None:
-        if self._visible_run():
+        if self.find_watch():
             self.query_one(Chart).focus()
             self.maximize(self.query_one(Chart), container=False)
 
@@ -189,7 +163,7 @@ class TrainScreen(CommandScreen):
         elif isinstance(self.focused, Input) or (self.view == LIVE and self.focused is not self.query_one(Chart)):
             self.views.focus_main_widget()
         else:
-            self.notify("There is nothing to close. Press q to leave.")
+            self.notify("There is nothing to close. Press q to quit.")
 
 
 def _start_run(given: Mapping[str, Any], results: Path, origin: Mapping[str, Any]) -> Run:

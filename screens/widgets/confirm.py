@@ -11,7 +11,7 @@ from screens.widgets.dialog import Dialog
 
 
 class ConfirmScreen(Dialog[bool]):
-    """Returns whether the action, named by its verb, is confirmed."""
+    """A question and two buttons: the verb of the action, and Cancel. Returns True if the action is confirmed."""
 
     DEFAULT_CSS = """
     ConfirmScreen { align: center middle; }
@@ -29,8 +29,8 @@ class ConfirmScreen(Dialog[bool]):
     """
     AUTO_FOCUS = "#no"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Confirm"),
-        Binding("n,escape", "answer(False)", "No", id="confirm.no", tooltip="Cancel"),
+        Binding("y", "answer(True)", "Confirm", id="confirm.yes", tooltip="Confirm the action"),
+        Binding("n,escape", "answer(False)", "Cancel", id="confirm.no", tooltip="Cancel the action"),
         Binding("enter", "press", "Press", id="confirm.press", tooltip="Press the button", show=False, priority=True),
         Binding("left,right", "other", "Other", id="confirm.other", tooltip="Focus the other button", show=False),
     ]
@@ -45,16 +45,16 @@ class ConfirmScreen(Dialog[bool]):
             yield Label(self._question, id="question", markup=False)
             with Horizontal(id="answers"):
                 yield Button(f"{self._verb} (y)", id="yes", variant="warning", compact=True)
-                yield Button("no (n)", id="no", compact=True)
+                yield Button("Cancel (n)", id="no", compact=True)
 
     def on_button_pressed(self, message: Button.Pressed) -> None:
         self.dismiss(message.button.id == "yes")
 
-    def action_answer(self, sure: bool) -> None:
-        self.dismiss(sure)
+    def action_answer(self, is_confirmed: bool) -> None:
+        self.dismiss(is_confirmed)
 
     def action_press(self) -> None:
-        """Answer at once: a button's message would arrive after the next key of a burst."""
+        """Press the focused button at once: its message would arrive after the next of several keys in a row."""
         self.dismiss(self.query_one("#yes").has_focus)
 
     def action_other(self) -> None:

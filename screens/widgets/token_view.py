@@ -57,14 +57,18 @@ class TokenView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Previous token", id="tokens.left", tooltip="Previous token", show=False),
-        Binding("right", "step(1)", "Next token", id="tokens.right", tooltip="Next token", show=False),
-        Binding("up", "line(-1)", "Line above", id="tokens.up", tooltip="Token above", show=False),
-        Binding("down", "line(1)", "Line below", id="tokens.down", tooltip="Token below", show=False),
-        Binding("home", "edge(False)", "First token", id="tokens.home", tooltip="First token", show=False),
-        Binding("end", "edge(True)", "Last token", id="tokens.end", tooltip="Last token", show=False),
-        Binding("pageup", "page_up", "Page up", id="tokens.page_up", tooltip="Page up", show=False),
-        Binding("pagedown", "page_down", "Page down", id="tokens.page_down", tooltip="Page down", show=False),
+        Binding(
+            "left", "step(-1)", "Previous token", id="tokens.left", tooltip="Move to the previous token", show=False
+        ),
+        Binding("right", "step(1)", "Next token", id="tokens.right", tooltip="Move to the next token", show=False),
+        Binding("up", "line(-1)", "Line above", id="tokens.up", tooltip="Move to the token above", show=False),
+        Binding("down", "line(1)", "Line below", id="tokens.down", tooltip="Move to the token below", show=False),
+        Binding("home", "edge(False)", "First token", id="tokens.home", tooltip="Move to the first token", show=False),
+        Binding("end", "edge(True)", "Last token", id="tokens.end", tooltip="Move to the last token", show=False),
+        Binding("pageup", "page_up", "Page up", id="tokens.page_up", tooltip="Scroll up by a page", show=False),
+        Binding(
+            "pagedown", "page_down", "Page down", id="tokens.page_down", tooltip="Scroll down by a page", show=False
+        ),
     ]
 
     heat: reactive[bool] = reactive(False)
@@ -195,6 +199,6 @@ class TokenView(ScrollView, can_focus=True):
     def _move_to(self, place: Place | None) -> None:
         """Move the cursor, or show that there is no token."""
         if place is None:
-            self.notify("There are no tokens yet. Press enter to generate.")
+            self.notify("No tokens yet. Press enter to generate.")
         else:
             self.cursor = place
