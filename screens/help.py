@@ -1,4 +1,4 @@
-"""The help overlay: every key that works at the moment, generated from the bindings and their tooltips."""
+"""The help: every key that works at the moment, generated from the bindings and their tooltips."""
 
 import itertools
 import textwrap
@@ -51,21 +51,21 @@ def key_groups(screen: Screen[object]) -> list[KeyGroup]:
     return [KeyGroup(title, _actions(screen.app, members)) for title, members in ordered]
 
 
-_OTHERS = "text and scrolling"
+_OTHERS = "Text and scrolling"
 
 
 def _title(active: ActiveBinding) -> str:
     """Return which part of the screen handles the key; a binding without an id is not declared by this app."""
     if isinstance(active.node, App):
-        return "everywhere"
+        return "All screens"
     if not active.binding.id:
         return _OTHERS
-    return "this screen" if isinstance(active.node, Screen) else _words(type(active.node).__name__)
+    return "This screen" if isinstance(active.node, Screen) else _words(type(active.node).__name__)
 
 
 def _words(name: str) -> str:
-    """Convert a class name to words: TokenView becomes token view."""
-    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+    """Convert a class name to words: TokenView becomes Token view."""
+    return name[:1] + "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name[1:])
 
 
 def _actions(app: App[object], members: Iterable[ActiveBinding]) -> list[KeyHelp]:
@@ -84,7 +84,7 @@ def _actions(app: App[object], members: Iterable[ActiveBinding]) -> list[KeyHelp
 
 
 class HelpScreen(Dialog[None]):
-    """A scrollable overlay; the screen behind it stays unchanged."""
+    """The help as a scrollable dialog over the screen."""
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
@@ -101,7 +101,7 @@ class HelpScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help", classes="pane") as box:
-            box.border_title = "keys"
+            box.border_title = "Keys"
             box.border_subtitle = "arrows: scroll, esc: close" if self._ascii else "↑↓: scroll, esc: close"
             yield Lines(id="keys")
 
@@ -120,7 +120,7 @@ def help_lines(groups: list[KeyGroup], width: int) -> list[Text]:
     actions = [action for group in groups for action in group.actions]
     keys = max((cell_len(action.keys) for action in actions), default=0)
     names = max((cell_len(action.name) for action in actions), default=0)
-    if width - keys - names - 2 * _GAP < _NARROWEST:  # the name stands before the explanation
+    if width - keys - names - 2 * _GAP < _NARROWEST:  # too narrow for a column of names
         actions = [KeyHelp(action.keys, "", f"{action.name}: {action.explanation}".rstrip(": ")) for action in actions]
         names = -_GAP
     room = max(1, width - keys - names - 2 * _GAP)

@@ -1,14 +1,14 @@
-"""The controller of a chart: what its keys and the mouse wheel change in the model."""
+"""The controller of a chart: changes the model on keys, clicks and the mouse wheel."""
 
 from screens.chart.model import SMOOTHINGS, ChartModel
 from screens.chart.window import View
 
-_ZOOM = 0.5  # share of the view that stays after zooming in once
+_ZOOM = 0.5  # share of the view that is left after zooming in once
 _PAN = 0.25  # share of the view
 
 
 class ChartController:
-    """Changes the model. Each method returns why nothing changed, or an empty string."""
+    """Changes the model. Methods that return text return why nothing changed, or an empty string."""
 
     def __init__(self, model: ChartModel) -> None:
         self._model = model
@@ -17,18 +17,17 @@ class ChartController:
     def toggle_log(self) -> str:
         model = self._model
         if not model.is_log and not model.data.has_positive_values:
-            reason = "a log scale needs values above zero"
-            return f"{model.empty_text}; {reason}." if model.data.is_empty else f"{reason}, and there are none."
+            return self._explain_empty() or "A logarithmic y axis needs values above zero."
         model.is_log = not model.is_log
         return ""
 
     def next_axis(self) -> str:
         model = self._model
         if self.view is None or model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         available = model.data.available_axes
         if len(available) == 1:
-            return f"only the axis {available[0]!r} is available."
+            return f"No other x axis than {available[0]!r} is available."
         place = available.index(model.axis) if model.axis in available else 0
         model.choose_axis(available[(place + 1) % len(available)], self.view)
         return ""
@@ -36,24 +35,24 @@ class ChartController:
     def next_smoothing(self) -> str:
         model = self._model
         if model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         if not model.data.has_smoothed_lines:
-            return "there is no line to smooth."
+            return "There is no line to smooth."
         model.smoothing = SMOOTHINGS[(SMOOTHINGS.index(model.smoothing) + 1) % len(SMOOTHINGS)]
         return ""
 
     def toggle_follow(self) -> str:
         if self.view is None or self._model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         self._model.window.toggle_follow(self.view)
         return ""
 
     def reset_zoom(self) -> str:
         window = self._model.window
         if self._model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         if window.is_default:
-            return "the whole curve is already in view."
+            return "The whole curve is already in view."
         window.reset()
         return ""
 
@@ -61,7 +60,7 @@ class ChartController:
         """Zoom around the crosshair if it is in view, else around the newest point or the middle."""
         model, view = self._model, self.view
         if view is None or model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         anchor = view.start + view.span / 2
         if model.cross is not None and view.start <= model.cross < view.stop:
             anchor = model.cross
@@ -69,7 +68,7 @@ class ChartController:
             anchor = view.stop
         if self.zoom_at(_ZOOM if is_inward else 1 / _ZOOM, anchor):
             return ""
-        return "this is the highest zoom level." if is_inward else "the whole curve is already in view."
+        return "This is the highest zoom level." if is_inward else "The whole curve is already in view."
 
     def zoom_at(self, factor: float, x: float) -> bool:
         """Show `factor` times as much around x. Return whether that was possible."""
@@ -82,21 +81,21 @@ class ChartController:
         """Move the crosshair if it is on, else the view; -1 is to the left, 1 to the right."""
         model, view = self._model, self.view
         if view is None or model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         if model.cross is not None:
-            return "" if model.move_cross(direction, view) else "this is the end of the line."
+            return "" if model.move_cross(direction, view) else "This is the end of the line."
         if model.window.is_default:
-            return "the whole curve is already in view; + zooms in."
+            return "The whole curve is already in view. Press + to zoom in."
         if model.window.pan(view, direction * _PAN, *model.extent()):
             return ""
-        return "this is the newest step; f follows it." if direction > 0 else "this is the first step."
+        return "This is the newest step. Press f to follow it." if direction > 0 else "This is the first step."
 
     def toggle_cross(self) -> str:
         model, view = self._model, self.view
         if view is None or model.data.is_empty:
-            return self._nothing_to_show()
+            return self._explain_empty()
         if model.data.longest_line is None:
-            return "there is no line to read values from."
+            return "There is no line to read values from."
         if model.cross is None:
             _, newest = model.extent()
             model.place_cross(newest if newest < view.stop else view.start + view.span / 2)
@@ -123,5 +122,6 @@ class ChartController:
             words.append("crosshair")
         return words
 
-    def _nothing_to_show(self) -> str:
-        return f"{self._model.empty_text}." if self._model.data.is_empty else ""  # not drawn yet
+    def _explain_empty(self) -> str:
+        """Return the text for a chart without data; empty if it has data that are not drawn yet."""
+        return self._model.empty_text if self._model.data.is_empty else ""

@@ -1,4 +1,4 @@
-"""The chart as a widget: keys and mouse wheel, colours of the theme, and a refresh of only those cells that changed."""
+"""The chart as a widget: its keys and mouse events, the colours of the theme, and a refresh of changed cells only."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -18,13 +18,13 @@ from screens.chart.rendering import ChartDrawing, render_chart
 from screens.chart.stripe import STRIPES, ChartStripe
 from screens.widgets.pointer import content_offset
 
-_WHEEL_ZOOM = 0.75  # share of the view that stays after one click of the wheel
+_WHEEL_ZOOM = 0.75  # share of the view that is left after one click of the wheel
 
 
 class Chart(Widget, can_focus=True):
     """Lines, dots and levels over steps, or over one of the `axes`. Changed data are drawn after `redraw`.
 
-    `empty_text` is shown while there are no data, also by keys that have nothing to act on.
+    While there are no data, `empty_text` is drawn, and shown as a toast by keys that need data.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -46,30 +46,51 @@ class Chart(Widget, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "control('toggle_log')", "Log", id="chart.log", tooltip="Toggle the logarithmic y axis"),
-        Binding("x", "control('next_axis')", "Axis", id="chart.axis", tooltip="Next x axis: step, tokens, time"),
+        Binding(
+            "y",
+            "control('toggle_log')",
+            "Log",
+            id="chart.log",
+            tooltip="Switch between a linear and a logarithmic y axis",
+        ),
+        Binding(
+            "x", "control('next_axis')", "Axis", id="chart.axis", tooltip="Change the x axis: step, tokens or time"
+        ),
         Binding(
             "s",
             "control('next_smoothing')",
             "Smooth",
             id="chart.smooth",
-            tooltip="Next moving average",
+            tooltip="Change the smoothing of the curves",
         ),
-        Binding("f", "control('toggle_follow')", "Follow", id="chart.follow", tooltip="Follow the newest step, or not"),
-        Binding("plus,equals_sign", "zoom(True)", "Zoom in", False, "+", id="chart.zoom_in", tooltip="Zoom in"),
-        Binding("minus", "zoom(False)", "Zoom out", False, "-", id="chart.zoom_out", tooltip="Zoom out"),
-        Binding("0", "control('reset_zoom')", "Reset zoom", False, id="chart.reset_zoom", tooltip="Show everything"),
+        Binding(
+            "f",
+            "control('toggle_follow')",
+            "Follow",
+            id="chart.follow",
+            tooltip="Follow the newest step, or stop following",
+        ),
+        Binding(
+            "plus,equals_sign", "zoom(True)", "Zoom in", False, "+", id="chart.zoom_in", tooltip="Zoom in on the x axis"
+        ),
+        Binding("minus", "zoom(False)", "Zoom out", False, "-", id="chart.zoom_out", tooltip="Zoom out of the x axis"),
+        Binding("0", "control('reset_zoom')", "Reset zoom", False, id="chart.reset_zoom", tooltip="Show all steps"),
         Binding("left", "pan(-1)", "Left", False, id="chart.left", tooltip="Move the view or the crosshair left"),
         Binding("right", "pan(1)", "Right", False, id="chart.right", tooltip="Move the view or the crosshair right"),
         Binding(
-            "c", "control('toggle_cross')", "Crosshair", False, id="chart.cross", tooltip="Show the values at a step"
+            "c",
+            "control('toggle_cross')",
+            "Crosshair",
+            False,
+            id="chart.cross",
+            tooltip="Show or hide a crosshair with the values at a step",
         ),
     ]
 
     def __init__(
         self,
         axes: Sequence[XAxis] = (),
-        empty_text: str = "no data yet",
+        empty_text: str = "No data yet",
         *,
         ascii: bool = False,
         id: str | None = None,
@@ -101,7 +122,7 @@ class Chart(Widget, can_focus=True):
     # --- drawing ------------------------------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Draw the data as they are now. Several calls before the next frame make one drawing."""
+        """Draw the data before the next frame, once for several calls."""
         if not self._is_redraw_due and self.is_attached:
             self._is_redraw_due = True
             self.call_next(self._draw_if_due)
@@ -117,7 +138,7 @@ class Chart(Widget, can_focus=True):
             yield ChartStripe(self.strip)
 
     def render_line(self, y: int) -> Strip:
-        """Return a blank line: the stripes lie above."""
+        """Return a blank line: the stripes are drawn over it."""
         return Strip.blank(self.size.width, self.visual_style.rich_style)
 
     def strip(self, y: int) -> Strip:
@@ -140,7 +161,7 @@ class Chart(Widget, can_focus=True):
             self._draw()
 
     def _draw(self) -> None:
-        """Draw the model, and refresh only the cells that differ from the drawing before."""
+        """Draw the model, and refresh only the cells that differ from the previous drawing."""
         self._is_redraw_due = False
         width, height = self.size
         if not self.is_attached or not width or not height:

@@ -1,4 +1,4 @@
-"""Compare runs: their results, and the settings in which they differ."""
+"""The comparison of runs: their results, and the settings in which they differ."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import DataTable, Static
 
-from engines.output.terminal_text import replace_symbols
 from engines.output.units import format_age
 from engines.runs.comparison import ComparisonLine, compare_settings, format_setting
 from engines.runs.watch import WatchedRun
-from screens.shared.formatting import format_count, format_decimal, format_state, format_text
+from screens.shared.formatting import format_count, format_decimal, format_label, format_state, format_text
 from screens.widgets.dialog import Dialog
 
 
@@ -61,7 +60,7 @@ class CompareScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="pane") as box:
-            box.border_subtitle = "a: all or different settings, esc: close"
+            box.border_subtitle = "a: all settings or those that differ, esc: close"
             yield DataTable(id="lines", cursor_type="row")
             yield Static(id="note", markup=False)
 
@@ -80,11 +79,9 @@ class CompareScreen(Dialog[None]):
         lines = compare_results(self._watches, self._ascii)
         different = [line for line in self._settings if line.differs]
         lines += self._settings if self._shows_all else different
-        title = "all settings" if self._shows_all else "settings that differ"
-        self.query_one("#box").border_title = replace_symbols(
-            f"{title} – {len(different)} of {len(self._settings)}", self._ascii
-        )
-        self.query_one("#note", Static).update("" if different else "all settings are the same; press a to show them")
+        count = f"{len(different)} of {len(self._settings)} settings differ"
+        self.query_one("#box").border_title = f"All settings: {count}" if self._shows_all else count
+        self.query_one("#note", Static).update("" if different else "All settings are equal. Press a to show them.")
         if [line[:2] for line in lines] != [line[:2] for line in self._shown]:
             self._rebuild(lines)
         else:
@@ -101,7 +98,7 @@ class CompareScreen(Dialog[None]):
         for line in lines:
             if line.group != group:
                 group = line.group
-                table.add_row(Text(group, "bold"), key=f"{group}")
+                table.add_row(Text(format_label(group), "bold"), key=group)
             table.add_row(
                 self._render_label(line), *map(self._render_value, line.values), key=f"{line.group} {line.name}"
             )

@@ -12,6 +12,7 @@ from engines.runs.watch import WatchedRun
 from screens.shared.formatting import format_decimal, format_state, format_text
 from screens.widgets.wrapping import shown
 
+_LABEL_WIDTH = 12  # cells
 _SAMPLE_LENGTH = 400  # characters of the last sample
 
 
@@ -22,24 +23,27 @@ def render_details(watch: WatchedRun, ascii: bool) -> Text:
 
     def add_line(name: str, value: str, style: str = "") -> None:
         if value:
-            text.append(f"{name:<8}", "dim").append(f"{format_text(value, ascii)}\n", style)
+            text.append(f"{name:<{_LABEL_WIDTH}}", "dim").append(f"{format_text(value, ascii)}\n", style)
 
-    add_line("run", f"{watch.run.id}  {format_state(watch, ascii)}", "bold")
-    add_line("problem", watch.problem, "bold")
-    add_line("ended", _format_ending(watch))
-    add_line("command", suggest_command(watch))
-    add_line("model", _format_model(settings, watch.part("facts")))
-    add_line("corpus", _format_corpus(settings))
-    add_line("options", format_flags(watch.part("given")) or "none: all defaults")
-    add_line("parent", _format_parent(watch.part("parent")))
-    add_line("best", _format_best(history.best_eval))
-    add_line("saved", _format_checkpoint(list(history.checkpoints)))
-    add_line("guards", f"{len(history.guards)} tripped; press g to show them" if history.guards else "")
-    add_line("created", _format_creation(config))
-    add_line("path", str(watch.run.path))
+    add_line("Run", f"{watch.run.id}  {format_state(watch, ascii)}", "bold")
+    add_line("Problem", watch.problem, "bold")
+    add_line("Ended", _format_ending(watch))
+    add_line("Command", suggest_command(watch))
+    add_line("Model", _format_model(settings, watch.part("facts")))
+    add_line("Corpus", _format_corpus(settings))
+    add_line("Options", format_flags(watch.part("given")) or "defaults")
+    add_line("Parent", _format_parent(watch.part("parent")))
+    add_line("Best", _format_best(history.best_eval))
+    add_line("Checkpoint", _format_checkpoint(list(history.checkpoints)))
+    add_line(
+        "Guards",
+        f"{len(history.guards)} alert{'s' * (len(history.guards) > 1)}; press g to show them" if history.guards else "",
+    )
+    add_line("Created", _format_creation(config))
+    add_line("Path", str(watch.run.path))
     samples = list(history.samples)
     if samples:
-        add_line("sample", f"at step {samples[-1]['step']:,}")
+        add_line("Sample", f"at step {samples[-1]['step']:,}")
         text.append(shown(samples[-1]["prompt"]), "underline").append(shown(samples[-1]["text"][:_SAMPLE_LENGTH]))
     return text
 
@@ -101,8 +105,8 @@ def _format_best(event: Event | None) -> str:
 
 def _format_checkpoint(kept: list[Event]) -> str:
     if not kept:
-        return "no checkpoint yet"
-    return f"checkpoint of step {kept[-1]['step']:,}, {format_bytes(kept[-1]['bytes'])}"
+        return "none yet"
+    return f"step {kept[-1]['step']:,}, {format_bytes(kept[-1]['bytes'])}"
 
 
 def _format_creation(config: Mapping[str, Any]) -> str:

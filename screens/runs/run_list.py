@@ -27,15 +27,15 @@ from screens.runs.marks import RunMarks
 from screens.runs.rows import RunRow
 from screens.shared.table import RowTable
 
-_READING = "reading {results} ..."
-_NO_RUNS = """there are no runs in {results} yet
+_READING = "Reading {results} …"
+_NO_RUNS = """No runs in {results} yet
 
-press 1 for the form of a new run, and f5 to start it
-in a shell: nanochat-tui --no-ui train"""
+Press 1 to open the form of a new run, then f5 to start it.
+In a shell: nanochat-tui --no-ui train"""
 
 
 class RunList(Vertical):
-    """Shows the runs that match the filter, in the chosen order."""
+    """A table of the runs that match the filter, in the chosen order."""
 
     class Updated(Message):
         """The rows, their order or their marks have changed."""
@@ -69,11 +69,11 @@ class RunList(Vertical):
 
     @property
     def has_runs(self) -> bool:
-        """True if there are runs, matching the filter or not."""
+        """True if there are runs, whether they match the filter or not."""
         return bool(self._rows)
 
     def show(self, listing: RunListing, is_partial: bool) -> list[RunRow]:
-        """Show new rows. Return those that are gone and were at the cursor or marked. More follow if `is_partial`."""
+        """Show new rows; more follow if `is_partial`. Return removed rows that were at the cursor or marked."""
         rows = {row.key: row for row in listing.rows}
         at_cursor, before = self.row_at_cursor, self._rows or {}
         gone = [row for key, row in before.items() if key not in rows and (row is at_cursor or key in self._marks)]
@@ -121,13 +121,13 @@ class RunList(Vertical):
         cells = {row.key: format_row(row, self._ascii) for row in rows}
         self.table.show(cells, self._marks.numbers, order, self._listing.longest)
         total = len(self._rows)
-        count = f"runs {len(rows)} of {total}" if len(rows) < total else f"runs {total}"
+        count = f"Runs: {len(rows)} of {total}" if len(rows) < total else f"Runs: {total}"
         marked = f"{' - ' if self._ascii else ' · '}{len(self._marks)} marked" if self._marks else ""
         self.border_title = count + marked
-        self.border_subtitle = f"sorted by {BY_NAME[order.column].label} {order.arrow(self._ascii)}"
+        self.border_subtitle = f"Sorted by {BY_NAME[order.column].label} {order.arrow(self._ascii)}"
         self.table.set_class(not rows, "-empty")
         self.message.display = not rows
         if not rows:
-            no_match = f"no matching runs for {self.filter_text!r}; press esc to clear the filter"
+            no_match = f"No runs match {self.filter_text!r}. Press esc to clear the filter."
             self.message.update(no_match if total else _NO_RUNS.format(results=self._results))
         self.post_message(self.Updated())

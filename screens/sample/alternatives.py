@@ -16,7 +16,7 @@ _GAPS = 4  # the mark before the name, and spaces around the bar
 _MAX_BAR_WIDTH = 40
 _TWO_COLUMNS = 60  # cells: a pane as wide as this is low
 _PARTIAL = "\N{REPLACEMENT CHARACTER}"
-_NO_TOKEN = "Press ← → to move over the tokens of a text and see the alternatives to each."
+_NO_TOKEN = "Press the arrow keys to move over the tokens of a text and see the alternatives to each."
 
 
 class Candidate(NamedTuple):

@@ -72,7 +72,7 @@ class CheckpointPicker(Dialog[CheckpointChoice | None]):
     """Returns the choice, or None if the dialog was closed without one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Back", id="picker.back", tooltip="Close the list and keep the checkpoint"),
+        Binding("escape", "close", "Back", id="picker.back", tooltip="Close the list without a choice"),
         Binding("up", "move(-1)", "Up", id="picker.up", tooltip="Move up", show=False),
         Binding("down", "move(1)", "Down", id="picker.down", tooltip="Move down", show=False),
         Binding("pageup", "move(-10)", "Page up", id="picker.page_up", tooltip="Move up by ten rows", show=False),
@@ -101,7 +101,7 @@ class CheckpointPicker(Dialog[CheckpointChoice | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="pane") as box:
             box.border_title = "Choose a checkpoint"
-            box.border_subtitle = "enter chooses, esc closes"
+            box.border_subtitle = "enter: choose, esc: close"
             yield Input(placeholder="Filter by run, model kind, best or live", compact=True)
             yield OptionList(id="list", compact=True)
             yield Static(id="note", markup=False)
@@ -128,10 +128,10 @@ class CheckpointPicker(Dialog[CheckpointChoice | None]):
         if row and row.choice:
             self.dismiss(row.choice)
         else:
-            self.notify("No checkpoint: this run has none." if row else "No matching checkpoints.")
+            self.notify("This run has no checkpoint." if row else "No matching checkpoints")
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Take the row from the option itself: the list may have been filtered again since."""
+        """Choose the row of the option itself: the list may have been filtered again in the meantime."""
         assert isinstance(message.option, _RowOption)
         self.dismiss(message.option.row.choice)
 

@@ -9,8 +9,8 @@ from textual.containers import Vertical
 from textual.events import Paste
 from textual.widgets import Input
 
-# An input takes printable keys, so the footer shows how to leave it.
-LEAVE_INPUT = Binding("escape", "screen.back", "Leave", id="sample.leave", tooltip="Leave the input")
+# Printable keys are text in an input, so the footer shows how to leave it.
+LEAVE_INPUT = Binding("escape", "screen.back", "Back", id="sample.leave", tooltip="Leave the input")
 
 
 class PromptInput(Input):

@@ -22,11 +22,11 @@ RUN_AXES = (XAxis("tokens"), XAxis("time", is_time=True))
 
 def build_run_chart(ascii: bool, id: str, classes: str = "pane") -> Chart:
     """Return a chart for `RunCurves`, over steps, tokens or time."""
-    return Chart(RUN_AXES, "no losses yet", ascii=ascii, id=id, classes=classes)
+    return Chart(RUN_AXES, "No losses yet", ascii=ascii, id=id, classes=classes)
 
 
 class RunCurves:
-    """Adds one run to a chart. Several runs, each with a name and a colour, may share a chart.
+    """The curves of one run on a chart. Several runs, each with a name and a colour, may share a chart.
 
     A run without a name has the chart to itself: its levels are drawn, and it sets the title.
     """
@@ -49,9 +49,9 @@ class RunCurves:
         return self._steps
 
     def update(self, watch: WatchedRun) -> bool:
-        """Add what is new of the run's history. Return False if more is left, for another call soon.
+        """Add what is new in the history of the run. Return False if more is left for another call.
 
-        A line of a million steps takes half a second to build; in one piece it would block every key.
+        A line of a million steps takes half a second to build, which would block all keys.
         """
         if watch.history is not self._history:
             self._begin(watch.history)
@@ -84,7 +84,7 @@ class RunCurves:
         )  # it is known before the first step
 
     def _begin(self, history: History) -> None:
-        """Start with a history that was read from its beginning; it replaces the one before."""
+        """Replace the previous history by one that was read from its beginning."""
         if not self._name:
             self._chart.clear()
         self._chart.data.marks.clear(self._name)
@@ -102,7 +102,7 @@ class RunCurves:
         kind = watch.settings.get("model_kind", "")
         return escape(f"{watch.run.id} {'-' if self._ascii else '·'} {kind}" if kind else watch.run.id)
 
-    # --- what a history holds ---------------------------------------------------------------------
+    # --- parts of a history ------------------------------------------------------------------------
 
     def _rewind(self, step: int) -> None:
         """Remove the steps after a rewind. Evaluations are few: all are added again."""

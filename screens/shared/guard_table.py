@@ -1,4 +1,4 @@
-"""The guards of a run that have tripped, as a table of text."""
+"""The guard alerts of a run as a table of text."""
 
 from rich.text import Text
 
@@ -9,19 +9,19 @@ from screens.widgets.wrapping import shown
 
 
 def render_guards(watch: WatchedRun, ascii: bool) -> Text:
-    """Return two lines per rule and action: first and last step, count, value, threshold, action; and a hint."""
-    trips: dict[tuple[str, str], list[Event]] = {}
+    """Return two lines per rule and action: first and last step, count, last value and threshold; and a hint."""
+    alerts: dict[tuple[str, str], list[Event]] = {}
     for event in watch.history.guards:
-        trips.setdefault((event["rule"], event["action"]), []).append(event)
-    if not trips:
-        return Text("no guard has tripped", "dim")
+        alerts.setdefault((event["rule"], event["action"]), []).append(event)
+    if not alerts:
+        return Text("No guard alerts", "dim")
     text = Text(
-        f"{'':2}{'rule':<12}{'first':>9}{'last':>9}{'times':>6}  {'value':>11} {'threshold':>11}  action\n", "dim"
+        f"{'':2}{'Rule':<12}{'First':>9}{'Last':>9}{'Count':>7}  {'Value':>11} {'Threshold':>11}  Action\n", "dim"
     )
-    for (rule, action), events in trips.items():
+    for (rule, action), events in alerts.items():
         last = events[-1]
         text.append(
-            f"{format_guard_glyph(action, ascii)} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>6}  "
+            f"{format_guard_glyph(action, ascii)} {rule:<12}{events[0]['step']:>9,}{last['step']:>9,}{len(events):>7}  "
             f"{_format_value(last['value'], ascii):>11} {_format_value(last['threshold'], ascii):>11}  {action}\n"
         )
         text.append(shown(f"  {last['hint']}\n"), "dim")

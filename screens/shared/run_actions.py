@@ -38,7 +38,7 @@ def pause_or_resume(watch: WatchedRun) -> RunAction:
 def stop(watch: WatchedRun) -> RunAction:
     """Stop an active run after it has written a checkpoint."""
     _require_active(watch)
-    return RunAction(partial(_request, watch.run, "stop"), f"Stop {watch.run.id} after a checkpoint?", "stop")
+    return RunAction(partial(_request, watch.run, "stop"), f"Stop {watch.run.id} after a checkpoint?", "Stop")
 
 
 def resume(watch: WatchedRun) -> RunAction:
@@ -69,10 +69,12 @@ def delete(watch: WatchedRun, results: Path) -> RunAction:
     """Delete a run of this results directory; runs of other directories are only shown."""
     run = watch.run
     if run.results != results:
-        raise UserError(f"{run.id} is in {run.results}; delete it with: nanochat-tui runs --results-dir {run.results}")
+        raise UserError(
+            f"{run.id} is in {run.results}; to delete it, run: nanochat-tui rm --results-dir {run.results} {run.id}"
+        )
     if watch.is_live:
         raise UserError(f"{run.id} is running. Press S to stop it first.")
-    return RunAction(partial(delete_run, run), f"Delete {run.id} permanently?", "delete")
+    return RunAction(partial(_delete, run), f"Delete {run.id} permanently?", "Delete")
 
 
 def start(run: Run) -> None:
@@ -96,12 +98,17 @@ def _request(run: Run, verb: str) -> str:
     if not liveness.is_lock_held(run.lock_path):
         raise UserError(f"{run.id} has ended; {verb} was not requested.")
     control.send_request(run.control_dir, verb)
-    return f"{verb} requested: {run.id}"
+    return f"{verb.capitalize()} requested: {run.id}"
+
+
+def _delete(run: Run) -> str:
+    message = delete_run(run)
+    return f"{message[:1].upper()}{message[1:]}"
 
 
 def _resume(run: Run) -> str:
     start(run)
-    return f"{run.id} resumes from its last checkpoint"
+    return f"{run.id} resumes from its last checkpoint."
 
 
 def _write_report(run: Run) -> str:
@@ -109,4 +116,4 @@ def _write_report(run: Run) -> str:
     from engines.runs.record import read_record
 
     page = write_document([record := read_record(run)], default_path(run.path.parent.parent, record))[0]
-    return f"report written: {page}, with its plots"
+    return f"Report written: {page}, with its plots"

@@ -141,10 +141,10 @@ class RowTable(DataTable[Text]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "screen.open_row", "Open", id="table.open", tooltip="Open this row", key_display="enter"),
-        Binding("j", "cursor_down", "Down", id="table.down", tooltip="Next row", show=False),
-        Binding("k", "cursor_up", "Up", id="table.up", tooltip="Previous row", show=False),
-        Binding("home", "scroll_top", "First", id="table.first", tooltip="First row", show=False),
-        Binding("end", "scroll_bottom", "Last", id="table.last", tooltip="Last row", show=False),
+        Binding("j", "cursor_down", "Down", id="table.down", tooltip="Move to the next row", show=False),
+        Binding("k", "cursor_up", "Up", id="table.up", tooltip="Move to the previous row", show=False),
+        Binding("home", "scroll_top", "First", id="table.first", tooltip="Move to the first row", show=False),
+        Binding("end", "scroll_bottom", "Last", id="table.last", tooltip="Move to the last row", show=False),
     ]
 
     def __init__(
