@@ -28,6 +28,7 @@ from textual_internals import opened_screens
 from screens.ablate.screen import AblateScreen
 from screens.app import DashboardApp
 from screens.chart import Chart
+from screens.commands import Palette
 from screens.help import HelpScreen
 from screens.runs.page import TextPage
 from screens.runs.screen import RunsScreen
@@ -37,7 +38,6 @@ from screens.sample.settings_bar import SettingsBar
 from screens.shared.settings_form import SettingsForm
 from screens.train.screen import TrainScreen
 from screens.widgets.confirm import ConfirmScreen
-from screens.widgets.dialog import Palette
 from screens.widgets.heat_map import HeatMap
 from screens.widgets.token_layout import Place
 from screens.widgets.token_view import TokenView
@@ -73,7 +73,7 @@ NOTHING_TO_CLOSE = notifies("There is nothing to close")
 
 def _of_run(live: PostCondition, ended: PostCondition) -> PostCondition:
     in_view = when(lambda pilot: pilot.live.run_watch and pilot.live.run_watch.is_live, live, ended)
-    return when(lambda pilot: _view(pilot) == "live", in_view, notifies("No run is shown"))
+    return when(lambda pilot: _view(pilot) == "live", in_view, notifies("No run is open"))
 
 
 def _tab(name: str) -> PostCondition:
@@ -87,7 +87,7 @@ def _tab(name: str) -> PostCondition:
 
     shown = when(
         lambda pilot: active(pilot) == name,
-        either(becomes(has_focus), notifies("already in focus")),
+        either(becomes(has_focus), notifies("has the focus already")),
         becomes(active, name),
     )
     return _of_run(shown, shown)
@@ -161,7 +161,7 @@ def _is_at_last_row(pilot: AppPilot) -> bool:
 _BACK_TO_RUNS = becomes(lambda pilot: isinstance(pilot.screen, RunsScreen))
 RUNS: dict[str, PostCondition] = {
     "runs.mark": changes(lambda pilot: len(_runs(pilot).runs.marked_rows)),
-    "runs.compare": notifies("mark two"),
+    "runs.compare": notifies("Mark two"),
     "runs.overlay": notifies("with space"),
     "runs.filter": becomes(lambda pilot: _runs(pilot).filter_input.has_focus and _runs(pilot).filter_input.display),
     "runs.sort": changes(lambda pilot: _runs(pilot).runs.sort[0]),
@@ -202,7 +202,7 @@ EVERYWHERE: dict[str, PostCondition] = {
     "leave": EXITS,
     "leave.interrupt": EXITS,
     "ctrl+q": EXITS,
-    "ctrl+p": opens(Palette),
+    "palette": opens(Palette),
     "help": opens(HelpScreen),
     "help.close": becomes(lambda pilot: isinstance(pilot.screen, TrainScreen)),
     "confirm.yes": both(requests("stop"), becomes(lambda pilot: not isinstance(pilot.screen, ConfirmScreen))),

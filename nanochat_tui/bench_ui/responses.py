@@ -23,7 +23,7 @@ _IDLE_RUNS, _MANY_RUNS = 600, 5000
 _MEASURED = 15.0  # seconds
 _REPETITIONS = 3
 _TABS = 7  # form fields that apply to every run
-SCREEN_KEYS = {"3": "Generate", "4": "No studies yet", "1": "time budget"}  # and a text of that screen alone
+SCREEN_KEYS = {"3": "Generate", "4": "No studies yet", "1": "Time budget"}  # and a text of that screen alone
 
 
 # Source code that runs the program with reads of a manifest that never return.
@@ -44,12 +44,12 @@ def form(folder: Path) -> list[Figure]:
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
         terminal.wait_for("Runs", 60)
         time.sleep(_STARTUP)
-        terminal.press("1", "time budget", 30)
+        terminal.press("1", "Time budget", 30)
         time.sleep(1)
         tabs = [1e3 * terminal.press("\t", "--") for _ in range(_TABS)]  # the hint names the flag
         helps = []
         for _ in range(2 * _REPETITIONS):
-            helps.append(1e3 * terminal.press("\x1bOP", "everywhere"))
+            helps.append(1e3 * terminal.press("\x1bOP", "All screens"))
             terminal.send("\x1b")
             time.sleep(0.5)
     return [Figure("tab key in the form", "ms", tabs, 50), Figure("help screen", "ms", helps, 100)]
@@ -72,7 +72,7 @@ def idle(folder: Path) -> list[Figure]:
     """Measure the CPU usage with many ended runs in view."""
     create_ended_runs(folder, _IDLE_RUNS)
     with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
-        terminal.wait_for(f"runs {_IDLE_RUNS}", 120)
+        terminal.wait_for(f"Runs: {_IDLE_RUNS}", 120)
         time.sleep(2 * _STARTUP)
         process = psutil.Process(terminal.process.pid)
         spent = []
@@ -99,7 +99,7 @@ def many(folder: Path) -> list[Figure]:
         with Terminal(["runs", "--results-dir", str(folder)]) as terminal:
             terminal.wait_for("run-0", 60)
             first.append(time.perf_counter() - started)
-            terminal.wait_for(f"runs {_MANY_RUNS}", 120)
+            terminal.wait_for(f"Runs: {_MANY_RUNS}", 120)
             whole.append(time.perf_counter() - started)
     return [
         Figure(f"`runs` of {_MANY_RUNS:,} runs", "s", listed, 1),
@@ -114,11 +114,11 @@ def hanging(folder: Path) -> list[Figure]:
     create_ended_runs(folder, 1)
     keys = []
     with Terminal(["runs", "--results-dir", str(folder)], command=(sys.executable, "-c", HANGING)) as terminal:
-        terminal.wait_for("reading", 60)
+        terminal.wait_for("Reading", 60)
         time.sleep(_STARTUP)
         terminal.press("3", SCREEN_KEYS["3"], 60)
         for _ in range(5):
-            keys.append(1e3 * terminal.press("2", "reading", 30))
+            keys.append(1e3 * terminal.press("2", "Reading", 30))
             keys.append(1e3 * terminal.press("3", SCREEN_KEYS["3"], 30))
         started = time.perf_counter()
         terminal.send("q")

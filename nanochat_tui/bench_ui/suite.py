@@ -27,7 +27,7 @@ _WINDOW = 2_000  # steps in view after one key press, in a run of twice as many
 _PRESSES = 60  # per key
 _MEASURED = 20.0  # seconds
 _STARTUP = 3.0  # seconds after which the app has finished starting
-TAB_KEYS = {"g": "no guard has tripped", "v": "No samples yet"}  # and a text of that tab alone
+TAB_KEYS = {"g": "No guard alerts", "v": "No samples yet"}  # and a text of that tab alone
 
 
 def measure(report_progress: Callable[[str], None]) -> Report:

@@ -25,7 +25,7 @@ SIZES = [(1, 1), (20, 5), (60, 15), (80, 24), (120, 40), (200, 60)]
 async def test_a_screenshot_is_written_to_the_results_directory_or_an_error_shown(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path / "new") as pilot:
         pilot.app.deliver_screenshot()
-        await pilot.wait_for_toast(f"screenshot written: {tmp_path}/new/nanochat-tui")
+        await pilot.wait_for_toast(f"Screenshot written: {tmp_path}/new/nanochat-tui")
         (shot,) = (tmp_path / "new").glob("nanochat-tui*.svg")
         assert "Train" in shot.read_text()
         (tmp_path / "file").touch()
@@ -103,7 +103,7 @@ async def test_exiting_checks_again_which_runs_are_active(is_live: bool, results
         async with open_dashboard(results) as pilot:
             pilot.app.state.selected = run
             pilot.app.state.watches = []
-            pilot.app.action_leave()
+            await pilot.app.action_quit()
             await pilot.wait_until(lambda: pilot.has_exited)
             message = "brave-owl is still running; reattach with: nanochat-tui attach brave-owl"
             assert pilot.app.return_value == (message if is_live else "")
@@ -115,8 +115,8 @@ async def test_a_repeated_toast_is_on_the_screen_once(results: Path) -> None:
         await pilot.press("p", "p", "S", "escape")
         await pilot.pause()
         assert visible_toasts(app) == [
-            "No run is shown. Press f5 to start one, 2 to list all runs.",
-            "There is nothing to close. Press q to leave.",
+            "No run is open. Press f5 to start one, or 2 to list all runs.",
+            "There is nothing to close. Press q to quit.",
         ]
 
 
@@ -187,10 +187,10 @@ async def test_read_only_mode_refuses_every_action(results: Path) -> None:
                 shown_before = len(pilot.app.toasts)
                 await pilot.press(key)
                 assert pilot.app.toasts[shown_before:] == [
-                    "read-only mode: the dashboard was started with --readonly."
+                    "Read-only mode: the dashboard was started with --readonly."
                 ], key
             await pilot.press("n", "f5")
-            assert "read-only mode" in pilot.app.toasts[-1]
+            assert "Read-only mode" in pilot.app.toasts[-1]
             assert list(run.control_dir.iterdir()) == [] and len(list((results / "runs").iterdir())) == 2
 
 

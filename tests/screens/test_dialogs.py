@@ -12,6 +12,7 @@ from textual.widgets import OptionList, Static
 from textual_internals import attach
 
 from engines.runs.store import Run
+from screens.commands import Palette
 from screens.help import HelpScreen
 from screens.runs.compare import CompareScreen
 from screens.runs.page import TextPage
@@ -19,8 +20,8 @@ from screens.runs.screen import RunsScreen
 from screens.sample.checkpoint_picker import CheckpointPicker
 from screens.sample.screen import SampleScreen
 from screens.shared.background import is_idle
+from screens.shared.table import RowTable
 from screens.widgets.confirm import ConfirmScreen
-from screens.widgets.dialog import Palette
 
 
 @pytest.fixture
@@ -194,3 +195,19 @@ async def test_a_palette_that_opens_while_the_screen_is_switched_closes(results:
         await open_palette(pilot)
         await pilot.press("escape", "1")
         assert not isinstance(pilot.screen, Palette) and len(pilot.app.screen_stack) == 1
+
+
+async def test_the_palette_lists_the_actions_of_the_screen(results: Path) -> None:
+    async with open_dashboard(results, screen="runs") as pilot:
+        await pilot.wait_until(lambda: pilot.screen.query_one(RowTable).row_count == 3)
+        commands = {command.title: command.help for command in pilot.app.get_system_commands(pilot.screen)}
+        assert commands["Overlay: show the curves of marked runs on one chart"] == "Key: v"
+        assert commands["Sample: generate text"] == "Key: 3"
+        assert "Screenshot: save the screen as an SVG file" in commands
+
+
+async def test_the_palette_and_scrollbars_are_drawn_in_ascii(results: Path) -> None:
+    async with open_dashboard(results, (80, 12), screen="runs", ascii=True) as pilot:
+        await open_palette(pilot)
+        await pilot.wait_for_text("Key: 4")
+        assert pilot.screen_text().isascii(), pilot.screen_text()

@@ -28,9 +28,9 @@ async def test_the_app_opens_on_a_blocked_directory_and_every_screen_works(mode:
                 await pilot.press(key)
                 await pilot.wait_until(lambda screen=screen: pilot.app.current_mode == screen)
             await pilot.press("2")
-            await pilot.wait_for_text(f"reading {results}"[:60])
+            await pilot.wait_for_text(f"Reading {results}"[:60])
             await pilot.press("question_mark")
-            await pilot.wait_for_text("this screen")
+            await pilot.wait_for_text("This screen")
             await pilot.press("escape", "q")
             await pilot.wait_until(lambda: pilot.has_exited)
 
@@ -46,7 +46,7 @@ async def test_every_key_of_the_live_view_works_while_its_directory_is_blocked(r
             await pilot.press("y")
             await pilot.wait_until(lambda: chart.model.is_log)
             await pilot.press("g")
-            await pilot.wait_for_text("no guard has tripped")
+            await pilot.wait_for_text("No guard alerts")
             await pilot.press("m", "l", "w", "v", "r", "C", "n")
             await pilot.wait_for_text("Press f5 to start")
             await pilot.press("f5", "escape")
@@ -103,7 +103,7 @@ async def test_a_waiting_call_is_replaced_by_the_next_one(results: Path) -> None
 
 def test_the_program_exits_while_a_directory_is_blocked(results: Path) -> None:
     with Terminal(["runs", "--results-dir", str(results)], command=(sys.executable, "-c", HANGING)) as terminal:
-        terminal.wait_for("reading", 30)
+        terminal.wait_for("Reading", 30)
         terminal.send("q")
         deadline = time.monotonic() + 30
         while terminal.process.poll() is None:

@@ -44,7 +44,7 @@ async def test_keys_of_one_action_share_a_line_and_those_of_textual_come_last(tm
     async with open_dashboard(tmp_path) as pilot:
         groups = key_groups(pilot.screen)
         assert [group.title for group in groups] == [
-            "new run", "this screen", "everywhere", "text and scrolling"
+            "New run", "This screen", "All screens", "Text and scrolling"
         ]  # fmt: skip
         (start,) = [action for action in groups[0].actions if action.name == "Start"]
         assert start.keys == "f5 ^s" and start.explanation == "Start a run with these settings"
@@ -78,8 +78,8 @@ async def test_closing_the_help_leaves_the_screen_behind_unchanged(key: str, tmp
         await pilot.wait_until(lambda: pilot.styled_lines() == before)
 
 
-async def test_the_keys_command_of_the_palette_opens_the_same_page(tmp_path: Path) -> None:
+async def test_the_help_command_of_the_palette_opens_the_same_page(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path) as pilot:
-        (command,) = [entry for entry in pilot.app.get_system_commands(pilot.screen) if entry.title == "Keys"]
-        command.callback()
+        commands = {command.title: command for command in pilot.app.get_system_commands(pilot.screen)}
+        await commands["Help: show all keys of this screen"].callback()
         await pilot.wait_until(lambda: isinstance(pilot.screen, HelpScreen))

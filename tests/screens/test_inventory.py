@@ -26,7 +26,7 @@ KEY_PATIENCE = 3.0  # seconds after which a key is considered to have no effect
 RESTORE_PATIENCE = 0.3  # seconds for a screen to look as before; otherwise the app is opened again
 
 SIZE = (100, 30)  # wide, and quick to paint
-TEXTUAL_KEYS = ("ctrl+q", "ctrl+p")  # the app's keys that Textual declares
+TEXTUAL_KEYS = ("ctrl+q",)  # the app's keys that Textual declares
 
 # Keys that must not change, by where they are active, with the ids of their bindings.
 FIXED_KEYS = {

@@ -34,7 +34,7 @@ async def leave_as_opened(pilot: AppPilot) -> None:
 
 async def show_guards(pilot: AppPilot) -> None:
     await pilot.press("g")
-    await pilot.wait_for_text("threshold")
+    await pilot.wait_for_text("Threshold")
 
 
 async def open_confirmation(pilot: AppPilot) -> None:

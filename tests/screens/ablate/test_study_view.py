@@ -114,7 +114,7 @@ async def test_keys_work_while_the_report_is_written(results: Path, monkeypatch:
     async with ablate_screen(results) as pilot:
         await open_study(pilot)
         await pilot.press("w")
-        await pilot.wait_for_toast("Writing the report of study-1 ...")
+        await pilot.wait_for_toast("Writing the report of study-1 …")
         await pilot.press("e")
         await pilot.wait_until(lambda: view_of(pilot).part == "effects")
         assert not any(message.startswith("Report written") for message in pilot.app.toasts)

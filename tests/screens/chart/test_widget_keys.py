@@ -72,7 +72,7 @@ async def test_x_explains_that_only_the_axis_of_steps_is_available() -> None:
         chart.data.add_line("loss", "loss")
         chart.data.extend_line("loss", 1, [2.0, 1.0])
         await pilot.press("x")
-    assert "only the axis" in pilot.app.toasts[0]
+    assert "No other x axis" in pilot.app.toasts[0]
 
 
 async def test_s_selects_the_next_smoothing() -> None:
@@ -134,9 +134,9 @@ async def test_panning_stops_following_and_reports_both_ends() -> None:
         for _ in range(20):
             chart.action_pan(1)
     toasts = pilot.app.toasts
-    assert "+ zooms in" in toasts[0]
-    assert "this is the first step." in toasts
-    assert toasts[-1] == "this is the newest step; f follows it."
+    assert "Press + to zoom in" in toasts[0]
+    assert "This is the first step." in toasts
+    assert toasts[-1] == "This is the newest step. Press f to follow it."
 
 
 async def test_the_crosshair_shows_the_values_of_all_series_and_moves() -> None:
@@ -153,7 +153,7 @@ async def test_the_crosshair_shows_the_values_of_all_series_and_moves() -> None:
         await pilot.press("right", "right")
         await pilot.press("c")
         assert "step 100 " not in chart.text
-    assert pilot.app.toasts == ["this is the end of the line."]
+    assert pilot.app.toasts == ["This is the end of the line."]
 
 
 async def test_the_view_follows_the_crosshair() -> None:

@@ -40,7 +40,7 @@ async def test_pages_show_guards_and_details(results: Path) -> None:
         await pilot.select_run("calm-elm")
         await pilot.press("g")
         assert isinstance(pilot.app.screen, TextPage)
-        await pilot.wait_until(lambda: "spike" in pilot.screen_text() and "threshold" in pilot.screen_text())
+        await pilot.wait_until(lambda: "spike" in pilot.screen_text() and "Threshold" in pilot.screen_text())
         await pilot.press("escape", "i")
         await pilot.wait_until(lambda: "nanochat-tui sample calm-elm" in pilot.screen_text())
         await pilot.press("escape")
@@ -68,13 +68,13 @@ async def test_deleting_has_to_be_confirmed(results: Path) -> None:
     async with open_runs(results) as pilot:
         await pilot.press("D")
         assert isinstance(pilot.app.screen, ConfirmScreen)
-        assert "Delete amber-fox permanently?" in pilot.screen_text() and "delete (y)" in pilot.screen_text()
+        assert "Delete amber-fox permanently?" in pilot.screen_text() and "Delete (y)" in pilot.screen_text()
         await pilot.press("n")
         assert doomed.exists() and pilot.app.screen is pilot.screen
         await pilot.press("delete", "enter")  # the answer `no` has the focus
         assert doomed.exists()
         await pilot.press("D", "y")
-        await pilot.wait_for_toast("deleted run amber-fox")
+        await pilot.wait_for_toast("Deleted run amber-fox")
         assert not doomed.exists()
         await pilot.refresh()
         assert "amber-fox" not in pilot.ids and len(pilot.app.toasts) == 1
@@ -86,8 +86,8 @@ async def test_the_report_is_written_and_its_path_shown(results: Path) -> None:
         await pilot.select_run("brave-owl")
         await pilot.press("w")
         page = results / "reports" / "brave-owl.html"
-        await pilot.wait_for_toast(f"report written: {page}, with its plots")
-        assert pilot.app.toasts[0] == "writing the report of brave-owl ..." and "Run brave-owl" in page.read_text()
+        await pilot.wait_for_toast(f"Report written: {page}, with its plots")
+        assert pilot.app.toasts[0] == "Writing the report of brave-owl …" and "Run brave-owl" in page.read_text()
         await pilot.select_run("calm-elm")
         await pilot.press("w")
         await pilot.wait_for_toast("calm-elm cannot be reported: ")
@@ -103,11 +103,11 @@ async def test_an_active_run_is_not_deleted_and_receives_requests(results: Path)
             await pilot.press("r")
             assert "is already running" in pilot.app.toasts[-1]
             await pilot.press("p")
-            await pilot.wait_for_toast("pause requested: amber-fox")
+            await pilot.wait_for_toast("Pause requested: amber-fox")
             await pilot.press("S")
-            assert "stop (y)" in pilot.screen_text()
+            assert "Stop (y)" in pilot.screen_text()
             await pilot.press("y")
-            await pilot.wait_for_toast("stop requested: amber-fox")
+            await pilot.wait_for_toast("Stop requested: amber-fox")
             verbs = {json.loads(path.read_text())["verb"] for path in run.control_dir.glob("*.json")}
             assert verbs == {"pause", "stop"}
 
@@ -130,7 +130,7 @@ async def test_a_run_of_another_results_directory_is_marked_and_not_deleted(resu
         await pilot.press("D")
         assert pilot.app.screen is pilot.screen, "a dialog is shown as if the run would be deleted"
         assert pilot.app.toasts == [
-            f"amber-fox is in {results}; delete it with: nanochat-tui runs --results-dir {results}"
+            f"amber-fox is in {results}; to delete it, run: nanochat-tui rm --results-dir {results} amber-fox"
         ]
 
 

@@ -107,5 +107,5 @@ async def test_a_ninth_mark_is_refused(tmp_path: Path) -> None:
     async with open_runs(tmp_path) as pilot:
         for _ in range(9):
             await pilot.press("space", "down")
-        assert "at most 8 runs can be marked" in pilot.app.toasts[0]
+        assert "At most 8 runs can be marked" in pilot.app.toasts[0]
         assert [pilot.cell(f"run-{i}", "series").strip() for i in range(9)] == [*map(str, range(1, 9)), ""]

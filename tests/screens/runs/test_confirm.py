@@ -20,7 +20,7 @@ class ConfirmApp(App[None]):
         self.answers: list[bool | None] = []
 
     def on_mount(self) -> None:
-        self.push_screen(ConfirmScreen("Stop breezy-sparrow [after] a checkpoint?", "stop"), self.answers.append)
+        self.push_screen(ConfirmScreen("Stop breezy-sparrow [after] a checkpoint?", "Stop"), self.answers.append)
 
 
 async def press_keys(*keys: str, size: tuple[int, int] = (80, 24)) -> tuple[str, list[bool | None]]:
@@ -55,4 +55,4 @@ async def test_question_and_answers_fit_at_every_size(size: tuple[int, int]) -> 
     text, answers = await press_keys("y", size=size)
     words = " ".join(text.replace("│", " ").split())
     assert "Stop breezy-sparrow [after] a checkpoint?" in words
-    assert "stop (y)" in words and "no (n)" in words and answers == [True]
+    assert "Stop (y)" in words and "Cancel (n)" in words and answers == [True]

@@ -72,7 +72,7 @@ async def test_table_and_details_are_ascii_only_on_request(results: Path) -> Non
 
 async def test_an_empty_results_directory_explains_how_to_start(tmp_path: Path) -> None:
     async with open_runs(tmp_path) as pilot:
-        assert "there are no runs in" in pilot.screen_text() and "nanochat-tui --no-ui train" in pilot.screen_text()
+        assert "No runs in" in pilot.screen_text() and "nanochat-tui --no-ui train" in pilot.screen_text()
         for key in ("enter", "space", "d", "v", "S", "p", "r", "R", "D", "t", "g", "i", "escape"):
             shown_before = len(pilot.app.toasts)
             await pilot.press(key)
@@ -187,7 +187,7 @@ async def test_deleting_the_directory_of_a_marked_run_is_reported(results: Path)
         shutil.rmtree(results / "runs" / "brave-owl")
         await pilot.refresh()
         assert pilot.ids == ["amber-fox", "calm-elm", "deep-moss"] and pilot.run_at_cursor == "calm-elm"
-        assert pilot.app.toasts == ["brave-owl is gone: its directory was deleted."]
+        assert pilot.app.toasts == ["brave-owl was deleted."]
         assert not pilot.screen.overlay.display
 
 
@@ -208,8 +208,8 @@ async def test_every_word_of_the_filter_must_match(results: Path) -> None:
             pilot.screen.query_one("#filter", Input).value = typed
             await pilot.pause()
             assert pilot.ids == found, typed
-            assert (f"runs {len(found)} of 4" in pilot.screen_text()) == (len(found) < 4), typed
-            assert ("no matching runs" in pilot.screen_text()) == (not found), typed
+            assert (f"Runs: {len(found)} of 4" in pilot.screen_text()) == (len(found) < 4), typed
+            assert ("No runs match" in pilot.screen_text()) == (not found), typed
 
 
 async def test_escape_closes_the_filter_and_then_clears_it(results: Path) -> None:
@@ -230,7 +230,7 @@ async def test_a_key_sorts_by_the_next_column_and_shows_its_name(results: Path) 
         for _ in range(10):
             await pilot.press("o")
             words = str(pilot.screen.runs.border_subtitle)
-            orders[words.removeprefix("sorted by ")] = pilot.ids
+            orders[words.removeprefix("Sorted by ")] = pilot.ids
         assert orders["run ↑"] == ["amber-fox", "brave-owl", "calm-elm", "deep-moss"]
         assert orders["step ↓"] == ["calm-elm", "brave-owl", "amber-fox", "deep-moss"]
         assert orders["best bpb ↑"][:2] == ["calm-elm", "amber-fox"]

@@ -90,7 +90,7 @@ async def test_read_only_mode_generates_and_copies_but_does_not_save(results: Pa
     async with open_sample_screen(results, readonly=True) as pilot:
         await pilot.generate()
         await pilot.press("w", "y")
-        assert pilot.text() and "read-only mode" in pilot.app.toasts[0] and pilot.app.copied == pilot.text()
+        assert pilot.text() and "Read-only mode" in pilot.app.toasts[0] and pilot.app.copied == pilot.text()
 
 
 async def test_the_process_exits_with_the_app(results: Path) -> None:

@@ -10,7 +10,7 @@ from textual.events import Paste
 from textual.widgets import Input, Static
 
 from nanochat_tui.cli import main
-from screens.widgets.keys import Keys
+from screens.widgets.footer import AppFooter
 from screens.widgets.token_view import TokenView
 
 
@@ -50,7 +50,7 @@ async def test_a_focused_input_takes_printable_keys_and_escape_leaves_it(results
     async with open_sample_screen(results) as pilot:
         await pilot.press("e", *"hbnyw")
         assert pilot.screen.prompt.value == "hbnyw" and not pilot.app.toasts
-        assert "Leave" in pilot.screen_text()
+        assert "esc Back" in pilot.screen_text()
         await pilot.press("escape", "h")
         assert isinstance(pilot.screen.focused, TokenView) and pilot.pane().view.heat
 
@@ -121,4 +121,4 @@ async def test_every_key_has_a_tooltip(results: Path) -> None:
         for key, (_, binding, _, tooltip) in pilot.screen.active_bindings.items():
             if (binding.id or "").startswith(("sample.", "tokens.")):
                 assert tooltip and binding.description, key
-        assert pilot.screen.query_one(Keys)
+        assert pilot.screen.query_one(AppFooter)

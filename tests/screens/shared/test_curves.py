@@ -116,7 +116,7 @@ async def test_every_recorded_run_is_shown_as_recorded(name: str) -> None:
         assert are_equal(shown_losses(chart), watch.history.losses.tolist())
         assert chart.data.dots["/validation"].steps.tolist() == [event["step"] for event in watch.history.evals]
         assert str(chart.border_title).startswith(name)
-        assert ("no losses yet" in chart.text) is (not watch.history.step and not watch.history.evals)
+        assert ("No losses yet" in chart.text) is (not watch.history.step and not watch.history.evals)
 
 
 @pytest.mark.parametrize("name", ["resumed", "rolled-back", "nonfinite-warned", "spikes-warned"])

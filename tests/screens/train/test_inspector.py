@@ -152,7 +152,7 @@ async def test_the_computation_graph_of_the_value_at_the_cursor_is_shown(run: Ru
         await open_inspector(pilot)
         entry = found["nodes"][0]  # type: ignore[index]
         values = await select_tensor(pilot, entry["name"])
-        assert "arrows to choose one" in pilot.text_of("#graph-text")
+        assert "arrow keys to choose one" in pilot.text_of("#graph-text")
         values.focus()
         await pilot.press("down", "right")
         value = entry["values"][1][1]
@@ -183,7 +183,7 @@ async def test_a_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
         weights.write_bytes(b"garbage")
     async with open_dashboard(tmp_path / "results", run=list_runs(tmp_path / "results")[0]) as pilot:
         await pilot.press("m")
-        await pilot.wait_until(lambda: pilot.text_of("#inspector-status") not in ("", "Inspecting ..."))
+        await pilot.wait_until(lambda: pilot.text_of("#inspector-status") not in ("", "Inspecting …"))
         assert "damaged" in pilot.text_of("#inspector-status")
 
 

@@ -28,7 +28,7 @@ class HeatApp(App[None]):
 
     def on_heat_map_moved(self, message: HeatMap.Moved) -> None:
         assert message.control is message.heat_map
-        self.moves.append((message.place, message.value))
+        self.moves.append((message.index, message.value))
 
 
 @contextlib.asynccontextmanager

@@ -141,7 +141,7 @@ async def test_keys_explain_that_there_are_no_tokens() -> None:
         view.focus()
         for key in ("right", "down", "end"):
             await pilot.press(key)
-        assert len(toasts) == 3 and "no tokens" in toasts[0] and view.cursor is None
+        assert len(toasts) == 3 and "No tokens" in toasts[0] and view.cursor is None
 
 
 def test_surprisal_is_in_bits_and_its_shades_begin_at_the_bounds_of_the_scale() -> None:
