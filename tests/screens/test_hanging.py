@@ -63,7 +63,7 @@ async def test_every_key_of_the_runs_screen_works_while_its_directory_is_blocked
         with hanging(results) as was_blocked:
             await pilot.wait_until(was_blocked.is_set)
             await pilot.press("down", "space", "up", "space", "v", "d")
-            await pilot.wait_for_text("all or different settings")
+            await pilot.wait_for_text("those that differ")
             await pilot.press("escape", "D")
             await pilot.wait_for_text("permanently?")
             await pilot.press("y", "w", "i", "escape", "g", "escape", "q")
