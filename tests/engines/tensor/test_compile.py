@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from tensors import SWITCHES, TINY_GPT, build_random_gpt, gpt_settings, random_rows
-from torch._dynamo.utils import counters
 
 from engines.tensor.compile import compile_per_block
 from engines.tensor.models.gpt import GPT
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of the compiler a
 def trace_without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace and guard as usual, but run eagerly: compiling kernels takes minutes on a CPU."""
     torch._dynamo.reset()
-    counters.clear()
+    torch._dynamo.utils.counters.clear()  # imported here: every worker of the tests collects this file
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
@@ -49,4 +48,6 @@ def test_blocks_of_one_kind_share_their_graph(settings: dict[str, Any], kinds: i
     rows = torch.tensor(random_rows(3, TINY_GPT["context_length"] + 1))
     for _ in range(2):
         compile_per_block(build_trainable_gpt(layers=8, window_pattern="L", **settings))(rows)
-    assert counters["stats"]["unique_graphs"] == kinds + 2  # and the embedding, and the head with the loss
+    assert (
+        torch._dynamo.utils.counters["stats"]["unique_graphs"] == kinds + 2
+    )  # and the embedding, and the head with the loss
