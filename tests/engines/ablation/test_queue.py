@@ -138,7 +138,7 @@ def test_a_resumed_study_trains_only_what_is_missing(one_process: bool, tmp_path
 def test_a_study_killed_with_its_runs_ends_with_the_losses_of_an_undisturbed_one(
     one_process: bool, undisturbed: Study, tmp_path: Path
 ) -> None:
-    """Whether or not its runs share a process; those of the undisturbed study do not."""
+    """Its runs may share a process; those of the undisturbed study do not."""
     study = make_study(tmp_path, {"lr": (0.01,)}, SLOW, one_process=one_process)
     killed = start_queue(study)
     wait_until(lambda: any(events_of(run, "checkpoint") for run in live_runs(study)))
