@@ -48,11 +48,11 @@ class Array(NamedTuple):
 
 
 class StepHyperparameters(NamedTuple):
-    """Scheduled hyperparameters of one step. Momentum and decay are those of Muon."""
+    """Scheduled hyperparameters of one step. Momentum and the factor on the weight decay are those of Muon."""
 
     lr: float
     momentum: float = 0.95
-    decay: float = 1.0  # factor on the weight decay
+    weight_decay_multiplier: float = 1.0
 
 
 class StepResult(NamedTuple):

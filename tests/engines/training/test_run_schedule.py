@@ -112,7 +112,7 @@ def test_progress_by_steps_gives_the_schedule_by_steps(
 def test_hyperparameters_stay_in_their_bounds_at_any_progress(requested: dict[str, Any], progress: float) -> None:
     settings = resolve({**GPT, **requested})
     found = compute_at_progress(progress, 0, settings)
-    assert 0 < found.lr <= settings.lr and 0.85 <= found.momentum <= 0.97 and 0 <= found.decay <= 1
+    assert 0 < found.lr <= settings.lr and 0.85 <= found.momentum <= 0.97 and 0 <= found.weight_decay_multiplier <= 1
 
 
 def test_progress_is_the_largest_share_of_any_budget_and_never_falls() -> None:
