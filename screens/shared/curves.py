@@ -148,9 +148,9 @@ class RunCurves:
         if vocabulary:
             self._chart.data.add_level("guessing", f"ln {vocabulary}", math.log(vocabulary))
             self._has_uniform_level = True
-        floor = _entropy_nats(watch.history.evals)
-        if floor is not None:
-            self._chart.data.add_level("floor", "floor", floor)
+        bound = _entropy_nats(watch.history.evals)
+        if bound is not None:
+            self._chart.data.add_level("entropy bound", "entropy bound", bound)
 
 
 def _vocab_size(watch: WatchedRun) -> int:

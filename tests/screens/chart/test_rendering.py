@@ -179,7 +179,7 @@ def test_an_ascii_drawing_is_ascii() -> None:
     plot = plot_of([2.0, math.nan, 3.0], smoothing=0.9)
     plot.data.dots["val"] = DotSeries("val", "val", "series-2", "")
     plot.data.dots["val"].add(2, 2.5)
-    plot.data.levels["floor"] = ReferenceLevel("floor", "floor", 1.0)
+    plot.data.levels["bound"] = ReferenceLevel("bound", "entropy bound", 1.0)
     plot.data.marks.add(2, "error", "nonfinite")
     plot.cross = 2.0
     assert render_chart(plot, 80, 20, True, False).canvas.text().isascii()

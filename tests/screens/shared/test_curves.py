@@ -163,7 +163,7 @@ async def test_guessing_and_the_entropy_bound_are_levels(tmp_path: Path) -> None
         assert "ln 54 3.9890" in chart.text or "┈┈" in chart.text
         curves.update(written.append(steps_event(1, [4.0]), eval_event(0, 4.0, floor_bpb=0.5)))
         assert chart.data.levels["guessing"].value == math.log(54)
-        assert chart.data.levels["floor"].value == pytest.approx(0.5 * math.log(2) * 2)
+        assert chart.data.levels["entropy bound"].value == pytest.approx(0.5 * math.log(2) * 2)
 
 
 async def test_guessing_is_a_level_once_the_worker_has_read_the_data(tmp_path: Path) -> None:
