@@ -103,6 +103,7 @@ class LanguageModel(Protocol):
 
     parameter_count: int
     context_length: int
+    compiles_decoding: bool  # after the first token
 
     def logits(self, context: Sequence[int]) -> Sequence[float]:
         """Return the logits of the token after `context` (at least one token), one per token id."""

@@ -10,9 +10,9 @@ from engines.bench.report import Report
 
 # The purpose of a kernel by its name; the first pattern that matches. Compiler templates are attention or a product.
 _CATEGORIES = {
-    "attention": r"sdpa|attention|flash|cudnn::fusion",
-    "loss": r"_rows$|^_transposed|head_nats|softmax|nll_loss|cross_entropy",
-    "matrix products": r"^_product$|nvjet|gem[mv]|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$",
+    "attention": r"sdpa|attention|flash|cudnn::fusion|^_attend_kernel$",
+    "loss": r"_rows_kernel$|softmax|nll_loss|cross_entropy",
+    "matrix products": r"^_matmul_kernel$|nvjet|gem[mv]|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$",
 }
 OTHER = "norms, rotary, activations, sums, the optimizer"
 _MAX_KERNELS = 25  # in a report

@@ -40,7 +40,7 @@ def load_trained_model(path: Path, device: str = AUTO, compile: str = "off") -> 
     settings = dataclasses.replace(settings, device=device, compile=compile)
     model = registry.load_model(settings, tokenizer.vocab_size, checkpoint.learner.model)
     origin = f"run {_get_run_name(path)}, step {checkpoint.progress['step']}: {settings.model_kind}"
-    if getattr(model, "compiles_decoding", False):  # a gpt on a GPU
+    if model.compiles_decoding:
         origin += ", compiled after its first token, which takes about half a minute"
     return LoadedModel(model, tokenizer, origin)
 

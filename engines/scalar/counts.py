@@ -22,7 +22,7 @@ _STORIES_SIZE = 1_000_000  # bytes
 class CountBigram:
     """A bigram with Laplace smoothing: p(next | current) = (count + 1) / (count of current + V)."""
 
-    context_length = 1
+    context_length, compiles_decoding = 1, False
 
     def __init__(self, vocab_size: int, documents_end: bool = True) -> None:
         """Start with one count per pair. Unless `documents_end`, a document never ends, and neither does a sample."""

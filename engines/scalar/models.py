@@ -41,7 +41,7 @@ class ScalarBigram:
     Parameters: `embedding` (V, V) and, unless it is tied to it, `head` (V, V).
     """
 
-    context_length = 1
+    context_length, compiles_decoding = 1, False
     rms_eps = 1e-5
 
     def __init__(self, parameters: Parameters, input_rmsnorm: bool) -> None:
@@ -85,6 +85,7 @@ class ScalarMiniGPT:
     `wq`, `wk`, `wv`, `wo` (C, C), `fc1` (4C, C) and `fc2` (C, 4C), named `<layer>.wq` and so on.
     """
 
+    compiles_decoding = False
     rms_eps = 1e-5
 
     def __init__(self, parameters: Parameters, heads: int, input_rmsnorm: bool, final_rmsnorm: bool) -> None:

@@ -52,6 +52,7 @@ def build_model(
         return MiniGPT(weights, config, settings.heads, settings.input_rmsnorm, settings.final_rmsnorm)
     model = GPT(settings, vocab_size, weights, config)
     model.make_decoder = CachedDecoding()
+    model.compiles_decoding = config.is_compiled and config.device.type == "cuda"
     use_fused_loss_on_cpu(model)
     return model
 

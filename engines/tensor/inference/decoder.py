@@ -52,7 +52,7 @@ class DecodeState:
     """Device state of decoding a batch: a fused model, a cache and captured steps."""
 
     def __init__(self, model: GPT, batch_size: int) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self._is_compiled = batch_size, model.compiles_decoding
         self.model = fuse_for_inference(model)
         self.cache = KVCache(self.model, batch_size)
         self._captured: CapturedDecode | None = None
@@ -65,9 +65,8 @@ class DecodeState:
         """Return captured steps that sample with these settings; `logits` (B, V) are an example."""
         if self._captured is None or not self.has_captured(settings):
             self._captured = CapturedDecode(settings, logits)
-            cache, config = self.cache, self.model.config
-            is_compiled = config.is_compiled and config.device.type == "cuda"
-            self._captured.capture(self.next_logits, cache.lengths, cache.state_besides_lengths(), is_compiled)
+            cache = self.cache
+            self._captured.capture(self.next_logits, cache.lengths, cache.state_besides_lengths(), self._is_compiled)
         return self._captured
 
     def next_logits(self, tokens: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class TensorModel(nn.Module):
     """A language model of torch modules. Subclasses define `forward`, from tokens to logits."""
 
     context_length: int
+    compiles_decoding = False
 
     def __init__(self, weights: Mapping[str, Tensor], config: DeviceConfig) -> None:
         """`weights` by checkpoint name, on the device of `config`; parameters are used as they are, not copied."""

@@ -1,12 +1,14 @@
 """Kernels of a step: categorised by their names, and the slowest listed below the figures."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from engines.bench.kernel_profile import OTHER, Kernel, StepReport, categorise, select_slowest, shorten, sum_by_category
 from engines.bench.report import Figure, Report
+from engines.tensor import kernels
 
 ADAMW = (
     "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous namespace)::"
@@ -27,9 +29,6 @@ KERNELS = {
     "cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x64x128_4x1x1_kernel0_0": "attention",
     "void cudnn::fusion::compute_dot_do_o_specialized<true, 128>": "attention",
     "triton_tem_fused_flex_attention_backward_transpose_view_17": "attention",
-    "_whole_rows": "loss",
-    "_long_rows": "loss",
-    "_transposed": "loss",
     "triton_red_fused__log_softmax__to_copy__unsafe_view_clone_div_mul_nll_loss_forward": "loss",
     "triton_poi_fused__unsafe_view_pow_relu_10": OTHER,
     "triton_poi_fused_embedding_dense_backward_5": OTHER,
@@ -37,11 +36,26 @@ KERNELS = {
     "triton_poi_fused_index_put_2": OTHER,
     ADAMW: OTHER,
 }
+OUR_KERNELS = {
+    "_matmul_kernel": "matrix products",
+    "_attend_kernel": "attention",
+    "_rows_kernel": "loss",
+    "_complete_rows_kernel": "loss",
+    "_rotate_kernel": OTHER,
+    "_rotate_backward_kernel": OTHER,
+}
+LAUNCH = re.compile(r"^ +(\w+)\[", re.MULTILINE)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_a_kernel_is_categorised_by_its_name(kernel: str) -> None:
-    assert categorise(kernel) == KERNELS[kernel]
+@pytest.mark.parametrize(("kernel", "category"), [*KERNELS.items(), *OUR_KERNELS.items()])
+def test_a_kernel_is_categorised_by_its_name(kernel: str, category: str) -> None:
+    assert categorise(kernel) == category
+
+
+def test_every_kernel_that_the_tensor_engine_launches_has_a_category() -> None:
+    sources = [path.read_text() for path in Path(kernels.__file__).parent.glob("*.py")]
+    launched = {name for source in sources for name in LAUNCH.findall(source) if f"def {name}(" in source}
+    assert launched == OUR_KERNELS.keys()
 
 
 def test_categories_are_sums_with_the_largest_first() -> None:
@@ -52,7 +66,7 @@ def test_categories_are_sums_with_the_largest_first() -> None:
 @pytest.mark.parametrize(
     ("kernel", "expected"),
     [
-        ("_rows", "_rows"),
+        ("_rows_kernel", "_rows_kernel"),
         ("aten::mm", "aten::mm"),
         ("void at::native::vectorized_add<4>(int, float*)", "vectorized_add<4>"),
         (

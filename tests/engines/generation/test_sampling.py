@@ -20,7 +20,7 @@ from engines.training.evaluation import Targets, evaluate
 class Fixed:
     """A model that always says the same."""
 
-    parameter_count = 0
+    parameter_count, compiles_decoding = 0, False
 
     def __init__(self, *probabilities: float, context_length: int = 1) -> None:
         self._logits = [math.log(p) if p else -math.inf for p in probabilities]

@@ -22,7 +22,7 @@ NATS = {(a, b): 0.5 + a + 10.0 * b for a in range(3) for b in range(3)}
 class TableModel:
     """Returns for each target the nats in a table by (current, target), and records the rows that it scored."""
 
-    parameter_count, context_length = 0, 1
+    parameter_count, context_length, compiles_decoding = 0, 1, False
 
     def __init__(self, nats: dict[tuple[int, int], float]) -> None:
         self._nats = nats
