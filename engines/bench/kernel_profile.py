@@ -12,7 +12,9 @@ from engines.bench.report import Report
 _CATEGORIES = {
     "attention": r"sdpa|attention|flash|cudnn::fusion|^_attend_kernel$",
     "loss": r"_rows_kernel$|softmax|nll_loss|cross_entropy",
-    "matrix products": r"^_matmul_kernel$|nvjet|gem[mv]|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$",
+    "matrix products": (
+        r"^_matmul_kernel$|nvjet|gem[mv]|cutlass|splitk|triton_tem|^aten::(mm|bmm|addmm|baddbmm|_scaled_mm)$"
+    ),
 }
 OTHER = "norms, rotary, activations, sums, the optimizer"
 _MAX_KERNELS = 25  # in a report
