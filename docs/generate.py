@@ -11,6 +11,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from engines import events  # noqa: E402
 from engines.ablation.settings import StudySettings  # noqa: E402
+from engines.bench.cpu.settings import CpuBenchSettings  # noqa: E402
 from engines.bench.nanochat.settings import NanochatBenchSettings  # noqa: E402
 from engines.settings.fields import AUTO, Field, fields, format_default  # noqa: E402
 from engines.settings.sample import CountSettings, SampleSettings  # noqa: E402
@@ -68,8 +69,9 @@ def commands_page() -> str:
         if links := _settings_links(command):
             lines += ["", f"Settings: {', '.join(links)}."]
         if name == "bench":
-            lines += ["", "Options of `bench nanochat`:", "", "| option | takes | default | effect |"]
-            lines += ["| --- | --- | --- | --- |", *map(_setting_row, fields(NanochatBenchSettings).values())]
+            for benchmark, settings in (("cpu", CpuBenchSettings), ("nanochat", NanochatBenchSettings)):
+                lines += ["", f"Options of `bench {benchmark}`:", "", "| option | takes | default | effect |"]
+                lines += ["| --- | --- | --- | --- |", *map(_setting_row, fields(settings).values())]
     return "\n".join([*lines, "", *EXIT_CODES.splitlines()]) + "\n"
 
 

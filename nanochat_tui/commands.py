@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engines.ablation.settings import StudySettings
+from engines.bench.cpu.settings import CpuBenchSettings
 from engines.bench.nanochat.settings import NanochatBenchSettings
 from engines.settings.sample import CountSettings, SampleSettings
 from engines.settings.train import TrainSettings
@@ -45,8 +46,8 @@ class Command(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)
-class _BenchSettings(TrainSettings, NanochatBenchSettings):
-    """Options of `bench nanochat` and `bench step`; `--device`, an option of both, takes the values of `train`."""
+class _BenchSettings(TrainSettings, NanochatBenchSettings, CpuBenchSettings):
+    """Options of `bench nanochat`, `bench cpu` and `bench step`; `--device` takes the values of `train`."""
 
 
 def _flag(name: str, help: str) -> Argument:
@@ -189,15 +190,16 @@ COMMANDS = {
         ),
     ),
     "bench": Command(
-        "measure this program, alone or against karpathy/nanochat",
+        "measure this program, alone or against karpathy/nanochat and nanoGPT",
         (
             Argument(
                 "benchmark",
                 {
-                    "choices": ("log", "scalar", "step", "ui", "nanochat"),
+                    "choices": ("log", "scalar", "step", "ui", "cpu", "nanochat"),
                     "help": "log: the event log and start-up; scalar: the scalar engine; step: the time of a training "
-                    "step, at several depths or with given settings; ui: the dashboard; nanochat: a comparison with "
-                    "karpathy/nanochat",
+                    "step, at several depths or with given settings; ui: the dashboard; cpu: training and generation "
+                    "on this CPU, also with karpathy/nanoGPT and karpathy/nanochat if their trees are given; "
+                    "nanochat: a comparison with karpathy/nanochat",
                 },
             ),
         ),

@@ -29,7 +29,7 @@ def measure(report_progress: Callable[[str], None], repeats: int = 7) -> Report:
         report_progress("--help compared with a bare interpreter")
         help_overhead = _measure_help_overhead(repeats)
         report_progress("start to first event")
-        first_event = [_measure_first_event(folder) for _ in range(repeats)]
+        first_event = [measure_first_event(folder) for _ in range(repeats)]
         report_progress(f"writing {_STEPS_PER_SECOND:,} steps per second")
         write_cost = [_measure_write_cost(folder / f"paced-{n}.jsonl") for n in range(repeats)]
         report_progress(f"writing and reading {_LONG_RUN:,} steps")
@@ -56,7 +56,7 @@ def _measure_help_overhead(repeats: int) -> list[float]:
     return differences[1:]  # the first warms the disk cache
 
 
-def _measure_first_event(folder: Path) -> float:
+def measure_first_event(folder: Path) -> float:
     """Return the milliseconds from before the launch until a reader can see the first event."""
     run = create_run({"steps": 0, "corpus_size": 1000, "data": "stories", "sample_tokens": 0}, folder)
     started = time.perf_counter()

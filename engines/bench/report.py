@@ -28,16 +28,18 @@ class Figure(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Figures with a title, and the command that measures them again."""
+    """Figures with a title, and the command that measures them again. `notes` are paragraphs before the table."""
 
     title: str
     command: str
     figures: Sequence[Figure]
+    notes: Sequence[str] = ()
 
     def to_json(self) -> str:
         """Return the report as JSON."""
         figures = [{**figure._asdict(), "median": figure.median} for figure in self.figures]
-        return to_json({"title": self.title, "command": self.command, **_machine(), "figures": figures}, indent=1)
+        facts = {"title": self.title, "command": self.command, **_machine(), "notes": list(self.notes)}
+        return to_json({**facts, "figures": figures}, indent=1)
 
     def to_markdown(self) -> str:
         """Return the report as Markdown: a table with the median and the range of each figure."""
@@ -47,14 +49,15 @@ class Report(NamedTuple):
             "",
             f"`{self.command}` on {machine}. Medians, with minimum and maximum.",
             "",
+            *(line for note in self.notes for line in (note, "")),
             "| figure | median | minimum - maximum | goal |",
             "| --- | --- | --- | --- |",
         ]
         for figure in self.figures:
             bound = "at least" if figure.more_is_better else "at most"
-            goal = "" if figure.limit is None else f"{bound} {figure.limit:g} {figure.unit}"
-            spread = f"{min(figure.values):.3g} - {max(figure.values):.3g}"
-            lines.append(f"| {figure.name} | {figure.median:.3g} {figure.unit} | {spread} | {goal} |")
+            goal = "" if figure.limit is None else f"{bound} {figure.limit:,g} {figure.unit}"
+            spread = f"{_format(min(figure.values))} - {_format(max(figure.values))}"
+            lines.append(f"| {figure.name} | {_format(figure.median)} {figure.unit} | {spread} | {goal} |")
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> list[Path]:
@@ -63,6 +66,11 @@ class Report(NamedTuple):
         for path, text in zip(paths, (self.to_json() + "\n", visible(self.to_markdown())), strict=True):
             write_file(path, text, "report")
         return paths
+
+
+def _format(value: float) -> str:
+    """Return a number with three significant digits, or all digits before the decimal point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _machine() -> dict[str, object]:

@@ -7,12 +7,20 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")  # on Linux
 CGROUPS = Path("/sys/fs/cgroup")  # version 2, with which containers and batch systems limit CPU time
+_VECTOR_FLAGS = ("avx", "avx2", "fma", "f16c", "asimd", "bf16", "i8mm")
+_VECTOR_PREFIXES = ("avx512", "avx_vnni", "amx", "sve")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def name(cpuinfo: Path = CPUINFO) -> str:
     """Return the CPU's model name, or its architecture if that is unknown."""
     return _read_cpuinfo(cpuinfo, "model name") or os.uname().machine
+
+
+def list_vector_instructions(cpuinfo: Path = CPUINFO) -> list[str]:
+    """Return the flags of the instruction sets that matter for matrix products; an empty list if they are unknown."""
+    flags = _read_cpuinfo(cpuinfo, "flags") or _read_cpuinfo(cpuinfo, "Features")  # of x86 and of ARM
+    return [flag for flag in flags.split() if flag in _VECTOR_FLAGS or flag.startswith(_VECTOR_PREFIXES)]
 
 
 def has_bfloat16_matmul(cpuinfo: Path = CPUINFO) -> bool:

@@ -1,9 +1,10 @@
-"""bench: measure this program, alone or against karpathy/nanochat, and write a report."""
+"""bench: measure this program, alone or against karpathy/nanochat and nanoGPT, and write a report."""
 
 import importlib
 import shlex
 from typing import Any
 
+from engines.bench.cpu.settings import CpuBenchSettings
 from engines.bench.nanochat.settings import NanochatBenchSettings
 from engines.errors import SettingsError
 from engines.settings.fields import fields
@@ -20,10 +21,12 @@ _MODULES = {
     "ui": "nanochat_tui.bench_ui.suite",
 }
 _SETTINGS: dict[str, type] = {
+    "cpu": CpuBenchSettings,
     "nanochat": NanochatBenchSettings,
     "step": TrainSettings,
 }  # of the benchmarks that have any
-_PLACEHOLDERS = {"upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}  # for paths in a report
+# for paths in a report
+_PLACEHOLDERS = {"nanogpt": "NANOGPT", "upstream": "UPSTREAM", "corpus": "CORPUS", "work": "WORK"}
 
 
 def bench(options: Options) -> int:
@@ -34,6 +37,10 @@ def bench(options: Options) -> int:
         from nanochat_tui.headless.bench_nanochat import bench_nanochat
 
         return bench_nanochat(options, _command_line(options))
+    if what == "cpu":
+        from nanochat_tui.headless.bench_cpu import bench_cpu
+
+        return bench_cpu(options, _command_line(options))
     measure = importlib.import_module(_MODULES[what]).measure
     arguments = (options.settings, _command_line(options)) if what in _SETTINGS else ()
     report = measure(lambda text: print_message(f"measuring {text} ..."), *arguments)

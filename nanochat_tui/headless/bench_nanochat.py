@@ -21,7 +21,7 @@ from nanochat_tui.headless.messages import print_message, print_written
 from nanochat_tui.streams import can_repaint, repaint
 
 if TYPE_CHECKING:
-    from engines.bench.nanochat.processes import OnOutput
+    from engines.bench.processes import OnOutput
 
 _REQUIRED = {
     "upstream": "a work tree of karpathy/nanochat",

@@ -30,6 +30,7 @@ def test_bench_step_measures_the_model_of_its_options(tmp_path: Path, capsys: py
     [
         ("log --depth 6", "--depth is an option of bench step, not of bench log."),
         ("ui --seeds 2", "--seeds is an option of bench nanochat, not of bench ui."),
+        ("cpu --seeds 2", "--seeds is an option of bench nanochat, not of bench cpu."),
         ("scalar --device cpu", "--device is an option of bench nanochat and bench step, not of bench scalar."),
         ("step --dry-run --depth 2", "--dry-run is an option of bench nanochat, not of bench step."),
         ("nanochat --vocab-size 8192 --seeds 2", "--vocab-size is an option of bench step, not of bench nanochat."),

@@ -158,7 +158,7 @@ def test_the_version_is_printed_with_any_global_options(words: list[str], capsys
         (["runs", "extra"], "runs: unexpected argument 'extra'"),
         (["train", "--wat=5"], "train: unknown option --wat"),
         (["train", "--tie-lm-head", "maybe"], "--tie-lm-head must be true or false"),
-        (["bench", "cpu"], "invalid choice"),
+        (["bench", "gpu"], "invalid choice"),
         (["--results", "runs"], "unknown option '--results' before the command"),
         (["train", "--config", "/no/such.toml"], "/no/such.toml cannot be read"),
         (["train", "--tokens", "infk"], "--tokens must be a size"),

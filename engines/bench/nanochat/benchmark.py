@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engines.bench.nanochat import corpus, processes, report, tasks
-from engines.bench.nanochat.hidden_paths import PathMask
-from engines.bench.nanochat.processes import OnOutput, ProcessOutcome
+from engines.bench import processes
+from engines.bench.hidden_paths import PathMask
+from engines.bench.nanochat import corpus, report, tasks
 from engines.bench.nanochat.tasks import BenchmarkTask, NanochatBenchmark, Record
+from engines.bench.processes import OnOutput, ProcessOutcome
 from engines.errors import UserError
 from engines.runs import manifest
 from engines.system.gpus import list_gpus

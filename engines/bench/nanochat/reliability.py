@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engines.bench.nanochat import our_training, upstream_training
-from engines.bench.nanochat.processes import COLOURS
+from engines.bench.processes import COLOURS
 from engines.errors import UserError
 from engines.random_stream import RandomStream
 from engines.runs.history import History, read_history

@@ -16,7 +16,7 @@ class NanochatBenchSettings:
     # fmt: off
     upstream: str = setting(_GROUP, "str", "", "work tree of karpathy/nanochat")
     ref: str = setting(_GROUP, "str", "", "commit of that tree (default: from its .git)")
-    corpus: str = setting(_GROUP, "str", "", "folder with train, val and heldout .jsonl.xz (or .jsonl, .zst, .gz)")
+    corpus: str = setting(_GROUP, "str", "", "folder with train, val and heldout .jsonl.xz (or .jsonl, .zst, .gz); for bench cpu: a text file")  # noqa: E501
     work: str = setting(_GROUP, "str", "", "folder for shards, tokenizers, runs and caches, kept between calls (default: race/ in the results directory)")  # noqa: E501
     budget: str = setting(_GROUP, "str", AUTO, "sizes of model and training (auto: chosen by --profile)", choices=tuple(BUDGETS))  # noqa: E501
     profile: str = setting(_GROUP, "str", "auto", "quick: q4; full: q4, q6, s6, s12, --short and decoding; auto: by the GPU's memory and --time", choices=("auto", "quick", "full"))  # noqa: E501

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engines.bench.hidden_paths import PathMask
 from engines.bench.nanochat import corpus, decoding, our_training, upstream_training
 from engines.bench.nanochat.budgets import Budget
-from engines.bench.nanochat.hidden_paths import PathMask
-from engines.bench.nanochat.processes import ProcessOutcome
+from engines.bench.processes import ProcessOutcome
 from engines.errors import UserError
 from engines.system.subprocesses import python_path
 

@@ -15,7 +15,8 @@ import psutil
 
 from engines.system.gpus import list_gpus
 
-_POLL = 0.2  # seconds between checks of the process
+_POLL = 0.2  # seconds between calls of `on_output`
+_SHORT_POLL = 0.002  # seconds between checks of a process without output
 _GPU_POLL = 1.0  # seconds between readings of the GPU's memory
 _GRACE = 20.0  # seconds that a process has to exit after SIGTERM
 _TAIL = 20  # last lines of the output of a failed process
@@ -68,24 +69,28 @@ def run_process(
     reader = threading.Thread(target=_read_output, args=(process, log, started, lines, arrivals), daemon=True)
     reader.start()
     try:
-        peak, timed_out = _wait_for_exit(process, started, limit, before, lines, on_output)
+        peak, timed_out = _wait_for_exit(process, reader, started, limit, before, lines, on_output)
+        seconds = time.monotonic() - started
     finally:
         _terminate_tree(process)
     reader.join(_GRACE)
-    seconds = time.monotonic() - started
     status, reason = _describe_exit(process.returncode, timed_out, limit)
     return ProcessOutcome(status, reason, seconds, peak, lines, arrivals, started_at)
 
 
 def _wait_for_exit(
     process: "subprocess.Popen[bytes]",
+    reader: threading.Thread,
     started: float,
     limit: float,
     before: int | None,
     lines: list[str],
     on_output: OnOutput,
 ) -> tuple[int | None, bool]:
-    """Return the peak of GPU memory beyond `before`, and whether the time limit was exceeded."""
+    """Return the peak of GPU memory beyond `before`, and whether the time limit was exceeded.
+
+    The reader of the output ends with the process, so that its end is noticed at once.
+    """
     peak = None if before is None else 0
     next_reading = 0.0
     while process.poll() is None:
@@ -96,7 +101,10 @@ def _wait_for_exit(
             next_reading = elapsed + _GPU_POLL
             peak = max(peak or 0, (_read_gpu_bytes() or before) - before)
         on_output(elapsed, lines[-1] if lines else "")
-        time.sleep(_POLL)
+        if reader.is_alive():
+            reader.join(_POLL)
+        else:  # a process that closed its output, or that is about to exit
+            time.sleep(_SHORT_POLL)
     return peak, False
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.bench.nanochat import processes
-from engines.bench.nanochat.processes import ProcessOutcome
+from engines.bench import processes
+from engines.bench.processes import ProcessOutcome
 
 
 def run(folder: Path, code: str, limit: float = 60.0) -> ProcessOutcome:

@@ -1,0 +1,51 @@
+"""Time per token of our generation: `python -m engines.bench.cpu.our_decoding HOW CHECKPOINT TOKENS [PROMPT]`.
+
+HOW is "sample", from an empty prompt at the defaults, or "greedy", after a prompt of that many tokens. The last line is
+JSON with the seconds to the first token and the tokens per second after it.
+"""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from engines.generation.load import LoadedModel, load_trained_model
+from engines.generation.sampling import generate
+from engines.random_stream import RandomStream
+from engines.settings.sample import SampleSettings
+
+
+def time_tokens(tokens: Iterable[object]) -> dict[str, float]:
+    """Return the seconds to the first token and the tokens per second after it."""
+    started = time.perf_counter()
+    times = [time.perf_counter() for _ in tokens]
+    return {
+        "first_token": times[0] - started,
+        "tokens_per_second": (len(times) - 1) / max(times[-1] - times[0], 1e-9),
+    }
+
+
+def sample(loaded: LoadedModel, count: int) -> dict[str, float]:
+    """Sample as the command does."""
+    return time_tokens(generate(loaded.model, loaded.tokenizer, SampleSettings(max_new_tokens=count)))
+
+
+def decode_greedily(loaded: LoadedModel, count: int, prompt: int) -> dict[str, float]:
+    """Continue a random prompt with the most likely tokens, also after the end of a document."""
+    random = RandomStream(0)
+    tokens = [int(random.uniform(0, loaded.tokenizer.vocab_size)) for _ in range(prompt)]
+    decoder = loaded.model.decoder([tokens])
+    return time_tokens(decoder.stream(SampleSettings(top_k=1), itertools.repeat([0.0], count)))
+
+
+def main(how: str, checkpoint: str, count: str, prompt: str = "0") -> None:
+    """Load the model, time its tokens, and print the result."""
+    loaded = load_trained_model(Path(checkpoint), "cpu")
+    timed = sample(loaded, int(count)) if how == "sample" else decode_greedily(loaded, int(count), int(prompt))
+    print(json.dumps(timed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
