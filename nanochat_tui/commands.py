@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engines.ablation.settings import StudySettings
 from engines.bench.cpu.settings import CpuBenchSettings
 from engines.bench.nanochat.settings import NanochatBenchSettings
+from engines.settings.presets import PRESETS
 from engines.settings.sample import CountSettings, SampleSettings
 from engines.settings.train import TrainSettings
 
@@ -64,6 +65,13 @@ _RUN = _value("run", "RUN", "run id, unique prefix of one, path of a run directo
 _RUNS = _value("run", "RUN", "runs to delete, with their checkpoints", nargs="+")
 _MODEL = _value("run", "RUN", "run or checkpoint directory (default: the latest run that has a checkpoint)", nargs="?")
 _CONFIG = _value("--config", "FILE", "TOML file of settings, or config.json of a run; options override it")
+_PRESET = Argument(
+    "--preset",
+    {
+        "choices": tuple(PRESETS),
+        "help": "start from a named set of settings, which `plan --presets` lists; options and --config override it",
+    },
+)
 _CHECKPOINT = _value("--checkpoint", "STEP", "step of the checkpoint, best, or last (default: last)")
 _PROMPT_FILE = _value(
     "--prompt-file", "FILE", "read the prompt from a file, or from stdin if FILE is -; a trailing newline is removed"
@@ -73,12 +81,17 @@ _DEVICES = ("cpu", "cuda", "mps")
 COMMANDS = {
     "train": Command(
         "train a model and follow the run",
-        (_CONFIG, _flag("--detach", "print the run id and exit; the run continues in the background")),
+        (_PRESET, _CONFIG, _flag("--detach", "print the run id and exit; the run continues in the background")),
         (TrainSettings,),
     ),
     "plan": Command(
         "show parameters, FLOPs, memory and time of a training run before it starts",
-        (_CONFIG, _value("--device-name", "NAME", 'plan for the GPU of another machine, such as "NVIDIA H200"')),
+        (
+            _PRESET,
+            _CONFIG,
+            _flag("--presets", "list all presets, with their cost on this machine"),
+            _value("--device-name", "NAME", 'plan for the GPU of another machine, such as "NVIDIA H200"'),
+        ),
         (TrainSettings,),
         is_read_only=True,
     ),
@@ -103,6 +116,7 @@ COMMANDS = {
                 "a setting and the values to compare; repeatable (default: tie_lm_head and input_rmsnorm)",
                 action="append",
             ),
+            _PRESET,
             _value(
                 "--config",
                 "FILE",

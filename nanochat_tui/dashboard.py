@@ -63,7 +63,7 @@ def _reason_for_headless_sample(options: Options) -> str:
 def open_dashboard(name: str, options: Options | None, is_readonly: bool, is_ascii: bool) -> int:
     """Run the app until the user leaves it, print its last message, and return the exit code."""
     config = read_user_config()
-    options = options or Options(False, {"results_dir": None, "config": None}, {})
+    options = options or Options(False, {"results_dir": None, "config": None, "preset": None}, {})
     results = resolve_results_dir(options.arguments["results_dir"], config.results)
     options = options._replace(arguments={**options.arguments, "results_dir": str(results)})
     search = _start_thread(lambda: _find_run(name, options) or _only_running_run(name, results))
@@ -128,13 +128,13 @@ def _find_run(name: str, options: Options) -> Run | None:
 
 def _start_run(options: Options) -> Run | None:
     """Start a run if settings were given."""
-    from nanochat_tui.headless.given import given_settings, origin_of, print_warnings
+    from nanochat_tui.headless.given import collect_settings, print_warnings
 
-    given = given_settings(options)
-    if not given:
+    given = collect_settings(options)
+    if not given.settings:
         return None
-    run = create_run(given, results_of(options), origin_of(given, options))
-    print_warnings(given, run)  # visible when the dashboard is left
+    run = create_run(given.settings, results_of(options), given.origin)
+    print_warnings(given.settings, run)  # visible when the dashboard is left
     _wait_in_background(launch(run))
     return run
 

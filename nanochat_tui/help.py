@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from engines.ablation.settings import StudySettings
 from engines.settings.fields import fields, format_default
+from engines.settings.presets import PRESETS
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import COMMANDS, PROGRAM
@@ -44,6 +45,9 @@ def render_help() -> str:
         "",
         "global options:",
         *_table(GLOBAL_OPTIONS),
+        "",
+        "presets, for --preset of train, plan and ablate:",
+        *_table({preset.name: preset.description for preset in PRESETS.values()}),
         "",
         "environment variables:",
         *_table(_ENVIRONMENT),

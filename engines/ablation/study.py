@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,17 @@ class Study(Run):
         return self.links_dir / name
 
 
-def create_study(results: Path, plan: Plan) -> Study:
-    """Create a study without starting it. Raises UserError, and leaves nothing behind, if that fails."""
+def create_study(results: Path, plan: Plan, origin: Mapping[str, Any] | None = None) -> Study:
+    """Create a study without starting it. Raises UserError, and leaves nothing behind, if that fails.
+
+    `origin` is added to plan.json: the preset that settings of the base come from.
+    """
     studies = results / "studies"
     try:
         studies.mkdir(parents=True, exist_ok=True)
         study = Study(_claim_name(studies))
         try:
-            _write_study(study, plan)
+            _write_study(study, plan, origin or {})
         except BaseException:
             shutil.rmtree(study.path, ignore_errors=True)
             raise
@@ -124,7 +127,7 @@ def create_study(results: Path, plan: Plan) -> Study:
     return study
 
 
-def _write_study(study: Study, plan: Plan) -> None:
+def _write_study(study: Study, plan: Plan, origin: Mapping[str, Any]) -> None:
     """Write the files of a study, the plan last: a directory without a plan is not a study."""
     study.control_dir.mkdir()
     study.links_dir.mkdir()
@@ -135,6 +138,7 @@ def _write_study(study: Study, plan: Plan) -> None:
         "created_at": time.time(),
         "code": manifest.describe_code(),
         **plan.to_json(),
+        **origin,
     }
     write_checked_json(study.config_path, content)
 

@@ -10,7 +10,8 @@ from typing import Any
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError
 from engines.settings.fields import fields, format_bad_value, parse_settings, suggest_name
-from engines.settings.files import read_config_text
+from engines.settings.files import read_config_text, take_preset
+from engines.settings.presets import Preset
 from engines.settings.train import TrainSettings
 
 
@@ -21,6 +22,7 @@ class StudyRequest:
     given: dict[str, Any]
     axes: dict[str, tuple[Any, ...]]
     options: dict[str, Any]
+    preset: Preset | None = None  # its settings are overridden by `given`
 
 
 def parse_axes(words: Iterable[str]) -> dict[str, tuple[Any, ...]]:
@@ -55,6 +57,11 @@ def read_study_file(path: Path) -> StudyRequest:
             [f"--config {path} is not a study: expected TOML with settings, a plan.json or a run's config.json."]
         ) from None
     problems: list[str] = []
+    preset = None
+    try:
+        preset = take_preset(given, path)
+    except SettingsError as error:
+        problems += error.problems
     parsed: dict[type, dict[str, Any]] = {TrainSettings: {}, StudySettings: {}}
     for settings, values in ((TrainSettings, given), (StudySettings, options)):
         try:
@@ -62,7 +69,7 @@ def read_study_file(path: Path) -> StudyRequest:
         except SettingsError as error:
             problems += error.problems
     axis_values = _parse_axis_values(axes, problems, f"{path}: axis ")
-    return StudyRequest(parsed[TrainSettings], axis_values, parsed[StudySettings])
+    return StudyRequest(parsed[TrainSettings], axis_values, parsed[StudySettings], preset)
 
 
 def _split_file(

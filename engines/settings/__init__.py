@@ -1,1 +1,1 @@
-"""Settings: declarations, requirements, presets, scaling rules, resolving, validation and files."""
+"""Settings: declarations, requirements, defaults, presets, scaling rules, resolving, validation and files."""

@@ -153,6 +153,12 @@ def parse_settings(settings: type, raw: Mapping[str, object], source: str = "") 
     return values
 
 
+def find_unchanged(settings: type, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the names of the parsed `defaults` that `given` repeats, as parsed values or as text."""
+    known = fields(settings)
+    return [name for name, value in defaults.items() if name in given and known[name].parse(given[name]) == value]
+
+
 def _bound(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 

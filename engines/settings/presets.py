@@ -1,74 +1,74 @@
-"""Default values that replace `auto`, by model kind."""
+"""Presets: named sets of settings to start with, for `--preset NAME`, `preset = "NAME"` in a file, and the form."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-BY_MODEL_KIND: dict[str, dict[str, Any]] = {
-    "bigram": {
-        "mode": "scalar",
-        "data": "names",
-        "tokenizer": "char",
-        "optimizer": "adamw",
-        "tie_lm_head": False,  # tied logits are symmetric and cannot distinguish "qu" from "uq"
-        "input_rmsnorm": False,
-        "final_rmsnorm": False,
-        "context_length": 8,
-        "batch_size": 64,
-        "eval_tokens": 200_000,
-    },
-    "mini-gpt": {
-        "mode": "scalar",
-        "data": "names",
-        "tokenizer": "char",
-        "optimizer": "adamw",
-        "tie_lm_head": False,
-        "input_rmsnorm": True,
-        "final_rmsnorm": True,
-        "layers": 1,
-        "width": 16,
-        "heads": 4,
-        "context_length": 16,
-        "batch_size": 8,
-    },
-    "gpt": {
-        "mode": "tensor",
-        "data": "stories",
-        "tokenizer": "bpe",
-        "optimizer": "muon",
-        "tie_lm_head": False,
-        "input_rmsnorm": True,
-        "final_rmsnorm": True,
-        "context_length": 2048,
-        "rotary": True,
-        "rotary_base": 100_000.0,
-        "qk_norm": True,
-        "qk_scale": 1.2,
-        "activation": "relu2",
-        "softcap": 15.0,
-        "window_pattern": "SSSL",
-        "document_mask": False,
-        "value_embeddings": True,
-        "residual_scalars": True,
-        "embedding_scalars": True,
-        "smear": True,
-        "backout": True,
-        "corpus_size": 10_000_000,
-        "warmdown_fraction": 0.65,
-        "final_lr_fraction": 0.05,
-        "eval_tokens": 0,
-    },
+from engines.errors import SettingsError
+from engines.settings.fields import find_unchanged, format_bad_value
+from engines.settings.train import TrainSettings
+
+
+class Preset(NamedTuple):
+    """A set of settings with a name, and a sentence that says what it is for."""
+
+    name: str
+    description: str
+    settings: Mapping[str, Any]
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "names",
+            "A bigram learns to write names, one pair of letters at a time; it takes about two seconds.",
+            {"mode": "scalar", "model_kind": "bigram", "data": "names", "steps": 500},
+        ),
+        Preset(
+            "inspect",
+            "A GPT in pure Python of which every number can be inspected learns names in about twenty seconds.",
+            {"mode": "scalar", "model_kind": "mini-gpt", "data": "names", "steps": 500},
+        ),
+        Preset(
+            "laptop",
+            "A GPT learns to write short stories on two CPU cores in less than three minutes.",
+            {
+                "model_kind": "gpt",
+                "data": "stories",
+                "tokenizer": "bpe",
+                "vocab_size": 1024,
+                "layers": 4,
+                "width": 128,
+                "heads": 4,
+                "context_length": 256,
+                "batch_size": 16,
+                "steps": 1000,
+            },
+        ),
+        Preset(
+            "gpt",
+            "A GPT with nanochat's architecture and a recipe tuned here, sized by --depth, for a GPU.",
+            {"model_kind": "gpt", "scaling_rules": "tuned"},
+        ),
+        Preset(
+            "nanochat",
+            "A GPT with nanochat's own recipe and sizes for --depth, for a GPU.",
+            {"model_kind": "gpt", "scaling_rules": "nanochat"},
+        ),
+    )
 }
-LEARNING_RATES = {
-    "bigram": {"adamw": 0.03, "sgd": 3.0, "muon": 0.02},
-    "mini-gpt": {"adamw": 0.015, "sgd": 0.5, "muon": 0.02},
-}
-MINI_GPT_EVAL_TOKENS = {"scalar": 4096, "tensor": 200_000}
-COMMON: dict[str, Any] = {
-    "corpus_size": 1_000_000,
-    "warmup_fraction": 0.0,
-    "warmdown_fraction": 0.5,
-    "final_lr_fraction": 0.0,
-    "weight_decay": 0.0,
-}
-SMALL_BPE_VOCAB = 1024
-WINDOWS_PER_CONTEXT = 8  # larger windows take more time and do not learn more (docs/performance/)
-SMALLEST_WINDOW = 2  # with a window of one token, queries and keys have no gradient
+
+
+def get_preset(name: object, source: str = "--preset") -> Preset:
+    """Return a preset. Raises SettingsError, which lists all presets, if there is none of this name."""
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    if preset is None:
+        raise SettingsError([f"{source} must be one of {', '.join(PRESETS)}, not {format_bad_value(name)}."])
+    return preset
+
+
+def origin_of_preset(preset: Preset | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry for a manifest that names which of the given settings come from the preset."""
+    if preset is None:
+        return {}
+    return {"preset": {"name": preset.name, "settings": find_unchanged(TrainSettings, preset.settings, given)}}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.errors import SettingsError
-from engines.settings import presets, scaling_rules
+from engines.settings import defaults, scaling_rules
 from engines.settings.fields import AUTO, fields, parse_settings
 from engines.settings.train import UNBOUNDED_STEPS, TrainSettings
 from engines.settings.validation import find_contradictions, find_misfits, find_oversizes, find_schedule_misfits
@@ -21,7 +21,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     values = {name: field.default for name, field in fields(TrainSettings).items()}
     values |= parse_settings(TrainSettings, given)
     kind = values["model_kind"]
-    _fill(values, {name: presets.BY_MODEL_KIND[kind][name] for name in ("mode", "tokenizer", "optimizer")})
+    _fill(values, {name: defaults.BY_MODEL_KIND[kind][name] for name in ("mode", "tokenizer", "optimizer")})
     _raise_if_any(find_contradictions(values))
     _fill_model(values, kind)
     _raise_if_any(find_misfits(values))
@@ -30,7 +30,7 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
     # The number of steps in a time budget is unknown here: 0 stands for the interval of training/run_schedule.py.
     follows_progress = values["eval_every"] == AUTO and values["time_budget"] is not None
     every = 0 if follows_progress else min(250, max(1, values["steps"] // 10))
-    _fill(values, presets.COMMON | {"eval_every": every})
+    _fill(values, defaults.COMMON | {"eval_every": every})
     _fill(values, {"sample_every": values["eval_every"], "checkpoint_every": values["eval_every"]})
     _raise_if_any(find_schedule_misfits(values, follows_progress) + find_oversizes(values))
     _fill(values, {name: _WITHOUT_EFFECT[field.kind] for name, field in fields(TrainSettings).items()})
@@ -39,15 +39,13 @@ def resolve(given: Mapping[str, object]) -> TrainSettings:
 
 def _fill_model(values: dict[str, Any], kind: str) -> None:
     """Decide the shape, the vocabulary and the other settings that the model kind determines."""
-    _fill(values, presets.BY_MODEL_KIND[kind])
+    _fill(values, defaults.BY_MODEL_KIND[kind])
     if kind == "gpt":
         _fill(values, scaling_rules.derive_shape(values))
-        window = values["context_length"] // presets.WINDOWS_PER_CONTEXT
-        _fill(values, {"window": max(presets.SMALLEST_WINDOW, window)})
     else:
-        _fill(values, {"lr": presets.LEARNING_RATES[kind][values["optimizer"]]})
-        _fill(values, {"eval_tokens": presets.MINI_GPT_EVAL_TOKENS[values["mode"]]})
-    _fill(values, {"vocab_size": presets.SMALL_BPE_VOCAB if values["tokenizer"] == "bpe" else 0})
+        _fill(values, {"lr": defaults.LEARNING_RATES[kind][values["optimizer"]]})
+        _fill(values, {"eval_tokens": defaults.MINI_GPT_EVAL_TOKENS[values["mode"]]})
+    _fill(values, {"vocab_size": defaults.SMALL_BPE_VOCAB if values["tokenizer"] == "bpe" else 0})
 
 
 def _fill_budget(values: dict[str, Any], kind: str) -> None:

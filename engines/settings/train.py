@@ -76,6 +76,7 @@ class TrainSettings:
     heads: int = setting("model", "int", AUTO, "number of attention heads (auto: 4 for mini-gpt; from --width for gpt)", at_least=1, at_most=65536, applies_when=_ATTENTION)
     context_length: int = setting("model", "int", AUTO, "context length in tokens: the length of a training row, and the longest attention span (auto: 8 for bigram, 16 for mini-gpt, 2048 for gpt)", at_least=1, at_most=1 << 20)
 
+    scaling_rules: str = setting("gpt", "str", AUTO, "rules by which sizes, steps, learning rates and weight decay follow from --depth; tuned: smaller batches and windows, and higher rates for narrow models, than nanochat's (auto: tuned)", choices=("tuned", "nanochat"), applies_when=_GPT)
     kv_heads: int = setting("gpt", "int", AUTO, "number of key and value heads (grouped-query attention), a divisor of --heads (auto: --heads)", at_least=1, at_most=65536, applies_when=_GPT)
     rotary: bool = setting("gpt", "bool", AUTO, "rotary position embeddings; false: no position information (auto: true)", applies_when=_GPT)
     rotary_base: float = setting("gpt", "float", AUTO, "base of the rotary embeddings' wavelengths (auto: 100,000)", above=1, at_most=LARGEST_FACTOR, applies_when=_GPT + needs(rotary=True) + _ROTARY_HEADS)
@@ -84,7 +85,7 @@ class TrainSettings:
     activation: str = setting("gpt", "str", AUTO, "MLP activation function; relu2 is the square of a ReLU (auto: relu2)", choices=("relu2", "relu", "gelu"), applies_when=_GPT)
     softcap: float = setting("gpt", "float", AUTO, "tanh soft-capping: bound on the absolute value of the logits, 0 for none (auto: 15)", at_least=0, at_most=LARGEST_FACTOR, applies_when=_GPT)
     window_pattern: str = setting("gpt", "str", AUTO, "attention of each layer, repeated: L for the full context, S for a sliding window; the last layer is always L (auto: SSSL)", applies_when=_GPT + _SEVERAL_LAYERS + _SHORT_WINDOW)
-    window: int = setting("gpt", "int", AUTO, "size of the sliding window in tokens (auto: an eighth of the context)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
+    window: int = setting("gpt", "int", AUTO, "size of the sliding window in tokens (auto: an eighth of the context; a quarter with --scaling-rules nanochat)", at_least=1, at_most=1 << 20, applies_when=_GPT + _WINDOWED_LAYER + _SHORT_WINDOW)
     document_mask: bool = setting("gpt", "bool", AUTO, "attention within a document only (auto: false)", applies_when=_GPT)
     value_embeddings: bool = setting("gpt", "bool", AUTO, "value embeddings: a token embedding added to the attention values of every other layer (auto: true)", applies_when=_GPT)
     residual_scalars: bool = setting("gpt", "bool", AUTO, "learned factor on the residual stream before each layer (auto: true)", applies_when=_GPT)
@@ -100,7 +101,7 @@ class TrainSettings:
     corpus_size: int = setting("data", "size", AUTO, "size of the corpus `stories` in bytes (auto: 1M; 10M for gpt)", at_least=1_000, at_most=10**12, applies_when=_STORIES)
     corpus_seed: int = setting("data", "int", 0, "random seed of the corpus `stories`", at_least=0, at_most=LARGEST_SEED, applies_when=_STORIES)
     tokenizer: str = setting("data", "str", AUTO, "tokenizer: characters, bytes, or byte pair encoding (auto: char; bpe for gpt)", choices=("char", "byte", "bpe"))
-    vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 32768)", at_least=258, at_most=1 << 20, applies_when=needs(unmet_is_error=True, tokenizer="bpe"))
+    vocab_size: int = setting("data", "int", AUTO, "vocabulary size of a bpe tokenizer (auto: 1024; for gpt 8192, above depth 8 or with --scaling-rules nanochat 32768)", at_least=258, at_most=1 << 20, applies_when=needs(unmet_is_error=True, tokenizer="bpe"))
     seed: int = setting("data", "int", 1337, "random seed of initial weights, data split, data order and samples", at_least=0, at_most=LARGEST_SEED)
 
     steps: int = setting("budget", "int", AUTO, f"training steps (auto: 500; from --tokens; from --depth; {UNBOUNDED_STEPS:,} if only a time budget or target is set)", at_least=0, at_most=_MAX_STEPS)

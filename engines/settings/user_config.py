@@ -22,7 +22,7 @@ from typing import Any
 
 from engines.errors import SettingsError, UserError
 from engines.files import read_file
-from engines.settings.fields import Field, fields, format_bad_value, parse_settings
+from engines.settings.fields import Field, find_unchanged, format_bad_value, parse_settings
 from engines.settings.train import TrainSettings
 
 _MAX_BYTES = 1 << 20
@@ -48,10 +48,7 @@ class UserConfig:
 
         The values of `given` are parsed ones, or texts of the form.
         """
-        known = fields(TrainSettings)
-        names = [
-            name for name, value in self.train.items() if name in given and known[name].parse(given[name]) == value
-        ]
+        names = find_unchanged(TrainSettings, self.train, given)
         return {"user_config": {"path": str(self.path), "settings": names}} if names else {}
 
 

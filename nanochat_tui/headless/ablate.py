@@ -31,6 +31,7 @@ from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
 from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import follow, hold_signals, print_detached
+from nanochat_tui.headless.given import apply_preset, choose_preset
 from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.presenters import JsonLines, Presenter
 from nanochat_tui.streams import console, print_json
@@ -48,10 +49,10 @@ def ablate(options: Options) -> int:
         study = _find(options.arguments["resume"], options)
         _refuse_changes(options)
     else:
-        plan = build_plan(options)
+        plan, origin = build_plan(options)
         for warning in find_unused_base_settings(plan):
             print(f"warning: {warning}", file=sys.stderr)
-        study = create_study(results_of(options), plan)
+        study = create_study(results_of(options), plan, origin)
     with hold_signals():
         process = _start_or_resume(study)
         if options.arguments["detach"]:
@@ -109,8 +110,11 @@ def _build_row(study: Study) -> dict[str, Any] | None:
 # --- requests ---------------------------------------------------------------------------------------
 
 
-def build_plan(options: Options) -> Plan:
-    """Build the plan of a new study from --config and flags; flags win. Raises SettingsError with all problems."""
+def build_plan(options: Options) -> tuple[Plan, dict[str, Any]]:
+    """Build the plan of a new study from preset, --config and flags, later ones override earlier.
+
+    Also return the entry for plan.json that names the preset. Raises SettingsError with all problems.
+    """
     problems: list[str] = []
     request, axes = StudyRequest({}, {}, {}), {}
     try:
@@ -125,7 +129,9 @@ def build_plan(options: Options) -> Plan:
     if problems:
         raise SettingsError(problems)
     run_settings, study_options = _split_settings(options.settings)
-    return make_plan(request.given | run_settings, request.axes | axes, request.options | study_options)
+    given = apply_preset(choose_preset(options, request.preset), request.given | run_settings)
+    plan = make_plan(given.settings, request.axes | axes, request.options | study_options)
+    return plan, given.origin
 
 
 def _split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -137,7 +143,7 @@ def _split_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 def _refuse_changes(options: Options) -> None:
     """Raise SettingsError if a resumed study is given settings: its cells must stay comparable."""
-    changed = [name for name in ("axis", "config") if options.arguments[name]] + list(options.settings)
+    changed = [name for name in ("axis", "preset", "config") if options.arguments[name]] + list(options.settings)
     if changed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         raise SettingsError(

@@ -2,26 +2,17 @@
 
 import dataclasses
 import shutil
-import sys
 import textwrap
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from engines import registry
-from engines.cost.machine import Machine, resolve_for_machine, this_machine
-from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, largest_micro_batch
-from engines.cost.plan import Estimate, estimate
-from engines.cost.vocab_size import find_missing_texts, preview_vocab_size
-from engines.data.file_selection import describe_selections, select_train_and_val
-from engines.errors import SettingsError, UserError
 from engines.output.units import format_bytes, format_duration
-from engines.settings.applicability import describe_ineffective_settings
-from engines.settings.fields import AUTO, fields
-from engines.settings.resolve import resolve
+from engines.settings.fields import fields
+from engines.settings.presets import PRESETS, Preset
 from engines.settings.train import TrainSettings
-from engines.system.gpus import list_gpus
 from nanochat_tui.commands import Options
-from nanochat_tui.headless.given import given_settings
+from nanochat_tui.headless.given import collect_settings
+from nanochat_tui.headless.run_plan import RunPlan, make_run_plan
 from nanochat_tui.streams import print_json
 
 _DERIVED_FROM_DEPTH = (
@@ -32,95 +23,40 @@ _LABEL_WIDTH = 14
 _MIN_WIDTH, _DEFAULT_WIDTH = 60, 120  # of the output; the default is for pipes
 
 
-class _Target(NamedTuple):
-    """The device that the plan is for."""
-
-    machine: Machine
-    name: str
-    free_bytes: int | None  # None: not known
-
-
-class _RunPlan(NamedTuple):
-    """The settings of a run on the target, and everything that is estimated from them."""
-
-    settings: TrainSettings
-    overridden: set[str]  # settings that do not follow from --depth
-    target: _Target
-    vocab_size: int
-    vocab_assumption: str  # why the vocabulary size is assumed; empty if it is known
-    estimate: Estimate
-    micro_batch: int  # rows per forward pass; 0 if not even one fits
-    max_micro_batch: int | None  # the most rows that fit; None if the free memory is not known
-    warnings: list[str]  # about given settings without effect
-    files: list[str]  # sentences about the files that a folder or a pattern names
-
-
 def plan(options: Options) -> int:
     """Print what a run would need, without importing torch. Only the first megabytes of the text are read."""
-    made = _make_plan(given_settings(options), options.arguments["device_name"])
+    if options.arguments["presets"]:
+        return _list_presets(options)
+    given = collect_settings(options)
+    made = make_run_plan(given.settings, options.arguments["device_name"])
     if options.json:
-        print_json(_as_json(made))
+        print_json({"preset": given.preset and given.preset.name, **_as_json(made)})
     else:
-        _print_table(_rows_of(made))
+        _print_table([*_preset_rows(given.preset), *_rows_of(made)])
     return 0
 
 
-def _make_plan(given: Mapping[str, Any], device_name: str | None) -> _RunPlan:
-    """Resolve the settings for the target and estimate the run. Raises UserError if a text is missing."""
-    requested = resolve(given)
-    registry.check_available(requested.mode, requested.model_kind)
-    if missing := find_missing_texts(requested):
-        raise UserError(" ".join(missing.values()))
-    target = _choose_target(requested, device_name)
-    settings = resolve_for_machine(requested, target.machine)
-    vocab_size, assumption = preview_vocab_size(settings)
-    estimated = estimate(settings, vocab_size, target.machine)
-    micro_batch, max_micro_batch = _micro_batches(settings, vocab_size, estimated, target)
-    overridden = {name for name, value in given.items() if value != AUTO}
-    if settings.tokens is not None:
-        overridden.add("steps")  # they follow from --tokens
-    files = describe_selections(*select_train_and_val(requested.data, requested.val_data))
-    warnings = describe_ineffective_settings(given, requested)
-    return _RunPlan(
-        settings, overridden, target, vocab_size, assumption, estimated, micro_batch, max_micro_batch, warnings, files
-    )
+def _list_presets(options: Options) -> int:
+    """Print each preset with its description, and with what it needs on the target."""
+    for preset in PRESETS.values():
+        made = make_run_plan({**preset.settings, **options.settings}, options.arguments["device_name"])
+        if options.json:
+            print_json({"preset": preset.name, "description": preset.description, **_as_json(made)})
+        else:
+            _print_table([(preset.name, preset.description), ("", _describe_cost(made))])
+    return 0
 
 
-def _choose_target(settings: TrainSettings, device_name: str | None) -> _Target:
-    """Return the named GPU, else the first GPU of this machine, else its CPU or Metal GPU."""
-    if device_name is not None:
-        if settings.mode == "scalar" or settings.device not in (AUTO, "cuda"):
-            raise SettingsError(["--device-name names a GPU: it needs --mode tensor and --device auto or cuda."])
-        return _Target(this_machine(device_name), device_name, None)
-    if settings.mode == "tensor" and settings.device in (AUTO, "cuda"):
-        for gpu in list_gpus():
-            return _Target(this_machine(gpu.name), gpu.name, gpu.free_bytes)
-    if settings.device == "cuda":
-        raise UserError(
-            "--device cuda: this machine has no NVIDIA GPU. To plan for another machine's GPU, add --device-name."
-        )
-    import psutil  # takes 20 ms, and is only needed here
-
-    machine = this_machine()
-    name = "a Metal GPU" if settings.device == "mps" else f"a CPU with {machine.cores} cores"
-    return _Target(machine, name, psutil.virtual_memory().available)
+def _describe_cost(made: RunPlan) -> str:
+    """Return model, parameters, memory and time in one line."""
+    estimated, settings = made.estimate, made.settings
+    size = f"{settings.mode} {settings.model_kind}, {estimated.parameter_count:,} parameters"
+    memory = format_bytes(estimated.memory.with_rows(made.micro_batch))
+    time = "unknown time" if estimated.seconds is None else f"about {format_duration(estimated.seconds)}"
+    return f"{size}; {estimated.tokens:,} tokens; {memory}; {time} on {made.target.name}"
 
 
-def _micro_batches(
-    settings: TrainSettings, vocab_size: int, estimated: Estimate, target: _Target
-) -> tuple[int, int | None]:
-    """Return the rows per forward pass, and the most rows that fit into the free memory (None if not known)."""
-    gpu = target.machine.gpu
-    if target.free_bytes is None:
-        return settings.micro_batch or choose_micro_batch(settings, vocab_size, sys.maxsize, gpu), None
-    available = int(USABLE_MEMORY * (target.free_bytes - estimated.memory.fixed))
-    largest = largest_micro_batch(settings, vocab_size, available, gpu)
-    if settings.mode == "scalar":
-        return settings.batch_size, largest
-    return settings.micro_batch or choose_micro_batch(settings, vocab_size, available, gpu), largest
-
-
-def _as_json(made: _RunPlan) -> dict[str, Any]:
+def _as_json(made: RunPlan) -> dict[str, Any]:
     estimated, micro_batch = made.estimate, made.micro_batch
     return {
         "device": made.target.name,
@@ -160,7 +96,11 @@ def _print_table(rows: list[tuple[str, str]]) -> None:
             label = ""
 
 
-def _rows_of(made: _RunPlan) -> list[tuple[str, str]]:
+def _preset_rows(preset: Preset | None) -> list[tuple[str, str]]:
+    return [("preset", f"{preset.name}: {preset.description}")] if preset else []
+
+
+def _rows_of(made: RunPlan) -> list[tuple[str, str]]:
     """Return the label and the text of each row."""
     estimated, settings = made.estimate, made.settings
     is_gpt = settings.model_kind == "gpt"  # its learning rates are among the settings that follow from --depth
@@ -181,7 +121,7 @@ def _rows_of(made: _RunPlan) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _describe_model(made: _RunPlan) -> str:
+def _describe_model(made: RunPlan) -> str:
     settings = made.settings
     parts = [f"{settings.mode} {settings.model_kind}"]
     if settings.layers:
@@ -192,7 +132,7 @@ def _describe_model(made: _RunPlan) -> str:
     return ", ".join(parts)
 
 
-def _describe_steps(made: _RunPlan) -> str:
+def _describe_steps(made: RunPlan) -> str:
     settings, steps = made.settings, f"{made.estimate.steps:,} steps"
     if settings.target_bpb is not None:
         return f"at most {steps}"
@@ -200,7 +140,7 @@ def _describe_steps(made: _RunPlan) -> str:
     return f"about {steps}, as many as fit into --time-budget," if is_limited_by_time else steps
 
 
-def _depth_rows(made: _RunPlan) -> list[tuple[str, str]]:
+def _depth_rows(made: RunPlan) -> list[tuple[str, str]]:
     """Return which settings follow from `--depth`, and which of these are overridden."""
     derived = [name for name in _DERIVED_FROM_DEPTH if name not in made.overridden]
     overridden = [name for name in _DERIVED_FROM_DEPTH if name in made.overridden]
@@ -215,7 +155,7 @@ def _format_settings(settings: TrainSettings, names: list[str]) -> list[str]:
     return [f"{known[name].label} {_format_value(value)}" for name, value in values.items() if value]
 
 
-def _memory_rows(made: _RunPlan) -> list[tuple[str, str]]:
+def _memory_rows(made: RunPlan) -> list[tuple[str, str]]:
     """Return what training keeps in memory, whether it fits, and if not, what to change."""
     memory, free, batch_size = made.estimate.memory, made.target.free_bytes, made.settings.batch_size
     micro_batch, largest = made.micro_batch, made.max_micro_batch
@@ -236,7 +176,7 @@ def _memory_rows(made: _RunPlan) -> list[tuple[str, str]]:
     return [*rows, ("does not fit", f"use --micro-batch {largest}; with 0 the run determines it itself")]
 
 
-def _describe_time(made: _RunPlan) -> str:
+def _describe_time(made: RunPlan) -> str:
     estimated, device = made.estimate, made.target.name
     if estimated.seconds is None:
         return f"unknown on {device}: {estimated.assumption}"

@@ -12,11 +12,13 @@ from textual.widgets import Collapsible, Input, Label, Select, Static
 
 from engines.settings.applicability import find_applicable_settings
 from engines.settings.fields import Field, fields
+from engines.settings.presets import PRESETS, Preset, origin_of_preset
 from engines.settings.train import TrainSettings
 from screens.shared.formatting import format_label
 
 COMMON_SETTINGS = ("model_kind", "mode", "depth", "data", "steps", "time_budget", "batch_size", "lr", "seed")
 _COMMON_TITLE = "Run"
+_PRESET = Field("preset", "run", "str", None, "named set of settings that fills the form", choices=tuple(PRESETS))
 
 
 class SettingsForm(VerticalScroll):
@@ -38,8 +40,11 @@ class SettingsForm(VerticalScroll):
 
         field: Field | None
 
-    def __init__(self, given: Mapping[str, Any], id: str | None = None) -> None:
+    def __init__(self, given: Mapping[str, Any], id: str | None = None, has_presets: bool = False) -> None:
+        """Begin with the given settings. With `has_presets`, the first row fills the form from a preset."""
         super().__init__(id=id)
+        self._has_presets = has_presets
+        self._preset: Preset | None = None
         self._typed = {name: format_as_typed(value) for name, value in given.items()}
         self._problems: dict[str, str] = {}
         self._external_problems: dict[str, str] = {}  # by setting: sentences from `show_problems`
@@ -52,6 +57,8 @@ class SettingsForm(VerticalScroll):
         declared = fields(TrainSettings)
         collapsed, expanded = (">", "v") if self.app.has_class("-ascii") else ("▶", "▼")
         yield Static(_COMMON_TITLE, classes="group")
+        if self._has_presets:
+            yield SettingRow(_PRESET, self._preset.name if self._preset else "")
         yield from self._build_rows([declared[name] for name in COMMON_SETTINGS])
         for title, members in self._groups.items():
             is_set = any(field.name in self._typed for field in members)
@@ -62,6 +69,11 @@ class SettingsForm(VerticalScroll):
     def given(self) -> dict[str, Any]:
         """The settings whose rows are not empty, as they were typed."""
         return {name: typed for name, typed in self._typed.items() if typed}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The entry for a manifest that names the preset and the settings that come from it."""
+        return origin_of_preset(self._preset, self.given)
 
     @property
     def problems(self) -> list[str]:
@@ -83,9 +95,12 @@ class SettingsForm(VerticalScroll):
     def on_mount(self) -> None:
         self._show_applicable()
 
-    def on_setting_row_changed(self, message: "SettingRow.Changed") -> None:
+    async def on_setting_row_changed(self, message: "SettingRow.Changed") -> None:
         message.stop()
         row = message.row
+        if row.field is _PRESET:
+            await self._fill_from_preset(PRESETS.get(row.typed))
+            return
         self._typed[row.field.name], self._problems[row.field.name] = row.typed, row.problem
         self._show_applicable()
         self.post_message(self.Changed(self))
@@ -98,11 +113,25 @@ class SettingsForm(VerticalScroll):
             await group.query_one(Collapsible.Contents).mount(*self._build_rows(self._groups[group.title]))
             self._show_applicable()
 
+    async def _fill_from_preset(self, preset: Preset | None) -> None:
+        """Replace the values of the previous preset, unless they were edited, by those of another one."""
+        previous = self._preset.settings if self._preset else {}
+        unchanged = {name for name, value in previous.items() if self._typed.get(name) == format_as_typed(value)}
+        filled = {name: format_as_typed(value) for name, value in preset.settings.items()} if preset else {}
+        self._preset = preset
+        self._typed = {name: typed for name, typed in self._typed.items() if name not in unchanged} | filled
+        self._problems = {name: problem for name, problem in self._problems.items() if name not in filled}
+        with self.app.batch_update():
+            await self.recompose()
+        self._show_applicable()
+        self.query(SettingRow).first().query_one(Select).focus()
+        self.post_message(self.Changed(self))
+
     def _show_applicable(self) -> None:
         """Hide settings that have no effect with the current values, except those that were set."""
         shown = find_applicable_settings(self.given) | self.given.keys()
         for row in self.query(SettingRow):
-            row.display = row.field.name in shown
+            row.display = row.field is _PRESET or row.field.name in shown
         for group in self.query(Collapsible):
             group.display = any(field.name in shown for field in self._groups[group.title])
 

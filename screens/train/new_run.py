@@ -32,6 +32,7 @@ class NewRun(Vertical):
         """The user pressed the key that starts a run, and the form has no problems."""
 
         given: dict[str, Any]
+        origin: dict[str, Any]  # the entry for the manifest that names the preset
 
     def __init__(self, given: Mapping[str, Any], ascii: bool, id: str | None = None) -> None:
         """`given`: the settings to begin with."""
@@ -44,7 +45,7 @@ class NewRun(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="both"):
-            form = SettingsForm(self._given, id="form")
+            form = SettingsForm(self._given, id="form", has_presets=True)
             form.border_title = "New run"
             form.add_class("pane")
             yield form
@@ -69,7 +70,7 @@ class NewRun(Vertical):
         if form.problems:
             self.notify("\n".join(form.problems), severity="error")
             return
-        self.post_message(self.StartRequested(form.given))
+        self.post_message(self.StartRequested(form.given, form.origin))
 
     def _update_plan(self) -> None:
         form = self.query_one(SettingsForm)

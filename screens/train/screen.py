@@ -107,7 +107,7 @@ class TrainScreen(RunCommandScreen):
         if is_busy(self, "start"):
             self.notify("Starting a run …")
             return
-        origin = self.state.user_config.origin_of(message.given)
+        origin = {**self.state.user_config.origin_of(message.given), **message.origin}
         start = partial(_start_run, message.given, self.state.results, origin)
         run_in_background(self, start, self.show_run, self._show_start_error, group="start")
 

@@ -83,7 +83,7 @@ OTHER: dict[str, Any] = {
     "polar_express": False, "row_equilibration": False, "renormalization": False, "variance_reduction": False,
     "cautious_decay": False, "momentum_schedule": False, "dtype": "float32", "eval_every": 3, "eval_tokens": 20,
     "sample_every": 3, "sample_tokens": 5, "temperature": 5.0, "prompt": "t", "checkpoint_every": 3, "keep_last": 1,
-    "mode": "tensor", "model_kind": "mini-gpt",
+    "mode": "tensor", "model_kind": "mini-gpt", "scaling_rules": "nanochat",
 }  # fmt: skip
 # Effects that a few steps on this machine cannot show, or that other tests show.
 ELSEWHERE: dict[str, Any] = {

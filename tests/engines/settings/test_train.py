@@ -190,9 +190,9 @@ def test_odd_head_sizes_are_valid_without_rotary_embeddings() -> None:
 def test_a_config_file_is_toml_or_the_manifest_of_a_run(tmp_path: Path) -> None:
     toml, manifest = tmp_path / "a.toml", tmp_path / "config.json"
     toml.write_text('batch-size = 3\ntime_budget = "5m"\ntie-lm-head = true\n')
-    assert read_config_file(toml) == {"batch_size": 3, "time_budget": 300.0, "tie_lm_head": True}
+    assert read_config_file(toml).settings == {"batch_size": 3, "time_budget": 300.0, "tie_lm_head": True}
     manifest.write_text('{"given": {"lr": 0.5}, "resolved": {"lr": 0.5, "steps": 500}}')
-    assert read_config_file(manifest) == {"lr": 0.5}
+    assert read_config_file(manifest).settings == {"lr": 0.5}
 
 
 @pytest.mark.parametrize("content", ["steps =", "[1, 2", 'steps = "many"', "unknown = 1"])

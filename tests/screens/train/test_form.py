@@ -17,6 +17,7 @@ from engines.cost.plan import Estimate, estimate
 from engines.runs import liveness
 from engines.runs.lookup import list_runs
 from engines.settings.fields import fields
+from engines.settings.presets import PRESETS
 from engines.settings.train import TrainSettings
 from screens.shared.formatting import format_label
 from screens.shared.settings_form import COMMON_SETTINGS, SettingRow, SettingsForm
@@ -24,7 +25,7 @@ from screens.train.plan import PlanView
 
 
 def rows(pilot: AppPilot) -> dict[str, SettingRow]:
-    return {row.field.name: row for row in pilot.screen.query(SettingRow)}
+    return {row.field.name: row for row in pilot.screen.query(SettingRow) if row.field.name in fields(TrainSettings)}
 
 
 def entry(pilot: AppPilot, name: str) -> Input:
@@ -243,3 +244,39 @@ async def test_a_restart_with_a_change_starts_another_run(tmp_path: Path) -> Non
         given = {name: str(value) for name, value in run.config["given"].items()}
         assert new.config["given"] == {**given, "steps": "3"}
         await pilot.wait_for_text(new.id, "FINISHED")
+
+
+async def choose_preset(pilot: AppPilot, name: object) -> None:
+    form = pilot.screen.query_one(SettingsForm)
+    before = form.given
+    form.query(SettingRow).first().query_one(Select).value = name
+    await pilot.wait_until(lambda: form.given != before and rows(pilot))
+    await pilot.pause()
+
+
+async def test_a_preset_fills_the_form_and_edited_values_stay(tmp_path: Path) -> None:
+    async with open_dashboard(tmp_path) as pilot:
+        await write(pilot, "seed", "7")
+        await choose_preset(pilot, "laptop")
+        filled = {name: str(value) for name, value in PRESETS["laptop"].settings.items()}
+        assert pilot.screen.query_one(SettingsForm).given == {**filled, "seed": "7"}
+        assert entry(pilot, "vocab_size").value == filled["vocab_size"], "the groups of its settings are expanded"
+        await write(pilot, "steps", "12")
+        await choose_preset(pilot, "inspect")
+        filled = {name: str(value) for name, value in PRESETS["inspect"].settings.items()}
+        assert pilot.screen.query_one(SettingsForm).given == {**filled, "seed": "7"}
+        await write(pilot, "steps", "12")
+        await choose_preset(pilot, Select.NULL)
+        assert pilot.screen.query_one(SettingsForm).given == {"steps": "12", "seed": "7"}
+
+
+async def test_a_run_from_the_form_records_which_settings_come_from_the_preset(tmp_path: Path) -> None:
+    async with open_dashboard(tmp_path) as pilot:
+        await choose_preset(pilot, "names")
+        await write(pilot, "steps", "3")
+        await pilot.press("f5")
+        await pilot.wait_until(lambda: list_runs(tmp_path))
+        await pilot.wait_for_text("FINISHED")
+    (run,) = list_runs(tmp_path)
+    assert run.config["preset"] == {"name": "names", "settings": ["mode", "model_kind", "data"]}
+    assert run.config["resolved"]["steps"] == 3
