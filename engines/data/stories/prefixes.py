@@ -8,27 +8,27 @@ from engines.data.stories.word_lists import OptionSet
 
 def prefix_nats(text: str) -> float:
     """Return -log P(a story begins with this text), in nats. Raises ValueError if no story does."""
-    parser = _PrefixParser(text)
+    parser = PrefixParser(text)
     try:
         StoryGrammar(parser).run()
-    except _EndOfText:
+    except EndOfText:
         weights, totals = zip(*((choice.weight, choice.total) for choice in parser.choices), strict=True)
         return log(prod(totals)) - log(prod(weights))
     raise ValueError("the text continues after the end of a story")
 
 
-class _EndOfText(Exception):
+class EndOfText(Exception):
     """The text ended within a choice, or before one."""
 
 
-class _PrefixParser(StoryParser):
+class PrefixParser(StoryParser):
     """Parser of a text that may end anywhere: the last choice is every option that its end allows."""
 
     def literal(self, text: str) -> None:
         if self.text.startswith(text, self.position):
             self.position += len(text)
         elif text.startswith(self.text[self.position :]):
-            raise _EndOfText
+            raise EndOfText
         else:
             super().literal(text)
 
@@ -39,4 +39,4 @@ class _PrefixParser(StoryParser):
             return super().choose(options)
         weight = sum(options.choice(i).weight for i in possible)
         self.choices.append(options.choice(possible[0])._replace(weight=weight))
-        raise _EndOfText
+        raise EndOfText
