@@ -5,14 +5,20 @@ from typing import Protocol, cast
 
 from engines.errors import UserError
 from engines.interfaces import Array, LanguageModel, Learner
+from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
+from engines.system import gpus
 
 
-class _Factory(Protocol):
-    def create_learner(self, settings: TrainSettings, vocab_size: int) -> Learner: ...
+class _Loader(Protocol):
     def load_model(self, settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel: ...
 
 
+class _Factory(_Loader, Protocol):
+    def create_learner(self, settings: TrainSettings, vocab_size: int) -> Learner: ...
+
+
+_CPU_LOADER = "engines.cpu_inference.load"
 _FACTORIES = {
     ("scalar", "bigram"): "engines.scalar.factory",
     ("scalar", "mini-gpt"): "engines.scalar.factory",
@@ -35,7 +41,10 @@ def create_learner(settings: TrainSettings, vocab_size: int) -> Learner:
 
 
 def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Array]) -> LanguageModel:
-    """Return a model with the given weights, without an optimizer."""
+    """Return a model with the given weights, without an optimizer. Torch is not imported if it would use the CPU."""
+    if settings.mode == "tensor" and (settings.device == "cpu" or (settings.device == AUTO and not gpus.may_exist())):
+        check_available(settings.mode, settings.model_kind)
+        return cast(_Loader, importlib.import_module(_CPU_LOADER)).load_model(settings, vocab_size, weights)
     return _factory(settings).load_model(settings, vocab_size, weights)
 
 

@@ -1,16 +1,21 @@
 """Layers: imports only point downwards, without cycles, and heavy packages are imported only where they are needed."""
 
 import ast
+import dataclasses
 import graphlib
 import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import finished_run, write_text
 
+from engines import registry
+from engines.checkpoints.files import Checkpoint, write_checkpoint
 from engines.checkpoints.folders import get_checkpoint_path
+from engines.settings.resolve import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
@@ -175,3 +180,22 @@ while sampler.is_busy:
 assert replies[-1]["kind"] == "done"
 """
     assert modules_after(code).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"model_kind": "bigram"},
+        {"model_kind": "mini-gpt", "width": 4, "heads": 1},
+        {"model_kind": "gpt", "layers": 1, "width": 8, "heads": 2, "context_length": 8, "tokenizer": "char"},
+    ],
+    ids=lambda sizes: sizes["model_kind"],
+)
+def test_sampling_a_tensor_model_on_a_cpu_does_not_load_torch(sizes: dict[str, Any], tmp_path: Path) -> None:
+    settings = resolve({"mode": "tensor", "device": "cpu", "steps": 1, **sizes})
+    state = registry.create_learner(settings, vocab_size=3).state()
+    tokenizer = {"kind": "char", "alphabet": "ab"}
+    write_checkpoint(tmp_path, 1, Checkpoint(state, tokenizer, dataclasses.asdict(settings), {"step": 1}))
+    words = ["sample", str(get_checkpoint_path(tmp_path, 1)), "--device", "cpu"]
+    loaded = modules_after(f"from nanochat_tui.cli import main\nmain(['--no-ui', *{words!r}])\nprint()")
+    assert "numpy" in loaded and loaded.isdisjoint({"torch", "textual", "rich"})

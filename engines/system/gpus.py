@@ -3,7 +3,9 @@
 import functools
 import importlib
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.numbered_names import parse_number
@@ -16,6 +18,15 @@ class Gpu(NamedTuple):
     total_bytes: int
     free_bytes: int
     driver: str
+
+
+# Created by the drivers of NVIDIA GPUs, those of Jetson boards, AMD GPUs, and GPUs under WSL.
+_DEVICE_FILES = ("nvidiactl", "nvhost-gpu", "nvgpu", "kfd", "dxg")
+
+
+def may_exist(devices: Path = Path("/dev")) -> bool:
+    """Return False if this machine certainly has no GPU that torch could use."""
+    return sys.platform == "darwin" or any((devices / name).exists() for name in _DEVICE_FILES)
 
 
 def list_gpus() -> list[Gpu]:

@@ -1,6 +1,6 @@
 """The tensor engine: models, optimizers and decoding on torch."""
 
-import warnings
+import os
 
-# Torch says so where numpy is missing, which nothing here needs.
-warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
+# Torch imports numpy, which generates the samples of a run on a CPU: `engines.cpu_inference.load` has the reason.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 from builders import pretend_gpus
@@ -24,6 +25,13 @@ def test_gpus_are_listed_with_memory_and_driver(monkeypatch: pytest.MonkeyPatch)
         gpus.Gpu("NVIDIA H200", 143771 * MIB, 143160 * MIB, "580.65.06"),
         gpus.Gpu("NVIDIA L4", 23034 * MIB, 22563 * MIB, "580.65.06"),
     ]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac may have a Metal GPU without a device file")
+def test_a_gpu_may_exist_where_a_driver_has_created_its_device_file(tmp_path: Path) -> None:
+    assert not gpus.may_exist(tmp_path)
+    (tmp_path / "nvidiactl").touch()
+    assert gpus.may_exist(tmp_path)
 
 
 def test_without_driver_or_package_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

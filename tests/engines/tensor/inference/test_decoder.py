@@ -16,10 +16,11 @@ from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import softmax
 from engines.generation.sampling import generate
 from engines.settings.sample import SampleSettings
+from engines.settings.train import TrainSettings
 from engines.tensor import factory
 from engines.tensor.devices import resolve_device
 from engines.tensor.inference import captured_decode
-from engines.tensor.inference.decoder import CachedDecoder
+from engines.tensor.inference.decoder import CachedDecoder, CachedDecoding
 from engines.tensor.inference.fuse import fuse_for_inference
 from engines.tensor.models.gpt import GPT
 
@@ -27,6 +28,13 @@ GREEDY = SampleSettings(top_k=1)
 PROMPTS = [[BOS], [BOS, 7, 7, 3, 21], [4, 9, BOS, 12, 8, 30, 2, 2, 11]]  # the context is full at another step for each
 
 every_switch = pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: "-".join(switches) or "defaults")
+
+
+def build_gpt(settings: TrainSettings, seed: int = 1) -> GPT:
+    """Build a gpt that decodes on the CPU as on other devices."""
+    model = build_random_gpt(settings, seed=seed)
+    model.make_decoder = CachedDecoding()
+    return model
 
 
 def build_decoder(model: GPT, prompts: list[list[int]]) -> CachedDecoder:
@@ -80,27 +88,25 @@ def assert_decoded_as_without_cache(
 
 @every_switch
 def test_greedy_decoding_equals_the_model_without_a_cache(switches: dict[str, Any]) -> None:
-    generated = assert_decoded_as_without_cache(build_random_gpt(gpt_settings(**switches)), PROMPTS, 30)
+    generated = assert_decoded_as_without_cache(build_gpt(gpt_settings(**switches)), PROMPTS, 30)
     assert len(set(generated)) > 3
 
 
 @every_switch
 def test_decoding_of_given_tokens_equals_the_model_without_a_cache(switches: dict[str, Any]) -> None:
     forced = random_rows(3, 30, vocab_size=5, seed=3)  # every fifth token is a BOS
-    assert_decoded_as_without_cache(build_random_gpt(gpt_settings(**switches)), PROMPTS, 30, forced)
+    assert_decoded_as_without_cache(build_gpt(gpt_settings(**switches)), PROMPTS, 30, forced)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_the_shortest_contexts_are_rolled_over(length: int) -> None:
     how = {"context_length": length, "document_mask": True, "window_pattern": "S", "window": 1}
-    assert_decoded_as_without_cache(
-        build_random_gpt(gpt_settings(**how)), [[BOS], [5]], 8, random_rows(2, 8, vocab_size=3)
-    )
+    assert_decoded_as_without_cache(build_gpt(gpt_settings(**how)), [[BOS], [5]], 8, random_rows(2, 8, vocab_size=3))
 
 
 @pytest.mark.parametrize("length", [11, 12, 13, 40])
 def test_a_prompt_may_fill_the_context_or_be_longer(length: int) -> None:
-    assert_decoded_as_without_cache(build_random_gpt(gpt_settings()), [random_rows(1, length)[0], [BOS, 3]], 8)
+    assert_decoded_as_without_cache(build_gpt(gpt_settings()), [random_rows(1, length)[0], [BOS, 3]], 8)
 
 
 @settings(deadline=None, max_examples=15)
@@ -113,20 +119,20 @@ def test_prompts_of_different_lengths_are_decoded_in_one_batch(
     prompts: list[list[int]], switches: dict[str, Any], seed: int
 ) -> None:
     assert_decoded_as_without_cache(
-        build_random_gpt(gpt_settings(**switches), seed=seed), prompts, 9, random_rows(len(prompts), 9, 7, seed)
+        build_gpt(gpt_settings(**switches), seed=seed), prompts, 9, random_rows(len(prompts), 9, 7, seed)
     )
 
 
 def test_reading_tokens_does_not_change_the_prompt() -> None:
     prompt = [BOS, 3, 4]
-    decoder = build_decoder(build_random_gpt(gpt_settings()), [prompt, prompt])
+    decoder = build_decoder(build_gpt(gpt_settings()), [prompt, prompt])
     decoder.read([1, 2])
     assert prompt == [BOS, 3, 4]
 
 
 @every_switch
 def test_equal_prompts_are_prefilled_once(switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_random_gpt(gpt_settings(**switches))
+    model = build_gpt(gpt_settings(**switches))
     hidden_states = Mock(wraps=model.hidden_states)
     monkeypatch.setattr(GPT, "hidden_states", hidden_states)
     prompts = [[BOS, 7, 7, BOS, 3], [BOS, 2], [BOS, 7, 7, BOS, 3], [BOS, 7, 7, BOS, 3]]
@@ -139,7 +145,7 @@ def test_equal_prompts_are_prefilled_once(switches: dict[str, Any], monkeypatch:
 def test_batched_samples_equal_samples_generated_one_at_a_time() -> None:
     tokenizer = CharTokenizer("".join(chr(97 + i) for i in range(V - 1)))
     how = SampleSettings(prompt="abc", max_new_tokens=20, temperature=1.5)
-    model = build_random_gpt(gpt_settings(softcap=3.0))
+    model = build_gpt(gpt_settings(softcap=3.0))
     together = list(generate(model, tokenizer, how, (0, 1, 5)))
     for sample in (0, 1, 5):
         alone = list(generate(model, tokenizer, how, (sample,)))
@@ -155,7 +161,7 @@ def test_batched_samples_equal_samples_generated_one_at_a_time() -> None:
 def test_the_next_decoder_reuses_the_cache_and_uses_the_current_weights(
     switches: dict[str, Any],
 ) -> None:
-    model = build_random_gpt(gpt_settings(**switches))
+    model = build_gpt(gpt_settings(**switches))
     build_decoder(model, PROMPTS).sample(GREEDY, [0.5] * 3)
     state = model.make_decoder.spare_state
     for layer in state.cache.values:
@@ -167,7 +173,7 @@ def test_the_next_decoder_reuses_the_cache_and_uses_the_current_weights(
 
 
 def test_concurrent_decoders_and_other_batch_sizes_have_their_own_state() -> None:
-    model = build_random_gpt(gpt_settings())
+    model = build_gpt(gpt_settings())
     build_decoder(model, PROMPTS)
     first, second = build_decoder(model, PROMPTS), build_decoder(model, PROMPTS)
     expected = second.sample(GREEDY, [0.5] * 3)
@@ -185,7 +191,7 @@ def test_consecutive_decoders_share_one_captured_step_that_references_none_of_th
 ) -> None:
     captures = Mock(return_value=lambda: None)
     monkeypatch.setattr(captured_decode, "GraphedCallable", lambda work, example: captures())
-    model = build_random_gpt(gpt_settings())
+    model = build_gpt(gpt_settings())
     gc.disable()
     try:
         for _ in range(2):
@@ -211,7 +217,7 @@ def run_without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 @every_switch
 @pytest.mark.usefixtures("run_without_graphs")
 def test_streaming_ahead_equals_streaming_token_by_token(switches: dict[str, Any]) -> None:
-    model = build_random_gpt(gpt_settings(**switches))
+    model = build_gpt(gpt_settings(**switches))
     how = SampleSettings(temperature=1.3)
     uniforms = [[(7 * step + 3 * row) % 10 / 10 for row in range(3)] for step in range(40)]
     ahead = list(build_decoder(model, PROMPTS).stream_ahead(how, iter(uniforms)))
@@ -222,7 +228,7 @@ def test_streaming_ahead_equals_streaming_token_by_token(switches: dict[str, Any
 def test_the_first_token_is_returned_before_a_step_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     captures = Mock(side_effect=lambda work, example: work)
     monkeypatch.setattr(captured_decode, "GraphedCallable", captures)
-    stream = build_decoder(build_random_gpt(gpt_settings()), PROMPTS).stream_ahead(GREEDY, itertools.repeat([0.5] * 3))
+    stream = build_decoder(build_gpt(gpt_settings()), PROMPTS).stream_ahead(GREEDY, itertools.repeat([0.5] * 3))
     next(stream)
     assert not captures.called
     next(stream)
@@ -231,7 +237,7 @@ def test_the_first_token_is_returned_before_a_step_is_captured(monkeypatch: pyte
 
 @pytest.mark.usefixtures("run_without_graphs")
 def test_a_stream_with_other_settings_continues_after_the_previous_one() -> None:
-    model = build_random_gpt(gpt_settings(context_length=60))
+    model = build_gpt(gpt_settings(context_length=60))
     ahead, plain = build_decoder(model, PROMPTS), build_decoder(model, PROMPTS)
     uniforms = [[0.2, 0.5, 0.9]] * 18
     for how in (SampleSettings(temperature=2.0), GREEDY, SampleSettings(temperature=0.0), SampleSettings(top_k=3)):
@@ -244,16 +250,17 @@ def test_a_stream_with_other_settings_continues_after_the_previous_one() -> None
 
 @pytest.mark.usefixtures("run_without_graphs")
 def test_a_stream_ends_with_its_random_numbers() -> None:
-    decoder = build_decoder(build_random_gpt(gpt_settings()), [[BOS]])
+    decoder = build_decoder(build_gpt(gpt_settings()), [[BOS]])
     assert list(decoder.stream_ahead(GREEDY, iter([]))) == []
     assert len(list(decoder.stream_ahead(GREEDY, iter([[0.5]] * 3)))) == 3
 
 
 def test_a_bfloat16_model_decodes_in_float32_on_a_cpu_with_nearly_the_same_scores() -> None:
-    exact = build_random_gpt(gpt_settings())
+    exact = build_gpt(gpt_settings())
     settings = gpt_settings(dtype="bfloat16")
     weights = {name: weight.float() for name, weight in exact.weights.items()}
     coarse = factory.build_model(settings, V, weights, resolve_device(settings))
+    coarse.make_decoder = CachedDecoding()
     assert fuse_for_inference(coarse).dtype == torch.float32 and coarse.dtype == torch.bfloat16
     found, expected = (
         build_decoder(model, [[BOS, 7, 7, 3, 21]]).sample(GREEDY, [0.5])[0].probability for model in (coarse, exact)
