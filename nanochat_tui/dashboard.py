@@ -129,6 +129,7 @@ def _find_run(name: str, options: Options) -> Run | None:
 def _start_run(options: Options) -> Run | None:
     """Start a run if settings were given."""
     from nanochat_tui.headless.given import collect_settings, print_warnings
+    from nanochat_tui.headless.long_run import print_long_run
 
     given = collect_settings(options)
     if not given.settings:
@@ -136,6 +137,7 @@ def _start_run(options: Options) -> Run | None:
     run = create_run(given.settings, results_of(options), given.origin)
     print_warnings(given.settings, run)  # visible when the dashboard is left
     _wait_in_background(launch(run))
+    print_long_run(run)  # likewise
     return run
 
 

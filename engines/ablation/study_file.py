@@ -10,7 +10,7 @@ from typing import Any
 from engines.ablation.settings import StudySettings
 from engines.errors import SettingsError
 from engines.settings.fields import fields, format_bad_value, parse_settings, suggest_name
-from engines.settings.files import read_config_text, take_preset
+from engines.settings.files import pop_preset, read_config_text
 from engines.settings.presets import Preset
 from engines.settings.train import TrainSettings
 
@@ -59,7 +59,7 @@ def read_study_file(path: Path) -> StudyRequest:
     problems: list[str] = []
     preset = None
     try:
-        preset = take_preset(given, path)
+        preset = pop_preset(given, path)
     except SettingsError as error:
         problems += error.problems
     parsed: dict[type, dict[str, Any]] = {TrainSettings: {}, StudySettings: {}}

@@ -46,11 +46,11 @@ def read_config_file(path: Path) -> ConfigFile:
         raise SettingsError([f"--config {path} is not TOML: {error}."]) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SettingsError([f"--config {path} is neither TOML nor the config.json of a run."]) from None
-    preset = take_preset(raw, path)
+    preset = pop_preset(raw, path)
     return ConfigFile(parse_settings(TrainSettings, raw, str(path)), preset)
 
 
-def take_preset(raw: dict[str, Any], path: Path) -> Preset | None:
+def pop_preset(raw: dict[str, Any], path: Path) -> Preset | None:
     """Remove the key `preset` from the content of a file, and return the preset that it names.
 
     Raises SettingsError for a name that is not a preset's.

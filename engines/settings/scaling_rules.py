@@ -34,7 +34,7 @@ _WEIGHT_DECAY = 0.28
 
 
 class _Rules(NamedTuple):
-    """What differs between the rules to choose from. Windows and vocabularies are sizes in tokens."""
+    """Constants in which the rules differ. Windows and vocabularies are sizes in tokens."""
 
     best_tokens_per_step: int  # at the reference depth
     max_lr_boost: float  # of models narrower than the reference width

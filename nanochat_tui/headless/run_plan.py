@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engines import registry
+from engines.cost.long_run import describe_long_run
 from engines.cost.machine import Machine, resolve_for_machine, this_machine
 from engines.cost.memory import USABLE_MEMORY, choose_micro_batch, largest_micro_batch
 from engines.cost.plan import Estimate, estimate
@@ -37,7 +38,7 @@ class RunPlan(NamedTuple):
     estimate: Estimate
     micro_batch: int  # rows per forward pass; 0 if not even one fits
     max_micro_batch: int | None  # the most rows that fit; None if the free memory is not known
-    warnings: list[str]  # about given settings without effect
+    warnings: list[str]  # about given settings without effect, and a long duration
     files: list[str]  # sentences about the files that a folder or a pattern names
 
 
@@ -57,6 +58,8 @@ def make_run_plan(given: Mapping[str, Any], device_name: str | None) -> RunPlan:
         overridden.add("steps")  # they follow from --tokens
     files = describe_selections(*select_train_and_val(requested.data, requested.val_data))
     warnings = describe_ineffective_settings(given, requested)
+    if long_run := describe_long_run(settings, estimated, target.machine):
+        warnings.append(long_run)
     return RunPlan(
         settings, overridden, target, vocab_size, assumption, estimated, micro_batch, max_micro_batch, warnings, files
     )

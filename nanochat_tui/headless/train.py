@@ -6,6 +6,7 @@ from nanochat_tui.commands import Options
 from nanochat_tui.headless.follow import hold_signals, print_detached
 from nanochat_tui.headless.follow_run import follow_run, print_run_path
 from nanochat_tui.headless.given import collect_settings, print_warnings
+from nanochat_tui.headless.long_run import print_long_run
 from nanochat_tui.headless.lookup import results_of
 
 
@@ -16,6 +17,7 @@ def train(options: Options) -> int:
     print_warnings(given.settings, run)
     with hold_signals():
         process = launch(run)
+        print_long_run(run)
         if options.arguments["detach"]:
             print_detached(options, "run", run)
             return 0

@@ -5,6 +5,7 @@ from functools import partial
 from rich.text import Text
 from textual.widgets import Static
 
+from engines.cost.long_run import describe_long_run
 from engines.cost.machine import Machine
 from engines.cost.plan import Estimate, estimate
 from engines.cost.vocab_size import expected_vocab_size
@@ -45,8 +46,10 @@ def render_plan(
     except SettingsError as error:
         return _render_problems(error.problems, ascii)
     vocab_size, note = vocabulary or expected_vocab_size(settings)
-    text = _render_estimate(settings, estimate(settings, vocab_size, machine), vocab_size, note)
-    for warning in describe_ineffective_settings(given, settings):
+    plan = estimate(settings, vocab_size, machine)
+    text = _render_estimate(settings, plan, vocab_size, note)
+    long_run = describe_long_run(settings, plan, machine)
+    for warning in [*describe_ineffective_settings(given, settings), *([long_run] if long_run else [])]:
         text.append(f"\n{warning}", "bold")
     return text
 

@@ -1,4 +1,4 @@
-"""How many sentences of a generated text can be derived from the grammar of the stories.
+"""The number of sentences of a generated text that can be derived from the grammar of the stories.
 
 A sentence counts as derivable if a story exists that begins with the text up to its end: it must be grammatical, and
 agree with all earlier sentences of its story (who has what, what stands where, what people know). The first sentence

@@ -280,3 +280,14 @@ async def test_a_run_from_the_form_records_which_settings_come_from_the_preset(t
     (run,) = list_runs(tmp_path)
     assert run.config["preset"] == {"name": "names", "settings": ["mode", "model_kind", "data"]}
     assert run.config["resolved"]["steps"] == 3
+
+
+async def test_the_plan_reports_a_gpt_that_takes_hours_and_suggests_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_gpus(monkeypatch)
+    async with open_dashboard(tmp_path) as pilot:
+        rows(pilot)["model_kind"].query_one(Select).value = "gpt"
+        await pilot.wait_until(lambda: "use --preset laptop" in plan(pilot))
+        await choose_preset(pilot, "laptop")
+        await pilot.wait_until(lambda: "--preset laptop" not in plan(pilot) and "gpt" in plan(pilot))
