@@ -6,9 +6,8 @@ The one operation that costs time is the matrix product. It runs in code that is
         result = []
         for a0, a1, a2 in left:
             row = []
-            append = row.append
             for b0, b1, b2 in right:
-                append(a0*b0 + a1*b1 + a2*b2)
+                row.append(a0*b0 + a1*b1 + a2*b2)
             result.append(row)
         return result
 
@@ -51,9 +50,8 @@ def matmul_transposed(left, right):
     result = []
     for {lefts} in left:
         row = []
-        append = row.append
         for {rights} in right:
-            append({terms})
+            row.append({terms})
         result.append(row)
     return result
 """

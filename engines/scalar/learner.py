@@ -25,10 +25,9 @@ class ScalarLearner:
         tape = Tape()
         loss = self.model.loss(tape, batch.rows())
         tape.backward(loss)
-        gradients = flatten_gradients(parameters)
-        grad_norm = math.hypot(*gradients)
+        grad_norm = math.hypot(*flatten_gradients(parameters))
         if math.isfinite(loss.item()) and math.isfinite(grad_norm):
-            self._optimizer.update(gradients, hyperparameters.lr)
+            self._optimizer.update(hyperparameters.lr)
         for node in parameters.values():
             node.grad = None
         self._results.append(StepResult(loss.item(), grad_norm))

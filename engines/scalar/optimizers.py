@@ -1,20 +1,24 @@
 """SGD and AdamW, which update the parameters of a scalar model in place.
 
-All parameters are handled as one flat list of numbers, in the order of their names: fewer and longer loops.
+AdamW takes as long as a third of a step. Its update runs in code that is generated for each row length, as the matrix
+product's is (`kernels.py`): a number's moving averages and its new value are computed while they are local variables.
 """
 
+import functools
 import math
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from engines.interfaces import Array
-from engines.scalar.arrays import flat_array, flat_values
+from engines.scalar.arrays import to_array, to_matrix
 from engines.scalar.autograd import Node
-from engines.scalar.kernels import Vector, zeros_like
+from engines.scalar.kernels import Matrix, Vector, zeros_like
+
+_MAX_COLUMNS = 64  # of a row that is updated at once: variables beyond the 256th are slower
 
 
 class ScalarOptimizer:
-    """Base class: reads and writes the parameters as one flat list."""
+    """Base class of optimizers without state. An update reads the gradients of the parameters."""
 
     def __init__(self, parameters: dict[str, Node]) -> None:
         self._parameters = parameters
@@ -26,24 +30,15 @@ class ScalarOptimizer:
     def load_state(self, arrays: dict[str, Array], counters: dict[str, int]) -> None:
         """Restore what `state` returned."""
 
-    def _read(self) -> Iterator[float]:
-        return chain.from_iterable(row for node in self._parameters.values() for row in node.data)
-
-    def _write(self, values: Vector) -> None:
-        begin = 0
-        for node in self._parameters.values():
-            for row in node.data:
-                end = begin + len(row)
-                row[:] = values[begin:end]
-                begin = end
-
 
 class ScalarSGD(ScalarOptimizer):
     """Gradient descent: p -= lr · g."""
 
-    def update(self, gradients: Vector, lr: float) -> None:
-        """Apply one update, given the gradients of all parameters in one list."""
-        self._write([p - lr * g for p, g in zip(self._read(), gradients, strict=True)])
+    def update(self, lr: float) -> None:
+        """Apply one update."""
+        for node in self._parameters.values():
+            for row, grad in zip(node.data, get_gradient(node), strict=True):
+                row[:] = [p - lr * g for p, g in zip(row, grad, strict=True)]
 
 
 class ScalarAdamW(ScalarOptimizer):
@@ -58,43 +53,78 @@ class ScalarAdamW(ScalarOptimizer):
     ) -> None:
         super().__init__(parameters)
         self._beta1, self._beta2, self._eps, self._weight_decay = beta1, beta2, eps, weight_decay
-        numel = sum(node.numel for node in parameters.values())
-        self._exp_avg = [0.0] * numel  # m
-        self._exp_avg_sq = [0.0] * numel  # v
+        self._exp_avg = {name: zeros_like(node.data) for name, node in parameters.items()}  # m
+        self._exp_avg_sq = {name: zeros_like(node.data) for name, node in parameters.items()}  # v
         self._step = 0  # t
 
-    def update(self, gradients: Vector, lr: float) -> None:
-        """Apply one update, given the gradients of all parameters in one list."""
+    def update(self, lr: float) -> None:
+        """Apply one update."""
         self._step += 1
         b1, b2 = self._beta1, self._beta2
-        a1, a2 = 1.0 - b1, 1.0 - b2
-        self._exp_avg = [b1 * m + a1 * g for m, g in zip(self._exp_avg, gradients, strict=True)]
-        self._exp_avg_sq = [b2 * v + a2 * g * g for v, g in zip(self._exp_avg_sq, gradients, strict=True)]
         # Numerator and denominator are multiplied by √(1 − β₂ᵗ), so that the loop need not divide v by 1 − β₂ᵗ.
         correction = math.sqrt(1.0 - b2**self._step)
         step_size = lr * correction / (1.0 - b1**self._step)
-        eps, decay, sqrt = self._eps * correction, 1.0 - lr * self._weight_decay, math.sqrt
-        moments = zip(self._read(), self._exp_avg, self._exp_avg_sq, strict=True)
-        self._write([p * decay - step_size * m / (sqrt(v) + eps) for p, m, v in moments])
+        factors = b1, 1.0 - b1, b2, 1.0 - b2, 1.0 - lr * self._weight_decay, step_size, self._eps * correction
+        for name, node in self._parameters.items():
+            _update_adamw(node.data, get_gradient(node), self._exp_avg[name], self._exp_avg_sq[name], factors)
 
     def state(self) -> tuple[dict[str, Array], dict[str, int]]:
         """Return `mean.<parameter>`, `square.<parameter>` and the number of updates."""
         arrays = {}
-        begin = 0
-        for name, node in self._parameters.items():
-            end = begin + node.numel
-            arrays[f"mean.{name}"] = flat_array(self._exp_avg[begin:end], node.shape)
-            arrays[f"square.{name}"] = flat_array(self._exp_avg_sq[begin:end], node.shape)
-            begin = end
+        for name in self._parameters:
+            arrays[f"mean.{name}"] = to_array(self._exp_avg[name])
+            arrays[f"square.{name}"] = to_array(self._exp_avg_sq[name])
         return arrays, {"updates": self._step}
 
     def load_state(self, arrays: dict[str, Array], counters: dict[str, int]) -> None:
         """Restore what `state` returned."""
         self._step = counters["updates"]
-        self._exp_avg = [x for name in self._parameters for x in flat_values(arrays[f"mean.{name}"])]
-        self._exp_avg_sq = [x for name in self._parameters for x in flat_values(arrays[f"square.{name}"])]
+        self._exp_avg = {name: to_matrix(arrays[f"mean.{name}"]) for name in self._parameters}
+        self._exp_avg_sq = {name: to_matrix(arrays[f"square.{name}"]) for name in self._parameters}
+
+
+def get_gradient(node: Node) -> Matrix:
+    """Return the gradient of a parameter; zeros if the loss does not depend on it."""
+    return zeros_like(node.data) if node.grad is None else node.grad
 
 
 def flatten_gradients(parameters: dict[str, Node]) -> Vector:
-    """Return the gradients of all parameters in one list; a parameter that the loss does not depend on has zeros."""
-    return [g for node in parameters.values() for row in node.grad or zeros_like(node.data) for g in row]
+    """Return the gradients of all parameters in one list."""
+    return [g for node in parameters.values() for row in get_gradient(node) for g in row]
+
+
+def _update_adamw(p: Matrix, g: Matrix, m: Matrix, v: Matrix, factors: Sequence[float]) -> None:
+    """Update a parameter `p` and its moving averages `m` and `v` in place, given its gradient `g`."""
+    columns = len(p[0])
+    if columns <= _MAX_COLUMNS:
+        _compile_adamw(columns)(p, g, m, v, *factors)
+        return
+    for begin in range(0, columns, _MAX_COLUMNS):
+        chunk = slice(begin, begin + _MAX_COLUMNS)
+        parts = [[row[chunk] for row in matrix] for matrix in (p, g, m, v)]
+        _compile_adamw(len(parts[0][0]))(*parts, *factors)
+        for matrix, part in zip((p, g, m, v), parts, strict=True):
+            for row, values in zip(matrix, part, strict=True):
+                row[chunk] = values
+
+
+@functools.cache
+def _compile_adamw(columns: int) -> Callable[..., None]:
+    """Return the update of matrices whose rows have this length."""
+    unpack = "".join(f"        {','.join(f'{name}{i}' for i in range(columns))}, = {name}\n" for name in "pgmv")
+    updates = "".join(
+        f"""
+        m[{i}] = m{i} = b1*m{i} + a1*g{i}
+        v[{i}] = v{i} = b2*v{i} + a2*g{i}*g{i}
+        p[{i}] = p{i}*decay - step_size*m{i}/(sqrt(v{i}) + eps)
+"""
+        for i in range(columns)
+    )
+    source = f"""
+def update(p_rows, g_rows, m_rows, v_rows, b1, a1, b2, a2, decay, step_size, eps, sqrt=sqrt):
+    for p, g, m, v in zip(p_rows, g_rows, m_rows, v_rows, strict=True):
+{unpack}{updates}"""
+    namespace: dict[str, Any] = {"sqrt": math.sqrt}
+    exec(source, namespace)
+    update: Callable[..., None] = namespace["update"]
+    return update

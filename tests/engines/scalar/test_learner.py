@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from typing import Any
 
 import pytest
 import torch
@@ -49,11 +50,28 @@ def test_adamw_and_sgd_agree_with_torch(decay: float, gradients: list[list[float
         weights = torch.tensor(start, dtype=torch.float64, requires_grad=True)
         theirs = theirs_of([weights])
         for flat in gradients:
-            ours.update(flat, 0.01)
+            node.grad = [flat[:3], flat[3:]]
+            ours.update(0.01)
             weights.grad = torch.tensor(flat, dtype=torch.float64).reshape(2, 3)
             theirs.step()
         for row, expected in zip(node.data, weights.tolist(), strict=True):
             assert row == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("make", [ScalarSGD, lambda p: ScalarAdamW(p, 0.9, 0.95, 1e-8, 0.1)])
+def test_each_number_of_a_long_row_is_updated_as_if_it_were_alone(make: Any) -> None:
+    numbers = [math.sin(i) for i in range(150)]
+    wide = Node([numbers[:]], "wide")
+    columns = {str(i): Node([[number]], str(i)) for i, number in enumerate(numbers)}
+    optimizers = make({"wide": wide}), make(columns)
+    for step in range(3):
+        gradients = [math.cos(i * step) for i in range(150)]
+        wide.grad = [gradients]
+        for node, gradient in zip(columns.values(), gradients, strict=True):
+            node.grad = [[gradient]]
+        for optimizer in optimizers:
+            optimizer.update(0.01)
+    assert wide.data == [[node.item() for node in columns.values()]] != [numbers]
 
 
 @pytest.mark.parametrize("given_settings", KINDS)
