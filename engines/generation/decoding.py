@@ -9,12 +9,14 @@ from engines.settings.sample import SampleSettings
 ALTERNATIVES = 5  # likeliest tokens that are reported with each sampled one
 
 
-class FullContextDecoder:
-    """A decoder without a cache: it computes the logits of the last `context_length` tokens for every new one."""
+ContextLogits = Callable[[TokenIds], Sequence[float]]  # of the token after a context
 
-    def __init__(
-        self, logits: Callable[[TokenIds], Sequence[float]], context_length: int, prompts: Sequence[TokenIds]
-    ) -> None:
+
+class FullContextDecoder:
+    """A decoder that passes the last `context_length` tokens to the model for every new one."""
+
+    def __init__(self, logits: Sequence[ContextLogits], context_length: int, prompts: Sequence[TokenIds]) -> None:
+        """`logits`: a function for each row, which may remember what it computed for the last token."""
         self._logits = logits
         self._context_length = context_length
         self._rows = [list(prompt) for prompt in prompts]
@@ -28,15 +30,15 @@ class FullContextDecoder:
 
     def sample_tokens(self, settings: SampleSettings, uniforms: Sequence[float]) -> list[SampledToken]:
         """Return the next token of each row, sampled with a number in [0, 1) per row. It is not appended."""
-        return [self._sample(row, settings, uniform) for row, uniform in zip(self._rows, uniforms, strict=True)]
+        rows = zip(self._logits, self._rows, uniforms, strict=True)
+        return [self._sample(logits(row[-self._context_length :]), settings, uniform) for logits, row, uniform in rows]
 
     def append_tokens(self, tokens: Sequence[int]) -> None:
         """Append one token to each row."""
         for row, token in zip(self._rows, tokens, strict=True):
             row.append(token)
 
-    def _sample(self, row: list[int], settings: SampleSettings, uniform: float) -> SampledToken:
-        logits = self._logits(row[-self._context_length :])
+    def _sample(self, logits: Sequence[float], settings: SampleSettings, uniform: float) -> SampledToken:
         token = sample_token(logits, settings, uniform)
         probabilities = softmax(logits, 1.0)
         likeliest = sorted(range(len(logits)), key=lambda i: -probabilities[i])[:ALTERNATIVES]

@@ -47,7 +47,7 @@ class CountBigram:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder([self.logits] * len(prompts), self.context_length, prompts)
 
 
 def fit_counts(settings: CountSettings, limits: TextLimits = DEFAULT_LIMITS) -> tuple[CountBigram, CharTokenizer]:

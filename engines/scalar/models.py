@@ -26,7 +26,8 @@ from engines.scalar.autograd import (
     relu_squared,
     rmsnorm,
 )
-from engines.scalar.kernels import Matrix, Vector, logsumexp
+from engines.scalar.kernels import Matrix, Vector, logsumexp, matmul_transposed
+from engines.scalar.kv_cache import ScalarKVCache
 
 BIGRAM_INIT = 0.01  # both bounds are the Rust program's: logits start near zero, so the first loss is about ln V
 GPT_INIT = 0.02
@@ -75,7 +76,7 @@ class ScalarBigram:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder([self.logits] * len(prompts), self.context_length, prompts)
 
 
 class ScalarMiniGPT:
@@ -134,6 +135,44 @@ class ScalarMiniGPT:
         """Return the logits (V) of the next token, from as much of the context as the model reads."""
         return self.forward(Tape(), [context[-self.context_length :]]).data[-1]
 
+    def new_cache(self) -> ScalarKVCache:
+        """Return the cache of a text of which nothing was read."""
+        return ScalarKVCache(self._layers, self._heads, len(self.parameters["wte"].data[0]))
+
+    def read(self, tokens: Sequence[int], cache: ScalarKVCache) -> Vector:
+        """Return the logits (V) of the token after `tokens`, which follow those in the cache: as `forward` does.
+
+        Only the last position needs what comes after the keys and values of the last layer.
+        """
+        tape, p = Tape(), self.parameters
+        first = len(cache.tokens)
+        cache.tokens += tokens
+        positions = range(first, len(cache.tokens))
+        x = add(tape, embedding(tape, p["wte"], tokens), embedding(tape, p["wpe"], positions))  # (T, C)
+        if self._input_rmsnorm:
+            x = self._norm(tape, x)
+        for layer in range(self._layers):
+            attended = self._attend_to_cache(tape, self._norm(tape, x), layer, cache)
+            x = Node(x.data[-len(attended.data) :], "last")
+            x = add(tape, x, linear(tape, attended, p[f"{layer}.wo"]))
+            x = add(tape, x, self._mlp(tape, self._norm(tape, x), layer))
+        if self._final_rmsnorm:
+            x = self._norm(tape, x)
+        return linear(tape, x, p.get("head", p["wte"])).data[-1]
+
+    def _attend_to_cache(self, tape: Tape, x: Node, layer: int, cache: ScalarKVCache) -> Node:
+        """Return the heads' outputs (T, C); of the last layer only the last one (1, C)."""
+        wq, wk, wv = (self.parameters[f"{layer}.{name}"] for name in ("wq", "wk", "wv"))
+        keys, values = linear(tape, x, wk).data, linear(tape, x, wv).data
+        first = len(keys) - 1 if layer == self._layers - 1 else 0
+        queries = matmul_transposed(x.data[first:], wq.data)
+        rows = []
+        for position, (key, value) in enumerate(zip(keys, values, strict=True)):
+            cache.append(layer, key, value)
+            if position >= first:
+                rows.append(cache.attend(layer, queries[position - first]))
+        return Node(rows, "attention")
+
     def score(self, rows: Sequence[TokenIds]) -> list[Vector]:
         """Return the loss of every target of every row, in nats. Rows are computed one at a time to save memory."""
         losses = []
@@ -144,7 +183,26 @@ class ScalarMiniGPT:
 
     def decoder(self, prompts: Sequence[TokenIds]) -> Decoder:
         """Return a decoder that continues the prompts."""
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        rows = [CachedText(self) for _ in prompts]
+        return FullContextDecoder([row.logits for row in rows], self.context_length, prompts)
+
+
+class CachedText:
+    """A text that a GPT has read: it reads only the tokens by which the text has grown since."""
+
+    def __init__(self, model: ScalarMiniGPT) -> None:
+        self._model = model
+        self._cache = model.new_cache()
+
+    def logits(self, context: TokenIds) -> Vector:
+        """Return the logits (V) of the token after `context`, which is read anew unless it continues the last one.
+
+        When the context is full its first token is dropped, so that every token is at another position.
+        """
+        length = len(self._cache.tokens)
+        if length >= len(context) or self._cache.tokens != list(context[:length]):
+            self._cache, length = self._model.new_cache(), 0
+        return self._model.read(context[length:], self._cache)
 
 
 # --- targets and scores ------------------------------------------------------------------------------

@@ -100,4 +100,4 @@ def _as_parameter(weight: Tensor) -> nn.Parameter:
 
 
 def _make_full_context_decoder(model: TensorModel, prompts: Sequence[TokenIds]) -> Decoder:
-    return FullContextDecoder(model.logits, model.context_length, prompts)
+    return FullContextDecoder([model.logits] * len(prompts), model.context_length, prompts)

@@ -100,7 +100,7 @@ class Successor:
 
 
 def test_each_row_continues_its_own_text() -> None:
-    decoder = FullContextDecoder(Successor().logits, 3, [[1], [0, 3]])
+    decoder = FullContextDecoder([Successor().logits] * 2, 3, [[1], [0, 3]])
     texts: list[list[int]] = [[], []]
     for _ in range(3):
         found = [drawn.id for drawn in decoder.sample_tokens(SampleSettings(), [0.5, 0.5])]
@@ -112,7 +112,7 @@ def test_each_row_continues_its_own_text() -> None:
 
 def test_a_full_context_decoder_passes_the_last_tokens_that_fit() -> None:
     model = Successor()
-    decoder = FullContextDecoder(model.logits, 3, [[4, 3, 2, 1]])
+    decoder = FullContextDecoder([model.logits], 3, [[4, 3, 2, 1]])
     decoder.sample_tokens(SampleSettings(), [0.5])
     decoder.append_tokens([0])
     decoder.sample_tokens(SampleSettings(), [0.5])
@@ -120,13 +120,13 @@ def test_a_full_context_decoder_passes_the_last_tokens_that_fit() -> None:
 
 
 def test_sampling_a_token_does_not_append_it() -> None:
-    decoder = FullContextDecoder(Successor().logits, 3, [[1]])
+    decoder = FullContextDecoder([Successor().logits], 3, [[1]])
     assert decoder.sample_tokens(SampleSettings(), [0.5]) == decoder.sample_tokens(SampleSettings(), [0.5])
 
 
 def test_probabilities_of_a_sampled_token_do_not_depend_on_the_temperature() -> None:
     probabilities = [0.04, 0.4, 0.3, 0.1, 0.1, 0.06]
-    decoder = FullContextDecoder(lambda context: [math.log(p) for p in probabilities], 1, [[0]])
+    decoder = FullContextDecoder([lambda context: [math.log(p) for p in probabilities]], 1, [[0]])
     (found,) = decoder.sample_tokens(SampleSettings(temperature=0.001, top_k=1), [0.99])
     assert found.id == 1 and found.probability == pytest.approx(0.4)
     assert [token for token, _ in found.alternatives] == [1, 2, 3, 4, 5]

@@ -35,7 +35,7 @@ class Fixed:
         return [[-self._logits[target] for target in row[1:]] for row in rows]
 
     def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder([self.logits] * len(prompts), self.context_length, prompts)
 
 
 class Circle(Fixed):

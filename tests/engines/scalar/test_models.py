@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.generation.decoding import FullContextDecoder
 from engines.random_stream import RandomStream
 from engines.scalar.autograd import Tape
 from engines.scalar.models import ScalarBigram, ScalarMiniGPT, init_bigram, init_mini_gpt
+from engines.settings.sample import SampleSettings
 
 V = 5
 STEP = 1e-5
@@ -31,8 +33,8 @@ def bigram(tied: bool, rmsnorm: bool, seed: int = 1) -> ScalarBigram:
     return ScalarBigram(init_bigram(V, tied, WideUniform(seed)), rmsnorm)
 
 
-def mini_gpt(tied: bool, rmsnorm: bool, seed: int = 1) -> ScalarMiniGPT:
-    parameters = init_mini_gpt(V, width=4, layers=2, context_length=3, tied=tied, stream=WideUniform(seed))
+def mini_gpt(tied: bool, rmsnorm: bool, seed: int = 1, layers: int = 2, context_length: int = 3) -> ScalarMiniGPT:
+    parameters = init_mini_gpt(V, 4, layers, context_length, tied, WideUniform(seed))
     stream = WideUniform(seed + 1)
     for name, node in parameters.items():
         if name.endswith((".wo", ".fc2")):  # they are initialised to zero, so that no gradient would pass
@@ -105,6 +107,19 @@ def test_rows_of_different_lengths_are_scored_as_if_alone() -> None:
     for model in (bigram(False, False), mini_gpt(False, True)):
         rows = [[1, 4, 0, 2], [3, 3], [0, 1, 2]]
         assert model.score(rows) == [model.score([row])[0] for row in rows]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.3])
+@pytest.mark.parametrize("layers, context_length, tied", [(1, 3, False), (2, 5, True), (3, 70, False)])
+def test_the_cache_changes_no_bit_of_what_is_generated(
+    layers: int, context_length: int, tied: bool, temperature: float
+) -> None:
+    model = mini_gpt(tied, rmsnorm=True, layers=layers, context_length=context_length)
+    prompts = [[0], [0, 4, 2], [0, 4, 2], [1] * (context_length + 2)]
+    uniforms = [[(7 * step + 3 * row) % 10 / 10 for row in range(4)] for step in range(context_length + 6)]
+    how = SampleSettings(temperature=temperature)
+    expected = FullContextDecoder([model.logits] * 4, context_length, prompts).stream(how, uniforms)
+    assert list(model.decoder(prompts).stream(how, uniforms)) == list(expected)
 
 
 def test_weights_are_drawn_in_a_fixed_order_within_bounds_and_output_projections_are_zero() -> None:
