@@ -209,11 +209,11 @@ COMMANDS = {
             Argument(
                 "benchmark",
                 {
-                    "choices": ("log", "scalar", "step", "ui", "cpu", "nanochat"),
+                    "choices": ("log", "scalar", "step", "ui", "cpu", "laptop", "nanochat"),
                     "help": "log: the event log and start-up; scalar: the scalar engine; step: the time of a training "
                     "step, at several depths or with given settings; ui: the dashboard; cpu: training and generation "
                     "on this CPU, also with karpathy/nanoGPT and karpathy/nanochat if their trees are given; "
-                    "nanochat: a comparison with karpathy/nanochat",
+                    "laptop: what the preset laptop promises; nanochat: a comparison with karpathy/nanochat",
                 },
             ),
         ),

@@ -15,6 +15,7 @@ from nanochat_tui.headless.lookup import results_of
 from nanochat_tui.headless.messages import print_message, print_written
 
 _MODULES = {
+    "laptop": "engines.bench.laptop",
     "log": "engines.bench.event_log",
     "scalar": "engines.bench.scalar",
     "step": "engines.bench.step",

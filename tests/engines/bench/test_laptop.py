@@ -1,0 +1,56 @@
+"""`bench laptop`: the generated sentences that it judges."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from engines.bench.laptop import judge_samples
+from engines.data.stories.derivability import SentenceCounts
+from engines.data.stories.grammar import generate_stories
+from engines.data.tokenizers import BOS, CharTokenizer
+from engines.generation.decoding import FullContextDecoder
+from engines.generation.load import LoadedModel
+from engines.interfaces import Decoder
+
+STORY = min((story.text for story in generate_stories(20_000, seed=1)), key=len)
+SENTENCES = STORY.count(".")
+
+
+class Reciter:
+    """A model that generates one text, then ends the document."""
+
+    parameter_count, compiles_decoding, context_length = 0, False, 10_000
+
+    def __init__(self, text: str, tokenizer: CharTokenizer) -> None:
+        self._tokens = [*tokenizer.encode(text), BOS]
+        self._vocab_size = tokenizer.vocab_size
+
+    def logits(self, context: Sequence[int]) -> list[float]:
+        following = self._tokens[len(context) - 1]
+        return [0.0 if token == following else -math.inf for token in range(self._vocab_size)]
+
+    def score(self, rows: Sequence[Sequence[int]]) -> list[list[float]]:
+        return [[0.0] * (len(row) - 1) for row in rows]
+
+    def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
+        return FullContextDecoder(self.logits, self.context_length, prompts)
+
+
+def load_reciter(text: str) -> LoadedModel:
+    tokenizer = CharTokenizer("".join(sorted(set(text))))
+    return LoadedModel(Reciter(text, tokenizer), tokenizer, "a text")
+
+
+@pytest.mark.parametrize("wanted", [1, SENTENCES, SENTENCES + 1, 3 * SENTENCES])
+def test_stories_are_generated_until_enough_sentences_are_judged(wanted: int) -> None:
+    assert judge_samples(load_reciter(STORY), wanted) == SentenceCounts(wanted, wanted)
+
+
+def test_the_sentence_that_contradicts_its_story_counts_once_per_story() -> None:
+    text = f"{STORY} Nobody had a hat. Nobody had a hat."
+    assert judge_samples(load_reciter(text), 2 * (SENTENCES + 1)) == (2 * (SENTENCES + 1), 2 * SENTENCES)
+
+
+def test_a_model_that_generates_no_story_has_no_derivable_sentence() -> None:
+    assert judge_samples(load_reciter("a cat sat."), 5) == SentenceCounts(5, 0)
