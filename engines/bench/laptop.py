@@ -35,7 +35,7 @@ class _Process(NamedTuple):
 
 
 def measure(report_progress: Callable[[str], None]) -> Report:
-    """Train the preset and judge its text; then train depth 4 for two steps.
+    """Train the preset and test its text; then train depth 4 for two steps.
 
     `report_progress` is called with the name of each measurement.
     """
@@ -44,7 +44,7 @@ def measure(report_progress: Callable[[str], None]) -> Report:
         laptop = _train(Path(temporary) / "laptop", ["--preset", "laptop"])
         run = find_only_run(Path(temporary) / "laptop")
         report_progress(f"{_SENTENCES} generated sentences")
-        counts = judge_samples(_load_last(run), _SENTENCES)
+        counts = evaluate_samples(_load_last(run), _SENTENCES)
         report_progress("memory of depth 4")
         depth_4 = _train(Path(temporary) / "depth-4", [*_DEPTH_4.split(), "--data", "stdlib"])
         distance = _compute_distance_from_bound(run)
@@ -56,24 +56,24 @@ def measure(report_progress: Callable[[str], None]) -> Report:
             Figure("peak resident memory of its largest process", "MiB", [laptop.peak_rss / 2**20], 600),
             Figure("validation above the entropy bound", "bits per byte", [distance], 0.03),
             Figure(
-                f"derivable sentences of {counts.judged}", "%", [100 * counts.derivable / counts.judged], 90, True
+                f"derivable sentences of {counts.tested}", "%", [100 * counts.derivable / counts.tested], 90, True
             ),
             Figure("peak resident memory of depth 4 on a CPU", "GiB", [depth_4.peak_rss / 2**30], 2),
         ],
     )  # fmt: skip
 
 
-def judge_samples(model: LoadedModel, sentences: int) -> SentenceCounts:
-    """Generate stories as `sample` does until so many sentences are judged, and count the derivable ones."""
-    judged = derivable = 0
+def evaluate_samples(model: LoadedModel, sentences: int) -> SentenceCounts:
+    """Generate stories as `sample` does until so many sentences are tested, and count the derivable ones."""
+    tested = derivable = 0
     for text, is_complete in _generate_stories(model, sentences):
         counts = count_derivable_sentences(text, is_complete)
-        left = sentences - judged
-        judged += min(left, counts.judged)
+        left = sentences - tested
+        tested += min(left, counts.tested)
         derivable += min(left, counts.derivable)
-        if judged == sentences:
+        if tested == sentences:
             break
-    return SentenceCounts(judged, derivable)
+    return SentenceCounts(tested, derivable)
 
 
 def _generate_stories(model: LoadedModel, count: int) -> Iterator[tuple[str, bool]]:

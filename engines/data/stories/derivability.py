@@ -2,7 +2,7 @@
 
 A sentence counts as derivable if a story exists that begins with the text up to its end: it must be grammatical, and
 agree with all earlier sentences of its story (who has what, what stands where, what people know). The first sentence
-of a story for which no such story exists is not derivable; the sentences after it are not judged, because the facts of
+of a story for which no such story exists is not derivable; the sentences after it are not tested, because the facts of
 the story are no longer defined.
 """
 
@@ -15,14 +15,14 @@ _SENTENCE_END = "."  # ends every sentence, and is nowhere else in a story
 
 
 class SentenceCounts(NamedTuple):
-    """The number of sentences that were judged, and of those that are derivable."""
+    """The number of sentences that were tested, and of those that are derivable."""
 
-    judged: int
+    tested: int
     derivable: int
 
 
 def count_derivable_sentences(text: str, is_complete: bool) -> SentenceCounts:
-    """Judge the sentences of one story. `is_complete`: it ended by itself, so an unfinished sentence is an error."""
+    """Test the sentences of one story. `is_complete`: it ended by itself, so an unfinished sentence is an error."""
     parser = PrefixParser(text)
     try:
         StoryGrammar(parser).run()

@@ -1,11 +1,11 @@
-"""`bench laptop`: the generated sentences that it judges."""
+"""`bench laptop`: the generated sentences that it tests."""
 
 import math
 from collections.abc import Sequence
 
 import pytest
 
-from engines.bench.laptop import judge_samples
+from engines.bench.laptop import evaluate_samples
 from engines.data.stories.derivability import SentenceCounts
 from engines.data.stories.grammar import generate_stories
 from engines.data.tokenizers import BOS, CharTokenizer
@@ -42,15 +42,15 @@ def load_reciter(text: str) -> LoadedModel:
     return LoadedModel(Reciter(text, tokenizer), tokenizer, "a text")
 
 
-@pytest.mark.parametrize("wanted", [1, SENTENCES, SENTENCES + 1, 3 * SENTENCES])
-def test_stories_are_generated_until_enough_sentences_are_judged(wanted: int) -> None:
-    assert judge_samples(load_reciter(STORY), wanted) == SentenceCounts(wanted, wanted)
+@pytest.mark.parametrize("requested", [1, SENTENCES, SENTENCES + 1, 3 * SENTENCES])
+def test_stories_are_generated_until_enough_sentences_are_tested(requested: int) -> None:
+    assert evaluate_samples(load_reciter(STORY), requested) == SentenceCounts(requested, requested)
 
 
 def test_the_sentence_that_contradicts_its_story_counts_once_per_story() -> None:
-    text = f"{STORY} Nobody had a hat. Nobody had a hat."
-    assert judge_samples(load_reciter(text), 2 * (SENTENCES + 1)) == (2 * (SENTENCES + 1), 2 * SENTENCES)
+    text = f"{STORY} Somebody had a hat. Somebody had a hat."
+    assert evaluate_samples(load_reciter(text), 2 * (SENTENCES + 1)) == (2 * (SENTENCES + 1), 2 * SENTENCES)
 
 
 def test_a_model_that_generates_no_story_has_no_derivable_sentence() -> None:
-    assert judge_samples(load_reciter("a cat sat."), 5) == SentenceCounts(5, 0)
+    assert evaluate_samples(load_reciter("a cat sat."), 5) == SentenceCounts(5, 0)

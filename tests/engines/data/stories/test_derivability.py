@@ -25,7 +25,7 @@ def test_a_text_that_is_cut_has_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "judged", "derivable"),
+    ("rest", "tested", "derivable"),
     [
         ("", 4, 4),
         (" Mia gave the red ball to Tom. Tom hid the red ball under the bench.", 6, 6),
@@ -36,14 +36,14 @@ def test_a_text_that_is_cut_has_no_error() -> None:
         (" Mia", 5, 4),  # the story ended in the middle of a sentence
     ],
 )
-def test_the_first_sentence_that_contradicts_the_story_is_the_last_that_is_judged(
-    rest: str, judged: int, derivable: int
+def test_the_first_sentence_that_contradicts_the_story_is_the_last_that_is_tested(
+    rest: str, tested: int, derivable: int
 ) -> None:
-    assert count_derivable_sentences(OPENING + rest, is_complete=True) == SentenceCounts(judged, derivable)
+    assert count_derivable_sentences(OPENING + rest, is_complete=True) == SentenceCounts(tested, derivable)
 
 
 def test_text_that_is_no_story_has_no_derivable_sentence() -> None:
     for text in ("", "x", "A cat sat. It slept.", "\n"):
         counts = count_derivable_sentences(text, is_complete=True)
-        assert counts.derivable == 0 and counts.judged == 1
+        assert counts.derivable == 0 and counts.tested == 1
     assert count_derivable_sentences("", is_complete=False) == (0, 0)
