@@ -34,7 +34,7 @@ class Reciter:
         return [[0.0] * (len(row) - 1) for row in rows]
 
     def decoder(self, prompts: Sequence[Sequence[int]]) -> Decoder:
-        return FullContextDecoder(self.logits, self.context_length, prompts)
+        return FullContextDecoder([self.logits] * len(prompts), self.context_length, prompts)
 
 
 def load_reciter(text: str) -> LoadedModel:
