@@ -8,6 +8,7 @@ from engines.interfaces import SampledToken
 from engines.settings.sample import SampleSettings
 
 _FIRST_CANDIDATES = 64  # sorted first: they usually hold nearly all of the probability
+_GROWTH = 16  # of the number of candidates, where they do not contain the sampled token
 _MIN_TEMPERATURE = 1e-30  # a lower temperature samples the same
 
 
@@ -16,7 +17,7 @@ def sample_token(logits: Floats, settings: SampleSettings, uniform: float) -> Sa
     with np.errstate(all="ignore"):
         shifted = logits.astype(np.float64) - logits.max()
         exponentials = np.exp(shifted)
-        candidates = find_likeliest(shifted, _FIRST_CANDIDATES)
+        candidates = find_likeliest(shifted, max(_FIRST_CANDIDATES, settings.top_k))
         if settings.top_k == 1 or settings.temperature == 0:
             token = int(candidates[0])
         else:
@@ -37,12 +38,13 @@ def find_likeliest(logits: Floats, count: int) -> Ints:
 
 
 def _sample(scaled: Floats, candidates: Ints, settings: SampleSettings, uniform: float) -> int:
-    """Return a token by logits (V) that were divided by the temperature; `candidates` are the likeliest tokens."""
+    """Return a token by logits (V) that were divided by the temperature.
+
+    `candidates` are the likeliest tokens: all of the top-k, if there is a limit.
+    """
     weights = np.exp(scaled)
-    token = _find_token(weights, candidates, settings, uniform)
-    if token is None:
-        token = _find_token(weights, find_likeliest(scaled, len(scaled)), settings, uniform)
-        assert token is not None
+    while (token := _find_token(weights, candidates, settings, uniform)) is None:
+        candidates = find_likeliest(scaled, _GROWTH * len(candidates))
     return token
 
 

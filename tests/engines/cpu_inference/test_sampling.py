@@ -1,5 +1,7 @@
 """Sampling with numpy gives the tokens of `engines.generation.decoding`."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -30,15 +32,17 @@ def test_numpy_samples_the_same_token_as_python(logits: list[float], how: Sample
 @settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 1000),
-    size=st.sampled_from([60, 63, 64, 65, 200, 1000]),
+    size=st.sampled_from([60, 63, 64, 65, 200, 1500]),
     scale=st.sampled_from([0.1, 1.0, 5.0]),
     how=SAMPLE_SETTINGS,
+    top_k=st.sampled_from([0, 5, 64, 100, 500]),
     uniform=st.floats(0.0, 1.0, exclude_max=True),
 )
 def test_large_vocabularies_are_sampled_as_in_python(
-    seed: int, size: int, scale: float, how: SampleSettings, uniform: float
+    seed: int, size: int, scale: float, how: SampleSettings, top_k: int, uniform: float
 ) -> None:
     random = RandomStream(seed)
+    how = dataclasses.replace(how, top_k=top_k)
     logits = [round(scale * random.uniform(-4.0, 4.0), 1) for _ in range(size)]  # some are equal
     assume(not depends_on_rounding(logits, how, uniform))
     check_as_in_python(logits, how, uniform)
