@@ -42,16 +42,13 @@ def matmul_transposed(left: Matrix, right: Matrix) -> Matrix:
 @functools.cache
 def _compile_kernel(length: int) -> Callable[[Matrix, Matrix], Matrix]:
     """Return the product of matrices whose rows have this length."""
-    lefts = "".join(f"a{i}," for i in range(length))
-    rights = "".join(f"b{i}," for i in range(length))
-    terms = "+".join(f"a{i}*b{i}" for i in range(length))
     source = f"""
 def matmul_transposed(left, right):
     result = []
-    for {lefts} in left:
+    for {_name_columns("a", length)} in left:
         row = []
-        for {rights} in right:
-            row.append({terms})
+        for {_name_columns("b", length)} in right:
+            row.append({_write_dot(length)})
         result.append(row)
     return result
 """
@@ -62,7 +59,31 @@ def matmul_transposed(left, right):
 
 def dot(left: Vector, right: Vector) -> float:
     """Return the sum of the products of two rows."""
+    if len(left) <= _MAX_TERMS:
+        return _compile_dot(len(left))(left, right)
     return matmul_transposed([left], [right])[0][0]
+
+
+@functools.cache
+def _compile_dot(length: int) -> Callable[[Vector, Vector], float]:
+    """Return the dot product of rows of this length."""
+    source = f"""
+def dot(left, right):
+    {_name_columns("a", length)} = left
+    {_name_columns("b", length)} = right
+    return {_write_dot(length)}
+"""
+    namespace: dict[str, Callable[[Vector, Vector], float]] = {}
+    exec(source, namespace)
+    return namespace["dot"]
+
+
+def _name_columns(letter: str, length: int) -> str:
+    return "".join(f"{letter}{i}," for i in range(length))
+
+
+def _write_dot(length: int) -> str:
+    return "+".join(f"a{i}*b{i}" for i in range(length))
 
 
 def transpose(matrix: Matrix) -> Matrix:

@@ -7,6 +7,7 @@ product's is (`kernels.py`): a number's moving averages and its new value are co
 import functools
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from engines.interfaces import Array
@@ -90,7 +91,7 @@ def get_gradient(node: Node) -> Matrix:
 
 def flatten_gradients(parameters: dict[str, Node]) -> Vector:
     """Return the gradients of all parameters in one list."""
-    return [g for node in parameters.values() for row in get_gradient(node) for g in row]
+    return list(chain.from_iterable(chain.from_iterable(map(get_gradient, parameters.values()))))
 
 
 def _update_adamw(p: Matrix, g: Matrix, m: Matrix, v: Matrix, factors: Sequence[float]) -> None:
