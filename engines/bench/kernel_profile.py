@@ -17,6 +17,7 @@ _CATEGORIES = {
     ),
 }
 OTHER = "norms, rotary, activations, sums, the optimizer"
+OUTSIDE = "outside of operators, in Python"
 _MAX_KERNELS = 25  # in a report
 _NOISE = r"^void |\(anonymous namespace\)::|at::native::|\([^()]*\)$"  # the last part are the arguments
 _HEAD, _TAIL = 60, 24  # characters: the name, and the number that distinguishes compiled kernels
@@ -31,10 +32,11 @@ class Kernel(NamedTuple):
 
 
 class StepReport(NamedTuple):
-    """A report of steps, with the kernels of each size."""
+    """A report of steps, with the kernels of each size, or the operators on a CPU."""
 
     report: Report
     kernels: Mapping[str, Sequence[Kernel]]
+    device: str = "cuda"
 
     def to_json(self) -> str:
         """Return the report as JSON, with the slowest kernels of each size in `kernels`."""
@@ -42,8 +44,9 @@ class StepReport(NamedTuple):
         return json.dumps({**json.loads(self.report.to_json()), "kernels": kernels}, indent=1)
 
     def to_markdown(self) -> str:
-        """Return the report as Markdown, with a table of the slowest kernels of each size."""
-        tables = (_render_table(size, select_slowest(kernels)) for size, kernels in self.kernels.items())
+        """Return the report as Markdown, with a table of the slowest kernels or operators of each size."""
+        what = "kernel" if self.device == "cuda" else "operator"
+        tables = (_render_table(what, size, select_slowest(kernels)) for size, kernels in self.kernels.items())
         return "\n".join([self.report.to_markdown(), *tables])
 
     def write(self, folder: Path, name: str) -> list[Path]:
@@ -80,11 +83,11 @@ def shorten(kernel: str) -> str:
     return name if len(name) <= _HEAD + _TAIL else f"{name[:_HEAD]}…{name[-_TAIL:]}"
 
 
-def _render_table(size: str, kernels: Sequence[Kernel]) -> str:
+def _render_table(what: str, size: str, kernels: Sequence[Kernel]) -> str:
     lines = [
-        f"## Slowest kernels: {size}",
+        f"## Slowest {what}s: {size}",
         "",
-        "| kernel | launches per step | ms per step |",
+        f"| {what} | {'launches' if what == 'kernel' else 'calls'} per step | ms per step |",
         "| --- | --- | --- |",
         *(f"| `{name}` | {launches:.5g} | {ms:.3f} |" for name, launches, ms in kernels),
     ]

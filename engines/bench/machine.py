@@ -28,9 +28,6 @@ def measure_limits(device: str, seconds: float = SECONDS) -> dict[str, float]:
     """
     _, size = _SIZES[device]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    ones = torch.ones(64, 64, device=device, dtype=dtype)
-    if not bool((ones @ ones == 64).all()):
-        raise UserError(f"matrix products on {device} are wrong. Run: nanochat-tui --no-ui doctor")
     source = torch.empty(size, dtype=torch.uint8, device=device).zero_()
     target = torch.empty_like(source)
     return {
@@ -40,7 +37,10 @@ def measure_limits(device: str, seconds: float = SECONDS) -> dict[str, float]:
 
 
 def measure_matmul_flops(device: str, dtype: torch.dtype, seconds: float = SECONDS) -> float:
-    """Return the FLOP/s of a product of two large square matrices."""
+    """Return the FLOP/s of a product of two large square matrices. Raises UserError if the products are wrong."""
+    ones = torch.ones(64, 64, device=device, dtype=dtype)
+    if not bool((ones @ ones == 64).all()):
+        raise UserError(f"matrix products on {device} are wrong. Run: nanochat-tui --no-ui doctor")
     rows, _ = _SIZES[device]
     a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
     return 2 * rows**3 / _time_call(lambda: a @ b, device, seconds)

@@ -57,7 +57,8 @@ class Report(NamedTuple):
             bound = "at least" if figure.more_is_better else "at most"
             goal = "" if figure.limit is None else f"{bound} {figure.limit:,g} {figure.unit}"
             spread = f"{_format(min(figure.values))} - {_format(max(figure.values))}"
-            lines.append(f"| {figure.name} | {_format(figure.median)} {figure.unit} | {spread} | {goal} |")
+            median = f"{_format(figure.median)} {figure.unit}".rstrip()
+            lines.append(f"| {figure.name} | {median} | {spread} | {goal} |")
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path, name: str) -> list[Path]:

@@ -3,14 +3,14 @@
 import gc
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from engines import registry
 from engines.bench import machine
-from engines.bench.kernel_profile import Kernel, StepReport, sum_by_category
+from engines.bench.kernel_profile import OUTSIDE, Kernel, StepReport, sum_by_category
 from engines.bench.report import Figure, Report
 from engines.cost.flops import flops_per_token
 from engines.data.batches import Batches
@@ -19,6 +19,7 @@ from engines.errors import SettingsError
 from engines.interfaces import Learner
 from engines.settings.resolve import resolve
 from engines.settings.train import TrainSettings
+from engines.system import cpu
 from engines.tensor.devices import resolve_device
 from engines.training.schedules import compute_at_step
 
@@ -44,26 +45,38 @@ def measure(
 ) -> StepReport:
     """Profile the gpt of the given settings, or all sizes for this machine if there are none.
 
-    `report_progress` is called with the name of each measurement, and `command` is named in the report. Each limit of
-    the machine is measured for `limit_seconds`. Raises SettingsError for anything but a gpt with a bpe tokenizer, and
-    UserError if the device is not available.
+    `report_progress` is called with the name of each measurement, and `command` is named in the report. The rate of
+    matrix products is measured for `limit_seconds`, with the dtype and the threads of the steps. Raises SettingsError
+    for anything but a gpt with a bpe tokenizer, and UserError if the device is not available.
     """
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = [_resolve({"device": default_device, **size}) for size in ([given] if given else _SIZES[default_device])]
     device = resolve_device(sizes[0]).device.type
     if device not in _SIZES:
         raise SettingsError([f"--device {device}: bench step supports {' and '.join(_SIZES)} only."])
-    report_progress("matrix products and copies")
-    limit = machine.measure_limits(device, limit_seconds)["matmul_flops"]
-    figures = [Figure("large matrix products here", "TFLOP/s", [limit / 1e12])]
-    kernels = {}
+    figures, kernels, notes = [], {}, []
     for settings in sizes:
         report_progress(f"steps at depth {settings.layers}")
         name = f"depth {settings.layers}, V={settings.vocab_size:,}, {settings.tokens_per_step:,} tokens"
-        of_size, kernels[name] = _profile_size(name, settings, device, limit)
-        figures += of_size
-    device_name = torch.cuda.get_device_name() if device == "cuda" else "the CPU"
-    return StepReport(Report(f"Time of a training step on {device_name}", command, figures), kernels)
+        size = _profile_size(name, settings, device)
+        report_progress("matrix products")
+        limit = machine.measure_matmul_flops(device, size.dtype, limit_seconds)
+        figures += _list_figures(name, settings, size, limit)
+        kernels[name] = size.kernels
+        notes.append(f"{name}: {size.choices}.")
+    device_name = torch.cuda.get_device_name() if device == "cuda" else cpu.name()
+    return StepReport(Report(f"Time of a training step on {device_name}", command, figures, notes), kernels, device)
+
+
+class _ProfiledSize(NamedTuple):
+    """The measurements of one size. `choices`: what the learner chose for this machine."""
+
+    kernels: list[Kernel]
+    seconds: float  # per step
+    start_seconds: float
+    gpu_bytes: int | None
+    dtype: torch.dtype
+    choices: str
 
 
 def _resolve(given: Mapping[str, Any]) -> TrainSettings:
@@ -73,8 +86,8 @@ def _resolve(given: Mapping[str, Any]) -> TrainSettings:
     return settings
 
 
-def _profile_size(name: str, settings: TrainSettings, device: str, limit: float) -> tuple[list[Figure], list[Kernel]]:
-    """Return the figures of one size and its kernels. `limit` is the rate of large matrix products in FLOP/s."""
+def _profile_size(name: str, settings: TrainSettings, device: str) -> _ProfiledSize:
+    """Train a model of one size, time its steps, and profile some more."""
     batches = Batches(_random_tokens(settings.vocab_size), settings.context_length, settings.batch_size, settings.seed)
     on_gpu = device == "cuda"
     if on_gpu:
@@ -88,20 +101,38 @@ def _profile_size(name: str, settings: TrainSettings, device: str, limit: float)
     start_seconds = time.perf_counter() - started
     _train(learner, batches, settings, _WARM_UP)
     seconds = _train(learner, batches, settings, _TIMED)
-    memory = [Figure("peak of torch's memory", "GiB", [torch.cuda.max_memory_allocated() / 2**30])] if on_gpu else []
+    gpu_bytes = torch.cuda.max_memory_allocated() if on_gpu else None
     with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiler:
         _train(learner, batches, settings, _PROFILED)
     kernels = _list_kernels(profiler, "self_device_time_total" if on_gpu else "self_cpu_time_total")
+    chosen = {decision.setting: str(decision.value) for decision in learner.decisions}
+    dtype = getattr(torch, chosen.get("dtype", "float32"), torch.float32)
+    choices = ", ".join(f"{setting} {value}" for setting, value in chosen.items())
+    return _ProfiledSize(kernels, seconds, start_seconds, gpu_bytes, dtype, choices)
+
+
+def _list_figures(name: str, settings: TrainSettings, size: _ProfiledSize, limit: float) -> list[Figure]:
+    """Return the figures of one size. `limit` is the rate of large matrix products in FLOP/s.
+
+    On a CPU, operators are started by Python while nothing else runs: the rest of a step is the time of Python.
+    """
     minimum = settings.tokens_per_step * flops_per_token(settings, settings.vocab_size) / limit
+    by_category = sum_by_category(size.kernels)
     figures = [
-        Figure(f"**{name}**", "ms", [seconds * 1e3]),
-        Figure("tokens/s", "M", [settings.tokens_per_step / seconds / 1e6]),
-        *(Figure(category, "ms", [ms]) for category, ms in sum_by_category(kernels).items()),
-        Figure("all its FLOPs at the rate of large products", "ms", [minimum * 1e3]),
-        *memory,
-        Figure("before the first step: building, compiling, warming up", "s", [start_seconds]),
+        Figure(f"**{name}**", "ms", [size.seconds * 1e3]),
+        Figure("tokens/s", "", [settings.tokens_per_step / size.seconds]),
+        *(Figure(category, "ms", [ms]) for category, ms in by_category.items()),
     ]
-    return figures, kernels
+    if size.gpu_bytes is None:
+        figures.append(Figure(OUTSIDE, "ms", [max(0.0, size.seconds * 1e3 - sum(by_category.values()))]))
+    figures += [
+        Figure("all its FLOPs at the rate of large products", "ms", [minimum * 1e3]),
+        Figure(f"large products in {str(size.dtype).removeprefix('torch.')}", "GFLOP/s", [limit / 1e9]),
+    ]
+    if size.gpu_bytes is not None:
+        figures.append(Figure("peak of torch's memory", "GiB", [size.gpu_bytes / 2**30]))
+    figures.append(Figure("before the first step: building, compiling, warming up", "s", [size.start_seconds]))
+    return figures
 
 
 def _list_kernels(profiler: profile, time_attribute: str) -> list[Kernel]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engines.bench import step
-from engines.bench.kernel_profile import OTHER, StepReport
+from engines.bench.kernel_profile import OTHER, OUTSIDE, StepReport
 from engines.errors import SettingsError, UserError
 
 TINY = {"depth": 1, "width": 32, "heads": 2, "vocab_size": 258, "context_length": 16, "batch_size": 2, "device": "cpu"}
@@ -35,13 +35,13 @@ def tiny() -> Measurement:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="larger on a GPU: `bench step`")
 def test_without_settings_the_default_size_is_measured() -> None:
     report, medians, progress = measure({})
-    assert progress == ["matrix products and copies", "steps at depth 2"]
+    assert progress == ["steps at depth 2", "matrix products"]
     assert min(medians[name] for name in CATEGORIES) > 0 and medians["tokens/s"] > 0
     assert "| **depth 2, V=512, 512 tokens** |" in report.to_markdown()
 
 
 def test_only_the_gpt_of_the_given_settings_is_measured(tiny: Measurement) -> None:
-    assert tiny.progress == ["matrix products and copies", "steps at depth 1"]
+    assert tiny.progress == ["steps at depth 1", "matrix products"]
     name = "depth 1, V=258, 32 tokens"
     assert [figure for figure in tiny.medians if figure.startswith("**")] == [f"**{name}**"]
     assert list(tiny.report.kernels) == [name]
@@ -56,6 +56,15 @@ def test_kernels_are_counted_per_step_and_sum_to_the_categories(tiny: Measuremen
     assert products.launches == int(products.launches) > 5  # a forward and a backward pass of a layer
     assert sum(kernel.ms for kernel in kernels) == pytest.approx(sum(tiny.medians[name] for name in CATEGORIES))
     assert "| `aten::mm` | " in tiny.report.to_markdown()
+
+
+def test_on_a_cpu_the_report_names_operators_and_what_was_chosen(tiny: Measurement) -> None:
+    markdown = tiny.report.to_markdown()
+    assert "| operator | calls per step | ms per step |" in markdown and "kernel" not in markdown
+    assert "depth 1, V=258, 32 tokens: device cpu, dtype " in markdown and ", threads " in markdown
+    total = tiny.medians["**depth 1, V=258, 32 tokens**"]
+    operators = sum(tiny.medians[name] for name in CATEGORIES)
+    assert tiny.medians[OUTSIDE] == pytest.approx(max(0.0, total - operators))
 
 
 @pytest.mark.parametrize(
