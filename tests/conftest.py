@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Search for garbage rarely, and never in modules and tests: it took a third of the time of tests of the dashboard."""
+    """Search for garbage rarely, and never in modules and tests: it took a third of the time of the screens' tests."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
