@@ -35,11 +35,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
 
 
+def pytest_configure() -> None:
+    """Search for garbage rarely: it took a third of the time of the screens' tests."""
+    gc.set_threshold(10_000, 20, 20)
+
+
 def pytest_collection_finish() -> None:
-    """Search for garbage rarely, and never in modules and tests: it took a third of the time of the screens' tests."""
+    """Never search for garbage in modules and collected tests."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
