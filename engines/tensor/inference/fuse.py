@@ -8,15 +8,9 @@ from engines.tensor.models.layers import linear
 
 
 def fuse_for_inference(model: GPT) -> GPT:
-    """Return a copy with weights in the compute dtype, and with one matrix for queries, keys and values.
-
-    The copy computes in float32 on a CPU: it would convert bfloat16 weights to another layout for every product.
-    """
-    config = model.config
-    if config.device.type == "cpu" and config.dtype == torch.bfloat16:
-        config = config._replace(dtype=torch.float32)
-    weights = {name: weight.detach().to(config.dtype) for name, weight in model.weights.items()}
-    fused = GPT(model.settings, model.vocab_size, weights, config)
+    """Return a copy with weights in the compute dtype, and with one matrix for queries, keys and values."""
+    weights = {name: weight.detach().to(model.dtype) for name, weight in model.weights.items()}
+    fused = GPT(model.settings, model.vocab_size, weights, model.config)
     for block in fused.layers:
         block.attention = FusedQKVAttention(block.attention)
     return fused

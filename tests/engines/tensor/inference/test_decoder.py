@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensors import SWITCHES, V, build_random_gpt, gpt_settings, random_rows
@@ -17,11 +16,8 @@ from engines.generation.decoding import softmax
 from engines.generation.sampling import generate
 from engines.settings.sample import SampleSettings
 from engines.settings.train import TrainSettings
-from engines.tensor import factory
-from engines.tensor.devices import resolve_device
 from engines.tensor.inference import captured_decode
 from engines.tensor.inference.decoder import CachedDecoder, CachedDecoding
-from engines.tensor.inference.fuse import fuse_for_inference
 from engines.tensor.models.gpt import GPT
 
 GREEDY = SampleSettings(top_k=1)
@@ -253,16 +249,3 @@ def test_a_stream_ends_with_its_random_numbers() -> None:
     decoder = build_decoder(build_gpt(gpt_settings()), [[BOS]])
     assert list(decoder.stream_ahead(GREEDY, iter([]))) == []
     assert len(list(decoder.stream_ahead(GREEDY, iter([[0.5]] * 3)))) == 3
-
-
-def test_a_bfloat16_model_decodes_in_float32_on_a_cpu_with_nearly_the_same_scores() -> None:
-    exact = build_gpt(gpt_settings())
-    settings = gpt_settings(dtype="bfloat16")
-    weights = {name: weight.float() for name, weight in exact.weights.items()}
-    coarse = factory.build_model(settings, V, weights, resolve_device(settings))
-    coarse.make_decoder = CachedDecoding()
-    assert fuse_for_inference(coarse).dtype == torch.float32 and coarse.dtype == torch.bfloat16
-    found, expected = (
-        build_decoder(model, [[BOS, 7, 7, 3, 21]]).sample(GREEDY, [0.5])[0].probability for model in (coarse, exact)
-    )
-    assert found == pytest.approx(expected, rel=1e-4)
