@@ -8,11 +8,12 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engines.generation.load import LoadedModel, load_trained_model
 from engines.generation.sampling import generate
+from engines.interfaces import LanguageModel
 from engines.random_stream import RandomStream
 from engines.settings.sample import SampleSettings
 
@@ -36,8 +37,12 @@ def decode_greedily(loaded: LoadedModel, count: int, prompt: int) -> dict[str, f
     """Continue a random prompt with the most likely tokens, also after the end of a document."""
     random = RandomStream(0)
     tokens = [int(random.uniform(0, loaded.tokenizer.vocab_size)) for _ in range(prompt)]
-    decoder = loaded.model.decoder([tokens])
-    return time_tokens(decoder.stream(SampleSettings(top_k=1), itertools.repeat([0.0], count)))
+    return time_tokens(_continue(loaded.model, tokens, count))
+
+
+def _continue(model: LanguageModel, prompt: list[int], count: int) -> Iterator[object]:
+    """Read the prompt when the first token is requested: it belongs to the time of that token."""
+    yield from model.decoder([prompt]).stream(SampleSettings(top_k=1), itertools.repeat([0.0], count))
 
 
 def main(how: str, checkpoint: str, count: str, prompt: str = "0") -> None:
