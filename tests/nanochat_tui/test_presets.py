@@ -64,7 +64,7 @@ def test_a_contradiction_names_the_settings_of_the_preset(capsys: Streams) -> No
     assert main(["--no-ui", "plan", "--preset", "laptop", "--model-kind", "bigram"]) == 2
     err = capsys.readouterr().err
     assert "--layers cannot be used with --model-kind bigram" in err
-    assert "--preset laptop sets --model-kind gpt, --data stories, " in err
+    assert "--preset laptop sets --mode tensor, --model-kind gpt, " in err
 
 
 def test_plan_shows_the_preset_and_lists_all_with_their_cost(capsys: Streams) -> None:

@@ -20,7 +20,7 @@ from engines.settings.fields import fields
 from engines.settings.presets import PRESETS
 from engines.settings.train import TrainSettings
 from screens.shared.formatting import format_label
-from screens.shared.settings_form import COMMON_SETTINGS, SettingRow, SettingsForm
+from screens.shared.settings_form import COMMON_SETTINGS, SettingRow, SettingsForm, format_as_typed
 from screens.train.plan import PlanView
 
 
@@ -258,12 +258,12 @@ async def test_a_preset_fills_the_form_and_edited_values_stay(tmp_path: Path) ->
     async with open_dashboard(tmp_path) as pilot:
         await write(pilot, "seed", "7")
         await choose_preset(pilot, "laptop")
-        filled = {name: str(value) for name, value in PRESETS["laptop"].settings.items()}
+        filled = {name: format_as_typed(value) for name, value in PRESETS["laptop"].settings.items()}
         assert pilot.screen.query_one(SettingsForm).given == {**filled, "seed": "7"}
         assert entry(pilot, "vocab_size").value == filled["vocab_size"], "the groups of its settings are expanded"
         await write(pilot, "steps", "12")
         await choose_preset(pilot, "inspect")
-        filled = {name: str(value) for name, value in PRESETS["inspect"].settings.items()}
+        filled = {name: format_as_typed(value) for name, value in PRESETS["inspect"].settings.items()}
         assert pilot.screen.query_one(SettingsForm).given == {**filled, "seed": "7"}
         await write(pilot, "steps", "12")
         await choose_preset(pilot, Select.NULL)
