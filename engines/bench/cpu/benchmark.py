@@ -1,6 +1,7 @@
 """Runs the parts of `bench cpu`, and builds the report. A part that fails does not end the others."""
 
 import math
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -94,7 +95,7 @@ def _plan(settings: CpuBenchSettings, results: Path, stage: Stage) -> CpuBenchma
     text = corpus.split_text(source, work / "text")
 
     def run(command: BenchCommand) -> ProcessOutcome:
-        log = work / "logs" / f"{command.title.replace(' ', '-').replace('/', '-')}.log"
+        log = work / "logs" / f"{re.sub('[^a-z0-9]+', '-', command.title.lower())}.log"
         with stage(command.title) as on_output:
             outcome = processes.run_process(
                 command.words, command.environment, command.folder, log, math.inf, on_output

@@ -70,9 +70,11 @@ def run_our_module(bench: CpuBenchmark, title: str, module: str, *words: str) ->
     return read_json(bench.run(BenchCommand(title, words, _our_environment(bench), bench.work)))
 
 
-def train_ours(bench: CpuBenchmark, kind: str, steps: int, *extra: str, title: str = "") -> TrainingSpeed:
-    """Train one of our models of nanoGPT's size. The results directory has this run alone."""
-    results = get_results_dir(bench, kind)
+def train_ours(
+    bench: CpuBenchmark, kind: str, steps: int, *extra: str, title: str = "", folder: str = ""
+) -> TrainingSpeed:
+    """Train one of our models of nanoGPT's size. `folder` is for this run alone; by default it is named as the kind."""
+    results = get_results_dir(bench, folder or kind)
     clear_folder(results)
     words = ["train", "--results-dir", str(results), "--mode", "tensor", "--model-kind", kind, "--device", "cpu"]
     words += ["--data", str(bench.text.train), "--val-data", str(bench.text.val), "--documents", "file"]
@@ -93,9 +95,9 @@ def read_choices(bench: CpuBenchmark, kind: str) -> tuple[dict[str, str], int]:
     return choices, int(engine.get("flops_per_token", 0))
 
 
-def get_results_dir(bench: CpuBenchmark, kind: str) -> Path:
-    """Return the results directory of our trainings of a kind."""
-    return bench.work / "runs" / kind
+def get_results_dir(bench: CpuBenchmark, folder: str) -> Path:
+    """Return the results directory of one of our trainings."""
+    return bench.work / "runs" / folder
 
 
 def _our_environment(bench: CpuBenchmark) -> dict[str, str]:

@@ -89,7 +89,7 @@ def measure_threads(bench: CpuBenchmark) -> PartResult:
     for _ in range(bench.rounds):
         for threads, words in options.items():
             title = f"gpt: training, {format_threads(threads)}" if threads else "gpt: training, default threads"
-            speed = sides.train_ours(bench, "threads", _THREAD_STEPS, *words, *_SHORT, title=title)
+            speed = sides.train_ours(bench, "gpt", _THREAD_STEPS, *words, *_SHORT, title=title, folder="threads")
             rates[threads].append(speed.tokens_per_second)
     best = [max(each) for each in zip(rates[1], rates[every], strict=True)]
     figures = [
