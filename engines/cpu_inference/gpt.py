@@ -15,6 +15,8 @@ from engines.cpu_inference.model import NumpyModel
 from engines.data.tokenizers import BOS
 from engines.settings.train import TrainSettings
 
+Complexes = np.ndarray[Any, np.dtype[np.complexfloating[Any]]]
+
 _NORM_EPS = 1e-6
 _MAX_VALUE_GATE = 3.0
 
@@ -31,12 +33,16 @@ class NumpyGPT(NumpyModel):
         self._smear_scalar, self._backout_scalar = (
             weights[name].item() if name in weights else 0.0 for name in ("smear_scalar", "backout_scalar")
         )
-        self._blocks = [_Block(settings, layer, weights) for layer in range(settings.layers)]
+        rotations = _rotations(settings).astype(np.result_type(self._wte, np.complex64)) if settings.rotary else None
+        self._blocks = [_Block(settings, layer, weights, rotations) for layer in range(settings.layers)]
 
     def new_cache(self, batch_size: int, capacity: int) -> NumpyKVCache:
         settings = self._settings
         head_size = settings.width // settings.heads
-        return NumpyKVCache(batch_size, settings.layers, settings.kv_heads, capacity, head_size, self._wte.dtype.name)
+        dtype = self._wte.dtype.name
+        cache = NumpyKVCache(batch_size, settings.layers, settings.kv_heads, capacity, head_size, dtype)
+        cache.embedding = np.zeros((batch_size, 1, settings.width), dtype)
+        return cache
 
     def read(self, tokens: Ints, cache: NumpyKVCache, only_last: bool) -> Floats:
         x, middle = self._run_blocks(tokens, cache)
@@ -66,8 +72,7 @@ class NumpyGPT(NumpyModel):
             x = rms_norm(x, _NORM_EPS)
         if self._smear_gate is None:
             return x
-        before = np.broadcast_to(cache.embedding, (len(x), 1, x.shape[2]))
-        previous = np.concatenate((before, x[:, :-1]), axis=1) if x.shape[1] > 1 else before
+        previous = np.concatenate((cache.embedding, x[:, :-1]), axis=1)
         if self._settings.document_mask:
             previous = np.where((tokens == BOS)[..., None], 0.0, previous)
         cache.embedding = x[:, -1:]
@@ -79,14 +84,16 @@ class NumpyGPT(NumpyModel):
 class _Block:
     """A transformer layer, with one matrix for queries, keys and values."""
 
-    def __init__(self, settings: TrainSettings, layer: int, weights: Mapping[str, Floats]) -> None:
-        self._settings, self._layer = settings, layer
+    def __init__(
+        self, settings: TrainSettings, layer: int, weights: Mapping[str, Floats], rotations: Complexes | None
+    ) -> None:
+        """`rotations` of rotary position embeddings, if they are on."""
+        self._settings, self._layer, self._rotations = settings, layer, rotations
         self._window = window_of(settings, layer)
         self._head_size = settings.width // settings.heads
         w = {name: weights[f"{layer}.{name}"] for name in ("q", "k", "v", "o", "fc", "proj")}
-        if settings.rotary:
+        if rotations is not None:
             w["q"], w["k"] = (_pair_channels(w[name], self._head_size) for name in "qk")
-            self._rotations = _rotations(settings).astype(np.result_type(w["q"], np.complex64))
         self._qkv = np.concatenate((w["q"], w["k"], w["v"])).T
         self._o, self._fc, self._proj = w["o"].T, w["fc"].T, w["proj"].T
         self._value_embedding = weights.get(f"{layer}.value_embedding")
@@ -113,7 +120,7 @@ class _Block:
         settings = self._settings
         heads = (x @ self._qkv).reshape(*tokens.shape, -1, self._head_size)
         qk, v = heads[:, :, : -settings.kv_heads], heads[:, :, -settings.kv_heads :]
-        if settings.rotary:
+        if self._rotations is not None:
             end = cache.length + tokens.shape[1]
             qk = (qk.view(self._rotations.dtype) * self._rotations[cache.length : end, None]).view(x.dtype)
         if settings.qk_norm:
@@ -138,9 +145,10 @@ def _pair_channels(weight: Floats, head_size: int) -> Floats:
     return paired
 
 
-def _rotations(settings: TrainSettings) -> "np.ndarray[Any, np.dtype[np.complex128]]":
+def _rotations(settings: TrainSettings) -> Complexes:
     """Return the complex factors (context_length, D / 2) that rotate the pairs of channels at each position."""
     head_size = settings.width // settings.heads
     wavelengths = max(settings.rotary_base, 1.0) ** (np.arange(0, head_size, 2) / head_size)
     angles = np.arange(settings.context_length)[:, None] / wavelengths
-    return np.cos(angles) - 1j * np.sin(angles)
+    rotations: Complexes = np.cos(angles) - 1j * np.sin(angles)
+    return rotations

@@ -12,7 +12,7 @@ class NumpyKVCache:
         shape = layers, batch_size, kv_heads, capacity, head_size
         self.length = 0
         self._keys, self._values = np.empty(shape, dtype), np.empty(shape, dtype)
-        self.embedding = np.zeros((batch_size, 1, 1), dtype)  # of the last token, if the model needs it
+        self.embedding = np.zeros((batch_size, 1, 0), dtype)  # of the last token, in models that need it
         self._documents = np.zeros((batch_size, capacity), np.int64)
 
     def append(self, layer: int, keys: Floats, values: Floats) -> tuple[Floats, Floats]:
