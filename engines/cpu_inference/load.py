@@ -16,8 +16,12 @@ def load_model(settings: TrainSettings, vocab_size: int, weights: dict[str, Arra
     The first model of a process decides the number of threads: OpenBLAS reads it when numpy is imported.
     """
     size = sum(len(array.data) for array in weights.values())
-    threads = cpu.default_threads() if size >= _MIN_BYTES_FOR_THREADS else 1
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(choose_threads(size)))
     from engines.cpu_inference import factory
 
     return factory.load_model(settings, vocab_size, weights)
+
+
+def choose_threads(size: int) -> int:
+    """Return the number of threads for a model with weights of `size` bytes."""
+    return cpu.default_threads() if size >= _MIN_BYTES_FOR_THREADS else 1
