@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from patience import TEST_TIMEOUT
 
+import engines.tensor  # noqa: F401  before any test imports torch, whose threads it configures
 from engines.system import cpu
 
 settings.register_profile("slow machines too", deadline=None)

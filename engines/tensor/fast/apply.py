@@ -1,5 +1,6 @@
 """Replaces parts of a GPT by modules that are faster on its device. The plain modules are the reference."""
 
+import copy
 from functools import partial
 
 import torch
@@ -7,12 +8,14 @@ from torch import nn
 
 from engines.tensor.devices import DeviceConfig, has_tiled_matmul
 from engines.tensor.fast import cudnn_attention
+from engines.tensor.fast.cpu_blocks import CPUBlock, CPUMiniBlock
 from engines.tensor.fast.cross_entropy import fused_cross_entropy
 from engines.tensor.fast.flex_attention import MIN_HEAD_SIZE, FlexContext, build_block_masks
 from engines.tensor.fast.joint_attention import JointAttention
 from engines.tensor.fast.tiled_mlp import TiledBlock
 from engines.tensor.models.base import TensorModel
 from engines.tensor.models.gpt import GPT
+from engines.tensor.models.mini_gpt import MiniGPT
 
 MAX_FUSED_SOFTCAP = 40.0  # on CUDA: sums of exponentials of larger logits may overflow float32
 
@@ -24,7 +27,9 @@ def use_fused_loss_on_cpu(model: GPT) -> None:
 
 
 def build_training_model(model: TensorModel, config: DeviceConfig) -> TensorModel:
-    """Return a model with the same parameters for training with `config`: `model` itself if that is not compiled."""
+    """Return a model with the same parameters for training with `config`: `model` itself if nothing is faster."""
+    if config.device.type == "cpu" and not config.is_compiled:
+        return _build_cpu_model(model)
     if not isinstance(model, GPT) or not config.is_compiled:
         return model
     fast = GPT(model.settings, model.vocab_size, model.weights, config)
@@ -34,6 +39,16 @@ def build_training_model(model: TensorModel, config: DeviceConfig) -> TensorMode
         uses_joint_attention = _use_joint_attention(fast)
         _use_flex_attention(fast, uses_joint_attention)
         _use_tiled_blocks(fast)
+    return fast
+
+
+def _build_cpu_model(model: TensorModel) -> TensorModel:
+    fast = copy.copy(model)
+    fast._modules = dict(model._modules)
+    if isinstance(fast, GPT) and fast.settings.activation == "relu2":
+        fast.blocks = nn.ModuleList(map(CPUBlock, fast.layers))
+    elif isinstance(fast, MiniGPT):
+        fast.blocks = nn.ModuleList(map(CPUMiniBlock, fast.layers))
     return fast
 
 

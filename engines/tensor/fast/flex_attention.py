@@ -39,7 +39,7 @@ class FlexSequence(FullSequence):
             return super().attend(layer, q, k, v, window)
         from torch.nn.attention.flex_attention import flex_attention  # its module takes a second to import
 
-        return flex_attention(q, k, v, block_mask=self._block_masks[window], enable_gqa=self._is_grouped)
+        return flex_attention(q, k, v, block_mask=self._block_masks[window], enable_gqa=q.shape[1] != k.shape[1])
 
 
 def build_block_masks(settings: TrainSettings, tokens: Tensor, windows: Iterable[int]) -> dict[int, Any]:

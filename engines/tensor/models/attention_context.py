@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engines.data.tokenizers import BOS
 from engines.settings.train import TrainSettings
+from engines.tensor.models.layers import attend
 
 # Shortest window that is computed by chunks instead of a mask. Measured with gradients on two threads of an AMD EPYC:
 # chunks took 0.3 times as long for a window of 256 of 2,048 tokens, 0.5 for 512 of 2,048 and for 64 of 512, 0.8 for
@@ -37,7 +38,6 @@ class FullSequence:
     def __init__(self, settings: TrainSettings, tokens: Tensor, min_chunked_window: int = MIN_CHUNKED_WINDOW) -> None:
         self._length = tokens.shape[1]
         self._starts_document = tokens == BOS if settings.document_mask else None
-        self._is_grouped = settings.kv_heads != settings.heads
         self._min_chunked_window = min_chunked_window
         self._masks: dict[int, Tensor] = {}
 
@@ -52,12 +52,12 @@ class FullSequence:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
         if self._starts_document is None and not window:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self._is_grouped)
+            return attend(q, k, v)
         if self._starts_document is None and window >= self._min_chunked_window and self._length % window == 0:
-            return sliding_window_attention(q, k, v, window, self._is_grouped)
+            return sliding_window_attention(q, k, v, window)
         if window not in self._masks:
             self._masks[window] = self._build_mask(window, q.device)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self._masks[window], enable_gqa=self._is_grouped)
+        return attend(q, k, v, self._masks[window])
 
     def _build_mask(self, window: int, device: torch.device) -> Tensor:
         """True where a query (rows) sees a key (columns): (T, T), or (B, 1, T, T) with document masks."""
@@ -70,13 +70,12 @@ class FullSequence:
         return (mask & (document[:, :, None] == document[:, None, :])).unsqueeze(1)
 
 
-def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, is_grouped: bool) -> Tensor:
+def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Return attention outputs (B, heads, T, D) within a window that divides T, by chunks as long as the window.
 
     The queries of a chunk see no keys but those of their own chunk and the previous one.
     """
-    first_q, first_k, first_v = (x[:, :, :window] for x in (q, k, v))
-    first: Tensor = F.scaled_dot_product_attention(first_q, first_k, first_v, is_causal=True, enable_gqa=is_grouped)
+    first = attend(*(x[:, :, :window] for x in (q, k, v)))
     if q.shape[2] == window:
         return first
     batch_size = len(q)
@@ -87,7 +86,7 @@ def sliding_window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, is_gr
     )  # (B * chunks, kv_heads, 2 * window, D)
     distance = window + torch.arange(window, device=q.device)[:, None] - torch.arange(2 * window, device=q.device)
     mask = (distance >= 0) & (distance < window)
-    rest = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, enable_gqa=is_grouped)
+    rest = attend(queries, keys, values, mask)
     rest = rest.unflatten(0, (batch_size, -1)).transpose(1, 2).flatten(2, 3)  # (B, heads, T - window, D)
     return torch.cat((first, rest), 2)
 

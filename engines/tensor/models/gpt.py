@@ -31,6 +31,8 @@ from engines.tensor.models.layers import (
     linear,
     relu2,
     rms_norm,
+    scale,
+    scaled_sum,
     softcapped_cross_entropy,
     tanh_softcap,
 )
@@ -115,13 +117,13 @@ class GPT(TensorModel):
             x = rms_norm(x, NORM_EPS)
         if self.settings.smear:
             gate = torch.sigmoid(linear(x[..., :SMEAR_CHANNELS], self.smear_gate))  # (B, T, 1)
-            x = x + self.smear_scalar.to(x.dtype) * gate * context.previous(x)
+            x = x + scale(self.smear_scalar.to(x.dtype), gate * context.previous(x))
         return x
 
     def final_norm(self, x: Tensor, middle: Tensor) -> Tensor:
         """Return the input of the head (B, T, C)."""
         if self.settings.backout:
-            x = x - self.backout_scalar.to(x.dtype) * middle
+            x = x - scale(self.backout_scalar.to(x.dtype), middle)
         return rms_norm(x, NORM_EPS) if self.settings.final_rmsnorm else x
 
     def head_loss(self, x: Tensor, middle: Tensor, targets: Tensor) -> Tensor:
@@ -227,9 +229,11 @@ class MLP(nn.Module):
 
 def scale_residual(x: Tensor, residual_scale: Tensor | None, x0_scale: Tensor | None, x0: Tensor) -> Tensor:
     """Return residual_scale * x + x0_scale * x0; a scale that is None leaves its factor out."""
+    if residual_scale is not None and x0_scale is not None:
+        return scaled_sum(residual_scale, x, x0_scale, x0)
     if residual_scale is not None:
-        x = residual_scale * x
-    return x if x0_scale is None else x + x0_scale * x0
+        return scale(residual_scale, x)
+    return x if x0_scale is None else x + scale(x0_scale, x0)
 
 
 def rotary_tables(settings: TrainSettings) -> tuple[Tensor, Tensor]:

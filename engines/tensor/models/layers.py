@@ -1,20 +1,19 @@
-"""Layers without weights, and the linear layer.
-
-The gradients of `rms_norm` and `relu2` are written out for eager code on a CPU, where torch's own read and write memory
-two to four times as often. GPUs have kernels for them, and the compiler fuses them.
-"""
-
-from typing import Any
+"""Layers without weights, and the linear layer. Eager code on a CPU has functions of its own for them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from engines.tensor.models import cpu_attention, cpu_functions
 
 RMS_EPS = 1e-5  # of the models that the scalar engine has too
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return x (..., C) @ weight.T for weight (K, C), converted to the dtype of x."""
+    if _is_eager_cpu(x):
+        product: Tensor = cpu_functions.Linear.apply(x, weight)  # type: ignore[no-untyped-call]
+        return product
     weight = weight.to(x.dtype)
     if torch.compiler.is_compiling() and x.numel() == x.shape[-1]:
         # Of a single row the compiler fuses a sum with its neighbours; a matrix product is a launch of its own.
@@ -42,6 +41,9 @@ def softcapped_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, soft
 
 def apply_rotary_emb(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return x (B, T, heads, D) with each pair of channels (i, i + D / 2) rotated by its position's angle."""
+    if _is_eager_cpu(x):
+        rotated: Tensor = cpu_functions.RotaryEmb.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+        return rotated
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)
 
@@ -50,7 +52,7 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
     """Return x / sqrt(mean(x²) + eps), over the last dimension."""
     if not _is_eager_cpu(x):
         return F.rms_norm(x, (x.shape[-1],), eps=eps)
-    normed: Tensor = _RMSNorm.apply(x, eps)  # type: ignore[no-untyped-call]
+    normed: Tensor = cpu_functions.RMSNorm.apply(x, eps)  # type: ignore[no-untyped-call]
     return normed
 
 
@@ -58,40 +60,36 @@ def relu2(x: Tensor) -> Tensor:
     """Return relu(x)²."""
     if not _is_eager_cpu(x):
         return F.relu(x).square()
-    squared: Tensor = _ReLU2.apply(x)  # type: ignore[no-untyped-call]
+    squared: Tensor = cpu_functions.ReLU2.apply(x)  # type: ignore[no-untyped-call]
     return squared
+
+
+def scale(scalar: Tensor, x: Tensor) -> Tensor:
+    """Return scalar * x for a scalar () that is a parameter."""
+    if not _is_eager_cpu(x):
+        return scalar * x
+    scaled: Tensor = cpu_functions.Scale.apply(scalar, x)  # type: ignore[no-untyped-call]
+    return scaled
+
+
+def scaled_sum(a: Tensor, x: Tensor, b: Tensor, y: Tensor) -> Tensor:
+    """Return a * x + b * y for scalars () that are parameters."""
+    if not _is_eager_cpu(x):
+        return a * x + b * y
+    total: Tensor = cpu_functions.ScaledSum.apply(a, x, b, y)  # type: ignore[no-untyped-call]
+    return total
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return attention outputs (B, heads, T, D) for q (B, heads, T, D), k and v (B, kv_heads, S, D).
+
+    `mask` is a boolean (T, S) or (B, 1, T, S), true where a query sees a key; without one, attention is causal.
+    """
+    if _is_eager_cpu(q) and cpu_attention.is_faster(q, k.shape[2]):
+        return cpu_attention.attend(q, k, v, mask)
+    is_grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=is_grouped)
 
 
 def _is_eager_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-class _RMSNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        exact = x if x.dtype == torch.float64 else x.float()
-        scale = exact.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-        normed = (exact * scale).to(x.dtype)
-        ctx.save_for_backward(normed, scale)
-        return normed
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """scale * (g - normed * mean(g * normed))."""
-        normed, scale = ctx.saved_tensors
-        along = (gradient * normed).mean(-1, keepdim=True, dtype=scale.dtype).neg_().to(normed.dtype)
-        return torch.addcmul(gradient, normed, along).mul_(scale.to(normed.dtype)), None
-
-
-class _ReLU2(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        relu = F.relu(x)
-        ctx.save_for_backward(relu)
-        return relu * relu
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """2 g relu(x), which is 0 where the relu is."""
-        relu: Tensor = ctx.saved_tensors[0]
-        return (gradient * relu).mul_(2.0)

@@ -4,13 +4,14 @@ The numbers are those of `engines.scalar.models`, whose formulas follow karpathy
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.tensor.devices import DeviceConfig
 from engines.tensor.models.base import TensorModel
-from engines.tensor.models.layers import RMS_EPS, linear, relu2, rms_norm, to_accumulation_dtype
+from engines.tensor.models.layers import RMS_EPS, attend, linear, relu2, rms_norm, to_accumulation_dtype
 
 
 class MiniGPT(TensorModel):
@@ -33,11 +34,16 @@ class MiniGPT(TensorModel):
         x = x + self.wpe.to(self.dtype)[: tokens.shape[1]]
         if self.input_rmsnorm:
             x = rms_norm(x, RMS_EPS)
-        for block in self.blocks:
+        for block in self.layers:
             x = block(x)  # (B, T, C)
         if self.final_rmsnorm:
             x = rms_norm(x, RMS_EPS)
         return to_accumulation_dtype(linear(x, self.head))
+
+    @property
+    def layers(self) -> list["MiniBlock"]:
+        """The blocks, with their type."""
+        return [cast(MiniBlock, block) for block in self.blocks]
 
 
 class MiniBlock(nn.Module):
@@ -60,4 +66,4 @@ class MiniBlock(nn.Module):
         q, k, v = (
             linear(x, weight).unflatten(2, (self.heads, -1)).transpose(1, 2) for weight in (self.wq, self.wk, self.wv)
         )  # (B, heads, T, D)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+        return attend(q, k, v).transpose(1, 2).flatten(2)

@@ -1,6 +1,7 @@
 """SGD and AdamW on flat buffers."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,16 +50,28 @@ class AdamW:
         return {"mean": self._means, "square": self._squares, "updates": self._updates}
 
     def _update_in_chunks(self, lr: Tensor, is_valid: Tensor) -> None:
-        buffer, updates = self.buffer, (self._updates + is_valid).to(lr.dtype)
+        buffer, dtype = self.buffer, self.buffer.weights.dtype
+        updates = (self._updates + is_valid).to(lr.dtype)
         # sqrt(v / correction) + eps, with the correction moved out of the large tensors
         correction = torch.sqrt(1.0 - self._beta2**updates)
-        rate = (lr * correction / (1.0 - self._beta1**updates)).to(buffer.weights.dtype)
-        eps = (self._eps * correction).to(buffer.weights.dtype)
-        for weights, gradients, means, squares in _chunks(buffer.weights, buffer.gradients, self._means, self._squares):
-            new_means = self._beta1 * means + (1.0 - self._beta1) * gradients
-            new_squares = self._beta2 * squares + (1.0 - self._beta2) * gradients.square()
-            new_weights = weights * (1.0 - lr * self._weight_decay) - rate * new_means / (new_squares.sqrt() + eps)
-            copy_where(is_valid, (weights, new_weights), (means, new_means), (squares, new_squares))
+        scalars = _Scalars(
+            rate=(lr * correction / (1.0 - self._beta1**updates)).to(dtype),
+            eps=(self._eps * correction).to(dtype),
+            decay=(1.0 - lr * self._weight_decay).to(dtype),
+        )
+        for gradients, *state in _chunks(buffer.gradients, buffer.weights, self._means, self._squares):
+            if is_valid.is_cpu:
+                self._update_in_place(gradients, state, scalars)
+            else:
+                new_state = [tensor.clone() for tensor in state]
+                self._update_in_place(gradients, new_state, scalars)
+                copy_where(is_valid, *zip(state, new_state, strict=True))
+
+    def _update_in_place(self, gradients: Tensor, state: Sequence[Tensor], scalars: "_Scalars") -> None:
+        weights, means, squares = state
+        means.mul_(self._beta1).add_((1.0 - self._beta1) * gradients)
+        squares.mul_(self._beta2).add_(gradients.square().mul_(1.0 - self._beta2))
+        weights.mul_(scalars.decay).sub_((scalars.rate * means).div_(squares.sqrt().add_(scalars.eps)))
 
     def _update_with_fused_kernel(self, lr: Tensor, is_valid: Tensor) -> None:
         """Use torch's kernel, which computes in float32 and changes nothing where `found_inf` is set."""
@@ -79,6 +92,14 @@ class AdamW:
             eps=self._eps,
             maximize=False,
         )
+
+
+class _Scalars(NamedTuple):
+    """Factors of an update, in the dtype of the weights."""
+
+    rate: Tensor
+    eps: Tensor
+    decay: Tensor
 
 
 def _chunks(*flat: Tensor) -> Iterator[Sequence[Tensor]]:

@@ -148,19 +148,22 @@ def _apply_update(
     """Update the weights by the orthogonalised x, and decay them."""
     x = x.to(weights.dtype)
     squares = x.square().mean(-1 if variance.shape[-1] == 1 else -2, keepdim=True)  # per neuron
+    scale = torch.ones_like(squares)
     if options.renormalization:
         # the mean squares of an orthogonal matrix's neurons add up to one
-        scale = squares.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12).rsqrt()
-        x, squares = x * scale, squares * scale.square()
+        scale = scale * squares.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-12).rsqrt()
+        squares = squares * scale.square()
     if options.variance_reduction:
-        scale, new_variance = _reduce_variance(squares, variance)
-        x = x * scale
+        variance_scale, new_variance = _reduce_variance(squares, variance)
+        scale = scale * variance_scale
         copy_where(is_valid, (variance, new_variance))
+    x = x * scale
     decaying = weights
     if options.cautious_decay:
         decaying = weights * (x * weights >= 0)
         decay = decay * decay_multiplier
-    copy_where(is_valid, (weights, weights - lr * x - decay * decaying))
+    new_weights = torch.addcmul(weights, x, -lr.to(x.dtype))
+    copy_where(is_valid, (weights, torch.addcmul(new_weights, decaying, -decay.to(x.dtype))))
 
 
 def _reduce_variance(squares: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.tensor.devices import accumulation_dtype
+from engines.tensor.models.cpu_functions import sum_all
 from engines.tensor.optim.flat_buffers import FlatBuffer
 
 
@@ -65,6 +66,8 @@ class Optimizer:
         dtype = accumulation_dtype(norm.device)
         result = torch.stack((loss.to(dtype), norm.to(dtype)))
         is_valid = torch.isfinite(result).all() & (hyperparameters.apply_update > 0.0)
+        if is_valid.is_cpu and not is_valid:  # nothing waits here, unlike on a GPU
+            return result
         for rule in self._largest_first:
             rule.update(hyperparameters, is_valid)
         return result
@@ -77,10 +80,12 @@ class Optimizer:
 
 
 def copy_where(is_valid: Tensor, *changes: tuple[Tensor, Tensor]) -> None:
-    """Copy each new value over its old one, unless the update is not valid."""
+    """Copy each new value over its old one, unless the update is not valid, which `Optimizer` checks on a CPU."""
     for old, new in changes:
-        old.copy_(torch.where(is_valid, new, old))
+        old.copy_(new if is_valid.is_cpu else torch.where(is_valid, new, old))
 
 
 def _gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
+    if gradients[0].is_cpu:
+        return torch.stack([sum_all(gradient.square()) for gradient in gradients]).sum().sqrt()
     return torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]).square().sum().sqrt()
