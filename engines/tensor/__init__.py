@@ -6,6 +6,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # How often a thread of GNU OpenMP looks for work before it sleeps; read once, when torch is imported. By default threads
-# look so long that two of them on a busy machine took 100 times as long as one. This many cost an idle one nothing.
+# look so long that two of them took 100 times as long as one on a busy machine. This many cost nothing on an idle one.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
