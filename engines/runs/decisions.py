@@ -54,6 +54,8 @@ def describe_differences(before: Event, now: Event) -> str:
     """Return a sentence about the differences between two starts of a run; empty if there are none."""
     ours, theirs = get_choices_by_setting(now), get_choices_by_setting(before)
     values = [(name, theirs[name], ours[name]) for name in ours.keys() & theirs.keys()]
+    if ours.get("device") == "cpu" and ours.get("compile") == theirs.get("compile") == "off":
+        values = [value for value in values if value[0] != "threads"]  # which changes no bit
     values += [(name, before[name], now[name]) for name in _MACHINE if name in before and name in now]
     differences = [f"{name} is {is_now} and was {was}" for name, was, is_now in sorted(values) if was != is_now]
     if not differences:

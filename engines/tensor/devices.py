@@ -39,25 +39,27 @@ class DeviceConfig(NamedTuple):
     is_compiled: bool
     decisions: list[Decision]
     compiles_per_block: bool = False
+    measures_threads: bool = False  # the learner does, with its own step
 
 
 def resolve_device(settings: TrainSettings) -> DeviceConfig:
     """Decide for this machine, and set torch's number of threads. Raises UserError if a setting is not available."""
-    threads = settings.threads or cpu.default_threads()
-    torch.set_num_threads(threads)
     device = _device(settings.device)
     if device.value == "cpu":
         _keep_freed_memory()
     dtype = _dtype(settings, device.value)
     compiled = _compiled(settings, device.value)
-    reason = "requested" if settings.threads else "one fewer than the usable cores"
+    is_eager_cpu = device.value == "cpu" and compiled.value == "off"
+    threads = _threads(settings, is_eager_cpu)
+    torch.set_num_threads(int(threads.value))
     return DeviceConfig(
         torch.device(device.value),
         _DTYPES[dtype.value],
         torch.float64 if dtype.value == "float64" else torch.float32,
         is_compiled=compiled.value != "off",
-        decisions=[device, dtype, compiled, Decision("threads", str(threads), reason)],
+        decisions=[device, dtype, compiled, threads],
         compiles_per_block=compiled.value == "regions",
+        measures_threads=is_eager_cpu and not settings.threads,
     )
 
 
@@ -145,6 +147,14 @@ def _dtype(settings: TrainSettings, device: str) -> Decision:
     if device == "cuda" and torch.cuda.get_device_capability() >= _MIN_BFLOAT16_CAPABILITY:
         return Decision("dtype", "bfloat16", "fastest on this GPU; weights are kept in float32")
     return Decision("dtype", "float32", "fastest on this device")
+
+
+def _threads(settings: TrainSettings, is_eager_cpu: bool) -> Decision:
+    if settings.threads:
+        return Decision("threads", str(settings.threads), "requested")
+    if is_eager_cpu:
+        return Decision("threads", str(cpu.usable_cores()), "all usable cores")
+    return Decision("threads", str(cpu.default_threads()), "one fewer than the usable cores")
 
 
 def _compiled(settings: TrainSettings, device: str) -> Decision:

@@ -1,6 +1,7 @@
 """Trains a tensor model: no step waits for the device."""
 
 import gc
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from engines.errors import UserError
 from engines.interfaces import Batch, Decision, LearnerState, StepHyperparameters, StepResult
 from engines.settings.train import TrainSettings
+from engines.system.cpu import usable_cores
 from engines.tensor.arrays import to_array, to_tensor
 from engines.tensor.async_copy import AsyncCopy, to_device
 from engines.tensor.compile import compile_loss
@@ -19,8 +21,11 @@ from engines.tensor.graphed_callable import GraphedCallable
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models.base import TensorModel
 from engines.tensor.optim.optimizer import DeviceHyperparameters, Optimizer
+from engines.tensor.threads import ThreadTuner
 from engines.tensor.token_streams import TokenStreams
 
+_TIMED_TOKENS = 4096  # at most, in a step that is timed to choose the number of threads
+_NO_UPDATE = StepHyperparameters(lr=0.0)
 _MAX_STEPS_IN_FLIGHT = 16  # that the host is ahead of the device: enough to keep it busy, few enough to stop soon
 
 
@@ -46,11 +51,15 @@ class TensorLearner:
         self._loss = compile_loss(build_training_model(model, config), config)
         self._run_step: Callable[[Tensor, Tensor], Tensor] = self._forward_backward_update
         self._uses_graph = config.device.type == "cuda"
+        self._threads: ThreadTuner | None = None
 
     @property
     def decisions(self) -> list[Decision]:
         graph = Decision("steps", "a CUDA graph", "small kernels wait for their launches, not for arithmetic")
-        return [*self._config.decisions, *self._micro_batch.decisions, *([graph] if self._uses_graph else [])]
+        decided = {decision.setting: decision for decision in self._config.decisions}
+        if self._threads:
+            decided["threads"] = self._threads.decision
+        return [*decided.values(), *self._micro_batch.decisions, *([graph] if self._uses_graph else [])]
 
     @property
     def gpu(self) -> str | None:
@@ -58,12 +67,17 @@ class TensorLearner:
 
     def warm_up(self, batch: Batch) -> None:
         """Take a training step without its update, halving a micro-batch that is not requested until it fits."""
-        while not self._try_prepare(self._streams.gather_rows(batch)):
+        rows = self._streams.gather_rows(batch)
+        while not self._try_prepare(rows):
             self._run_step = self._forward_backward_update  # a captured graph holds memory
             self._optimizer.zero_grad()
             gc.collect()  # the collector may be off while a run starts
             torch.cuda.empty_cache()
             self._micro_batch.halve()
+        if self._config.measures_threads:
+            part = rows[: max(1, _TIMED_TOKENS // rows.shape[1])], self._copy_hyperparameters(_NO_UPDATE, False)
+            self._threads = ThreadTuner(lambda: self._run_step(*part), usable_cores())
+            self._threads.measure()
 
     def _try_prepare(self, rows: Tensor) -> bool:
         """Return whether memory sufficed. The error is dropped here, and with it the tensors of its traceback."""
@@ -75,7 +89,7 @@ class TensorLearner:
 
     def _prepare(self, rows: Tensor) -> None:
         """Do once what a run does to full rows, and capture it where possible."""
-        step = rows, self._copy_hyperparameters(StepHyperparameters(lr=0.0), apply_update=False)
+        step = rows, self._copy_hyperparameters(_NO_UPDATE, apply_update=False)
         chunk = rows[: self._micro_batch.rows]
         score: Callable[[Tensor], Tensor] = self._score
         if self._uses_graph:
@@ -87,6 +101,7 @@ class TensorLearner:
         self.model.score_in_chunks(len(chunk), chunk.shape[1], score if self._config.is_compiled else None)
 
     def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
+        started = time.perf_counter()
         rows = self._streams.gather_rows(batch)
         try:
             result = self._run_step(rows, self._copy_hyperparameters(hyperparameters, apply_update=True))
@@ -100,6 +115,8 @@ class TensorLearner:
         self._steps += 1
         if len(self._pending) > _MAX_STEPS_IN_FLIGHT:
             self._pending[-_MAX_STEPS_IN_FLIGHT].wait()
+        if self._threads:
+            self._threads.record_step(time.perf_counter() - started)
 
     def pop_results(self) -> list[StepResult]:
         results: list[StepResult] = []

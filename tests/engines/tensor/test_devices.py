@@ -54,7 +54,7 @@ def test_auto_without_a_gpu_uses_the_cpu_and_records_the_reason(monkeypatch: pyt
         "device": ("cpu", "torch finds no GPU"),
         "dtype": ("float32", "fastest on this device"),
         "compile": ("off", "compilation takes longer than it saves"),
-        "threads": (str(cpu.default_threads()), "one fewer than the usable cores"),
+        "threads": (str(cpu.usable_cores()), "all usable cores"),
     }
 
 
