@@ -41,7 +41,7 @@ def _estimate_flops_per_second(settings: TrainSettings, vocab_size: int, machine
     if settings.mode == "scalar":
         return _SCALAR_FLOPS, f"{_SCALAR_FLOPS / 1e6:.0f} MFLOP/s, typical of pure Python"
     if settings.device == "cpu":
-        cores = settings.threads or max(1, machine.cores - 1)
+        cores = settings.threads or machine.cores
         per_core = _CPU_FLOPS[settings.dtype]
         used = "1 core" if cores == 1 else f"{cores} cores"
         return cores * per_core, f"{per_core / 1e9:.0f} GFLOP/s per core on {used}, a rough estimate"

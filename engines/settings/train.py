@@ -133,7 +133,7 @@ class TrainSettings:
     device: str = setting("machine", "str", AUTO, "device (auto: a GPU if there is one)", choices=("cpu", "cuda", "mps"), applies_when=_TENSOR)
     dtype: str = setting("machine", "str", AUTO, "data type of the computation; weights are kept in float32 at least (auto: bfloat16 where it is fastest, else float32)", choices=("float32", "bfloat16", "float64"), applies_when=_TENSOR)
     compile: str = setting("machine", "str", AUTO, "torch.compile; regions: per layer of a gpt, which starts sooner and runs slightly slower (auto: gpt on CUDA only; regions if it trains for minutes)", choices=("on", "regions", "off"), applies_when=_TENSOR)
-    threads: int = setting("machine", "int", 0, "CPU threads of torch, 0 for one fewer than the usable cores", at_least=0, at_most=4096, applies_when=_TENSOR)
+    threads: int = setting("machine", "int", 0, "CPU threads of torch, 0 for the fastest number as measured", at_least=0, at_most=4096, applies_when=_TENSOR)
     micro_batch: int = setting("machine", "int", 0, "rows per micro-batch (gradient accumulation), a divisor of --batch-size; 0 for as many as fit in memory and keep the device busy", at_least=0, at_most=_MAX_ROWS, applies_when=_TENSOR)
 
     eval_every: int = setting("evaluation", "int", AUTO, "steps between evaluations, 0 for the first and last step only (auto: a tenth of the run, at most 250 without --time-budget)", at_least=0, at_most=_MAX_STEPS)

@@ -68,7 +68,7 @@ def _weights_of(*modules: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 
 class QKVOptions(NamedTuple):
-    """What is done to queries and keys after the projection."""
+    """Rotation and norm of queries and keys after their projection."""
 
     head_size: int
     angles: tuple[Tensor, Tensor] | None  # cosines and sines of the rotary embedding, or None

@@ -31,7 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, max_scores: int
     return outputs
 
 
-class _Block(NamedTuple):
+class _QueryBlock(NamedTuple):
     """Queries that are computed together: positions begin to end - 1, which see no keys from `keys` on."""
 
     begin: int
@@ -98,15 +98,17 @@ def _group_queries(q: Tensor, k: Tensor) -> Tensor:
     return q.reshape(q.shape[0] * k.shape[1], -1, *q.shape[2:])
 
 
-def _split_queries(queries: Tensor, keys: Tensor, max_scores: int, is_causal: bool) -> Iterator[_Block]:
+def _split_queries(queries: Tensor, keys: Tensor, max_scores: int, is_causal: bool) -> Iterator[_QueryBlock]:
     groups, heads, length, _ = queries.shape
     size = max(min(_MIN_QUERIES, max_scores), max_scores // (groups * heads * keys.shape[1]))
     for begin in range(0, length, size):
         end = min(begin + size, length)
-        yield _Block(begin, end, end if is_causal else keys.shape[1])
+        yield _QueryBlock(begin, end, end if is_causal else keys.shape[1])
 
 
-def _attention_weights(queries: Tensor, keys: Tensor, block: _Block, mask: Tensor | None, batch_size: int) -> Tensor:
+def _attention_weights(
+    queries: Tensor, keys: Tensor, block: _QueryBlock, mask: Tensor | None, batch_size: int
+) -> Tensor:
     """Return the weights (B * kv_heads, heads of one kv head * queries, keys) of a block."""
     q = queries[:, :, block.begin : block.end].flatten(1, 2)
     bias = _mask_bias(queries, block, mask, batch_size)
@@ -114,7 +116,7 @@ def _attention_weights(queries: Tensor, keys: Tensor, block: _Block, mask: Tenso
     return scores.softmax(-1)
 
 
-def _mask_bias(queries: Tensor, block: _Block, mask: Tensor | None, batch_size: int) -> Tensor:
+def _mask_bias(queries: Tensor, block: _QueryBlock, mask: Tensor | None, batch_size: int) -> Tensor:
     """Return 0 where a query of the block sees a key, and -inf elsewhere, broadcastable to the scores."""
     if mask is None:
         rows = torch.arange(block.begin, block.end)[:, None]

@@ -104,7 +104,7 @@ class ReLU2(torch.autograd.Function):
         return (gradient * relu).mul_(2.0)
 
 
-class Scale(torch.autograd.Function):
+class ScaleByParameter(torch.autograd.Function):
     """scalar * x, for a scalar () that is a parameter."""
 
     @staticmethod

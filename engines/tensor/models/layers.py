@@ -68,7 +68,7 @@ def scale(scalar: Tensor, x: Tensor) -> Tensor:
     """Return scalar * x for a scalar () that is a parameter."""
     if not _is_eager_cpu(x):
         return scalar * x
-    scaled: Tensor = cpu_functions.Scale.apply(scalar, x)  # type: ignore[no-untyped-call]
+    scaled: Tensor = cpu_functions.ScaleByParameter.apply(scalar, x)  # type: ignore[no-untyped-call]
     return scaled
 
 

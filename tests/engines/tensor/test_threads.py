@@ -3,7 +3,7 @@
 from engines.tensor.threads import ThreadTuner
 
 
-class Machine:
+class SimulatedMachine:
     """A clock that steps advance, by as many seconds as they take with the number of threads in use."""
 
     def __init__(self, seconds: dict[int, float]) -> None:
@@ -29,7 +29,7 @@ class Machine:
 
 
 def test_the_fastest_number_of_threads_is_used_and_the_reason_has_the_times() -> None:
-    machine = Machine({1: 0.04, 2: 0.03, 4: 0.02, 6: 0.05})
+    machine = SimulatedMachine({1: 0.04, 2: 0.03, 4: 0.02, 6: 0.05})
     tuner = machine.tuner(6)
     tuner.measure()
     assert machine.threads == 4
@@ -38,19 +38,19 @@ def test_the_fastest_number_of_threads_is_used_and_the_reason_has_the_times() ->
 
 
 def test_a_single_core_is_timed_once_per_round() -> None:
-    machine = Machine({1: 1.0})
+    machine = SimulatedMachine({1: 1.0})
     machine.tuner(1).measure()
     assert machine.timed == [1]
 
 
 def test_slow_steps_are_timed_once_per_number_of_threads() -> None:
-    machine = Machine({1: 2.0, 2: 1.0})
+    machine = SimulatedMachine({1: 2.0, 2: 1.0})
     machine.tuner(2).measure()
     assert machine.timed == [1, 2]
 
 
 def test_fewer_threads_are_used_when_the_machine_becomes_busy_and_more_when_it_is_idle_again() -> None:
-    machine = Machine({1: 0.04, 2: 0.02})
+    machine = SimulatedMachine({1: 0.04, 2: 0.02})
     tuner = machine.tuner(2)
     tuner.measure()
     machine.train(tuner, 5000)
@@ -65,7 +65,7 @@ def test_fewer_threads_are_used_when_the_machine_becomes_busy_and_more_when_it_i
 
 
 def test_steady_steps_are_not_measured_again() -> None:
-    machine = Machine({1: 0.04, 2: 0.02})
+    machine = SimulatedMachine({1: 0.04, 2: 0.02})
     tuner = machine.tuner(2)
     tuner.measure()
     timed = len(machine.timed)
