@@ -38,7 +38,7 @@ def _stage(title: str) -> Iterator["OnOutput"]:
 
     def show(seconds: float, line: str) -> None:
         nonlocal latest
-        latest = line[:_MAX_COLUMNS]
+        latest = "" if line.startswith("{") else line[:_MAX_COLUMNS]  # JSON is not for people
 
     with progress_message(title, lambda: latest):
         yield show

@@ -51,10 +51,9 @@ def measure_sampling(bench: CpuBenchmark) -> PartResult:
 
 def _sample_ours(bench: CpuBenchmark, checkpoint: str, count: str) -> tuple[float, float]:
     """Return the seconds of `sample`, and the tokens per second after the first token."""
-    words = ("sample", checkpoint, "--max-new-tokens", count, "--device", "cpu")
-    outcome = sides.run_ours(bench, "gpt: sample", *words)
     timed = sides.run_our_module(bench, "gpt: tokens/s", "engines.bench.cpu.our_decoding", "sample", checkpoint, count)
-    return outcome.seconds, timed["tokens_per_second"]
+    words = ("sample", checkpoint, "--max-new-tokens", count, "--seed", str(timed["seed"]), "--device", "cpu")
+    return sides.run_ours(bench, "gpt: sample", *words).seconds, timed["tokens_per_second"]
 
 
 def _sample_nanogpt(bench: CpuBenchmark, count: str) -> tuple[float, float]:

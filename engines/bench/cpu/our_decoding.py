@@ -1,7 +1,7 @@
 """Time per token of our generation: `python -m engines.bench.cpu.our_decoding HOW CHECKPOINT TOKENS [PROMPT]`.
 
 HOW is "sample", from an empty prompt at the defaults, or "greedy", after a prompt of that many tokens. The last line is
-JSON with the seconds to the first token and the tokens per second after it.
+JSON with the seconds to the first token and the tokens per second after it; for a sample also its seed.
 """
 
 import itertools
@@ -11,26 +11,35 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from engines.errors import UserError
 from engines.generation.load import LoadedModel, load_trained_model
 from engines.generation.sampling import generate
 from engines.interfaces import LanguageModel
 from engines.random_stream import RandomStream
 from engines.settings.sample import SampleSettings
 
+_SEEDS = 20
+
 
 def time_tokens(tokens: Iterable[object]) -> dict[str, float]:
-    """Return the seconds to the first token and the tokens per second after it."""
+    """Return the number of tokens, the seconds to the first one, and the tokens per second after it."""
     started = time.perf_counter()
     times = [time.perf_counter() for _ in tokens]
     return {
+        "tokens": len(times),
         "first_token": times[0] - started,
         "tokens_per_second": (len(times) - 1) / max(times[-1] - times[0], 1e-9),
     }
 
 
 def sample(loaded: LoadedModel, count: int) -> dict[str, float]:
-    """Sample as the command does."""
-    return time_tokens(generate(loaded.model, loaded.tokenizer, SampleSettings(max_new_tokens=count)))
+    """Sample as the command does, with the first seed whose text does not end before it has `count` tokens."""
+    for seed in range(1, _SEEDS + 1):
+        settings = SampleSettings(max_new_tokens=count, seed=seed)
+        timed = time_tokens(generate(loaded.model, loaded.tokenizer, settings))
+        if timed["tokens"] == count:
+            return {**timed, "seed": seed}
+    raise UserError(f"none of {_SEEDS} samples has {count} tokens: the model ends its texts earlier. Train for longer.")
 
 
 def decode_greedily(loaded: LoadedModel, count: int, prompt: int) -> dict[str, float]:

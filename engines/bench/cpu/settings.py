@@ -20,5 +20,5 @@ class CpuBenchSettings:
     parts: str = setting(_GROUP, "str", ",".join(PARTS), "parts to measure")
     rounds: int = setting(_GROUP, "int", 3, "measurements of each side, in turn", at_least=1, at_most=100)
     our_steps: int = setting(_GROUP, "int", 400, "steps of our gpt to nanoGPT's validation loss", at_least=20, at_most=10**6)  # noqa: E501
-    nanogpt_steps: int = setting(_GROUP, "int", 2000, "iterations of nanoGPT", at_least=20, at_most=10**6)
+    nanogpt_steps: int = setting(_GROUP, "int", 2000, "iterations of nanoGPT", at_least=200, at_most=10**6)
     # fmt: on
