@@ -14,7 +14,7 @@ from engines.settings.train import TrainSettings
 _UTILISATION = ((64, 0.03), (256, 0.27), (384, 0.32), (768, 0.49))
 _LAUNCH_SECONDS = {"cuda": 2e-6, "cpu": 13e-6}  # per kernel; on a GPU within a CUDA graph
 _LAUNCHES_PER_LAYER = 100  # forward, backward and update; an estimate, within a factor of two on CPUs as well
-# FLOP/s per core: gpts of depth 2 to 6 reached 54 to 79 and 115 to 162 billion with AVX-512; elsewhere an estimate.
+# FLOP/s per core: gpts of depth 2 to 6 reached 54 to 79 and 103 to 186 billion with AVX-512; elsewhere an estimate.
 _CPU_FLOPS = {"float32": 60e9, "bfloat16": 130e9, "float64": 30e9}
 _SCALAR_FLOPS = 70e6  # 40 to 120 million depending on the shape, on the machine of results/bench/scalar.md
 
