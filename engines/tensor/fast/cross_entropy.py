@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engines.tensor.devices import has_tiled_matmul
+from engines.tensor.models.cpu_functions import multiply, multiply_transposed
 
 _LOGITS_PER_CHUNK = 2**18  # on a CPU: 1 MB, measured to be best for 512 to 32,768 per row
 
@@ -21,8 +22,30 @@ def fused_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, softcap: 
 
     On CUDA `hidden` is in bfloat16 and the softcap between 0 and `fast.apply.MAX_FUSED_SOFTCAP`.
     """
-    losses: Tensor = _losses_and_gradients(hidden, head, targets, softcap, vocab_size)[0]
+    losses: Tensor
+    if hidden.is_cpu and not torch.compiler.is_compiling():
+        losses = _EagerCrossEntropy.apply(hidden, head, targets, softcap, vocab_size)  # type: ignore[no-untyped-call]
+    else:
+        losses = _losses_and_gradients(hidden, head, targets, softcap, vocab_size)[0]
     return losses
+
+
+class _EagerCrossEntropy(torch.autograd.Function):
+    """The operator below for a CPU, where calling an operator takes longer than calling a function."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, softcap: float, vocab_size: int) -> Tensor:
+        logits = multiply(hidden, head)
+        losses = cpu_losses_and_gradients(logits, targets, softcap, vocab_size)
+        ctx.save_for_backward(hidden, head, logits)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, loss_grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, head, gradients = ctx.saved_tensors
+        weights = loss_grads.unsqueeze(1).to(hidden.dtype)
+        hidden_grad = weights * multiply(gradients, head.T)
+        return hidden_grad, multiply_transposed(gradients, weights * hidden), None, None, None
 
 
 @torch.library.custom_op("nanochat_tui::cross_entropy", mutates_args=())
