@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import time
 from typing import Any, NamedTuple
 
 import torch
@@ -18,12 +19,15 @@ from engines.interfaces import Decision
 from engines.settings.fields import AUTO
 from engines.settings.train import TrainSettings
 from engines.system import cpu
+from engines.tensor.models.cpu_functions import multiply
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _MIN_BFLOAT16_CAPABILITY = (8, 0)  # of CUDA devices that multiply bfloat16 in hardware
 _HOPPER = 9  # compute capability that engines.tensor.kernels.tiled_matmul is written for
 _TMA_ALIGNMENT = 16  # bytes per row that its copies need
 SUPPORTED_TRITON = ("3.6", "3.7", "3.8")  # Gluon, in which the kernel is written, still changes between releases
+
+_TIMED_ROWS, _TIMED_PRODUCTS = 512, 5  # of the products that are timed to choose a dtype
 
 # Options of glibc's mallopt, and their values in bytes: largest block kept, and free memory kept.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -143,10 +147,30 @@ def _dtype(settings: TrainSettings, device: str) -> Decision:
     if requested != AUTO:
         return Decision("dtype", requested, "requested")
     if device == "cpu" and settings.model_kind == "gpt" and cpu.has_bfloat16_matmul():
-        return Decision("dtype", "bfloat16", "fastest on this CPU; weights are kept in float32")
+        return choose_cpu_dtype({dtype: time_matmul(dtype) for dtype in (torch.float32, torch.bfloat16)})
     if device == "cuda" and torch.cuda.get_device_capability() >= _MIN_BFLOAT16_CAPABILITY:
         return Decision("dtype", "bfloat16", "fastest on this GPU; weights are kept in float32")
     return Decision("dtype", "float32", "fastest on this device")
+
+
+def time_matmul(dtype: torch.dtype) -> float:
+    """Return the seconds that a matrix product of typical size takes on the CPU: the fastest of several."""
+    x = torch.ones(_TIMED_ROWS, _TIMED_ROWS, dtype=dtype)
+    seconds = []
+    for _ in range(_TIMED_PRODUCTS):
+        started = time.perf_counter()
+        multiply(x, x)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def choose_cpu_dtype(seconds: dict[torch.dtype, float]) -> Decision:
+    """Return the faster dtype, given the seconds of a matrix product in float32 and in bfloat16."""
+    plain, half = seconds[torch.float32], seconds[torch.bfloat16]
+    times = f"a matrix product takes {1000 * half:.2g} ms in bfloat16 and {1000 * plain:.2g} ms in float32"
+    if half < plain:
+        return Decision("dtype", "bfloat16", f"measured: {times}; weights are kept in float32")
+    return Decision("dtype", "float32", f"measured: {times}")
 
 
 def _threads(settings: TrainSettings, is_eager_cpu: bool) -> Decision:

@@ -15,7 +15,7 @@ from engines.settings.train import TrainSettings
 from engines.system import cpu
 from engines.tensor import devices
 from engines.tensor.arrays import to_array, to_tensor
-from engines.tensor.devices import DeviceConfig, has_tiled_matmul, resolve_device
+from engines.tensor.devices import DeviceConfig, choose_cpu_dtype, has_tiled_matmul, resolve_device
 
 
 def gpt(**given: Any) -> TrainSettings:
@@ -58,13 +58,25 @@ def test_auto_without_a_gpu_uses_the_cpu_and_records_the_reason(monkeypatch: pyt
     }
 
 
-def test_a_gpt_uses_bfloat16_on_a_cpu_with_bfloat16_matmul(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpt_uses_the_dtype_that_was_measured_to_be_faster_on_a_cpu_with_bfloat16_matmul(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("engines.system.cpu.has_bfloat16_matmul", lambda: True)
     config = resolve_device(gpt())
-    assert (config.dtype, config.weight_dtype) == (torch.bfloat16, torch.float32)
-    assert decisions_by_setting(config)["dtype"] == ("bfloat16", "fastest on this CPU; weights are kept in float32")
+    assert config.dtype in (torch.bfloat16, torch.float32) and config.weight_dtype == torch.float32
+    assert decisions_by_setting(config)["dtype"][1].startswith("measured: a matrix product takes ")
     assert resolve_device(gpt(dtype="float32")).dtype == torch.float32
     assert resolve_device(resolve({"model_kind": "mini-gpt", "mode": "tensor"})).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("float32", "bfloat16", "dtype"), [(0.002, 0.001, "bfloat16"), (0.001, 0.02, "float32")])
+def test_the_faster_dtype_of_a_cpu_is_chosen_and_its_times_are_the_reason(
+    float32: float, bfloat16: float, dtype: str
+) -> None:
+    found = choose_cpu_dtype({torch.float32: float32, torch.bfloat16: bfloat16})
+    assert found.value == dtype
+    times = f"{1000 * bfloat16:.2g} ms in bfloat16 and {1000 * float32:.2g} ms in float32"
+    assert times in found.reason
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")])
