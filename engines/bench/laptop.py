@@ -12,7 +12,8 @@ from typing import NamedTuple
 from engines.bench.nanochat.our_training import find_only_run
 from engines.bench.report import Figure, Report
 from engines.checkpoints.folders import get_checkpoint_path, list_steps
-from engines.data.stories.derivability import SentenceCounts, count_derivable_sentences
+from engines.data.stories.derivability import count_derivable_sentences
+from engines.data.stories.sentence_forms import is_grammatical, split_sentences
 from engines.errors import UserError
 from engines.generation.load import LoadedModel, load_trained_model
 from engines.generation.sampling import generate, split_into_groups
@@ -25,6 +26,13 @@ _MAX_NEW_TOKENS = 600  # per story; the longest have 450
 _TAIL_CHARACTERS = 500  # of the output of a command that failed
 _DEPTH_4 = "--model-kind gpt --depth 4 --device cpu --steps 2 --eval-every 0 --eval-tokens 8192 --sample-tokens 0"
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
+
+
+class SampleQuality(NamedTuple):
+    """Fractions of generated sentences."""
+
+    grammatical: float  # that the grammar can derive
+    agreeing: float  # that it can derive after the sentences before, up to the first error of each story
 
 
 class _Process(NamedTuple):
@@ -44,7 +52,7 @@ def measure(report_progress: Callable[[str], None]) -> Report:
         laptop = _train(Path(temporary) / "laptop", ["--preset", "laptop"])
         run = find_only_run(Path(temporary) / "laptop")
         report_progress(f"{_SENTENCES} generated sentences")
-        counts = evaluate_samples(_load_last(run), _SENTENCES)
+        quality = evaluate_samples(_load_last(run), _SENTENCES)
         report_progress("memory of depth 4")
         depth_4 = _train(Path(temporary) / "depth-4", [*_DEPTH_4.split(), "--data", "stdlib"])
         distance = _compute_distance_from_bound(run)
@@ -55,25 +63,26 @@ def measure(report_progress: Callable[[str], None]) -> Report:
             Figure("train --preset laptop, whole process", "s", [laptop.seconds], 180),
             Figure("peak resident memory of its largest process", "MiB", [laptop.peak_rss / 2**20], 600),
             Figure("validation above the entropy bound", "bits per byte", [distance], 0.03),
-            Figure(
-                f"derivable sentences of {counts.tested}", "%", [100 * counts.derivable / counts.tested], 90, True
-            ),
+            Figure(f"sentences of {_SENTENCES} that the grammar derives", "%", [100 * quality.grammatical], 90, True),
+            Figure("sentences that also agree with their story", "%", [100 * quality.agreeing]),
             Figure("peak resident memory of depth 4 on a CPU", "GiB", [depth_4.peak_rss / 2**30], 2),
         ],
     )  # fmt: skip
 
 
-def evaluate_samples(model: LoadedModel, sentences: int) -> SentenceCounts:
-    """Generate stories as `sample` does until so many sentences are tested, and count the derivable ones."""
-    tested = derivable = 0
-    for text, is_complete in _generate_stories(model, sentences):
+def evaluate_samples(model: LoadedModel, count: int) -> SampleQuality:
+    """Generate stories as `sample` does until they have `count` sentences, and test these."""
+    sentences: list[str] = []
+    tested = agreeing = 0
+    for text, is_complete in _generate_stories(model, count):
+        sentences += split_sentences(text)
         counts = count_derivable_sentences(text, is_complete)
-        left = sentences - tested
-        tested += min(left, counts.tested)
-        derivable += min(left, counts.derivable)
-        if tested == sentences:
+        tested += counts.tested
+        agreeing += counts.derivable
+        if len(sentences) >= count:
             break
-    return SentenceCounts(tested, derivable)
+    grammatical = sum(map(is_grammatical, sentences[:count]))
+    return SampleQuality(grammatical / max(1, len(sentences[:count])), agreeing / max(1, tested))
 
 
 def _generate_stories(model: LoadedModel, count: int) -> Iterator[tuple[str, bool]]:

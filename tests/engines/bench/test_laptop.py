@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from engines.bench.laptop import evaluate_samples
-from engines.data.stories.derivability import SentenceCounts
+from engines.bench.laptop import SampleQuality, evaluate_samples
 from engines.data.stories.grammar import generate_stories
 from engines.data.tokenizers import BOS, CharTokenizer
 from engines.generation.decoding import FullContextDecoder
@@ -42,15 +41,17 @@ def load_reciter(text: str) -> LoadedModel:
     return LoadedModel(Reciter(text, tokenizer), tokenizer, "a text")
 
 
-@pytest.mark.parametrize("requested", [1, SENTENCES, SENTENCES + 1, 3 * SENTENCES])
-def test_stories_are_generated_until_enough_sentences_are_tested(requested: int) -> None:
-    assert evaluate_samples(load_reciter(STORY), requested) == SentenceCounts(requested, requested)
+@pytest.mark.parametrize("count", [1, SENTENCES, SENTENCES + 1, 3 * SENTENCES])
+def test_every_sentence_of_a_story_is_grammatical_and_agrees_with_it(count: int) -> None:
+    assert evaluate_samples(load_reciter(STORY), count) == SampleQuality(1.0, 1.0)
 
 
-def test_the_sentence_that_contradicts_its_story_counts_once_per_story() -> None:
-    text = f"{STORY} Somebody had a hat. Somebody had a hat."
-    assert evaluate_samples(load_reciter(text), 2 * (SENTENCES + 1)) == (2 * (SENTENCES + 1), 2 * SENTENCES)
+def test_a_contradiction_counts_once_per_story_though_every_sentence_is_grammatical() -> None:
+    text = f"{STORY} Raj had a red ball and loved figs. Raj had a red ball and loved figs."
+    quality = evaluate_samples(load_reciter(text), 2 * (SENTENCES + 2))
+    assert quality == SampleQuality(1.0, SENTENCES / (SENTENCES + 1))
 
 
-def test_a_model_that_generates_no_story_has_no_derivable_sentence() -> None:
-    assert evaluate_samples(load_reciter("a cat sat."), 5) == SentenceCounts(5, 0)
+def test_a_model_that_generates_no_story_has_no_grammatical_sentence() -> None:
+    assert evaluate_samples(load_reciter("a cat sat."), 5) == SampleQuality(0.0, 0.0)
+    assert evaluate_samples(load_reciter("a cat sat"), 2) == SampleQuality(0.0, 0.0)
