@@ -18,7 +18,7 @@ from engines.scalar.kernels import (
     add_inplace,
     concatenate_columns,
     dot,
-    logsumexp,
+    exponentiate,
     matmul_transposed,
     softmax,
     transpose,
@@ -250,11 +250,14 @@ def _block(matrix: Matrix, rows: slice, columns: slice) -> Matrix:
 def cross_entropy(tape: Tape, logits: Node, targets: Targets) -> Node:
     """Sum −weight · log softmax(logits)[target] over all targets of all rows: (T, V) gives (1, 1), in nats."""
     loss = 0.0
+    saved = []
     for row, weighted in zip(logits.data, targets, strict=True):
-        log_total = logsumexp(row)
+        exponentials, total, highest = exponentiate(row)
+        log_total = highest + math.log(total)
         for target, weight in weighted:
             loss += weight * (log_total - row[target])
-    return tape.record([[loss]], "cross_entropy", (logits,), _cross_entropy_backward, targets)
+        saved.append((exponentials, total, weighted))
+    return tape.record([[loss]], "cross_entropy", (logits,), _cross_entropy_backward, saved)
 
 
 def _cross_entropy_backward(node: Node) -> None:
@@ -262,11 +265,11 @@ def _cross_entropy_backward(node: Node) -> None:
     assert node.grad is not None
     scale = node.grad[0][0]
     grad = []
-    for row, weighted in zip(logits.data, node.saved, strict=True):
-        minus_targets = [0.0] * len(row)  # the gradient is total · softmax(row) − Σ weight · one_hot(target)
-        total = 0.0
+    for exponentials, total, weighted in node.saved:
+        minus_targets = [0.0] * len(exponentials)  # the gradient is factor · softmax(row) − Σ weight · one_hot(target)
+        factor = 0.0
         for target, weight in weighted:
             minus_targets[target] -= scale * weight
-            total += scale * weight
-        grad.append([total * p + own for p, own in zip(softmax(row), minus_targets, strict=True)])
+            factor += scale * weight
+        grad.append([factor * (value / total) + own for value, own in zip(exponentials, minus_targets, strict=True)])
     logits.accumulate_grad(grad)

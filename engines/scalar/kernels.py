@@ -108,19 +108,22 @@ def concatenate_columns(matrices: Sequence[Matrix]) -> Matrix:
 
 
 def softmax(row: Sequence[float]) -> Vector:
-    """Return exp(x) / Σ exp(x). The maximum is subtracted first, so that nothing overflows."""
+    """Return exp(x) / Σ exp(x)."""
+    exponentials, total, _ = exponentiate(row)
+    return [value / total for value in exponentials]
+
+
+def logsumexp(row: Sequence[float]) -> float:
+    """Return log Σ exp(x)."""
+    _, total, highest = exponentiate(row)
+    return highest + math.log(total)
+
+
+def exponentiate(row: Sequence[float]) -> tuple[Vector, float, float]:
+    """Return exp(x − max x), their sum, and max x. The maximum is subtracted so that nothing overflows."""
     highest = max(row)
     exponentials = [math.exp(value - highest) for value in row]
     total = 0.0
     for value in exponentials:
         total += value
-    return [value / total for value in exponentials]
-
-
-def logsumexp(row: Sequence[float]) -> float:
-    """Return log Σ exp(x), computed as `softmax` is."""
-    highest = max(row)
-    total = 0.0
-    for value in row:
-        total += math.exp(value - highest)
-    return highest + math.log(total)
+    return exponentials, total, highest
