@@ -117,7 +117,8 @@ def test_a_step_has_the_gradients_and_the_update_of_the_scalar_engine(
     for learner in (ours, theirs):
         learner.step(Batch.from_rows(rows), StepHyperparameters(0.05))
     assert_near(copy_gradients(ours), expected)
-    assert_near(ours.model.weights, {name: to_tensor(array) for name, array in theirs.state().model.items()})
+    weights = {name: to_tensor(array) for name, array in theirs.state().model.items()}
+    assert_near(ours.model.weights, weights, atol=1e-10)  # AdamW magnifies the rounding of gradients that are almost 0
     (mine,), (other,) = ours.pop_results(), theirs.pop_results()
     assert mine == pytest.approx(other, rel=1e-12)
 
@@ -147,11 +148,11 @@ def compute_scalar_gradients(learner: ScalarLearner, rows: list[list[int]]) -> d
     return found
 
 
-def assert_near(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+def assert_near(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], atol: float = 1e-12) -> None:
     assert list(ours) == list(theirs)
     for name, tensor in ours.items():
         torch.testing.assert_close(
-            tensor, theirs[name], rtol=1e-12, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+            tensor, theirs[name], rtol=1e-12, atol=atol, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
