@@ -16,9 +16,8 @@ class MatmulRates(NamedTuple):
     rates: Mapping[str, Mapping[int, float]]
 
     def at(self, dtype: str) -> float:
-        """Return the rate with all threads; that of float32 for an unknown dtype."""
-        by_threads = self.rates.get(dtype, self.rates["float32"])
-        return by_threads[max(by_threads)]
+        """Return the higher of the rates with one thread and with all; that of float32 for an unknown dtype."""
+        return max(self.rates.get(dtype, self.rates["float32"]).values())
 
 
 def format_threads(threads: int) -> str:

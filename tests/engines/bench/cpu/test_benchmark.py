@@ -48,7 +48,7 @@ def test_rates_are_measured_for_one_thread_and_for_all(capsys: pytest.CaptureFix
     main(seconds=0.001)
     rates = parse_rates(json.loads(capsys.readouterr().out))
     assert {tuple(by_threads) for by_threads in rates.rates.values()} == {tuple(sorted({1, cpu.usable_cores()}))}
-    assert rates.at("float32") == rates.rates["float32"][cpu.usable_cores()] > 0
+    assert rates.at("float32") == max(rates.rates["float32"].values()) > 0
     assert rates.at("float64") == rates.at("float32")
     assert "matrix products, float32, 1 thread" in [figure.name for figure in list_matmul_figures(rates)]
 
