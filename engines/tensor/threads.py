@@ -12,7 +12,7 @@ import torch
 
 from engines.interfaces import Decision
 
-_MEASURING_SECONDS = 0.3
+_MEASURING_SECONDS = 0.15
 _MAX_ROUNDS = 5
 _SLOWDOWN = 1.5  # of the median of recent steps against the fastest, after which is measured again
 _RECENT_STEPS = 20
