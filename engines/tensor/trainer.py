@@ -98,7 +98,8 @@ class TensorLearner:
                 score = GraphedCallable(score, (chunk,), share_memory_with=graph)
         else:
             self._run_step(*step)
-        self.model.score_in_chunks(len(chunk), chunk.shape[1], score if self._config.is_compiled else None)
+        if self._uses_graph or self._config.is_compiled:  # eager code on a CPU is fastest in chunks of its own size
+            self.model.score_in_chunks(len(chunk), chunk.shape[1], score if self._config.is_compiled else None)
 
     def step(self, batch: Batch, hyperparameters: StepHyperparameters) -> None:
         started = time.perf_counter()
