@@ -110,10 +110,14 @@ class AppPilot(Pilot[Any]):
 
     async def wait_until(self, condition: Callable[[], object], patience: float = PATIENCE) -> None:
         """Wait until `condition` holds; fail after `patience` seconds with the toasts and the screen."""
+        if condition():
+            return
         deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, f"toasts {self.app.toasts}, screen:\n{self.screen_text()}"
-            await self.pause(0.03)
+            await asyncio.sleep(0.03)  # `pause` sends a message to every widget, which is too much for every check
+        if not self.has_exited and not has_crashed(self.app):
+            await self.pause(0)
 
     async def wait_for_text(self, *texts: str) -> None:
         """Wait until each of these texts has been on the screen."""

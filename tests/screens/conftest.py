@@ -1,4 +1,4 @@
-"""Fixtures for all tests of the dashboard: no file access on the UI thread, and style sheets are parsed once."""
+"""Fixtures for all tests of the dashboard: no file access on the UI thread, and style sheets take less time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from app_pilot import add_run
 from blocked_io import watched_io
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual_internals import parse_rules_once
 
@@ -14,6 +15,12 @@ from textual_internals import parse_rules_once
 def parse_style_sheets_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share parsed style sheets between the apps of all tests: parsing them is a tenth of the time of the tests."""
     monkeypatch.setattr(Stylesheet, "_parse_rules", parse_rules_once)
+
+
+@pytest.fixture(autouse=True)
+def hash_style_rules_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash rules by identity, as Textual does in Python: it looks all rules up in a set for every widget."""
+    monkeypatch.setattr(RuleSet, "__hash__", object.__hash__)
 
 
 @pytest.fixture(autouse=True)
