@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from app_pilot import SCREENS, hold_lock, open_dashboard, run_of
 from builders import make_run
+from patience import wait_until
 
 from engines.runs.history import read_history
 from engines.runs.launch import launch
@@ -151,9 +152,10 @@ async def test_a_killed_worker_is_reported_with_its_log_and_how_to_resume(active
 async def test_two_dashboards_show_the_same_step(active_run: tuple[Run, int]) -> None:
     run, worker = active_run
     results = run.path.parents[1]
+    wait_until(lambda: read_history(run).step)
+    os.kill(worker, signal.SIGSTOP)  # for now: it makes thousands of steps per second
     async with open_dashboard(results, run=run) as first, open_dashboard(results, run=run) as second:
         await first.wait_for_text("RUNNING")
-        os.kill(worker, signal.SIGSTOP)
         step = f"{read_history(run).step:,} / "
         await first.wait_until(lambda: step in first.screen.query_one(RunPanel).text)
         await second.wait_until(lambda: step in second.screen.query_one(RunPanel).text)

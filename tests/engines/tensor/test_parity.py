@@ -44,7 +44,7 @@ def train_steps(learner: Learner, how: TrainSettings, data: PreparedData, steps:
     [
         ({"model_kind": "bigram"}, 200),
         ({"model_kind": "bigram", "optimizer": "sgd"}, 200),
-        ({"model_kind": "mini-gpt"}, 200),
+        ({"model_kind": "mini-gpt"}, 60),
         ({"model_kind": "mini-gpt", "optimizer": "sgd"}, 40),
     ],
     ids=["bigram", "bigram-sgd", "mini-gpt", "mini-gpt-sgd"],
