@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app_pilot import SCREENS, AppPilot, add_run, open_dashboard
+from app_pilot import SCREENS, AppPilot, add_run, note_on_failure, open_dashboard
 from textual.app import App
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -64,18 +64,19 @@ async def test_arrows_and_page_keys_scroll_the_help_to_both_ends(tmp_path: Path)
         await pilot.wait_until(lambda: box(pilot).scroll_offset.y == 0)
 
 
-@pytest.mark.parametrize("key", ["escape", "question_mark", "f1"])
-async def test_closing_the_help_leaves_the_screen_behind_unchanged(key: str, tmp_path: Path) -> None:
+async def test_closing_the_help_leaves_the_screen_behind_unchanged(tmp_path: Path) -> None:
     run = add_run(tmp_path, "finished")
     async with open_dashboard(tmp_path, run=run, refresh_interval=1e6) as pilot:  # so that the header does not change
         await pilot.wait_until(lambda: pilot.screen.query_one(Chart).has_focus)
         await pilot.wait_until(is_idle)
         before, size = pilot.styled_lines(), pilot.screen.query_one(Chart).size
-        await open_help(pilot)
-        assert pilot.app.screen_stack[0].query_one(Chart).size == size
-        await pilot.press(key)
-        assert isinstance(pilot.screen, TrainScreen) and pilot.screen.query_one(Chart).has_focus
-        await pilot.wait_until(lambda: pilot.styled_lines() == before)
+        for key in ("escape", "question_mark", "f1"):
+            with note_on_failure(key):
+                await open_help(pilot)
+                assert pilot.app.screen_stack[0].query_one(Chart).size == size
+                await pilot.press(key)
+                assert isinstance(pilot.screen, TrainScreen) and pilot.screen.query_one(Chart).has_focus
+                await pilot.wait_until(lambda: pilot.styled_lines() == before)
 
 
 async def test_the_help_command_of_the_palette_opens_the_same_page(tmp_path: Path) -> None:

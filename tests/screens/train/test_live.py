@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from app_pilot import ENDINGS, AppPilot, add_run, append_events, hold_lock, note_on_failure, open_dashboard
 from textual.widgets import TabbedContent
 
@@ -136,18 +135,19 @@ def assert_events_shown(pilot: AppPilot, history: History) -> None:
         assert f"{history.ended['reason'].capitalize()} at step {history.ended['step']:,}" in text
 
 
-@pytest.mark.parametrize(("key", "tab"), [("g", "guards"), ("w", "events"), ("l", "log")])
-async def test_a_key_opens_a_tab_and_when_pressed_again_focuses_it(key: str, tab: str, tmp_path: Path) -> None:
+async def test_a_key_opens_a_tab_and_when_pressed_again_focuses_it(tmp_path: Path) -> None:
     run = add_run(tmp_path, "crashed-segfault")
     async with open_dashboard(tmp_path, run=run) as pilot:
-        await pilot.press(key)
-        assert pilot.screen.query_one(TabbedContent).active == tab
-        words = pilot.text_of(f"#{tab}-text").split()[:3]
-        await pilot.wait_for_text(*words)
-        await pilot.press(key)
-        assert pilot.screen.focused and pilot.screen.query_one(f"#{tab}-text") in pilot.screen.focused.children
-        await pilot.press("escape")
-        assert isinstance(pilot.screen.focused, Chart)
+        for key, tab in (("g", "guards"), ("w", "events"), ("l", "log")):
+            with note_on_failure(tab):
+                await pilot.press(key)
+                assert pilot.screen.query_one(TabbedContent).active == tab
+                words = pilot.text_of(f"#{tab}-text").split()[:3]
+                await pilot.wait_for_text(*words)
+                await pilot.press(key)
+                assert pilot.screen.focused and pilot.screen.query_one(f"#{tab}-text") in pilot.screen.focused.children
+                await pilot.press("escape")
+                assert isinstance(pilot.screen.focused, Chart)
 
 
 async def test_a_log_longer_than_the_tab_can_be_scrolled(tmp_path: Path) -> None:
@@ -195,14 +195,18 @@ async def test_pausing_and_resuming_are_shown(tmp_path: Path) -> None:
             )
 
 
-@pytest.mark.parametrize(("key", "verb"), [("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")])
-async def test_a_key_sends_its_request_to_the_worker(key: str, verb: str, tmp_path: Path) -> None:
+async def test_a_key_sends_its_request_to_the_worker(tmp_path: Path) -> None:
     run = add_run(tmp_path, "killed")
     with hold_lock(run):
         async with open_dashboard(tmp_path, run=run) as pilot:
-            await pilot.press(key)
-            await pilot.wait_for_toast(f"requested: {run.id}")
-            assert [path.name.split("-")[1] for path in run.control_dir.iterdir()] == [f"{verb}.json"]
+            for key, verb in (("p", "pause"), ("C", "checkpoint"), ("E", "evaluate"), ("V", "sample")):
+                with note_on_failure(verb):
+                    pilot.app.toasts.clear()
+                    await pilot.press(key)
+                    await pilot.wait_for_toast(f"requested: {run.id}")
+                    (request,) = run.control_dir.iterdir()
+                    assert request.name.split("-")[1] == f"{verb}.json"
+                    request.unlink()
 
 
 async def test_stopping_has_to_be_confirmed(tmp_path: Path) -> None:
