@@ -1,22 +1,19 @@
 """The table of runs: rows, sizes, damaged runs, filter and order."""
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_pilot import add_run
+from app_pilot import add_run, open_dashboard
 from builders import finished_run
-from patience import PATIENCE
 from runs_screen import open_runs
 from textual.widgets import Input
 
 from engines.runs.liveness import GLYPHS
 from engines.runs.store import Run
-from screens.app import DashboardApp
-from screens.runs.screen import RunsScreen
+from screens.runs.run_list import RunList
 from screens.shared.settings_form import SettingsForm
 from screens.shared.table import RowTable
 from screens.themes import THEMES
@@ -321,12 +318,8 @@ async def test_a_finished_run_is_listed_as_on_the_command_line(tmp_path: Path) -
 
 
 async def test_restart_opens_the_form_with_the_settings_of_the_run(results: Path) -> None:
-    app = DashboardApp(results, screen="runs")
-    async with asyncio.timeout(PATIENCE), app.run_test(size=(120, 40)) as pilot:
-        while not (isinstance(app.screen, RunsScreen) and app.screen.runs.row_at_cursor):
-            await pilot.pause(0.05)
+    async with open_dashboard(results, screen="runs") as pilot:
+        await pilot.wait_until(lambda: pilot.screen.query_one(RunList).row_at_cursor)
         await pilot.press("R")
-        while not (isinstance(app.screen, TrainScreen) and app.screen.query(SettingsForm)):
-            await pilot.pause(0.05)
-        while app.screen.query_one(SettingsForm).given.get("steps") != "40":
-            await pilot.pause(0.05)
+        await pilot.wait_until(lambda: isinstance(pilot.screen, TrainScreen) and pilot.screen.query(SettingsForm))
+        await pilot.wait_until(lambda: pilot.screen.query_one(SettingsForm).given.get("steps") == "40")
