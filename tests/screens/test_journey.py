@@ -91,7 +91,7 @@ def test_a_run_is_started_watched_reattached_to_stopped_and_sampled(tmp_path: Pa
     pane.run()
     pane.wait_for_text("New run", "Press f5 to start")
     shown = [name for name in COMMON_SETTINGS if name != "depth"]  # a bigram model has no depth
-    pane.press(*["Tab"] * (shown.index("data") + 1))  # the first Tab moves from the form to its first row
+    pane.press(*["Tab"] * (shown.index("data") + 2))  # from the form to its first row, the preset, and on
     pane.wait_for_text("--data:")  # the help of the setting in focus
     pane.type(str(text))
     pane.wait_for_text("text.txt")
