@@ -49,8 +49,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return 1.5 times the number of cores: many tests wait for a process."""
-    return cpu.usable_cores() * 3 // 2
+    """Return twice the number of cores: many tests wait for a process."""
+    return cpu.usable_cores() * 2
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,7 +22,7 @@ def test_bench_step_measures_the_model_of_its_options(tmp_path: Path, capsys: py
         *("window-pattern=SL", "smear=false", "micro-batch=1"),
     }
     assert list(record["kernels"]) == ["depth 1, V=258, 32 tokens"]
-    assert "| `aten::mm` | " in (tmp_path / "bench" / "step.md").read_text()
+    assert "| `aten::" in (tmp_path / "bench" / "step.md").read_text()  # which are slowest depends on the machine
 
 
 @pytest.mark.parametrize(
