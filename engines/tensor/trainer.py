@@ -20,6 +20,7 @@ from engines.tensor.fast.apply import build_training_model
 from engines.tensor.graphed_callable import GraphedCallable
 from engines.tensor.micro_batch import MicroBatch
 from engines.tensor.models.base import TensorModel
+from engines.tensor.models.cpu_functions import sum_all
 from engines.tensor.optim.optimizer import DeviceHyperparameters, Optimizer
 from engines.tensor.threads import ThreadTuner
 from engines.tensor.token_streams import TokenStreams
@@ -154,7 +155,7 @@ class TensorLearner:
         losses = []
         chunks = rows.split(self._micro_batch.rows)
         for chunk in chunks:
-            loss = self._loss(chunk).mean()
+            loss = _mean(self._loss(chunk))
             (loss / len(chunks)).backward()
             losses.append(loss.detach())
         loss = torch.stack(losses).to(accumulation_dtype(self._config.device)).mean()
@@ -165,3 +166,8 @@ class TensorLearner:
         values = *hyperparameters, float(apply_update)
         device = self._config.device
         return to_device(torch.tensor(values, dtype=accumulation_dtype(device)), device)
+
+
+def _mean(losses: Tensor) -> Tensor:
+    """Return the mean loss, on a CPU in an order that no number of threads changes."""
+    return sum_all(losses) / losses.numel() if losses.is_cpu else losses.mean()

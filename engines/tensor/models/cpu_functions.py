@@ -1,7 +1,7 @@
 """Functions with hand-written gradients for eager code on a CPU.
 
-torch's own read and write memory two to four times as often, multiply float32 at half the speed on AMD processors, and
-attend in bfloat16 at a fifth of it. GPUs have kernels for these functions, and the compiler fuses them. No result
+torch's own read and write memory two to four times as often, and multiply float32 at half the speed on AMD processors.
+GPUs have kernels for these functions, and the compiler fuses them. No result
 depends on the number of threads.
 """
 
@@ -20,7 +20,7 @@ def multiply(x: Tensor, weight: Tensor) -> Tensor:
     """Return x (M, C) @ weight.T for weight (K, C) of the same dtype."""
     if _onednn_linear is None or x.dtype != torch.float32 or len(x) < _MIN_ONEDNN_ROWS:
         return x @ weight.T
-    product: Tensor = _onednn_linear(x, weight, None, "none", [], "")  # twice as fast as MKL on AMD, as fast on Intel
+    product: Tensor = _onednn_linear(x, weight, None, "none", [], "")  # twice as fast as MKL on an AMD EPYC
     return product
 
 
